@@ -1,0 +1,17 @@
+//! `srft`: single-stage supervised + reinforcement fine-tuning (arXiv 2506.19767) on any GPU.
+//!
+//! The modules in the order data flows; a module imports only what stands before it.
+
+pub mod error;
+pub mod records;
+pub mod platform;
+pub mod random;
+pub mod config;
+pub mod device;
+pub mod ops;
+pub mod text;
+pub mod model;
+pub mod data;
+pub mod reward;
+pub mod rollout;
+pub mod objective;

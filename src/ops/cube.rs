@@ -1,0 +1,86 @@
+//! Launching a WGSL shader on burn's wgpu backend: one workgroup layout, buffers in binding order.
+
+use burn::backend::wgpu::{
+    CubeDim, CubeTensor, KernelSource, SourceKernel, SourceTemplate, into_contiguous,
+};
+use burn::cubecl::prelude::{CubeCount, KernelId};
+use burn::cubecl::server::KernelArguments;
+use burn::tensor::{DType, Shape};
+
+/// Invocations in a workgroup of every shader here: within WebGPU's default limit of 256.
+pub const WORKGROUP: u32 = 256;
+
+/// A shader with its template parameters, which are part of the pipeline's cache key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Shader {
+    /// The file's stem in `shaders/`.
+    pub name: &'static str,
+    /// The WGSL text.
+    pub source: &'static str,
+    /// `{{ name }}` placeholders and their values.
+    pub parameters: Vec<(&'static str, String)>,
+}
+
+impl Shader {
+    /// A shader without parameters beyond `workgroup`.
+    pub fn new(name: &'static str, source: &'static str) -> Self {
+        Self { name, source, parameters: vec![("workgroup", WORKGROUP.to_string())] }
+    }
+
+    /// Adds a template parameter.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.parameters.push((name, value.to_string()));
+        self
+    }
+}
+
+impl KernelSource for Shader {
+    fn source(&self) -> SourceTemplate {
+        self.parameters
+            .iter()
+            .fold(SourceTemplate::new(self.source), |t, (k, v)| t.register(*k, v.clone()))
+    }
+
+    fn id(&self) -> KernelId {
+        KernelId::new::<Self>().info(self.clone())
+    }
+
+    fn lang(&self) -> &'static str {
+        "wgsl"
+    }
+}
+
+/// Runs `shader` on `groups` workgroups with `buffers` bound in order (binding 0, 1, …), all
+/// `read_write` since burn's allocator shares pages, then a last buffer with `info` words.
+///
+/// WebGPU allows 65,535 workgroups a dimension, so the grid folds into (x, y); a shader finds its
+/// index as `workgroup_id.y * num_workgroups.x + workgroup_id.x` and must guard against overshoot.
+pub fn launch(shader: Shader, groups: usize, buffers: &[&CubeTensor], info: &[u32]) {
+    if groups == 0 {
+        return;
+    }
+    let client = buffers[0].client.clone();
+    let x = groups.min(65_535);
+    let count = CubeCount::Static(x as u32, groups.div_ceil(x) as u32, 1);
+    let info = client.create_from_slice(bytemuck::cast_slice(info));
+    let mut bindings: Vec<_> = buffers.iter().map(|t| t.handle.clone().binding()).collect();
+    bindings.push(info.binding());
+    client.launch(
+        Box::new(SourceKernel::new(shader, CubeDim::new_1d(WORKGROUP))),
+        count,
+        KernelArguments::new().with_buffers(bindings),
+    );
+}
+
+/// An uninitialised tensor beside `like`.
+pub fn empty(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
+    let shape = shape.into();
+    let handle = like.client.empty(shape.num_elements() * dtype.size());
+    CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape, handle, dtype)
+}
+
+/// A dense copy of `tensor` if it is a view.
+pub fn dense(tensor: CubeTensor) -> CubeTensor {
+    into_contiguous(tensor)
+}

@@ -1,0 +1,4 @@
+//! The kernels: one file per shader with its launcher, its CPU twin and its f64 reference.
+
+pub mod cpu;
+pub mod cube;

@@ -1,0 +1,111 @@
+//! The plain records that cross module borders. No tensors, no behaviour beyond counting.
+//!
+//! Letters used for shapes in the whole project: B sequences, T positions, N response tokens,
+//! V vocabulary, D hidden, G rollouts per prompt, P prompts per step, S sequences of an update.
+
+use serde::{Deserialize, Serialize};
+
+/// A problem with its gold answer and, where there is one, a teacher's demonstration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Example {
+    /// Suite for reporting (`add`, …, or the file's stem for the user's data).
+    pub suite: String,
+    /// The prompt as the model reads it.
+    pub prompt: String,
+    /// The teacher's response, without end-of-text; `None` where only the answer is known.
+    pub demonstration: Option<String>,
+    /// The gold answer that the verifier compares with.
+    pub answer: String,
+}
+
+/// One sampled response with everything that later stages need.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Episode {
+    /// Index of the prompt within its step.
+    pub prompt: usize,
+    /// Index of the sample within its group, 0..G.
+    pub sample: usize,
+    /// Response tokens, end-of-text included where the policy produced it.
+    pub tokens: Vec<u32>,
+    /// ln π(token) of the sampling policy at temperature 1, nats, one a token.
+    pub logprobs: Vec<f32>,
+    /// Entropy of π over the whole vocabulary, nats, one a token.
+    pub entropies: Vec<f32>,
+    /// The length limit cut it before end-of-text.
+    pub truncated: bool,
+    /// The response as text, without end-of-text.
+    pub response: String,
+    /// What the verifier gave, in the configured reward values.
+    pub reward: f32,
+}
+
+/// A teacher's response in tokens, scored by the same verifier as the rollouts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Demonstration {
+    /// Response tokens, end-of-text included.
+    pub tokens: Vec<u32>,
+    /// What the verifier gave it: a wrong demonstration has a low reward.
+    pub reward: f32,
+}
+
+/// A prompt, its rollouts, and its demonstration: the unit over which advantages are taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// The problem.
+    pub example: Example,
+    /// The prompt in tokens, begin-of-text included.
+    pub prompt_tokens: Vec<u32>,
+    /// The rollouts; empty for purely supervised methods.
+    pub episodes: Vec<Episode>,
+    /// The demonstration; `None` for purely on-policy methods.
+    pub demonstration: Option<Demonstration>,
+}
+
+/// Whether a sequence of the update is a rollout of the policy or a teacher's demonstration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Sampled from the policy.
+    Rollout,
+    /// Written by the teacher.
+    Demonstration,
+}
+
+/// One sequence of an update: tokens in, and the per-sequence coefficients of every loss term.
+///
+/// The coefficients already hold signs, advantages, gates and the global normalisation, so the
+/// objective kernel knows nothing of methods. See `objective` for how each method fills them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sequence {
+    /// Rollout or demonstration.
+    pub role: Role,
+    /// Prompt tokens.
+    pub prompt: Vec<u32>,
+    /// Response tokens: those that carry loss.
+    pub response: Vec<u32>,
+    /// ln π_old of each response token (the sampler's); empty where no ratio is taken.
+    pub old_logprobs: Vec<f32>,
+    /// Loss-term coefficients.
+    pub terms: TermCoefficients,
+}
+
+/// Per-sequence factors of the loss terms (dimensionless; 0 switches a term off).
+///
+/// Per token t with p_t = π(token), the loss is
+/// `sft·w_SFT·(−ln p_t) + rl_demo·f(p_t) + self_logp·w_RL'·ln p_t + self_ratio·w_RL'·clip(ρ_t)
+///  + entropy·H_t`, where `w_RL' = w_RL` if `self_positive`, else 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TermCoefficients {
+    /// SFT (Eq. 8): `+gate / normaliser`.
+    pub sft: f32,
+    /// RL on the demonstration (Eqs. 9–10): `−Â_demo / normaliser`.
+    pub rl_demo: f32,
+    /// Signed self term (Eqs. 11–12): `−1/normaliser` for right, `+1/normaliser` for wrong rollouts.
+    pub self_logp: f32,
+    /// Advantage self term (PPO/GRPO): `−Â / normaliser`, multiplied by the clipped ratio.
+    pub self_ratio: f32,
+    /// Whether w_RL = 0.1·exp(+H) multiplies the self term (positives only in the paper).
+    pub self_positive: bool,
+    /// Entropy bonus: `−entropy_coeff / normaliser`.
+    pub entropy: f32,
+}
