@@ -136,7 +136,7 @@ def make(name, switches, seed, embedding_std):
         "entropies": valid(entropy),  # [3, 17] f64, nats
         **gradients, **final,
     }
-    metadata = {k: v if isinstance(v, str) else json.dumps(v) for k, v in head.items()}
+    metadata = {"header": json.dumps(head)}  # one key: safetensors writes several in random order
     save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "golden.safetensors", metadata)
     golden = {
         **head,
