@@ -47,6 +47,11 @@ pub fn token_uniform(seed: u64, step: u32, prompt: u32, sample: u32, position: u
     unit_f32(threefry4x32(key, [prompt, sample, position, 0])[0])
 }
 
+/// Purpose of a [`Stream`]: fresh weights.
+pub const WEIGHTS: u32 = 1;
+/// Purpose of a [`Stream`]: the order of a user's training examples.
+pub const ORDER: u32 = 2;
+
 /// A sequential stream over one key, for shuffles and problem generation on the host.
 #[derive(Debug, Clone)]
 pub struct Stream {

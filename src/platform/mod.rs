@@ -1,1 +1,41 @@
-//! platform
+//! What differs between a native program and a browser tab: files, the clock, giving way.
+
+#[cfg(not(target_family = "wasm"))]
+mod files;
+#[cfg(not(target_family = "wasm"))]
+pub use files::{append_line, read, read_text, write_atomic, write_folder_atomic};
+
+/// Seconds between two calls, for reports only: no number of a run depends on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(#[cfg(not(target_family = "wasm"))] std::time::Instant);
+
+impl Stopwatch {
+    /// Starts counting.
+    pub fn start() -> Self {
+        #[cfg(not(target_family = "wasm"))]
+        return Self(std::time::Instant::now());
+        #[cfg(target_family = "wasm")]
+        Self()
+    }
+
+    /// Seconds since the start; 0 in the browser until its shell brings a clock.
+    pub fn elapsed_secs(&self) -> f64 {
+        #[cfg(not(target_family = "wasm"))]
+        return self.0.elapsed().as_secs_f64();
+        #[cfg(target_family = "wasm")]
+        0.0
+    }
+}
+
+/// Peak resident memory of this process in bytes, where the system tells it.
+pub fn peak_memory_bytes() -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        return Some(kib * 1024);
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
+}

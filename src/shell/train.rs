@@ -1,0 +1,155 @@
+//! `srft train` and `srft pretrain`.
+
+use super::arguments::{Pretrain, Settings, Train, flag_layer};
+use super::progress::Progress;
+use super::tables::before_and_after;
+use srft::config::Config;
+use srft::device::{Selected, select};
+use srft::error::{Error, Result};
+use srft::model::{FILES, Llama, ModelFolder};
+use srft::platform::write_folder_atomic;
+use srft::run::{Run, Summary, fresh_folder, load_model};
+use srft::selftest;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Trains, from the start or from a checkpoint.
+pub async fn train(arguments: Train) -> Result<()> {
+    let base = match &arguments.resume {
+        Some(path) => {
+            let text = srft::platform::read_text(&path.join("config.toml")).map_err(|e| {
+                e.next("give --resume the folder that `srft train` named")
+            })?;
+            vec![Config::layer(&text, &path.join("config.toml").display().to_string())?]
+        }
+        None => Vec::new(),
+    };
+    let mut layers = base;
+    if let Some(steps) = arguments.steps {
+        layers.push(flag_layer("--steps", "train.steps", &steps.to_string()));
+    }
+    let config = arguments.settings.resolve(layers)?;
+    let selected = ready(&config, arguments.json).await?;
+    let mut run = match &arguments.resume {
+        Some(path) => Run::resume(config, &selected, path)?,
+        None => {
+            let name = format!("{}-seed{}", config.objective.method.name(), config.run.seed);
+            let path = arguments.out.clone().unwrap_or_else(|| fresh_folder(&name));
+            Run::create(config, &selected, &path)?
+        }
+    };
+    let mut progress = Progress::new(arguments.json, run.config().train.steps, run.step());
+    progress.say(&format!("run folder: {}", run.path().display()));
+    if arguments.resume.is_some() {
+        progress.say(&format!("resumed after step {}", run.step()));
+    }
+    let result = run.train(&mut progress, &stop_on_interrupt()?).await;
+    progress.finish();
+    let summary = result?;
+    report(&summary, run.path(), arguments.json);
+    Ok(())
+}
+
+/// Opens the configured device, says which and why, and runs the self-test on it.
+pub async fn ready(config: &Config, json: bool) -> Result<Selected> {
+    let selected = select(&config.run.device).await?;
+    if !json {
+        eprintln!("device: {} ({}), {}", selected.name, selected.backend, selected.reason);
+    }
+    let report = selftest::run(&selected.device).await?;
+    report.require_passed(&selected.name)?;
+    Ok(selected)
+}
+
+fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::SeqCst) {
+            // A second Ctrl-C: the user will not wait for the step. The last checkpoint stands.
+            std::process::exit(130);
+        }
+        eprintln!("\nfinishing this step and saving; press Ctrl-C again to stop at once");
+    })
+    .map_err(|e| Error::machine(format!("cannot listen for Ctrl-C: {e}")))?;
+    Ok(stop)
+}
+
+fn report(summary: &Summary, path: &Path, json: bool) {
+    if json {
+        let mut value = serde_json::to_value(summary).expect("a plain record");
+        value["event"] = "summary".into();
+        println!("{value}");
+        return;
+    }
+    println!("{}", before_and_after(summary));
+    let peak = match summary.peak_memory_bytes {
+        Some(bytes) => format!(", peak memory {} MiB", bytes >> 20),
+        None => String::new(),
+    };
+    println!(
+        "{} steps of {} on {}: {:.1} s sampling ({:.0} tokens/s), {:.1} s updates ({:.0} tokens/s), \
+         {:.1} s evaluation{peak}",
+        summary.steps,
+        summary.method,
+        summary.device,
+        summary.rollout_secs,
+        summary.rollout_tokens_per_sec,
+        summary.train_secs,
+        summary.trained_tokens_per_sec,
+        summary.eval_secs,
+    );
+    println!("model: {}", path.join("best").display());
+}
+
+/// Settings of the tiny base's pretraining: recipe.md's, and what was changed is in docs/task.md.
+const PRETRAIN: &str = r#"
+[objective]
+method = "sft"
+[data]
+task = "pretraining"
+[rollout]
+prompts = 128
+[optimizer]
+lr = 3e-3
+schedule = "cosine"
+final_fraction = 0.05
+warmup_steps = 50
+beta2 = 0.98
+weight_decay = 0.01
+[train]
+steps = 3000
+[checkpoint]
+every = 500
+samples_every = 0
+"#;
+
+/// Makes the tiny base from nothing.
+pub async fn pretrain(arguments: Pretrain) -> Result<()> {
+    let mut layers = vec![Config::layer(PRETRAIN, "pretrain")?];
+    if let Some(steps) = arguments.steps {
+        layers.push(flag_layer("--steps", "train.steps", &steps.to_string()));
+    }
+    let settings = Settings { model: Some(arguments.shape.clone()), ..arguments.settings };
+    let config = settings.resolve(layers)?;
+    let selected = ready(&config, arguments.json).await?;
+    let (folder, shape, _) = load_model(&config.model.path, &selected.device)?;
+    let fresh = Llama::random(shape.config, config.run.seed, &selected.device);
+    let start = arguments.out.join("start");
+    write_folder_atomic(&start, &folder.with_weights(&fresh).await?)?;
+    let config = Config { model: srft::config::Model { path: start.display().to_string() }, ..config };
+    let run_folder = arguments.out.join("run");
+    let mut run = Run::create(config, &selected, &run_folder)?;
+    let mut progress = Progress::new(arguments.json, run.config().train.steps, 0);
+    let result = run.train(&mut progress, &stop_on_interrupt()?).await;
+    progress.finish();
+    let summary = result?;
+    let trained = ModelFolder::read(&run_folder.join("best"))?;
+    for (name, bytes) in FILES.into_iter().zip([trained.config, trained.weights, trained.tokenizer]) {
+        srft::platform::write_atomic(&arguments.out.join(name), &bytes)?;
+    }
+    report(&summary, &run_folder, arguments.json);
+    println!("the base: {}", arguments.out.display());
+    Ok(())
+}
