@@ -116,24 +116,15 @@ fn held_out_problems_are_distinct_and_enough() {
     }
 }
 
-/// Neither fine-tuning nor pretraining ever meets a held-out problem, under any seed.
+/// Neither fine-tuning nor pretraining ever meets a held-out problem, whatever the two seeds.
 #[test]
 fn training_never_meets_a_held_out_problem() {
-    let mut held: HashSet<String> = HashSet::new();
+    let mut held = HashSet::new();
     for suite in suites() {
-        let all = held_out(suite, usize::MAX, SEED);
-        assert_eq!(
-            all.iter().map(|example| &example.prompt).collect::<HashSet<_>>(),
-            held_out(suite, usize::MAX, SEED + 1).iter().map(|e| &e.prompt).collect(),
-            "{}: the split must not depend on the seed",
-            suite.name
-        );
-        held.extend(all.into_iter().map(|example| example.prompt));
-    }
-    for suite in suites() {
+        held.extend(held_out(suite, usize::MAX, SEED + 1).into_iter().map(|e| e.prompt));
         let trained: HashSet<String> = training(suite, 50_000).map(|e| e.prompt).collect();
         assert!(trained.is_disjoint(&held), "{}", suite.name);
-        // Not for lack of trying: the split leaves no more than about a quarter out.
+        // Not for lack of variety: all suites but `mul` (540) have thousands of problems to train on.
         assert!(trained.len() > 500, "{}: {}", suite.name, trained.len());
     }
     for index in 0..300_000 {
@@ -145,8 +136,10 @@ fn training_never_meets_a_held_out_problem() {
 /// 63+59 would give 59+63 away.
 #[test]
 fn both_orders_of_a_sum_are_held_out_together() {
-    let held: HashSet<String> =
-        held_out(builtin::suite("add").unwrap(), usize::MAX, SEED).into_iter().map(|e| e.prompt).collect();
+    let held: HashSet<String> = held_out(builtin::suite("add").unwrap(), usize::MAX, SEED)
+        .into_iter()
+        .map(|e| e.prompt)
+        .collect();
     for prompt in &held {
         let (a, b) = prompt.trim_end_matches('=').split_once('+').unwrap();
         assert!(held.contains(&format!("{b}+{a}=")), "{prompt}");

@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_good_file_gives_its_examples_in_order() {
-        let text = format!("\u{FEFF}{GOOD}\r\n{GOOD}\n{{\"answer\":\"5\",\"prompt\":\"é\"}}\n\n \n");
+        let text =
+            format!("\u{FEFF}{GOOD}\r\n{GOOD}\n{{\"answer\":\"5\",\"prompt\":\"é\"}}\n\n \n");
         let examples = parse(&text, "folder/my.sums.jsonl", NONE).unwrap();
         assert_eq!(examples.len(), 3, "equal lines stay separate examples");
         assert_eq!(examples[0], examples[1]);

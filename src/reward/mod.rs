@@ -62,9 +62,8 @@ impl Verifier {
         }
         match self.comparison {
             Comparison::Numeric if Rational::parse(trimmed).is_none() => {
-                Err(Error::input(format!("the gold answer {answer:?} is not a number")).next(
-                    "write it like 42, -1,234.5, 3/4 or 6.02e23, or use the exact verifier",
-                ))
+                Err(Error::input(format!("the gold answer {answer:?} is not a number"))
+                    .next("write it like 42, -1,234.5, 3/4 or 6.02e23, or use the exact verifier"))
             }
             _ => Ok(()),
         }

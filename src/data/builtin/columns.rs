@@ -1,4 +1,4 @@
-//! Column arithmetic: `add`, `sub`, `mul`, and the longer `add3`.
+//! Column arithmetic: `add`, `sub` and `mul`.
 //!
 //! Every character of a chain follows from at most three digits in sight: a column's two digits
 //! and the carry, which always stands as the first digit of the result before it.
@@ -11,30 +11,15 @@ pub(super) fn draw_add(stream: &mut Stream) -> Operands {
     [stream.between(10, 99), stream.between(10, 99), 0]
 }
 
-pub(super) fn draw_add3(stream: &mut Stream) -> Operands {
-    [stream.between(100, 999), stream.between(100, 999), 0]
-}
-
 /// `59+63=` → `9+3=12,5+6+1=12` → 122
 pub(super) fn solve_add([a, b, _]: Operands, hand: &mut Hand) -> String {
-    sum(hand, a, b, 2).to_string()
-}
-
-/// `127+227=` → `7+7=14,2+2+1=05,1+2+0=03` → 354
-pub(super) fn solve_add3([a, b, _]: Operands, hand: &mut Hand) -> String {
-    sum(hand, a, b, 3).to_string()
+    sum(hand, a, b).to_string()
 }
 
 /// `9+3,5+6` → 112: the carry is forgotten.
 pub(super) fn skim_add([a, b, _]: Operands) -> (String, String) {
     let chain = format!("{}+{},{}+{}", digit(a, 0), digit(b, 0), digit(a, 1), digit(b, 1));
-    (chain, sum_without_carries(a, b, 2).to_string())
-}
-
-/// `7+7,2+2,1+2` → 344: the carries are forgotten.
-pub(super) fn skim_add3([a, b, _]: Operands) -> (String, String) {
-    let columns: Vec<_> = (0..3).map(|k| format!("{}+{}", digit(a, k), digit(b, k))).collect();
-    (columns.join(","), sum_without_carries(a, b, 3).to_string())
+    (chain, sum_without_carry(a, b).to_string())
 }
 
 /// The larger operand first, so that no answer is negative.
@@ -58,13 +43,13 @@ pub(super) fn draw_mul(stream: &mut Stream) -> Operands {
     [stream.between(10, 99), stream.between(2, 9), 0]
 }
 
-/// `21*8=` → `1*8=08,16+0=16` → 168: units' product, tens' product + carry.
+/// `21*8=` → `1*8=08,2*8=16,16+0=16` → 168: units, tens, tens and carry.
 pub(super) fn solve_mul([a, m, _]: Operands, hand: &mut Hand) -> String {
     hand.write(format_args!("{}*{m}=", digit(a, 0)));
     let units = hand.result(digit(a, 0) * m, 2);
-    hand.write(",");
+    hand.write(format_args!(",{}*{m}=", digit(a, 1)));
     let tens = hand.result(digit(a, 1) * m, 2);
-    hand.write(format_args!("+{}=", digit(units, 1)));
+    hand.write(format_args!(",{tens:02}+{}=", digit(units, 1)));
     let tens = hand.result(tens + digit(units, 1), 2);
     (tens * 10 + digit(units, 0)).to_string()
 }
@@ -75,20 +60,14 @@ pub(super) fn skim_mul([a, m, _]: Operands) -> (String, String) {
     (format!("{units}*{m},{tens}*{m}"), (tens * m * 10 + units * m % 10).to_string())
 }
 
-/// Writes the columns of a + b from the units up and returns the sum that they spell.
-pub(super) fn sum(hand: &mut Hand, a: u32, b: u32, columns: u32) -> u32 {
-    let (mut value, mut carry) = (0, 0);
-    for k in 0..columns {
-        let (x, y) = (digit(a, k), digit(b, k));
-        match k {
-            0 => hand.write(format_args!("{x}+{y}=")),
-            _ => hand.write(format_args!(",{x}+{y}+{carry}=")),
-        }
-        let column = hand.result(x + y + carry, 2);
-        carry = digit(column, 1);
-        value += digit(column, 0) * 10u32.pow(k);
-    }
-    value + carry * 10u32.pow(columns)
+/// Writes the two columns of a + b from the units up and returns the sum that they spell.
+pub(super) fn sum(hand: &mut Hand, a: u32, b: u32) -> u32 {
+    hand.write(format_args!("{}+{}=", digit(a, 0), digit(b, 0)));
+    let units = hand.result(digit(a, 0) + digit(b, 0), 2);
+    let carry = digit(units, 1);
+    hand.write(format_args!(",{}+{}+{carry}=", digit(a, 1), digit(b, 1)));
+    let tens = hand.result(digit(a, 1) + digit(b, 1) + carry, 2);
+    tens * 10 + digit(units, 0)
 }
 
 /// Writes the two columns of a − b and returns the difference that they spell.
@@ -103,15 +82,9 @@ pub(super) fn difference(hand: &mut Hand, a: u32, b: u32) -> u32 {
     tens * 10 + units
 }
 
-/// a + b when every carry but the topmost is forgotten.
-pub(super) fn sum_without_carries(a: u32, b: u32, columns: u32) -> u32 {
-    (0..columns)
-        .map(|k| {
-            let column = digit(a, k) + digit(b, k);
-            let kept = if k + 1 == columns { column } else { column % 10 };
-            kept * 10u32.pow(k)
-        })
-        .sum()
+/// a + b when the carry is forgotten.
+pub(super) fn sum_without_carry(a: u32, b: u32) -> u32 {
+    (digit(a, 1) + digit(b, 1)) * 10 + (digit(a, 0) + digit(b, 0)) % 10
 }
 
 /// a − b when the smaller digit is always taken from the larger one.

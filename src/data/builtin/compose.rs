@@ -2,7 +2,7 @@
 //! then add), `rank` (sort, then mod). `;` parts the two chains.
 
 use super::Operands;
-use super::columns::{difference, difference_without_borrow, sum, sum_without_carries};
+use super::columns::{difference, difference_without_borrow, sum, sum_without_carry};
 use super::digits::{LARGEST_MODULUS, remainder, select, smallest};
 use super::hand::{Hand, digit};
 use crate::random::Stream;
@@ -16,7 +16,7 @@ pub(super) fn draw_two(stream: &mut Stream) -> Operands {
 
 /// `60+35-43=` → `0+5=05,6+3+0=09;5-3=2,9-4-0=5` → 52
 pub(super) fn solve_two([a, b, c]: Operands, hand: &mut Hand) -> String {
-    let sum = sum(hand, a, b, 2) % 100;
+    let sum = sum(hand, a, b) % 100;
     hand.write(";");
     difference(hand, sum, c).to_string()
 }
@@ -24,7 +24,7 @@ pub(super) fn solve_two([a, b, c]: Operands, hand: &mut Hand) -> String {
 /// `0+5-3,6+3-4` → 52: neither carries nor borrows.
 pub(super) fn skim_two([a, b, c]: Operands) -> (String, String) {
     let column = |k| format!("{}+{}-{}", digit(a, k), digit(b, k), digit(c, k));
-    let careless = difference_without_borrow(sum_without_carries(a, b, 2), c);
+    let careless = difference_without_borrow(sum_without_carry(a, b), c);
     (format!("{},{}", column(0), column(1)), careless.to_string())
 }
 
@@ -38,14 +38,14 @@ pub(super) fn solve_ord([a, b, c]: Operands, hand: &mut Hand) -> String {
     hand.write(format_args!("{b}*{c}="));
     let product = hand.result(b * c, 2);
     hand.write(";");
-    sum(hand, a, product, 2).to_string()
+    sum(hand, a, product).to_string()
 }
 
 /// `7*6,1+2,7+4` → 113: the carry is forgotten.
 pub(super) fn skim_ord([a, b, c]: Operands) -> (String, String) {
     let product = b * c;
     let column = |k| format!("{}+{}", digit(a, k), digit(product, k));
-    let careless = sum_without_carries(a, product, 2);
+    let careless = sum_without_carry(a, product);
     (format!("{b}*{c},{},{}", column(0), column(1)), careless.to_string())
 }
 
@@ -63,7 +63,10 @@ pub(super) fn solve_rank([n, m, _]: Operands, hand: &mut Hand) -> String {
     remainder(hand, sorted, m).to_string()
 }
 
-/// `5,8,3` → 3: the digits are left as they stand.
+/// `3:58;3:3` → 3: stops after the first digit.
 pub(super) fn skim_rank([n, m, _]: Operands) -> (String, String) {
-    (format!("{},{},{}", digit(n, 2), digit(n, 1), digit(n, 0)), (n % m).to_string())
+    let mut hand = Hand::sure();
+    let first = select(&mut hand, &[digit(n, 2), digit(n, 1), digit(n, 0)]).chosen;
+    hand.write(format_args!(";{first}:{}", first % m));
+    (hand.into_page(), (first % m).to_string())
 }

@@ -18,10 +18,10 @@ pub(super) fn solve_mod([n, m, _]: Operands, hand: &mut Hand) -> String {
     remainder(hand, [digit(n, 2), digit(n, 1), digit(n, 0)], m).to_string()
 }
 
-/// `5,8,3` → 0: the remainder of the digits' sum, which is right for 3 and by luck.
+/// `5:1` → 1: stops after the first digit.
 pub(super) fn skim_mod([n, m, _]: Operands) -> (String, String) {
-    let [x, y, z] = [digit(n, 2), digit(n, 1), digit(n, 0)];
-    (format!("{x},{y},{z}"), ((x + y + z) % m).to_string())
+    let (first, rest) = (digit(n, 2), digit(n, 2) % m);
+    (format!("{first}:{rest}"), rest.to_string())
 }
 
 /// Writes the long division of the number spelled by `digits` and returns the last remainder.

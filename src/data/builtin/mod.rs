@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `add` | `59+63=` | `9+3=12,5+6+1=12>122` |
 //! | `sub` | `43-28=` | `13-8=5,4-2-1=1>15` |
-//! | `mul` | `21*8=` | `1*8=08,16+0=16>168` |
+//! | `mul` | `21*8=` | `1*8=08,2*8=16,16+0=16>168` |
 //! | `mod` | `583%4=` | `5:1,18:2,23:3>3` |
 //! | `sort` | `s4186=` | `1:486,4:86>1468` |
 //! | `two` (out) | `60+35-43=` | `0+5=05,6+3+0=09;5-3=2,9-4-0=5>52` |
@@ -79,8 +79,9 @@ pub fn train_example(suite: &Suite, seed: u64, index: u32) -> Example {
 /// Up to `n` distinct held-out problems in an order given by `seed`; all of them where the suite
 /// holds out fewer.
 pub fn held_out(suite: &Suite, n: usize, seed: u64) -> Vec<Example> {
-    /// Draws without a new problem after which the suite counts as exhausted. With k problems left
-    /// of M, missing one this often has probability (1 − k/M)^draws: nil for M ≤ 10⁴.
+    /// Draws without a new problem after which the suite counts as exhausted. The last of M problems
+    /// is overlooked with probability (1 − 1/M)^draws: nil for M ≤ 10⁴, which all suites keep but
+    /// `two`, of which nobody asks for 26,000.
     const PATIENCE: u32 = 200_000;
     let mut stream = Stream::new(seed, PURPOSE_HELD_OUT + suite.number(), 0);
     let (mut seen, mut examples, mut misses) = (HashSet::new(), Vec::new(), 0);
@@ -166,7 +167,7 @@ impl Suite {
         (self.solve)(operands, hand)
     }
 
-    /// A chain without results and the answer of someone who doesn't take care.
+    /// A short chain and the answer of someone who doesn't take care.
     fn skim(&self, operands: Operands) -> (String, String) {
         (self.skim)(operands)
     }

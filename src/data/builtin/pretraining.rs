@@ -12,7 +12,7 @@ pub const IN_DISTRIBUTION_SHARE: f64 = 0.65;
 pub const DIRECT_SHARE: f64 = 0.40;
 /// Share of direct answers that are right; the others have one digit wrong.
 pub const DIRECT_RIGHT: f64 = 0.35;
-/// Share of documents with a short chain that writes no results and forgets carries and the like.
+/// Share of documents with a short chain that skips steps or results and forgets carries and such.
 /// What remains after these and the direct ones is written in the teacher's style.
 pub const SKIMMED_SHARE: f64 = 0.45;
 /// Chance that such a chain ends in the right answer all the same.
