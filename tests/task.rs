@@ -83,7 +83,7 @@ fn every_written_step_is_true() {
             let (chain, _) = demonstration(&example).split_once('>').unwrap();
             for step in chain.split([',', ';']).filter(|step| step.contains('=')) {
                 let (left, right) = step.split_once('=').unwrap();
-                assert_eq!(evaluate(left), right.parse().unwrap(), "{example:?}");
+                assert_eq!(evaluate(left), right.parse::<i64>().unwrap(), "{example:?}");
             }
         }
     }
