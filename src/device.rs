@@ -60,6 +60,9 @@ pub struct Adapter {
     pub workgroup_bytes: u32,
     /// Invocations in a workgroup.
     pub invocations: u32,
+    /// The host's memory for the CPU and for GPUs that share it, where the system tells it; wgpu
+    /// does not tell a GPU's own.
+    pub memory_bytes: Option<u64>,
     handle: Option<(wgpu::Instance, wgpu::Adapter)>,
 }
 
@@ -114,8 +117,13 @@ pub async fn adapters() -> Vec<Adapter> {
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
             invocations: limits.max_compute_invocations_per_workgroup,
+            memory_bytes: None,
             handle: Some((instance.clone(), handle)),
         });
+        let last = list.last_mut().expect("just pushed");
+        if matches!(last.kind, Kind::Integrated | Kind::Software) {
+            last.memory_bytes = crate::platform::memory_bytes();
+        }
     }
     list
 }
@@ -132,6 +140,7 @@ fn cpu() -> Adapter {
         max_storage_buffers: u32::MAX,
         workgroup_bytes: 0,
         invocations: 0,
+        memory_bytes: crate::platform::memory_bytes(),
         handle: None,
     }
 }

@@ -203,7 +203,7 @@ choice! {
     Comparison {
         /// Character for character, outer white space aside.
         Exact = "exact",
-        /// As numbers.
+        /// As numbers, exactly: `1,200` = `1.2e3`, `0.5` = `1/2`, `0.333` is not `1/3`.
         Numeric = "numeric",
     }
 }

@@ -105,26 +105,11 @@ fn non_empty(name: &str, value: Value) -> std::result::Result<String, String> {
 }
 
 fn unknown_field(name: &str) -> String {
-    let nearest = FIELDS.iter().min_by_key(|field| edit_distance(name, field));
+    let nearest = FIELDS.iter().min_by_key(|field| strsim::levenshtein(name, field));
     let nearest = nearest.copied().unwrap_or_default();
     format!("unknown field `{name}`; the nearest known one is `{nearest}` (of {})", {
         FIELDS.map(|field| format!("`{field}`")).join(", ")
     })
-}
-
-/// Levenshtein's distance, in characters.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// serde_json's reason without its "at line 1", which isn't the file's line.

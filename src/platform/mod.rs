@@ -29,13 +29,22 @@ impl Stopwatch {
 
 /// Peak resident memory of this process in bytes, where the system tells it.
 pub fn peak_memory_bytes() -> Option<u64> {
-    #[cfg(target_os = "linux")]
-    {
-        let status = std::fs::read_to_string("/proc/self/status").ok()?;
-        let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
-        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-        return Some(kib * 1024);
-    }
-    #[cfg(not(target_os = "linux"))]
+    kibibytes("/proc/self/status", "VmHWM:")
+}
+
+/// The machine's memory in bytes, where the system tells it.
+pub fn memory_bytes() -> Option<u64> {
+    kibibytes("/proc/meminfo", "MemTotal:")
+}
+
+#[cfg(target_os = "linux")]
+fn kibibytes(file: &str, key: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|l| l.starts_with(key))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn kibibytes(_file: &str, _key: &str) -> Option<u64> {
     None
 }

@@ -8,19 +8,9 @@ mod rational;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Comparison;
 use crate::error::{Error, Result};
 use rational::Rational;
-
-/// How two answers are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Comparison {
-    /// Character for character, whitespace around the answers aside.
-    Exact,
-    /// As numbers, exactly: integers, decimals, fractions, thousands separators, exponents.
-    /// `1,200` = `1.2e3`, `0.5` = `1/2`; `0.333` ≠ `1/3`.
-    Numeric,
-}
 
 /// Decides whether a response is right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::data::source::Source;
+use crate::data::jsonl::Needs;
 use crate::data::{builtin, jsonl};
 use crate::error::{Error, Result};
 use crate::eval::Suite;
@@ -35,8 +36,30 @@ pub fn verifier(config: &Config) -> Verifier {
     Verifier { comparison: data.verifier, answer_after: marker }
 }
 
-fn read_examples(path: &str, verifier: &Verifier) -> Result<Vec<Example>> {
-    jsonl::parse(&read_text(Path::new(path))?, path, verifier)
+/// Reads a data file; a gold answer that nothing could match is an error here, never a score.
+fn read_examples(path: &str, needs: Needs, verifier: &Verifier) -> Result<Vec<Example>> {
+    let examples = jsonl::parse(&read_text(Path::new(path))?, path, needs)?;
+    for (index, example) in examples.iter().enumerate() {
+        if needs.answer || !example.answer.is_empty() {
+            let line = format!("{path}:{}", index + 1);
+            verifier.check_gold(&example.answer).map_err(|e| e.at(line))?;
+        }
+    }
+    Ok(examples)
+}
+
+fn read_training(config: &Config) -> Result<Vec<Example>> {
+    let objective = &config.objective;
+    let needs = Needs {
+        response: objective.uses_demonstrations(),
+        // Without a file for evaluation a tenth of this one is evaluated on.
+        answer: objective.uses_rollouts() || objective.rl_demo || config.data.eval.is_empty(),
+    };
+    read_examples(&config.data.train, needs, &verifier(config))
+}
+
+fn read_evaluation(config: &Config) -> Result<Vec<Example>> {
+    read_examples(&config.data.eval, Needs { response: false, answer: true }, &verifier(config))
 }
 
 /// One in this many of a user's examples is kept for evaluation where no file for it is given.
@@ -46,18 +69,11 @@ const EVAL_ONE_IN: usize = 10;
 pub fn source(config: &Config) -> Result<Source> {
     let data = &config.data;
     if !data.train.is_empty() {
-        let examples = read_examples(&data.train, &verifier(config))?;
-        let kept: Vec<Example> = match data.eval.is_empty() {
+        let examples = read_training(config)?;
+        return Ok(Source::Examples(match data.eval.is_empty() {
             true => split(examples).0,
             false => examples,
-        };
-        let demonstrated = kept.iter().filter(|e| e.demonstration.is_some()).count();
-        if demonstrated == 0 && !config.objective.uses_rollouts() {
-            return Err(Error::input("no example has a `response`, and the method learns from nothing else")
-                .at(&data.train)
-                .next("add demonstrations, or choose --method grpo"));
-        }
-        return Ok(Source::Examples(kept));
+        }));
     }
     match data.task.as_str() {
         "arithmetic" => Ok(Source::Builtin(data.clone())),
@@ -86,7 +102,6 @@ pub fn suites(config: &Config) -> Result<Vec<Suite>> {
         out_of_distribution: false,
         examples: examples.into_iter().take(n).collect(),
     };
-    let verifier = verifier(config);
     match (data.train.as_str(), data.eval.as_str()) {
         ("", "") => Ok(builtin::suites()
             .iter()
@@ -98,7 +113,7 @@ pub fn suites(config: &Config) -> Result<Vec<Suite>> {
             })
             .collect()),
         (train, "") => {
-            let held = split(read_examples(train, &verifier)?).1;
+            let held = split(read_training(config)?).1;
             if held.is_empty() {
                 return Err(Error::input(format!("fewer than {EVAL_ONE_IN} examples leave none to evaluate on"))
                     .at(train)
@@ -106,7 +121,7 @@ pub fn suites(config: &Config) -> Result<Vec<Suite>> {
             }
             Ok(vec![of_file(train, held)])
         }
-        (_, eval) => Ok(vec![of_file(eval, read_examples(eval, &verifier)?)]),
+        (_, eval) => Ok(vec![of_file(eval, read_evaluation(config)?)]),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::arguments::Score;
 use super::train::ready;
-use srft::data::jsonl;
+use srft::data::jsonl::{self, Needs};
 use srft::error::{Error, Result};
 use srft::platform::{read_text, write_atomic};
-use srft::run::{load_model, verifier};
+use srft::run::load_model;
 use std::path::Path;
 
 /// Scores the responses of a data file.
@@ -15,15 +15,13 @@ pub async fn score(arguments: Score) -> Result<()> {
         return Err(Error::input("no data to score").next("give --data F.jsonl"));
     }
     let text = read_text(Path::new(&config.data.train))?;
-    let examples = jsonl::parse(&text, &config.data.train, &verifier(&config))?;
+    let examples = jsonl::parse(&text, &config.data.train, Needs { response: true, answer: false })?;
     let selected = ready(&config, false).await?;
     let (_, model, tokenizer) = load_model(&config.model.path, &selected.device)?;
     let mut pairs = Vec::with_capacity(examples.len());
     for (index, example) in examples.iter().enumerate() {
-        let at = |e: Error| e.at(format!("{}, example {}", config.data.train, index + 1));
-        let response = example.demonstration.as_deref().ok_or_else(|| {
-            at(Error::input("there is no `response` to score").next("add one to every line"))
-        })?;
+        let at = |e: Error| e.at(format!("{}:{}", config.data.train, index + 1));
+        let response = example.demonstration.as_deref().unwrap_or_default();
         let mut tokens = tokenizer.encode_continuation(response).map_err(at)?;
         tokens.push(model.config.eos_tokens[0]);
         pairs.push((tokenizer.encode(&example.prompt).map_err(at)?, tokens));

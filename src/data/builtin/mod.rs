@@ -23,8 +23,10 @@ pub mod pretraining;
 
 use std::collections::HashSet;
 
+use crate::config::{Comparison, Data};
 use crate::random::{Stream, threefry4x32};
 use crate::records::Example;
+use crate::reward::Verifier;
 use hand::Hand;
 
 /// What stands between a chain and its answer; a response has it exactly once.
@@ -37,6 +39,7 @@ const HELD_OUT_KEY: u32 = 0x686f_6c64;
 const PURPOSE_TRAIN: u32 = 0x100;
 const PURPOSE_HELD_OUT: u32 = 0x200;
 const PURPOSE_PRETRAIN: u32 = 0x300;
+const PURPOSE_CORRUPT: u32 = 0x400;
 
 /// The numbers of a problem, in the prompt's order; unused ones are 0.
 type Operands = [u32; 3];
@@ -74,6 +77,28 @@ pub fn suite(name: &str) -> Option<&'static Suite> {
 pub fn train_example(suite: &Suite, seed: u64, index: u32) -> Example {
     let mut stream = Stream::new(seed, PURPOSE_TRAIN + suite.number(), index);
     suite.example(suite.draw_for_training(&mut stream))
+}
+
+/// How the built-in task's responses are judged: exactly, by what follows the one marker.
+pub fn verifier() -> Verifier {
+    Verifier { comparison: Comparison::Exact, answer_after: Some(ANSWER_MARKER.into()) }
+}
+
+/// Training problem `cursor` of a run: in-distribution suites in turn, `data.problems` distinct
+/// ones each (0: without end), a share of the demonstrations corrupted.
+pub fn training_example(data: &Data, seed: u64, cursor: u64) -> Example {
+    let count = SUITES.iter().filter(|s| !s.out_of_distribution).count() as u64;
+    let suite = &SUITES[(cursor % count) as usize];
+    let index = match (cursor / count, u64::from(data.problems)) {
+        (turn, 0) => turn,
+        (turn, problems) => turn % problems,
+    } as u32;
+    let example = train_example(suite, seed, index);
+    let mut stream = Stream::new(seed, PURPOSE_CORRUPT + suite.number(), index);
+    match stream.chance(data.wrong_demonstrations) {
+        true => corrupt(&example, &mut stream),
+        false => example,
+    }
 }
 
 /// Up to `n` distinct held-out problems in an order given by `seed`; all of them where the suite
