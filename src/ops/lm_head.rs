@@ -55,7 +55,8 @@ pub fn with_gradient(
     logits_bytes: usize,
     mut coefficients: impl FnMut(&Range<usize>, Tensor<2>) -> Tensor<2>,
 ) -> (Tensor<2>, Vec<Tensor<2>>) {
-    let covered = chunks.iter().fold(0, |end, chunk| if chunk.start == end { chunk.end } else { 0 });
+    let covered =
+        chunks.iter().fold(0, |end, chunk| if chunk.start == end { chunk.end } else { 0 });
     assert_eq!(covered, targets.dims()[0], "chunks {chunks:?} must cover the tokens in order");
     let head = Head::new(head);
     let kept = tokens_within(logits_bytes, head.vocabulary());

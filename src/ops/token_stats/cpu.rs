@@ -167,12 +167,11 @@ fn exp(x: f32) -> f32 {
     let n = shifted - ROUND;
     // ln 2 in two parts: n times the first is exact.
     let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
-    let series = ((((1.987_569_1e-4 * r + 1.398_199_9e-3) * r + 8.333_452e-3) * r
-        + 4.166_579_6e-2)
-        * r
-        + 1.666_666_5e-1)
-        * r
-        + 0.5;
+    let series =
+        ((((1.987_569_1e-4 * r + 1.398_199_9e-3) * r + 8.333_452e-3) * r + 4.166_579_6e-2) * r
+            + 1.666_666_5e-1)
+            * r
+            + 0.5;
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     (series * (r * r) + r + 1.0) * power
 }
