@@ -108,7 +108,7 @@ fn random(rows: usize, columns: usize, scale: f32, seed: u32, device: &Device) -
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().into_vec().expect("f32")
+    tensor.into_data().try_into_vec().expect("f32")
 }
 
 fn f64s(values: &[f32]) -> Vec<f64> {

@@ -56,7 +56,7 @@ pub fn update(
 
 /// Log-probability and entropy, [N, 2], of complete records.
 pub fn stats(records: Tensor<2>) -> Tensor<2> {
-    records.slice([0..usize::MAX, RECORD - 2..RECORD])
+    records.narrow(1, RECORD - 2, 2)
 }
 
 /// Turns the columns `offset..offset + Vb` of the logits, [N, Vb], into their gradient, from
