@@ -2,3 +2,6 @@
 
 pub mod cpu;
 pub mod cube;
+pub mod given_gradient;
+pub mod lm_head;
+pub mod token_stats;
