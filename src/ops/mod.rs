@@ -2,3 +2,5 @@
 
 pub mod cpu;
 pub mod cube;
+pub mod objective;
+pub mod sampling;
