@@ -161,10 +161,10 @@ fn main(
         if TOP_P {
             let floor_key = threshold;
             var needed = 0.0;
-            for (var step = 0u; step <= 32u; step++) {
-                // Step 0 measures all that top-k left; steps 1..32 decide one bit each.
-                let bit = select(0x80000000u >> ((step - 1u) & 31u), 0u, step == 0u);
-                let candidate = select(threshold | bit, 0u, step == 0u);
+            for (var turn = 0u; turn <= 32u; turn++) {
+                // Turn 0 measures all that top-k left; turns 1..32 decide one bit each.
+                let bit = select(0x80000000u >> ((turn - 1u) & 31u), 0u, turn == 0u);
+                let candidate = select(threshold | bit, 0u, turn == 0u);
                 let lowest = max(candidate, floor_key);
                 var mass = 0.0;
                 for (var v = lane; v < vocabulary; v += W) {
@@ -174,7 +174,7 @@ fn main(
                     }
                 }
                 let total = sum(lane, vec2<f32>(mass, 0.0)).x;
-                if step == 0u {
+                if turn == 0u {
                     needed = number(7u) * total;
                     threshold = 0u;
                 } else if total >= needed {

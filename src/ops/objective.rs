@@ -17,7 +17,6 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::CubeBackend;
 use burn::backend::{
@@ -305,8 +304,8 @@ impl<B: ObjectiveOps, C: CheckpointStrategy> ObjectiveOps for Autodiff<B, C> {
         rows: Vec<Row>,
         switches: Switches,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (coefficients, sums) =
-            B::objective(stats.primitive, old_logprobs.primitive, rows, switches);
+        let (stats, old_logprobs) = (stats.into_primitive(), old_logprobs.into_primitive());
+        let (coefficients, sums) = B::objective(stats, old_logprobs, rows, switches);
         (Self::from_inner(coefficients), Self::from_inner(sums))
     }
 
@@ -337,10 +336,11 @@ impl<B: ObjectiveOps, C: CheckpointStrategy> ObjectiveOps for Autodiff<B, C> {
             }
         }
 
+        let (stats, node) = stats.into_parts();
         let (coefficients, sums) =
-            B::objective(stats.primitive.clone(), old_logprobs.primitive, rows, switches);
+            B::objective(stats, old_logprobs.into_primitive(), rows, switches);
         let total = total::<B>(sums.clone());
-        let loss = match LossBackward.prepare::<C>([stats.node]).compute_bound().stateful() {
+        let loss = match LossBackward.prepare::<C>([node]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish(coefficients, total),
             OpsKind::UnTracked(prep) => prep.finish(total),
         };
