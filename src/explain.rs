@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::objective::{Update, assemble};
-use crate::ops::objective::columns;
+use crate::ops::objective::column;
 use crate::records::{Demonstration, Episode, Example, Group, Role, TermCoefficients};
 use crate::trainer::Trainer;
 use serde::{Deserialize, Serialize};
@@ -148,7 +148,7 @@ pub async fn explain(trainer: &Trainer, groups: &mut [Group]) -> Result<Explanat
     }
     let total = trainer.gradient(&observed(&update)).await?;
     let sum = |column: usize| total.sums.iter().map(|s| s[column]).sum::<f64>();
-    let values = [columns::SFT, columns::RL_DEMO, columns::SELF, columns::ENTROPY_BONUS].map(sum);
+    let values = [column::SFT, column::RL_DEMO, column::SELF, column::ENTROPY_BONUS].map(sum);
     let terms = |v: [f64; 5]| Terms {
         sft: v[0],
         rl_demo: v[1],
@@ -174,13 +174,13 @@ pub async fn explain(trainer: &Trainer, groups: &mut [Group]) -> Result<Explanat
                 advantages: advantages.clone(),
                 entropy: members
                     .iter()
-                    .map(|(s, row)| row[columns::ENTROPY] / s.response.len() as f64)
+                    .map(|(s, row)| row[column::ENTROPY] / s.response.len() as f64)
                     .collect(),
-                w_sft: demo.map(|(_, row)| row[columns::WEIGHT]),
+                w_sft: demo.map(|(_, row)| row[column::WEIGHT]),
                 w_rl: members
                     .iter()
                     .filter(|(s, _)| s.role == Role::Rollout)
-                    .map(|(_, row)| row[columns::WEIGHT])
+                    .map(|(_, row)| row[column::WEIGHT])
                     .collect(),
             }
         })

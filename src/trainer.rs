@@ -8,7 +8,7 @@ use crate::metrics::{StepReport, mean};
 use crate::model::Llama;
 use crate::objective::loss::{BatchEntropy, micro_batch_loss, switches, token_statistics};
 use crate::objective::{Update, assemble, is_right};
-use crate::ops::objective::columns;
+use crate::ops::objective::{COLUMNS, column};
 use crate::ops::sampling::Sampling;
 use crate::optim::{AdamW, learning_rate, squared_norm};
 use crate::platform::Stopwatch;
@@ -44,7 +44,7 @@ pub struct Gradient {
     pub norm: f64,
     /// The objective kernel's sums, [column] for each sequence of the update; zeros for those
     /// that carry no loss.
-    pub sums: Vec<[f64; columns::COUNT]>,
+    pub sums: Vec<[f64; COLUMNS]>,
 }
 
 impl Trainer {
@@ -137,7 +137,7 @@ impl Trainer {
             return Ok(Gradient {
                 tensors: self.optimizer.moments.iter().map(|m| m.first.zeros_like()).collect(),
                 norm: 0.0,
-                sums: vec![[0.0; columns::COUNT]; update.sequences.len()],
+                sums: vec![[0.0; COLUMNS]; update.sequences.len()],
             });
         }
         let entropy = match self.config.objective.entropy_over {
@@ -169,9 +169,9 @@ impl Trainer {
         packed.push(squared_norm(&tensors));
         let values = read(Tensor::cat(packed, 0)).await?;
         let (squared, rows) = values.split_last().expect("the norm is always there");
-        let mut sums = vec![[0.0; columns::COUNT]; update.sequences.len()];
+        let mut sums = vec![[0.0; COLUMNS]; update.sequences.len()];
         let members = batches.iter().flat_map(|b| &b.members);
-        for (&member, row) in members.zip(rows.chunks_exact(columns::COUNT)) {
+        for (&member, row) in members.zip(rows.chunks_exact(COLUMNS)) {
             for (slot, &value) in sums[member].iter_mut().zip(row) {
                 *slot = f64::from(value);
             }
@@ -222,7 +222,7 @@ fn report(groups: &[Group], update: &Update, gradient: &Gradient) -> StepReport 
         mean(sampled.map(|g| f64::from(u8::from(same(&g)))))
     };
     let demonstrated = || groups.iter().zip(&update.advantages).filter(|(g, _)| g.demonstration.is_some());
-    let terms = [columns::SFT, columns::RL_DEMO, columns::SELF, columns::ENTROPY_BONUS].map(sum);
+    let terms = [column::SFT, column::RL_DEMO, column::SELF, column::ENTROPY_BONUS].map(sum);
     let entropies = episodes().flat_map(|e| &e.entropies).map(|&h| f64::from(h));
     StepReport {
         loss: terms.iter().sum(),
@@ -240,11 +240,11 @@ fn report(groups: &[Group], update: &Update, gradient: &Gradient) -> StepReport 
         groups_all_right: all(true),
         groups_all_wrong: all(false),
         entropy: mean(entropies),
-        entropy_demo: of_role(Role::Demonstration, columns::ENTROPY).map(|(h, _)| h).sum::<f64>()
+        entropy_demo: of_role(Role::Demonstration, column::ENTROPY).map(|(h, _)| h).sum::<f64>()
             / demo_tokens.max(1.0),
-        w_sft: mean(of_role(Role::Demonstration, columns::WEIGHT).map(|(w, _)| w)),
-        w_rl: mean(of_role(Role::Rollout, columns::WEIGHT).map(|(w, _)| w)),
-        clip_share: of_role(Role::Rollout, columns::CLIPPED).map(|(c, _)| c).sum::<f64>()
+        w_sft: mean(of_role(Role::Demonstration, column::WEIGHT).map(|(w, _)| w)),
+        w_rl: mean(of_role(Role::Rollout, column::WEIGHT).map(|(w, _)| w)),
+        clip_share: of_role(Role::Rollout, column::CLIPPED).map(|(c, _)| c).sum::<f64>()
             / (rollout_tokens.max(1) as f64),
         response_tokens: mean(episodes().map(|e| e.tokens.len() as f64)),
         truncated_share: mean(episodes().map(|e| f64::from(u8::from(e.truncated)))),

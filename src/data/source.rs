@@ -1,8 +1,7 @@
 //! Where a run's examples come from: the built-in task, a user's file, the pretraining mix.
 
-use super::{builtin, jsonl};
+use super::builtin;
 use crate::config::Data;
-use crate::error::{Error, Result};
 use crate::random::{ORDER, Stream};
 use crate::records::Example;
 

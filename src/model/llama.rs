@@ -3,7 +3,7 @@
 
 use super::ModelConfig;
 use super::layers::{Linear, Layer, grow};
-use crate::ops::attention::{AttentionShape, KvCache, Rope};
+use crate::ops::attention::{AttentionShape, KvCache, Rope, attention, decode_attention};
 use crate::ops::rms_norm::rms_norm;
 use crate::random::Stream;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -69,7 +69,7 @@ impl Llama {
             layers: (0..config.layers).map(|_| Layer::empty(&config, device)).collect(),
             norm: Tensor::zeros([1, config.hidden_size], device),
             head: (!config.tied).then(blocks),
-            rope: Rope::new(config.head_dim, config.max_positions, config.rope_theta, device),
+            rope: Rope::new(config.max_positions, config.head_dim, config.rope_theta, device),
             config,
         }
     }
@@ -185,7 +185,7 @@ impl Llama {
         let mut x = self.embed(tokens); // [B·T, D]
         for layer in &self.layers {
             x = layer.forward(x, &self.config, |q, k, v| {
-                crate::ops::attention::attention(q, k, v, &shape, &self.rope)
+                attention(q, k, v, shape, &self.rope)
             });
         }
         self.final_norm(x)
@@ -205,11 +205,12 @@ impl Llama {
         let mut x = self.embed(tokens);
         for layer in &self.layers {
             x = layer.forward(x, &self.config, |q, k, v| {
-                let (out, cache) = crate::ops::attention::prefill(
-                    q, k, v, &shape, &self.rope, lengths, capacity,
-                );
+                let (kv_heads, head_dim) = (shape.kv_heads, shape.head_dim);
+                let mut cache =
+                    KvCache::new(&q.device(), shape.batch, capacity, kv_heads, head_dim);
+                cache.prefill(k.clone(), v.clone(), lengths, &self.rope);
                 caches.push(cache);
-                out
+                attention(q, k, v, shape, &self.rope)
             });
         }
         (self.final_norm(x), caches)
@@ -218,10 +219,9 @@ impl Llama {
     /// Hidden states [B, D] of one more token a row, [B], appended to the caches.
     pub fn decode(&self, tokens: Tensor<1, Int>, caches: &mut [KvCache]) -> Tensor<2> {
         let mut x = self.embed(tokens);
-        let heads = self.config.heads;
         for (layer, cache) in self.layers.iter().zip(caches) {
             x = layer.forward(x, &self.config, |q, k, v| {
-                crate::ops::attention::decode_attention(q, k, v, heads, cache, &self.rope)
+                decode_attention(q, k, v, cache, &self.rope)
             });
         }
         self.final_norm(x)

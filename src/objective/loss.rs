@@ -8,6 +8,7 @@ use crate::ops::lm_head;
 use crate::ops::objective::{Clip, EntropyOver, Row, Switches, Weight, objective};
 use crate::records::{Role, Sequence};
 use burn::tensor::{Int, Tensor, TensorData};
+use std::ops::Range;
 
 /// Mean entropies over an update's demonstration and rollout tokens, nats; only used where the
 /// weights' entropy is taken over the batch.
@@ -32,8 +33,14 @@ pub fn switches(config: &Objective, batch: BatchEntropy) -> Switches {
                 rollouts_nats: batch.rollouts_nats,
             },
         },
-        sft_weight: Weight { scale: config.sft_weight_scale as f32, sign: exponent(sft_sign) },
-        self_weight: Weight { scale: config.self_weight_scale as f32, sign: exponent(1.0) },
+        sft_weight: Some(Weight {
+            scale: config.sft_weight_scale as f32,
+            sign: exponent(sft_sign),
+        }),
+        self_weight: Some(Weight {
+            scale: config.self_weight_scale as f32,
+            sign: exponent(1.0),
+        }),
         shaping: (config.demo_shaping == DemoShaping::Luffy).then_some(0.1),
         clip: Clip { low: config.clip_low as f32, high: config.clip_high as f32 },
     }
@@ -75,7 +82,12 @@ impl Inputs {
 /// Log-probability and entropy [N, 2] of a micro-batch's response tokens, without gradients.
 pub fn token_statistics(model: &Llama, batch: &MicroBatch) -> Tensor<2> {
     let inputs = Inputs::new(batch, model);
-    lm_head::stats(inputs.hidden(model, batch), model.head(), inputs.targets)
+    lm_head::stats(
+        inputs.hidden(model, batch),
+        model.head(),
+        inputs.targets,
+        lm_head::LOGITS_BYTES,
+    )
 }
 
 /// The loss of a micro-batch: a scalar whose backward gives the gradient of the sum of all terms
@@ -90,7 +102,7 @@ pub fn micro_batch_loss(
     let hidden = inputs.hidden(tracked, batch); // [N, D]
     let plain = |t: &Tensor<2>| t.clone().without_autodiff();
     let head: Vec<Tensor<2>> = tracked.head().iter().map(plain).collect();
-    let ranges = lm_head::whole_sequences(&batch.starts, tracked.config.vocab_size);
+    let ranges = whole_sequences(&batch.starts, tracked.config.vocab_size);
     let mut sums = Vec::with_capacity(ranges.len());
     let mut first_row = 0;
     let (d_hidden, d_head) = lm_head::with_gradient(
@@ -98,6 +110,7 @@ pub fn micro_batch_loss(
         &head,
         inputs.targets,
         &ranges,
+        lm_head::LOGITS_BYTES,
         |range, stats| {
             let rows: Vec<Row> = (first_row..)
                 .take_while(|&r| r < batch.members.len() && batch.starts[r] < range.end)
@@ -120,4 +133,18 @@ pub fn micro_batch_loss(
     );
     let loss = lm_head::attach(hidden, tracked.head(), d_hidden, d_head);
     (loss, Tensor::cat(sums, 0))
+}
+
+/// Ranges of tokens that hold whole sequences, each as long as the head's budget of logits allows
+/// (a longer sequence stands alone). `starts` has a first index for each sequence, and the end.
+fn whole_sequences(starts: &[usize], vocabulary: usize) -> Vec<Range<usize>> {
+    let limit = lm_head::LOGITS_BYTES / (4 * vocabulary);
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for pair in starts.windows(2) {
+        match ranges.last_mut() {
+            Some(last) if pair[1] - last.start <= limit => last.end = pair[1],
+            _ => ranges.push(pair[0]..pair[1]),
+        }
+    }
+    ranges
 }

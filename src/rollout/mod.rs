@@ -95,15 +95,13 @@ impl<'a> Decoder<'a> {
             let count = values.len();
             Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device)
         };
-        let (hidden, mut caches) =
+        let (hidden, caches) =
             model.prefill(ints(tokens), &lengths, positions, capacity);
         let last = (0..).zip(&lengths).map(|(row, &len)| row * positions as i32 + len as i32 - 1);
         let last = hidden.select(0, ints(last.collect())); // [P, D]
         let repeated = (0..prompts.len() as i32).flat_map(|p| vec![p; plan.group]).collect();
         let next = model.logits(last).select(0, ints(repeated)); // [P·G, V]
-        for cache in &mut caches {
-            cache.repeat(plan.group);
-        }
+        let caches = caches.into_iter().map(|cache| cache.repeat(plan.group)).collect();
         let responses: Vec<Response> = (0..prompts.len() * plan.group)
             .map(|row| Response {
                 prompt: first + row / plan.group,
@@ -162,7 +160,7 @@ impl<'a> Decoder<'a> {
                 position: self.position as u32,
             })
             .collect();
-        sample(self.next.clone(), &draws, self.plan.seed, self.plan.step, &self.plan.sampling)
+        sample(self.next.clone(), &draws, self.plan.seed, self.plan.step, self.plan.sampling)
     }
 
     /// Reads the ids sampled since the last look and returns the tensor rows that go on.
@@ -190,9 +188,8 @@ impl<'a> Decoder<'a> {
     }
 
     fn compact(&mut self, kept: &[usize], tokens: Tensor<1, Int>) -> Tensor<1, Int> {
-        for cache in &mut self.caches {
-            cache.keep(kept);
-        }
+        let caches = std::mem::take(&mut self.caches);
+        self.caches = caches.into_iter().map(|cache| cache.keep(kept)).collect();
         self.alive = kept.iter().map(|&slot| self.alive[slot]).collect();
         let indices: Vec<i32> = kept.iter().map(|&s| s as i32).collect();
         let count = indices.len();

@@ -5,7 +5,7 @@ mod setup;
 mod summary;
 
 pub use folder::{RunFolder, fresh_folder};
-pub use setup::{load_model, source, suites, verifier};
+pub use setup::{load_model, suites, trainer, verifier};
 pub use summary::{SuiteSummary, Summary};
 
 use crate::checkpoint::{self, State};
@@ -75,6 +75,7 @@ impl Run {
             trainer.step = state.step;
         }
         folder.rewind(state.step)?;
+        folder.steps()?.iter().for_each(|report| summary.add(report));
         let evaluated_at = folder.evaluations()?.into_iter().fold(None, |_, (step, scores)| {
             summary.record(step, &scores);
             Some(step)

@@ -44,7 +44,8 @@ pub async fn train(arguments: Train) -> Result<()> {
     if arguments.resume.is_some() {
         progress.say(&format!("resumed after step {}", run.step()));
     }
-    let result = run.train(&mut progress, &stop_on_interrupt()?).await;
+    let stop = stop_on_interrupt()?;
+    let result = run.train(&mut progress, &stop).await;
     progress.finish();
     let summary = result?;
     report(&summary, run.path(), arguments.json);
@@ -142,7 +143,8 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     let run_folder = arguments.out.join("run");
     let mut run = Run::create(config, &selected, &run_folder)?;
     let mut progress = Progress::new(arguments.json, run.config().train.steps, 0);
-    let result = run.train(&mut progress, &stop_on_interrupt()?).await;
+    let stop = stop_on_interrupt()?;
+    let result = run.train(&mut progress, &stop).await;
     progress.finish();
     let summary = result?;
     let trained = ModelFolder::read(&run_folder.join("best"))?;
