@@ -5,7 +5,7 @@ mod setup;
 mod summary;
 
 pub use folder::{RunFolder, fresh_folder};
-pub use setup::{load_model, suites, trainer, verifier};
+pub use setup::{load_model, model_folder, suites, trainer, verifier};
 pub use summary::{SuiteSummary, Summary};
 
 use crate::checkpoint::{self, State};

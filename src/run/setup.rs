@@ -17,11 +17,16 @@ use burn::tensor::Device;
 use std::path::Path;
 
 /// `tiny`, or a folder.
+pub fn model_folder(path: &str) -> Result<ModelFolder> {
+    match path {
+        "tiny" => Ok(ModelFolder::tiny()),
+        path => ModelFolder::read(Path::new(path)),
+    }
+}
+
+/// The model of a folder on a device, and its tokenizer.
 pub fn load_model(path: &str, device: &Device) -> Result<(ModelFolder, Llama, Tokenizer)> {
-    let folder = match path {
-        "tiny" => ModelFolder::tiny(),
-        path => ModelFolder::read(Path::new(path))?,
-    };
+    let folder = model_folder(path)?;
     let (model, tokenizer) = folder.load(device)?;
     Ok((folder, model, tokenizer))
 }
