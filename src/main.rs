@@ -1,7 +1,6 @@
 //! The native shell: arguments → run → events printed.
 
-// The shell is where the program speaks.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the shell is where it speaks")]
 
 mod shell;
 
