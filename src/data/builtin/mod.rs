@@ -166,7 +166,7 @@ impl Suite {
             (a, b) = (b, a);
         }
         let hash = threefry4x32([HELD_OUT_KEY, self.number(), 0, 0], [a, b, c, 0]);
-        hash[0] % self.held_out_one_in == 0
+        hash[0].is_multiple_of(self.held_out_one_in)
     }
 
     fn draw_for_training(&self, stream: &mut Stream) -> Operands {
