@@ -51,6 +51,8 @@ pub fn token_uniform(seed: u64, step: u32, prompt: u32, sample: u32, position: u
 pub const WEIGHTS: u32 = 1;
 /// Purpose of a [`Stream`]: the order of a user's training examples.
 pub const ORDER: u32 = 2;
+/// Purpose of a [`Stream`]: inputs of the self-test.
+pub const SELF_TEST: u32 = 3;
 
 /// A sequential stream over one key, for shuffles and problem generation on the host.
 #[derive(Debug, Clone)]
