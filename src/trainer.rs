@@ -1,7 +1,7 @@
 //! The training step, in the order of the paper's algorithm: sample, score, weigh, update.
 
 use crate::config::{Config, EntropyOver};
-use crate::data::batch::{MicroBatch, micro_batches};
+use crate::data::batch::micro_batches;
 use crate::data::source::Source;
 use crate::error::{Error, Result};
 use crate::metrics::{StepReport, mean};
@@ -142,7 +142,7 @@ impl Trainer {
             });
         }
         let entropy = match self.config.objective.entropy_over {
-            EntropyOver::Batch => self.batch_entropy(&batches, update).await?,
+            EntropyOver::Batch => self.batch_entropy(update).await?,
             EntropyOver::Sequence | EntropyOver::Token => BatchEntropy::default(),
         };
         let switches = switches(&self.config.objective, entropy);
@@ -182,13 +182,17 @@ impl Trainer {
 
     /// A forward pass over the whole update for the mean entropies that batch weights need; they
     /// go into the kernels as numbers, so this one setting costs a second readback.
-    async fn batch_entropy(&self, batches: &[MicroBatch], update: &Update) -> Result<BatchEntropy> {
+    async fn batch_entropy(&self, update: &Update) -> Result<BatchEntropy> {
+        // Every response counts, also one that carries no loss this time.
+        let mut sequences = update.sequences.clone();
+        sequences.iter_mut().for_each(|s| s.terms.sft = 1.0);
+        let batches = micro_batches(&sequences, self.config.train.micro_batch_tokens);
         let mut sums = [[0.0f64; 2]; 2]; // [demonstrations, rollouts] × [nats, tokens]
         let stats = batches.iter().map(|b| token_statistics(&self.model, b)).collect();
         let stats = readback::floats(Tensor::cat(stats, 0)).await?; // [Σ N, 2]
         let mut pairs = stats.chunks_exact(2);
         for &member in batches.iter().flat_map(|b| &b.members) {
-            let sequence = &update.sequences[member];
+            let sequence = &sequences[member];
             let slot = &mut sums[usize::from(sequence.role == Role::Rollout)];
             for pair in pairs.by_ref().take(sequence.response.len()) {
                 slot[0] += f64::from(pair[1]);
@@ -260,6 +264,8 @@ fn check_finite(report: &StepReport) -> Result<()> {
         ("L_self", report.loss_self),
         ("entropy bonus", report.loss_entropy),
         ("gradient norm", report.grad_norm),
+        // Groups without an advantage have no loss to show that the policy is broken.
+        ("rollout entropy", report.entropy),
     ];
     match named.iter().find(|(_, value)| !value.is_finite()) {
         Some((name, value)) => Err(Error::numbers(format!(

@@ -85,6 +85,9 @@ VARIANTS = {
         ("self_term", "advantage"), ("demo_shaping", "p/(p+0.1)"), ("advantage_std", False),
         ("aggregate", "sequence-mean"), ("aggregate", "sum/8192"), ("entropy_coeff", 0.001),
         ("sft_gate", "reward"), ("sft_gate", "advantage")]},
+    # The batch's entropy counts every response, also those that the gate or a zero advantage leave out.
+    "srft,entropy_over=batch,self_term=advantage,sft_gate=reward":
+        dict(entropy_over="batch", self_term="advantage", sft_gate="reward"),
 }
 
 
