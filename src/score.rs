@@ -1,7 +1,7 @@
 //! Per-token log-probability and entropy of given responses.
 
 use crate::data::batch::micro_batches;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Llama;
 use crate::objective::loss::token_statistics;
 use crate::ops::readback;
