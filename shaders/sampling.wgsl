@@ -117,11 +117,9 @@ fn highest(lane: u32, value: f32) -> f32 {
 
 // Of the candidates, which rise, the highest with at least `needed` at or above it, or `none`.
 fn highest_with(above: vec4<f32>, needed: f32, none: u32, candidates: vec4<u32>) -> u32 {
-    var found = none;
-    for (var i = 0u; i < 3u; i++) {
-        found = select(found, candidates[i], above[i] >= needed);
-    }
-    return found;
+    let enough = above >= vec4<f32>(needed);
+    let low = select(none, candidates.x, enough.x);
+    return select(select(low, candidates.y, enough.y), candidates.z, enough.z);
 }
 
 @compute @workgroup_size(W)
@@ -199,7 +197,8 @@ fn main(
                     let key = order_key(x);
                     if key >= floor_key {
                         let weight = exp((x - largest) * per_temperature);
-                        masses += select(vec4<f32>(0.0), vec4<f32>(weight), vec4<u32>(key) >= candidates);
+                        let above = vec4<u32>(key) >= candidates;
+                        masses += select(vec4<f32>(0.0), vec4<f32>(weight), above);
                     }
                 }
                 threshold = highest_with(sum(lane, masses), nucleus, threshold, candidates);

@@ -150,7 +150,7 @@ fn frequencies() {
         Sampling { top_p: 0.8, ..policy },
         Sampling { temperature: 1.2, top_k: 9, top_p: 0.9 },
     ];
-    let draws = draws(8192);
+    let draws = draws(4096);
     let repeated = logits.repeat(draws.len());
     for (settings, (backend, device)) in all.iter().flat_map(|&s| devices().map(|d| (s, d))) {
         let (tokens, _) = kernel(&device, &repeated, &draws, settings);
@@ -175,10 +175,10 @@ fn frequencies() {
 }
 
 /// Over V = 2^b equal logits every sum is an exact integer and the token is the first b of the uniform
-/// number's 24 bits. (Lavapipe ends loops too early for V = 2^24; wrong bits would spread to all.)
+/// number's 24 bits. A wrong round would show in all of them; 2^18 tokens are allowed, 2^24 not.
 #[test]
 fn the_uniform_numbers_bits() {
-    for (bits, rows) in [(12, 512), (21, 2)] {
+    for (bits, rows) in [(12, 512), (18, 4)] {
         let logits = vec![0.0; rows << bits];
         for (first, (backend, device)) in (0..2u32).flat_map(|i| devices().map(|d| (7 * i, d))) {
             let shifted = |draw: Draw| Draw { position: draw.position + first, ..draw };
@@ -247,7 +247,8 @@ fn views_and_poisoned_buffers() {
 /// The check can fail: a wrong token, a wrong statistic, a token outside the support.
 #[test]
 fn the_check_can_fail() {
-    let (logits, draws, settings) = (rows(23), draws(7), Sampling { top_k: 20, ..Default::default() });
+    let (logits, draws, settings) =
+        (rows(23), draws(7), Sampling { top_k: 20, ..Default::default() });
     let right = kernel(&Device::flex(), &logits, &draws, settings);
     check("right", &logits, &draws, settings, &right).unwrap();
     let mut wrong = right.clone();
