@@ -1,0 +1,217 @@
+//! Attention on the CPU, forward and backward: a task is a sequence, a row of scores is all that
+//! is kept of the T × T matrix. The backward pass computes the probabilities again, which costs
+//! less than keeping them.
+
+use super::{AttentionShape, Table};
+use crate::ops::cpu::{f32s, tensor};
+use crate::ops::fused::FusedOp;
+use crate::ops::vector::{LANES, add_scaled, dot, softmax, weighted_rows, wide};
+use burn::backend::flex::FlexTensor;
+use rayon::prelude::*;
+use std::sync::Arc;
+
+#[derive(Debug, Clone)]
+pub(super) struct Attention {
+    pub shape: AttentionShape,
+    pub rope: Arc<Table>,
+}
+
+/// The rows of one sequence, [T, heads·dh], and where a head's columns stand in them.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    values: &'a [f32],
+    heads: usize,
+    head_dim: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// One head's vectors, a position after another.
+    #[inline(always)]
+    fn head(self, head: usize) -> impl Iterator<Item = &'a [f32]> {
+        let Self { values, heads, head_dim } = self;
+        let rows = values.chunks_exact(heads * head_dim);
+        rows.map(move |row| &row[head * head_dim..][..head_dim])
+    }
+}
+
+/// A key head of a sequence, laid out for row-times-matrix products; widths are padded with zeros
+/// to `LANES`.
+struct Keys {
+    /// rope(k), [T, dh'].
+    k: Vec<f32>,
+    /// rope(k)ᵀ, [dh, T'].
+    k_transposed: Vec<f32>,
+    /// v, [T, dh'].
+    v: Vec<f32>,
+    /// vᵀ, [dh, T'].
+    v_transposed: Vec<f32>,
+    /// dh'.
+    width: usize,
+    /// T'.
+    length: usize,
+}
+
+impl Keys {
+    #[inline(always)]
+    fn new(shape: AttentionShape) -> Self {
+        let AttentionShape { positions, head_dim, .. } = shape;
+        let (width, length) = (head_dim.next_multiple_of(LANES), positions.next_multiple_of(LANES));
+        let (rows, columns) = (vec![0.0; positions * width], vec![0.0; head_dim * length]);
+        Self {
+            k: rows.clone(),
+            v: rows,
+            k_transposed: columns.clone(),
+            v_transposed: columns,
+            width,
+            length,
+        }
+    }
+
+    /// Loads head `head` of k and v.
+    #[inline(always)]
+    fn load(&mut self, k: Rows, v: Rows, head: usize, rope: &Table) {
+        let (width, length) = (self.width, self.length);
+        for (t, (row, k)) in self.k.chunks_exact_mut(width).zip(k.head(head)).enumerate() {
+            rope.rotate(t, 1.0, k, &mut row[..k.len()]);
+            transpose_into(&mut self.k_transposed, length, t, &row[..k.len()]);
+        }
+        for (t, (row, v)) in self.v.chunks_exact_mut(width).zip(v.head(head)).enumerate() {
+            row[..v.len()].copy_from_slice(v);
+            transpose_into(&mut self.v_transposed, length, t, v);
+        }
+    }
+
+    /// The probabilities with which a rotated and scaled query at position `t` mixes the values:
+    /// the first t + 1 of `out`, zeros behind them.
+    #[inline(always)]
+    fn probabilities(&self, q: &[f32], t: usize, out: &mut [f32]) {
+        let seen = (t + 1).next_multiple_of(LANES);
+        weighted_rows(q, &self.k_transposed, self.length, &mut out[..seen]);
+        softmax(&mut out[..=t]);
+        out[t + 1..].fill(0.0);
+    }
+}
+
+#[inline(always)]
+fn transpose_into(matrix: &mut [f32], stride: usize, column: usize, values: &[f32]) {
+    for (row, &value) in matrix.chunks_exact_mut(stride).zip(values) {
+        row[column] = value;
+    }
+}
+
+impl Attention {
+    fn rows<'a>(&self, values: &'a [f32], heads: usize) -> Rows<'a> {
+        Rows { values, heads, head_dim: self.shape.head_dim }
+    }
+
+    /// One sequence: q [T, Hq·dh], k and v [T, Hkv·dh] → out [T, Hq·dh].
+    #[inline(always)]
+    fn forward_sequence(&self, q: Rows, k: Rows, v: Rows, out: &mut [f32]) {
+        let AttentionShape { head_dim, heads, .. } = self.shape;
+        let mut keys = Keys::new(self.shape);
+        let mut probabilities = vec![0.0; keys.length];
+        let mut query = vec![0.0; head_dim];
+        let mut mixed = vec![0.0; keys.width];
+        for head in 0..heads {
+            if head % self.shape.group() == 0 {
+                keys.load(k, v, head / self.shape.group(), &self.rope);
+            }
+            let outs = out.chunks_exact_mut(heads * head_dim);
+            for (t, (q, out)) in q.head(head).zip(outs).enumerate() {
+                self.rope.rotate(t, self.shape.scale(), q, &mut query);
+                keys.probabilities(&query, t, &mut probabilities);
+                weighted_rows(&probabilities[..=t], &keys.v, keys.width, &mut mixed);
+                out[head * head_dim..][..head_dim].copy_from_slice(&mixed[..head_dim]);
+            }
+        }
+    }
+
+    /// One sequence's gradients, written over `dq` [T, Hq·dh], `dk` and `dv` [T, Hkv·dh].
+    ///
+    /// With P the probabilities and dP = dy·vᵀ: dS = P∘(dP − Σ P∘dP), dv = Pᵀ·dy,
+    /// d rope(q) = dS·rope(k)/√dh, d rope(k) = dSᵀ·rope(q)/√dh.
+    #[inline(always)]
+    fn backward_sequence(&self, [q, k, v, dy]: [Rows; 4], [dq, dk, dv]: [&mut [f32]; 3]) {
+        let AttentionShape { head_dim, heads, kv_heads, .. } = self.shape;
+        let scale = self.shape.scale();
+        let mut keys = Keys::new(self.shape);
+        let width = keys.width;
+        let (mut p, mut ds) = (vec![0.0; keys.length], vec![0.0; keys.length]);
+        let (mut query, mut dquery) = (vec![0.0; width], vec![0.0; width]);
+        let mut dout = vec![0.0; width];
+        let (mut dkeys, mut dvalues) = (vec![0.0; keys.k.len()], vec![0.0; keys.v.len()]);
+        for head in 0..heads {
+            let kv_head = head / self.shape.group();
+            if head % self.shape.group() == 0 {
+                keys.load(k, v, kv_head, &self.rope);
+                dkeys.fill(0.0);
+                dvalues.fill(0.0);
+            }
+            let rows = q.head(head).zip(dy.head(head)).zip(dq.chunks_exact_mut(heads * head_dim));
+            for (t, ((q, dy), dq)) in rows.enumerate() {
+                self.rope.rotate(t, scale, q, &mut query[..head_dim]);
+                dout[..head_dim].copy_from_slice(dy);
+                keys.probabilities(&query[..head_dim], t, &mut p);
+                let seen = (t + 1).next_multiple_of(LANES);
+                weighted_rows(dy, &keys.v_transposed, keys.length, &mut ds[..seen]);
+                let mean = dot(&p[..seen], &ds[..seen]);
+                for (ds, &p) in ds.iter_mut().zip(&p) {
+                    *ds = p * (*ds - mean);
+                }
+                weighted_rows(&ds[..=t], &keys.k, width, &mut dquery);
+                let dq = &mut dq[head * head_dim..][..head_dim];
+                self.rope.rotate_back(t, scale, &dquery[..head_dim], dq);
+                let sums = dkeys.chunks_exact_mut(width).zip(dvalues.chunks_exact_mut(width));
+                for ((dkey, dvalue), (&ds, &p)) in sums.zip(ds.iter().zip(&p)).take(t + 1) {
+                    add_scaled(dkey, ds, &query);
+                    add_scaled(dvalue, p, &dout);
+                }
+            }
+            if (head + 1) % self.shape.group() == 0 {
+                let columns = kv_head * head_dim..(kv_head + 1) * head_dim;
+                let outs = dk.chunks_exact_mut(kv_heads * head_dim);
+                for (t, (dk, dkey)) in outs.zip(dkeys.chunks_exact(width)).enumerate() {
+                    self.rope.rotate_back(t, 1.0, &dkey[..head_dim], &mut dk[columns.clone()]);
+                }
+                let outs = dv.chunks_exact_mut(kv_heads * head_dim);
+                for (dv, dvalue) in outs.zip(dvalues.chunks_exact(width)) {
+                    dv[columns.clone()].copy_from_slice(&dvalue[..head_dim]);
+                }
+            }
+        }
+    }
+}
+
+impl FusedOp<3> for Attention {
+    fn forward(&self, [q, k, v]: &[FlexTensor; 3]) -> FlexTensor {
+        let AttentionShape { positions, heads, kv_heads, head_dim, .. } = self.shape;
+        let (q_len, kv_len) = (positions * heads * head_dim, positions * kv_heads * head_dim);
+        let mut out = vec![0.0; f32s(q).len()];
+        let ins = f32s(q).par_chunks(q_len).zip(f32s(k).par_chunks(kv_len));
+        let ins = ins.zip(f32s(v).par_chunks(kv_len));
+        out.par_chunks_mut(q_len).zip(ins).for_each(|(out, ((q, k), v))| {
+            let (q, k, v) = (self.rows(q, heads), self.rows(k, kv_heads), self.rows(v, kv_heads));
+            wide(|| self.forward_sequence(q, k, v, out));
+        });
+        tensor(out, q.layout().shape().clone())
+    }
+
+    fn backward(&self, [q, k, v]: [FlexTensor; 3], dy: FlexTensor) -> [FlexTensor; 3] {
+        let AttentionShape { positions, heads, kv_heads, head_dim, .. } = self.shape;
+        let (q_len, kv_len) = (positions * heads * head_dim, positions * kv_heads * head_dim);
+        let (q_shape, kv_shape) = (q.layout().shape().clone(), k.layout().shape().clone());
+        let (q, k, v, dy) = (f32s(&q), f32s(&k), f32s(&v), f32s(&dy));
+        let (mut dq, mut dk, mut dv) =
+            (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
+        let outs = dq.par_chunks_mut(q_len).zip(dk.par_chunks_mut(kv_len));
+        let outs = outs.zip(dv.par_chunks_mut(kv_len));
+        let ins = q.par_chunks(q_len).zip(k.par_chunks(kv_len));
+        let ins = ins.zip(v.par_chunks(kv_len).zip(dy.par_chunks(q_len)));
+        outs.zip(ins).for_each(|(((dq, dk), dv), ((q, k), (v, dy)))| {
+            let (q, k, v) = (self.rows(q, heads), self.rows(k, kv_heads), self.rows(v, kv_heads));
+            let dy = self.rows(dy, heads);
+            wide(|| self.backward_sequence([q, k, v, dy], [dq, dk, dv]));
+        });
+        [tensor(dq, q_shape), tensor(dk, kv_shape.clone()), tensor(dv, kv_shape)]
+    }
+}

@@ -1,0 +1,33 @@
+//! y = x·Wᵀ with W in Hugging Face's layout [Out, In].
+//!
+//! Stock burn would do as well in the forward pass; fused, ∂L/∂W comes out dense in W's own layout
+//! (dyᵀ·x) instead of as a transposed view that every later operation copies.
+
+use super::fused::{self, FusedOp};
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::backend::ops::FloatTensorOps;
+use burn::tensor::Tensor;
+
+/// x [N, In], weight [Out, In] → x·weightᵀ [N, Out].
+pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    if fused::runs_on(&x.device()) {
+        fused::run(Linear, [x, weight])
+    } else {
+        x.matmul(weight.transpose())
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Linear;
+
+impl FusedOp<2> for Linear {
+    fn forward(&self, [x, weight]: &[FlexTensor; 2]) -> FlexTensor {
+        Flex::float_matmul(x.clone(), Flex::float_transpose(weight.clone()))
+    }
+
+    fn backward(&self, [x, weight]: [FlexTensor; 2], dy: FlexTensor) -> [FlexTensor; 2] {
+        let dweight = Flex::float_matmul(Flex::float_transpose(dy.clone()), x);
+        [Flex::float_matmul(dy, weight), dweight]
+    }
+}
