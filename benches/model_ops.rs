@@ -1,22 +1,208 @@
-//! scratch: flex gemm rates
-use burn::tensor::{Device, Distribution, Tensor};
+//! A Llama-style training step and decoding step on the CPU backend, these ops against burn's
+//! stock ones: first the results are compared, then both are timed.
+//!
+//! `cargo bench --bench model_ops`; times are the best of several runs, in milliseconds.
+
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use srft::ops::attention::{self, AttentionShape, KvCache, Rope, attention, decode_attention};
+use srft::ops::{linear::linear, rms_norm, swiglu};
+use std::hint::black_box;
 use std::time::Instant;
-fn best(mut f: impl FnMut()) -> f64 { f(); (0..15).map(|_| { let t = Instant::now(); f(); t.elapsed().as_secs_f64() }).fold(f64::MAX, f64::min) }
-fn main() {
-    let d = Device::flex();
-    let r = |a: usize, b: usize| Tensor::<2>::random([a, b], Distribution::Default, &d);
-    for (k, n) in [(128, 128), (128, 320), (320, 128), (128, 384), (128, 640)] {
-        let m = 8640;
-        let (x, w, dy) = (r(m, k), r(n, k), r(m, n));
-        let wt = r(k, n);
-        let fl = 2.0 * (m * n * k) as f64 / 1e9;
-        let a = best(|| { std::hint::black_box(x.clone().matmul(w.clone().transpose())); });
-        let b = best(|| { std::hint::black_box(x.clone().matmul(wt.clone())); });
-        let c = best(|| { std::hint::black_box(dy.clone().matmul(w.clone())); });
-        let e = best(|| { std::hint::black_box(dy.clone().transpose().matmul(x.clone())); });
-        let g = best(|| { std::hint::black_box(x.clone().transpose().matmul(dy.clone())); });
-        let z = best(|| { std::hint::black_box(Tensor::<2>::zeros([m, n], &d)); });
-        let y2 = best(|| { std::hint::black_box(dy.clone() + dy.clone()); });
-        println!("K{k} N{n}: y=x·wT {:.1} | x·wt {:.1} | dx=dy·w {:.1} | dw=dyT·x {:.1} | dwT=xT·dy {:.1} GFLOP/s; zeros {:.2} ms add {:.2} ms", fl/a, fl/b, fl/c, fl/e, fl/g, z*1e3, y2*1e3);
+
+const VOCABULARY: usize = 23;
+const HIDDEN: usize = 128;
+const FEED_FORWARD: usize = 320;
+const LAYERS: usize = 3;
+const SHAPE: AttentionShape =
+    AttentionShape { batch: 288, positions: 30, heads: 4, kv_heads: 4, head_dim: 32 };
+const EPS: f32 = 1e-5;
+const DECODE_ROWS: usize = 256;
+
+/// Which implementation a run uses.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Fused,
+    Stock,
+}
+
+/// The nine tensors of a layer.
+struct Layer {
+    norms: [Tensor<1>; 2],
+    /// q, k, v, o, gate, up, down in [Out, In].
+    weights: [Tensor<2>; 7],
+}
+
+struct Model {
+    embedding: Tensor<2>,
+    layers: Vec<Layer>,
+    rope: Rope,
+}
+
+fn random(shape: [usize; 2], device: &Device) -> Tensor<2> {
+    Tensor::random(shape, Distribution::Normal(0.0, (shape[1] as f64).powf(-0.5)), device)
+}
+
+impl Model {
+    fn new(device: &Device) -> Self {
+        let weight = |out, input| random([out, input], device).require_grad();
+        let layer = |_| Layer {
+            norms: [(); 2].map(|()| Tensor::<1>::ones([HIDDEN], device).require_grad()),
+            weights: [
+                weight(HIDDEN, HIDDEN),
+                weight(HIDDEN, HIDDEN),
+                weight(HIDDEN, HIDDEN),
+                weight(HIDDEN, HIDDEN),
+                weight(FEED_FORWARD, HIDDEN),
+                weight(FEED_FORWARD, HIDDEN),
+                weight(HIDDEN, FEED_FORWARD),
+            ],
+        };
+        Self {
+            embedding: weight(VOCABULARY, HIDDEN),
+            layers: (0..LAYERS).map(layer).collect(),
+            rope: Rope::new(64, SHAPE.head_dim, 10_000.0, device),
+        }
     }
+
+    /// Hidden states [N, D] of token ids [N].
+    fn forward(&self, kind: Kind, ids: Tensor<1, Int>) -> Tensor<2> {
+        let norm = if kind == Kind::Fused { rms_norm::rms_norm } else { rms_norm::stock };
+        let gate = if kind == Kind::Fused { swiglu::swiglu } else { swiglu::stock };
+        let attend = if kind == Kind::Fused { attention } else { attention::stock };
+        let project = |x: &Tensor<2>, w: &Tensor<2>| match kind {
+            Kind::Fused => linear(x.clone(), w.clone()),
+            Kind::Stock => x.clone().matmul(w.clone().transpose()),
+        };
+        let mut x = self.embedding.clone().select(0, ids);
+        for Layer { norms, weights: [wq, wk, wv, wo, wg, wu, wd] } in &self.layers {
+            let h = norm(x.clone(), norms[0].clone(), EPS);
+            let [q, k, v] = [wq, wk, wv].map(|w| project(&h, w));
+            x = x + project(&attend(q, k, v, SHAPE, &self.rope), wo);
+            let h = norm(x.clone(), norms[1].clone(), EPS);
+            x = x + project(&gate(project(&h, wg), project(&h, wu)), wd);
+        }
+        x
+    }
+
+    /// One forward and backward pass; a few gradients for comparison.
+    fn step(&self, kind: Kind, ids: &Tensor<1, Int>, upstream: &Tensor<2>) -> Vec<TensorData> {
+        let loss = (self.forward(kind, ids.clone()) * upstream.clone()).sum();
+        let grads = loss.backward();
+        let layer = &self.layers[0];
+        let matrices = [&self.embedding].into_iter().chain(&layer.weights);
+        let matrices = matrices.map(|w| w.grad(&grads).expect("a gradient").into_data());
+        let norms = layer.norms.iter().map(|w| w.grad(&grads).expect("a gradient").into_data());
+        matrices.chain(norms).collect()
+    }
+
+    /// One new position for every row.
+    fn decode(&self, caches: &mut [KvCache], ids: Tensor<1, Int>) -> Tensor<2> {
+        let mut x = self.embedding.clone().inner().select(0, ids);
+        let plain = |t: &Tensor<1>| t.clone().inner();
+        for (layer, cache) in self.layers.iter().zip(caches) {
+            let [wq, wk, wv, wo, wg, wu, wd] = layer.weights.each_ref().map(|w| w.clone().inner());
+            let h = rms_norm::rms_norm(x.clone(), plain(&layer.norms[0]), EPS);
+            let [q, k, v] = [wq, wk, wv].map(|w| linear(h.clone(), w));
+            x = x + linear(decode_attention(q, k, v, cache, &self.rope), wo);
+            let h = rms_norm::rms_norm(x.clone(), plain(&layer.norms[1]), EPS);
+            x = x + linear(swiglu::swiglu(linear(h.clone(), wg), linear(h, wu)), wd);
+        }
+        x
+    }
+}
+
+/// Milliseconds of the fastest of `runs` calls.
+fn best_ms<R>(runs: usize, mut f: impl FnMut() -> R) -> f64 {
+    black_box(f());
+    let time = |_| {
+        let start = Instant::now();
+        black_box(f());
+        start.elapsed().as_secs_f64() * 1e3
+    };
+    (0..runs).map(time).fold(f64::MAX, f64::min)
+}
+
+/// Largest difference relative to the largest value.
+fn difference(a: &TensorData, b: &TensorData) -> f64 {
+    let values = |x: &TensorData| x.clone().try_into_vec::<f32>().expect("f32");
+    let (a, b) = (values(a), values(b));
+    let largest = b.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    a.iter().zip(&b).map(|(a, b)| f64::from((a - b).abs() / largest)).fold(0.0, f64::max)
+}
+
+/// An op's forward and backward, alone, in both kinds.
+fn part(name: &str, inputs: &[[usize; 2]], device: &Device, ops: [&dyn Fn(&[Tensor<2>]) -> Tensor<2>; 2]) {
+    let inputs: Vec<_> = inputs.iter().map(|&s| random(s, device).require_grad()).collect();
+    let times = ops.map(|op| {
+        let forward = best_ms(10, || op(&inputs));
+        let upstream = op(&inputs).detach();
+        let both = best_ms(10, || {
+            let grads = (op(&inputs) * upstream.clone()).sum().backward();
+            inputs[0].grad(&grads)
+        });
+        [forward, both]
+    });
+    let [[f, fb], [stock_f, stock_fb]] = times;
+    println!("{name:<24} forward {f:7.2} ms, stock {stock_f:7.2}; forward + backward {fb:7.2} ms, stock {stock_fb:7.2}: {:.1}×", stock_fb / fb);
+}
+
+fn main() {
+    let device = Device::flex().autodiff();
+    let tokens = SHAPE.batch * SHAPE.positions;
+    let ids = |n: usize| {
+        let ids: Vec<i32> = (0..n).map(|i| (i * 7 % VOCABULARY) as i32).collect();
+        Tensor::<1, Int>::from_ints(ids.as_slice(), &device)
+    };
+    let (batch_ids, upstream) = (ids(tokens), random([tokens, HIDDEN], &device));
+    let model = Model::new(&device);
+
+    if std::env::args().any(|a| a == "step") {
+        for _ in 0..30 {
+            let t = Instant::now();
+            black_box(model.step(Kind::Fused, &batch_ids, &upstream));
+            print!("{:.0} ", t.elapsed().as_secs_f64() * 1e3);
+        }
+        println!();
+        return;
+    }
+    let fused = model.step(Kind::Fused, &batch_ids, &upstream);
+    let stock = model.step(Kind::Stock, &batch_ids, &upstream);
+    let worst = fused.iter().zip(&stock).map(|(a, b)| difference(a, b)).fold(0.0, f64::max);
+    println!("gradients against stock: {worst:.1e} of the largest");
+    assert!(worst < 1e-4, "fused and stock gradients differ");
+
+    let n = tokens;
+    part("rms_norm [N, 128]", &[[n, HIDDEN]], &device, [
+        &|x| rms_norm::rms_norm(x[0].clone(), model.layers[0].norms[0].clone(), EPS),
+        &|x| rms_norm::stock(x[0].clone(), model.layers[0].norms[0].clone(), EPS),
+    ]);
+    part("swiglu [N, 320]", &[[n, FEED_FORWARD]; 2], &device, [
+        &|x| swiglu::swiglu(x[0].clone(), x[1].clone()),
+        &|x| swiglu::stock(x[0].clone(), x[1].clone()),
+    ]);
+    part("attention 288 × 30", &[[n, HIDDEN]; 3], &device, [
+        &|x| attention(x[0].clone(), x[1].clone(), x[2].clone(), SHAPE, &model.rope),
+        &|x| attention::stock(x[0].clone(), x[1].clone(), x[2].clone(), SHAPE, &model.rope),
+    ]);
+    for (out, input) in [(HIDDEN, HIDDEN), (FEED_FORWARD, HIDDEN), (HIDDEN, FEED_FORWARD)] {
+        part(&format!("linear {input} → {out}"), &[[n, input], [out, input]], &device, [
+            &|x| linear(x[0].clone(), x[1].clone()),
+            &|x| x[0].clone().matmul(x[1].clone().transpose()),
+        ]);
+    }
+    part("add [N, 128]", &[[n, HIDDEN]; 2], &device, [&|x| x[0].clone() + x[1].clone(); 2]);
+    let forward = best_ms(10, || model.forward(Kind::Fused, batch_ids.clone()));
+    let fused = best_ms(10, || model.step(Kind::Fused, &batch_ids, &upstream));
+    let stock = best_ms(3, || model.step(Kind::Stock, &batch_ids, &upstream));
+    println!("training step, {n} tokens: {fused:.1} ms (forward {forward:.1}), stock {stock:.1} ms: {:.1}×", stock / fused);
+
+    let plain = device.clone().without_autodiff();
+    let cache = || KvCache::new(&plain, DECODE_ROWS, 64, SHAPE.kv_heads, SHAPE.head_dim);
+    let mut caches: Vec<_> = (0..LAYERS).map(|_| cache()).collect();
+    let row_ids = ids(DECODE_ROWS).inner();
+    for _ in 0..30 {
+        model.decode(&mut caches, row_ids.clone());
+    }
+    let decode = best_ms(20, || model.decode(&mut caches, row_ids.clone()));
+    println!("decoding step, {DECODE_ROWS} rows at 30 to 50 positions: {decode:.2} ms");
 }

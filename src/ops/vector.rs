@@ -67,51 +67,94 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// Adds up the lanes in a tree.
 #[inline(always)]
-fn fold(sums: [f32; LANES]) -> f32 {
-    let mut sums = sums;
+fn fold(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES;
     while width > 1 {
         width /= 2;
         for i in 0..width {
-            sums[i] += sums[i + width];
+            lanes[i] += lanes[i + width];
         }
     }
-    sums[0]
+    lanes[0]
 }
 
-/// `out += scale·x`.
+/// A slice whose length is a multiple of `LANES`, as blocks of that many.
+#[inline(always)]
+fn blocks(x: &[f32]) -> &[[f32; LANES]] {
+    let (blocks, rest) = x.as_chunks();
+    debug_assert!(rest.is_empty(), "{} elements in blocks of {LANES}", x.len());
+    blocks
+}
+
+/// `blocks`, mutable.
+#[inline(always)]
+fn blocks_mut(x: &mut [f32]) -> &mut [[f32; LANES]] {
+    x.as_chunks_mut().0
+}
+
+/// `out += scale·x`, both in blocks of `LANES`.
 #[inline(always)]
 pub fn add_scaled(out: &mut [f32], scale: f32, x: &[f32]) {
-    for (out, &x) in out.iter_mut().zip(x) {
-        *out += scale * x;
+    for (out, x) in blocks_mut(out).iter_mut().zip(blocks(x)) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out += scale * x;
+        }
     }
 }
 
-/// Row vector times matrix: `out[c] = Σ_r weights[r]·matrix[r·stride + c]`, for `out.len()` columns,
-/// a multiple of `LANES`.
+/// Row vector times matrix: `out[c] = Σ_r weights[r]·matrix[r·stride + c]` for the first `out.len()`
+/// columns; `out` and the rows of `stride` elements are in blocks of `LANES`.
 #[inline(always)]
 pub fn weighted_rows(weights: &[f32], matrix: &[f32], stride: usize, out: &mut [f32]) {
-    for (block, out) in out.chunks_exact_mut(LANES).enumerate() {
-        let mut sums = [0.0f32; LANES];
-        for (&weight, row) in weights.iter().zip(matrix.chunks_exact(stride)) {
-            for (sum, &x) in sums.iter_mut().zip(&row[block * LANES..][..LANES]) {
-                *sum += weight * x;
+    /// Rows at a time: as many sums in flight, since one addition waits four cycles for the last.
+    const DEEP: usize = 4;
+    let (weights, last_weights) = weights.as_chunks::<DEEP>();
+    let stride = stride / LANES;
+    let (rows, last_rows) = blocks(matrix).split_at(weights.len() * DEEP * stride);
+    for (column, out) in blocks_mut(out).iter_mut().enumerate() {
+        let mut sums = [[0.0f32; LANES]; DEEP];
+        for (weights, rows) in weights.iter().zip(rows.chunks_exact(DEEP * stride)) {
+            for i in 0..DEEP {
+                let row = &rows[i * stride + column];
+                for l in 0..LANES {
+                    sums[i][l] += weights[i] * row[l];
+                }
             }
         }
-        out.copy_from_slice(&sums);
+        for (&weight, row) in last_weights.iter().zip(last_rows.chunks_exact(stride)) {
+            for l in 0..LANES {
+                sums[0][l] += weight * row[column][l];
+            }
+        }
+        for l in 0..LANES {
+            out[l] = (sums[0][l] + sums[1][l]) + (sums[2][l] + sums[3][l]);
+        }
     }
 }
 
-/// Turns scores into probabilities in place: softmax, the largest score subtracted.
+/// Turns the first `count` scores into probabilities: softmax, the largest score subtracted. What
+/// stands behind them, up to a multiple of `LANES`, becomes 0.
 #[inline(always)]
-pub fn softmax(scores: &mut [f32]) {
-    let largest = scores.iter().fold(f32::MIN, |m, &s| if s > m { s } else { m });
-    for score in scores.iter_mut() {
-        *score = exp(*score - largest);
+pub fn softmax(scores: &mut [f32], count: usize) {
+    scores[count..].fill(f32::MIN);
+    let mut largest = [f32::MIN; LANES];
+    for block in blocks(scores) {
+        for (largest, &score) in largest.iter_mut().zip(block) {
+            *largest = if score > *largest { score } else { *largest };
+        }
     }
+    let largest = largest.into_iter().fold(f32::MIN, f32::max);
+    for block in blocks_mut(scores) {
+        for score in block {
+            *score = exp(*score - largest);
+        }
+    }
+    scores[count..].fill(0.0);
     let scale = 1.0 / sum_by(scores, scores, |p, _| p);
-    for score in scores {
-        *score *= scale;
+    for block in blocks_mut(scores) {
+        for p in block {
+            *p *= scale;
+        }
     }
 }
 

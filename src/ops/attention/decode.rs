@@ -4,7 +4,7 @@
 //! numbers never depend on its neighbours; on the CPU not even in the last bit.
 
 use super::{AttentionShape, MASKED, Rope, Table};
-use crate::ops::vector::{add_scaled, dot, softmax, wide};
+use crate::ops::vector::{LANES, dot, softmax, wide};
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData, activation};
 use rayon::prelude::*;
 
@@ -263,7 +263,7 @@ fn attend_row(
     let AttentionShape { kv_heads, head_dim, .. } = shape;
     let kv_dim = kv_heads * head_dim;
     let past = keys.len() / kv_dim;
-    let mut weights = vec![0.0; past];
+    let mut weights = vec![0.0; past.next_multiple_of(LANES)];
     let mut query = vec![0.0; head_dim];
     let heads = q.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim));
     for (head, (q, out)) in heads.enumerate() {
@@ -272,9 +272,11 @@ fn attend_row(
         for (weight, key) in weights.iter_mut().zip(keys.chunks_exact(kv_dim)) {
             *weight = dot(&query, &key[columns..][..head_dim]);
         }
-        softmax(&mut weights);
+        softmax(&mut weights, past);
         for (&weight, value) in weights.iter().zip(values.chunks_exact(kv_dim)) {
-            add_scaled(out, weight, &value[columns..][..head_dim]);
+            for (out, &v) in out.iter_mut().zip(&value[columns..][..head_dim]) {
+                *out += weight * v;
+            }
         }
     }
 }

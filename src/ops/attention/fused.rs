@@ -81,14 +81,12 @@ impl Keys {
         }
     }
 
-    /// The probabilities with which a rotated and scaled query at position `t` mixes the values:
-    /// the first t + 1 of `out`, zeros behind them.
+    /// The probabilities with which a rotated and scaled query at position `t` mixes the values: the
+    /// first t + 1 of `out`, zeros behind them; `out` is as long as t + 1 in whole `LANES`.
     #[inline(always)]
     fn probabilities(&self, q: &[f32], t: usize, out: &mut [f32]) {
-        let seen = (t + 1).next_multiple_of(LANES);
-        weighted_rows(q, &self.k_transposed, self.length, &mut out[..seen]);
-        softmax(&mut out[..=t]);
-        out[t + 1..].fill(0.0);
+        weighted_rows(q, &self.k_transposed, self.length, out);
+        softmax(out, t + 1);
     }
 }
 
@@ -119,7 +117,8 @@ impl Attention {
             let outs = out.chunks_exact_mut(heads * head_dim);
             for (t, (q, out)) in q.head(head).zip(outs).enumerate() {
                 self.rope.rotate(t, self.shape.scale(), q, &mut query);
-                keys.probabilities(&query, t, &mut probabilities);
+                let seen = (t + 1).next_multiple_of(LANES);
+                keys.probabilities(&query, t, &mut probabilities[..seen]);
                 weighted_rows(&probabilities[..=t], &keys.v, keys.width, &mut mixed);
                 out[head * head_dim..][..head_dim].copy_from_slice(&mixed[..head_dim]);
             }
@@ -151,18 +150,19 @@ impl Attention {
             for (t, ((q, dy), dq)) in rows.enumerate() {
                 self.rope.rotate(t, scale, q, &mut query[..head_dim]);
                 dout[..head_dim].copy_from_slice(dy);
-                keys.probabilities(&query[..head_dim], t, &mut p);
                 let seen = (t + 1).next_multiple_of(LANES);
-                weighted_rows(dy, &keys.v_transposed, keys.length, &mut ds[..seen]);
-                let mean = dot(&p[..seen], &ds[..seen]);
-                for (ds, &p) in ds.iter_mut().zip(&p) {
+                let (p, ds) = (&mut p[..seen], &mut ds[..seen]);
+                keys.probabilities(&query[..head_dim], t, p);
+                weighted_rows(dy, &keys.v_transposed, keys.length, ds);
+                let mean = dot(p, ds);
+                for (ds, &p) in ds.iter_mut().zip(p.iter()) {
                     *ds = p * (*ds - mean);
                 }
                 weighted_rows(&ds[..=t], &keys.k, width, &mut dquery);
                 let dq = &mut dq[head * head_dim..][..head_dim];
                 self.rope.rotate_back(t, scale, &dquery[..head_dim], dq);
                 let sums = dkeys.chunks_exact_mut(width).zip(dvalues.chunks_exact_mut(width));
-                for ((dkey, dvalue), (&ds, &p)) in sums.zip(ds.iter().zip(&p)).take(t + 1) {
+                for ((dkey, dvalue), (&ds, &p)) in sums.zip(ds.iter().zip(p.iter())).take(t + 1) {
                     add_scaled(dkey, ds, &query);
                     add_scaled(dvalue, p, &dout);
                 }
