@@ -131,7 +131,12 @@ fn difference(a: &TensorData, b: &TensorData) -> f64 {
 }
 
 /// An op's forward and backward, alone, in both kinds.
-fn part(name: &str, inputs: &[[usize; 2]], device: &Device, ops: [&dyn Fn(&[Tensor<2>]) -> Tensor<2>; 2]) {
+fn part(
+    name: &str,
+    inputs: &[[usize; 2]],
+    device: &Device,
+    ops: [&dyn Fn(&[Tensor<2>]) -> Tensor<2>; 2],
+) {
     let inputs: Vec<_> = inputs.iter().map(|&s| random(s, device).require_grad()).collect();
     let times = ops.map(|op| {
         let forward = best_ms(10, || op(&inputs));
@@ -143,7 +148,10 @@ fn part(name: &str, inputs: &[[usize; 2]], device: &Device, ops: [&dyn Fn(&[Tens
         [forward, both]
     });
     let [[f, fb], [stock_f, stock_fb]] = times;
-    println!("{name:<24} forward {f:7.2} ms, stock {stock_f:7.2}; forward + backward {fb:7.2} ms, stock {stock_fb:7.2}: {:.1}×", stock_fb / fb);
+    println!(
+        "{name:<24} forward {f:7.2} ms, stock {stock_f:7.2}; forward + backward {fb:7.2} ms, stock {stock_fb:7.2}: {:.1}×",
+        stock_fb / fb
+    );
 }
 
 fn main() {
@@ -172,29 +180,48 @@ fn main() {
     assert!(worst < 1e-4, "fused and stock gradients differ");
 
     let n = tokens;
-    part("rms_norm [N, 128]", &[[n, HIDDEN]], &device, [
-        &|x| rms_norm::rms_norm(x[0].clone(), model.layers[0].norms[0].clone(), EPS),
-        &|x| rms_norm::stock(x[0].clone(), model.layers[0].norms[0].clone(), EPS),
-    ]);
-    part("swiglu [N, 320]", &[[n, FEED_FORWARD]; 2], &device, [
-        &|x| swiglu::swiglu(x[0].clone(), x[1].clone()),
-        &|x| swiglu::stock(x[0].clone(), x[1].clone()),
-    ]);
-    part("attention 288 × 30", &[[n, HIDDEN]; 3], &device, [
-        &|x| attention(x[0].clone(), x[1].clone(), x[2].clone(), SHAPE, &model.rope),
-        &|x| attention::stock(x[0].clone(), x[1].clone(), x[2].clone(), SHAPE, &model.rope),
-    ]);
+    part(
+        "rms_norm [N, 128]",
+        &[[n, HIDDEN]],
+        &device,
+        [&|x| rms_norm::rms_norm(x[0].clone(), model.layers[0].norms[0].clone(), EPS), &|x| {
+            rms_norm::stock(x[0].clone(), model.layers[0].norms[0].clone(), EPS)
+        }],
+    );
+    part(
+        "swiglu [N, 320]",
+        &[[n, FEED_FORWARD]; 2],
+        &device,
+        [&|x| swiglu::swiglu(x[0].clone(), x[1].clone()), &|x| {
+            swiglu::stock(x[0].clone(), x[1].clone())
+        }],
+    );
+    part(
+        "attention 288 × 30",
+        &[[n, HIDDEN]; 3],
+        &device,
+        [&|x| attention(x[0].clone(), x[1].clone(), x[2].clone(), SHAPE, &model.rope), &|x| {
+            attention::stock(x[0].clone(), x[1].clone(), x[2].clone(), SHAPE, &model.rope)
+        }],
+    );
     for (out, input) in [(HIDDEN, HIDDEN), (FEED_FORWARD, HIDDEN), (HIDDEN, FEED_FORWARD)] {
-        part(&format!("linear {input} → {out}"), &[[n, input], [out, input]], &device, [
-            &|x| linear(x[0].clone(), x[1].clone()),
-            &|x| x[0].clone().matmul(x[1].clone().transpose()),
-        ]);
+        part(
+            &format!("linear {input} → {out}"),
+            &[[n, input], [out, input]],
+            &device,
+            [&|x| linear(x[0].clone(), x[1].clone()), &|x| {
+                x[0].clone().matmul(x[1].clone().transpose())
+            }],
+        );
     }
     part("add [N, 128]", &[[n, HIDDEN]; 2], &device, [&|x| x[0].clone() + x[1].clone(); 2]);
     let forward = best_ms(10, || model.forward(Kind::Fused, batch_ids.clone()));
     let fused = best_ms(10, || model.step(Kind::Fused, &batch_ids, &upstream));
     let stock = best_ms(3, || model.step(Kind::Stock, &batch_ids, &upstream));
-    println!("training step, {n} tokens: {fused:.1} ms (forward {forward:.1}), stock {stock:.1} ms: {:.1}×", stock / fused);
+    println!(
+        "training step, {n} tokens: {fused:.1} ms (forward {forward:.1}), stock {stock:.1} ms: {:.1}×",
+        stock / fused
+    );
 
     let plain = device.clone().without_autodiff();
     let cache = || KvCache::new(&plain, DECODE_ROWS, 64, SHAPE.kv_heads, SHAPE.head_dim);
