@@ -19,7 +19,7 @@ pub trait FusedOp<const N: usize>: Clone + Debug + Send + 'static {
     /// The function's value.
     fn forward(&self, inputs: &[FlexTensor; N]) -> FlexTensor;
 
-    /// ∂L/∂inputs, in their order and shapes, given ∂L/∂output.
+    /// ∂L/∂inputs, in their order and shapes, given ∂L/∂output, whose memory may be reused.
     fn backward(&self, inputs: [FlexTensor; N], output_grad: FlexTensor) -> [FlexTensor; N];
 }
 

@@ -1,6 +1,6 @@
 //! Root-mean-square normalisation (Zhang and Sennrich, 2019): y = w · x / √(mean(x²) + ε).
 
-use super::cpu::{f32s, tensor};
+use super::cpu::{f32s, f32s_mut, tensor};
 use super::fused::{self, FusedOp};
 use super::vector::{dot, wide};
 use burn::backend::flex::FlexTensor;
@@ -63,10 +63,10 @@ impl WithSimd for Forward<'_> {
 
 struct Backward<'a> {
     op: &'a RmsNorm,
-    dx: &'a mut [f32],
+    /// ∂L/∂y, over which ∂L/∂x is written.
+    dy: &'a mut [f32],
     x: &'a [f32],
     weight: &'a [f32],
-    dy: &'a [f32],
 }
 
 impl WithSimd for Backward<'_> {
@@ -78,16 +78,16 @@ impl WithSimd for Backward<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
         let d = self.weight.len();
         let mut dweight = vec![0.0; d];
-        let rows = self.dx.chunks_exact_mut(d).zip(self.x.chunks_exact(d));
-        for ((dx, x), dy) in rows.zip(self.dy.chunks_exact(d)) {
+        for (dy, x) in self.dy.chunks_exact_mut(d).zip(self.x.chunks_exact(d)) {
             let scale = self.op.scale(simd, x);
-            for ((dx, &dy), &w) in dx.iter_mut().zip(dy).zip(self.weight) {
-                *dx = dy * w;
+            for (((dy, &x), &w), dweight) in dy.iter_mut().zip(x).zip(self.weight).zip(&mut dweight)
+            {
+                *dweight += *dy * x * scale;
+                *dy *= w;
             }
-            let pull = dot(simd, dx, x) * scale * scale * scale / d as f32;
-            for (((dx, &x), &dy), dweight) in dx.iter_mut().zip(x).zip(dy).zip(&mut dweight) {
-                *dx = *dx * scale - x * pull;
-                *dweight += dy * x * scale;
+            let pull = dot(simd, dy, x) * scale * scale * scale / d as f32;
+            for (dy, &x) in dy.iter_mut().zip(x) {
+                *dy = *dy * scale - x * pull;
             }
         }
         dweight
@@ -104,18 +104,17 @@ impl FusedOp<2> for RmsNorm {
         tensor(y, shape.clone())
     }
 
-    fn backward(&self, [x, weight]: [FlexTensor; 2], dy: FlexTensor) -> [FlexTensor; 2] {
-        let (x_shape, weight_shape) = (x.layout().shape().clone(), weight.layout().shape().clone());
-        let (x, weight, dy) = (f32s(&x), f32s(&weight), f32s(&dy));
+    fn backward(&self, [x, weight]: [FlexTensor; 2], mut dy: FlexTensor) -> [FlexTensor; 2] {
+        let weight_shape = weight.layout().shape().clone();
+        let (x, weight) = (f32s(&x), f32s(&weight));
         let rows = ROWS * weight.len();
-        let mut dx = vec![0.0; x.len()];
-        let tasks = dx.par_chunks_mut(rows).zip(x.par_chunks(rows)).zip(dy.par_chunks(rows));
+        let tasks = f32s_mut(&mut dy).par_chunks_mut(rows).zip(x.par_chunks(rows));
         let parts: Vec<Vec<f32>> =
-            tasks.map(|((dx, x), dy)| wide(Backward { op: self, dx, x, weight, dy })).collect();
+            tasks.map(|(dy, x)| wide(Backward { op: self, dy, x, weight })).collect();
         let mut dweight = vec![0.0; weight.len()];
         for part in parts {
             dweight.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
         }
-        [tensor(dx, x_shape), tensor(dweight, weight_shape)]
+        [dy, tensor(dweight, weight_shape)]
     }
 }

@@ -1,7 +1,7 @@
 //! The gated activation of Llama's feed-forward block (Shazeer, 2020): silu(gate)·up, where
 //! silu(g) = g·σ(g).
 
-use super::cpu::{f32s, tensor};
+use super::cpu::{f32s, f32s_mut, tensor};
 use super::fused::{self, FusedOp};
 use super::vector::{sigmoid, wide};
 use burn::backend::flex::FlexTensor;
@@ -44,10 +44,10 @@ impl WithSimd for Forward<'_> {
 
 struct Backward<'a> {
     dgate: &'a mut [f32],
-    dup: &'a mut [f32],
+    /// ∂L/∂y, over which ∂L/∂u is written.
+    dy: &'a mut [f32],
     gate: &'a [f32],
     up: &'a [f32],
-    dy: &'a [f32],
 }
 
 impl WithSimd for Backward<'_> {
@@ -56,12 +56,11 @@ impl WithSimd for Backward<'_> {
     // With s = σ(g): ∂L/∂g = dy·u·s·(1 + g·(1 − s)), ∂L/∂u = dy·g·s.
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let outs = self.dgate.iter_mut().zip(self.dup);
-        let ins = self.gate.iter().zip(self.up).zip(self.dy);
-        for ((dgate, dup), ((&g, &u), &dy)) in outs.zip(ins) {
+        let outs = self.dgate.iter_mut().zip(self.dy);
+        for ((dgate, dy), (&g, &u)) in outs.zip(self.gate.iter().zip(self.up)) {
             let s = sigmoid(g);
-            *dgate = dy * u * s * (1.0 + g * (1.0 - s));
-            *dup = dy * g * s;
+            *dgate = *dy * u * s * (1.0 + g * (1.0 - s));
+            *dy *= g * s;
         }
     }
 }
@@ -75,15 +74,13 @@ impl FusedOp<2> for SwiGlu {
         tensor(y, shape.clone())
     }
 
-    fn backward(&self, [gate, up]: [FlexTensor; 2], dy: FlexTensor) -> [FlexTensor; 2] {
+    fn backward(&self, [gate, up]: [FlexTensor; 2], mut dy: FlexTensor) -> [FlexTensor; 2] {
         let shape = gate.layout().shape().clone();
-        let (gate, up, dy) = (f32s(&gate), f32s(&up), f32s(&dy));
-        let (mut dgate, mut dup) = (vec![0.0; gate.len()], vec![0.0; gate.len()]);
-        let outs = dgate.par_chunks_mut(CHUNK).zip(dup.par_chunks_mut(CHUNK));
-        let ins = gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK)).zip(dy.par_chunks(CHUNK));
-        outs.zip(ins).for_each(|((dgate, dup), ((gate, up), dy))| {
-            wide(Backward { dgate, dup, gate, up, dy });
-        });
-        [tensor(dgate, shape.clone()), tensor(dup, shape)]
+        let (gate, up) = (f32s(&gate), f32s(&up));
+        let mut dgate = vec![0.0; gate.len()];
+        let outs = dgate.par_chunks_mut(CHUNK).zip(f32s_mut(&mut dy).par_chunks_mut(CHUNK));
+        let ins = gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK));
+        outs.zip(ins).for_each(|((dgate, dy), (gate, up))| wide(Backward { dgate, dy, gate, up }));
+        [tensor(dgate, shape), dy]
     }
 }

@@ -3,7 +3,7 @@
 //! less than keeping them.
 
 use super::{AttentionShape, Table};
-use crate::ops::cpu::{f32s, tensor};
+use crate::ops::cpu::{f32s, f32s_mut, tensor};
 use crate::ops::fused::FusedOp;
 use crate::ops::vector::{LANES, add_scaled, dot, softmax, weighted_rows, wide};
 use burn::backend::flex::FlexTensor;
@@ -140,7 +140,7 @@ impl WithSimd for Forward<'_> {
     }
 }
 
-/// One sequence's gradients, written over `dq` [T, Hq·dh], `dk` and `dv` [T, Hkv·dh].
+/// One sequence's gradients, `dk` and `dv` [T, Hkv·dh] and, over `dy` [T, Hq·dh], dq.
 ///
 /// With P the probabilities and dP = dy·vᵀ: dS = P∘(dP − Σ P∘dP), dv = Pᵀ·dy,
 /// d rope(q) = dS·rope(k)/√dh, d rope(k) = dSᵀ·rope(q)/√dh.
@@ -149,8 +149,7 @@ struct Backward<'a> {
     q: Rows<'a>,
     k: Rows<'a>,
     v: Rows<'a>,
-    dy: Rows<'a>,
-    dq: &'a mut [f32],
+    dy: &'a mut [f32],
     dk: &'a mut [f32],
     dv: &'a mut [f32],
 }
@@ -160,7 +159,7 @@ impl WithSimd for Backward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { op, q, k, v, dy, dq, dk, dv } = self;
+        let Self { op, q, k, v, dy, dk, dv } = self;
         let AttentionShape { head_dim, heads, kv_heads, .. } = op.shape;
         let scale = op.shape.scale();
         let mut keys = Keys::new(op.shape);
@@ -176,21 +175,21 @@ impl WithSimd for Backward<'_> {
                 dkeys.fill(0.0);
                 dvalues.fill(0.0);
             }
-            let rows = q.head(head).zip(dy.head(head)).zip(dq.chunks_exact_mut(heads * head_dim));
-            for (t, ((q, dy), dq)) in rows.enumerate() {
+            let rows = q.head(head).zip(dy.chunks_exact_mut(heads * head_dim));
+            for (t, (q, dy)) in rows.enumerate() {
+                let dy = &mut dy[head * head_dim..][..head_dim];
                 op.rope.rotate(t, scale, q, &mut query[..head_dim]);
                 dout[..head_dim].copy_from_slice(dy);
                 let seen = (t + 1).next_multiple_of(LANES);
                 let (p, ds) = (&mut p[..seen], &mut ds[..seen]);
                 keys.probabilities(simd, &query[..head_dim], t, p);
-                weighted_rows(simd, dy, &keys.v_transposed, keys.length, ds);
+                weighted_rows(simd, &dout[..head_dim], &keys.v_transposed, keys.length, ds);
                 let mean = dot(simd, p, ds);
                 for (ds, &p) in ds.iter_mut().zip(p.iter()) {
                     *ds = p * (*ds - mean);
                 }
                 weighted_rows(simd, &ds[..=t], &keys.k, width, &mut dquery);
-                let dq = &mut dq[head * head_dim..][..head_dim];
-                op.rope.rotate_back(t, scale, &dquery[..head_dim], dq);
+                op.rope.rotate_back(t, scale, &dquery[..head_dim], dy);
                 let sums = dkeys.chunks_exact_mut(width).zip(dvalues.chunks_exact_mut(width));
                 for ((dkey, dvalue), (&ds, &p)) in sums.zip(ds.iter().zip(p.iter())).take(t + 1) {
                     add_scaled(simd, dkey, ds, &query);
@@ -226,21 +225,19 @@ impl FusedOp<3> for Attention {
         tensor(out, q.layout().shape().clone())
     }
 
-    fn backward(&self, [q, k, v]: [FlexTensor; 3], dy: FlexTensor) -> [FlexTensor; 3] {
+    fn backward(&self, [q, k, v]: [FlexTensor; 3], mut dy: FlexTensor) -> [FlexTensor; 3] {
         let AttentionShape { positions, heads, kv_heads, head_dim, .. } = self.shape;
         let (q_len, kv_len) = (positions * heads * head_dim, positions * kv_heads * head_dim);
-        let (q_shape, kv_shape) = (q.layout().shape().clone(), k.layout().shape().clone());
-        let (q, k, v, dy) = (f32s(&q), f32s(&k), f32s(&v), f32s(&dy));
-        let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
-        let outs = dq.par_chunks_mut(q_len).zip(dk.par_chunks_mut(kv_len));
-        let outs = outs.zip(dv.par_chunks_mut(kv_len));
-        let ins = q.par_chunks(q_len).zip(k.par_chunks(kv_len));
-        let ins = ins.zip(v.par_chunks(kv_len).zip(dy.par_chunks(q_len)));
-        outs.zip(ins).for_each(|(((dq, dk), dv), ((q, k), (v, dy)))| {
+        let kv_shape = k.layout().shape().clone();
+        let (q, k, v) = (f32s(&q), f32s(&k), f32s(&v));
+        let (mut dk, mut dv) = (vec![0.0; k.len()], vec![0.0; v.len()]);
+        let outs = dk.par_chunks_mut(kv_len).zip(dv.par_chunks_mut(kv_len));
+        let outs = outs.zip(f32s_mut(&mut dy).par_chunks_mut(q_len));
+        let ins = q.par_chunks(q_len).zip(k.par_chunks(kv_len)).zip(v.par_chunks(kv_len));
+        outs.zip(ins).for_each(|(((dk, dv), dy), ((q, k), v))| {
             let (q, k, v) = (self.rows(q, heads), self.rows(k, kv_heads), self.rows(v, kv_heads));
-            let dy = self.rows(dy, heads);
-            wide(Backward { op: self, q, k, v, dy, dq, dk, dv });
+            wide(Backward { op: self, q, k, v, dy, dk, dv });
         });
-        [tensor(dq, q_shape), tensor(dk, kv_shape.clone()), tensor(dv, kv_shape)]
+        [dy, tensor(dk, kv_shape.clone()), tensor(dv, kv_shape)]
     }
 }
