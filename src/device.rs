@@ -1,1 +1,318 @@
-//! Devices.
+//! Adapters: listing them, choosing one, falling back to the CPU, hearing when one is lost.
+
+use crate::error::{Error, Result};
+use burn::tensor::Device;
+use burn::tensor::wgpu::{WgpuSetup, wgpu};
+use std::sync::{Arc, Mutex};
+
+/// What kind of machine an adapter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A GPU with its own memory.
+    Discrete,
+    /// A GPU that shares the host's memory.
+    Integrated,
+    /// A GPU behind a hypervisor.
+    Virtual,
+    /// A GPU interface computed by the CPU (lavapipe, llvmpipe, SwiftShader, WARP).
+    Software,
+    /// The CPU itself, through burn's flex backend.
+    Cpu,
+}
+
+impl Kind {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Discrete => "discrete GPU",
+            Kind::Integrated => "integrated GPU",
+            Kind::Virtual => "virtual GPU",
+            Kind::Software => "software",
+            Kind::Cpu => "CPU",
+        }
+    }
+
+    fn is_gpu(self) -> bool {
+        matches!(self, Kind::Discrete | Kind::Integrated | Kind::Virtual)
+    }
+}
+
+/// An adapter of this machine.
+#[derive(Debug, Clone)]
+pub struct Adapter {
+    /// Position in the list, for `--device`.
+    pub index: usize,
+    /// The vendor's name for it.
+    pub name: String,
+    /// flex, vulkan, metal, dx12, gl.
+    pub backend: String,
+    /// Driver and its version.
+    pub driver: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Largest buffer that a shader can bind, bytes.
+    pub max_binding_bytes: u64,
+    /// Largest buffer, bytes.
+    pub max_buffer_bytes: u64,
+    /// Storage buffers a shader can bind.
+    pub max_storage_buffers: u32,
+    /// Workgroup memory, bytes.
+    pub workgroup_bytes: u32,
+    /// Invocations in a workgroup.
+    pub invocations: u32,
+    /// The host's memory for the CPU and for GPUs that share it, where the system tells it; wgpu
+    /// does not tell a GPU's own.
+    pub memory_bytes: Option<u64>,
+    handle: Option<(wgpu::Instance, wgpu::Adapter)>,
+}
+
+/// A device that is ready, and how it came to be chosen.
+#[derive(Debug, Clone)]
+pub struct Selected {
+    /// For tensors.
+    pub device: Device,
+    /// The adapter's name.
+    pub name: String,
+    /// flex, vulkan, metal, dx12, gl.
+    pub backend: String,
+    /// Driver and its version.
+    pub driver: String,
+    /// Why this one, in a sentence.
+    pub reason: String,
+}
+
+/// What the driver said last of its own accord: a lost device, an out-of-memory, a validation
+/// error. Read by [`last_words`] when a readback fails.
+static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
+
+/// The driver's last complaint, for error messages.
+pub fn last_words() -> Option<String> {
+    LAST_WORDS.lock().ok()?.clone()
+}
+
+/// Every adapter, the CPU backend first.
+pub async fn adapters() -> Vec<Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let mut list = vec![cpu()];
+    for handle in instance.enumerate_adapters(wgpu::Backends::all()).await {
+        let (info, limits) = (handle.get_info(), handle.limits());
+        list.push(Adapter {
+            index: list.len(),
+            name: info.name,
+            backend: info.backend.to_str().to_string(),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+            kind: match info.device_type {
+                wgpu::DeviceType::DiscreteGpu => Kind::Discrete,
+                wgpu::DeviceType::IntegratedGpu => Kind::Integrated,
+                wgpu::DeviceType::VirtualGpu => Kind::Virtual,
+                wgpu::DeviceType::Cpu => Kind::Software,
+                // OpenGL drivers do not tell; the software ones say so in their names.
+                wgpu::DeviceType::Other => match handle.get_info().name.to_lowercase() {
+                    n if n.contains("llvmpipe") || n.contains("swiftshader") => Kind::Software,
+                    _ => Kind::Integrated,
+                },
+            },
+            max_binding_bytes: limits.max_storage_buffer_binding_size,
+            max_buffer_bytes: limits.max_buffer_size,
+            max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+            workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            invocations: limits.max_compute_invocations_per_workgroup,
+            memory_bytes: None,
+            handle: Some((instance.clone(), handle)),
+        });
+        let last = list.last_mut().expect("just pushed");
+        if matches!(last.kind, Kind::Integrated | Kind::Software) {
+            last.memory_bytes = crate::platform::memory_bytes();
+        }
+    }
+    list
+}
+
+fn cpu() -> Adapter {
+    Adapter {
+        index: 0,
+        name: "CPU".into(),
+        backend: "flex".into(),
+        driver: format!("burn flex, {} threads", rayon::current_num_threads()),
+        kind: Kind::Cpu,
+        max_binding_bytes: u64::MAX,
+        max_buffer_bytes: u64::MAX,
+        max_storage_buffers: u32::MAX,
+        workgroup_bytes: 0,
+        invocations: 0,
+        memory_bytes: crate::platform::memory_bytes(),
+        handle: None,
+    }
+}
+
+/// Chooses by `--device`: auto, cpu, an API, an index, or part of a name.
+///
+/// `auto` takes a real GPU (discrete before integrated before virtual), else the CPU backend: a
+/// software adapter computes on the same cores, several times slower.
+pub fn choose<'a>(wanted: &str, list: &'a [Adapter]) -> Result<(&'a Adapter, String)> {
+    let rank = |a: &&Adapter| match a.kind {
+        Kind::Discrete => 0,
+        Kind::Integrated => 1,
+        Kind::Virtual => 2,
+        Kind::Software => 3,
+        Kind::Cpu => 4,
+    };
+    let lower = wanted.to_lowercase();
+    let cpu = &list[0];
+    match lower.as_str() {
+        "auto" => Ok(match list.iter().filter(|a| a.kind.is_gpu()).min_by_key(rank) {
+            Some(gpu) => (gpu, format!("the first {} found", gpu.kind.name())),
+            None if list.len() > 1 => {
+                (cpu, "no GPU found; a software adapter is taken only when named".into())
+            }
+            None => (cpu, "no GPU found".into()),
+        }),
+        "cpu" => Ok((cpu, "as asked".into())),
+        "vulkan" | "metal" | "dx12" | "gl" => {
+            let found = list.iter().filter(|a| a.backend == lower).min_by_key(rank);
+            found.map(|a| (a, "as asked".into())).ok_or_else(|| {
+                Error::machine(format!("no {lower} adapter on this machine"))
+                    .at("--device")
+                    .next(install_hint(&lower))
+            })
+        }
+        _ => {
+            let found = match wanted.parse::<usize>() {
+                Ok(index) => list.get(index),
+                Err(_) => list.iter().find(|a| a.name.to_lowercase().contains(&lower)),
+            };
+            found.map(|a| (a, "as asked".into())).ok_or_else(|| {
+                Error::input(format!("no adapter has the index or name `{wanted}`"))
+                    .at("--device")
+                    .next("`srft devices` lists them; auto and cpu always work")
+            })
+        }
+    }
+}
+
+fn install_hint(api: &str) -> &'static str {
+    match api {
+        "vulkan" => {
+            "install the GPU's Vulkan driver (on Debian: libvulkan1 and mesa-vulkan-drivers, which \
+             also bring a software adapter), or take --device auto"
+        }
+        "metal" => "Metal is on macOS and iOS only; take --device auto",
+        "dx12" => "DirectX 12 is on Windows only; take --device auto",
+        _ => "install the GPU's OpenGL driver, or take --device auto",
+    }
+}
+
+/// Opens an adapter as a burn device.
+pub async fn open(adapter: &Adapter, reason: String) -> Result<Selected> {
+    let device = match &adapter.handle {
+        None => Device::flex(),
+        Some((instance, handle)) => open_wgpu(adapter, instance, handle).await?,
+    };
+    Ok(Selected {
+        device,
+        name: adapter.name.clone(),
+        backend: adapter.backend.clone(),
+        driver: adapter.driver.clone(),
+        reason,
+    })
+}
+
+/// WebGPU's default limits: the least that the shaders are written for.
+const LEAST_BINDINGS: u32 = 8;
+const LEAST_INVOCATIONS: u32 = 256;
+const LEAST_WORKGROUP_BYTES: u32 = 16 << 10;
+
+async fn open_wgpu(
+    adapter: &Adapter,
+    instance: &wgpu::Instance,
+    handle: &wgpu::Adapter,
+) -> Result<Device> {
+    for (what, has, needs) in [
+        ("storage buffers a shader", adapter.max_storage_buffers, LEAST_BINDINGS),
+        ("invocations a workgroup", adapter.invocations, LEAST_INVOCATIONS),
+        ("bytes of workgroup memory", adapter.workgroup_bytes, LEAST_WORKGROUP_BYTES),
+    ] {
+        if has < needs {
+            return Err(Error::machine(format!(
+                "{} allows {has} {what}, {needs} are needed",
+                adapter.name
+            ))
+            .next("take another adapter from `srft devices`, or --device cpu"));
+        }
+    }
+    let failed = |e: &dyn std::fmt::Display| {
+        Error::machine(format!("{} cannot be opened: {e}", adapter.name))
+            .next("update its driver, take another adapter from `srft devices`, or --device cpu")
+    };
+    let descriptor = wgpu::DeviceDescriptor {
+        label: Some("srft"),
+        required_features: handle
+            .features()
+            .difference(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS)
+            .difference(wgpu::Features::all_experimental_mask()),
+        required_limits: handle.limits(),
+        memory_hints: wgpu::MemoryHints::MemoryUsage,
+        ..Default::default()
+    };
+    let (device, queue) = handle.request_device(&descriptor).await.map_err(|e| failed(&e))?;
+    let remember = |words: String| {
+        log::error!("{words}");
+        if let Ok(mut last) = LAST_WORDS.lock() {
+            *last = Some(words);
+        }
+    };
+    device.set_device_lost_callback(move |reason, message| {
+        if reason != wgpu::DeviceLostReason::Destroyed {
+            remember(format!("device lost ({reason:?}): {message}"));
+        }
+    });
+    device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| remember(e.to_string())));
+    let setup = WgpuSetup {
+        instance: instance.clone(),
+        adapter: handle.clone(),
+        device,
+        queue,
+        backend: handle.get_info().backend,
+    };
+    Device::wgpu_options().setup(setup).init().map_err(|e| failed(&e))
+}
+
+/// Chooses and opens in one go.
+pub async fn select(wanted: &str) -> Result<Selected> {
+    // The CPU needs no driver to be asked, and a driver can be slow or broken.
+    if wanted == "cpu" {
+        return open(&cpu(), "as asked".into()).await;
+    }
+    let list = adapters().await;
+    let (adapter, reason) = choose(wanted, &list)?;
+    open(adapter, reason).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn adapter(index: usize, name: &str, backend: &str, kind: Kind) -> Adapter {
+        Adapter { index, name: name.into(), backend: backend.into(), kind, ..cpu() }
+    }
+
+    #[test]
+    fn auto_takes_a_gpu_else_the_cpu_and_software_only_when_named() {
+        let mut list = vec![cpu(), adapter(1, "llvmpipe (LLVM 15)", "vulkan", Kind::Software)];
+        let pick = |wanted: &str, list: &[Adapter]| choose(wanted, list).map(|(a, _)| a.index);
+        assert_eq!(pick("auto", &list).unwrap(), 0);
+        assert_eq!(pick("vulkan", &list).unwrap(), 1);
+        assert_eq!(pick("LLVMpipe", &list).unwrap(), 1);
+        list.push(adapter(2, "Iris Xe", "vulkan", Kind::Integrated));
+        list.push(adapter(3, "Radeon RX 7600", "vulkan", Kind::Discrete));
+        assert_eq!(pick("auto", &list).unwrap(), 3);
+        assert_eq!(pick("vulkan", &list).unwrap(), 3);
+        assert_eq!(pick("iris", &list).unwrap(), 2);
+        assert_eq!(pick("2", &list).unwrap(), 2);
+        assert_eq!(pick("cpu", &list).unwrap(), 0);
+        for (wanted, words) in [("dx12", "Windows only"), ("9", "srft devices"), ("arc", "srft devices")] {
+            let message = choose(wanted, &list).unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        }
+    }
+}

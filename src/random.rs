@@ -47,6 +47,13 @@ pub fn token_uniform(seed: u64, step: u32, prompt: u32, sample: u32, position: u
     unit_f32(threefry4x32(key, [prompt, sample, position, 0])[0])
 }
 
+/// Purpose of a [`Stream`]: fresh weights.
+pub const WEIGHTS: u32 = 1;
+/// Purpose of a [`Stream`]: the order of a user's training examples.
+pub const ORDER: u32 = 2;
+/// Purpose of a [`Stream`]: inputs of the self-test.
+pub const SELF_TEST: u32 = 3;
+
 /// A sequential stream over one key, for shuffles and problem generation on the host.
 #[derive(Debug, Clone)]
 pub struct Stream {
@@ -64,7 +71,7 @@ impl Stream {
     /// The next 32 random bits.
     pub fn next_u32(&mut self) -> u32 {
         let block = (self.counter / 4) as u32;
-        let high = (self.counter / 4 >> 32) as u32;
+        let high = ((self.counter / 4) >> 32) as u32;
         let word = threefry4x32(self.key, [block, high, 0, 0])[(self.counter % 4) as usize];
         self.counter += 1;
         word

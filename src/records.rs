@@ -109,3 +109,10 @@ pub struct TermCoefficients {
     /// Entropy bonus: `−entropy_coeff / normaliser`.
     pub entropy: f32,
 }
+
+impl TermCoefficients {
+    /// Whether no term acts, so that the sequence has neither loss nor gradient.
+    pub fn is_zero(&self) -> bool {
+        [self.sft, self.rl_demo, self.self_logp, self.self_ratio, self.entropy] == [0.0; 5]
+    }
+}

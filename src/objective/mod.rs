@@ -1,1 +1,14 @@
-//! objective
+//! SRFT's loss (Eq. 13) and its relatives: one file a term, and the assembly of an update.
+
+pub mod advantage;
+mod assemble;
+pub mod entropy_bonus;
+pub mod entropy_weight;
+pub mod loss;
+pub mod reference;
+pub mod rl_demo;
+pub mod self_term;
+pub mod sft;
+pub mod term;
+
+pub use assemble::{Update, assemble, is_right};

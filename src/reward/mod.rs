@@ -1,1 +1,130 @@
-//! reward
+//! Verifiers: is this response's answer the gold answer?
+//!
+//! A verifier looks at the answer only, never at the chain before it. A response that can't be
+//! understood is wrong; a gold answer that can't be understood is an error at load, since nothing
+//! could ever match it.
+
+mod rational;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Comparison;
+use crate::error::{Error, Result};
+use rational::Rational;
+
+/// Decides whether a response is right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verifier {
+    /// How answers are compared.
+    pub comparison: Comparison,
+    /// The answer is what stands after this marker, which a response must have exactly once;
+    /// `None`: the whole response is the answer.
+    pub answer_after: Option<String>,
+}
+
+impl Verifier {
+    /// Whether `response` gives the gold `answer`. A response that was cut off before end-of-text
+    /// (`finished` false) is wrong, whatever it says.
+    pub fn score(&self, response: &str, finished: bool, answer: &str) -> bool {
+        let Some(given) = self.given_answer(response) else { return false };
+        finished
+            && match self.comparison {
+                Comparison::Exact => given == answer.trim(),
+                Comparison::Numeric => {
+                    Rational::parse(given).is_some_and(|g| Some(g) == Rational::parse(answer))
+                }
+            }
+    }
+
+    /// Refuses a gold answer that no response could match.
+    pub fn check_gold(&self, answer: &str) -> Result<()> {
+        let trimmed = answer.trim();
+        if trimmed.is_empty() {
+            return Err(Error::input("the gold answer is empty")
+                .next("give every example an answer, or leave it out of the data"));
+        }
+        if let Some(marker) = self.answer_after.as_deref().filter(|&m| trimmed.contains(m)) {
+            return Err(Error::input(format!(
+                "the gold answer {answer:?} contains the marker {marker:?} that parts answers \
+                 from reasoning"
+            ))
+            .next("put the bare answer here, without the reasoning and the marker"));
+        }
+        match self.comparison {
+            Comparison::Numeric if Rational::parse(trimmed).is_none() => {
+                Err(Error::input(format!("the gold answer {answer:?} is not a number"))
+                    .next("write it like 42, -1,234.5, 3/4 or 6.02e23, or use the exact verifier"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the response gives as its answer; `None` without a marker or with several.
+    fn given_answer<'a>(&self, response: &'a str) -> Option<&'a str> {
+        let Some(marker) = self.answer_after.as_deref() else { return Some(response.trim()) };
+        let (_, answer) = response.split_once(marker)?;
+        (!answer.contains(marker)).then(|| answer.trim())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verifier(comparison: Comparison, marker: Option<&str>) -> Verifier {
+        Verifier { comparison, answer_after: marker.map(String::from) }
+    }
+
+    #[test]
+    fn exact_after_the_one_marker() {
+        let verifier = verifier(Comparison::Exact, Some(">"));
+        for (response, right) in [
+            ("9+3=12,5+6+1=12>122", true),
+            (">122", true),
+            ("anything at all>122", true),
+            ("> 122 ", true),
+            (">0122", false),
+            (">122>", false),
+            (">122>122", false),
+            ("122", false),
+            (">", false),
+            ("", false),
+        ] {
+            assert_eq!(verifier.score(response, true, "122"), right, "{response:?}");
+            assert!(!verifier.score(response, false, "122"), "unfinished {response:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_after_a_longer_marker() {
+        let verifier = verifier(Comparison::Numeric, Some("####"));
+        assert!(verifier.score("so it costs 1,200 #### 1200.00", true, "1,200"));
+        assert!(!verifier.score("so it costs 1200", true, "1200"));
+        assert!(!verifier.score("#### about 1200", true, "1200"));
+    }
+
+    #[test]
+    fn without_a_marker_the_whole_response_is_the_answer() {
+        assert!(verifier(Comparison::Numeric, None).score(" 1/2\n", true, "0.5"));
+        assert!(!verifier(Comparison::Numeric, None).score("it is 1/2", true, "0.5"));
+        assert!(verifier(Comparison::Exact, None).score("blue whale\n", true, "blue whale"));
+    }
+
+    #[test]
+    fn nothing_matches_an_answer_that_is_not_a_number() {
+        assert!(!verifier(Comparison::Numeric, None).score("n/a", true, "n/a"));
+    }
+
+    #[test]
+    fn hopeless_gold_answers_are_refused() {
+        let exact = verifier(Comparison::Exact, Some(">"));
+        let numeric = verifier(Comparison::Numeric, None);
+        assert!(exact.check_gold("blue").is_ok() && numeric.check_gold("-3/4").is_ok());
+        for (verifier, answer) in
+            [(&exact, " "), (&exact, "1>2"), (&numeric, ""), (&numeric, "four"), (&numeric, "1/0")]
+        {
+            let error = verifier.check_gold(answer).unwrap_err();
+            assert!(error.next.is_some(), "{error}");
+        }
+    }
+}

@@ -1,1 +1,193 @@
-//! text
+//! Text to tokens and back, over a Hugging Face `tokenizer.json`.
+//!
+//! Deviations from the file, both against silent loss: its truncation and padding are switched off,
+//! and text that the vocabulary can't spell is an error rather than an unknown token.
+
+use crate::error::{Error, Result};
+
+/// A tokenizer as its `tokenizer.json` describes it.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    /// The token that stands for whatever the vocabulary lacks, where there is one.
+    unknown: Option<u32>,
+    /// A byte-pair model without such a token leaves out what it can't spell, and shifts the
+    /// offsets of what follows.
+    drops: bool,
+    /// Highest id + 1.
+    vocab_size: usize,
+}
+
+impl Tokenizer {
+    /// Reads the contents of a `tokenizer.json`; `place` names the file in errors.
+    pub fn from_bytes(json: &[u8], place: &str) -> Result<Self> {
+        let malformed = |reason: String| {
+            Error::input(format!("not a tokenizer.json that can be read: {reason}"))
+                .at(place)
+                .next("take the tokenizer.json that was published with the model")
+        };
+        let parsed: serde_json::Value =
+            serde_json::from_slice(json).map_err(|e| malformed(e.to_string()))?;
+        let mut inner =
+            tokenizers::Tokenizer::from_bytes(json).map_err(|e| malformed(e.to_string()))?;
+        inner.with_truncation(None).map_err(|e| malformed(e.to_string()))?;
+        inner.with_padding(None);
+        let highest = inner.get_vocab(true).into_values().max();
+        let highest = highest.ok_or_else(|| malformed("its vocabulary is empty".into()))?;
+        let model = &parsed["model"];
+        let unknown = match model["unk_token"].as_str() {
+            Some(token) => inner.token_to_id(token),
+            None => model["unk_id"].as_u64().and_then(|id| u32::try_from(id).ok()),
+        };
+        let drops = model["type"] == "BPE" && model["unk_token"].is_null();
+        Ok(Self { inner, unknown, drops, vocab_size: highest as usize + 1 })
+    }
+
+    /// Tokens of a text that starts a sequence: with what the post-processor puts around it, such
+    /// as begin-of-text.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        self.tokens(text, true)
+    }
+
+    /// Tokens of a text that continues a sequence, such as a response: nothing is put around it.
+    pub fn encode_continuation(&self, text: &str) -> Result<Vec<u32>> {
+        self.tokens(text, false)
+    }
+
+    /// The text of `ids` without special tokens. An id that the tokenizer doesn't know (a model's
+    /// vocabulary may be padded) shows as U+FFFD.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let known = |run: &[u32]| self.inner.decode(run, true).unwrap_or_else(|_| UNKNOWN.into());
+        let runs = ids.split(|&id| self.inner.id_to_token(id).is_none());
+        runs.map(known).collect::<Vec<_>>().join(UNKNOWN)
+    }
+
+    /// Number of ids, gaps included: the least number of rows that a model's embedding must have.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// The token as the vocabulary spells it; U+FFFD for an id that it doesn't have.
+    pub fn token(&self, id: u32) -> String {
+        self.inner.id_to_token(id).unwrap_or_else(|| UNKNOWN.into())
+    }
+
+    fn tokens(&self, text: &str, special: bool) -> Result<Vec<u32>> {
+        let alone = |c: char| self.inner.encode(c.to_string(), false);
+        let position = |is_lost: &dyn Fn(char) -> bool| text.chars().position(is_lost);
+        let Ok(encoding) = self.inner.encode(text, special) else {
+            return Err(unspeakable(text, position(&|c| alone(c).is_err()).unwrap_or(0)));
+        };
+        let ids = encoding.get_ids();
+        if let Some(at) = ids.iter().position(|&id| Some(id) == self.unknown) {
+            let (start, _) = encoding.get_offsets()[at];
+            let before = text.get(..start).unwrap_or_default();
+            return Err(unspeakable(text, before.chars().count()));
+        }
+        if self.drops {
+            let vanishes = |c: char| !c.is_whitespace() && alone(c).is_ok_and(|e| e.is_empty());
+            if let Some(at) = position(&vanishes) {
+                return Err(unspeakable(text, at));
+            }
+        }
+        Ok(ids.to_vec())
+    }
+}
+
+/// U+FFFD, what Unicode shows where there is nothing to show.
+const UNKNOWN: &str = "\u{FFFD}";
+
+/// The error for the character at index `at` of `text`.
+fn unspeakable(text: &str, at: usize) -> Error {
+    let character = text.chars().nth(at).unwrap_or('\u{FFFD}');
+    Error::input(format!(
+        "the tokenizer has no token for {character:?}, character {} of {text:?}",
+        at + 1
+    ))
+    .next("remove the character, or take a model whose tokenizer knows it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TINY: &[u8] = include_bytes!("../../assets/tiny/tokenizer.json");
+
+    fn tiny() -> Tokenizer {
+        Tokenizer::from_bytes(TINY, "tokenizer.json").unwrap()
+    }
+
+    /// A tokenizer with one line of its JSON replaced.
+    fn altered(from: &str, to: &str) -> Result<Tokenizer> {
+        let json = std::str::from_utf8(TINY).unwrap();
+        assert!(json.contains(from), "{from} is not in the tiny tokenizer");
+        Tokenizer::from_bytes(json.replace(from, to).as_bytes(), "tokenizer.json")
+    }
+
+    #[test]
+    fn tiny_vocabulary_is_the_documented_one() {
+        let tokenizer = tiny();
+        let spelled: String = (0..23).map(|id| tokenizer.token(id)).collect();
+        assert_eq!(spelled, "_^$0123456789+-*%=,;:>s");
+        assert_eq!(tokenizer.vocab_size(), 23);
+        assert_eq!(tokenizer.token(23), "\u{FFFD}");
+    }
+
+    #[test]
+    fn begin_of_text_stands_in_front_of_prompts_only() {
+        let tokenizer = tiny();
+        assert_eq!(tokenizer.encode("5+1=").unwrap(), [1, 8, 13, 4, 17]);
+        assert_eq!(tokenizer.encode_continuation("5+1=").unwrap(), [8, 13, 4, 17]);
+        assert_eq!(tokenizer.encode_continuation("").unwrap(), [0u32; 0]);
+    }
+
+    #[test]
+    fn decoding_skips_special_tokens_and_shows_unknown_ids() {
+        let tokenizer = tiny();
+        assert_eq!(tokenizer.decode(&[1, 8, 13, 4, 17, 2, 0]), "5+1=");
+        assert_eq!(tokenizer.decode(&[8, 40, 4]), "5\u{FFFD}1");
+        assert_eq!(tokenizer.decode(&[]), "");
+    }
+
+    #[test]
+    fn a_character_without_token_is_named() {
+        for (text, named) in [("5+é=", "'é', character 3"), ("5 1", "' ', character 2")] {
+            let error = tiny().encode(text).unwrap_err();
+            assert!(error.what.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_token_does_not_hide_a_lost_character() {
+        let tokenizer = altered("\"unk_token\": \"none\"", "\"unk_token\": \"s\"").unwrap();
+        let error = tokenizer.encode("12é").unwrap_err();
+        assert!(error.what.contains("'é', character 3"), "{error}");
+    }
+
+    #[test]
+    fn a_model_that_drops_characters_is_caught() {
+        let json = r#"{"version": "1.0", "added_tokens": [], "model":
+            {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}}"#;
+        let tokenizer = Tokenizer::from_bytes(json.as_bytes(), "tokenizer.json").unwrap();
+        assert_eq!(tokenizer.encode("ab").unwrap(), [0, 1]);
+        let error = tokenizer.encode("axb ").unwrap_err();
+        assert!(error.what.contains("'x', character 2"), "{error}");
+    }
+
+    #[test]
+    fn truncation_in_the_file_is_ignored() {
+        let truncation = r#""truncation": {"direction": "Right", "max_length": 2,
+            "strategy": "LongestFirst", "stride": 0}"#;
+        let tokenizer = altered("\"truncation\": null", truncation).unwrap();
+        assert_eq!(tokenizer.encode("12345").unwrap().len(), 6);
+    }
+
+    #[test]
+    fn malformed_files_are_errors_with_their_place() {
+        for json in ["", "{", "[]", "{\"version\": \"1.0\"}"] {
+            let error = Tokenizer::from_bytes(json.as_bytes(), "m/tokenizer.json").err().unwrap();
+            assert_eq!(error.place.as_deref(), Some("m/tokenizer.json"));
+            assert!(error.next.is_some());
+        }
+        assert!(altered("WordLevel", "WordLeveled").is_err());
+    }
+}

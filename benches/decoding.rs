@@ -1,0 +1,79 @@
+//! Cached against uncached decoding: `cargo bench --bench decoding [-- cpu | vulkan | …]`.
+//!
+//! Verifies that both give the same tokens, then times one greedy row of 512 tokens each way.
+
+#![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use srft::device::select;
+use srft::model::{Llama, ModelConfig};
+use srft::ops::sampling::Sampling;
+use srft::rollout::{Plan, respond};
+use std::time::Instant;
+
+const TOKENS: usize = 512;
+
+fn config() -> ModelConfig {
+    ModelConfig {
+        vocab_size: 256,
+        hidden_size: 128,
+        intermediate_size: 320,
+        layers: 3,
+        heads: 4,
+        kv_heads: 4,
+        head_dim: 32,
+        rms_norm_eps: 1e-5,
+        rope_theta: 10_000.0,
+        max_positions: TOKENS + 16,
+        tied: true,
+        attention_bias: false,
+        mlp_bias: false,
+        bos_token: None,
+        eos_tokens: vec![u32::MAX - 1], // never: all 512 tokens are decoded
+    }
+}
+
+fn cached(model: &Llama, prompt: &[u32], tokens: usize) -> Vec<u32> {
+    let plan = Plan {
+        group: 1,
+        sampling: Sampling { temperature: 0.0, ..Default::default() },
+        max_new_tokens: tokens,
+        eos_tokens: &model.config.eos_tokens,
+        seed: 0,
+        step: 0,
+    };
+    let responses = pollster::block_on(respond(model, &[prompt.to_vec()], &plan));
+    responses.expect("decoding").remove(0).tokens
+}
+
+fn uncached(model: &Llama, prompt: &[u32], tokens: usize, device: &Device) -> Vec<u32> {
+    let mut text: Vec<i32> = prompt.iter().map(|&t| t as i32).collect();
+    for _ in 0..tokens {
+        let n = text.len();
+        let input = Tensor::<1, Int>::from_data(TensorData::new(text.clone(), [n]), device);
+        let last = model.hidden(input, 1, n).slice([n - 1..n]);
+        let id = model.logits(last).argmax(1).into_data().convert::<i32>();
+        text.push(id.as_slice::<i32>().expect("i32")[0]);
+    }
+    text[prompt.len()..].iter().map(|&t| t as u32).collect()
+}
+
+fn main() {
+    let wanted = std::env::args().skip(1).find(|a| !a.starts_with("--"));
+    let selected =
+        pollster::block_on(select(wanted.as_deref().unwrap_or("cpu"))).expect("a device");
+    let model = Llama::random(config(), 0, &selected.device);
+    let prompt = [5, 9, 2, 7];
+    let (short, whole) =
+        (cached(&model, &prompt, 24), uncached(&model, &prompt, 24, &selected.device));
+    assert_eq!(short, whole, "cached and uncached decoding disagree");
+    let time = |f: &dyn Fn() -> Vec<u32>| {
+        let start = Instant::now();
+        assert_eq!(f().len(), TOKENS);
+        start.elapsed().as_secs_f64()
+    };
+    let with = time(&|| cached(&model, &prompt, TOKENS));
+    let without = time(&|| uncached(&model, &prompt, TOKENS, &selected.device));
+    println!("{} ({}), {TOKENS} tokens, one row", selected.name, selected.backend);
+    println!("cached {with:.3} s, uncached {without:.3} s: {:.1} times as fast", without / with);
+}

@@ -1,0 +1,44 @@
+// Gradient of token_stats.wgsl's log-probability and entropy, in place: logits become dlogits.
+//
+//   dx = g_logp·(onehot − p) − g_H·p·(ln p + H),   ln p = (x − m) − ln s
+//
+// g_logp counts for nothing where the target is masked: ln p is the constant 0 there.
+// A row takes {{ lanes }} invocations.
+
+@group(0) @binding(0) var<storage, read_write> logits: array<f32>;   // [N, Vb], becomes dlogits
+@group(0) @binding(1) var<storage, read_write> targets: array<i32>;  // [N], −1 where masked
+@group(0) @binding(2) var<storage, read_write> records: array<f32>;  // [N, 6]: m, s, t, z, ln p, H
+@group(0) @binding(3) var<storage, read_write> gradient: array<f32>; // [N, 2]: g_logp, g_H
+@group(0) @binding(4) var<storage, read_write> info: array<u32>;     // N, Vb, offset
+
+const WORKGROUP = {{ workgroup }}u;
+const LANES = {{ lanes }}u;
+const RECORD = 6u;
+
+@compute @workgroup_size({{ workgroup }}, 1, 1)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let row = (group.y * groups.x + group.x) * (WORKGROUP / LANES) + local / LANES;
+    let columns = info[1];
+    if (row >= info[0]) {
+        return;
+    }
+    let m = records[row * RECORD];
+    let ln_s = log(records[row * RECORD + 1u]);
+    let entropy = records[row * RECORD + 5u];
+    let label = targets[row];
+    let g_logp = select(gradient[row * 2u], 0.0, label < 0);
+    let g_entropy = gradient[row * 2u + 1u];
+    // Where the target lies in this block; past its end if in another one or masked.
+    let position = select(u32(label) - info[2], columns, label < 0);
+
+    let start = row * columns;
+    for (var column = local % LANES; column < columns; column += LANES) {
+        let ln_p = (logits[start + column] - m) - ln_s;
+        let hit = select(0.0, g_logp, column == position);
+        logits[start + column] = hit - exp(ln_p) * (g_logp + g_entropy * (ln_p + entropy));
+    }
+}

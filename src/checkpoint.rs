@@ -1,0 +1,166 @@
+//! A checkpoint: a model folder anyone can load, and beside it what resuming needs.
+
+use crate::error::{Error, Result};
+use crate::model::{Llama, ModelFolder};
+use crate::optim::AdamW;
+use burn::tensor::{Tensor, TensorData};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// AdamW's moments, `first.I` and `second.I` in parameter order.
+pub const MOMENTS: &str = "optimizer.safetensors";
+/// Step, best result and the checksums of the other files.
+pub const STATE: &str = "state.json";
+const FORMAT: &str = "srft-checkpoint-1";
+
+/// What resuming needs besides weights and moments. Random numbers and the data cursor are pure
+/// functions of (seed, step), so the step stands for both.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Names the format and its version.
+    pub format: String,
+    /// Fingerprint of the run's config: what else it was trained with.
+    pub run: u32,
+    /// Adapter and backend that computed it.
+    pub device: String,
+    /// Updates done.
+    pub step: u32,
+    /// AdamW's own count, for bias correction.
+    pub optimizer_updates: u32,
+    /// Best mean accuracy in distribution so far.
+    pub best_accuracy: Option<f64>,
+    /// Evaluations since then.
+    pub stale_evaluations: u32,
+    /// Time spent on writing so far, seconds.
+    pub other_secs: f64,
+    /// CRC-32 of each other file.
+    pub checksums: BTreeMap<String, u32>,
+    /// CRC-32 of this record with 0 in this place.
+    pub checksum: u32,
+}
+
+impl State {
+    /// The state of a fresh run.
+    pub fn new(run: u32, device: String) -> Self {
+        Self {
+            format: FORMAT.into(),
+            run,
+            device,
+            step: 0,
+            optimizer_updates: 0,
+            best_accuracy: None,
+            stale_evaluations: 0,
+            other_secs: 0.0,
+            checksums: BTreeMap::new(),
+            checksum: 0,
+        }
+    }
+
+    fn own_checksum(&self) -> u32 {
+        let bare = Self { checksum: 0, ..self.clone() };
+        crc32fast::hash(&serde_json::to_vec(&bare).expect("a plain record"))
+    }
+}
+
+/// The files of a checkpoint, `state.json` last.
+pub async fn files(
+    base: &ModelFolder,
+    model: &Llama,
+    optimizer: &AdamW,
+    mut state: State,
+) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let mut files = base.with_weights(model).await?;
+    files.push((MOMENTS, moments_to_bytes(optimizer).await?));
+    state.optimizer_updates = optimizer.updates;
+    state.checksums =
+        files.iter().map(|(name, bytes)| (name.to_string(), crc32fast::hash(bytes))).collect();
+    state.checksum = state.own_checksum();
+    let mut text = serde_json::to_vec_pretty(&state).expect("a plain record");
+    text.push(b'\n');
+    files.push((STATE, text));
+    Ok(files)
+}
+
+/// Checks the files of a checkpoint (`get` reads one by name) and gives back its state.
+pub fn check(get: impl Fn(&str) -> Result<Vec<u8>>) -> Result<State> {
+    let damaged = |name: &str, what: String| {
+        Error::input(what).at(name).next(
+            "the checkpoint was cut short or altered: remove its folder to resume from the one before",
+        )
+    };
+    let get = |name: &str| get(name).map_err(|e| damaged(name, e.what));
+    let bytes = get(STATE)?;
+    let value: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|e| damaged(STATE, e.to_string()))?;
+    let format = value["format"].as_str().unwrap_or_default();
+    if format != FORMAT {
+        return Err(Error::input(format!("format `{format}`, expected `{FORMAT}`"))
+            .at(STATE)
+            .next("resume it with the version of srft that wrote it"));
+    }
+    let state: State = serde_json::from_value(value).map_err(|e| damaged(STATE, e.to_string()))?;
+    let compare = |name: &str, actual: u32, expected: u32| match actual == expected {
+        true => Ok(()),
+        false => Err(damaged(
+            name,
+            format!("the checksum is {actual:08x}, the checkpoint recorded {expected:08x}"),
+        )),
+    };
+    compare(STATE, state.own_checksum(), state.checksum)?;
+    for (name, &expected) in &state.checksums {
+        compare(name, crc32fast::hash(&get(name)?), expected)?;
+    }
+    Ok(state)
+}
+
+async fn moments_to_bytes(optimizer: &AdamW) -> Result<Vec<u8>> {
+    let mut tensors: Vec<(String, [usize; 2], Vec<u8>)> = Vec::new();
+    for (index, m) in optimizer.moments.iter().enumerate() {
+        for (kind, tensor) in [("first", &m.first), ("second", &m.second)] {
+            let data = tensor.clone().into_data_async().await;
+            let data = data.map_err(|e| Error::machine(format!("reading moments back: {e}")))?;
+            tensors.push((format!("{kind}.{index}"), tensor.dims(), data.as_bytes().to_vec()));
+        }
+    }
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("bytes of that shape"))
+    });
+    safetensors::serialize(views, None)
+        .map_err(|e| Error::machine(format!("serialising moments: {e}")))
+}
+
+/// Restores the moments into an optimiser made for the same model.
+pub fn restore_moments(optimizer: &mut AdamW, bytes: &[u8], updates: u32) -> Result<()> {
+    let other = |what: String| {
+        Error::input(what).at(MOMENTS).next("the moments belong to another model or are cut short")
+    };
+    let file = SafeTensors::deserialize(bytes).map_err(|e| other(e.to_string()))?;
+    if file.len() != 2 * optimizer.moments.len() {
+        let expected = 2 * optimizer.moments.len();
+        return Err(other(format!("{} tensors, expected {expected}", file.len())));
+    }
+    for (index, m) in optimizer.moments.iter_mut().enumerate() {
+        for (kind, tensor) in [("first", &mut m.first), ("second", &mut m.second)] {
+            let name = format!("{kind}.{index}");
+            let view = file.tensor(&name).map_err(|e| other(format!("{name}: {e}")))?;
+            let shape = tensor.dims();
+            if view.shape() != shape || view.dtype() != Dtype::F32 {
+                return Err(other(format!(
+                    "{name} is {:?} {:?}, expected F32 {shape:?}",
+                    view.dtype(),
+                    view.shape()
+                )));
+            }
+            let values: Vec<f32> = view
+                .data()
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect();
+            *tensor = Tensor::from_data(TensorData::new(values, shape), &tensor.device());
+        }
+    }
+    optimizer.updates = updates;
+    Ok(())
+}

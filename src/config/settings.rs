@@ -1,0 +1,323 @@
+//! The table of settings: one line a key, with the meaning that `srft config` prints.
+
+use super::Method;
+use serde::{Deserialize, Serialize};
+
+/// A section of the config as `srft config` shows it.
+pub struct Section {
+    /// Name in TOML.
+    pub name: &'static str,
+    /// One line of meaning.
+    pub doc: &'static str,
+    /// Its keys in order.
+    pub keys: &'static [Key],
+}
+
+/// A key of the config.
+pub struct Key {
+    /// Name in TOML.
+    pub name: &'static str,
+    /// Meaning, unit, values.
+    pub doc: &'static str,
+}
+
+macro_rules! settings {
+    ($(#[doc = $section_doc:literal] $section:ident: $type:ident {
+        $(#[doc = $doc:literal] $key:ident: $key_type:ty = $default:expr;)+
+    })+) => {
+        $(
+            #[doc = $section_doc]
+            #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+            #[serde(default, deny_unknown_fields)]
+            pub struct $type { $(#[doc = $doc] pub $key: $key_type,)+ }
+
+            impl Default for $type {
+                fn default() -> Self { Self { $($key: $default,)+ } }
+            }
+        )+
+
+        /// Everything that decides a run.
+        #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Config { $(#[doc = $section_doc] pub $section: $type,)+ }
+
+        /// All sections and keys, in the order they are printed.
+        pub const SECTIONS: &[Section] = &[
+            $(Section {
+                name: stringify!($section),
+                doc: $section_doc.trim_ascii(),
+                keys: &[$(Key { name: stringify!($key), doc: $doc.trim_ascii() },)+],
+            },)+
+        ];
+    };
+}
+
+settings! {
+    /// The run as a whole.
+    run: Run {
+        /// Seed of everything random: problems, rollouts, order.
+        seed: u64 = 0;
+        /// auto | cpu | vulkan | metal | dx12 | gl | an index or part of a name from `srft devices`.
+        device: String = "auto".into();
+    }
+    /// The policy that is trained.
+    model: Model {
+        /// Folder with config.json, model.safetensors, tokenizer.json; `tiny` is the built-in base.
+        path: String = "tiny".into();
+    }
+    /// What it is trained on.
+    data: Data {
+        /// Built-in task, used where no file is given.
+        task: String = "arithmetic".into();
+        /// JSONL file with prompt, response (the demonstration), answer; empty: the built-in task.
+        train: String = String::new();
+        /// JSONL file for evaluation; empty: the built-in suites, or a tenth of `train`.
+        eval: String = String::new();
+        /// exact | numeric: how a response's answer is compared with the gold answer.
+        verifier: Comparison = Comparison::Exact;
+        /// The answer is what follows this marker in a response; empty: the whole response.
+        answer_after: String = String::new();
+        /// Distinct training problems a suite of the built-in task; 0: fresh ones without end.
+        problems: u32 = 0;
+        /// Share of the built-in task's demonstrations that end in a wrong answer.
+        wrong_demonstrations: f64 = 0.0;
+    }
+    /// The loss: a method's preset and the switches that the paper leaves open.
+    objective: Objective {
+        /// srft | srft-official | srft-hpt | sft | grpo | luffy; sets every key below.
+        method: Method = Method::Srft;
+        /// Supervised term on the demonstration, Eq. 8.
+        sft: bool = true;
+        /// Reinforcement term on the demonstration, Eqs. 9-10.
+        rl_demo: bool = true;
+        /// none | signed (Eq. 12: rewards are the signs) | advantage (GRPO's clipped ratio).
+        self_term: SelfTerm = SelfTerm::Signed;
+        /// Whether exp(∓H) multiplies the weights; false leaves their scales alone.
+        entropy_weights: bool = true;
+        /// Scale of w_SFT, 0.5 in Eq. 8.
+        sft_weight_scale: f64 = 0.5;
+        /// minus | plus: w_SFT = scale · exp(∓H); the paper prints minus.
+        sft_weight_sign: Sign = Sign::Minus;
+        /// Scale of w_RL = scale · exp(+H) on positive rollouts, 0.1 in Eq. 11.
+        self_weight_scale: f64 = 0.1;
+        /// sequence | token | batch: over what the H of a weight is averaged.
+        entropy_over: EntropyOver = EntropyOver::Sequence;
+        /// none | p/(p+0.1): LUFFY's policy shaping of the demonstration's probability.
+        demo_shaping: DemoShaping = DemoShaping::None;
+        /// Divide advantages by the group's standard deviation, Eq. 7.
+        advantage_std: bool = true;
+        /// token-mean (over the update's tokens) | sequence-mean | sum-constant.
+        aggregate: Aggregate = Aggregate::TokenMean;
+        /// Divisor of sum-constant, in tokens (8192 in LUFFY and HPT).
+        aggregate_constant: f64 = 8192.0;
+        /// signed {1, -1} | binary {1, 0}: the rewards of right and wrong.
+        reward_values: RewardValues = RewardValues::Signed;
+        /// Coefficient of the entropy bonus on rollouts, 1/nat.
+        entropy_coeff: f64 = 0.0;
+        /// none | reward | advantage: which demonstrations the SFT term imitates (beyond the paper).
+        sft_gate: SftGate = SftGate::None;
+        /// extra: G rollouts + 1 demonstration | shared: (G - 1) + 1.
+        group_of: GroupOf = GroupOf::Extra;
+        /// PPO clip range below 1, for the advantage self term.
+        clip_low: f64 = 0.2;
+        /// PPO clip range above 1, for the advantage self term.
+        clip_high: f64 = 0.2;
+    }
+    /// Sampling from the policy during training.
+    rollout: Rollout {
+        /// Prompts a step (P).
+        prompts: usize = 32;
+        /// Rollouts a prompt (G).
+        group: usize = 8;
+        /// Softmax temperature; 0 is greedy.
+        temperature: f64 = 1.0;
+        /// Keep the k likeliest tokens; 0: all.
+        top_k: u32 = 0;
+        /// Keep the smallest set of tokens with this probability; 1: all.
+        top_p: f64 = 1.0;
+        /// Longest response, in tokens.
+        max_new_tokens: usize = 44;
+    }
+    /// AdamW with decoupled weight decay (Loshchilov & Hutter, 2019).
+    optimizer: Optimizer {
+        /// Peak learning rate.
+        lr: f64 = 8e-4;
+        /// constant | linear | cosine, after the warm-up.
+        schedule: Schedule = Schedule::Linear;
+        /// Learning rate at the last step as a fraction of the peak (linear and cosine).
+        final_fraction: f64 = 0.05;
+        /// Steps of linear warm-up from 0.
+        warmup_steps: u32 = 5;
+        /// Decay of the first moment.
+        beta1: f64 = 0.9;
+        /// Decay of the second moment.
+        beta2: f64 = 0.95;
+        /// Added to the root of the second moment.
+        eps: f64 = 1e-8;
+        /// Decoupled weight decay a step, times the learning rate; matrices only.
+        weight_decay: f64 = 0.0;
+        /// Largest global L2 norm of the gradient; 0: no clipping.
+        clip_norm: f64 = 1.0;
+    }
+    /// The training loop.
+    train: Train {
+        /// Updates.
+        steps: u32 = 200;
+        /// Padded tokens of a micro-batch; an update is cut so that none is larger.
+        micro_batch_tokens: usize = 4096;
+        /// Stop when the evaluation has not improved for this many evaluations; 0: never.
+        patience: u32 = 0;
+    }
+    /// Evaluation: pass@1 by sampling.
+    eval: Eval {
+        /// Evaluate every so many steps; 0: only before and after.
+        every: u32 = 0;
+        /// Problems a suite.
+        examples: usize = 200;
+        /// Samples a problem; accuracy is their mean.
+        samples: usize = 1;
+        /// Softmax temperature of evaluation; 0 is greedy.
+        temperature: f64 = 1.0;
+    }
+    /// What is kept on disk.
+    checkpoint: Checkpoint {
+        /// Save every so many steps; 0: only at the end.
+        every: u32 = 50;
+        /// How many of the latest checkpoints stay; the best stays besides.
+        keep: usize = 2;
+        /// Rollouts written to samples.jsonl every so many steps; 0: none.
+        samples_every: u32 = 10;
+    }
+}
+
+macro_rules! choice {
+    ($(#[doc = $doc:literal])+ $name:ident { $(#[doc = $value_doc:literal] $value:ident = $text:literal,)+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $name { $(#[doc = $value_doc] #[serde(rename = $text)] $value,)+ }
+    };
+}
+
+choice! {
+    /// How answers are compared.
+    Comparison {
+        /// Character for character, outer white space aside.
+        Exact = "exact",
+        /// As numbers, exactly: `1,200` = `1.2e3`, `0.5` = `1/2`, `0.333` is not `1/3`.
+        Numeric = "numeric",
+    }
+}
+choice! {
+    /// The loss on the policy's own rollouts.
+    SelfTerm {
+        /// No rollouts.
+        None = "none",
+        /// Eq. 12: right ones up, wrong ones down, no baseline.
+        Signed = "signed",
+        /// The clipped ratio times the group advantage.
+        Advantage = "advantage",
+    }
+}
+choice! {
+    /// The sign of H in w_SFT's exponent.
+    Sign {
+        /// exp(−H), as printed in Eq. 8.
+        Minus = "minus",
+        /// exp(+H), as the authors' code is reported to have it.
+        Plus = "plus",
+    }
+}
+choice! {
+    /// What the entropy in a weight is averaged over.
+    EntropyOver {
+        /// The sequence's own response tokens.
+        Sequence = "sequence",
+        /// Nothing: each token has its own weight.
+        Token = "token",
+        /// All demonstration (or all rollout) tokens of the update.
+        Batch = "batch",
+    }
+}
+choice! {
+    /// Shaping of the demonstration's probability in its RL term.
+    DemoShaping {
+        /// f(p) = p.
+        None = "none",
+        /// f(p) = p/(p + 0.1).
+        Luffy = "p/(p+0.1)",
+    }
+}
+choice! {
+    /// How token losses become one number.
+    Aggregate {
+        /// Sum over all tokens of the update, divided by their count.
+        TokenMean = "token-mean",
+        /// Mean over each sequence's tokens, then over sequences.
+        SequenceMean = "sequence-mean",
+        /// Sum over all tokens, divided by a constant.
+        SumConstant = "sum-constant",
+    }
+}
+choice! {
+    /// The rewards of right and wrong responses.
+    RewardValues {
+        /// 1 and −1.
+        Signed = "signed",
+        /// 1 and 0.
+        Binary = "binary",
+    }
+}
+choice! {
+    /// Which demonstrations the SFT term imitates.
+    SftGate {
+        /// All.
+        None = "none",
+        /// Those that the verifier accepts.
+        Reward = "reward",
+        /// Those with a positive advantage.
+        Advantage = "advantage",
+    }
+}
+choice! {
+    /// Whether the demonstration joins G rollouts or takes the place of one.
+    GroupOf {
+        /// G rollouts and one demonstration.
+        Extra = "extra",
+        /// G − 1 rollouts and one demonstration.
+        Shared = "shared",
+    }
+}
+choice! {
+    /// The learning rate over steps.
+    Schedule {
+        /// Stays at the peak.
+        Constant = "constant",
+        /// Falls in a straight line to `final_fraction`.
+        Linear = "linear",
+        /// Falls along half a cosine to `final_fraction`.
+        Cosine = "cosine",
+    }
+}
+
+impl Objective {
+    /// Whether the loss needs rollouts.
+    pub fn uses_rollouts(&self) -> bool {
+        self.self_term != SelfTerm::None
+    }
+
+    /// Whether the loss needs demonstrations.
+    pub fn uses_demonstrations(&self) -> bool {
+        self.sft || self.rl_demo
+    }
+}
+
+impl RewardValues {
+    /// The reward of a right or wrong response.
+    pub fn of(self, right: bool) -> f32 {
+        match (self, right) {
+            (_, true) => 1.0,
+            (RewardValues::Signed, false) => -1.0,
+            (RewardValues::Binary, false) => 0.0,
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Taking an update apart: advantages, entropies, weights, each term's value and gradient norm.
+
+use crate::error::{Error, Result};
+use crate::objective::{Update, assemble};
+use crate::ops::objective::column;
+use crate::records::{Demonstration, Episode, Example, Group, Role, TermCoefficients};
+use crate::trainer::Trainer;
+use serde::{Deserialize, Serialize};
+
+/// One number for each term, and for their sum.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Terms {
+    /// L_SFT, Eq. 8.
+    pub sft: f64,
+    /// L_RL,demo, Eqs. 9-10.
+    pub rl_demo: f64,
+    /// L_self, Eqs. 11-12.
+    #[serde(rename = "self")]
+    pub self_term: f64,
+    /// The entropy bonus.
+    pub entropy: f64,
+    /// Their sum, Eq. 13.
+    pub total: f64,
+}
+
+/// What belongs to one prompt.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PromptExplanation {
+    /// The prompt.
+    pub prompt: String,
+    /// Responses, the demonstration last.
+    pub responses: Vec<String>,
+    /// Rewards, the demonstration's last.
+    pub rewards: Vec<f64>,
+    /// Â, the demonstration's last.
+    pub advantages: Vec<f64>,
+    /// Mean entropy of each response's tokens, nats, the demonstration's last.
+    pub entropy: Vec<f64>,
+    /// w_SFT of the demonstration.
+    pub w_sft: Option<f64>,
+    /// w_RL of each rollout; the loss uses it on the positive ones.
+    pub w_rl: Vec<f64>,
+}
+
+/// An update, explained.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explanation {
+    /// Each prompt's numbers.
+    pub prompts: Vec<PromptExplanation>,
+    /// Each term's value over the whole update.
+    pub terms: Terms,
+    /// Global L2 norm of each term's gradient over all weights.
+    pub grad_norm: Terms,
+}
+
+/// A line of an episodes file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    prompt: String,
+    demonstration: Option<String>,
+    /// Given where the verifier did not accept the demonstration; 1 if absent.
+    demonstration_reward: Option<f32>,
+    episodes: Vec<LineEpisode>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LineEpisode {
+    response: String,
+    reward: f32,
+}
+
+/// Reads given episodes, one JSON object a prompt.
+pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<Group>> {
+    let eos = trainer.model.config.eos_tokens[0];
+    let respond = |text: &str| -> Result<Vec<u32>> {
+        let mut tokens = trainer.tokenizer.encode_continuation(text)?;
+        tokens.push(eos);
+        Ok(tokens)
+    };
+    let group = |line: &str| -> Result<Group> {
+        let line: Line = serde_json::from_str(line).map_err(|e| {
+            Error::input(e.to_string()).next(
+                "expected {\"prompt\", \"demonstration\", \"episodes\": [{\"response\", \"reward\"}]}",
+            )
+        })?;
+        let mut episodes = Vec::new();
+        for (sample, e) in line.episodes.into_iter().enumerate() {
+            let tokens = respond(&e.response)?;
+            // No sampler: empty log-probabilities are filled with the policy's own (ratio 1).
+            episodes.push(Episode {
+                prompt: 0,
+                sample,
+                tokens,
+                logprobs: Vec::new(),
+                entropies: Vec::new(),
+                truncated: false,
+                response: e.response,
+                reward: e.reward,
+            });
+        }
+        let demonstration = match &line.demonstration {
+            Some(text) => Some(Demonstration {
+                tokens: respond(text)?,
+                reward: line.demonstration_reward.unwrap_or(1.0),
+            }),
+            None => None,
+        };
+        let example = Example {
+            suite: "episodes".into(),
+            prompt: line.prompt,
+            demonstration: line.demonstration,
+            answer: String::new(),
+        };
+        let prompt_tokens = trainer.tokenizer.encode(&example.prompt)?;
+        let rollouts = episodes.iter().map(|e| e.tokens.len());
+        for response in rollouts.chain(demonstration.iter().map(|d| d.tokens.len())) {
+            trainer.model.config.require_fits(prompt_tokens.len(), response)?;
+        }
+        Ok(Group { example, prompt_tokens, episodes, demonstration })
+    };
+    let lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());
+    let groups: Vec<Group> = lines
+        .map(|(index, line)| group(line).map_err(|e| e.at(format!("{place}:{}", index + 1))))
+        .collect::<Result<_>>()?;
+    if groups.is_empty() {
+        return Err(Error::input("the file holds no episodes").at(place));
+    }
+    Ok(groups)
+}
+
+/// Explains the update that `groups` would make.
+pub async fn explain(trainer: &Trainer, groups: &mut [Group]) -> Result<Explanation> {
+    fill_logprobs(trainer, groups).await?;
+    let update = assemble(groups, &trainer.config.objective);
+    let masks: [fn(TermCoefficients) -> TermCoefficients; 5] = [
+        |t| TermCoefficients { sft: t.sft, ..Default::default() },
+        |t| TermCoefficients { rl_demo: t.rl_demo, ..Default::default() },
+        |t| TermCoefficients {
+            self_logp: t.self_logp,
+            self_ratio: t.self_ratio,
+            self_positive: t.self_positive,
+            ..Default::default()
+        },
+        |t| TermCoefficients { entropy: t.entropy, ..Default::default() },
+        |t| t,
+    ];
+    let mut norms = [0.0; 5];
+    for (norm, mask) in norms.iter_mut().zip(masks) {
+        *norm = trainer.gradient(&masked(&update, mask)).await?.norm;
+    }
+    let total = trainer.gradient(&observed(&update)).await?;
+    let sum = |column: usize| total.sums.iter().map(|s| s[column]).sum::<f64>();
+    let values = [column::SFT, column::RL_DEMO, column::SELF, column::ENTROPY_BONUS].map(sum);
+    let terms = |v: [f64; 5]| Terms {
+        sft: v[0],
+        rl_demo: v[1],
+        self_term: v[2],
+        entropy: v[3],
+        total: v[4],
+    };
+    let mut rows = update.sequences.iter().zip(&total.sums);
+    let prompts = groups
+        .iter()
+        .zip(&update.advantages)
+        .map(|(group, advantages)| {
+            let members: Vec<_> = rows.by_ref().take(advantages.len()).collect();
+            let demo = members.last().filter(|(s, _)| s.role == Role::Demonstration);
+            let demo_text = group.example.demonstration.iter().filter(|_| demo.is_some());
+            let demo_reward = group.demonstration.iter().filter(|_| demo.is_some());
+            let responses = group.episodes.iter().map(|e| &e.response).chain(demo_text);
+            let rewards = group.episodes.iter().map(|e| e.reward);
+            PromptExplanation {
+                prompt: group.example.prompt.clone(),
+                responses: responses.cloned().collect(),
+                rewards: rewards.chain(demo_reward.map(|d| d.reward)).map(f64::from).collect(),
+                advantages: advantages.clone(),
+                entropy: members
+                    .iter()
+                    .map(|(s, row)| row[column::ENTROPY] / s.response.len() as f64)
+                    .collect(),
+                w_sft: demo.map(|(_, row)| row[column::WEIGHT]),
+                w_rl: members
+                    .iter()
+                    .filter(|(s, _)| s.role == Role::Rollout)
+                    .map(|(_, row)| row[column::WEIGHT])
+                    .collect(),
+            }
+        })
+        .collect();
+    let value_sum = values.iter().sum();
+    Ok(Explanation {
+        prompts,
+        terms: terms([values[0], values[1], values[2], values[3], value_sum]),
+        grad_norm: terms(norms),
+    })
+}
+
+/// Given episodes come without a sampler: the policy itself is taken for it, so that every ratio
+/// is 1.
+async fn fill_logprobs(trainer: &Trainer, groups: &mut [Group]) -> Result<()> {
+    let pairs = groups
+        .iter()
+        .flat_map(|g| g.episodes.iter().map(|e| (g.prompt_tokens.clone(), e.tokens.clone())))
+        .collect();
+    let scored =
+        crate::score::score(&trainer.model, pairs, trainer.config.train.micro_batch_tokens).await?;
+    let episodes = groups.iter_mut().flat_map(|g| &mut g.episodes);
+    for (episode, scored) in episodes.zip(scored).filter(|(e, _)| e.logprobs.is_empty()) {
+        episode.logprobs = scored.logprobs;
+        episode.entropies = scored.entropies;
+    }
+    Ok(())
+}
+
+fn masked(update: &Update, mask: impl Fn(TermCoefficients) -> TermCoefficients) -> Update {
+    let mut update = update.clone();
+    for sequence in &mut update.sequences {
+        sequence.terms = mask(sequence.terms);
+    }
+    update
+}
+
+/// The update with a coefficient too small for f32 sums to notice on sequences that carry no
+/// loss, so that their entropies and weights are reported as well.
+fn observed(update: &Update) -> Update {
+    masked(update, |t| match t.is_zero() {
+        true => TermCoefficients { entropy: f32::MIN_POSITIVE, ..t },
+        false => t,
+    })
+}

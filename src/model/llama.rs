@@ -1,0 +1,251 @@
+//! The transformer: embedding, layers, final norm, head. The head's product with the vocabulary
+//! is `ops::lm_head`'s, in chunks; this file ends at the hidden states.
+
+use super::ModelConfig;
+use super::layers::{Linear, Layer, grow};
+use crate::ops::attention::{AttentionShape, KvCache, Rope, attention, decode_attention};
+use crate::ops::rms_norm::rms_norm;
+use crate::random::Stream;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// Hugging Face's name of an untied head.
+pub const HEAD: &str = "lm_head.weight";
+const EMBEDDING: &str = "model.embed_tokens.weight";
+
+/// Largest piece of the embedding in bytes: WebGPU binds at most 128 MiB at a time by default.
+const BLOCK_BYTES: usize = 64 << 20;
+
+/// A weight, or a block of rows of one, with its Hugging Face name.
+pub struct Parameter<'a> {
+    /// Name in `model.safetensors`.
+    pub name: String,
+    /// Shape there.
+    pub shape: Vec<usize>,
+    /// The block's tensor.
+    pub tensor: &'a Tensor<2>,
+}
+
+/// A weight to fill or update.
+pub struct ParameterMut<'a> {
+    /// Name in `model.safetensors`.
+    pub name: String,
+    /// Shape there.
+    pub shape: Vec<usize>,
+    /// First row of the whole tensor that the block holds.
+    pub first_row: usize,
+    /// Rows and columns of the block.
+    pub block_shape: [usize; 2],
+    /// The block's tensor.
+    pub tensor: &'a mut Tensor<2>,
+}
+
+/// The model: weights are plain tensors; [`Llama::tracked`] gives a twin that records gradients.
+#[derive(Debug, Clone)]
+pub struct Llama {
+    /// Its shape.
+    pub config: ModelConfig,
+    embedding: Vec<Tensor<2>>, // blocks of [V, D]
+    layers: Vec<Layer>,
+    norm: Tensor<2>,              // [1, D]
+    head: Option<Vec<Tensor<2>>>, // blocks of [V, D]; None when tied
+    rope: Rope,
+}
+
+impl Llama {
+    /// All weights zero; for a reader to fill.
+    pub fn empty(config: ModelConfig, device: &Device) -> Self {
+        let block_rows = (BLOCK_BYTES / (4 * config.hidden_size)).max(1);
+        let blocks = || -> Vec<Tensor<2>> {
+            (0..config.vocab_size)
+                .step_by(block_rows)
+                .map(|first| {
+                    let rows = block_rows.min(config.vocab_size - first);
+                    Tensor::zeros([rows, config.hidden_size], device)
+                })
+                .collect()
+        };
+        Self {
+            embedding: blocks(),
+            layers: (0..config.layers).map(|_| Layer::empty(&config, device)).collect(),
+            norm: Tensor::zeros([1, config.hidden_size], device),
+            head: (!config.tied).then(blocks),
+            rope: Rope::new(config.max_positions, config.head_dim, config.rope_theta, device),
+            config,
+        }
+    }
+
+    /// Fresh weights: normal with standard deviation 0.02 (as GPT-2), the two matrices that write
+    /// to the residual stream divided by √(2·layers); norms 1, biases 0.
+    pub fn random(config: ModelConfig, seed: u64, device: &Device) -> Self {
+        let mut model = Self::empty(config, device);
+        let residual = 1.0 / (2.0 * model.config.layers as f32).sqrt();
+        for (index, p) in model.parameters_mut().into_iter().enumerate() {
+            let mut stream = Stream::new(seed, crate::random::WEIGHTS, index as u32);
+            let count = p.block_shape[0] * p.block_shape[1];
+            let values: Vec<f32> = if p.shape.len() == 1 {
+                vec![if p.name.ends_with("bias") { 0.0 } else { 1.0 }; count]
+            } else {
+                let writes = p.name.contains("o_proj") || p.name.contains("down_proj");
+                let std = 0.02 * if writes { residual } else { 1.0 };
+                (0..count).map(|_| std * stream.normal()).collect()
+            };
+            *p.tensor = Tensor::from_data(TensorData::new(values, p.block_shape), device);
+        }
+        model
+    }
+
+    /// Where the weights live.
+    pub fn device(&self) -> Device {
+        self.norm.device()
+    }
+
+    /// The same weights, recording gradients.
+    pub fn tracked(&self) -> Self {
+        let mut twin = self.clone();
+        for p in twin.parameters_mut() {
+            *p.tensor = p.tensor.clone().autodiff().require_grad();
+        }
+        twin
+    }
+
+    /// The head's blocks of rows, [V, D] in all: the embedding itself when tied.
+    pub fn head(&self) -> &[Tensor<2>] {
+        self.head.as_deref().unwrap_or(&self.embedding)
+    }
+
+    /// Every weight block, in a fixed order.
+    pub fn parameters(&self) -> Vec<Parameter<'_>> {
+        // One list serves both borrows: the blocks in the order of `parameters_mut`.
+        let mut twin = self.clone();
+        let heads: Vec<(String, Vec<usize>)> =
+            twin.parameters_mut().into_iter().map(|p| (p.name, p.shape)).collect();
+        heads
+            .into_iter()
+            .zip(self.tensors())
+            .map(|((name, shape), tensor)| Parameter { name, shape, tensor })
+            .collect()
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = &Tensor<2>> {
+        self.embedding
+            .iter()
+            .chain(self.layers.iter().flat_map(Layer::tensors))
+            .chain(std::iter::once(&self.norm))
+            .chain(self.head.iter().flatten())
+    }
+
+    /// Every weight block for filling or updating, in the same order.
+    pub fn parameters_mut(&mut self) -> Vec<ParameterMut<'_>> {
+        let mut list = Vec::new();
+        let hidden = self.config.hidden_size;
+        let vocabulary = vec![self.config.vocab_size, hidden];
+        grow(&mut list, EMBEDDING, vocabulary.clone(), self.embedding.iter_mut());
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            layer.collect(&format!("model.layers.{index}"), &mut list);
+        }
+        grow(&mut list, "model.norm.weight", vec![hidden], [&mut self.norm]);
+        grow(&mut list, HEAD, vocabulary, self.head.iter_mut().flatten());
+        list
+    }
+
+    /// Trainable numbers.
+    pub fn count(&self) -> usize {
+        self.tensors().map(|t| t.dims().iter().product::<usize>()).sum()
+    }
+
+    fn embed(&self, tokens: Tensor<1, Int>) -> Tensor<2> {
+        if let [whole] = self.embedding.as_slice() {
+            return whole.clone().select(0, tokens);
+        }
+        // Blocks: each looks up the ids that are its own; the others' rows are masked to 0.
+        let mut first = 0;
+        let mut sum: Option<Tensor<2>> = None;
+        for block in &self.embedding {
+            let rows = block.dims()[0];
+            let local = tokens.clone().sub_scalar(first as i32);
+            let inside = local
+                .clone()
+                .greater_equal_elem(0)
+                .bool_and(local.clone().lower_elem(rows as i32));
+            let found = block.clone().select(0, local.clamp(0, rows as i32 - 1));
+            let found = found * inside.float().unsqueeze_dim(1);
+            sum = Some(match sum {
+                Some(sum) => sum + found,
+                None => found,
+            });
+            first += rows;
+        }
+        sum.expect("a vocabulary has at least one block")
+    }
+
+    /// Hidden states after the final norm, [B·T, D], of right-padded tokens [B, T] given as
+    /// [B·T]. Padding follows the text, so causality alone keeps it from mattering.
+    pub fn hidden(&self, tokens: Tensor<1, Int>, batch: usize, positions: usize) -> Tensor<2> {
+        let shape = self.attention_shape(batch, positions);
+        let mut x = self.embed(tokens); // [B·T, D]
+        for layer in &self.layers {
+            x = layer.forward(x, &self.config, |q, k, v| {
+                attention(q, k, v, shape, &self.rope)
+            });
+        }
+        self.final_norm(x)
+    }
+
+    /// Like [`Llama::hidden`] for prompts of `lengths` tokens, leaving their keys and values in
+    /// fresh caches, one a layer, with room for `capacity` positions.
+    pub fn prefill(
+        &self,
+        tokens: Tensor<1, Int>,
+        lengths: &[u32],
+        positions: usize,
+        capacity: usize,
+    ) -> (Tensor<2>, Vec<KvCache>) {
+        let shape = self.attention_shape(lengths.len(), positions);
+        let mut caches = Vec::with_capacity(self.layers.len());
+        let mut x = self.embed(tokens);
+        for layer in &self.layers {
+            x = layer.forward(x, &self.config, |q, k, v| {
+                let (kv_heads, head_dim) = (shape.kv_heads, shape.head_dim);
+                let mut cache =
+                    KvCache::new(&q.device(), shape.batch, capacity, kv_heads, head_dim);
+                cache.prefill(k.clone(), v.clone(), lengths, &self.rope);
+                caches.push(cache);
+                attention(q, k, v, shape, &self.rope)
+            });
+        }
+        (self.final_norm(x), caches)
+    }
+
+    /// Hidden states [B, D] of one more token a row, [B], appended to the caches.
+    pub fn decode(&self, tokens: Tensor<1, Int>, caches: &mut [KvCache]) -> Tensor<2> {
+        let mut x = self.embed(tokens);
+        for (layer, cache) in self.layers.iter().zip(caches) {
+            x = layer.forward(x, &self.config, |q, k, v| {
+                decode_attention(q, k, v, cache, &self.rope)
+            });
+        }
+        self.final_norm(x)
+    }
+
+    /// Logits [N, V] of hidden states [N, D]: for decoding, where N is a batch's rows.
+    pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        let blocks = self.head().iter().map(|block| {
+            Linear::product(hidden.clone(), block.clone())
+        });
+        Tensor::cat(blocks.collect(), 1)
+    }
+
+    fn final_norm(&self, x: Tensor<2>) -> Tensor<2> {
+        rms_norm(x, self.norm.clone().squeeze_dim(0), self.config.rms_norm_eps as f32)
+    }
+
+    fn attention_shape(&self, batch: usize, positions: usize) -> AttentionShape {
+        AttentionShape {
+            batch,
+            positions,
+            heads: self.config.heads,
+            kv_heads: self.config.kv_heads,
+            head_dim: self.config.head_dim,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A micro-batch's loss: hidden states through the fused head and the objective kernel, the
+//! gradient formed in the forward pass.
+
+use crate::config::{DemoShaping, EntropyOver as Over, Objective, Sign};
+use crate::data::batch::MicroBatch;
+use crate::model::Llama;
+use crate::ops::lm_head;
+use crate::ops::objective::{Clip, EntropyOver, Row, Switches, Weight, objective};
+use crate::records::{Role, Sequence};
+use burn::tensor::{Int, Tensor, TensorData};
+use std::ops::Range;
+
+/// Mean entropies over an update's demonstration and rollout tokens, nats; only used where the
+/// weights' entropy is taken over the batch.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BatchEntropy {
+    /// Over demonstration tokens.
+    pub demonstrations_nats: f32,
+    /// Over rollout tokens.
+    pub rollouts_nats: f32,
+}
+
+/// The kernel's switches for a configured objective.
+pub fn switches(config: &Objective, batch: BatchEntropy) -> Switches {
+    let exponent = |sign: f32| if config.entropy_weights { sign } else { 0.0 };
+    let sft_sign = if config.sft_weight_sign == Sign::Plus { 1.0 } else { -1.0 };
+    Switches {
+        entropy_over: match config.entropy_over {
+            Over::Sequence => EntropyOver::Sequence,
+            Over::Token => EntropyOver::Token,
+            Over::Batch => EntropyOver::Batch {
+                demonstrations_nats: batch.demonstrations_nats,
+                rollouts_nats: batch.rollouts_nats,
+            },
+        },
+        sft_weight: Some(Weight {
+            scale: config.sft_weight_scale as f32,
+            sign: exponent(sft_sign),
+        }),
+        self_weight: Some(Weight {
+            scale: config.self_weight_scale as f32,
+            sign: exponent(1.0),
+        }),
+        shaping: (config.demo_shaping == DemoShaping::Luffy).then_some(0.1),
+        clip: Clip { low: config.clip_low as f32, high: config.clip_high as f32 },
+    }
+}
+
+/// A micro-batch on the device.
+pub struct Inputs {
+    tokens: Tensor<1, Int>,   // [B·T]
+    predicts: Tensor<1, Int>, // [N]
+    targets: Tensor<1, Int>,  // [N]
+    old_logprobs: Tensor<1>,  // [N]
+}
+
+impl Inputs {
+    /// Uploads a micro-batch to the model's device.
+    pub fn new(batch: &MicroBatch, model: &Llama) -> Self {
+        let device = model.device().inner();
+        let ints = |v: &[i32]| Tensor::from_data(TensorData::new(v.to_vec(), [v.len()]), &device);
+        let n = batch.old_logprobs.len();
+        Self {
+            tokens: ints(&batch.tokens),
+            predicts: ints(&batch.predicts),
+            targets: ints(&batch.targets),
+            old_logprobs: Tensor::from_data(
+                TensorData::new(batch.old_logprobs.clone(), [n]),
+                &device,
+            ),
+        }
+    }
+
+    /// Hidden states [N, D] of the positions that predict a response token.
+    fn hidden(&self, model: &Llama, batch: &MicroBatch) -> Tensor<2> {
+        model
+            .hidden(self.tokens.clone(), batch.members.len(), batch.positions)
+            .select(0, self.predicts.clone())
+    }
+}
+
+/// Log-probability and entropy [N, 2] of a micro-batch's response tokens, without gradients.
+pub fn token_statistics(model: &Llama, batch: &MicroBatch) -> Tensor<2> {
+    let inputs = Inputs::new(batch, model);
+    lm_head::stats(
+        inputs.hidden(model, batch),
+        model.head(),
+        inputs.targets,
+        lm_head::LOGITS_BYTES,
+    )
+}
+
+/// The loss of a micro-batch: a scalar whose backward gives the gradient of the sum of all terms
+/// (its value is 0: the terms' values are in the sums), and the kernel's sums, [B, 8].
+pub fn micro_batch_loss(
+    tracked: &Llama,
+    batch: &MicroBatch,
+    sequences: &[Sequence],
+    switches: &Switches,
+) -> (Tensor<1>, Tensor<2>) {
+    let inputs = Inputs::new(batch, tracked);
+    let hidden = inputs.hidden(tracked, batch); // [N, D]
+    let plain = |t: &Tensor<2>| t.clone().without_autodiff();
+    let head: Vec<Tensor<2>> = tracked.head().iter().map(plain).collect();
+    let ranges = whole_sequences(&batch.starts, tracked.config.vocab_size);
+    let mut sums = Vec::with_capacity(ranges.len());
+    let mut first_row = 0;
+    let (d_hidden, d_head) = lm_head::with_gradient(
+        plain(&hidden),
+        &head,
+        inputs.targets,
+        &ranges,
+        lm_head::LOGITS_BYTES,
+        |range, stats| {
+            let rows: Vec<Row> = (first_row..)
+                .take_while(|&r| r < batch.members.len() && batch.starts[r] < range.end)
+                .map(|r| {
+                    let sequence = &sequences[batch.members[r]];
+                    Row {
+                        start: (batch.starts[r] - range.start) as u32,
+                        len: (batch.starts[r + 1] - batch.starts[r]) as u32,
+                        demonstration: sequence.role == Role::Demonstration,
+                        terms: sequence.terms,
+                    }
+                })
+                .collect();
+            first_row += rows.len();
+            let old = inputs.old_logprobs.clone().slice([range.clone()]);
+            let result = objective(stats, old, &rows, switches);
+            sums.push(result.sums);
+            result.coefficients
+        },
+    );
+    let loss = lm_head::attach(hidden, tracked.head(), d_hidden, d_head);
+    (loss, Tensor::cat(sums, 0))
+}
+
+/// Ranges of tokens that hold whole sequences, each as long as the head's budget of logits allows
+/// (a longer sequence stands alone). `starts` has a first index for each sequence, and the end.
+fn whole_sequences(starts: &[usize], vocabulary: usize) -> Vec<Range<usize>> {
+    let limit = lm_head::LOGITS_BYTES / (4 * vocabulary);
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for pair in starts.windows(2) {
+        match ranges.last_mut() {
+            Some(last) if pair[1] - last.start <= limit => last.end = pair[1],
+            _ => ranges.push(pair[0]..pair[1]),
+        }
+    }
+    ranges
+}

@@ -1,0 +1,349 @@
+//! The objective kernel: the per-token loss and its derivatives for all terms in one pass.
+//!
+//! It knows nothing of methods: signs, advantages, gates and the global normaliser are already in
+//! each sequence's [`TermCoefficients`]. Its reference is `objective::reference`, built from one
+//! short f64 file a term. Per token t of a sequence, with p_t = π_θ(y_t):
+//!
+//! ```text
+//! L_t = sft·w_SFT·(−ln p_t) + rl_demo·f(p_t) + self_logp·w·ln p_t
+//!     + w·max(self_ratio·ρ_t, self_ratio·clip(ρ_t)) + entropy·H_t,    w = w_RL or 1
+//! ```
+//!
+//! The weights are constants for the gradient (stop_grad), so dL/dH comes from the bonus alone.
+
+mod cpu;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::wgpu::CubeBackend;
+use burn::backend::{
+    Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata, backend_extension,
+};
+use burn::tensor::{DType, Shape, Slice, Tensor};
+
+use super::cube;
+use crate::records::TermCoefficients;
+
+/// Columns of the sums.
+pub const COLUMNS: usize = 8;
+
+/// What each column of the `[S, 8]` sums holds; the first [`LOSSES`](column::LOSSES) add up to the
+/// loss.
+pub mod column {
+    /// SFT's share of the loss.
+    pub const SFT: usize = 0;
+    /// The share of RL on the demonstration.
+    pub const RL_DEMO: usize = 1;
+    /// The self term's share, signed and ratio form together.
+    pub const SELF: usize = 2;
+    /// The entropy bonus's share.
+    pub const ENTROPY_BONUS: usize = 3;
+    /// How many leading columns are shares of the loss.
+    pub const LOSSES: usize = 4;
+    /// Σ H_t, nats.
+    pub const ENTROPY: usize = 4;
+    /// Σ ln p_t, nats.
+    pub const LOGP: usize = 5;
+    /// Mean over the tokens of w_SFT (demonstrations) or w_RL (rollouts: also of those that are not
+    /// positive, as the weight that they would have); 0 for an empty sequence.
+    pub const WEIGHT: usize = 6;
+    /// Tokens whose ratio was clipped.
+    pub const CLIPPED: usize = 7;
+}
+
+/// ln ρ is cut here so that ρ stays finite in f32; e^80 = 5.5e34 is past any meaning.
+pub const MAX_LOG_RATIO: f32 = 80.0;
+
+/// Over what the weights' entropy is averaged.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum EntropyOver {
+    /// The mean over the sequence's own response tokens.
+    Sequence,
+    /// Each token's own entropy.
+    Token,
+    /// A mean over the batch, which the caller knows.
+    Batch {
+        /// Mean H over all demonstrations' tokens, nats.
+        demonstrations_nats: f32,
+        /// Mean H over all rollouts' tokens, nats.
+        rollouts_nats: f32,
+    },
+}
+
+/// An entropy weight: scale · exp(sign · H).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weight {
+    /// The weight at H = 0.
+    pub scale: f32,
+    /// −1 trusts confident sequences more, +1 uncertain ones.
+    pub sign: f32,
+}
+
+/// PPO's clip range of the ratio: [1 − low, 1 + high].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Clip {
+    /// ε_low.
+    pub low: f32,
+    /// ε_high.
+    pub high: f32,
+}
+
+/// The switches of the objective; the default is the paper as printed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Switches {
+    /// Over what the weights' entropy is averaged.
+    pub entropy_over: EntropyOver,
+    /// w_SFT (Eq. 8), 0.5·exp(−H); `None` is a weight of exactly 1.
+    pub sft_weight: Option<Weight>,
+    /// w_RL (Eq. 12), 0.1·exp(+H), used where `self_positive`; `None` is a weight of exactly 1.
+    pub self_weight: Option<Weight>,
+    /// f(p) = p / (p + γ) instead of f(p) = p in the demonstration's RL term; γ > 0.
+    pub shaping: Option<f32>,
+    /// The clip of the ratio form of the self term.
+    pub clip: Clip,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self {
+            entropy_over: EntropyOver::Sequence,
+            sft_weight: Some(Weight { scale: 0.5, sign: -1.0 }),
+            self_weight: Some(Weight { scale: 0.1, sign: 1.0 }),
+            shaping: None,
+            clip: Clip { low: 0.2, high: 0.2 },
+        }
+    }
+}
+
+/// One sequence's tokens within the packed statistics, and its coefficients.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row {
+    /// Index of its first token.
+    pub start: u32,
+    /// How many tokens it has; 0 is allowed.
+    pub len: u32,
+    /// A demonstration (else a rollout).
+    pub demonstration: bool,
+    /// The factors of its loss terms.
+    pub terms: TermCoefficients,
+}
+
+/// The objective's values; no gradient flows through them.
+#[derive(Debug, Clone)]
+pub struct Objective {
+    /// `[n, 2]`: dL/dln p_t and dL/dH_t; 0 for tokens outside every row.
+    pub coefficients: Tensor<2>,
+    /// `[S, 8]`: see [`column`].
+    pub sums: Tensor<2>,
+}
+
+/// The objective on one backend. Use [`objective`] and [`loss`].
+#[backend_extension(Cube, Flex, Autodiff)]
+pub trait ObjectiveOps: Backend {
+    /// → (`[n, 2]` coefficients, `[S, 8]` sums), without gradient.
+    fn objective(
+        stats: FloatTensor<Self>,
+        old_logprobs: FloatTensor<Self>,
+        rows: Vec<Row>,
+        switches: Switches,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// → (`[1]` loss with gradient by `stats`, `[S, 8]` sums without).
+    fn objective_loss(
+        stats: FloatTensor<Self>,
+        old_logprobs: FloatTensor<Self>,
+        rows: Vec<Row>,
+        switches: Switches,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (_, sums) = Self::objective(stats, old_logprobs, rows, switches);
+        (total::<Self>(sums.clone()), sums)
+    }
+}
+
+/// The loss terms' values and derivatives for `rows` of `stats` (`[n, 2]`: ln p_t, H_t of the policy
+/// at temperature 1, nats) and `old_logprobs` (`[n]`, read only where `self_ratio` ≠ 0).
+///
+/// # Panics
+/// If `rows` is empty, out of order, overlapping or beyond `n`: the batch is built wrongly.
+pub fn objective(
+    stats: Tensor<2>,
+    old_logprobs: Tensor<1>,
+    rows: &[Row],
+    switches: &Switches,
+) -> Objective {
+    check(&stats, &old_logprobs, rows);
+    let (coefficients, sums) = <Dispatch as ObjectiveOps>::objective(
+        stats.into_dispatch(),
+        old_logprobs.into_dispatch(),
+        rows.to_vec(),
+        *switches,
+    );
+    Objective {
+        coefficients: Tensor::from_dispatch(coefficients),
+        sums: Tensor::from_dispatch(sums),
+    }
+}
+
+/// The loss `[1]` as one autodiff node over `stats`, and the `[S, 8]` sums, which carry no gradient.
+/// Arguments and panics as in [`objective`].
+pub fn loss(
+    stats: Tensor<2>,
+    old_logprobs: Tensor<1>,
+    rows: &[Row],
+    switches: &Switches,
+) -> (Tensor<1>, Tensor<2>) {
+    check(&stats, &old_logprobs, rows);
+    let (loss, sums) = <Dispatch as ObjectiveOps>::objective_loss(
+        stats.into_dispatch(),
+        old_logprobs.into_dispatch(),
+        rows.to_vec(),
+        *switches,
+    );
+    (Tensor::from_dispatch(loss), Tensor::from_dispatch(sums))
+}
+
+fn check(stats: &Tensor<2>, old_logprobs: &Tensor<1>, rows: &[Row]) {
+    let n = stats.dims()[0];
+    assert!(!rows.is_empty(), "objective: at least one row");
+    assert_eq!(stats.dims(), [n, 2], "objective: stats are [n, 2]");
+    assert_eq!(old_logprobs.dims(), [n], "objective: one old log-probability a token");
+    let end = rows.iter().fold(0, |end, row| {
+        assert!(row.start >= end, "objective: rows in order, without overlap");
+        row.start + row.len
+    });
+    assert!(end as usize <= n, "objective: rows end at {end}, there are {n} tokens");
+}
+
+/// The tokens that each row's workgroup writes: its own and the gap after it, so that every token
+/// has exactly one owner; the first row also owns the gap before it.
+fn owned(rows: &[Row], n: usize) -> Vec<(u32, u32)> {
+    let ends = rows[1..].iter().map(|row| row.start).chain([n as u32]);
+    let mut start = 0;
+    ends.map(|end| (std::mem::replace(&mut start, end), end)).collect()
+}
+
+/// The loss columns summed over all sequences: `[S, 8]` → `[1]`.
+fn total<B: Backend>(sums: FloatTensor<B>) -> FloatTensor<B> {
+    let sequences = sums.shape()[0];
+    let all = Slice::new(0, Some(sequences as isize), 1);
+    let losses = Slice::new(0, Some(column::LOSSES as isize), 1);
+    B::float_sum(B::float_slice(sums, &[all, losses]))
+}
+
+impl ObjectiveOps for Flex {
+    fn objective(
+        stats: FloatTensor<Self>,
+        old_logprobs: FloatTensor<Self>,
+        rows: Vec<Row>,
+        switches: Switches,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        cpu::objective(stats, old_logprobs, &rows, &switches)
+    }
+}
+
+impl ObjectiveOps for CubeBackend {
+    fn objective(
+        stats: FloatTensor<Self>,
+        old_logprobs: FloatTensor<Self>,
+        rows: Vec<Row>,
+        switches: Switches,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (stats, old_logprobs) = (cube::dense(stats), cube::dense(old_logprobs));
+        let coefficients = cube::empty(&stats, stats.shape(), DType::F32);
+        let sums = cube::empty(&stats, Shape::new([rows.len(), COLUMNS]), DType::F32);
+        cube::launch(
+            cube::Shader::new("objective", include_str!("../../shaders/objective.wgsl")),
+            rows.len(),
+            &[&stats, &old_logprobs, &coefficients, &sums],
+            &info(&rows, &switches, stats.shape()[0]),
+        );
+        (coefficients, sums)
+    }
+}
+
+/// The words of `shaders/objective.wgsl`'s `info`: a header, then ten words a row.
+fn info(rows: &[Row], switches: &Switches, n: usize) -> Vec<u32> {
+    let (over, nats) = match switches.entropy_over {
+        EntropyOver::Sequence => (0, [0.0; 2]),
+        EntropyOver::Token => (1, [0.0; 2]),
+        EntropyOver::Batch { demonstrations_nats, rollouts_nats } => {
+            (2, [demonstrations_nats, rollouts_nats])
+        }
+    };
+    let [sft, own] = [switches.sft_weight, switches.self_weight].map(constant_one);
+    let mut words = vec![rows.len() as u32, over];
+    words.extend(nats.map(f32::to_bits));
+    let gamma = switches.shaping.unwrap_or(0.0);
+    let Clip { low, high } = switches.clip;
+    words.extend(
+        [sft.scale, sft.sign, own.scale, own.sign, gamma, 1.0 - low, 1.0 + high, MAX_LOG_RATIO]
+            .map(f32::to_bits),
+    );
+    for (row, (first, last)) in rows.iter().zip(owned(rows, n)) {
+        let c = row.terms;
+        let flags = u32::from(row.demonstration) | u32::from(c.self_positive) << 1;
+        words.extend([row.start, row.start + row.len, first, last, flags]);
+        let factors = [c.sft, c.rl_demo, c.self_logp, c.self_ratio, c.entropy];
+        words.extend(factors.map(f32::to_bits));
+    }
+    words
+}
+
+/// A weight that is off is the constant 1: scale 1, sign 0.
+fn constant_one(weight: Option<Weight>) -> Weight {
+    weight.unwrap_or(Weight { scale: 1.0, sign: 0.0 })
+}
+
+impl<B: ObjectiveOps, C: CheckpointStrategy> ObjectiveOps for Autodiff<B, C> {
+    fn objective(
+        stats: FloatTensor<Self>,
+        old_logprobs: FloatTensor<Self>,
+        rows: Vec<Row>,
+        switches: Switches,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (stats, old_logprobs) = (stats.into_primitive(), old_logprobs.into_primitive());
+        let (coefficients, sums) = B::objective(stats, old_logprobs, rows, switches);
+        (Self::from_inner(coefficients), Self::from_inner(sums))
+    }
+
+    fn objective_loss(
+        stats: FloatTensor<Self>,
+        old_logprobs: FloatTensor<Self>,
+        rows: Vec<Row>,
+        switches: Switches,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        /// The derivatives were formed in the forward pass; they only need the upstream factor.
+        #[derive(Debug)]
+        struct LossBackward;
+
+        impl<B: Backend> Backward<B, 1> for LossBackward {
+            type State = FloatTensor<B>;
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _checkpointer: &mut Checkpointer,
+            ) {
+                let upstream = grads.consume::<B>(&ops.node); // [1]
+                if let [Some(stats)] = ops.parents {
+                    let upstream = B::float_reshape(upstream, Shape::new([1, 1]));
+                    grads.register::<B>(stats.id, B::float_mul(ops.state, upstream));
+                }
+            }
+        }
+
+        let (stats, node) = stats.into_parts();
+        let (coefficients, sums) =
+            B::objective(stats, old_logprobs.into_primitive(), rows, switches);
+        let total = total::<B>(sums.clone());
+        let loss = match LossBackward.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(coefficients, total),
+            OpsKind::UnTracked(prep) => prep.finish(total),
+        };
+        (loss, Self::from_inner(sums))
+    }
+}

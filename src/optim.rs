@@ -1,0 +1,115 @@
+//! AdamW with decoupled weight decay (Loshchilov & Hutter, 2019) and clipping by global norm.
+
+use crate::config::{Optimizer as Settings, Schedule};
+use crate::model::Llama;
+use burn::tensor::Tensor;
+
+/// Moments of one parameter block.
+#[derive(Debug, Clone)]
+pub struct Moments {
+    /// First moment: running mean of the gradient.
+    pub first: Tensor<2>,
+    /// Second moment: running mean of its square.
+    pub second: Tensor<2>,
+}
+
+/// The optimiser's state: moments in the order of [`Llama::parameters`].
+#[derive(Debug, Clone)]
+pub struct AdamW {
+    /// Numbers that decide an update.
+    pub settings: Settings,
+    /// One pair a parameter block.
+    pub moments: Vec<Moments>,
+    /// Updates done.
+    pub updates: u32,
+}
+
+impl AdamW {
+    /// Zero moments for a model.
+    pub fn new(settings: Settings, model: &Llama) -> Self {
+        let moments = model
+            .parameters()
+            .iter()
+            .map(|p| Moments { first: p.tensor.zeros_like(), second: p.tensor.zeros_like() })
+            .collect();
+        Self { settings, moments, updates: 0 }
+    }
+
+    /// One update from `gradients` (in parameter order) whose global norm is `norm`.
+    pub fn step(&mut self, model: &mut Llama, gradients: Vec<Tensor<2>>, norm: f64, lr: f64) {
+        self.updates += 1;
+        let s = &self.settings;
+        let scale = clip_scale(norm, s.clip_norm);
+        let correct = |beta: f64| 1.0 - beta.powi(self.updates as i32);
+        let (correct1, correct2) = (correct(s.beta1), correct(s.beta2));
+        for ((p, m), g) in model.parameters_mut().into_iter().zip(&mut self.moments).zip(gradients) {
+            let g = g * scale;
+            m.first = m.first.clone() * s.beta1 + g.clone() * (1.0 - s.beta1);
+            m.second = m.second.clone() * s.beta2 + (g.clone() * g) * (1.0 - s.beta2);
+            // Norms and biases are vectors in the checkpoint's shape: they do not decay.
+            let decay = if p.shape.len() > 1 { 1.0 - lr * s.weight_decay } else { 1.0 };
+            let denominator = (m.second.clone() / correct2).sqrt() + s.eps;
+            *p.tensor =
+                p.tensor.clone() * decay - (m.first.clone() / denominator) * (lr / correct1);
+        }
+    }
+}
+
+/// The factor that brings a gradient of global norm `norm` to at most `limit` (0: no limit).
+pub fn clip_scale(norm: f64, limit: f64) -> f64 {
+    // torch.nn.utils.clip_grad_norm_ adds the same 1e-6.
+    if limit > 0.0 { (limit / (norm + 1e-6)).min(1.0) } else { 1.0 }
+}
+
+/// The learning rate of update `step` (from 0) of `total`.
+pub fn learning_rate(settings: &Settings, step: u32, total: u32) -> f64 {
+    let warmup = settings.warmup_steps;
+    if step < warmup {
+        return settings.lr * f64::from(step + 1) / f64::from(warmup + 1);
+    }
+    let span = total.saturating_sub(warmup + 1).max(1);
+    let progress = (f64::from(step - warmup) / f64::from(span)).min(1.0);
+    let floor = settings.final_fraction;
+    settings.lr
+        * match settings.schedule {
+            Schedule::Constant => 1.0,
+            Schedule::Linear => 1.0 - (1.0 - floor) * progress,
+            Schedule::Cosine => {
+                floor + (1.0 - floor) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
+            }
+        }
+}
+
+/// The squared global L2 norm of gradients, [1], still on the device.
+pub fn squared_norm(gradients: &[Tensor<2>]) -> Tensor<1> {
+    let squares: Vec<Tensor<1>> =
+        gradients.iter().map(|g| (g.clone() * g.clone()).sum()).collect();
+    Tensor::cat(squares, 0).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_warm_up_peak_and_land() {
+        let mut s = Settings { lr: 1.0, warmup_steps: 4, final_fraction: 0.1, ..Default::default() };
+        for (schedule, middle) in
+            [(Schedule::Constant, 1.0), (Schedule::Linear, 0.55), (Schedule::Cosine, 0.55)]
+        {
+            s.schedule = schedule;
+            assert_eq!(learning_rate(&s, 0, 105), 0.2);
+            assert_eq!(learning_rate(&s, 4, 105), 1.0);
+            assert!((learning_rate(&s, 54, 105) - middle).abs() < 1e-12, "{schedule:?}");
+            let end = if schedule == Schedule::Constant { 1.0 } else { 0.1 };
+            assert!((learning_rate(&s, 104, 105) - end).abs() < 1e-12, "{schedule:?}");
+        }
+    }
+
+    #[test]
+    fn clipping_scales_only_what_is_too_long() {
+        assert_eq!(clip_scale(0.5, 1.0), 1.0);
+        assert!((clip_scale(4.0, 1.0) - 0.25).abs() < 1e-6);
+        assert_eq!(clip_scale(4.0, 0.0), 1.0);
+    }
+}

@@ -1,0 +1,249 @@
+//! The run folder: config.toml, metrics.jsonl, samples.jsonl, evaluations.jsonl, checkpoints/,
+//! summary.json.
+
+use super::Summary;
+use crate::config::Config;
+use crate::error::{Error, Result, io};
+use crate::eval::Score;
+use crate::metrics::StepReport;
+use crate::platform::{
+    FolderLock, append_line, lock_folder, mend_folder, mend_folders_in, read_text,
+    remove_folder_atomic, sync_file, write_atomic, write_folder_atomic,
+};
+use crate::records::Group;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const CONFIG: &str = "config.toml";
+const CHECKPOINTS: &str = "checkpoints";
+const METRICS: &str = "metrics.jsonl";
+const SAMPLES: &str = "samples.jsonl";
+const EVALUATIONS: &str = "evaluations.jsonl";
+
+/// The files that grow by a line at a time; each line has its `step`.
+const LINES: [&str; 3] = [METRICS, SAMPLES, EVALUATIONS];
+
+/// A run's files, held against other processes.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    _lock: FolderLock,
+}
+
+/// A line of `evaluations.jsonl`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Updates done; 0 is the base.
+    pub step: u32,
+    /// Wall time, seconds.
+    pub eval_secs: f64,
+    /// Suite by suite.
+    pub scores: Vec<Score>,
+}
+
+/// `runs/NAME`, or the first of `runs/NAME-2`, `runs/NAME-3`, … that does not exist.
+pub fn fresh_folder(name: &str) -> PathBuf {
+    let candidates = std::iter::once(name.to_string()).chain((2..).map(|n| format!("{name}-{n}")));
+    candidates
+        .map(|c| Path::new("runs").join(c))
+        .find(|p| !p.exists())
+        .expect("some number is free")
+}
+
+fn require_run(path: &Path) -> Result<()> {
+    match path.join(CONFIG).exists() {
+        true => Ok(()),
+        false => Err(Error::input("no run is here: config.toml is missing")
+            .at(path.display())
+            .next("give --resume the folder that `srft train` named")),
+    }
+}
+
+impl RunFolder {
+    /// Makes the folder and writes the resolved config.
+    pub fn create(path: &Path, config: &Config) -> Result<Self> {
+        if path.join(CONFIG).exists() || LINES.iter().any(|name| path.join(name).exists()) {
+            return Err(Error::input("a run is already here")
+                .at(path.display())
+                .next(format!("srft train --resume {0}, or another --out", path.display())));
+        }
+        let folder = Self::hold(path)?;
+        folder.write_config(config)?;
+        Ok(folder)
+    }
+
+    /// Opens an existing run and mends what a crash left half done.
+    pub fn open(path: &Path) -> Result<Self> {
+        require_run(path)?;
+        let folder = Self::hold(path)?;
+        mend_folder(&path.join("best"))?;
+        mend_folders_in(&path.join(CHECKPOINTS))?;
+        Ok(folder)
+    }
+
+    fn hold(path: &Path) -> Result<Self> {
+        let checkpoints = path.join(CHECKPOINTS);
+        fs::create_dir_all(&checkpoints).map_err(|e| io(&checkpoints, e))?;
+        Ok(Self { path: path.into(), _lock: lock_folder(path)? })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The config of the run in `path`, a layer to resolve.
+    pub fn config_layer(path: &Path) -> Result<(String, toml::Table)> {
+        require_run(path)?;
+        let file = path.join(CONFIG);
+        Config::layer(&read_text(&file)?, &file.display().to_string())
+    }
+
+    /// Writes config.toml.
+    pub fn write_config(&self, config: &Config) -> Result<()> {
+        write_atomic(&self.path.join(CONFIG), config.to_annotated_toml().as_bytes())
+    }
+
+    fn checkpoints(&self) -> Result<Vec<(u32, PathBuf)>> {
+        let folder = self.path.join(CHECKPOINTS);
+        let mut found: Vec<(u32, PathBuf)> = fs::read_dir(&folder)
+            .map_err(|e| io(&folder, e))?
+            .flatten()
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok()?;
+                Some((name.strip_prefix("step-")?.parse().ok()?, entry.path()))
+            })
+            .collect();
+        found.sort();
+        Ok(found)
+    }
+
+    /// The latest checkpoint.
+    pub fn latest(&self) -> Result<Option<PathBuf>> {
+        Ok(self.checkpoints()?.pop().map(|(_, path)| path))
+    }
+
+    /// Writes a checkpoint and removes all but the last `keep`. The lines of the steps before it
+    /// are made durable first: a checkpoint never stands without them.
+    pub fn write_checkpoint(
+        &self,
+        step: u32,
+        files: &[(&str, Vec<u8>)],
+        keep: usize,
+    ) -> Result<PathBuf> {
+        for path in LINES.map(|name| self.path.join(name)).iter().filter(|p| p.exists()) {
+            sync_file(path)?;
+        }
+        let path = self.path.join(CHECKPOINTS).join(format!("step-{step:06}"));
+        write_folder_atomic(&path, files)?;
+        let all = self.checkpoints()?;
+        for (_, old) in &all[..all.len().saturating_sub(keep)] {
+            remove_folder_atomic(old)?;
+        }
+        Ok(path)
+    }
+
+    /// Writes the best checkpoint so far.
+    pub fn write_best(&self, files: &[(&str, Vec<u8>)]) -> Result<()> {
+        write_folder_atomic(&self.path.join("best"), files)
+    }
+
+    /// Appends a step's metrics.
+    pub fn append_step(&self, report: &StepReport) -> Result<()> {
+        self.append(METRICS, &serde_json::to_value(report).expect("a plain record"))
+    }
+
+    /// Appends an evaluation, once a step.
+    pub fn append_evaluation(&self, evaluation: &Evaluation) -> Result<()> {
+        self.append(EVALUATIONS, &serde_json::to_value(evaluation).expect("a plain record"))
+    }
+
+    /// Appends a step's rollouts with their rewards.
+    pub fn append_samples(&self, step: u32, groups: &[Group]) -> Result<()> {
+        for group in groups {
+            let episodes: Vec<Value> = group
+                .episodes
+                .iter()
+                .map(|e| {
+                    json!({"response": e.response, "reward": e.reward, "truncated": e.truncated})
+                })
+                .collect();
+            let line = json!({
+                "step": step,
+                "suite": group.example.suite,
+                "prompt": group.example.prompt,
+                "answer": group.example.answer,
+                "demonstration": group.example.demonstration,
+                "demonstration_reward": group.demonstration.as_ref().map(|d| d.reward),
+                "episodes": episodes,
+            });
+            self.append(SAMPLES, &line)?;
+        }
+        Ok(())
+    }
+
+    fn append(&self, name: &str, line: &Value) -> Result<()> {
+        append_line(&self.path.join(name), &line.to_string())
+    }
+
+    /// The evaluations on file.
+    pub fn evaluations(&self) -> Result<Vec<Evaluation>> {
+        self.lines(EVALUATIONS)
+    }
+
+    /// The step reports on file, which must be those of the steps 1 to `last`.
+    pub fn steps(&self, last: u32) -> Result<Vec<StepReport>> {
+        let reports: Vec<StepReport> = self.lines(METRICS)?;
+        if reports.iter().map(|r| r.step).eq(1..=last) {
+            return Ok(reports);
+        }
+        Err(Error::input(format!("the lines are not those of the steps 1 to {last}"))
+            .at(self.path.join(METRICS).display())
+            .next("the file was altered: put it back, or begin a new run from the checkpoint"))
+    }
+
+    fn lines<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<Vec<T>> {
+        let path = self.path.join(name);
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let text = read_text(&path)?;
+        let parse = |(index, line): (usize, &str)| {
+            serde_json::from_str(line).map_err(|e| {
+                Error::input(e.to_string()).at(format!("{}:{}", path.display(), index + 1))
+            })
+        };
+        text.lines().enumerate().map(parse).collect()
+    }
+
+    /// Cuts the line files back to `step`: what came after the checkpoint will come again.
+    pub fn rewind(&self, step: u32) -> Result<()> {
+        for path in LINES.map(|name| self.path.join(name)).iter().filter(|p| p.exists()) {
+            let text = read_text(path)?;
+            // A line cut short by a crash does not parse and goes too.
+            let kept: String = text
+                .lines()
+                .filter(|line| {
+                    serde_json::from_str::<Value>(line)
+                        .ok()
+                        .and_then(|v| v["step"].as_u64())
+                        .is_some_and(|s| s <= u64::from(step))
+                })
+                .map(|line| format!("{line}\n"))
+                .collect();
+            if kept != text {
+                write_atomic(path, kept.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes summary.json.
+    pub fn write_summary(&self, summary: &Summary) -> Result<()> {
+        let mut text = serde_json::to_vec_pretty(summary).expect("a plain record");
+        text.push(b'\n');
+        write_atomic(&self.path.join("summary.json"), &text)
+    }
+}

@@ -1,0 +1,257 @@
+//! The command line: flags are short names for settings; `--set section.key=value` reaches all.
+
+use clap::{Args, Parser, Subcommand};
+use srft::config::Config;
+use srft::error::Result;
+use srft::platform::read_text;
+use std::path::PathBuf;
+
+/// Single-stage supervised + reinforcement fine-tuning of language models, on any GPU or none.
+#[derive(Parser)]
+#[command(version, after_help = "Examples:
+  srft train                                   train the built-in model on the built-in task
+  srft train --method grpo --seed 3            another method, another seed
+  srft train --data problems.jsonl --model ./my-model
+  srft train --resume runs/srft-seed0          go on after Ctrl-C or a crash
+  srft explain --prompt '59+63='               one group of rollouts, every term of the loss
+  srft devices                                 adapters, limits, self-tests")]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train a model; ends with a table of accuracy before and after.
+    Train(Train),
+    /// Evaluate a model on the built-in suites or on your data.
+    Eval(Eval),
+    /// Sample responses to a prompt.
+    Generate(Generate),
+    /// Per-token log-probability and entropy of given responses.
+    Score(Score),
+    /// Show a group: rollouts, rewards, advantages, weights, each term and its gradient norm.
+    Explain(Explain),
+    /// Make the tiny base model again, from nothing.
+    Pretrain(Pretrain),
+    /// List adapters with limits and self-test results.
+    Devices(Devices),
+    /// Print the resolved config with a comment for each key.
+    Config(ConfigArguments),
+}
+
+/// Where settings come from, later over earlier: --config, --set, the named flags.
+#[derive(Args, Default)]
+pub struct Settings {
+    /// TOML file of settings (see `srft config`).
+    #[arg(long, value_name = "F.toml")]
+    pub config: Option<PathBuf>,
+    /// Any setting, for example --set optimizer.lr=5e-4 (repeatable).
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// srft | srft-official | srft-hpt | sft | grpo | luffy.
+    #[arg(long)]
+    pub method: Option<String>,
+    /// Model folder, or `tiny`.
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<String>,
+    /// auto | cpu | vulkan | metal | dx12 | gl | index or part of a name.
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Seed of everything random.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub seed: Option<u64>,
+    /// Training data, JSONL with prompt, response, answer.
+    #[arg(long, value_name = "F.jsonl")]
+    pub data: Option<String>,
+    /// Evaluation data, the same format.
+    #[arg(long, value_name = "F.jsonl")]
+    pub eval_data: Option<String>,
+    /// exact | numeric.
+    #[arg(long)]
+    pub verifier: Option<String>,
+}
+
+impl Settings {
+    /// Resolves the settings over `base` layers; `flags` are a command's own, (flag, key, value).
+    pub fn resolve(
+        &self,
+        base: Vec<(String, toml::Table)>,
+        flags: &[(&str, &str, Option<String>)],
+    ) -> Result<Config> {
+        let mut layers = base;
+        if let Some(path) = &self.config {
+            layers.push(Config::layer(&read_text(path)?, &path.display().to_string())?);
+        }
+        for text in &self.set {
+            layers.push(Config::setting(text)?);
+        }
+        let named = [
+            ("--method", "objective.method", self.method.clone()),
+            ("--model", "model.path", self.model.clone()),
+            ("--device", "run.device", self.device.clone()),
+            ("--seed", "run.seed", self.seed.map(|s| s.to_string())),
+            ("--data", "data.train", self.data.clone()),
+            ("--eval-data", "data.eval", self.eval_data.clone()),
+            ("--verifier", "data.verifier", self.verifier.clone()),
+        ];
+        for (flag, key, value) in named.iter().chain(flags) {
+            if let Some(value) = value {
+                layers.push(flag_layer(flag, key, value));
+            }
+        }
+        Config::resolve(&layers)
+    }
+}
+
+/// A layer of one key from a flag; numbers stay numbers, except in names.
+fn flag_layer(flag: &str, key: &str, value: &str) -> (String, toml::Table) {
+    let (section, key) = key.split_once('.').expect("a full key");
+    let value = match value.parse::<i64>() {
+        Ok(number) if ["seed", "steps", "samples"].contains(&key) => toml::Value::Integer(number),
+        _ => toml::Value::String(value.into()),
+    };
+    let inner = toml::Table::from_iter([(key.to_string(), value)]);
+    (flag.into(), toml::Table::from_iter([(section.to_string(), toml::Value::Table(inner))]))
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft train                                      the built-in model and task
+  srft train --method grpo --steps 100 --out runs/grpo
+  srft train --data train.jsonl --eval-data test.jsonl --verifier numeric --model ./my-model
+  srft train --config runs/grpo/config.toml --seed 1
+  srft train --resume runs/grpo                   go on after Ctrl-C, a crash, a full disk")]
+pub struct Train {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Updates.
+    #[arg(long)]
+    pub steps: Option<u32>,
+    /// Run folder; by default a fresh one under runs/.
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub out: Option<PathBuf>,
+    /// Go on with the run in this folder.
+    #[arg(long, value_name = "DIR")]
+    pub resume: Option<PathBuf>,
+    /// One JSON object a line instead of a progress bar and tables.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft pretrain --out my-base                     a tiny base like the built-in one
+  srft pretrain --out small --steps 500 --shape ./folder-with-config-and-tokenizer")]
+pub struct Pretrain {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Updates.
+    #[arg(long)]
+    pub steps: Option<u32>,
+    /// Where the model folder goes.
+    #[arg(long, value_name = "DIR", default_value = "tiny")]
+    pub out: PathBuf,
+    /// The model's shape and tokenizer; weights are made afresh.
+    #[arg(long, value_name = "DIR", default_value = "tiny")]
+    pub shape: String,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft eval                                       the built-in base on the built-in suites
+  srft eval --model runs/srft-seed0/best --samples 4
+  srft eval --model ./my-model --eval-data test.jsonl --verifier numeric --json")]
+pub struct Eval {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Samples a problem.
+    #[arg(long)]
+    pub samples: Option<usize>,
+    /// One JSON object instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft generate '59+63='
+  srft generate '59+63=' -n 8 --temperature 0.6 --model runs/srft-seed0/best
+  srft generate '59+63=' --temperature 0 --json")]
+pub struct Generate {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// The prompt, as the model reads it.
+    pub prompt: String,
+    /// Samples.
+    #[arg(short, long, default_value_t = 1)]
+    pub n: usize,
+    /// Softmax temperature; 0 is greedy.
+    #[arg(long)]
+    pub temperature: Option<f64>,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft score --model runs/srft-seed0/best --data responses.jsonl --out scores.jsonl
+
+Each line of --data has prompt and response; each line of --out has tokens, logprobs and entropies
+(nats) of the response, end-of-text included.")]
+pub struct Score {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Where the results go, one object a line: tokens, logprobs, entropies.
+    #[arg(long, value_name = "O.jsonl")]
+    pub out: PathBuf,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft explain                                    a problem of the task, G rollouts
+  srft explain --prompt '59+63=' --method grpo
+  srft explain --episodes given.jsonl --json")]
+pub struct Explain {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// A prompt to sample a group for; by default a problem of the task.
+    #[arg(long, conflicts_with = "episodes")]
+    pub prompt: Option<String>,
+    /// Given episodes, one object a prompt: {"prompt", "demonstration", "episodes": [{"response", "reward"}]}.
+    #[arg(long, value_name = "F.jsonl")]
+    pub episodes: Option<PathBuf>,
+    /// JSON instead of tables.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft devices
+  srft devices --no-self-test --json")]
+pub struct Devices {
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+    /// List only; do not run the self-tests.
+    #[arg(long)]
+    pub no_self_test: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft config > my.toml                           every key with its default and meaning
+  srft config --method luffy --set optimizer.lr=1e-4
+  srft config --metrics                           what each key of metrics.jsonl means")]
+pub struct ConfigArguments {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// The metrics' definitions instead, as docs/metrics.md has them.
+    #[arg(long)]
+    pub metrics: bool,
+}

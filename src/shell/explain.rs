@@ -1,0 +1,92 @@
+//! `srft explain`.
+
+use super::arguments::Explain;
+use super::say;
+use super::tables::table;
+use super::train::ready;
+use srft::error::Result;
+use srft::explain::{Explanation, Terms, explain as explain_update, parse_episodes};
+use srft::platform::read_text;
+use srft::records::Example;
+use srft::run::trainer;
+
+/// Shows an update in all its parts.
+pub async fn explain(arguments: Explain) -> Result<()> {
+    let config = arguments.settings.resolve(Vec::new(), &[])?;
+    let selected = ready(&config, arguments.json).await?;
+    let (trainer, _, _) = trainer(config, &selected.device)?;
+    let mut groups = match (&arguments.episodes, &arguments.prompt) {
+        (Some(path), _) => {
+            parse_episodes(&read_text(path)?, &path.display().to_string(), &trainer)?
+        }
+        (None, Some(prompt)) => {
+            let example = Example {
+                suite: "prompt".into(),
+                prompt: prompt.clone(),
+                demonstration: None,
+                answer: String::new(),
+            };
+            trainer.groups(vec![example]).await?
+        }
+        (None, None) => {
+            let seed = trainer.config.run.seed;
+            trainer.groups(trainer.source.examples(seed, 0, 1)).await?
+        }
+    };
+    let explanation = explain_update(&trainer, &mut groups).await?;
+    if arguments.json {
+        say(to_json(&explanation))
+    } else {
+        print(&explanation)
+    }
+}
+
+/// The documented form: the lists of the whole file flat, and those of each prompt.
+fn to_json(e: &Explanation) -> serde_json::Value {
+    let flat = |f: fn(&srft::explain::PromptExplanation) -> Vec<f64>| -> Vec<f64> {
+        e.prompts.iter().flat_map(f).collect()
+    };
+    serde_json::json!({
+        "advantages": flat(|p| p.advantages.clone()),
+        "entropy": flat(|p| p.entropy.clone()),
+        "w_sft": flat(|p| p.w_sft.into_iter().collect()),
+        "w_rl": flat(|p| p.w_rl.clone()),
+        "terms": e.terms,
+        "grad_norm": e.grad_norm,
+        "prompts": e.prompts,
+    })
+}
+
+fn print(e: &Explanation) -> Result<()> {
+    for p in &e.prompts {
+        let rollouts = p.w_rl.len();
+        let rows = p.responses.iter().enumerate().map(|(i, response)| {
+            let (kind, weight) = match p.w_sft {
+                Some(w) if i >= rollouts => ("demonstration", format!("w_SFT {w:.4}")),
+                _ => ("rollout", format!("w_RL {:.4}", p.w_rl[i])),
+            };
+            vec![
+                response.clone(),
+                kind.into(),
+                format!("{:+.1}", p.rewards[i]),
+                format!("{:+.3}", p.advantages[i]),
+                format!("{:.4}", p.entropy[i]),
+                weight,
+            ]
+        });
+        say(&p.prompt)?;
+        let header = ["response", "", "reward", "advantage", "entropy (nats)", "weight"];
+        say(format_args!("{}\n", table(&header, rows.collect())))?;
+    }
+    let row = |name: &str, f: fn(&Terms) -> f64| {
+        vec![name.into(), format!("{:+.6}", f(&e.terms)), format!("{:.6}", f(&e.grad_norm))]
+    };
+    let rows = vec![
+        row("L_SFT (Eq. 8)", |t| t.sft),
+        row("L_RL,demo (Eqs. 9-10)", |t| t.rl_demo),
+        row("L_self (Eqs. 11-12)", |t| t.self_term),
+        row("entropy bonus", |t| t.entropy),
+        row("total (Eq. 13)", |t| t.total),
+    ];
+    say(table(&["term", "value", "gradient norm"], rows))
+}

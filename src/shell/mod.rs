@@ -1,0 +1,51 @@
+//! Commands of the program, one file each.
+
+mod arguments;
+mod devices;
+mod explain;
+mod generate;
+mod progress;
+mod score;
+mod tables;
+mod train;
+
+pub use arguments::Arguments;
+
+use arguments::Command;
+use srft::error::{Result, io};
+use std::fmt::Display;
+use std::io::{ErrorKind, Write, stderr, stdout};
+use std::path::Path;
+
+/// Runs the command that was asked for.
+pub async fn run(arguments: Arguments) -> Result<()> {
+    match arguments.command {
+        Command::Train(a) => train::train(a).await,
+        Command::Pretrain(a) => train::pretrain(a).await,
+        Command::Eval(a) => generate::eval(a).await,
+        Command::Generate(a) => generate::generate(a).await,
+        Command::Score(a) => score::score(a).await,
+        Command::Explain(a) => explain::explain(a).await,
+        Command::Devices(a) => devices::devices(a).await,
+        Command::Config(a) => {
+            let text = match a.metrics {
+                true => srft::metrics::as_markdown(),
+                false => a.settings.resolve(Vec::new(), &[])?.to_annotated_toml(),
+            };
+            say(text.trim_end())
+        }
+    }
+}
+
+/// Prints a line. A reader that went away, as in `| head`, is no error; a full disk is one.
+fn say(line: impl Display) -> Result<()> {
+    match writeln!(stdout(), "{line}") {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(io(Path::new("standard output"), e)),
+        _ => Ok(()),
+    }
+}
+
+/// Prints a line for people to standard error; nothing depends on whether it is read.
+pub fn note(line: impl Display) {
+    let _ = writeln!(stderr(), "{line}");
+}

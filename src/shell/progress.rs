@@ -1,0 +1,111 @@
+//! Telling a run's events: a bar on a terminal, plain lines elsewhere, JSON for programs.
+
+use super::say;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use srft::eval::{Score, mean_accuracy};
+use srft::metrics::StepReport;
+use srft::run::Observer;
+use std::fmt::Display;
+use std::io::IsTerminal;
+use std::path::Path;
+
+/// Plain lines are printed every so many steps.
+const LINE_EVERY: u32 = 10;
+
+/// Prints a run's events.
+pub enum Progress {
+    /// On a terminal.
+    Bar(ProgressBar),
+    /// Into a file or pipe.
+    Lines,
+    /// For programs.
+    Json,
+}
+
+impl Progress {
+    /// The form that suits standard output.
+    pub fn new(json: bool, steps: u32, done: u32) -> Self {
+        if json {
+            return Progress::Json;
+        }
+        if !std::io::stderr().is_terminal() {
+            return Progress::Lines;
+        }
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {eta:>4} left  {msg}")
+            .expect("a valid template");
+        let bar = ProgressBar::new(u64::from(steps)).with_style(style);
+        bar.set_position(u64::from(done));
+        Progress::Bar(bar)
+    }
+
+    /// A line of text, above the bar where there is one.
+    pub fn say(&self, text: &str) {
+        match self {
+            Progress::Bar(bar) => bar.println(text),
+            Progress::Lines => line(text),
+            Progress::Json => {}
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Progress::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A run goes on whether or not anyone still listens.
+fn line(text: impl Display) {
+    let _ = say(text);
+}
+
+fn sentence(r: &StepReport) -> String {
+    format!(
+        "reward {:+.2}  entropy {:.3}  w_SFT {:.3}  w_RL {:.3}  loss {:+.4}",
+        r.reward, r.entropy, r.w_sft, r.w_rl, r.loss
+    )
+}
+
+impl Observer for Progress {
+    fn evaluated(&mut self, step: u32, scores: &[Score]) {
+        if let Progress::Json = self {
+            line(json!({"event": "evaluation", "step": step, "scores": scores}));
+            return;
+        }
+        let percent = |ood| match mean_accuracy(scores, ood) {
+            Some(v) => format!("{:.1}%", 100.0 * v),
+            None => "-".into(),
+        };
+        self.say(&format!(
+            "step {step}: accuracy {} in distribution, {} out of distribution",
+            percent(false),
+            percent(true)
+        ));
+    }
+
+    fn stepped(&mut self, report: &StepReport, of: u32) {
+        match self {
+            Progress::Bar(bar) => {
+                bar.set_position(u64::from(report.step));
+                bar.set_message(sentence(report));
+            }
+            Progress::Lines if report.step % LINE_EVERY == 0 || report.step == 1 => {
+                line(format_args!("step {}/{of}: {}", report.step, sentence(report)));
+            }
+            Progress::Lines => {}
+            Progress::Json => {
+                let mut value = serde_json::to_value(report).expect("a plain record");
+                value["event"] = "step".into();
+                line(value);
+            }
+        }
+    }
+
+    fn saved(&mut self, path: &Path) {
+        if let Progress::Json = self {
+            line(json!({"event": "checkpoint", "path": path}));
+        }
+    }
+}

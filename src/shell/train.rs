@@ -1,0 +1,155 @@
+//! `srft train` and `srft pretrain`.
+
+use super::arguments::{Pretrain, Settings, Train};
+use super::progress::Progress;
+use super::tables::before_and_after;
+use super::{note, say};
+use srft::config::Config;
+use srft::device::{Selected, select};
+use srft::error::{Error, Result};
+use srft::model::{FILES, Llama, ModelConfig, ModelFolder};
+use srft::platform::write_folder_atomic;
+use srft::run::{Run, RunFolder, Summary, fresh_folder, model_folder};
+use srft::selftest;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Trains, from the start or from a checkpoint.
+pub async fn train(arguments: Train) -> Result<()> {
+    let base = match &arguments.resume {
+        Some(path) => vec![RunFolder::config_layer(path)?],
+        None => Vec::new(),
+    };
+    let steps = ("--steps", "train.steps", arguments.steps.map(|s| s.to_string()));
+    let config = arguments.settings.resolve(base, &[steps])?;
+    let selected = ready(&config, arguments.json).await?;
+    let mut run = match &arguments.resume {
+        Some(path) => Run::resume(config, &selected, path)?,
+        None => {
+            let name = format!("{}-seed{}", config.objective.method.name(), config.run.seed);
+            let path = arguments.out.clone().unwrap_or_else(|| fresh_folder(&name));
+            Run::create(config, &selected, &path)?
+        }
+    };
+    let mut progress = Progress::new(arguments.json, run.config().train.steps, run.step());
+    progress.say(&format!("run folder: {}", run.path().display()));
+    if arguments.resume.is_some() {
+        progress.say(&format!("resumed after step {}", run.step()));
+    }
+    if let Some(device) = run.moved_from() {
+        note(format_args!(
+            "warning: the run was on {device}; it goes on, but not bit for bit as it would have there"
+        ));
+    }
+    let stop = stop_on_interrupt()?;
+    let result = run.train(&mut progress, &stop).await;
+    progress.finish();
+    let summary = result?;
+    report(&summary, run.path(), arguments.json)
+}
+
+/// Opens the configured device, says which and why, and runs the self-test on it.
+pub async fn ready(config: &Config, json: bool) -> Result<Selected> {
+    let selected = select(&config.run.device).await?;
+    if !json {
+        let Selected { name, backend, reason, .. } = &selected;
+        note(format_args!("device: {name} ({backend}), {reason}"));
+    }
+    let report = selftest::run(&selected.device).await?;
+    report.require_passed(&selected.name)?;
+    Ok(selected)
+}
+
+fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::SeqCst) {
+            // A second Ctrl-C: the user will not wait for the step. The last checkpoint stands.
+            std::process::exit(130);
+        }
+        note("\nfinishing this step and saving; press Ctrl-C again to stop at once");
+    })
+    .map_err(|e| Error::machine(format!("cannot listen for Ctrl-C: {e}")))?;
+    Ok(stop)
+}
+
+fn report(summary: &Summary, path: &Path, json: bool) -> Result<()> {
+    if json {
+        let mut value = serde_json::to_value(summary).expect("a plain record");
+        value["event"] = "summary".into();
+        return say(value);
+    }
+    say(before_and_after(summary))?;
+    let peak = match summary.peak_memory_bytes {
+        Some(bytes) => format!(", peak memory {} MiB", bytes >> 20),
+        None => String::new(),
+    };
+    say(format_args!(
+        "{} steps of {} on {}: {:.1} s sampling ({:.0} tokens/s), {:.1} s updates ({:.0} tokens/s), \
+         {:.1} s evaluation{peak}",
+        summary.steps,
+        summary.method,
+        summary.device,
+        summary.rollout_secs,
+        summary.rollout_tokens_per_sec,
+        summary.train_secs,
+        summary.trained_tokens_per_sec,
+        summary.eval_secs,
+    ))?;
+    say(format_args!("model: {}", path.join("best").display()))
+}
+
+/// Settings of the tiny base's pretraining: recipe.md's, and what was changed is in docs/task.md.
+const PRETRAIN: &str = r#"
+[objective]
+method = "sft"
+[data]
+task = "pretraining"
+[rollout]
+prompts = 128
+[optimizer]
+lr = 3e-3
+schedule = "cosine"
+final_fraction = 0.05
+warmup_steps = 50
+beta2 = 0.98
+weight_decay = 0.01
+[train]
+steps = 3000
+[checkpoint]
+every = 500
+samples_every = 0
+"#;
+
+/// Makes the tiny base from nothing.
+pub async fn pretrain(arguments: Pretrain) -> Result<()> {
+    let base = vec![Config::layer(PRETRAIN, "pretrain")?];
+    let steps = ("--steps", "train.steps", arguments.steps.map(|s| s.to_string()));
+    let settings = Settings { model: Some(arguments.shape.clone()), ..arguments.settings };
+    let config = settings.resolve(base, &[steps])?;
+    let selected = ready(&config, arguments.json).await?;
+    let folder = model_folder(&config.model.path)?;
+    let shape = ModelConfig::from_json(&folder.config, &folder.place)?;
+    let fresh = Llama::random(shape, config.run.seed, &selected.device);
+    let start = arguments.out.join("start");
+    write_folder_atomic(&start, &folder.with_weights(&fresh).await?)?;
+    let config = Config { model: srft::config::Model { path: start.display().to_string() }, ..config };
+    let run_folder = arguments.out.join("run");
+    let mut run = Run::create(config, &selected, &run_folder)?;
+    let mut progress = Progress::new(arguments.json, run.config().train.steps, 0);
+    let stop = stop_on_interrupt()?;
+    let result = run.train(&mut progress, &stop).await;
+    progress.finish();
+    let summary = result?;
+    let trained = ModelFolder::read(&run_folder.join("best"))?;
+    for (name, bytes) in FILES.into_iter().zip([trained.config, trained.weights, trained.tokenizer]) {
+        srft::platform::write_atomic(&arguments.out.join(name), &bytes)?;
+    }
+    report(&summary, &run_folder, arguments.json)?;
+    match arguments.json {
+        true => Ok(()),
+        false => say(format_args!("the base: {}", arguments.out.display())),
+    }
+}

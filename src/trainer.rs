@@ -1,0 +1,281 @@
+//! The training step, in the order of the paper's algorithm: sample, score, weigh, update.
+
+use crate::config::{Config, EntropyOver};
+use crate::data::batch::{MicroBatch, micro_batches};
+use crate::data::source::Source;
+use crate::error::{Error, Result};
+use crate::metrics::{StepReport, mean};
+use crate::model::Llama;
+use crate::objective::loss::{BatchEntropy, micro_batch_loss, switches, token_statistics};
+use crate::objective::{Update, assemble, is_right};
+use crate::ops::objective::{COLUMNS, column};
+use crate::ops::sampling::Sampling;
+use crate::optim::{AdamW, learning_rate, squared_norm};
+use crate::platform::Stopwatch;
+use crate::records::{Demonstration, Episode, Example, Group, Role};
+use crate::reward::Verifier;
+use crate::rollout::{Plan, respond};
+use crate::text::Tokenizer;
+use burn::tensor::Tensor;
+
+/// A run in memory: the policy, its optimiser, and what it learns from.
+pub struct Trainer {
+    /// Everything that decides the run.
+    pub config: Config,
+    /// The policy π_θ.
+    pub model: Llama,
+    /// Text in and out.
+    pub tokenizer: Tokenizer,
+    /// AdamW and its moments.
+    pub optimizer: AdamW,
+    /// Training examples.
+    pub source: Source,
+    /// Right or wrong.
+    pub verifier: Verifier,
+    /// Updates done.
+    pub step: u32,
+}
+
+/// What the device gave back for an update: the one readback of a training step.
+pub struct Gradient {
+    /// In parameter order.
+    pub tensors: Vec<Tensor<2>>,
+    /// Global L2 norm.
+    pub norm: f64,
+    /// The objective kernel's sums, [column] for each sequence of the update; zeros for those
+    /// that carry no loss.
+    pub sums: Vec<[f64; COLUMNS]>,
+}
+
+impl Trainer {
+    /// One step of SRFT: rollouts, rewards, advantages, loss, update.
+    pub async fn step(&mut self) -> Result<(StepReport, Vec<Group>)> {
+        let clock = Stopwatch::start();
+        let prompts = self.config.rollout.prompts;
+        let examples = self.source.examples(self.config.run.seed, self.step, prompts);
+        let groups = self.groups(examples).await?;
+        let rollout_secs = clock.elapsed_secs();
+
+        let clock = Stopwatch::start();
+        let update = assemble(&groups, &self.config.objective);
+        let gradient = self.gradient(&update).await?;
+        let lr = learning_rate(&self.config.optimizer, self.step, self.config.train.steps);
+        let mut report = report(&groups, &update, &gradient);
+        report.step = self.step + 1;
+        report.lr = lr;
+        check_finite(&report)?;
+        self.optimizer.step(&mut self.model, gradient.tensors, gradient.norm, lr);
+        self.step += 1;
+        report.rollout_secs = rollout_secs;
+        report.train_secs = clock.elapsed_secs();
+        Ok((report, groups))
+    }
+
+    /// Samples a group for each example and scores rollouts and demonstrations.
+    pub async fn groups(&self, examples: Vec<Example>) -> Result<Vec<Group>> {
+        let objective = &self.config.objective;
+        let values = objective.reward_values;
+        let mut groups = Vec::with_capacity(examples.len());
+        for example in examples {
+            let demonstration = match &example.demonstration {
+                Some(text) if objective.uses_demonstrations() => {
+                    let right = self.verifier.score(text, true, &example.answer);
+                    let mut tokens = self.tokenizer.encode_continuation(text)?;
+                    tokens.push(self.model.config.eos_tokens[0]);
+                    Some(Demonstration { tokens, reward: values.of(right) })
+                }
+                _ => None,
+            };
+            let prompt_tokens = self.tokenizer.encode(&example.prompt)?;
+            let response = demonstration.as_ref().map_or(1, |d: &Demonstration| d.tokens.len());
+            let fits = self.model.config.require_fits(prompt_tokens.len(), response);
+            fits.map_err(|e| e.at(format!("{:?}", example.prompt)))?;
+            groups.push(Group { example, prompt_tokens, episodes: Vec::new(), demonstration });
+        }
+        if objective.uses_rollouts() {
+            self.sample(&mut groups).await?;
+        }
+        Ok(groups)
+    }
+
+    async fn sample(&self, groups: &mut [Group]) -> Result<()> {
+        let rollout = &self.config.rollout;
+        let shared = self.config.objective.group_of == crate::config::GroupOf::Shared;
+        let plan = Plan {
+            group: rollout.group - usize::from(shared),
+            sampling: Sampling {
+                temperature: rollout.temperature as f32,
+                top_k: rollout.top_k,
+                top_p: rollout.top_p as f32,
+            },
+            max_new_tokens: rollout.max_new_tokens,
+            eos_tokens: &self.model.config.eos_tokens,
+            seed: self.config.run.seed,
+            step: self.step,
+        };
+        let prompts: Vec<Vec<u32>> = groups.iter().map(|g| g.prompt_tokens.clone()).collect();
+        for response in respond(&self.model, &prompts, &plan).await? {
+            let group = &mut groups[response.prompt];
+            let text = self.tokenizer.decode(&response.tokens);
+            let right = self.verifier.score(&text, !response.truncated, &group.example.answer);
+            group.episodes.push(Episode {
+                prompt: response.prompt,
+                sample: response.sample,
+                tokens: response.tokens,
+                logprobs: response.logprobs,
+                entropies: response.entropies,
+                truncated: response.truncated,
+                response: text,
+                reward: self.config.objective.reward_values.of(right),
+            });
+        }
+        Ok(())
+    }
+
+    /// Loss and gradient of an update, accumulated over its micro-batches.
+    pub async fn gradient(&self, update: &Update) -> Result<Gradient> {
+        let batches = micro_batches(&update.sequences, self.config.train.micro_batch_tokens);
+        if batches.is_empty() {
+            // Every coefficient is zero (all rewards equal under GRPO): nothing to learn from.
+            return Ok(Gradient {
+                tensors: self.optimizer.moments.iter().map(|m| m.first.zeros_like()).collect(),
+                norm: 0.0,
+                sums: vec![[0.0; COLUMNS]; update.sequences.len()],
+            });
+        }
+        let entropy = match self.config.objective.entropy_over {
+            EntropyOver::Batch => self.batch_entropy(&batches, update).await?,
+            EntropyOver::Sequence | EntropyOver::Token => BatchEntropy::default(),
+        };
+        let switches = switches(&self.config.objective, entropy);
+        let tracked = self.model.tracked();
+        let mut total: Vec<Option<Tensor<2>>> = vec![None; self.optimizer.moments.len()];
+        let mut packed = Vec::new();
+        for batch in &batches {
+            let (loss, sums) = micro_batch_loss(&tracked, batch, &update.sequences, &switches);
+            let mut gradients = loss.backward();
+            for (slot, p) in total.iter_mut().zip(tracked.parameters()) {
+                if let Some(g) = p.tensor.grad_remove(&mut gradients) {
+                    *slot = Some(match slot.take() {
+                        Some(sum) => sum + g,
+                        None => g,
+                    });
+                }
+            }
+            packed.push(sums.flatten::<1>(0, 1));
+        }
+        let tensors: Vec<Tensor<2>> = total
+            .into_iter()
+            .zip(&self.optimizer.moments)
+            .map(|(g, m)| g.unwrap_or_else(|| m.first.zeros_like()))
+            .collect();
+        packed.push(squared_norm(&tensors));
+        let values = read(Tensor::cat(packed, 0)).await?;
+        let (squared, rows) = values.split_last().expect("the norm is always there");
+        let mut sums = vec![[0.0; COLUMNS]; update.sequences.len()];
+        let members = batches.iter().flat_map(|b| &b.members);
+        for (&member, row) in members.zip(rows.chunks_exact(COLUMNS)) {
+            for (slot, &value) in sums[member].iter_mut().zip(row) {
+                *slot = f64::from(value);
+            }
+        }
+        Ok(Gradient { tensors, norm: f64::from(*squared).sqrt(), sums })
+    }
+
+    /// A forward pass over the whole update for the mean entropies that batch weights need.
+    async fn batch_entropy(&self, batches: &[MicroBatch], update: &Update) -> Result<BatchEntropy> {
+        let mut sums = [[0.0f64; 2]; 2]; // [demonstrations, rollouts] × [nats, tokens]
+        for batch in batches {
+            let stats = read(token_statistics(&self.model, batch).flatten::<1>(0, 1)).await?;
+            for (row, &member) in batch.members.iter().enumerate() {
+                let rollout = update.sequences[member].role == Role::Rollout;
+                let slot = &mut sums[usize::from(rollout)];
+                for pair in stats[2 * batch.starts[row]..2 * batch.starts[row + 1]].chunks(2) {
+                    slot[0] += f64::from(pair[1]);
+                    slot[1] += 1.0;
+                }
+            }
+        }
+        let mean = |[nats, tokens]: [f64; 2]| (nats / tokens.max(1.0)) as f32;
+        Ok(BatchEntropy { demonstrations_nats: mean(sums[0]), rollouts_nats: mean(sums[1]) })
+    }
+}
+
+async fn read(tensor: Tensor<1>) -> Result<Vec<f32>> {
+    let data = tensor.into_data_async().await.map_err(|e| {
+        Error::machine(format!("reading a step's results back failed: {e}"))
+            .next("the device may be lost or out of memory: run again with --resume, or --device cpu")
+    })?;
+    Ok(data.as_slice::<f32>().expect("results are f32").to_vec())
+}
+
+fn report(groups: &[Group], update: &Update, gradient: &Gradient) -> StepReport {
+    let episodes = || groups.iter().flat_map(|g| &g.episodes);
+    let sum = |column: usize| gradient.sums.iter().map(|s| s[column]).sum::<f64>();
+    let of_role = |role: Role, column: usize| {
+        let rows = update.sequences.iter().zip(&gradient.sums);
+        rows.filter(move |(s, _)| s.role == role && !s.terms.is_zero())
+            .map(move |(s, row)| (row[column], s.response.len() as f64))
+    };
+    let rollout_tokens: usize = episodes().map(|e| e.tokens.len()).sum();
+    let demo_tokens: f64 = of_role(Role::Demonstration, 0).map(|(_, n)| n).sum();
+    let all = |right: bool| {
+        let same = |g: &&Group| g.episodes.iter().all(|e| is_right(e.reward) == right);
+        let sampled = groups.iter().filter(|g| !g.episodes.is_empty());
+        mean(sampled.map(|g| f64::from(u8::from(same(&g)))))
+    };
+    let demonstrated = || groups.iter().zip(&update.advantages).filter(|(g, _)| g.demonstration.is_some());
+    let terms = [column::SFT, column::RL_DEMO, column::SELF, column::ENTROPY_BONUS].map(sum);
+    let entropies = episodes().flat_map(|e| &e.entropies).map(|&h| f64::from(h));
+    StepReport {
+        loss: terms.iter().sum(),
+        loss_sft: terms[0],
+        loss_rl_demo: terms[1],
+        loss_self: terms[2],
+        loss_entropy: terms[3],
+        grad_norm: gradient.norm,
+        reward: mean(episodes().map(|e| f64::from(e.reward))),
+        accuracy: mean(episodes().map(|e| f64::from(u8::from(is_right(e.reward))))),
+        reward_demo: mean(
+            groups.iter().filter_map(|g| Some(f64::from(g.demonstration.as_ref()?.reward))),
+        ),
+        advantage_demo: mean(demonstrated().filter_map(|(_, a)| a.last().copied())),
+        groups_all_right: all(true),
+        groups_all_wrong: all(false),
+        entropy: mean(entropies),
+        entropy_demo: of_role(Role::Demonstration, column::ENTROPY).map(|(h, _)| h).sum::<f64>()
+            / demo_tokens.max(1.0),
+        w_sft: mean(of_role(Role::Demonstration, column::WEIGHT).map(|(w, _)| w)),
+        w_rl: mean(of_role(Role::Rollout, column::WEIGHT).map(|(w, _)| w)),
+        clip_share: of_role(Role::Rollout, column::CLIPPED).map(|(c, _)| c).sum::<f64>()
+            / (rollout_tokens.max(1) as f64),
+        response_tokens: mean(episodes().map(|e| e.tokens.len() as f64)),
+        truncated_share: mean(episodes().map(|e| f64::from(u8::from(e.truncated)))),
+        rollout_tokens: rollout_tokens as u64,
+        trained_tokens: update
+            .sequences
+            .iter()
+            .filter(|s| !s.terms.is_zero())
+            .map(|s| s.response.len() as u64)
+            .sum(),
+        ..Default::default()
+    }
+}
+
+fn check_finite(report: &StepReport) -> Result<()> {
+    let named = [
+        ("L_SFT", report.loss_sft),
+        ("L_RL,demo", report.loss_rl_demo),
+        ("L_self", report.loss_self),
+        ("entropy bonus", report.loss_entropy),
+        ("gradient norm", report.grad_norm),
+    ];
+    match named.iter().find(|(_, value)| !value.is_finite()) {
+        Some((name, value)) => Err(Error::numbers(format!(
+            "step {}: {name} is {value}; the update was not applied",
+            report.step
+        ))
+        .next("resume from the last checkpoint with a lower --lr or a smaller optimizer.clip_norm")),
+        None => Ok(()),
+    }
+}

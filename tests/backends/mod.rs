@@ -1,0 +1,39 @@
+//! The two backends that every kernel test runs on, and the comparison with the reference.
+
+use std::sync::OnceLock;
+
+use burn::tensor::wgpu::WgpuBackend;
+use burn::tensor::{Device, DeviceKind, Tensor};
+
+/// The CPU backend and a software Vulkan adapter; a missing adapter is a failure, not a skip.
+pub fn devices() -> [(&'static str, Device); 2] {
+    static VULKAN: OnceLock<Device> = OnceLock::new();
+    let vulkan = VULKAN.get_or_init(|| {
+        Device::wgpu_options()
+            .graphics_api(WgpuBackend::Vulkan)
+            .device_kind(DeviceKind::Cpu)
+            .init()
+            .expect("a software Vulkan adapter such as lavapipe")
+    });
+    [("flex", Device::flex()), ("vulkan", vulkan.clone())]
+}
+
+/// Every value within `tolerance` · max(1, |want|), or where it is worst.
+pub fn compare(what: &str, got: &[f32], want: &[f64], tolerance: f64) -> Result<(), String> {
+    if got.len() != want.len() {
+        return Err(format!("{what}: {} values, expected {}", got.len(), want.len()));
+    }
+    for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
+        let error = (f64::from(got) - want).abs() / want.abs().max(1.0);
+        // NaN is no error below the tolerance.
+        if error.is_nan() || error > tolerance {
+            return Err(format!("{what}[{i}]: got {got}, expected {want}, error {error:e}"));
+        }
+    }
+    Ok(())
+}
+
+/// A tensor's elements.
+pub fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().expect("an f32 tensor")
+}
