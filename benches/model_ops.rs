@@ -2,6 +2,9 @@
 //! stock ones: first the results are compared, then both are timed.
 //!
 //! `cargo bench --bench model_ops`; times are the best of several runs, in milliseconds.
+//! `-- profile` only repeats the fused training step, for a profiler.
+
+#![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use srft::ops::attention::{self, AttentionShape, KvCache, Rope, attention, decode_attention};
@@ -111,15 +114,20 @@ impl Model {
     }
 }
 
-/// Milliseconds of the fastest of `runs` calls.
-fn best_ms<R>(runs: usize, mut f: impl FnMut() -> R) -> f64 {
-    black_box(f());
-    let time = |_| {
-        let start = Instant::now();
-        black_box(f());
-        start.elapsed().as_secs_f64() * 1e3
-    };
-    (0..runs).map(time).fold(f64::MAX, f64::min)
+/// Milliseconds of the fastest of `runs` calls of each, in turns: a busy machine must not slow one
+/// side alone.
+fn best_ms<const N: usize>(runs: usize, mut jobs: [&mut dyn FnMut(); N]) -> [f64; N] {
+    let mut best = [f64::MAX; N];
+    for run in 0..=runs {
+        for (job, best) in jobs.iter_mut().zip(&mut best) {
+            let start = Instant::now();
+            job();
+            if run > 0 {
+                *best = best.min(start.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+    }
+    best
 }
 
 /// Largest difference relative to the largest value.
@@ -130,31 +138,32 @@ fn difference(a: &TensorData, b: &TensorData) -> f64 {
     a.iter().zip(&b).map(|(a, b)| f64::from((a - b).abs() / largest)).fold(0.0, f64::max)
 }
 
-/// An op's forward and backward, alone, in both kinds.
-fn part(
-    name: &str,
-    inputs: &[[usize; 2]],
-    device: &Device,
-    ops: [&dyn Fn(&[Tensor<2>]) -> Tensor<2>; 2],
-) {
+type Op<'a> = &'a dyn Fn(&[Tensor<2>]) -> Tensor<2>;
+
+/// An op's forward and backward, alone, fused and stock.
+fn part(name: &str, inputs: &[[usize; 2]], device: &Device, [fused, stock]: [Op; 2]) {
     let inputs: Vec<_> = inputs.iter().map(|&s| random(s, device).require_grad()).collect();
-    let times = ops.map(|op| {
-        let forward = best_ms(10, || op(&inputs));
-        let upstream = op(&inputs).detach();
-        let both = best_ms(10, || {
-            let grads = (op(&inputs) * upstream.clone()).sum().backward();
-            inputs[0].grad(&grads)
-        });
-        [forward, both]
-    });
-    let [[f, fb], [stock_f, stock_fb]] = times;
+    let upstream = fused(&inputs).detach();
+    let forward = |op: Op| {
+        black_box(op(&inputs));
+    };
+    let both = |op: Op| {
+        let grads = (op(&inputs) * upstream.clone()).sum().backward();
+        black_box(inputs[0].grad(&grads));
+    };
+    let [f, fb, stock_f, stock_fb] = best_ms(
+        15,
+        [&mut || forward(fused), &mut || both(fused), &mut || forward(stock), &mut || both(stock)],
+    );
     println!(
-        "{name:<24} forward {f:7.2} ms, stock {stock_f:7.2}; forward + backward {fb:7.2} ms, stock {stock_fb:7.2}: {:.1}×",
+        "{name:<20} forward {f:6.2} ms, stock {stock_f:6.2}; with backward {fb:6.2} ms, stock \
+         {stock_fb:6.2}: {:.1}×",
         stock_fb / fb
     );
 }
 
 fn main() {
+    srft::platform::keep_freed_memory();
     let device = Device::flex().autodiff();
     let tokens = SHAPE.batch * SHAPE.positions;
     let ids = |n: usize| {
@@ -164,15 +173,14 @@ fn main() {
     let (batch_ids, upstream) = (ids(tokens), random([tokens, HIDDEN], &device));
     let model = Model::new(&device);
 
-    if std::env::args().any(|a| a == "step") {
-        for _ in 0..30 {
-            let t = Instant::now();
-            black_box(model.step(Kind::Fused, &batch_ids, &upstream));
-            print!("{:.0} ", t.elapsed().as_secs_f64() * 1e3);
-        }
-        println!();
+    if std::env::args().any(|argument| argument == "profile") {
+        let mut step = || drop(model.step(Kind::Fused, &batch_ids, &upstream));
+        println!("training step: {:.1} ms", best_ms(100, [&mut step])[0]);
         return;
     }
+    // Before stock ops have run, so that the peak is the fused step's.
+    (0..20).for_each(|_| drop(model.step(Kind::Fused, &batch_ids, &upstream)));
+    let memory = srft::platform::peak_memory_bytes().unwrap_or(0) >> 20;
     let fused = model.step(Kind::Fused, &batch_ids, &upstream);
     let stock = model.step(Kind::Stock, &batch_ids, &upstream);
     let worst = fused.iter().zip(&stock).map(|(a, b)| difference(a, b)).fold(0.0, f64::max);
@@ -215,11 +223,17 @@ fn main() {
         );
     }
     part("add [N, 128]", &[[n, HIDDEN]; 2], &device, [&|x| x[0].clone() + x[1].clone(); 2]);
-    let forward = best_ms(10, || model.forward(Kind::Fused, batch_ids.clone()));
-    let fused = best_ms(10, || model.step(Kind::Fused, &batch_ids, &upstream));
-    let stock = best_ms(3, || model.step(Kind::Stock, &batch_ids, &upstream));
+    let step = |kind| {
+        black_box(model.step(kind, &batch_ids, &upstream));
+    };
+    let mut forward = || {
+        black_box(model.forward(Kind::Fused, batch_ids.clone()));
+    };
+    let [fused, forward, stock] =
+        best_ms(15, [&mut || step(Kind::Fused), &mut forward, &mut || step(Kind::Stock)]);
     println!(
-        "training step, {n} tokens: {fused:.1} ms (forward {forward:.1}), stock {stock:.1} ms: {:.1}×",
+        "training step, {n} tokens: {fused:.1} ms (forward {forward:.1}), stock {stock:.1} ms: \
+         {:.1}×; peak memory {memory} MiB",
         stock / fused
     );
 
@@ -227,9 +241,10 @@ fn main() {
     let cache = || KvCache::new(&plain, DECODE_ROWS, 64, SHAPE.kv_heads, SHAPE.head_dim);
     let mut caches: Vec<_> = (0..LAYERS).map(|_| cache()).collect();
     let row_ids = ids(DECODE_ROWS).inner();
-    for _ in 0..30 {
-        model.decode(&mut caches, row_ids.clone());
-    }
-    let decode = best_ms(20, || model.decode(&mut caches, row_ids.clone()));
-    println!("decoding step, {DECODE_ROWS} rows at 30 to 50 positions: {decode:.2} ms");
+    let mut decode = || {
+        black_box(model.decode(&mut caches, row_ids.clone()));
+    };
+    (0..20).for_each(|_| decode());
+    let [decode] = best_ms(30, [&mut decode]);
+    println!("decoding step, {DECODE_ROWS} rows at 20 to 50 positions: {decode:.2} ms");
 }
