@@ -10,6 +10,8 @@
 //! pools hold at the end (they only grow here); beside it the process's peak resident memory, where
 //! a software adapter's and the CPU's tensors live.
 
+#![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
+
 use std::process::Command;
 use std::time::Instant;
 

@@ -80,7 +80,7 @@ pub fn learning_rate(settings: &Settings, step: u32, total: u32) -> f64 {
         }
 }
 
-/// The squared global L2 norm of gradients, [1], still on the device.
+/// The squared global L2 norm of gradients, `[1]`, still on the device.
 pub fn squared_norm(gradients: &[Tensor<2>]) -> Tensor<1> {
     let squares: Vec<Tensor<1>> =
         gradients.iter().map(|g| (g.clone() * g.clone()).sum()).collect();

@@ -43,7 +43,7 @@ pub struct Gradient {
     pub tensors: Vec<Tensor<2>>,
     /// Global L2 norm.
     pub norm: f64,
-    /// The objective kernel's sums, [column] for each sequence of the update; zeros for those
+    /// The objective kernel's sums, [`mod@column`] for each sequence of the update; zeros for those
     /// that carry no loss.
     pub sums: Vec<[f64; COLUMNS]>,
 }
@@ -275,7 +275,7 @@ fn check_finite(report: &StepReport) -> Result<()> {
             "step {}: {name} is {value}; the update was not applied",
             report.step
         ))
-        .next("resume from the last checkpoint with a lower --lr or a smaller optimizer.clip_norm")),
+        .next("resume from the last checkpoint with a lower optimizer.lr or a smaller optimizer.clip_norm")),
         None => Ok(()),
     }
 }

@@ -269,7 +269,7 @@ fn matches_burns_own_autodiff() {
         });
         let exact = batch.reference(&Switches::default());
         let f64s = |v: Vec<f32>| v.into_iter().map(f64::from).collect::<Vec<_>>();
-        compare(backend, &[value], &[f64::from(upstream) * exact.loss()], FORWARD).unwrap();
+        compare(backend, &[value], &[upstream * exact.loss()], FORWARD).unwrap();
         let (_, burns) = gradient(&|stats, old| composed(&batch, stats, old, true));
         compare(backend, &ours, &f64s(burns), BACKWARD).unwrap();
         let (_, undetached) = gradient(&|stats, old| composed(&batch, stats, old, false));

@@ -3,13 +3,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use srft::config::Comparison;
 use srft::data::builtin::{
     self, ANSWER_MARKER, MAX_RESPONSE_CHARS, Suite, corrupt, held_out, pretrain_document, suites,
     train_example,
 };
 use srft::random::Stream;
 use srft::records::Example;
-use srft::reward::{Comparison, Verifier};
+use srft::reward::Verifier;
 use srft::text::Tokenizer;
 
 const SEED: u64 = 20_250_623;

@@ -43,7 +43,7 @@ impl Config {
     fn decisive(&self) -> Vec<(String, Value)> {
         let constant = self.optimizer.schedule == Schedule::Constant;
         let mut keys = self.flat();
-        keys.retain(|(k, _)| !FREE.contains(&k.as_str()) && !(constant && k == "train.steps"));
+        keys.retain(|(k, _)| !(FREE.contains(&k.as_str()) || constant && k == "train.steps"));
         keys
     }
 }

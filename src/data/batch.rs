@@ -11,13 +11,13 @@ pub struct MicroBatch {
     pub tokens: Vec<i32>,
     /// T.
     pub positions: usize,
-    /// Index into [B·T] of the position that predicts each response token, [N].
+    /// Index into [B·T] of the position that predicts each response token, `[N]`.
     pub predicts: Vec<i32>,
-    /// The response tokens, [N].
+    /// The response tokens, `[N]`.
     pub targets: Vec<i32>,
-    /// ln π_old of each response token, [N]; 0 where none is kept.
+    /// ln π_old of each response token, `[N]`; 0 where none is kept.
     pub old_logprobs: Vec<f32>,
-    /// First index into [N] of each sequence, and a last one that closes it, [B + 1].
+    /// First index into `[N]` of each sequence, and a last one that closes it, [B + 1].
     pub starts: Vec<usize>,
 }
 

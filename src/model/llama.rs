@@ -216,7 +216,7 @@ impl Llama {
         (self.final_norm(x), caches)
     }
 
-    /// Hidden states [B, D] of one more token a row, [B], appended to the caches.
+    /// Hidden states [B, D] of one more token a row, `[B]`, appended to the caches.
     pub fn decode(&self, tokens: Tensor<1, Int>, caches: &mut [KvCache]) -> Tensor<2> {
         let mut x = self.embed(tokens);
         for (layer, cache) in self.layers.iter().zip(caches) {

@@ -1,4 +1,4 @@
-//! The entropy bonus: −entropy_coeff · E[H_t]. Absent from the paper, reported in the authors'
+//! The entropy bonus: −entropy_coeff · `E[H_t]`. Absent from the paper, reported in the authors'
 //! script; the only term with a gradient by the entropy.
 
 use super::term::Term;

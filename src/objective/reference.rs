@@ -14,7 +14,7 @@ use crate::ops::objective::{COLUMNS, Row, Switches, column};
 pub struct Reference {
     /// `[n]` pairs (dL/dlogp, dL/dH); 0 for tokens outside every row.
     pub coefficients: Vec<[f64; 2]>,
-    /// `[S]` rows of the columns named in [`column`].
+    /// `[S]` rows of the columns named in [`mod@column`].
     pub sums: Vec<[f64; COLUMNS]>,
 }
 

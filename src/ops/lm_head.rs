@@ -22,7 +22,7 @@ pub const LOGITS_BYTES: usize = 32 << 20;
 
 /// Log-probability of the target and entropy (nats), [N, 2], without gradients.
 ///
-/// `hidden` [N, D], N ≥ 1, `head` blocks of rows [Vb, D], `targets` [N], −1 where masked; see
+/// `hidden` [N, D], N ≥ 1, `head` blocks of rows [Vb, D], `targets` `[N]`, −1 where masked; see
 /// [`token_stats::token_stats`]. At most `logits_bytes` of logits exist at a time, though never
 /// less than one token's share of one block.
 pub fn stats(
@@ -118,7 +118,7 @@ fn pieces(range: &Range<usize>, tokens: usize) -> impl Iterator<Item = Range<usi
     range.clone().step_by(tokens).map(move |start| start..(start + tokens).min(end))
 }
 
-/// Some tokens: hidden states [n, D] and targets [n].
+/// Some tokens: hidden states `[n, D]` and targets `[n]`.
 struct Chunk {
     hidden: Tensor<2>,
     targets: Tensor<1, Int>,

@@ -130,7 +130,7 @@ pub struct Row {
 pub struct Objective {
     /// `[n, 2]`: dL/dln p_t and dL/dH_t; 0 for tokens outside every row.
     pub coefficients: Tensor<2>,
-    /// `[S, 8]`: see [`column`].
+    /// `[S, 8]`: see [`mod@column`].
     pub sums: Tensor<2>,
 }
 

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 /// Rows that a task takes at a time. Fixed, so that the sum over rows in ∂L/∂w has one order.
 const ROWS: usize = 64;
 
-/// x [N, D], weight [D] → [N, D].
+/// x `[N, D]`, weight `[D]` → `[N, D]`.
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f32) -> Tensor<2> {
     if fused::runs_on(&x.device()) {
         fused::run(RmsNorm { eps }, [x, weight.unsqueeze()])

@@ -2,7 +2,7 @@
 //!
 //! A row's record (m, s, t, z, ln p, H) is updated block by block of the vocabulary, so that the
 //! LM head may come in pieces that fit WebGPU's 128 MiB a binding. `shaders/token_stats.wgsl` has
-//! the equations; [`reference`] is the oracle of both backends.
+//! the equations; [`mod@reference`] is the oracle of both backends.
 
 mod cpu;
 pub mod reference;

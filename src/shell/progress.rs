@@ -91,7 +91,7 @@ impl Observer for Progress {
                 bar.set_position(u64::from(report.step));
                 bar.set_message(sentence(report));
             }
-            Progress::Lines if report.step % LINE_EVERY == 0 || report.step == 1 => {
+            Progress::Lines if report.step.is_multiple_of(LINE_EVERY) || report.step == 1 => {
                 line(format_args!("step {}/{of}: {}", report.step, sentence(report)));
             }
             Progress::Lines => {}

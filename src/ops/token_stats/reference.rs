@@ -2,7 +2,7 @@
 
 /// Log-probability of the target (nats; 0 where it is −1) and entropy (nats) of each row.
 ///
-/// `logits` is [N, V] row by row, `targets` [N]; V = `columns`.
+/// `logits` is [N, V] row by row, `targets` `[N]`; V = `columns`.
 pub fn forward(logits: &[f64], targets: &[i32], columns: usize) -> Vec<[f64; 2]> {
     let mut stats = Vec::with_capacity(targets.len());
     for (row, &target) in logits.chunks(columns).zip(targets) {
