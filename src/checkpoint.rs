@@ -22,6 +22,10 @@ const FORMAT: &str = "srft-checkpoint-1";
 pub struct State {
     /// Names the format and its version.
     pub format: String,
+    /// Fingerprint of the run's config: what else it was trained with.
+    pub run: u32,
+    /// Adapter and backend that computed it.
+    pub device: String,
     /// Updates done.
     pub step: u32,
     /// AdamW's own count, for bias correction.
@@ -30,21 +34,34 @@ pub struct State {
     pub best_accuracy: Option<f64>,
     /// Evaluations since then.
     pub stale_evaluations: u32,
+    /// Time spent on writing so far, seconds.
+    pub other_secs: f64,
     /// CRC-32 of each other file.
     pub checksums: BTreeMap<String, u32>,
+    /// CRC-32 of this record with 0 in this place.
+    pub checksum: u32,
 }
 
 impl State {
-    /// The state at `step`, without checksums.
-    pub fn new(step: u32, best_accuracy: Option<f64>, stale_evaluations: u32) -> Self {
+    /// The state of a fresh run.
+    pub fn new(run: u32, device: String) -> Self {
         Self {
             format: FORMAT.into(),
-            step,
+            run,
+            device,
+            step: 0,
             optimizer_updates: 0,
-            best_accuracy,
-            stale_evaluations,
+            best_accuracy: None,
+            stale_evaluations: 0,
+            other_secs: 0.0,
             checksums: BTreeMap::new(),
+            checksum: 0,
         }
+    }
+
+    fn own_checksum(&self) -> u32 {
+        let bare = Self { checksum: 0, ..self.clone() };
+        crc32fast::hash(&serde_json::to_vec(&bare).expect("a plain record"))
     }
 }
 
@@ -60,6 +77,7 @@ pub async fn files(
     state.optimizer_updates = optimizer.updates;
     state.checksums =
         files.iter().map(|(name, bytes)| (name.to_string(), crc32fast::hash(bytes))).collect();
+    state.checksum = state.own_checksum();
     let mut text = serde_json::to_vec_pretty(&state).expect("a plain record");
     text.push(b'\n');
     files.push((STATE, text));
@@ -68,23 +86,32 @@ pub async fn files(
 
 /// Checks the files of a checkpoint (`get` reads one by name) and gives back its state.
 pub fn check(get: impl Fn(&str) -> Result<Vec<u8>>) -> Result<State> {
-    let state: State = serde_json::from_slice(&get(STATE)?).map_err(|e| {
-        Error::input(e.to_string()).at(STATE).next("not a checkpoint of this program, or cut short")
-    })?;
-    if state.format != FORMAT {
-        return Err(Error::input(format!("format `{}`, expected `{FORMAT}`", state.format))
+    let damaged = |name: &str, what: String| {
+        Error::input(what).at(name).next(
+            "the checkpoint was cut short or altered: remove its folder to resume from the one before",
+        )
+    };
+    let get = |name: &str| get(name).map_err(|e| damaged(name, e.what));
+    let bytes = get(STATE)?;
+    let value: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|e| damaged(STATE, e.to_string()))?;
+    let format = value["format"].as_str().unwrap_or_default();
+    if format != FORMAT {
+        return Err(Error::input(format!("format `{format}`, expected `{FORMAT}`"))
             .at(STATE)
             .next("resume it with the version of srft that wrote it"));
     }
+    let state: State = serde_json::from_value(value).map_err(|e| damaged(STATE, e.to_string()))?;
+    let compare = |name: &str, actual: u32, expected: u32| match actual == expected {
+        true => Ok(()),
+        false => Err(damaged(
+            name,
+            format!("the checksum is {actual:08x}, the checkpoint recorded {expected:08x}"),
+        )),
+    };
+    compare(STATE, state.own_checksum(), state.checksum)?;
     for (name, &expected) in &state.checksums {
-        let actual = crc32fast::hash(&get(name)?);
-        if actual != expected {
-            return Err(Error::input(format!(
-                "the file's checksum is {actual:08x}, the checkpoint recorded {expected:08x}"
-            ))
-            .at(name)
-            .next("it was cut short or altered: remove this checkpoint to resume from the one before"));
-        }
+        compare(name, crc32fast::hash(&get(name)?), expected)?;
     }
     Ok(state)
 }

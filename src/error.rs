@@ -101,17 +101,20 @@ impl std::error::Error for Error {}
 
 /// An I/O error with the path that it concerns and, where one is known, the way out.
 pub fn io(path: &std::path::Path, error: std::io::Error) -> Error {
-    let next = match error.kind() {
-        std::io::ErrorKind::NotFound => "check the path",
-        std::io::ErrorKind::PermissionDenied => "check the permissions, or choose another folder",
-        std::io::ErrorKind::StorageFull => {
-            "free some space and run again with --resume; what was saved before is intact"
+    use std::io::ErrorKind;
+    let (make, next): (fn(String) -> Error, _) = match error.kind() {
+        ErrorKind::NotFound => (Error::input, "check the path"),
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+            (Error::input, "a file is where a folder should be, or the other way round")
         }
-        _ => "see the system's message above",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            (Error::machine, "check the permissions, or choose another folder")
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => (
+            Error::machine,
+            "free some space and run again with --resume; what was saved before is intact",
+        ),
+        _ => (Error::machine, "see the system's message above"),
     };
-    let kind = match error.kind() {
-        std::io::ErrorKind::NotFound => Error::input(error.to_string()),
-        _ => Error::machine(error.to_string()),
-    };
-    kind.at(path.display()).next(next)
+    make(error.to_string()).at(path.display()).next(next)
 }

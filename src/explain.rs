@@ -114,6 +114,10 @@ pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<
             answer: String::new(),
         };
         let prompt_tokens = trainer.tokenizer.encode(&example.prompt)?;
+        let rollouts = episodes.iter().map(|e| e.tokens.len());
+        for response in rollouts.chain(demonstration.iter().map(|d| d.tokens.len())) {
+            trainer.model.config.require_fits(prompt_tokens.len(), response)?;
+        }
         Ok(Group { example, prompt_tokens, episodes, demonstration })
     };
     let lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());

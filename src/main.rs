@@ -1,8 +1,5 @@
 //! The native shell: arguments → run → events printed.
 
-// The shell is where the program speaks.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
-
 mod shell;
 
 use clap::Parser;
@@ -13,11 +10,11 @@ fn main() -> ExitCode {
     match pollster::block_on(shell::run(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            shell::note(format_args!("error: {error}"));
             if let (srft::error::Kind::Machine, Some(words)) =
                 (error.kind, srft::device::last_words())
             {
-                eprintln!("  the driver said: {words}");
+                shell::note(format_args!("  the driver said: {words}"));
             }
             ExitCode::from(error.exit_code())
         }

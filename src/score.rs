@@ -1,7 +1,7 @@
 //! Per-token log-probability and entropy of given responses.
 
 use crate::data::batch::micro_batches;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Llama;
 use crate::objective::loss::token_statistics;
 use crate::ops::readback;
@@ -24,17 +24,12 @@ pub async fn score(
     pairs: Vec<(Vec<u32>, Vec<u32>)>,
     micro_batch_tokens: usize,
 ) -> Result<Vec<Scored>> {
-    let limit = model.config.max_positions;
     // A coefficient of 1 only marks the sequence as one to keep.
     let terms = TermCoefficients { sft: 1.0, ..Default::default() };
     let mut sequences = Vec::with_capacity(pairs.len());
     for (index, (prompt, response)) in pairs.into_iter().enumerate() {
-        let length = prompt.len() + response.len();
-        if length > limit + 1 {
-            return Err(Error::input(format!("{length} tokens, the model takes {limit}"))
-                .at(format!("example {}", index + 1))
-                .next("shorten or drop it"));
-        }
+        let fits = model.config.require_fits(prompt.len(), response.len());
+        fits.map_err(|e| e.at(format!("example {}", index + 1)))?;
         sequences.push(Sequence {
             role: Role::Demonstration,
             prompt,

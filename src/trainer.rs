@@ -88,6 +88,9 @@ impl Trainer {
                 _ => None,
             };
             let prompt_tokens = self.tokenizer.encode(&example.prompt)?;
+            let response = demonstration.as_ref().map_or(1, |d: &Demonstration| d.tokens.len());
+            let fits = self.model.config.require_fits(prompt_tokens.len(), response);
+            fits.map_err(|e| e.at(format!("{:?}", example.prompt)))?;
             groups.push(Group { example, prompt_tokens, episodes: Vec::new(), demonstration });
         }
         if objective.uses_rollouts() {

@@ -4,6 +4,7 @@
 //! into one validated [`Config`]. The text forms are raw; a `Config` that exists is valid.
 
 mod presets;
+mod resume;
 mod settings;
 
 pub use presets::Method;
@@ -15,36 +16,35 @@ use toml::{Table, Value};
 impl Config {
     /// Resolves `layers`, later over earlier, on top of the defaults and the method's preset.
     ///
-    /// Each layer is a place for messages and a table of sections, as read from TOML.
+    /// Each layer is a place for messages and a table of sections, as read from TOML. Keys of the
+    /// objective that stand beside another method than the last one named belong to that method,
+    /// and are left out with it: `--config RUN/config.toml --method grpo` is GRPO.
     pub fn resolve(layers: &[(String, Table)]) -> Result<Self> {
+        let mut named = Vec::with_capacity(layers.len());
         for (place, layer) in layers {
             check_keys(layer).map_err(|e| e.at(place))?;
+            named.push(method_of(layer).map_err(|e| e.at(place))?);
         }
         let mut merged = to_table(&Config::default());
-        let method = layers
-            .iter()
-            .rev()
-            .find_map(|(place, l)| Some((place, l.get("objective")?.get("method")?)));
-        if let Some((place, value)) = method {
-            let method: Method = value.clone().try_into().map_err(|_| {
-                Error::input(format!("objective.method = {value} is not a known method"))
-                    .at(place)
-                    .next(format!("one of: {}", Method::names().join(", ")))
-            })?;
-            overlay(&mut merged, &method.preset());
+        let method = named.iter().flatten().last().copied();
+        if let Some(method) = method {
+            overlay(&mut merged, &method.preset())?;
         }
-        for (place, layer) in layers {
-            overlay(&mut merged, layer);
-            // Deserialising after each layer names the layer that holds a value of the wrong type.
+        for ((place, layer), named) in layers.iter().zip(named) {
+            let mut layer = layer.clone();
+            if named.is_some() && named != method {
+                layer.remove("objective");
+            }
+            overlay(&mut merged, &layer).map_err(|e| e.at(place))?;
+            // Deserialising after each layer names the layer that holds a value out of its range.
             merged.clone().try_into::<Config>().map_err(|e| {
-                Error::input(e.message().to_string())
+                Error::input(e.to_string().trim().replace('\n', " "))
                     .at(place)
-                    .next("`srft config` prints every key with its type and meaning")
+                    .next("`srft config` prints every key with its values and meaning")
             })?;
         }
-        let config: Config = merged.try_into().map_err(|e: toml::de::Error| {
-            Error::input(e.message().to_string())
-        })?;
+        let config: Config =
+            merged.try_into().map_err(|e: toml::de::Error| Error::input(e.to_string()))?;
         config.validate()?;
         Ok(config)
     }
@@ -95,10 +95,25 @@ impl Config {
         text
     }
 
+    /// Every key as `section.key` with its value, in the order they are printed.
+    fn flat(&self) -> Vec<(String, Value)> {
+        let table = to_table(self);
+        let keys = SECTIONS.iter().flat_map(|s| s.keys.iter().map(move |k| (s.name, k.name)));
+        keys.filter_map(|(section, key)| {
+            Some((format!("{section}.{key}"), table.get(section)?.get(key)?.clone()))
+        })
+        .collect()
+    }
+
     fn validate(&self) -> Result<()> {
         let rules: &[(&str, bool, &str)] = &[
             ("rollout.prompts", self.rollout.prompts > 0, "at least 1"),
             ("rollout.group", self.rollout.group > 0, "at least 1"),
+            (
+                "rollout.prompts",
+                self.rollout.prompts.saturating_mul(self.rollout.group) <= MOST_ROLLOUTS,
+                "so that prompts times group is at most a million rollouts a step",
+            ),
             ("rollout.temperature", self.rollout.temperature >= 0.0, "0 (greedy) or more"),
             (
                 "rollout.temperature",
@@ -118,6 +133,7 @@ impl Config {
                 (0.0..=1.0).contains(&self.optimizer.final_fraction),
                 "in [0, 1]",
             ),
+            ("train.steps", self.train.steps > 0, "at least 1"),
             ("train.micro_batch_tokens", self.train.micro_batch_tokens > 0, "at least 1"),
             ("eval.examples", self.eval.examples > 0, "at least 1"),
             ("eval.samples", self.eval.samples > 0, "at least 1"),
@@ -146,30 +162,62 @@ impl Config {
                 "with rollout.group at least 2 when the demonstration takes one of its places",
             ),
         ];
+        let broken = |key: &str, must: &str| {
+            Err(Error::input(format!("{key} must be {must}"))
+                .next(format!("set {key} in the TOML file or with --set {key}=VALUE")))
+        };
+        for (key, value) in self.flat() {
+            if value.as_float().is_some_and(|v| !v.is_finite()) {
+                return broken(&key, "a finite number");
+            }
+        }
         match rules.iter().find(|(_, holds, _)| !holds) {
-            Some((key, _, must)) => Err(Error::input(format!("{key} must be {must}"))
-                .next(format!("set {key} in the TOML file or with --set {key}=VALUE"))),
+            Some((key, _, must)) => broken(key, must),
             None => Ok(()),
         }
     }
 }
 
+/// Rollouts of a step: more is a slip of the keyboard, and no memory would hold them.
+const MOST_ROLLOUTS: usize = 1_000_000;
+
 fn to_table(config: &Config) -> Table {
     Table::try_from(config).expect("settings are plain scalars and strings")
 }
 
-fn overlay(base: &mut Table, layer: &Table) {
-    for (key, value) in layer {
-        match (base.get_mut(key), value) {
-            (Some(Value::Table(inner)), Value::Table(upper)) => overlay(inner, upper),
-            // `lr = 1` is a fine float: TOML tells integers from floats, users do not.
-            (Some(Value::Float(slot)), Value::Integer(i)) => *slot = *i as f64,
-            (Some(slot), value) => *slot = value.clone(),
-            (None, value) => {
-                base.insert(key.clone(), value.clone());
-            }
+/// The method that a layer names.
+fn method_of(layer: &Table) -> Result<Option<Method>> {
+    let Some(value) = layer.get("objective").and_then(|o| o.get("method")) else {
+        return Ok(None);
+    };
+    value.clone().try_into().map(Some).map_err(|_| {
+        Error::input(format!("objective.method = {value} is not a known method"))
+            .next(format!("one of: {}", Method::names().join(", ")))
+    })
+}
+
+/// Lays `layer`, whose keys are known, over `base`, which holds every key.
+fn overlay(base: &mut Table, layer: &Table) -> Result<()> {
+    for (section, keys) in layer {
+        let pairs = base.get_mut(section).and_then(Value::as_table_mut).zip(keys.as_table());
+        let Some((slots, keys)) = pairs else { continue };
+        for (key, value) in keys {
+            let value = match (slots.get(key), value) {
+                // `lr = 1` is a fine float: TOML tells integers from floats, users do not.
+                (Some(Value::Float(_)), Value::Integer(i)) => Value::Float(*i as f64),
+                (Some(old), new) if !old.same_type(new) => {
+                    let (expected, given) = (old.type_str(), new.type_str());
+                    return Err(Error::input(format!(
+                        "{section}.{key} = {new} is of type {given}, expected {expected}"
+                    ))
+                    .next("`srft config` prints every key with its values and meaning"));
+                }
+                (_, value) => value.clone(),
+            };
+            slots.insert(key.clone(), value);
         }
     }
+    Ok(())
 }
 
 fn check_keys(layer: &Table) -> Result<()> {
@@ -238,12 +286,30 @@ mod tests {
     }
 
     #[test]
+    fn keys_written_beside_another_method_go_with_it() {
+        let mut official = resolve("[objective]\nmethod = \"srft-official\"").unwrap();
+        official.optimizer.lr = 0.5;
+        let printed = Config::layer(&official.to_annotated_toml(), "run/config.toml").unwrap();
+        let gate = Config::setting("objective.sft_gate=reward").unwrap();
+        let grpo = Config::setting("objective.method=grpo").unwrap();
+        let config = Config::resolve(&[printed, gate, grpo]).unwrap();
+        let mut expected = resolve("[objective]\nmethod = \"grpo\"\nsft_gate = \"reward\"").unwrap();
+        expected.optimizer.lr = 0.5;
+        assert_eq!(config, expected);
+    }
+
+    #[test]
     fn errors_name_key_file_line_and_way_out() {
         for (text, expected) in [
             ("[optimizer]\nlearning_rate = 1", "did you mean `optimizer."),
             ("[train]\nlr = 1", "did you mean `optimizer.lr`"),
             ("[optimiser]\nlr = 1", "did you mean `optimizer`"),
-            ("[optimizer]\nlr = \"fast\"", "c.toml"),
+            ("[optimizer]\nlr = \"fast\"", "c.toml: optimizer.lr = \"fast\" is of type string, expected float"),
+            ("[rollout]\ngroup = -1", "c.toml"),
+            ("[rollout]\ngroup = -1", "group"),
+            ("[objective]\nself_term = \"both\"", "self_term"),
+            ("[objective]\nentropy_coeff = nan", "objective.entropy_coeff must be a finite number"),
+            ("[rollout]\nprompts = 1000000", "rollout.prompts must be"),
             ("[optimizer]\nlr = -1", "optimizer.lr must be positive"),
             ("[objective]\nmethod = \"ppo\"", "one of: srft"),
             ("a = ]", "c.toml:1"),

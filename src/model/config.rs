@@ -39,6 +39,9 @@ pub struct ModelConfig {
     pub eos_tokens: Vec<u32>,
 }
 
+/// No size of a Llama comes near; below it no product of two sizes overflows.
+const LARGEST: usize = 1 << 20;
+
 #[derive(Deserialize)]
 struct Raw {
     model_type: String,
@@ -82,6 +85,20 @@ impl ModelConfig {
                 .next("expected the config.json of a Llama model as transformers writes it")
         })?;
         raw.check().map_err(|e| e.at(place))
+    }
+
+    /// Refuses a prompt and response of so many tokens, end-of-text included, that do not fit.
+    pub fn require_fits(&self, prompt: usize, response: usize) -> Result<()> {
+        // The last token is only predicted, never read.
+        if prompt > 0 && prompt < self.max_positions && prompt + response <= self.max_positions + 1 {
+            return Ok(());
+        }
+        Err(Error::input(format!(
+            "{prompt} prompt and {response} response tokens; the model takes {} together and at \
+             least one of a prompt",
+            self.max_positions
+        ))
+        .next("shorten it, leave it out, or take a model with a longer context"))
     }
 
     /// The same as `config.json` for transformers.
@@ -150,14 +167,25 @@ impl Raw {
             if value == 0 {
                 return Err(Error::input(format!("{field} is 0")).next("it must be positive"));
             }
+            // A lie in the file must not make the program ask for all memory.
+            if value > LARGEST {
+                return unsupported(field, &value, &format!("up to {LARGEST}"));
+            }
         }
-        if heads % kv_heads != 0 {
+        for (field, value) in
+            [("rms_norm_eps", Some(self.rms_norm_eps)), ("rope_theta", rope_theta)]
+        {
+            if let Some(value) = value.filter(|v| *v <= 0.0) {
+                return unsupported(field, &value, "positive numbers");
+            }
+        }
+        if !heads.is_multiple_of(kv_heads) {
             return Err(Error::input(format!(
                 "num_attention_heads = {heads} is not a multiple of num_key_value_heads = {kv_heads}"
             )));
         }
         let head_dim = self.head_dim.unwrap_or(self.hidden_size / heads);
-        if head_dim == 0 || head_dim % 2 != 0 {
+        if head_dim == 0 || !head_dim.is_multiple_of(2) || head_dim > LARGEST {
             return unsupported("head_dim", &head_dim, "even widths, for the rotary embedding");
         }
         let eos_tokens = match self.eos_token_id {
@@ -229,6 +257,8 @@ mod tests {
             ("eos_token_id", 99.into()),
             ("eos_token_id", Value::Null),
             ("num_hidden_layers", 0.into()),
+            ("vocab_size", 1_000_000_000_000u64.into()),
+            ("rms_norm_eps", (-1e-5).into()),
         ] {
             let mut config = base();
             config[field] = value;

@@ -14,6 +14,8 @@ pub fn read(bytes: &[u8], config: ModelConfig, device: &Device) -> Result<Llama>
         Error::input(format!("not a whole safetensors file: {e}"))
             .next("the file may be cut short or altered: copy it again")
     })?;
+    // Before anything of the claimed sizes is allocated, the file must bear them out.
+    require_sizes(&file, &config)?;
     let mut model = Llama::empty(config, device);
     let mut taken: HashMap<String, Vec<f32>> = HashMap::new();
     for parameter in model.parameters_mut() {
@@ -32,23 +34,44 @@ pub fn read(bytes: &[u8], config: ModelConfig, device: &Device) -> Result<Llama>
         file.names().into_iter().find(|&n| !taken.contains_key(n) && !tied_head(n))
     {
         return Err(Error::input(format!("tensor `{extra}` is not part of this architecture"))
-            .next("config.json and model.safetensors must belong to the same model"));
+            .next(SAME_MODEL));
     }
     Ok(model)
 }
 
-fn floats(file: &SafeTensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+/// The widths and the depth that `config` claims, against tensors that hold each of them.
+fn require_sizes(file: &SafeTensors, config: &ModelConfig) -> Result<()> {
+    let (hidden, last) = (config.hidden_size, config.layers - 1);
+    let layer = |part: &str| format!("model.layers.{last}.{part}.weight");
+    tensor(file, "model.embed_tokens.weight", &[config.vocab_size, hidden])?;
+    tensor(file, &layer("mlp.down_proj"), &[hidden, config.intermediate_size])?;
+    tensor(file, &layer("self_attn.q_proj"), &[config.heads * config.head_dim, hidden])?;
+    tensor(file, &layer("self_attn.k_proj"), &[config.kv_heads * config.head_dim, hidden])?;
+    if config.layers > file.len() {
+        return Err(Error::input(format!("{} tensors for {} layers", file.len(), config.layers))
+            .next(SAME_MODEL));
+    }
+    Ok(())
+}
+
+const SAME_MODEL: &str = "config.json and model.safetensors must belong to the same model";
+
+fn tensor<'a>(file: &'a SafeTensors, name: &str, shape: &[usize]) -> Result<TensorView<'a>> {
     let view = file.tensor(name).map_err(|_| {
-        Error::input(format!("tensor `{name}` of shape {shape:?} is missing"))
-            .next("config.json and model.safetensors must belong to the same model")
+        Error::input(format!("tensor `{name}` of shape {shape:?} is missing")).next(SAME_MODEL)
     })?;
     if view.shape() != shape {
+        let given = view.shape();
         return Err(Error::input(format!(
-            "tensor `{name}` has shape {:?}, expected {shape:?}",
-            view.shape()
+            "tensor `{name}` has shape {given:?}, expected {shape:?}"
         ))
-        .next("config.json and model.safetensors must belong to the same model"));
+        .next(SAME_MODEL));
     }
+    Ok(view)
+}
+
+fn floats(file: &SafeTensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    let view = tensor(file, name, shape)?;
     let bytes = view.data();
     let pairs = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
     let values: Vec<f32> = match view.dtype() {
@@ -72,13 +95,18 @@ fn floats(file: &SafeTensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
     }
 }
 
-/// The weights as the bytes of a `model.safetensors` in F32.
+/// The weights as the bytes of a `model.safetensors` in F32; an error where one is not finite,
+/// since no checkpoint is better than one that cannot be read back.
 pub async fn write(model: &Llama) -> Result<Vec<u8>> {
     let mut order: Vec<(String, Vec<usize>)> = Vec::new();
     let mut values: HashMap<String, Vec<u8>> = HashMap::new();
     for parameter in model.parameters() {
         let block = readback::floats(parameter.tensor.clone()).await;
         let block = block.map_err(|e| e.at(&parameter.name))?;
+        if !block.iter().all(|x| x.is_finite()) {
+            return Err(Error::numbers(format!("`{}` is no longer finite", parameter.name))
+                .next("go back to an earlier checkpoint with a lower learning rate"));
+        }
         if !values.contains_key(&parameter.name) {
             order.push((parameter.name.clone(), parameter.shape.clone()));
         }

@@ -1,7 +1,7 @@
 //! Reading, and writing so that a crash at any moment leaves either the old or the new file.
 
 use crate::error::{Error, Result, io};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -21,11 +21,18 @@ pub fn read_text(path: &Path) -> Result<String> {
     })
 }
 
-fn temporary(path: &Path) -> PathBuf {
+/// `path` with `.suffix` after its whole name.
+fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
+    name.push(".");
+    name.push(suffix);
     path.with_file_name(name)
 }
+
+/// Suffix of what is not yet, or no longer, to be read.
+const PARTIAL: &str = "partial";
+/// Suffix of what is being replaced.
+const OLD: &str = "old";
 
 fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = File::create(path)?;
@@ -33,49 +40,90 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-fn sync_parent(path: &Path) {
-    // A rename is durable once its folder is; systems that cannot sync a folder need no such call.
-    if let Some(Ok(folder)) = path.parent().map(File::open) {
+/// Makes what was written to a file so far outlive a power cut.
+pub fn sync_file(path: &Path) -> Result<()> {
+    File::open(path).and_then(|f| f.sync_all()).map_err(|e| io(path, e))
+}
+
+/// A rename is durable once its folder is; systems that cannot sync a folder need no such call.
+fn sync_folder(path: &Path) {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    if let Ok(folder) = File::open(path) {
         let _ = folder.sync_all();
     }
 }
 
+fn sync_parent(path: &Path) {
+    path.parent().into_iter().for_each(sync_folder);
+}
+
 /// Writes a file under a temporary name, syncs it, and renames it into place.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let partial = temporary(path);
-    write_synced(&partial, bytes).map_err(|e| {
+    let partial = sibling(path, PARTIAL);
+    let written = write_synced(&partial, bytes).and_then(|()| fs::rename(&partial, path));
+    written.map_err(|e| {
         let _ = fs::remove_file(&partial);
         io(path, e)
     })?;
-    fs::rename(&partial, path).map_err(|e| io(path, e))?;
     sync_parent(path);
     Ok(())
 }
 
-/// Writes a folder of files so that it appears whole or not at all; replaces an older one.
+/// Writes a folder of files so that it appears whole or not at all; replaces an older one, which
+/// [`mend_folder`] brings back after a crash between the two renames.
 pub fn write_folder_atomic(path: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
-    let partial = temporary(path);
-    let fail = |e| {
-        let _ = fs::remove_dir_all(&partial);
-        io(path, e)
+    mend_folder(path)?;
+    let (partial, old) = (sibling(path, PARTIAL), sibling(path, OLD));
+    let write = || -> std::io::Result<()> {
+        fs::create_dir_all(&partial)?;
+        for (name, bytes) in files {
+            write_synced(&partial.join(name), bytes)?;
+        }
+        sync_folder(&partial);
+        if path.exists() {
+            fs::rename(path, &old)?;
+        }
+        fs::rename(&partial, path)
     };
-    let _ = fs::remove_dir_all(&partial);
-    fs::create_dir_all(&partial).map_err(fail)?;
-    for (name, bytes) in files {
-        write_synced(&partial.join(name), bytes).map_err(fail)?;
-    }
-    sync_parent(&partial.join("."));
-    if path.exists() {
-        let old = path.with_extension("old");
-        let _ = fs::remove_dir_all(&old);
-        fs::rename(path, &old).map_err(|e| io(path, e))?;
-        fs::rename(&partial, path).map_err(|e| io(path, e))?;
-        let _ = fs::remove_dir_all(&old);
-    } else {
-        fs::rename(&partial, path).map_err(|e| io(path, e))?;
-    }
+    write().map_err(|e| {
+        // The older one, if any, goes back to its place; the error is the first one's.
+        let _ = mend_folder(path);
+        io(path, e)
+    })?;
     sync_parent(path);
+    let _ = fs::remove_dir_all(&old);
     Ok(())
+}
+
+/// Ends what a crash left half done at `path`: brings back a folder that was being replaced and
+/// removes what was being written or removed.
+pub fn mend_folder(path: &Path) -> Result<()> {
+    let old = sibling(path, OLD);
+    if old.exists() && !path.exists() {
+        fs::rename(&old, path).map_err(|e| io(path, e))?;
+    }
+    for leftover in [old, sibling(path, PARTIAL)].iter().filter(|p| p.exists()) {
+        fs::remove_dir_all(leftover).map_err(|e| io(leftover, e))?;
+    }
+    Ok(())
+}
+
+/// Mends every folder in `parent`.
+pub fn mend_folders_in(parent: &Path) -> Result<()> {
+    for entry in fs::read_dir(parent).map_err(|e| io(parent, e))?.flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|e| e == OLD || e == PARTIAL) {
+            mend_folder(&path.with_extension(""))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a folder so that a crash never leaves a part of it under its name.
+pub fn remove_folder_atomic(path: &Path) -> Result<()> {
+    let partial = sibling(path, PARTIAL);
+    let removed = fs::rename(path, &partial).and_then(|()| fs::remove_dir_all(&partial));
+    removed.map_err(|e| io(path, e))
 }
 
 /// Appends one line to a file, creating it if needed.
@@ -83,4 +131,96 @@ pub fn append_line(path: &Path, line: &str) -> Result<()> {
     let mut file =
         OpenOptions::new().create(true).append(true).open(path).map_err(|e| io(path, e))?;
     file.write_all(format!("{line}\n").as_bytes()).map_err(|e| io(path, e))
+}
+
+/// Keeps other processes out of a folder until it is dropped or this process ends, however it
+/// ends.
+#[derive(Debug)]
+pub struct FolderLock(#[expect(dead_code, reason = "held, not read")] File);
+
+/// Locks a folder.
+pub fn lock_folder(path: &Path) -> Result<FolderLock> {
+    let file = File::create(path.join(".lock")).map_err(|e| io(path, e))?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::input("another process is training in this folder")
+                .at(path.display())
+                .next("wait for it or stop it, or give another folder"))
+        }
+        // Some network file systems have no locks; going without is better than not going.
+        Err(TryLockError::Error(_)) | Ok(()) => Ok(FolderLock(file)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn version(text: &str) -> [(&str, Vec<u8>); 1] {
+        [("file", text.into())]
+    }
+
+    #[test]
+    fn a_folder_is_replaced_whole() {
+        let home = tempfile::tempdir().unwrap();
+        let best = home.path().join("v1.2");
+        write_folder_atomic(&best, &version("one")).unwrap();
+        write_folder_atomic(&best, &version("two")).unwrap();
+        assert_eq!(read(&best.join("file")).unwrap(), b"two");
+        assert_eq!(read_all(home.path()), ["v1.2"]);
+    }
+
+    /// The states that a crash can leave, one after each rename.
+    #[test]
+    fn a_crash_while_replacing_loses_neither_version() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        let make = |name: &str, text: &str| {
+            fs::create_dir(at(name)).unwrap();
+            fs::write(at(name).join("file"), text).unwrap();
+        };
+        for (left, kept) in [
+            (vec![("best", "one"), ("best.partial", "t")], "one"),
+            (vec![("best.old", "one"), ("best.partial", "two")], "one"),
+            (vec![("best.old", "one"), ("best", "two")], "two"),
+            (vec![("best", "two")], "two"),
+        ] {
+            left.iter().for_each(|(name, text)| make(name, text));
+            mend_folders_in(home.path()).unwrap();
+            assert_eq!(read_all(home.path()), ["best"], "{left:?}");
+            assert_eq!(read(&at("best/file")).unwrap(), kept.as_bytes(), "{left:?}");
+            remove_folder_atomic(&at("best")).unwrap();
+            assert!(read_all(home.path()).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_version() {
+        let home = tempfile::tempdir().unwrap();
+        let best = home.path().join("best");
+        write_folder_atomic(&best, &version("one")).unwrap();
+        let impossible = [("file", vec![1]), ("no/such/folder", vec![2])];
+        assert!(write_folder_atomic(&best, &impossible).is_err());
+        assert_eq!(read(&best.join("file")).unwrap(), b"one");
+        assert_eq!(read_all(home.path()), ["best"]);
+    }
+
+    #[test]
+    fn a_folder_is_one_process_at_a_time() {
+        let home = tempfile::tempdir().unwrap();
+        let held = lock_folder(home.path()).unwrap();
+        let message = lock_folder(home.path()).unwrap_err().to_string();
+        assert!(message.contains("another process"), "{message}");
+        drop(held);
+        lock_folder(home.path()).unwrap();
+    }
 }

@@ -3,7 +3,10 @@
 #[cfg(not(target_family = "wasm"))]
 mod files;
 #[cfg(not(target_family = "wasm"))]
-pub use files::{append_line, read, read_text, write_atomic, write_folder_atomic};
+pub use files::{
+    FolderLock, append_line, lock_folder, mend_folder, mend_folders_in, read, read_text,
+    remove_folder_atomic, sync_file, write_atomic, write_folder_atomic,
+};
 
 /// Seconds between two calls, for reports only: no number of a run depends on it.
 #[derive(Debug, Clone, Copy)]

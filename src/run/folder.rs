@@ -6,27 +6,41 @@ use crate::config::Config;
 use crate::error::{Error, Result, io};
 use crate::eval::Score;
 use crate::metrics::StepReport;
-use crate::platform::{append_line, read_text, write_atomic, write_folder_atomic};
+use crate::platform::{
+    FolderLock, append_line, lock_folder, mend_folder, mend_folders_in, read_text,
+    remove_folder_atomic, sync_file, write_atomic, write_folder_atomic,
+};
 use crate::records::Group;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+const CONFIG: &str = "config.toml";
+const CHECKPOINTS: &str = "checkpoints";
 const METRICS: &str = "metrics.jsonl";
 const SAMPLES: &str = "samples.jsonl";
 const EVALUATIONS: &str = "evaluations.jsonl";
 
-/// A run's files.
-#[derive(Debug, Clone)]
+/// The files that grow by a line at a time; each line has its `step`.
+const LINES: [&str; 3] = [METRICS, SAMPLES, EVALUATIONS];
+
+/// A run's files, held against other processes.
+#[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    _lock: FolderLock,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Evaluation {
-    step: u32,
-    scores: Vec<Score>,
+/// A line of `evaluations.jsonl`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Updates done; 0 is the base.
+    pub step: u32,
+    /// Wall time, seconds.
+    pub eval_secs: f64,
+    /// Suite by suite.
+    pub scores: Vec<Score>,
 }
 
 /// `runs/NAME`, or the first of `runs/NAME-2`, `runs/NAME-3`, … that does not exist.
@@ -38,29 +52,41 @@ pub fn fresh_folder(name: &str) -> PathBuf {
         .expect("some number is free")
 }
 
+fn require_run(path: &Path) -> Result<()> {
+    match path.join(CONFIG).exists() {
+        true => Ok(()),
+        false => Err(Error::input("no run is here: config.toml is missing")
+            .at(path.display())
+            .next("give --resume the folder that `srft train` named")),
+    }
+}
+
 impl RunFolder {
     /// Makes the folder and writes the resolved config.
     pub fn create(path: &Path, config: &Config) -> Result<Self> {
-        if path.join("config.toml").exists() {
+        if path.join(CONFIG).exists() || LINES.iter().any(|name| path.join(name).exists()) {
             return Err(Error::input("a run is already here")
                 .at(path.display())
                 .next(format!("srft train --resume {0}, or another --out", path.display())));
         }
-        fs::create_dir_all(path.join("checkpoints")).map_err(|e| io(path, e))?;
-        let folder = Self { path: path.into() };
-        write_atomic(&path.join("config.toml"), config.to_annotated_toml().as_bytes())?;
+        let folder = Self::hold(path)?;
+        folder.write_config(config)?;
         Ok(folder)
     }
 
-    /// Opens an existing run.
+    /// Opens an existing run and mends what a crash left half done.
     pub fn open(path: &Path) -> Result<Self> {
-        if !path.join("config.toml").exists() {
-            return Err(Error::input("no run is here: config.toml is missing")
-                .at(path.display())
-                .next("give --resume the folder that `srft train` named"));
-        }
-        fs::create_dir_all(path.join("checkpoints")).map_err(|e| io(path, e))?;
-        Ok(Self { path: path.into() })
+        require_run(path)?;
+        let folder = Self::hold(path)?;
+        mend_folder(&path.join("best"))?;
+        mend_folders_in(&path.join(CHECKPOINTS))?;
+        Ok(folder)
+    }
+
+    fn hold(path: &Path) -> Result<Self> {
+        let checkpoints = path.join(CHECKPOINTS);
+        fs::create_dir_all(&checkpoints).map_err(|e| io(&checkpoints, e))?;
+        Ok(Self { path: path.into(), _lock: lock_folder(path)? })
     }
 
     /// The folder.
@@ -68,13 +94,20 @@ impl RunFolder {
         &self.path
     }
 
-    /// The text of config.toml.
-    pub fn config_text(&self) -> Result<String> {
-        read_text(&self.path.join("config.toml"))
+    /// The config of the run in `path`, a layer to resolve.
+    pub fn config_layer(path: &Path) -> Result<(String, toml::Table)> {
+        require_run(path)?;
+        let file = path.join(CONFIG);
+        Config::layer(&read_text(&file)?, &file.display().to_string())
+    }
+
+    /// Writes config.toml.
+    pub fn write_config(&self, config: &Config) -> Result<()> {
+        write_atomic(&self.path.join(CONFIG), config.to_annotated_toml().as_bytes())
     }
 
     fn checkpoints(&self) -> Result<Vec<(u32, PathBuf)>> {
-        let folder = self.path.join("checkpoints");
+        let folder = self.path.join(CHECKPOINTS);
         let mut found: Vec<(u32, PathBuf)> = fs::read_dir(&folder)
             .map_err(|e| io(&folder, e))?
             .flatten()
@@ -92,18 +125,22 @@ impl RunFolder {
         Ok(self.checkpoints()?.pop().map(|(_, path)| path))
     }
 
-    /// Writes a checkpoint and removes all but the last `keep`.
+    /// Writes a checkpoint and removes all but the last `keep`. The lines of the steps before it
+    /// are made durable first: a checkpoint never stands without them.
     pub fn write_checkpoint(
         &self,
         step: u32,
         files: &[(&str, Vec<u8>)],
         keep: usize,
     ) -> Result<PathBuf> {
-        let path = self.path.join("checkpoints").join(format!("step-{step:06}"));
+        for path in LINES.map(|name| self.path.join(name)).iter().filter(|p| p.exists()) {
+            sync_file(path)?;
+        }
+        let path = self.path.join(CHECKPOINTS).join(format!("step-{step:06}"));
         write_folder_atomic(&path, files)?;
         let all = self.checkpoints()?;
         for (_, old) in &all[..all.len().saturating_sub(keep)] {
-            fs::remove_dir_all(old).map_err(|e| io(old, e))?;
+            remove_folder_atomic(old)?;
         }
         Ok(path)
     }
@@ -119,9 +156,8 @@ impl RunFolder {
     }
 
     /// Appends an evaluation, once a step.
-    pub fn append_evaluation(&self, step: u32, scores: &[Score]) -> Result<()> {
-        let line = Evaluation { step, scores: scores.to_vec() };
-        self.append(EVALUATIONS, &serde_json::to_value(line).expect("a plain record"))
+    pub fn append_evaluation(&self, evaluation: &Evaluation) -> Result<()> {
+        self.append(EVALUATIONS, &serde_json::to_value(evaluation).expect("a plain record"))
     }
 
     /// Appends a step's rollouts with their rewards.
@@ -153,14 +189,19 @@ impl RunFolder {
     }
 
     /// The evaluations on file.
-    pub fn evaluations(&self) -> Result<Vec<(u32, Vec<Score>)>> {
-        let lines = self.lines::<Evaluation>(EVALUATIONS)?;
-        Ok(lines.into_iter().map(|e| (e.step, e.scores)).collect())
+    pub fn evaluations(&self) -> Result<Vec<Evaluation>> {
+        self.lines(EVALUATIONS)
     }
 
-    /// The step reports on file.
-    pub fn steps(&self) -> Result<Vec<StepReport>> {
-        self.lines(METRICS)
+    /// The step reports on file, which must be those of the steps 1 to `last`.
+    pub fn steps(&self, last: u32) -> Result<Vec<StepReport>> {
+        let reports: Vec<StepReport> = self.lines(METRICS)?;
+        if reports.iter().map(|r| r.step).eq(1..=last) {
+            return Ok(reports);
+        }
+        Err(Error::input(format!("the lines are not those of the steps 1 to {last}"))
+            .at(self.path.join(METRICS).display())
+            .next("the file was altered: put it back, or begin a new run from the checkpoint"))
     }
 
     fn lines<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<Vec<T>> {
@@ -179,12 +220,8 @@ impl RunFolder {
 
     /// Cuts the line files back to `step`: what came after the checkpoint will come again.
     pub fn rewind(&self, step: u32) -> Result<()> {
-        for name in [METRICS, SAMPLES, EVALUATIONS] {
-            let path = self.path.join(name);
-            if !path.exists() {
-                continue;
-            }
-            let text = read_text(&path)?;
+        for path in LINES.map(|name| self.path.join(name)).iter().filter(|p| p.exists()) {
+            let text = read_text(path)?;
             // A line cut short by a crash does not parse and goes too.
             let kept: String = text
                 .lines()
@@ -196,7 +233,9 @@ impl RunFolder {
                 })
                 .map(|line| format!("{line}\n"))
                 .collect();
-            write_atomic(&path, kept.as_bytes())?;
+            if kept != text {
+                write_atomic(path, kept.as_bytes())?;
+            }
         }
         Ok(())
     }

@@ -4,21 +4,20 @@ mod folder;
 mod setup;
 mod summary;
 
-pub use folder::{RunFolder, fresh_folder};
-pub use setup::{load_model, model_folder, suites, trainer, verifier};
+pub use folder::{Evaluation, RunFolder, fresh_folder};
+pub use setup::{Reader, load_model, model_folder, trainer, verifier};
 pub use summary::{SuiteSummary, Summary};
 
 use crate::checkpoint::{self, State};
 use crate::config::Config;
 use crate::device::Selected;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::eval::{Judge, Score, Suite, mean_accuracy};
 use crate::metrics::StepReport;
 use crate::model::ModelFolder;
-use crate::optim::AdamW;
-use crate::platform::Stopwatch;
+use crate::platform::{Stopwatch, read};
 use crate::trainer::Trainer;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a shell is told while a run goes on.
@@ -40,52 +39,98 @@ pub struct Run {
     state: State,
     summary: Summary,
     evaluated_at: Option<u32>,
+    saved_at: Option<u32>,
+    moved_from: Option<String>,
 }
 
 impl Run {
-    /// Prepares a new run in `path`, which must be empty or absent.
+    /// Prepares a new run in `path`, where none must be.
     pub fn create(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
-        let (trainer, base, suites) = setup::trainer(config, &selected.device)?;
+        let base = model_folder(&config.model.path)?;
+        let (trainer, suites) = setup::trainer_of(config, &base, &selected.device)?;
         let folder = RunFolder::create(path, &trainer.config)?;
-        let summary = Summary::new(&trainer.config, selected);
-        let state = State::new(0, None, 0);
-        Ok(Self { trainer, folder, base, suites, state, summary, evaluated_at: None })
+        let state = State::new(trainer.config.fingerprint(), device_name(selected));
+        Ok(Self::assembled(trainer, folder, base, suites, state, selected))
     }
 
-    /// Takes up the run in `path` at its latest checkpoint.
+    /// Takes up the run in `path` at its latest checkpoint, which is a whole model: the folder
+    /// that the run began with is needed only where there is no checkpoint yet.
     pub fn resume(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
         let folder = RunFolder::open(path)?;
-        let (mut trainer, base, suites) = setup::trainer(config, &selected.device)?;
-        let mut summary = Summary::new(&trainer.config, selected);
-        let mut state = State::new(0, None, 0);
-        if let Some(latest) = folder.latest()? {
-            let at = |e: Error| e.at(latest.display());
-            let get = |name: &str| crate::platform::read(&latest.join(name));
-            state = checkpoint::check(get).map_err(at)?;
-            let (model, _) = ModelFolder::read(&latest)?.load(&selected.device)?;
-            if model.config != trainer.model.config {
-                return Err(at(Error::input("the checkpoint is of another model")
-                    .next("resume with the model.path that the run began with")));
-            }
-            trainer.optimizer = AdamW::new(trainer.config.optimizer.clone(), &model);
-            trainer.model = model;
-            let moments = get(checkpoint::MOMENTS)?;
-            checkpoint::restore_moments(&mut trainer.optimizer, &moments, state.optimizer_updates)
-                .map_err(at)?;
+        let before = Config::resolve(&[RunFolder::config_layer(path)?])?;
+        config.require_resumes(&before)?;
+        let (latest, device) = (folder.latest()?, device_name(selected));
+        let (base, mut state) = match &latest {
+            Some(latest) => (ModelFolder::read(latest), checked(latest, &config)?),
+            None => (
+                model_folder(&config.model.path),
+                State::new(config.fingerprint(), device.clone()),
+            ),
+        };
+        let base = base?;
+        let (mut trainer, suites) = setup::trainer_of(config, &base, &selected.device)?;
+        if let Some(latest) = &latest {
+            let moments = read(&latest.join(checkpoint::MOMENTS))?;
+            let updates = state.optimizer_updates;
+            checkpoint::restore_moments(&mut trainer.optimizer, &moments, updates)
+                .map_err(|e| e.at(latest.display()))?;
             trainer.step = state.step;
         }
+        if trainer.config != before {
+            folder.write_config(&trainer.config)?;
+        }
         folder.rewind(state.step)?;
-        folder.steps()?.iter().for_each(|report| summary.add(report));
-        let evaluated_at = folder.evaluations()?.into_iter().fold(None, |_, (step, scores)| {
-            summary.record(step, &scores);
-            Some(step)
-        });
-        Ok(Self { trainer, folder, base, suites, state, summary, evaluated_at })
+        let began_on = std::mem::replace(&mut state.device, device);
+        let mut run = Self::assembled(trainer, folder, base, suites, state, selected);
+        run.moved_from = (began_on != run.state.device).then_some(began_on);
+        run.saved_at = latest.map(|_| run.trainer.step);
+        run.read_lines()?;
+        Ok(run)
+    }
+
+    fn assembled(
+        trainer: Trainer,
+        folder: RunFolder,
+        base: ModelFolder,
+        suites: Vec<Suite>,
+        state: State,
+        selected: &Selected,
+    ) -> Self {
+        let mut summary = Summary::new(&trainer.config, selected);
+        summary.other_secs = state.other_secs;
+        Self {
+            trainer,
+            folder,
+            base,
+            suites,
+            state,
+            summary,
+            evaluated_at: None,
+            saved_at: None,
+            moved_from: None,
+        }
+    }
+
+    /// Takes what is on file into the summary.
+    fn read_lines(&mut self) -> Result<()> {
+        self.folder.steps(self.trainer.step)?.iter().for_each(|report| self.summary.add(report));
+        for Evaluation { step, eval_secs, scores } in self.folder.evaluations()? {
+            self.summary.record(step, &scores);
+            self.summary.eval_secs += eval_secs;
+            self.evaluated_at = Some(step);
+        }
+        Ok(())
     }
 
     /// Where the run is kept.
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The device that the resumed checkpoint was computed on, where it is another one: the run
+    /// goes on, but not bit for bit as it would have there.
+    pub fn moved_from(&self) -> Option<&str> {
+        self.moved_from.as_deref()
     }
 
     /// Updates done so far.
@@ -105,14 +150,16 @@ impl Run {
             self.evaluate(observer).await?;
         }
         let steps = self.trainer.config.train.steps;
-        while self.trainer.step < steps {
+        while self.trainer.step < steps && !self.is_stale() {
+            if stop.load(Ordering::SeqCst) {
+                self.save(observer).await?;
+                let (step, path) = (self.trainer.step, self.folder.path().display());
+                return Err(Error::interrupted(format!("stopped after step {step}, all saved"))
+                    .next(format!("srft train --resume {path}")));
+            }
             let (report, groups) = match self.trainer.step().await {
                 Ok(done) => done,
-                // The update was not applied, so the weights are those of the last good step.
-                Err(e) if e.kind == crate::error::Kind::Numbers => {
-                    self.save(observer).await?;
-                    return Err(e);
-                }
+                Err(e) if e.kind == Kind::Numbers => return Err(self.diverged(e, observer).await),
                 Err(e) => return Err(e),
             };
             let clock = Stopwatch::start();
@@ -127,19 +174,9 @@ impl Run {
             self.summary.other_secs += clock.elapsed_secs();
             if due(self.trainer.config.eval.every) {
                 self.evaluate(observer).await?;
-                let patience = self.trainer.config.train.patience;
-                if patience > 0 && self.state.stale_evaluations >= patience {
-                    break;
-                }
             }
             if due(self.trainer.config.checkpoint.every) {
                 self.save(observer).await?;
-            }
-            if stop.load(Ordering::SeqCst) && report.step < steps {
-                self.save(observer).await?;
-                return Err(Error::interrupted(format!("stopped after step {}", report.step)).next(
-                    format!("srft train --resume {}", self.folder.path().display()),
-                ));
             }
         }
         if self.evaluated_at != Some(self.trainer.step) {
@@ -149,6 +186,27 @@ impl Run {
         self.summary.finish(self.trainer.step);
         self.folder.write_summary(&self.summary)?;
         Ok(self.summary.clone())
+    }
+
+    /// Whether the evaluation has not improved for as long as the config bears.
+    fn is_stale(&self) -> bool {
+        let patience = self.trainer.config.train.patience;
+        patience > 0 && self.state.stale_evaluations >= patience
+    }
+
+    /// The update was not applied, so the weights are those of the step before: kept, if they are
+    /// finite, for a new run with other settings. The same run would only come to the same end.
+    async fn diverged(&mut self, error: Error, observer: &mut dyn Observer) -> Error {
+        let saved = self.save(observer).await.ok();
+        let next = match saved.or_else(|| self.folder.latest().ok().flatten()) {
+            Some(path) => format!(
+                "begin a new run from the last good weights with a lower learning rate: \
+                 srft train --model {} --set optimizer.lr=...",
+                path.display()
+            ),
+            None => "begin again with a lower learning rate: --set optimizer.lr=...".into(),
+        };
+        Error { next: Some(next), ..error }
     }
 
     async fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<()> {
@@ -161,10 +219,13 @@ impl Run {
         };
         let scores = judge.evaluate(&trainer.model, &self.suites).await?;
         let step = trainer.step;
-        self.folder.append_evaluation(step, &scores)?;
+        let evaluation = Evaluation { step, eval_secs: clock.elapsed_secs(), scores };
+        self.folder.append_evaluation(&evaluation)?;
+        let Evaluation { eval_secs, scores, .. } = evaluation;
         self.summary.record(step, &scores);
-        self.summary.eval_secs += clock.elapsed_secs();
+        self.summary.eval_secs += eval_secs;
         self.evaluated_at = Some(step);
+        self.saved_at = None;
         observer.evaluated(step, &scores);
         let accuracy = mean_accuracy(&scores, false).or_else(|| mean_accuracy(&scores, true));
         if step > 0 && accuracy > self.state.best_accuracy {
@@ -178,19 +239,43 @@ impl Run {
         Ok(())
     }
 
-    async fn save(&mut self, observer: &mut dyn Observer) -> Result<()> {
+    async fn save(&mut self, observer: &mut dyn Observer) -> Result<PathBuf> {
+        let step = self.trainer.step;
+        if let Some(path) = self.folder.latest()?.filter(|_| self.saved_at == Some(step)) {
+            return Ok(path);
+        }
         let clock = Stopwatch::start();
         let files = self.files().await?;
         let keep = self.trainer.config.checkpoint.keep;
-        let path = self.folder.write_checkpoint(self.trainer.step, &files, keep)?;
+        let path = self.folder.write_checkpoint(step, &files, keep)?;
+        self.saved_at = Some(step);
         self.summary.other_secs += clock.elapsed_secs();
         observer.saved(&path);
-        Ok(())
+        Ok(path)
     }
 
     async fn files(&self) -> Result<Vec<(&'static str, Vec<u8>)>> {
-        let mut state = self.state.clone();
-        state.step = self.trainer.step;
+        let state = State {
+            step: self.trainer.step,
+            other_secs: self.summary.other_secs,
+            ..self.state.clone()
+        };
         checkpoint::files(&self.base, &self.trainer.model, &self.trainer.optimizer, state).await
     }
+}
+
+/// The state of the checkpoint in `path`, which must be whole and of this run.
+fn checked(path: &Path, config: &Config) -> Result<State> {
+    let state = checkpoint::check(|name| read(&path.join(name)));
+    let state = state.map_err(|e| e.at(path.display()))?;
+    if state.run == config.fingerprint() {
+        return Ok(state);
+    }
+    Err(Error::input("the checkpoint belongs to a run with other settings")
+        .at(path.display())
+        .next("put back the checkpoint, or the config.toml, that was here before"))
+}
+
+fn device_name(selected: &Selected) -> String {
+    format!("{} ({})", selected.name, selected.backend)
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
   srft train --method grpo --seed 3            another method, another seed
   srft train --data problems.jsonl --model ./my-model
   srft train --resume runs/srft-seed0          go on after Ctrl-C or a crash
-  srft explain --prompt '59+63='               one group of rollouts, every term of the loss
+  srft explain --prompt '59+63=' --answer 122 --demonstration '9+3=12,5+6+1=12>122'               one group of rollouts, every term of the loss
   srft devices                                 adapters, limits, self-tests")]
 pub struct Arguments {
     #[command(subcommand)]
@@ -59,7 +59,7 @@ pub struct Settings {
     #[arg(long)]
     pub device: Option<String>,
     /// Seed of everything random.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Training data, JSONL with prompt, response, answer.
     #[arg(long, value_name = "F.jsonl")]
@@ -73,8 +73,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Resolves the settings over `base` layers.
-    pub fn resolve(&self, base: Vec<(String, toml::Table)>) -> Result<Config> {
+    /// Resolves the settings over `base` layers; `flags` are a command's own, (flag, key, value).
+    pub fn resolve(
+        &self,
+        base: Vec<(String, toml::Table)>,
+        flags: &[(&str, &str, Option<String>)],
+    ) -> Result<Config> {
         let mut layers = base;
         if let Some(path) = &self.config {
             layers.push(Config::layer(&read_text(path)?, &path.display().to_string())?);
@@ -82,16 +86,16 @@ impl Settings {
         for text in &self.set {
             layers.push(Config::setting(text)?);
         }
-        let flags = [
-            ("--method", "objective.method", &self.method),
-            ("--model", "model.path", &self.model),
-            ("--device", "run.device", &self.device),
-            ("--seed", "run.seed", &self.seed.map(|s| s.to_string())),
-            ("--data", "data.train", &self.data),
-            ("--eval-data", "data.eval", &self.eval_data),
-            ("--verifier", "data.verifier", &self.verifier),
+        let named = [
+            ("--method", "objective.method", self.method.clone()),
+            ("--model", "model.path", self.model.clone()),
+            ("--device", "run.device", self.device.clone()),
+            ("--seed", "run.seed", self.seed.map(|s| s.to_string())),
+            ("--data", "data.train", self.data.clone()),
+            ("--eval-data", "data.eval", self.eval_data.clone()),
+            ("--verifier", "data.verifier", self.verifier.clone()),
         ];
-        for (flag, key, value) in flags {
+        for (flag, key, value) in named.iter().chain(flags) {
             if let Some(value) = value {
                 layers.push(flag_layer(flag, key, value));
             }
@@ -100,11 +104,11 @@ impl Settings {
     }
 }
 
-/// A layer of one key from a flag; numbers stay numbers.
-pub fn flag_layer(flag: &str, key: &str, value: &str) -> (String, toml::Table) {
+/// A layer of one key from a flag; numbers stay numbers, except in names.
+fn flag_layer(flag: &str, key: &str, value: &str) -> (String, toml::Table) {
     let (section, key) = key.split_once('.').expect("a full key");
     let value = match value.parse::<i64>() {
-        Ok(number) if key != "device" => toml::Value::Integer(number),
+        Ok(number) if ["seed", "steps", "samples"].contains(&key) => toml::Value::Integer(number),
         _ => toml::Value::String(value.into()),
     };
     let inner = toml::Table::from_iter([(key.to_string(), value)]);
@@ -112,6 +116,12 @@ pub fn flag_layer(flag: &str, key: &str, value: &str) -> (String, toml::Table) {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  srft train                                      the built-in model and task
+  srft train --method grpo --steps 100 --out runs/grpo
+  srft train --data train.jsonl --eval-data test.jsonl --verifier numeric --model ./my-model
+  srft train --config runs/grpo/config.toml --seed 1
+  srft train --resume runs/grpo                   go on after Ctrl-C, a crash, a full disk")]
 pub struct Train {
     #[command(flatten)]
     pub settings: Settings,
@@ -130,6 +140,9 @@ pub struct Train {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  srft pretrain --out my-base                     a tiny base like the built-in one
+  srft pretrain --out small --steps 500 --shape ./folder-with-config-and-tokenizer")]
 pub struct Pretrain {
     #[command(flatten)]
     pub settings: Settings,
@@ -148,6 +161,10 @@ pub struct Pretrain {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  srft eval                                       the built-in base on the built-in suites
+  srft eval --model runs/srft-seed0/best --samples 4
+  srft eval --model ./my-model --eval-data test.jsonl --verifier numeric --json")]
 pub struct Eval {
     #[command(flatten)]
     pub settings: Settings,
@@ -160,6 +177,10 @@ pub struct Eval {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  srft generate '59+63='
+  srft generate '59+63=' -n 8 --temperature 0.6 --model runs/srft-seed0/best
+  srft generate '59+63=' --temperature 0 --json")]
 pub struct Generate {
     #[command(flatten)]
     pub settings: Settings,
@@ -177,6 +198,11 @@ pub struct Generate {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  srft score --model runs/srft-seed0/best --data responses.jsonl --out scores.jsonl
+
+Each line of --data has prompt and response; each line of --out has tokens, logprobs and entropies
+(nats) of the response, end-of-text included.")]
 pub struct Score {
     #[command(flatten)]
     pub settings: Settings,
@@ -186,12 +212,22 @@ pub struct Score {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  srft explain                                    a problem of the task, G rollouts
+  srft explain --prompt '59+63=' --answer 122 --demonstration '9+3=12,5+6+1=12>122' --method grpo
+  srft explain --episodes given.jsonl --json")]
 pub struct Explain {
     #[command(flatten)]
     pub settings: Settings,
     /// A prompt to sample a group for; by default a problem of the task.
     #[arg(long, conflicts_with = "episodes")]
     pub prompt: Option<String>,
+    /// With --prompt: the gold answer, without which every rollout is wrong.
+    #[arg(long, requires = "prompt")]
+    pub answer: Option<String>,
+    /// With --prompt: the teacher's response.
+    #[arg(long, requires = "prompt")]
+    pub demonstration: Option<String>,
     /// Given episodes, one object a prompt: {"prompt", "demonstration", "episodes": [{"response", "reward"}]}.
     #[arg(long, value_name = "F.jsonl")]
     pub episodes: Option<PathBuf>,
@@ -201,6 +237,9 @@ pub struct Explain {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  srft devices
+  srft devices --no-self-test --json")]
 pub struct Devices {
     /// One JSON object a line.
     #[arg(long)]
@@ -211,6 +250,10 @@ pub struct Devices {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  srft config > my.toml                           every key with its default and meaning
+  srft config --method luffy --set optimizer.lr=1e-4
+  srft config --metrics                           what each key of metrics.jsonl means")]
 pub struct ConfigArguments {
     #[command(flatten)]
     pub settings: Settings,

@@ -1,6 +1,7 @@
 //! `srft devices`.
 
 use super::arguments::Devices;
+use super::say;
 use super::tables::table;
 use serde_json::json;
 use srft::device::{Adapter, Kind, adapters, choose, open};
@@ -17,22 +18,19 @@ pub async fn devices(arguments: Devices) -> Result<()> {
             false => self_test(adapter).await,
         };
         if arguments.json {
-            println!(
-                "{}",
-                json!({
-                    "index": adapter.index,
-                    "name": adapter.name,
-                    "backend": adapter.backend,
-                    "driver": adapter.driver,
-                    "kind": adapter.kind.name(),
-                    "max_binding_bytes": adapter.max_binding_bytes,
-                    "max_buffer_bytes": adapter.max_buffer_bytes,
-                    "max_storage_buffers": adapter.max_storage_buffers,
-                    "workgroup_bytes": adapter.workgroup_bytes,
-                    "memory_bytes": adapter.memory_bytes,
-                    "self_test": test,
-                })
-            );
+            say(json!({
+                "index": adapter.index,
+                "name": adapter.name,
+                "backend": adapter.backend,
+                "driver": adapter.driver,
+                "kind": adapter.kind.name(),
+                "max_binding_bytes": adapter.max_binding_bytes,
+                "max_buffer_bytes": adapter.max_buffer_bytes,
+                "max_storage_buffers": adapter.max_storage_buffers,
+                "workgroup_bytes": adapter.workgroup_bytes,
+                "memory_bytes": adapter.memory_bytes,
+                "self_test": test,
+            }))?;
         }
         rows.push(vec![
             format!("{} {}", adapter.index, adapter.name),
@@ -44,9 +42,9 @@ pub async fn devices(arguments: Devices) -> Result<()> {
         ]);
     }
     if !arguments.json {
-        println!("{}", table(&["adapter", "api", "kind", "driver", "limits", "self-test"], rows));
+        say(table(&["adapter", "api", "kind", "driver", "limits", "self-test"], rows))?;
         let (adapter, reason) = choose("auto", &list)?;
-        println!("--device auto takes {} {} ({reason})", adapter.index, adapter.name);
+        say(format_args!("--device auto takes {} {} ({reason})", adapter.index, adapter.name))?;
     }
     Ok(())
 }

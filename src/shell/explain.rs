@@ -1,6 +1,7 @@
 //! `srft explain`.
 
 use super::arguments::Explain;
+use super::say;
 use super::tables::table;
 use super::train::ready;
 use srft::error::Result;
@@ -11,7 +12,7 @@ use srft::run::trainer;
 
 /// Shows an update in all its parts.
 pub async fn explain(arguments: Explain) -> Result<()> {
-    let config = arguments.settings.resolve(Vec::new())?;
+    let config = arguments.settings.resolve(Vec::new(), &[])?;
     let selected = ready(&config, arguments.json).await?;
     let (trainer, _, _) = trainer(config, &selected.device)?;
     let mut groups = match (&arguments.episodes, &arguments.prompt) {
@@ -22,8 +23,8 @@ pub async fn explain(arguments: Explain) -> Result<()> {
             let example = Example {
                 suite: "prompt".into(),
                 prompt: prompt.clone(),
-                demonstration: None,
-                answer: String::new(),
+                demonstration: arguments.demonstration.clone(),
+                answer: arguments.answer.clone().unwrap_or_default(),
             };
             trainer.groups(vec![example]).await?
         }
@@ -34,11 +35,10 @@ pub async fn explain(arguments: Explain) -> Result<()> {
     };
     let explanation = explain_update(&trainer, &mut groups).await?;
     if arguments.json {
-        println!("{}", to_json(&explanation));
+        say(to_json(&explanation))
     } else {
-        print(&explanation);
+        print(&explanation)
     }
-    Ok(())
 }
 
 /// The documented form: the lists of the whole file flat, and those of each prompt.
@@ -57,7 +57,7 @@ fn to_json(e: &Explanation) -> serde_json::Value {
     })
 }
 
-fn print(e: &Explanation) {
+fn print(e: &Explanation) -> Result<()> {
     for p in &e.prompts {
         let rollouts = p.w_rl.len();
         let rows = p.responses.iter().enumerate().map(|(i, response)| {
@@ -74,9 +74,9 @@ fn print(e: &Explanation) {
                 weight,
             ]
         });
-        println!("{}", p.prompt);
+        say(&p.prompt)?;
         let header = ["response", "", "reward", "advantage", "entropy (nats)", "weight"];
-        println!("{}\n", table(&header, rows.collect()));
+        say(format_args!("{}\n", table(&header, rows.collect())))?;
     }
     let row = |name: &str, f: fn(&Terms) -> f64| {
         vec![name.into(), format!("{:+.6}", f(&e.terms)), format!("{:.6}", f(&e.grad_norm))]
@@ -88,5 +88,5 @@ fn print(e: &Explanation) {
         row("entropy bonus", |t| t.entropy),
         row("total (Eq. 13)", |t| t.total),
     ];
-    println!("{}", table(&["term", "value", "gradient norm"], rows));
+    say(table(&["term", "value", "gradient norm"], rows))
 }

@@ -1,6 +1,7 @@
 //! `srft eval` and `srft generate`.
 
-use super::arguments::{Eval, Generate, flag_layer};
+use super::arguments::{Eval, Generate};
+use super::say;
 use super::tables::table;
 use super::train::ready;
 use serde_json::json;
@@ -8,23 +9,20 @@ use srft::error::Result;
 use srft::eval::{Judge, mean_accuracy};
 use srft::ops::sampling::Sampling;
 use srft::rollout::{Plan, respond};
-use srft::run::{load_model, suites, verifier};
+use srft::run::{Reader, load_model, verifier};
 
 /// Accuracy on every suite.
 pub async fn eval(arguments: Eval) -> Result<()> {
-    let mut layers = Vec::new();
-    if let Some(samples) = arguments.samples {
-        layers.push(flag_layer("--samples", "eval.samples", &samples.to_string()));
-    }
-    let config = arguments.settings.resolve(layers)?;
-    let suites = suites(&config)?;
+    let samples = ("--samples", "eval.samples", arguments.samples.map(|s| s.to_string()));
+    let config = arguments.settings.resolve(Vec::new(), &[samples])?;
     let selected = ready(&config, arguments.json).await?;
     let (_, model, tokenizer) = load_model(&config.model.path, &selected.device)?;
+    let reader = Reader { config: &config, tokenizer: &tokenizer, model: &model.config };
+    let suites = reader.suites()?;
     let judge = Judge { tokenizer: &tokenizer, verifier: &verifier(&config), config: &config };
     let scores = judge.evaluate(&model, &suites).await?;
     if arguments.json {
-        println!("{}", json!({"model": config.model.path, "scores": scores}));
-        return Ok(());
+        return say(json!({"model": config.model.path, "scores": scores}));
     }
     let percent = |v: f64| format!("{:.1}", 100.0 * v);
     let mut rows: Vec<Vec<String>> = scores
@@ -37,13 +35,12 @@ pub async fn eval(arguments: Eval) -> Result<()> {
             rows.push(vec![name.into(), n.to_string(), percent(mean)]);
         }
     }
-    println!("{}", table(&["suite", "problems", "right %"], rows));
-    Ok(())
+    say(table(&["suite", "problems", "right %"], rows))
 }
 
 /// Samples from a model.
 pub async fn generate(arguments: Generate) -> Result<()> {
-    let config = arguments.settings.resolve(Vec::new())?;
+    let config = arguments.settings.resolve(Vec::new(), &[])?;
     let selected = ready(&config, arguments.json).await?;
     let (_, model, tokenizer) = load_model(&config.model.path, &selected.device)?;
     let prompt = tokenizer.encode(&arguments.prompt)?;
@@ -62,20 +59,17 @@ pub async fn generate(arguments: Generate) -> Result<()> {
     for response in respond(&model, &[prompt], &plan).await? {
         let text = tokenizer.decode(&response.tokens);
         if arguments.json {
-            println!(
-                "{}",
-                json!({
-                    "prompt": arguments.prompt,
-                    "response": text,
-                    "tokens": response.tokens,
-                    "logprobs": response.logprobs,
-                    "entropies": response.entropies,
-                    "truncated": response.truncated,
-                })
-            );
+            say(json!({
+                "prompt": arguments.prompt,
+                "response": text,
+                "tokens": response.tokens,
+                "logprobs": response.logprobs,
+                "entropies": response.entropies,
+                "truncated": response.truncated,
+            }))?;
         } else {
             let cut = if response.truncated { "  (cut at the length limit)" } else { "" };
-            println!("{}{text}{cut}", arguments.prompt);
+            say(format_args!("{}{text}{cut}", arguments.prompt))?;
         }
     }
     Ok(())

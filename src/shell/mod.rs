@@ -12,7 +12,10 @@ mod train;
 pub use arguments::Arguments;
 
 use arguments::Command;
-use srft::error::Result;
+use srft::error::{Result, io};
+use std::fmt::Display;
+use std::io::{ErrorKind, Write, stderr, stdout};
+use std::path::Path;
 
 /// Runs the command that was asked for.
 pub async fn run(arguments: Arguments) -> Result<()> {
@@ -25,12 +28,24 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Explain(a) => explain::explain(a).await,
         Command::Devices(a) => devices::devices(a).await,
         Command::Config(a) => {
-            if a.metrics {
-                print!("{}", srft::metrics::as_markdown());
-            } else {
-                print!("{}", a.settings.resolve(Vec::new())?.to_annotated_toml());
-            }
-            Ok(())
+            let text = match a.metrics {
+                true => srft::metrics::as_markdown(),
+                false => a.settings.resolve(Vec::new(), &[])?.to_annotated_toml(),
+            };
+            say(text.trim_end())
         }
     }
+}
+
+/// Prints a line. A reader that went away, as in `| head`, is no error; a full disk is one.
+fn say(line: impl Display) -> Result<()> {
+    match writeln!(stdout(), "{line}") {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(io(Path::new("standard output"), e)),
+        _ => Ok(()),
+    }
+}
+
+/// Prints a line for people to standard error; nothing depends on whether it is read.
+pub fn note(line: impl Display) {
+    let _ = writeln!(stderr(), "{line}");
 }

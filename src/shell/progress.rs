@@ -1,10 +1,12 @@
 //! Telling a run's events: a bar on a terminal, plain lines elsewhere, JSON for programs.
 
+use super::say;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use srft::eval::{Score, mean_accuracy};
 use srft::metrics::StepReport;
 use srft::run::Observer;
+use std::fmt::Display;
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -41,7 +43,7 @@ impl Progress {
     pub fn say(&self, text: &str) {
         match self {
             Progress::Bar(bar) => bar.println(text),
-            Progress::Lines => println!("{text}"),
+            Progress::Lines => line(text),
             Progress::Json => {}
         }
     }
@@ -54,6 +56,11 @@ impl Progress {
     }
 }
 
+/// A run goes on whether or not anyone still listens.
+fn line(text: impl Display) {
+    let _ = say(text);
+}
+
 fn sentence(r: &StepReport) -> String {
     format!(
         "reward {:+.2}  entropy {:.3}  w_SFT {:.3}  w_RL {:.3}  loss {:+.4}",
@@ -64,7 +71,7 @@ fn sentence(r: &StepReport) -> String {
 impl Observer for Progress {
     fn evaluated(&mut self, step: u32, scores: &[Score]) {
         if let Progress::Json = self {
-            println!("{}", json!({"event": "evaluation", "step": step, "scores": scores}));
+            line(json!({"event": "evaluation", "step": step, "scores": scores}));
             return;
         }
         let percent = |ood| match mean_accuracy(scores, ood) {
@@ -85,20 +92,20 @@ impl Observer for Progress {
                 bar.set_message(sentence(report));
             }
             Progress::Lines if report.step % LINE_EVERY == 0 || report.step == 1 => {
-                println!("step {}/{of}: {}", report.step, sentence(report));
+                line(format_args!("step {}/{of}: {}", report.step, sentence(report)));
             }
             Progress::Lines => {}
             Progress::Json => {
                 let mut value = serde_json::to_value(report).expect("a plain record");
                 value["event"] = "step".into();
-                println!("{value}");
+                line(value);
             }
         }
     }
 
     fn saved(&mut self, path: &Path) {
         if let Progress::Json = self {
-            println!("{}", json!({"event": "checkpoint", "path": path}));
+            line(json!({"event": "checkpoint", "path": path}));
         }
     }
 }

@@ -1,14 +1,15 @@
 //! `srft train` and `srft pretrain`.
 
-use super::arguments::{Pretrain, Settings, Train, flag_layer};
+use super::arguments::{Pretrain, Settings, Train};
 use super::progress::Progress;
 use super::tables::before_and_after;
+use super::{note, say};
 use srft::config::Config;
 use srft::device::{Selected, select};
 use srft::error::{Error, Result};
 use srft::model::{FILES, Llama, ModelConfig, ModelFolder};
 use srft::platform::write_folder_atomic;
-use srft::run::{Run, Summary, fresh_folder, model_folder};
+use srft::run::{Run, RunFolder, Summary, fresh_folder, model_folder};
 use srft::selftest;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,19 +18,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Trains, from the start or from a checkpoint.
 pub async fn train(arguments: Train) -> Result<()> {
     let base = match &arguments.resume {
-        Some(path) => {
-            let text = srft::platform::read_text(&path.join("config.toml")).map_err(|e| {
-                e.next("give --resume the folder that `srft train` named")
-            })?;
-            vec![Config::layer(&text, &path.join("config.toml").display().to_string())?]
-        }
+        Some(path) => vec![RunFolder::config_layer(path)?],
         None => Vec::new(),
     };
-    let mut layers = base;
-    if let Some(steps) = arguments.steps {
-        layers.push(flag_layer("--steps", "train.steps", &steps.to_string()));
-    }
-    let config = arguments.settings.resolve(layers)?;
+    let steps = ("--steps", "train.steps", arguments.steps.map(|s| s.to_string()));
+    let config = arguments.settings.resolve(base, &[steps])?;
     let selected = ready(&config, arguments.json).await?;
     let mut run = match &arguments.resume {
         Some(path) => Run::resume(config, &selected, path)?,
@@ -44,19 +37,24 @@ pub async fn train(arguments: Train) -> Result<()> {
     if arguments.resume.is_some() {
         progress.say(&format!("resumed after step {}", run.step()));
     }
+    if let Some(device) = run.moved_from() {
+        note(format_args!(
+            "warning: the run was on {device}; it goes on, but not bit for bit as it would have there"
+        ));
+    }
     let stop = stop_on_interrupt()?;
     let result = run.train(&mut progress, &stop).await;
     progress.finish();
     let summary = result?;
-    report(&summary, run.path(), arguments.json);
-    Ok(())
+    report(&summary, run.path(), arguments.json)
 }
 
 /// Opens the configured device, says which and why, and runs the self-test on it.
 pub async fn ready(config: &Config, json: bool) -> Result<Selected> {
     let selected = select(&config.run.device).await?;
     if !json {
-        eprintln!("device: {} ({}), {}", selected.name, selected.backend, selected.reason);
+        let Selected { name, backend, reason, .. } = &selected;
+        note(format_args!("device: {name} ({backend}), {reason}"));
     }
     let report = selftest::run(&selected.device).await?;
     report.require_passed(&selected.name)?;
@@ -71,25 +69,24 @@ fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
             // A second Ctrl-C: the user will not wait for the step. The last checkpoint stands.
             std::process::exit(130);
         }
-        eprintln!("\nfinishing this step and saving; press Ctrl-C again to stop at once");
+        note("\nfinishing this step and saving; press Ctrl-C again to stop at once");
     })
     .map_err(|e| Error::machine(format!("cannot listen for Ctrl-C: {e}")))?;
     Ok(stop)
 }
 
-fn report(summary: &Summary, path: &Path, json: bool) {
+fn report(summary: &Summary, path: &Path, json: bool) -> Result<()> {
     if json {
         let mut value = serde_json::to_value(summary).expect("a plain record");
         value["event"] = "summary".into();
-        println!("{value}");
-        return;
+        return say(value);
     }
-    println!("{}", before_and_after(summary));
+    say(before_and_after(summary))?;
     let peak = match summary.peak_memory_bytes {
         Some(bytes) => format!(", peak memory {} MiB", bytes >> 20),
         None => String::new(),
     };
-    println!(
+    say(format_args!(
         "{} steps of {} on {}: {:.1} s sampling ({:.0} tokens/s), {:.1} s updates ({:.0} tokens/s), \
          {:.1} s evaluation{peak}",
         summary.steps,
@@ -100,8 +97,8 @@ fn report(summary: &Summary, path: &Path, json: bool) {
         summary.train_secs,
         summary.trained_tokens_per_sec,
         summary.eval_secs,
-    );
-    println!("model: {}", path.join("best").display());
+    ))?;
+    say(format_args!("model: {}", path.join("best").display()))
 }
 
 /// Settings of the tiny base's pretraining: recipe.md's, and what was changed is in docs/task.md.
@@ -128,12 +125,10 @@ samples_every = 0
 
 /// Makes the tiny base from nothing.
 pub async fn pretrain(arguments: Pretrain) -> Result<()> {
-    let mut layers = vec![Config::layer(PRETRAIN, "pretrain")?];
-    if let Some(steps) = arguments.steps {
-        layers.push(flag_layer("--steps", "train.steps", &steps.to_string()));
-    }
+    let base = vec![Config::layer(PRETRAIN, "pretrain")?];
+    let steps = ("--steps", "train.steps", arguments.steps.map(|s| s.to_string()));
     let settings = Settings { model: Some(arguments.shape.clone()), ..arguments.settings };
-    let config = settings.resolve(layers)?;
+    let config = settings.resolve(base, &[steps])?;
     let selected = ready(&config, arguments.json).await?;
     let folder = model_folder(&config.model.path)?;
     let shape = ModelConfig::from_json(&folder.config, &folder.place)?;
@@ -152,7 +147,9 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     for (name, bytes) in FILES.into_iter().zip([trained.config, trained.weights, trained.tokenizer]) {
         srft::platform::write_atomic(&arguments.out.join(name), &bytes)?;
     }
-    report(&summary, &run_folder, arguments.json);
-    println!("the base: {}", arguments.out.display());
-    Ok(())
+    report(&summary, &run_folder, arguments.json)?;
+    match arguments.json {
+        true => Ok(()),
+        false => say(format_args!("the base: {}", arguments.out.display())),
+    }
 }

@@ -1,0 +1,87 @@
+//! What of a run's config may change when it is taken up again.
+
+use super::{Config, Schedule};
+use crate::error::{Error, Result};
+use toml::Value;
+
+/// Keys that no number of an update depends on, and no comparison of before with after.
+const FREE: [&str; 6] = [
+    "run.device",
+    "train.patience",
+    "eval.every",
+    "checkpoint.every",
+    "checkpoint.keep",
+    "checkpoint.samples_every",
+];
+
+impl Config {
+    /// Refuses a change from `before`, the run's own config, that would make the resumed run
+    /// another run than the one that was stopped.
+    pub fn require_resumes(&self, before: &Config) -> Result<()> {
+        let changed = |(now, old): &((String, Value), (String, Value))| now != old;
+        let mut pairs = self.decisive().into_iter().zip(before.decisive());
+        let Some(((key, now), (_, old))) = pairs.find(changed) else { return Ok(()) };
+        let why = match key.as_str() {
+            "train.steps" => "the learning rate's schedule spans all steps of a run",
+            _ => "a resumed run goes on as it began",
+        };
+        Err(Error::input(format!("{now} was {old} when the run began: {why}")).at(&key).next(
+            "resume without it, or begin a new run from the checkpoint with \
+             srft train --model RUN/checkpoints/step-N",
+        ))
+    }
+
+    /// A checksum of every key that decides a run: a checkpoint carries it, so that it is never
+    /// taken for another run's.
+    pub fn fingerprint(&self) -> u32 {
+        let lines = self.decisive().into_iter().map(|(key, value)| format!("{key} = {value}\n"));
+        crc32fast::hash(lines.collect::<String>().as_bytes())
+    }
+
+    /// The keys that must stay. More steps are welcome where the learning rate does not depend
+    /// on their number.
+    fn decisive(&self) -> Vec<(String, Value)> {
+        let constant = self.optimizer.schedule == Schedule::Constant;
+        let mut keys = self.flat();
+        keys.retain(|(k, _)| !FREE.contains(&k.as_str()) && !(constant && k == "train.steps"));
+        keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(settings: &[&str]) -> Result<()> {
+        let layers: Vec<_> = settings.iter().map(|s| Config::setting(s).unwrap()).collect();
+        let before = Config::resolve(&layers[..1]).unwrap();
+        Config::resolve(&layers).unwrap().require_resumes(&before)
+    }
+
+    #[test]
+    fn what_decides_an_update_must_stay() {
+        for (setting, key) in [
+            ("run.seed=1", "run.seed"),
+            ("objective.method=grpo", "objective.method"),
+            ("objective.sft_gate=reward", "objective.sft_gate"),
+            ("optimizer.lr=1", "optimizer.lr"),
+            ("rollout.group=3", "rollout.group"),
+            ("data.verifier=numeric", "data.verifier"),
+            ("train.micro_batch_tokens=7", "train.micro_batch_tokens"),
+            ("train.steps=300", "train.steps"),
+            ("eval.examples=9", "eval.examples"),
+        ] {
+            let error = changed(&["optimizer.schedule=linear", setting]).unwrap_err();
+            assert_eq!(error.place.as_deref(), Some(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_only_watches_may_change() {
+        for setting in
+            ["run.device=cpu", "eval.every=5", "checkpoint.keep=9", "train.patience=2", "train.steps=300"]
+        {
+            changed(&["optimizer.schedule=constant", setting]).unwrap();
+        }
+    }
+}
