@@ -104,8 +104,7 @@ fn srft_raises_the_reward() {
     for (backend, device) in devices() {
         let mut trainer = trainer(&device, "srft", settings, sums());
         let reports = train(&mut trainer, 70);
-        let reward =
-            |reports: &[StepReport]| reports.iter().map(|r| r.reward).sum::<f64>() / 10.0;
+        let reward = |reports: &[StepReport]| reports.iter().map(|r| r.reward).sum::<f64>() / 10.0;
         let (before, after) = (reward(&reports[..10]), reward(&reports[60..]));
         assert!(before < -0.9 && after > 0.8, "{backend}: mean reward {before} to {after}");
     }
