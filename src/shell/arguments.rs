@@ -8,13 +8,16 @@ use std::path::PathBuf;
 
 /// Single-stage supervised + reinforcement fine-tuning of language models, on any GPU or none.
 #[derive(Parser)]
-#[command(version, after_help = "Examples:
+#[command(
+    version,
+    after_help = "Examples:
   srft train                                   train the built-in model on the built-in task
   srft train --method grpo --seed 3            another method, another seed
   srft train --data problems.jsonl --model ./my-model
   srft train --resume runs/srft-seed0          go on after Ctrl-C or a crash
   srft explain --prompt '59+63='               one group of rollouts, every term of the loss
-  srft devices                                 adapters, limits, self-tests")]
+  srft devices                                 adapters, limits, self-tests"
+)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
@@ -190,7 +193,7 @@ pub struct Generate {
     #[arg(short, long, default_value_t = 1)]
     pub n: usize,
     /// Softmax temperature; 0 is greedy.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub temperature: Option<f64>,
     /// One JSON object a line.
     #[arg(long)]
