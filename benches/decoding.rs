@@ -2,6 +2,8 @@
 //!
 //! Verifies that both give the same tokens, then times one greedy row of 512 tokens each way.
 
+#![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use srft::device::select;
 use srft::model::{Llama, ModelConfig};

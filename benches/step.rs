@@ -4,6 +4,8 @@
 //! `benches/torch_step.py` does the same work in torch eager; run both on a quiet machine and quote
 //! the ratio.
 
+#![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
+
 use burn::tensor::{Tensor, TensorData};
 use srft::config::Config;
 use srft::device::select;

@@ -6,74 +6,80 @@ use serde::{Deserialize, Serialize};
 pub struct Definition {
     /// Key in `metrics.jsonl`.
     pub name: &'static str,
-    /// Meaning, unit, formula.
+    /// Unit; empty for a number without one.
+    pub unit: &'static str,
+    /// Meaning and formula.
     pub doc: &'static str,
 }
 
 macro_rules! metrics {
-    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty, $unit:literal;)+) => {
         /// The report of one training step, a line of `metrics.jsonl`.
         #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct StepReport { $($(#[doc = $doc])+ pub $name: $type,)+ }
 
         /// The definitions, in the order of the keys.
-        pub const DEFINITIONS: &[Definition] =
-            &[$(Definition { name: stringify!($name), doc: concat!($($doc),+).trim_ascii() },)+];
+        pub const DEFINITIONS: &[Definition] = &[$(Definition {
+            name: stringify!($name),
+            unit: $unit,
+            doc: concat!($($doc),+).trim_ascii(),
+        },)+];
     };
 }
 
 metrics! {
     /// Updates done, counted from 1.
-    step: u32;
-    /// Learning rate of the update.
-    lr: f64;
-    /// The whole loss, Eq. 13: sum of the four terms below.
-    loss: f64;
-    /// Supervised term L_SFT, Eq. 8.
-    loss_sft: f64;
-    /// Reinforcement term on demonstrations, Eqs. 9-10.
-    loss_rl_demo: f64;
-    /// Self term on rollouts, Eqs. 11-12 or the clipped ratio.
-    loss_self: f64;
-    /// Entropy bonus: -coefficient times the mean entropy.
-    loss_entropy: f64;
-    /// Global L2 norm of the gradient before clipping.
-    grad_norm: f64;
-    /// Mean reward of the rollouts, in the configured reward values.
-    reward: f64;
-    /// Share of rollouts that the verifier accepts.
-    accuracy: f64;
+    step: u32, "updates";
+    /// Learning rate of this update, after warm-up and schedule.
+    lr: f64, "";
+    /// The whole loss, Eq. 13: loss_sft + loss_rl_demo + loss_self + loss_entropy.
+    loss: f64, "";
+    /// Supervised term, Eq. 8: mean of −w_SFT·ln π over demonstration tokens.
+    loss_sft: f64, "nats";
+    /// Reinforcement term on demonstrations, Eqs. 9–10: mean of −Â·f(π) over their tokens.
+    loss_rl_demo: f64, "";
+    /// Self term, Eqs. 11–12: mean over rollout tokens of −w_RL·ln π where right, +ln π where
+    /// wrong; or −min(ρ·Â, clip(ρ)·Â) with ρ = π/π_old.
+    loss_self: f64, "";
+    /// Entropy bonus: −entropy_coeff · mean H over rollout tokens.
+    loss_entropy: f64, "";
+    /// Global L2 norm of the gradient before clipping: √Σg² over all parameters.
+    grad_norm: f64, "";
+    /// Mean reward of the rollouts, in the values that objective.reward_values names.
+    reward: f64, "";
+    /// Rollouts that the verifier accepts / rollouts.
+    accuracy: f64, "share";
     /// Mean reward of the demonstrations.
-    reward_demo: f64;
-    /// Mean advantage of the demonstrations, Eq. 7.
-    advantage_demo: f64;
-    /// Share of groups whose rollouts are all right.
-    groups_all_right: f64;
-    /// Share of groups whose rollouts are all wrong.
-    groups_all_wrong: f64;
-    /// Mean entropy of the sampling policy over rollout tokens, nats.
-    entropy: f64;
-    /// Mean entropy of the policy over demonstration tokens, nats.
-    entropy_demo: f64;
-    /// Mean w_SFT over demonstrations, Eq. 8.
-    w_sft: f64;
-    /// Mean w_RL over all rollouts, Eq. 11; applied to the positive ones only.
-    w_rl: f64;
-    /// Share of rollout tokens whose ratio was clipped.
-    clip_share: f64;
-    /// Mean response length of the rollouts, tokens with end-of-text.
-    response_tokens: f64;
-    /// Share of rollouts cut by the length limit.
-    truncated_share: f64;
-    /// Tokens sampled.
-    rollout_tokens: u64;
-    /// Response tokens that carried loss.
-    trained_tokens: u64;
-    /// Wall time of sampling and scoring, seconds.
-    rollout_secs: f64;
-    /// Wall time of the update, seconds.
-    train_secs: f64;
+    reward_demo: f64, "";
+    /// Mean advantage Â of the demonstrations within their groups, Eq. 7.
+    advantage_demo: f64, "";
+    /// Groups whose rollouts are all right / groups.
+    groups_all_right: f64, "share";
+    /// Groups whose rollouts are all wrong / groups.
+    groups_all_wrong: f64, "share";
+    /// Mean of H = −Σ p·ln p over rollout tokens, under the policy that sampled them.
+    entropy: f64, "nats";
+    /// Mean of H = −Σ p·ln p over demonstration tokens, before the update.
+    entropy_demo: f64, "nats";
+    /// Mean of w_SFT = scale·exp(∓H) over demonstrations, Eq. 8.
+    w_sft: f64, "";
+    /// Mean of w_RL = scale·exp(H) over all rollouts, Eq. 11; applied to the right ones only.
+    w_rl: f64, "";
+    /// Rollout tokens whose ratio was clipped / rollout tokens.
+    clip_share: f64, "share";
+    /// Mean length of a rollout, its end-of-text counted.
+    response_tokens: f64, "tokens";
+    /// Rollouts cut by rollout.max_new_tokens / rollouts.
+    truncated_share: f64, "share";
+    /// Tokens sampled in this step.
+    rollout_tokens: u64, "tokens";
+    /// Response tokens that carried loss in this step.
+    trained_tokens: u64, "tokens";
+    /// Wall time of sampling and scoring.
+    rollout_secs: f64, "s";
+    /// Wall time of loss, gradient and update.
+    train_secs: f64, "s";
 }
 
 impl StepReport {
@@ -94,10 +100,12 @@ pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
 pub fn as_markdown() -> String {
     let mut text = String::from(
         "# Metrics\n\nOne line a step in `metrics.jsonl`. Written by `srft config --metrics`; a test \
-         holds this file against the code.\n\n| key | meaning |\n|---|---|\n",
+         holds this file against the code. The means in the loss terms are taken as \
+         `objective.aggregate` says. π is the policy, H its entropy, Â the advantage.\n\n\
+         | key | unit | meaning |\n|---|---|---|\n",
     );
     for d in DEFINITIONS {
-        text += &format!("| `{}` | {} |\n", d.name, d.doc.replace('|', "\\|"));
+        text += &format!("| `{}` | {} | {} |\n", d.name, d.unit, d.doc.replace('|', "\\|"));
     }
     text
 }

@@ -71,7 +71,7 @@ impl Stream {
     /// The next 32 random bits.
     pub fn next_u32(&mut self) -> u32 {
         let block = (self.counter / 4) as u32;
-        let high = (self.counter / 4 >> 32) as u32;
+        let high = ((self.counter / 4) >> 32) as u32;
         let word = threefry4x32(self.key, [block, high, 0, 0])[(self.counter % 4) as usize];
         self.counter += 1;
         word

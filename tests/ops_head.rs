@@ -409,3 +409,18 @@ fn attached_gradients_reach_hidden_states_and_every_block() {
         }
     }
 }
+
+#[test]
+#[should_panic(expected = "must cover the tokens in order")]
+fn chunks_that_leave_tokens_out_are_refused() {
+    let case = HeadCase::new(&Device::flex());
+    let chunks = [5..10, 0..50];
+    let _ = lm_head::with_gradient(
+        case.hidden.clone(),
+        &case.blocks(),
+        case.targets.clone(),
+        &chunks,
+        lm_head::LOGITS_BYTES,
+        |_, stats| coefficients(stats),
+    );
+}

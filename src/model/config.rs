@@ -186,14 +186,14 @@ impl Raw {
                 return unsupported(field, &value, "positive numbers");
             }
         }
-        if heads % kv_heads != 0 {
+        if !heads.is_multiple_of(kv_heads) {
             return Err(Error::input(format!(
                 "num_attention_heads = {heads} is not a multiple of num_key_value_heads = {kv_heads}"
             ))
             .next("take the config.json that was published with the weights"));
         }
         let head_dim = self.head_dim.unwrap_or(self.hidden_size / heads);
-        if head_dim == 0 || head_dim % 2 != 0 || head_dim > LARGEST {
+        if head_dim == 0 || !head_dim.is_multiple_of(2) || head_dim > LARGEST {
             return unsupported("head_dim", &head_dim, "even widths, for the rotary embedding");
         }
         let eos_tokens = match self.eos_token_id {

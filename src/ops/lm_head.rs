@@ -22,7 +22,7 @@ pub const LOGITS_BYTES: usize = 32 << 20;
 
 /// Log-probability of the target and entropy (nats), [N, 2], without gradients.
 ///
-/// `hidden` [N, D], `head` blocks of rows [Vb, D], `targets` [N], −1 where masked; see
+/// `hidden` [N, D], N ≥ 1, `head` blocks of rows [Vb, D], `targets` [N], −1 where masked; see
 /// [`token_stats::token_stats`]. At most `logits_bytes` of logits exist at a time, though never
 /// less than one token's share of one block.
 pub fn stats(
@@ -47,6 +47,10 @@ pub fn stats(
 /// `chunks` are ranges of tokens that follow one another and cover all N; each holds whole
 /// sequences. `coefficients` gets a chunk's range and its statistics [n, 2] and returns
 /// (∂L/∂ln p, ∂L/∂H), [n, 2]. It is called once a chunk, in order.
+///
+/// # Panics
+///
+/// If the chunks leave out tokens or aren't in order.
 pub fn with_gradient(
     hidden: Tensor<2>,
     head: &[Tensor<2>],
@@ -55,9 +59,8 @@ pub fn with_gradient(
     logits_bytes: usize,
     mut coefficients: impl FnMut(&Range<usize>, Tensor<2>) -> Tensor<2>,
 ) -> (Tensor<2>, Vec<Tensor<2>>) {
-    let covered =
-        chunks.iter().fold(0, |end, chunk| if chunk.start == end { chunk.end } else { 0 });
-    assert_eq!(covered, targets.dims()[0], "chunks {chunks:?} must cover the tokens in order");
+    let end = chunks.iter().try_fold(0, |end, c| (c.start == end).then_some(c.end));
+    assert_eq!(end, Some(targets.dims()[0]), "{chunks:?} must cover the tokens in order");
     let head = Head::new(head);
     let kept = tokens_within(logits_bytes, head.vocabulary());
     let recomputed = tokens_within(logits_bytes, head.largest_block());

@@ -1,7 +1,8 @@
 //! Column arithmetic: `add`, `sub` and `mul`.
 //!
 //! Every character of a chain follows from at most three digits in sight: a column's two digits
-//! and the carry, which always stands as the first digit of the result before it.
+//! and the carry, which always stands as the first digit of the result before it (the borrow, in
+//! the teen before it).
 
 use super::Operands;
 use super::hand::{Hand, digit};
@@ -28,7 +29,7 @@ pub(super) fn draw_sub(stream: &mut Stream) -> Operands {
     [a.max(b), a.min(b), 0]
 }
 
-/// `43-28=` → `13-8=5,4-2-1=1` → 15: a borrow makes the upper digit a teen and returns as `-1`.
+/// `43-28=` → `13-8=5,3-2=1` → 15: what is borrowed is taken off the tens at once.
 pub(super) fn solve_sub([a, b, _]: Operands, hand: &mut Hand) -> String {
     difference(hand, a, b).to_string()
 }
@@ -71,14 +72,18 @@ pub(super) fn sum(hand: &mut Hand, a: u32, b: u32) -> u32 {
 }
 
 /// Writes the two columns of a − b and returns the difference that they spell.
+///
+/// A borrow makes the upper digit of the units a teen and lowers that of the tens before it is
+/// written: each step then is a fact of two numbers in sight, the same facts with and without.
 pub(super) fn difference(hand: &mut Hand, a: u32, b: u32) -> u32 {
     let borrow = u32::from(digit(a, 0) < digit(b, 0));
     let upper = 10 * borrow + digit(a, 0);
     hand.write(format_args!("{upper}-{}=", digit(b, 0)));
     let units = hand.result(upper - digit(b, 0), 1);
-    hand.write(format_args!(",{}-{}-{borrow}=", digit(a, 1), digit(b, 1)));
-    // Only after a slip can the upper digit be too small; the result then wraps to one digit.
-    let tens = hand.result(10 + digit(a, 1) - digit(b, 1) - borrow, 1);
+    // Only after a slip can the tens be too small; digits then wrap.
+    let upper = (10 + digit(a, 1) - borrow) % 10;
+    hand.write(format_args!(",{upper}-{}=", digit(b, 1)));
+    let tens = hand.result(10 + upper - digit(b, 1), 1);
     tens * 10 + units
 }
 

@@ -14,7 +14,7 @@ pub(super) fn draw_two(stream: &mut Stream) -> Operands {
     [a, b, stream.between(10, a + b)]
 }
 
-/// `60+35-43=` → `0+5=05,6+3+0=09;5-3=2,9-4-0=5` → 52
+/// `60+35-43=` → `0+5=05,6+3+0=09;5-3=2,9-4=5` → 52
 pub(super) fn solve_two([a, b, c]: Operands, hand: &mut Hand) -> String {
     let sum = sum(hand, a, b) % 100;
     hand.write(";");

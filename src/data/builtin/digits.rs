@@ -4,9 +4,9 @@ use super::Operands;
 use super::hand::{Hand, digit};
 use crate::random::Stream;
 
-/// Largest modulus: a step is one of Σ_m 10·m facts (remainder, next digit, modulus), 200 in all
-/// for 2..=6, each seen many times in a few hundred steps. Up to 9 there would be 440.
-pub(super) const LARGEST_MODULUS: u32 = 6;
+/// Largest modulus: a step is one of Σ_m 10·m facts (remainder, next digit, modulus), 140 in all
+/// for 2..=5, each seen many times in a few hundred steps. Up to 9 there would be 440.
+pub(super) const LARGEST_MODULUS: u32 = 5;
 
 pub(super) fn draw_mod(stream: &mut Stream) -> Operands {
     [stream.between(100, 999), stream.between(2, LARGEST_MODULUS), 0]

@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Everything CI runs, from a bare machine with Rust on it: installs what is missing, then checks.
+#
+#   ./check.sh              all stages, in this order
+#   ./check.sh format lint  only these
+#
+# Stages:
+#   tools        a C linker, a software Vulkan adapter, rustfmt and clippy, the compile targets
+#   format       rustfmt
+#   lint         clippy on the program, tests and benches; links in the documentation
+#   portability  the core compiles for browsers, the program for Windows and macOS
+#   tests        unit and integration tests, on the CPU backend and on software Vulkan
+#
+# Everything is compiled with the release profile: one native build serves the program, its tests
+# and the benches, and the checks share its build scripts and macros.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+STAGES=(tools format lint portability tests)
+BROWSER=wasm32-unknown-unknown
+DESKTOPS=(x86_64-pc-windows-gnu aarch64-apple-darwin)
+left_out=()
+
+# What to do when a command fails is said where it is run: `try "what to do" command...`.
+try() {
+    local advice=$1
+    shift
+    "$@" && return
+    printf '\ncheck.sh: failed: %s\n  next: %s\n' "$*" "$advice"
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+has_target() { [ -d "$(rustc --print target-libdir --target "$1" 2>/dev/null)" ]; }
+
+install_packages() {
+    local missing=()
+    command -v cc >/dev/null || missing+=(gcc libc6-dev)
+    for package in libvulkan1 mesa-vulkan-drivers; do
+        dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    echo "installing ${missing[*]}"
+    as_root apt-get update -qq &&
+        as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+tools() {
+    try "install Rust, as rust-version in Cargo.toml says, with rustup or your system's packages" \
+        cargo --version
+    if command -v apt-get >/dev/null; then
+        try "install cc, libvulkan1 and mesa-vulkan-drivers yourself, or run as root" \
+            install_packages
+    else
+        echo "not a Debian: a C linker and Mesa's software Vulkan driver (lavapipe) must be there"
+    fi
+    for component in rustfmt clippy; do
+        "cargo-${component/rust/}" --version >/dev/null 2>&1 ||
+            try "install $component" rustup component add "$component"
+    done
+    for target in "$BROWSER" "${DESKTOPS[@]}"; do
+        has_target "$target" || rustup target add "$target" || true
+    done
+}
+
+format() {
+    try "run cargo fmt" cargo fmt --check
+}
+
+lint() {
+    try "mend what clippy names; an exception needs its reason beside it" \
+        cargo clippy --locked --release --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" try "mend the documentation comments" \
+        cargo doc --locked --release --lib --no-deps
+}
+
+# Lints for the targets in $1 that are installed; one that could not be had is left out aloud.
+compile_for() {
+    local targets=()
+    for target in $1; do
+        if has_target "$target"; then
+            targets+=(--target "$target")
+        else
+            echo "LEFT OUT: $target: rustup target add $target did not succeed"
+            left_out+=("$target")
+        fi
+    done
+    [ ${#targets[@]} -eq 0 ] ||
+        try "what only some systems have belongs in src/platform and the shells" \
+            cargo clippy --locked --release "${targets[@]}" "${@:2}" -- -D warnings
+}
+
+portability() {
+    compile_for "$BROWSER" --lib
+    compile_for "${DESKTOPS[*]}"
+}
+
+tests() {
+    for kind in --doc --tests; do
+        try "cargo test --release NAME runs one test alone" \
+            cargo test --locked --release "$kind" --no-fail-fast 2>&1
+    done | awk '{ print; fflush() }
+        /^test result:/ { passed += $4; failed += $6; skipped += $8 }
+        END { printf "\n%d passed, %d failed, %d skipped\n", passed, failed, skipped }'
+}
+
+for stage in "$@"; do
+    [[ " ${STAGES[*]} " == *" $stage "* ]] ||
+        { echo "check.sh: no stage '$stage'; there are: ${STAGES[*]}"; exit 2; }
+done
+[ $# -gt 0 ] || set -- "${STAGES[@]}"
+for stage in "$@"; do
+    printf '\n=== %s\n' "$stage"
+    before=$SECONDS
+    "$stage"
+    printf -- '--- %s: %d s\n' "$stage" $((SECONDS - before))
+done
+printf '\ncheck.sh: passed: %s, in %d s' "$*" "$SECONDS"
+[ ${#left_out[@]} -eq 0 ] || printf '; LEFT OUT for want of the target: %s' "${left_out[*]}"
+echo
