@@ -62,7 +62,7 @@ pub struct Settings {
     #[arg(long)]
     pub device: Option<String>,
     /// Seed of everything random.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Training data, JSONL with prompt, response, answer.
     #[arg(long, value_name = "F.jsonl")]
@@ -129,7 +129,7 @@ pub struct Train {
     #[command(flatten)]
     pub settings: Settings,
     /// Updates.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub steps: Option<u32>,
     /// Run folder; by default a fresh one under runs/.
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
@@ -150,7 +150,7 @@ pub struct Pretrain {
     #[command(flatten)]
     pub settings: Settings,
     /// Updates.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub steps: Option<u32>,
     /// Where the model folder goes.
     #[arg(long, value_name = "DIR", default_value = "tiny")]
