@@ -125,7 +125,9 @@ pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<
         .map(|(index, line)| group(line).map_err(|e| e.at(format!("{place}:{}", index + 1))))
         .collect::<Result<_>>()?;
     if groups.is_empty() {
-        return Err(Error::input("the file holds no episodes").at(place));
+        return Err(Error::input("the file holds no episodes")
+            .at(place)
+            .next("give one object a line: {\"prompt\", \"demonstration\", \"episodes\"}"));
     }
     Ok(groups)
 }

@@ -267,8 +267,9 @@ fn check_finite(report: &StepReport) -> Result<()> {
         ("L_self", report.loss_self),
         ("entropy bonus", report.loss_entropy),
         ("gradient norm", report.grad_norm),
-        // Groups without an advantage have no loss to show that the policy is broken.
-        ("rollout entropy", report.entropy),
+        // Where no sequence carries loss, only these tell that the policy is broken.
+        ("entropy of the rollouts", report.entropy),
+        ("entropy of the demonstrations", report.entropy_demo),
     ];
     match named.iter().find(|(_, value)| !value.is_finite()) {
         Some((name, value)) => Err(Error::numbers(format!(

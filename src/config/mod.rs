@@ -251,9 +251,8 @@ fn check_keys(layer: &Table) -> Result<()> {
 
 /// An error that names the nearest known name.
 pub fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    let nearest = known.max_by(|a, b| {
-        strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b))
-    });
+    let nearest = known
+        .max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)));
     let error = Error::input(format!("unknown {what} `{name}`"));
     match nearest {
         Some(nearest) => error.next(format!("did you mean `{nearest}`?")),
@@ -293,7 +292,8 @@ mod tests {
         let gate = Config::setting("objective.sft_gate=reward").unwrap();
         let grpo = Config::setting("objective.method=grpo").unwrap();
         let config = Config::resolve(&[printed, gate, grpo]).unwrap();
-        let mut expected = resolve("[objective]\nmethod = \"grpo\"\nsft_gate = \"reward\"").unwrap();
+        let mut expected =
+            resolve("[objective]\nmethod = \"grpo\"\nsft_gate = \"reward\"").unwrap();
         expected.optimizer.lr = 0.5;
         assert_eq!(config, expected);
     }
@@ -304,7 +304,10 @@ mod tests {
             ("[optimizer]\nlearning_rate = 1", "did you mean `optimizer."),
             ("[train]\nlr = 1", "did you mean `optimizer.lr`"),
             ("[optimiser]\nlr = 1", "did you mean `optimizer`"),
-            ("[optimizer]\nlr = \"fast\"", "c.toml: optimizer.lr = \"fast\" is of type string, expected float"),
+            (
+                "[optimizer]\nlr = \"fast\"",
+                "c.toml: optimizer.lr = \"fast\" is of type string, expected float",
+            ),
             ("[rollout]\ngroup = -1", "c.toml"),
             ("[rollout]\ngroup = -1", "group"),
             ("[objective]\nself_term = \"both\"", "self_term"),

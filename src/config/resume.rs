@@ -78,9 +78,13 @@ mod tests {
 
     #[test]
     fn what_only_watches_may_change() {
-        for setting in
-            ["run.device=cpu", "eval.every=5", "checkpoint.keep=9", "train.patience=2", "train.steps=300"]
-        {
+        for setting in [
+            "run.device=cpu",
+            "eval.every=5",
+            "checkpoint.keep=9",
+            "train.patience=2",
+            "train.steps=300",
+        ] {
             changed(&["optimizer.schedule=constant", setting]).unwrap();
         }
     }

@@ -90,7 +90,8 @@ impl ModelConfig {
     /// Refuses a prompt and response of so many tokens, end-of-text included, that do not fit.
     pub fn require_fits(&self, prompt: usize, response: usize) -> Result<()> {
         // The last token is only predicted, never read.
-        if prompt > 0 && prompt < self.max_positions && prompt + response <= self.max_positions + 1 {
+        if prompt > 0 && prompt < self.max_positions && prompt + response <= self.max_positions + 1
+        {
             return Ok(());
         }
         Err(Error::input(format!(
@@ -150,7 +151,13 @@ impl Raw {
             match (key.as_str(), value) {
                 ("rope_theta", value) => rope_theta = value.as_f64(),
                 ("rope_type", Value::String(kind)) if kind == "default" => {}
-                _ => return unsupported(&format!("rope_parameters.{key}"), value, "rope_type default"),
+                _ => {
+                    return unsupported(
+                        &format!("rope_parameters.{key}"),
+                        value,
+                        "rope_type default",
+                    );
+                }
             }
         }
         let heads = self.num_attention_heads;
@@ -182,7 +189,8 @@ impl Raw {
         if !heads.is_multiple_of(kv_heads) {
             return Err(Error::input(format!(
                 "num_attention_heads = {heads} is not a multiple of num_key_value_heads = {kv_heads}"
-            )));
+            ))
+            .next("take the config.json that was published with the weights"));
         }
         let head_dim = self.head_dim.unwrap_or(self.hidden_size / heads);
         if head_dim == 0 || !head_dim.is_multiple_of(2) || head_dim > LARGEST {
@@ -200,7 +208,8 @@ impl Raw {
             return Err(Error::input(format!(
                 "eos_token_id {id} is outside the vocabulary of {}",
                 self.vocab_size
-            )));
+            ))
+            .next("take the config.json that was published with the weights"));
         }
         Ok(ModelConfig {
             vocab_size: self.vocab_size,

@@ -30,8 +30,7 @@ pub fn read(bytes: &[u8], config: ModelConfig, device: &Device) -> Result<Llama>
     }
     // Tied checkpoints may repeat the embedding as lm_head.weight; transformers ignores it too.
     let tied_head = |name: &str| model.config.tied && name == super::HEAD;
-    if let Some(extra) =
-        file.names().into_iter().find(|&n| !taken.contains_key(n) && !tied_head(n))
+    if let Some(extra) = file.names().into_iter().find(|&n| !taken.contains_key(n) && !tied_head(n))
     {
         return Err(Error::input(format!("tensor `{extra}` is not part of this architecture"))
             .next(SAME_MODEL));

@@ -212,7 +212,9 @@ impl RunFolder {
         let text = read_text(&path)?;
         let parse = |(index, line): (usize, &str)| {
             serde_json::from_str(line).map_err(|e| {
-                Error::input(e.to_string()).at(format!("{}:{}", path.display(), index + 1))
+                Error::input(e.to_string())
+                    .at(format!("{}:{}", path.display(), index + 1))
+                    .next("the line was altered, or another version of srft wrote it")
             })
         };
         text.lines().enumerate().map(parse).collect()

@@ -62,10 +62,9 @@ impl Run {
         let (latest, device) = (folder.latest()?, device_name(selected));
         let (base, mut state) = match &latest {
             Some(latest) => (ModelFolder::read(latest), checked(latest, &config)?),
-            None => (
-                model_folder(&config.model.path),
-                State::new(config.fingerprint(), device.clone()),
-            ),
+            None => {
+                (model_folder(&config.model.path), State::new(config.fingerprint(), device.clone()))
+            }
         };
         let base = base?;
         let (mut trainer, suites) = setup::trainer_of(config, &base, &selected.device)?;
@@ -145,7 +144,11 @@ impl Run {
 
     /// Trains to the end, or until `stop` is set: then the step is finished, saved, and the error
     /// says how to go on.
-    pub async fn train(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Summary> {
+    pub async fn train(
+        &mut self,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Summary> {
         if self.evaluated_at.is_none() {
             self.evaluate(observer).await?;
         }
@@ -194,14 +197,14 @@ impl Run {
         patience > 0 && self.state.stale_evaluations >= patience
     }
 
-    /// The update was not applied, so the weights are those of the step before: kept, if they are
-    /// finite, for a new run with other settings. The same run would only come to the same end.
+    /// The update was not applied: the weights before it are kept, if they are finite, for a new
+    /// run with other settings. The same run would only come to the same end.
     async fn diverged(&mut self, error: Error, observer: &mut dyn Observer) -> Error {
         let saved = self.save(observer).await.ok();
         let next = match saved.or_else(|| self.folder.latest().ok().flatten()) {
             Some(path) => format!(
-                "begin a new run from the last good weights with a lower learning rate: \
-                 srft train --model {} --set optimizer.lr=...",
+                "begin a new run with a lower learning rate from the weights before it, or from an \
+                 earlier checkpoint: srft train --model {} --set optimizer.lr=...",
                 path.display()
             ),
             None => "begin again with a lower learning rate: --set optimizer.lr=...".into(),

@@ -139,7 +139,9 @@ impl Reader<'_> {
             }
             let prompt = self.tokenizer.encode(&example.prompt).map_err(at)?;
             let response = match &example.demonstration {
-                Some(text) if needs.response => self.tokenizer.encode_continuation(text).map_err(at)?,
+                Some(text) if needs.response => {
+                    self.tokenizer.encode_continuation(text).map_err(at)?
+                }
                 _ => Vec::new(),
             };
             self.model.require_fits(prompt.len(), response.len() + 1).map_err(at)?;

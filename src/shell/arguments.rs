@@ -8,13 +8,16 @@ use std::path::PathBuf;
 
 /// Single-stage supervised + reinforcement fine-tuning of language models, on any GPU or none.
 #[derive(Parser)]
-#[command(version, after_help = "Examples:
+#[command(
+    version,
+    after_help = "Examples:
   srft train                                   train the built-in model on the built-in task
   srft train --method grpo --seed 3            another method, another seed
   srft train --data problems.jsonl --model ./my-model
   srft train --resume runs/srft-seed0          go on after Ctrl-C or a crash
-  srft explain --prompt '59+63=' --answer 122 --demonstration '9+3=12,5+6+1=12>122'               one group of rollouts, every term of the loss
-  srft devices                                 adapters, limits, self-tests")]
+  srft explain                                 one group of rollouts, every term of the loss
+  srft devices                                 adapters, limits, self-tests"
+)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
@@ -59,7 +62,7 @@ pub struct Settings {
     #[arg(long)]
     pub device: Option<String>,
     /// Seed of everything random.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Training data, JSONL with prompt, response, answer.
     #[arg(long, value_name = "F.jsonl")]
@@ -126,7 +129,7 @@ pub struct Train {
     #[command(flatten)]
     pub settings: Settings,
     /// Updates.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub steps: Option<u32>,
     /// Run folder; by default a fresh one under runs/.
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
@@ -147,7 +150,7 @@ pub struct Pretrain {
     #[command(flatten)]
     pub settings: Settings,
     /// Updates.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub steps: Option<u32>,
     /// Where the model folder goes.
     #[arg(long, value_name = "DIR", default_value = "tiny")]
@@ -190,7 +193,7 @@ pub struct Generate {
     #[arg(short, long, default_value_t = 1)]
     pub n: usize,
     /// Softmax temperature; 0 is greedy.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub temperature: Option<f64>,
     /// One JSON object a line.
     #[arg(long)]

@@ -34,11 +34,7 @@ pub async fn explain(arguments: Explain) -> Result<()> {
         }
     };
     let explanation = explain_update(&trainer, &mut groups).await?;
-    if arguments.json {
-        say(to_json(&explanation))
-    } else {
-        print(&explanation)
-    }
+    if arguments.json { say(to_json(&explanation)) } else { print(&explanation) }
 }
 
 /// The documented form: the lists of the whole file flat, and those of each prompt.

@@ -135,7 +135,8 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     let fresh = Llama::random(shape, config.run.seed, &selected.device);
     let start = arguments.out.join("start");
     write_folder_atomic(&start, &folder.with_weights(&fresh).await?)?;
-    let config = Config { model: srft::config::Model { path: start.display().to_string() }, ..config };
+    let config =
+        Config { model: srft::config::Model { path: start.display().to_string() }, ..config };
     let run_folder = arguments.out.join("run");
     let mut run = Run::create(config, &selected, &run_folder)?;
     let mut progress = Progress::new(arguments.json, run.config().train.steps, 0);
@@ -144,7 +145,8 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     progress.finish();
     let summary = result?;
     let trained = ModelFolder::read(&run_folder.join("best"))?;
-    for (name, bytes) in FILES.into_iter().zip([trained.config, trained.weights, trained.tokenizer]) {
+    for (name, bytes) in FILES.into_iter().zip([trained.config, trained.weights, trained.tokenizer])
+    {
         srft::platform::write_atomic(&arguments.out.join(name), &bytes)?;
     }
     report(&summary, &run_folder, arguments.json)?;
