@@ -16,7 +16,14 @@ const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 const MAX_INVOCATIONS: u32 = 256;
 
 /// What fills the placeholders here; one that isn't named gets 4.
-const PARAMETERS: [(&str, &str); 2] = [("workgroup", "256"), ("lanes", "256")];
+const PARAMETERS: [(&str, &str); 5] = [
+    ("workgroup", "256"),
+    ("lanes", "256"),
+    // Constant conditions: every branch is validated, whichever way they stand.
+    ("greedy", "false"),
+    ("top_k", "true"),
+    ("top_p", "true"),
+];
 
 #[test]
 fn shaders_are_valid_translatable_and_within_limits() {
