@@ -29,7 +29,6 @@ const TOLERANCE: f64 = 1e-4;
 const SFT: &str = "[objective]\nmethod = \"sft\"\n";
 
 struct Golden {
-    name: &'static str,
     folder: ModelFolder,
     tensors: HashMap<String, Vec<f64>>,
     numbers: Value,
@@ -38,13 +37,12 @@ struct Golden {
 }
 
 impl Golden {
-    fn read(name: &'static str) -> Self {
+    fn read(name: &str) -> Self {
         let tensors = golden_tensors(&format!("{name}/golden.safetensors"));
         let lengths: Vec<usize> = tensors["lengths"].iter().map(|&n| n as usize).collect();
         let positions = tensors["input_ids"].len() / lengths.len();
         let padded = tensors["input_ids"].chunks(positions).zip(lengths);
         Self {
-            name,
             rows: padded.map(|(row, n)| row[..n].iter().map(|&t| t as u32).collect()).collect(),
             positions,
             folder: ModelFolder {
