@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::model::{Llama, ModelConfig};
 use crate::objective::reference::objective as objective_reference;
 use crate::ops::objective::{Row, Switches, objective};
+use crate::ops::readback::floats as read;
 use crate::ops::sampling::{Draw, Sampling, reference as sampling_reference, sample};
 use crate::ops::token_stats::{reference as stats_reference, token_stats};
 use crate::ops::{lm_head, token_stats as stats_op};
@@ -307,14 +308,6 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         self.compare("cached decoding", read(Tensor::cat(got, 0)).await?, &wanted, BACKWARD);
         Ok(())
     }
-}
-
-async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    let data = tensor.into_data_async().await.map_err(|e| {
-        Error::machine(format!("reading back from the device failed: {e}"))
-            .next("take another adapter from `srft devices`, or --device cpu")
-    })?;
-    Ok(data.as_slice::<f32>().expect("an f32 tensor").to_vec())
 }
 
 #[cfg(test)]
