@@ -97,6 +97,8 @@ portability() {
 }
 
 tests() {
+    # Without a desktop session Mesa complains at every device that this is not set.
+    export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}"
     for kind in --doc --tests; do
         try "cargo test --release NAME runs one test alone" \
             cargo test --locked --release "$kind" --no-fail-fast 2>&1

@@ -68,12 +68,15 @@ fn assert_close(what: &str, got: &Tensor<2>, expected: &Matrix, tolerance: f64) 
     }
 }
 
+type Op = Box<dyn Fn(&[Tensor<2>]) -> Tensor<2>>;
+type Reference = Box<dyn Fn(&[Matrix]) -> Matrix>;
+
 /// A function of matrices: the operation under test and its reference.
 struct Case {
     name: String,
     inputs: Vec<Matrix>,
-    op: Box<dyn Fn(&[Tensor<2>]) -> Tensor<2>>,
-    reference: Box<dyn Fn(&[Matrix]) -> Matrix>,
+    op: Op,
+    reference: Reference,
 }
 
 impl Case {
