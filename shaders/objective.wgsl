@@ -8,12 +8,12 @@
 @group(0) @binding(4) var<storage, read_write> info: array<u32>;          // header, then rows
 
 const W: u32 = {{ workgroup }}u;
+const SIDE: u32 = 16u; // W = SIDE * SIDE
 const HEADER_WORDS: u32 = 12u;
 const ROW_WORDS: u32 = 10u;
 const OVER_TOKEN: u32 = 1u;
 
-var<workgroup> losses: array<vec4<f32>, W>;  // sft, rl_demo, self, entropy bonus
-var<workgroup> reports: array<vec4<f32>, W>; // H, ln p, weight, clipped
+var<workgroup> lanes: array<vec4<f32>, W>;
 
 fn number(word: u32) -> f32 {
     return bitcast<f32>(info[word]);
@@ -26,16 +26,25 @@ fn weight(word: u32, entropy: f32) -> f32 {
     return select(scale * exp(sign * entropy), scale, sign == 0.0);
 }
 
-// Tree sums of both arrays into element 0.
-fn reduce(lane: u32) {
+// The sum over the workgroup, the same for every invocation, in two levels: three barriers instead
+// of a binary tree's nine.
+fn sum(lane: u32, value: vec4<f32>) -> vec4<f32> {
+    workgroupBarrier(); // the previous sum has been read
+    lanes[lane] = value;
     workgroupBarrier();
-    for (var stride = W / 2u; stride > 0u; stride /= 2u) {
-        if lane < stride {
-            losses[lane] += losses[lane + stride];
-            reports[lane] += reports[lane + stride];
+    if lane < SIDE {
+        var column = lanes[lane];
+        for (var i = 1u; i < SIDE; i++) {
+            column += lanes[lane + i * SIDE];
         }
-        workgroupBarrier();
+        lanes[lane] = column;
     }
+    workgroupBarrier();
+    var total = lanes[0];
+    for (var i = 1u; i < SIDE; i++) {
+        total += lanes[i];
+    }
+    return total;
 }
 
 @compute @workgroup_size(W)
@@ -62,19 +71,15 @@ fn main(
     for (var t = start + lane; t < end; t += W) {
         entropy_sum += stats[2u * t + 1u];
     }
-    losses[lane] = vec4<f32>(0.0);
-    reports[lane] = vec4<f32>(entropy_sum, 0.0, 0.0, 0.0);
-    reduce(lane);
     let count = f32(max(end - start, 1u));
-    var weighing = reports[0].x / count;
+    var weighing = sum(lane, vec4<f32>(entropy_sum, 0.0, 0.0, 0.0)).x / count;
     if info[1] > OVER_TOKEN {
         weighing = select(number(3u), number(2u), demonstration);
     }
-    workgroupBarrier(); // reports[0] is read by all before it is written again
 
     let gamma = number(8u);
-    var loss = vec4<f32>(0.0);
-    var reported = vec4<f32>(0.0);
+    var loss = vec4<f32>(0.0);   // sft, rl_demo, self, entropy bonus
+    var report = vec4<f32>(0.0); // H, ln p, weight, clipped
     for (var t = start + lane; t < end; t += W) {
         let logp = stats[2u * t];
         let entropy = stats[2u * t + 1u];
@@ -111,7 +116,7 @@ fn main(
             bonus * entropy,
         );
         let applied = select(w_rl, w_sft, demonstration);
-        reported += vec4<f32>(entropy, logp, applied, select(0.0, 1.0, clipped));
+        report += vec4<f32>(entropy, logp, applied, select(0.0, 1.0, clipped));
     }
 
     // Tokens of the gaps around this sequence carry no loss.
@@ -123,14 +128,13 @@ fn main(
         }
     }
 
-    losses[lane] = loss;
-    reports[lane] = reported;
-    reduce(lane);
+    loss = sum(lane, loss);
+    report = sum(lane, report);
+    report.z /= count;
     if live && lane == 0u {
         for (var i = 0u; i < 4u; i++) {
-            sums[8u * row + i] = losses[0][i];
-            sums[8u * row + 4u + i] = reports[0][i];
+            sums[8u * row + i] = loss[i];
+            sums[8u * row + 4u + i] = report[i];
         }
-        sums[8u * row + 6u] /= count;
     }
 }

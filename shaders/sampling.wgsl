@@ -10,12 +10,12 @@ const W: u32 = {{ workgroup }}u;
 const GREEDY: bool = {{ greedy }};
 const TOP_K: bool = {{ top_k }};
 const TOP_P: bool = {{ top_p }};
+const SIDE: u32 = 16u; // W = SIDE * SIDE
 const HEADER_WORDS: u32 = 8u;
+const DIGITS = vec4<u32>(1u, 2u, 3u, 3u); // two bits of a key; the last is unused
 const LOWEST: f32 = -3.4028234e38;
 
-var<workgroup> sums: array<vec2<f32>, W>;
-var<workgroup> maxima: array<f32, W>;
-var<workgroup> indices: array<u32, W>;
+var<workgroup> lanes: array<vec4<f32>, W>;
 var<workgroup> owner: u32;        // the invocation whose slice holds the drawn token
 var<workgroup> remainder: f32;    // the mass left to cross within that slice
 var<workgroup> chosen: u32;
@@ -75,18 +75,51 @@ fn order_key(x: f32) -> u32 {
     return select(bits | 0x80000000u, ~bits, (bits >> 31u) == 1u);
 }
 
-// The tree sum over the workgroup, the same for every invocation.
-fn sum(lane: u32, value: vec2<f32>) -> vec2<f32> {
-    workgroupBarrier(); // the previous sum has been read
-    sums[lane] = value;
+// Sums (or maxima) over the workgroup, the same for every invocation, in two levels: three barriers
+// instead of a binary tree's nine.
+fn sum(lane: u32, value: vec4<f32>) -> vec4<f32> {
+    workgroupBarrier(); // the previous result has been read
+    lanes[lane] = value;
     workgroupBarrier();
-    for (var stride = W / 2u; stride > 0u; stride /= 2u) {
-        if lane < stride {
-            sums[lane] += sums[lane + stride];
+    if lane < SIDE {
+        var column = lanes[lane];
+        for (var i = 1u; i < SIDE; i++) {
+            column += lanes[lane + i * SIDE];
         }
-        workgroupBarrier();
+        lanes[lane] = column;
     }
-    return sums[0];
+    workgroupBarrier();
+    var total = lanes[0];
+    for (var i = 1u; i < SIDE; i++) {
+        total += lanes[i];
+    }
+    return total;
+}
+
+fn highest(lane: u32, value: f32) -> f32 {
+    workgroupBarrier(); // the previous result has been read
+    lanes[lane].x = value;
+    workgroupBarrier();
+    if lane < SIDE {
+        var column = lanes[lane].x;
+        for (var i = 1u; i < SIDE; i++) {
+            column = max(column, lanes[lane + i * SIDE].x);
+        }
+        lanes[lane].x = column;
+    }
+    workgroupBarrier();
+    var best = lanes[0].x;
+    for (var i = 1u; i < SIDE; i++) {
+        best = max(best, lanes[i].x);
+    }
+    return best;
+}
+
+// Of the candidates, which rise, the highest with at least `needed` at or above it, or `none`.
+fn highest_with(above: vec4<f32>, needed: f32, none: u32, candidates: vec4<u32>) -> u32 {
+    let enough = above >= vec4<f32>(needed);
+    let low = select(none, candidates.x, enough.x);
+    return select(select(low, candidates.y, enough.y), candidates.z, enough.z);
 }
 
 @compute @workgroup_size(W)
@@ -101,85 +134,74 @@ fn main(
     let base = row * info[1];
     let per_temperature = number(5u);
 
-    // The largest logit, the lowest index among equals.
     var best = LOWEST;
-    var best_index = 0u;
     for (var v = lane; v < vocabulary; v += W) {
-        let x = logits[base + v];
-        if x > best {
-            best = x;
-            best_index = v;
-        }
+        best = max(best, logits[base + v]);
     }
-    maxima[lane] = best;
-    indices[lane] = best_index;
-    workgroupBarrier();
-    for (var stride = W / 2u; stride > 0u; stride /= 2u) {
-        if lane < stride {
-            let x = maxima[lane + stride];
-            let v = indices[lane + stride];
-            if x > maxima[lane] || (x == maxima[lane] && v < indices[lane]) {
-                maxima[lane] = x;
-                indices[lane] = v;
-            }
-        }
-        workgroupBarrier();
-    }
-    let largest = maxima[0];
-    let largest_index = indices[0];
+    let largest = highest(lane, best);
 
     // The policy's own statistics: H = ln s - t / s does not cancel at large |max|.
-    var partial = vec2<f32>(0.0);
+    var partial = vec4<f32>(0.0);
     for (var v = lane; v < vocabulary; v += W) {
         let shifted = logits[base + v] - largest;
         let e = exp(shifted);
-        partial += vec2<f32>(e, e * shifted);
+        partial += vec4<f32>(e, e * shifted, 0.0, 0.0);
     }
     let st = sum(lane, partial);
     let log_sum = log(st.x);
 
-    if lane == 0u {
-        chosen = largest_index;
-    }
-
-    if !GREEDY {
+    if GREEDY {
+        // The lowest index among the largest, as a maximum of -index (exact below 2^24).
+        var index = -f32(vocabulary);
+        for (var v = lane; v < vocabulary; v += W) {
+            if logits[base + v] == largest {
+                index = max(index, -f32(v));
+            }
+        }
+        index = highest(lane, index);
+        if lane == 0u {
+            chosen = min(u32(-index), vocabulary - 1u);
+        }
+    } else {
         // The threshold: the largest key with at least k tokens, then at least p of the mass, at or
-        // above it; found bit by bit, without a sort.
+        // above it; found two bits a turn, without a sort. Lavapipe ends an invocation's loops,
+        // silently, after 65,535 turns of all of them together: one bit a turn would get there.
         var threshold = 0u;
         if TOP_K {
-            for (var bit = 0x80000000u; bit > 0u; bit >>= 1u) {
-                let candidate = threshold | bit;
-                var count = 0.0; // exact below 2^24 tokens
+            for (var shift = 32u; shift > 0u; shift -= 2u) {
+                let candidates = vec4<u32>(threshold) | (DIGITS << vec4<u32>(shift - 2u));
+                var counts = vec4<f32>(0.0); // exact below 2^24 tokens
                 for (var v = lane; v < vocabulary; v += W) {
-                    count += select(0.0, 1.0, order_key(logits[base + v]) >= candidate);
+                    let key = vec4<u32>(order_key(logits[base + v]));
+                    counts += select(vec4<f32>(0.0), vec4<f32>(1.0), key >= candidates);
                 }
-                if sum(lane, vec2<f32>(count, 0.0)).x >= f32(info[6]) {
-                    threshold = candidate;
-                }
+                threshold = highest_with(sum(lane, counts), f32(info[6]), threshold, candidates);
             }
         }
         if TOP_P {
             let floor_key = threshold;
-            var needed = 0.0;
-            for (var turn = 0u; turn <= 32u; turn++) {
-                // Turn 0 measures all that top-k left; turns 1..32 decide one bit each.
-                let bit = select(0x80000000u >> ((turn - 1u) & 31u), 0u, turn == 0u);
-                let candidate = select(threshold | bit, 0u, turn == 0u);
-                let lowest = max(candidate, floor_key);
-                var mass = 0.0;
+            var kept = 0.0;
+            for (var v = lane; v < vocabulary; v += W) {
+                let x = logits[base + v];
+                if order_key(x) >= floor_key {
+                    kept += exp((x - largest) * per_temperature);
+                }
+            }
+            let nucleus = number(7u) * sum(lane, vec4<f32>(kept, 0.0, 0.0, 0.0)).x;
+            threshold = 0u;
+            for (var shift = 32u; shift > 0u; shift -= 2u) {
+                let candidates = vec4<u32>(threshold) | (DIGITS << vec4<u32>(shift - 2u));
+                var masses = vec4<f32>(0.0);
                 for (var v = lane; v < vocabulary; v += W) {
                     let x = logits[base + v];
-                    if order_key(x) >= lowest {
-                        mass += exp((x - largest) * per_temperature);
+                    let key = order_key(x);
+                    if key >= floor_key {
+                        let weight = exp((x - largest) * per_temperature);
+                        let above = vec4<u32>(key) >= candidates;
+                        masses += select(vec4<f32>(0.0), vec4<f32>(weight), above);
                     }
                 }
-                let total = sum(lane, vec2<f32>(mass, 0.0)).x;
-                if turn == 0u {
-                    needed = number(7u) * total;
-                    threshold = 0u;
-                } else if total >= needed {
-                    threshold = candidate;
-                }
+                threshold = highest_with(sum(lane, masses), nucleus, threshold, candidates);
             }
             threshold = max(threshold, floor_key);
         }
@@ -195,21 +217,22 @@ fn main(
                 mass += exp((x - largest) * per_temperature);
             }
         }
-        workgroupBarrier(); // the previous sum has been read
-        sums[lane] = vec2<f32>(mass, 0.0);
+        workgroupBarrier(); // the previous result has been read
+        lanes[lane].x = mass;
         workgroupBarrier();
         if lane == 0u {
             // One invocation adds in order, so that the prefix sums never decrease.
             var total = 0.0;
             for (var i = 0u; i < W; i++) {
-                total += sums[i].x;
+                total += lanes[i].x;
             }
             let target_mass = uniform_number(row) * total;
             var below = 0.0;
+            chosen = 0u;
             owner = 0u;
             remainder = 0.0;
             for (var i = 0u; i < W; i++) {
-                let mine = sums[i].x;
+                let mine = lanes[i].x;
                 if mine > 0.0 {
                     // Rounding may leave none that exceeds: then the last one with mass owns it.
                     owner = i;

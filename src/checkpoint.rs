@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::{Llama, ModelFolder};
+use crate::ops::readback;
 use crate::optim::AdamW;
 use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -119,9 +120,9 @@ async fn moments_to_bytes(optimizer: &AdamW) -> Result<Vec<u8>> {
     let mut tensors: Vec<(String, [usize; 2], Vec<u8>)> = Vec::new();
     for (index, m) in optimizer.moments.iter().enumerate() {
         for (kind, tensor) in [("first", &m.first), ("second", &m.second)] {
-            let data = tensor.clone().into_data_async().await;
-            let data = data.map_err(|e| Error::machine(format!("reading moments back: {e}")))?;
-            tensors.push((format!("{kind}.{index}"), tensor.dims(), data.as_bytes().to_vec()));
+            let values = readback::floats(tensor.clone()).await.map_err(|e| e.at(MOMENTS))?;
+            let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            tensors.push((format!("{kind}.{index}"), tensor.dims(), bytes));
         }
     }
     let views = tensors.iter().map(|(name, shape, bytes)| {

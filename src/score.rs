@@ -1,9 +1,10 @@
 //! Per-token log-probability and entropy of given responses.
 
 use crate::data::batch::micro_batches;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Llama;
 use crate::objective::loss::token_statistics;
+use crate::ops::readback;
 use crate::records::{Role, Sequence, TermCoefficients};
 
 /// A response's tokens with what the model thinks of each.
@@ -42,9 +43,7 @@ pub async fn score(
         .map(|s| Scored { tokens: s.response.clone(), logprobs: vec![], entropies: vec![] })
         .collect();
     for batch in micro_batches(&sequences, micro_batch_tokens) {
-        let stats = token_statistics(model, &batch).into_data_async().await;
-        let stats = stats.map_err(|e| Error::machine(format!("reading scores back: {e}")))?;
-        let stats = stats.as_slice::<f32>().expect("statistics are f32");
+        let stats = readback::floats(token_statistics(model, &batch)).await?;
         for (row, &member) in batch.members.iter().enumerate() {
             for pair in stats[2 * batch.starts[row]..2 * batch.starts[row + 1]].chunks_exact(2) {
                 scored[member].logprobs.push(pair[0]);

@@ -1,7 +1,7 @@
 //! The training step, in the order of the paper's algorithm: sample, score, weigh, update.
 
 use crate::config::{Config, EntropyOver};
-use crate::data::batch::{MicroBatch, micro_batches};
+use crate::data::batch::micro_batches;
 use crate::data::source::Source;
 use crate::error::{Error, Result};
 use crate::metrics::{StepReport, mean};
@@ -9,6 +9,7 @@ use crate::model::Llama;
 use crate::objective::loss::{BatchEntropy, micro_batch_loss, switches, token_statistics};
 use crate::objective::{Update, assemble, is_right};
 use crate::ops::objective::{COLUMNS, column};
+use crate::ops::readback;
 use crate::ops::sampling::Sampling;
 use crate::optim::{AdamW, learning_rate, squared_norm};
 use crate::platform::Stopwatch;
@@ -144,7 +145,7 @@ impl Trainer {
             });
         }
         let entropy = match self.config.objective.entropy_over {
-            EntropyOver::Batch => self.batch_entropy(&batches, update).await?,
+            EntropyOver::Batch => self.batch_entropy(update).await?,
             EntropyOver::Sequence | EntropyOver::Token => BatchEntropy::default(),
         };
         let switches = switches(&self.config.objective, entropy);
@@ -170,7 +171,7 @@ impl Trainer {
             .map(|(g, m)| g.unwrap_or_else(|| m.first.zeros_like()))
             .collect();
         packed.push(squared_norm(&tensors));
-        let values = read(Tensor::cat(packed, 0)).await?;
+        let values = readback::floats(Tensor::cat(packed, 0)).await?;
         let (squared, rows) = values.split_last().expect("the norm is always there");
         let mut sums = vec![[0.0; COLUMNS]; update.sequences.len()];
         let members = batches.iter().flat_map(|b| &b.members);
@@ -182,31 +183,28 @@ impl Trainer {
         Ok(Gradient { tensors, norm: f64::from(*squared).sqrt(), sums })
     }
 
-    /// A forward pass over the whole update for the mean entropies that batch weights need.
-    async fn batch_entropy(&self, batches: &[MicroBatch], update: &Update) -> Result<BatchEntropy> {
+    /// A forward pass over the whole update for the mean entropies that batch weights need; they
+    /// go into the kernels as numbers, so this one setting costs a second readback.
+    async fn batch_entropy(&self, update: &Update) -> Result<BatchEntropy> {
+        // Every response counts, also one that carries no loss this time.
+        let mut sequences = update.sequences.clone();
+        sequences.iter_mut().for_each(|s| s.terms.sft = 1.0);
+        let batches = micro_batches(&sequences, self.config.train.micro_batch_tokens);
         let mut sums = [[0.0f64; 2]; 2]; // [demonstrations, rollouts] × [nats, tokens]
-        for batch in batches {
-            let stats = read(token_statistics(&self.model, batch).flatten::<1>(0, 1)).await?;
-            for (row, &member) in batch.members.iter().enumerate() {
-                let rollout = update.sequences[member].role == Role::Rollout;
-                let slot = &mut sums[usize::from(rollout)];
-                for pair in stats[2 * batch.starts[row]..2 * batch.starts[row + 1]].chunks(2) {
-                    slot[0] += f64::from(pair[1]);
-                    slot[1] += 1.0;
-                }
+        let stats = batches.iter().map(|b| token_statistics(&self.model, b)).collect();
+        let stats = readback::floats(Tensor::cat(stats, 0)).await?; // [Σ N, 2]
+        let mut pairs = stats.chunks_exact(2);
+        for &member in batches.iter().flat_map(|b| &b.members) {
+            let sequence = &sequences[member];
+            let slot = &mut sums[usize::from(sequence.role == Role::Rollout)];
+            for pair in pairs.by_ref().take(sequence.response.len()) {
+                slot[0] += f64::from(pair[1]);
+                slot[1] += 1.0;
             }
         }
         let mean = |[nats, tokens]: [f64; 2]| (nats / tokens.max(1.0)) as f32;
         Ok(BatchEntropy { demonstrations_nats: mean(sums[0]), rollouts_nats: mean(sums[1]) })
     }
-}
-
-async fn read(tensor: Tensor<1>) -> Result<Vec<f32>> {
-    let data = tensor.into_data_async().await.map_err(|e| {
-        Error::machine(format!("reading a step's results back failed: {e}"))
-            .next("the device may be lost or out of memory: run again with --resume, or --device cpu")
-    })?;
-    Ok(data.as_slice::<f32>().expect("results are f32").to_vec())
 }
 
 fn report(groups: &[Group], update: &Update, gradient: &Gradient) -> StepReport {
@@ -269,9 +267,8 @@ fn check_finite(report: &StepReport) -> Result<()> {
         ("L_self", report.loss_self),
         ("entropy bonus", report.loss_entropy),
         ("gradient norm", report.grad_norm),
-        // Where no sequence carries loss, only these tell that the policy is broken.
-        ("entropy of the rollouts", report.entropy),
-        ("entropy of the demonstrations", report.entropy_demo),
+        // Groups without an advantage have no loss to show that the policy is broken.
+        ("rollout entropy", report.entropy),
     ];
     match named.iter().find(|(_, value)| !value.is_finite()) {
         Some((name, value)) => Err(Error::numbers(format!(

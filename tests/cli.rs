@@ -1,8 +1,9 @@
 //! The commands on good days: what they print, what they write, and that it reads back.
 
-mod common;
+#[path = "common/cli.rs"]
+mod cli;
 
-use common::cli::{Home, TRAIN, assert_same_run, parse_lines, without_secs};
+use cli::{Home, TRAIN, assert_same_run, parse_lines, without_secs};
 use serde_json::Value;
 use srft::config::Method;
 use srft::metrics::DEFINITIONS;

@@ -1,8 +1,9 @@
 //! Stopping a run at any moment, gently or not: it resumes to the same numbers and the same bytes.
 
-mod common;
+#[path = "common/cli.rs"]
+mod cli;
 
-use common::cli::{Home, assert_error, assert_same_run, leftovers, parse_lines, stderr};
+use cli::{Home, assert_error, assert_same_run, leftovers, parse_lines, stderr};
 use srft::random::Stream;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
@@ -188,7 +189,7 @@ fn with_a_constant_rate_a_run_can_be_extended() {
     assert_eq!(home.names("longer/checkpoints"), ["step-000009"]);
     let numbers = |run: &str| {
         (
-            common::cli::without_secs(home.lines(&format!("{run}/metrics.jsonl"))),
+            cli::without_secs(home.lines(&format!("{run}/metrics.jsonl"))),
             home.read(&format!("{run}/samples.jsonl")),
             home.read(&format!("{run}/checkpoints/step-000009/model.safetensors")),
         )

@@ -210,7 +210,11 @@ fn advantage_std_reward_values_and_group() {
     advantages_are(&[1.0, 0.0, 1.0], true, &[0.577_349_3, -1.154_698_5, 0.577_349_3]);
     advantages_are(&[1.0, 0.0, 1.0], false, &[0.333_333_3, -0.666_666_7, 0.333_333_3]);
     // A group of (G−1) + 1 = 4: mean 0, variance 4/3.
-    advantages_are(&[1.0, -1.0, -1.0, 1.0], true, &[0.866_024_7, -0.866_024_7, -0.866_024_7, 0.866_024_7]);
+    advantages_are(
+        &[1.0, -1.0, -1.0, 1.0],
+        true,
+        &[0.866_024_7, -0.866_024_7, -0.866_024_7, 0.866_024_7],
+    );
     // G + 1 = 5, the demonstration wrong: mean −0.6, deviations 1.6, −0.4 ×4; variance 3.2/4.
     advantages_are(
         &[1.0, -1.0, -1.0, -1.0, -1.0],

@@ -35,14 +35,8 @@ impl Batch {
             let [sft, rl_demo, self_logp] = [factor(), factor(), factor()];
             let [self_ratio, entropy] = [factor(), factor()];
             let self_positive = i % 3 == 0;
-            let terms = TermCoefficients {
-                sft,
-                rl_demo,
-                self_logp,
-                self_ratio,
-                self_positive,
-                entropy,
-            };
+            let terms =
+                TermCoefficients { sft, rl_demo, self_logp, self_ratio, self_positive, entropy };
             batch.rows.push(Row { start, len, demonstration: i % 2 == 0, terms });
             start += len + gap;
         }
@@ -247,7 +241,8 @@ fn composed(batch: &Batch, stats: Tensor<2>, old: Tensor<1>, detach: bool) -> Te
         let rho = (logp.clone() - old.clone().slice([from..to])).exp();
         let held = rho.clone().clamp(0.8, 1.2) * c.self_ratio;
         let own = logp.clone() * c.self_logp + (rho * c.self_ratio).max_pair(held);
-        loss = loss - w_sft * logp.clone().sum() * c.sft + logp.exp().sum() * c.rl_demo
+        loss = loss - w_sft * logp.clone().sum() * c.sft
+            + logp.exp().sum() * c.rl_demo
             + w_self * own.sum()
             + entropy.sum() * c.entropy;
     }

@@ -62,9 +62,11 @@ impl Method {
                 advantage_std = false
                 entropy_coeff = 0.001
             },
+            // Its srft_type is "paper": the signed self term, no advantage in it. Two averages differ
+            // there that one `aggregate` cannot: L_SFT is a token mean, the bonus (0.001) one over
+            // all responses.
             Method::SrftHpt => toml! {
                 [objective]
-                self_term = "advantage"
                 demo_shaping = "p/(p+0.1)"
                 advantage_std = false
                 aggregate = "sum-constant"

@@ -2,6 +2,7 @@
 
 use super::{Llama, ModelConfig};
 use crate::error::{Error, Result};
+use crate::ops::readback;
 use burn::tensor::{Device, Tensor, TensorData, bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
@@ -99,21 +100,17 @@ pub async fn write(model: &Llama) -> Result<Vec<u8>> {
     let mut order: Vec<(String, Vec<usize>)> = Vec::new();
     let mut values: HashMap<String, Vec<u8>> = HashMap::new();
     for parameter in model.parameters() {
-        let data = parameter
-            .tensor
-            .clone()
-            .into_data_async()
-            .await
-            .map_err(|e| Error::machine(format!("reading `{}` back: {e}", parameter.name)))?;
-        let finite = data.as_slice::<f32>().is_ok_and(|v| v.iter().all(|x| x.is_finite()));
-        if !finite {
+        let block = readback::floats(parameter.tensor.clone()).await;
+        let block = block.map_err(|e| e.at(&parameter.name))?;
+        if !block.iter().all(|x| x.is_finite()) {
             return Err(Error::numbers(format!("`{}` is no longer finite", parameter.name))
                 .next("go back to an earlier checkpoint with a lower learning rate"));
         }
         if !values.contains_key(&parameter.name) {
             order.push((parameter.name.clone(), parameter.shape.clone()));
         }
-        values.entry(parameter.name).or_default().extend_from_slice(data.as_bytes());
+        let bytes = block.iter().flat_map(|v| v.to_le_bytes());
+        values.entry(parameter.name).or_default().extend(bytes);
     }
     let views = order.iter().map(|(name, shape)| {
         let view = TensorView::new(Dtype::F32, shape.clone(), &values[name]);

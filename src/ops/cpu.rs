@@ -5,12 +5,22 @@ use burn::tensor::{Shape, TensorData};
 
 /// A dense f32 view of a tensor; copies only when it is strided.
 pub fn dense(tensor: FlexTensor) -> FlexTensor {
-    if tensor.is_contiguous() && tensor.layout().start_offset() == 0 { tensor } else { tensor.to_contiguous() }
+    if tensor.is_contiguous() && tensor.layout().start_offset() == 0 {
+        tensor
+    } else {
+        tensor.to_contiguous()
+    }
 }
 
 /// The elements of a dense f32 tensor.
 pub fn f32s(tensor: &FlexTensor) -> &[f32] {
     tensor.as_slice::<f32>().expect("a dense f32 tensor")
+}
+
+/// The elements of a dense f32 tensor, to write: in place where nothing else holds it, else a copy.
+pub fn f32s_mut(tensor: &mut FlexTensor) -> &mut [f32] {
+    let elements = tensor.layout().num_elements();
+    &mut tensor.storage_mut::<f32>()[..elements]
 }
 
 /// The elements of a dense i32 tensor.

@@ -61,8 +61,8 @@ pub fn launch(shader: Shader, groups: usize, buffers: &[&CubeTensor], info: &[u3
         return;
     }
     let client = buffers[0].client.clone();
-    let x = groups.min(65_535);
-    let count = CubeCount::Static(x as u32, groups.div_ceil(x) as u32, 1);
+    let y = groups.div_ceil(65_535);
+    let count = CubeCount::Static(groups.div_ceil(y) as u32, y as u32, 1);
     let info = client.create_from_slice(bytemuck::cast_slice(info));
     let mut bindings: Vec<_> = buffers.iter().map(|t| t.handle.clone().binding()).collect();
     bindings.push(info.binding());

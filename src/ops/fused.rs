@@ -19,7 +19,7 @@ pub trait FusedOp<const N: usize>: Clone + Debug + Send + 'static {
     /// The function's value.
     fn forward(&self, inputs: &[FlexTensor; N]) -> FlexTensor;
 
-    /// ∂L/∂inputs, in their order and shapes, given ∂L/∂output.
+    /// ∂L/∂inputs, in their order and shapes, given ∂L/∂output, whose memory may be reused.
     fn backward(&self, inputs: [FlexTensor; N], output_grad: FlexTensor) -> [FlexTensor; N];
 }
 
@@ -46,8 +46,7 @@ pub fn run<const N: usize>(op: impl FusedOp<N>, inputs: [Tensor<2>; N]) -> Tenso
         let inputs = inputs.map(|x| dense(x.try_into_primitive::<Flex>().expect(HERE)));
         return Tensor::from_primitive::<Flex>(op.forward(&inputs));
     }
-    let inputs =
-        inputs.map(|x| x.autodiff().try_into_primitive::<Autodiff<Flex>>().expect(HERE));
+    let inputs = inputs.map(|x| x.autodiff().try_into_primitive::<Autodiff<Flex>>().expect(HERE));
     let nodes = inputs.each_ref().map(|x| x.node());
     let values = inputs.map(|x| dense(x.into_primitive()));
     let output = op.forward(&values);

@@ -9,6 +9,7 @@ pub mod given_gradient;
 pub mod linear;
 pub mod lm_head;
 pub mod objective;
+pub mod readback;
 pub mod rms_norm;
 pub mod sampling;
 pub mod swiglu;

@@ -11,20 +11,14 @@
 //!
 //! The weights are constants for the gradient (stop_grad), so dL/dH comes from the bonus alone.
 
+mod autodiff;
 mod cpu;
+mod gpu;
 
-use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::wgpu::CubeBackend;
-use burn::backend::{
-    Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata, backend_extension,
-};
-use burn::tensor::{DType, Shape, Slice, Tensor};
+use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Slice, Tensor};
 
-use super::cube;
 use crate::records::TermCoefficients;
 
 /// Columns of the sums.
@@ -241,109 +235,5 @@ impl ObjectiveOps for Flex {
         switches: Switches,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         cpu::objective(stats, old_logprobs, &rows, &switches)
-    }
-}
-
-impl ObjectiveOps for CubeBackend {
-    fn objective(
-        stats: FloatTensor<Self>,
-        old_logprobs: FloatTensor<Self>,
-        rows: Vec<Row>,
-        switches: Switches,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (stats, old_logprobs) = (cube::dense(stats), cube::dense(old_logprobs));
-        let coefficients = cube::empty(&stats, stats.shape(), DType::F32);
-        let sums = cube::empty(&stats, Shape::new([rows.len(), COLUMNS]), DType::F32);
-        cube::launch(
-            cube::Shader::new("objective", include_str!("../../shaders/objective.wgsl")),
-            rows.len(),
-            &[&stats, &old_logprobs, &coefficients, &sums],
-            &info(&rows, &switches, stats.shape()[0]),
-        );
-        (coefficients, sums)
-    }
-}
-
-/// The words of `shaders/objective.wgsl`'s `info`: a header, then ten words a row.
-fn info(rows: &[Row], switches: &Switches, n: usize) -> Vec<u32> {
-    let (over, nats) = match switches.entropy_over {
-        EntropyOver::Sequence => (0, [0.0; 2]),
-        EntropyOver::Token => (1, [0.0; 2]),
-        EntropyOver::Batch { demonstrations_nats, rollouts_nats } => {
-            (2, [demonstrations_nats, rollouts_nats])
-        }
-    };
-    let [sft, own] = [switches.sft_weight, switches.self_weight].map(constant_one);
-    let mut words = vec![rows.len() as u32, over];
-    words.extend(nats.map(f32::to_bits));
-    let gamma = switches.shaping.unwrap_or(0.0);
-    let Clip { low, high } = switches.clip;
-    words.extend(
-        [sft.scale, sft.sign, own.scale, own.sign, gamma, 1.0 - low, 1.0 + high, MAX_LOG_RATIO]
-            .map(f32::to_bits),
-    );
-    for (row, (first, last)) in rows.iter().zip(owned(rows, n)) {
-        let c = row.terms;
-        let flags = u32::from(row.demonstration) | u32::from(c.self_positive) << 1;
-        words.extend([row.start, row.start + row.len, first, last, flags]);
-        let factors = [c.sft, c.rl_demo, c.self_logp, c.self_ratio, c.entropy];
-        words.extend(factors.map(f32::to_bits));
-    }
-    words
-}
-
-/// A weight that is off is the constant 1: scale 1, sign 0.
-fn constant_one(weight: Option<Weight>) -> Weight {
-    weight.unwrap_or(Weight { scale: 1.0, sign: 0.0 })
-}
-
-impl<B: ObjectiveOps, C: CheckpointStrategy> ObjectiveOps for Autodiff<B, C> {
-    fn objective(
-        stats: FloatTensor<Self>,
-        old_logprobs: FloatTensor<Self>,
-        rows: Vec<Row>,
-        switches: Switches,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (stats, old_logprobs) = (stats.into_primitive(), old_logprobs.into_primitive());
-        let (coefficients, sums) = B::objective(stats, old_logprobs, rows, switches);
-        (Self::from_inner(coefficients), Self::from_inner(sums))
-    }
-
-    fn objective_loss(
-        stats: FloatTensor<Self>,
-        old_logprobs: FloatTensor<Self>,
-        rows: Vec<Row>,
-        switches: Switches,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        /// The derivatives were formed in the forward pass; they only need the upstream factor.
-        #[derive(Debug)]
-        struct LossBackward;
-
-        impl<B: Backend> Backward<B, 1> for LossBackward {
-            type State = FloatTensor<B>;
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                grads: &mut Gradients,
-                _checkpointer: &mut Checkpointer,
-            ) {
-                let upstream = grads.consume::<B>(&ops.node); // [1]
-                if let [Some(stats)] = ops.parents {
-                    let upstream = B::float_reshape(upstream, Shape::new([1, 1]));
-                    grads.register::<B>(stats.id, B::float_mul(ops.state, upstream));
-                }
-            }
-        }
-
-        let (stats, node) = stats.into_parts();
-        let (coefficients, sums) =
-            B::objective(stats, old_logprobs.into_primitive(), rows, switches);
-        let total = total::<B>(sums.clone());
-        let loss = match LossBackward.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(coefficients, total),
-            OpsKind::UnTracked(prep) => prep.finish(total),
-        };
-        (loss, Self::from_inner(sums))
     }
 }

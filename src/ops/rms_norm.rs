@@ -1,10 +1,11 @@
 //! Root-mean-square normalisation (Zhang and Sennrich, 2019): y = w · x / √(mean(x²) + ε).
 
-use super::cpu::{f32s, tensor};
+use super::cpu::{f32s, f32s_mut, tensor};
 use super::fused::{self, FusedOp};
 use super::vector::{dot, wide};
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Rows that a task takes at a time. Fixed, so that the sum over rows in ∂L/∂w has one order.
@@ -33,63 +34,87 @@ struct RmsNorm {
 impl RmsNorm {
     /// 1 / √(mean(x²) + ε) of one row.
     #[inline(always)]
-    fn scale(&self, x: &[f32]) -> f32 {
-        1.0 / (dot(x, x) / x.len() as f32 + self.eps).sqrt()
+    fn scale<S: Simd>(&self, simd: S, x: &[f32]) -> f32 {
+        1.0 / (dot(simd, x, x) / x.len() as f32 + self.eps).sqrt()
+    }
+}
+
+struct Forward<'a> {
+    op: &'a RmsNorm,
+    y: &'a mut [f32],
+    x: &'a [f32],
+    weight: &'a [f32],
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let d = self.weight.len();
+        for (y, x) in self.y.chunks_exact_mut(d).zip(self.x.chunks_exact(d)) {
+            let scale = self.op.scale(simd, x);
+            for ((y, &x), &w) in y.iter_mut().zip(x).zip(self.weight) {
+                *y = x * scale * w;
+            }
+        }
+    }
+}
+
+struct Backward<'a> {
+    op: &'a RmsNorm,
+    /// ∂L/∂y, over which ∂L/∂x is written.
+    dy: &'a mut [f32],
+    x: &'a [f32],
+    weight: &'a [f32],
+}
+
+impl WithSimd for Backward<'_> {
+    /// These rows' share of ∂L/∂w.
+    type Output = Vec<f32>;
+
+    // With r the row's scale: ∂L/∂x = r·(dy·w) − x·r³·Σ(dy·w·x)/D and ∂L/∂w = Σ_rows dy·x·r.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+        let d = self.weight.len();
+        let mut dweight = vec![0.0; d];
+        for (dy, x) in self.dy.chunks_exact_mut(d).zip(self.x.chunks_exact(d)) {
+            let scale = self.op.scale(simd, x);
+            for (((dy, &x), &w), dweight) in dy.iter_mut().zip(x).zip(self.weight).zip(&mut dweight)
+            {
+                *dweight += *dy * x * scale;
+                *dy *= w;
+            }
+            let pull = dot(simd, dy, x) * scale * scale * scale / d as f32;
+            for (dy, &x) in dy.iter_mut().zip(x) {
+                *dy = *dy * scale - x * pull;
+            }
+        }
+        dweight
     }
 }
 
 impl FusedOp<2> for RmsNorm {
     fn forward(&self, [x, weight]: &[FlexTensor; 2]) -> FlexTensor {
         let (shape, x, weight) = (x.layout().shape(), f32s(x), f32s(weight));
-        let d = weight.len();
+        let rows = ROWS * weight.len();
         let mut y = vec![0.0; x.len()];
-        y.par_chunks_mut(ROWS * d).zip(x.par_chunks(ROWS * d)).for_each(|(y, x)| {
-            wide(|| {
-                for (y, x) in y.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
-                    let scale = self.scale(x);
-                    for ((y, &x), &w) in y.iter_mut().zip(x).zip(weight) {
-                        *y = x * scale * w;
-                    }
-                }
-            });
-        });
+        let tasks = y.par_chunks_mut(rows).zip(x.par_chunks(rows));
+        tasks.for_each(|(y, x)| wide(Forward { op: self, y, x, weight }));
         tensor(y, shape.clone())
     }
 
-    // With r the row's scale: ∂L/∂x = r·(dy·w) − x·r³·Σ(dy·w·x)/D and ∂L/∂w = Σ_rows dy·x·r.
-    fn backward(&self, [x, weight]: [FlexTensor; 2], dy: FlexTensor) -> [FlexTensor; 2] {
-        let shapes = [x.layout().shape().clone(), weight.layout().shape().clone()];
-        let (x, weight, dy) = (f32s(&x), f32s(&weight), f32s(&dy));
-        let d = weight.len();
-        let mut dx = vec![0.0; x.len()];
-        let tasks = dx.par_chunks_mut(ROWS * d).zip(x.par_chunks(ROWS * d));
-        let dweights: Vec<Vec<f32>> = tasks
-            .zip(dy.par_chunks(ROWS * d))
-            .map(|((dx, x), dy)| {
-                let mut dweight = vec![0.0; d];
-                wide(|| {
-                    let rows = dx.chunks_exact_mut(d).zip(x.chunks_exact(d));
-                    for ((dx, x), dy) in rows.zip(dy.chunks_exact(d)) {
-                        let scale = self.scale(x);
-                        for ((dx, &dy), &w) in dx.iter_mut().zip(dy).zip(weight) {
-                            *dx = dy * w;
-                        }
-                        let pull = dot(dx, x) * scale * scale * scale / d as f32;
-                        let row = dx.iter_mut().zip(x).zip(dy).zip(&mut dweight);
-                        for (((dx, &x), &dy), dweight) in row {
-                            *dx = *dx * scale - x * pull;
-                            *dweight += dy * x * scale;
-                        }
-                    }
-                });
-                dweight
-            })
-            .collect();
-        let mut dweight = vec![0.0; d];
-        for part in dweights {
+    fn backward(&self, [x, weight]: [FlexTensor; 2], mut dy: FlexTensor) -> [FlexTensor; 2] {
+        let weight_shape = weight.layout().shape().clone();
+        let (x, weight) = (f32s(&x), f32s(&weight));
+        let rows = ROWS * weight.len();
+        let tasks = f32s_mut(&mut dy).par_chunks_mut(rows).zip(x.par_chunks(rows));
+        let parts: Vec<Vec<f32>> =
+            tasks.map(|(dy, x)| wide(Backward { op: self, dy, x, weight })).collect();
+        let mut dweight = vec![0.0; weight.len()];
+        for part in parts {
             dweight.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
         }
-        let [x_shape, weight_shape] = shapes;
-        [tensor(dx, x_shape), tensor(dweight, weight_shape)]
+        [dy, tensor(dweight, weight_shape)]
     }
 }

@@ -19,6 +19,10 @@ use burn::tensor::{DType, Int, Shape, Tensor};
 use super::cube;
 use crate::error::{Error, Result};
 
+/// The largest vocabulary. Lavapipe (Mesa's software Vulkan) ends an invocation's loops after 65,535
+/// turns in all, without a word; top-k and top-p together come near that at 430,000 tokens.
+pub const MAX_VOCABULARY: usize = 400_000;
+
 /// How a token is drawn; the default is the policy itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
@@ -101,7 +105,7 @@ pub trait SamplingOps: Backend {
 /// [`checked`](Sampling::checked).
 ///
 /// # Panics
-/// If there is not one draw a row.
+/// If there is not one draw a row, or no vocabulary, or one above [`MAX_VOCABULARY`].
 pub fn sample(
     logits: Tensor<2>,
     draws: &[Draw],
@@ -109,7 +113,9 @@ pub fn sample(
     step: u32,
     settings: Sampling,
 ) -> Sampled {
-    assert_eq!(logits.dims()[0], draws.len(), "sample: one draw a row");
+    let [rows, vocabulary] = logits.dims();
+    assert_eq!(rows, draws.len(), "sample: one draw a row");
+    assert!((1..=MAX_VOCABULARY).contains(&vocabulary), "sample: a vocabulary of {vocabulary}");
     let (tokens, stats) = <Dispatch as SamplingOps>::sample(
         logits.into_dispatch(),
         draws.to_vec(),

@@ -1,17 +1,31 @@
-//! f32 arithmetic that compilers turn into vector instructions, for the CPU kernels.
+//! f32 arithmetic in vector registers, for the CPU kernels.
 //!
-//! Functions here are `inline(always)`, so that they are compiled for the vector unit of the
-//! `wide` call around them. Sums run over `LANES` partial sums in a fixed order: the result
-//! depends on the data alone, never on threads.
+//! A kernel is a `pulp::WithSimd`: a struct of slices with its loop in `with_simd`. `wide` compiles
+//! it for several vector units and picks one at run time. All that a kernel calls must be
+//! `inline(always)`: what is outlined, as closures may be, keeps the baseline's width.
+//!
+//! Sums have a fixed order: a result depends on the data and the CPU, never on threads.
 
-/// Partial sums of a reduction: one AVX-512 register, two AVX2, four SSE or NEON.
+use pulp::{Arch, Simd, WithSimd};
+
+/// The widest register, in elements; rows in `LANES` blocks are whole registers everywhere.
 pub const LANES: usize = 16;
 
-/// Runs `kernel` compiled for the widest vector unit that this CPU has (found at run time).
-///
-/// Helpers that `kernel` calls must be `inline(always)`, or they keep the baseline's width.
-pub fn wide<R>(kernel: impl FnOnce() -> R) -> R {
-    macerator::AutoArch::new().dispatch(kernel)
+/// Sums in flight in a reduction, since an addition waits about four cycles for the last.
+const DEEP: usize = 4;
+
+/// Runs `kernel` on the widest vector unit that this CPU has.
+pub fn wide<K: WithSimd>(kernel: K) -> K::Output {
+    let arch = Arch::new();
+    // Without its feature `x86-v3`, which would rebuild all of burn, pulp's own choice is AVX-512
+    // or nothing.
+    #[cfg(target_arch = "x86_64")]
+    if matches!(arch, Arch::Scalar)
+        && let Some(avx2) = pulp::x86::V3::try_new()
+    {
+        return Simd::vectorize(avx2, kernel);
+    }
+    arch.dispatch(kernel)
 }
 
 /// eˣ with a relative error below 2.4e-7 (2 units in the last place) for x in [−87.3, 88.3];
@@ -44,74 +58,91 @@ pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// Σ f(aᵢ, bᵢ).
-#[inline(always)]
-pub fn sum_by(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let (a_blocks, b_blocks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail = a_blocks.remainder().iter().zip(b_blocks.remainder());
-    let tail: f32 = tail.map(|(&a, &b)| f(a, b)).sum();
-    for (a, b) in a_blocks.zip(b_blocks) {
-        for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += f(a, b);
-        }
-    }
-    fold(sums) + tail
-}
-
 /// Σ aᵢ·bᵢ.
 #[inline(always)]
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    sum_by(a, b, |a, b| a * b)
-}
-
-/// Adds up the lanes in a tree.
-#[inline(always)]
-fn fold(sums: [f32; LANES]) -> f32 {
-    let mut sums = sums;
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for i in 0..width {
-            sums[i] += sums[i + width];
+pub fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_tail), (b, b_tail)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
+    let mut sums = [simd.splat_f32s(0.0); DEEP];
+    let (a_deep, a_last) = a.as_chunks::<DEEP>();
+    let (b_deep, b_last) = b.as_chunks::<DEEP>();
+    for (a, b) in a_deep.iter().zip(b_deep) {
+        for i in 0..DEEP {
+            sums[i] = simd.mul_add_e_f32s(a[i], b[i], sums[i]);
         }
     }
-    sums[0]
+    for (&a, &b) in a_last.iter().zip(b_last) {
+        sums[0] = simd.mul_add_e_f32s(a, b, sums[0]);
+    }
+    let mut sum = simd.reduce_sum_f32s(total(simd, sums));
+    for (&a, &b) in a_tail.iter().zip(b_tail) {
+        sum += a * b;
+    }
+    sum
 }
 
-/// `out += scale·x`.
 #[inline(always)]
-pub fn add_scaled(out: &mut [f32], scale: f32, x: &[f32]) {
-    for (out, &x) in out.iter_mut().zip(x) {
-        *out += scale * x;
+fn total<S: Simd>(simd: S, sums: [S::f32s; DEEP]) -> S::f32s {
+    simd.add_f32s(simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3]))
+}
+
+/// `out += scale·x`, both in blocks of `LANES`.
+#[inline(always)]
+pub fn add_scaled<S: Simd>(simd: S, out: &mut [f32], scale: f32, x: &[f32]) {
+    let scale = simd.splat_f32s(scale);
+    for (out, &x) in S::as_mut_simd_f32s(out).0.iter_mut().zip(S::as_simd_f32s(x).0) {
+        *out = simd.mul_add_e_f32s(scale, x, *out);
     }
 }
 
-/// Row vector times matrix: `out[c] = Σ_r weights[r]·matrix[r·stride + c]`, for `out.len()` columns,
-/// a multiple of `LANES`.
+/// Row vector times matrix: `out[c] = Σ_r weights[r]·matrix[r·stride + c]` for the first `out.len()`
+/// columns; `out` and the rows of `stride` elements are in blocks of `LANES`.
 #[inline(always)]
-pub fn weighted_rows(weights: &[f32], matrix: &[f32], stride: usize, out: &mut [f32]) {
-    for (block, out) in out.chunks_exact_mut(LANES).enumerate() {
-        let mut sums = [0.0f32; LANES];
-        for (&weight, row) in weights.iter().zip(matrix.chunks_exact(stride)) {
-            for (sum, &x) in sums.iter_mut().zip(&row[block * LANES..][..LANES]) {
-                *sum += weight * x;
+pub fn weighted_rows<S: Simd>(
+    simd: S,
+    weights: &[f32],
+    matrix: &[f32],
+    stride: usize,
+    out: &mut [f32],
+) {
+    let stride = stride / S::F32_LANES;
+    let (weights, last_weights) = weights.as_chunks::<DEEP>();
+    let (rows, last_rows) = S::as_simd_f32s(matrix).0.split_at(weights.len() * DEEP * stride);
+    for (column, out) in S::as_mut_simd_f32s(out).0.iter_mut().enumerate() {
+        let mut sums = [simd.splat_f32s(0.0); DEEP];
+        for (weights, rows) in weights.iter().zip(rows.chunks_exact(DEEP * stride)) {
+            for i in 0..DEEP {
+                let weight = simd.splat_f32s(weights[i]);
+                sums[i] = simd.mul_add_e_f32s(weight, rows[i * stride + column], sums[i]);
             }
         }
-        out.copy_from_slice(&sums);
+        for (&weight, row) in last_weights.iter().zip(last_rows.chunks_exact(stride)) {
+            sums[0] = simd.mul_add_e_f32s(simd.splat_f32s(weight), row[column], sums[0]);
+        }
+        *out = total(simd, sums);
     }
 }
 
-/// Turns scores into probabilities in place: softmax, the largest score subtracted.
+/// Turns the first `count` scores into probabilities: softmax, the largest score subtracted. What
+/// stands behind them, up to a multiple of `LANES`, becomes 0.
 #[inline(always)]
-pub fn softmax(scores: &mut [f32]) {
-    let largest = scores.iter().fold(f32::MIN, |m, &s| if s > m { s } else { m });
+pub fn softmax<S: Simd>(simd: S, scores: &mut [f32], count: usize) {
+    scores[count..].fill(f32::MIN);
+    let mut largest = simd.splat_f32s(f32::MIN);
+    for &block in S::as_simd_f32s(scores).0 {
+        largest = simd.max_f32s(largest, block);
+    }
+    let largest = simd.reduce_max_f32s(largest);
     for score in scores.iter_mut() {
         *score = exp(*score - largest);
     }
-    let scale = 1.0 / sum_by(scores, scores, |p, _| p);
-    for score in scores {
-        *score *= scale;
+    scores[count..].fill(0.0);
+    let mut sum = simd.splat_f32s(0.0);
+    for &block in S::as_simd_f32s(scores).0 {
+        sum = simd.add_f32s(sum, block);
+    }
+    let scale = 1.0 / simd.reduce_sum_f32s(sum);
+    for p in scores {
+        *p *= scale;
     }
 }
 
@@ -119,14 +150,36 @@ pub fn softmax(scores: &mut [f32]) {
 mod tests {
     use super::*;
 
+    struct ExpInPlace<'a>(&'a mut [f32]);
+
+    impl WithSimd for ExpInPlace<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) {
+            self.0.iter_mut().for_each(|y| *y = exp(*y));
+        }
+    }
+
+    struct Norm<'a>(&'a [f32]);
+
+    impl WithSimd for Norm<'_> {
+        type Output = f32;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> f32 {
+            dot(simd, self.0, self.0)
+        }
+    }
+
     #[test]
     fn exp_is_within_two_units_in_the_last_place() {
-        let worst = wide(|| {
-            (0..2_000_000)
-                .map(|i| -87.3 + i as f32 * (175.6 / 2_000_000.0))
-                .map(|x| (f64::from(exp(x)) / f64::from(x).exp() - 1.0).abs())
-                .fold(0.0, f64::max)
-        });
+        let xs: Vec<f32> = (0..2_000_000).map(|i| -87.3 + i as f32 * (175.6 / 2e6)).collect();
+        let mut ys = xs.clone();
+        wide(ExpInPlace(&mut ys));
+        let worst = xs.iter().zip(&ys);
+        let worst = worst.map(|(&x, &y)| (f64::from(y) / f64::from(x).exp() - 1.0).abs());
+        let worst = worst.fold(0.0, f64::max);
         assert!(worst < 2.4e-7, "worst relative error {worst:e}");
         assert_eq!(exp(0.0), 1.0);
         assert!(exp(f32::NAN).is_nan());
@@ -135,10 +188,10 @@ mod tests {
 
     #[test]
     fn sums_take_tails() {
-        for n in [0, 1, LANES - 1, LANES, LANES + 1, 67] {
+        for n in [0, 1, LANES - 1, LANES, LANES + 1, 67, 131] {
             let x: Vec<f32> = (0..n).map(|i| i as f32 - 7.0).collect();
             let expected: f32 = x.iter().map(|x| x * x).sum();
-            assert_eq!(dot(&x, &x), expected);
+            assert_eq!(wide(Norm(&x)), expected, "{n} elements");
         }
     }
 }

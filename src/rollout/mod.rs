@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::Llama;
 use crate::ops::attention::KvCache;
+use crate::ops::readback;
 use crate::ops::sampling::{Draw, Sampled, Sampling, sample};
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -167,8 +168,7 @@ impl<'a> Decoder<'a> {
     async fn look(&mut self) -> Result<Vec<usize>> {
         let steps = self.unread.len();
         let ids = Tensor::cat(std::mem::take(&mut self.unread), 0); // [steps·b]
-        let ids = ids.into_data_async().await.map_err(lost)?.convert::<i32>();
-        let ids = ids.as_slice::<i32>().expect("converted to i32");
+        let ids = readback::ints(ids).await?;
         let rows = self.alive.len();
         let mut kept = Vec::new();
         for (slot, &row) in self.alive.iter().enumerate() {
@@ -200,8 +200,7 @@ impl<'a> Decoder<'a> {
     /// One readback of every log-probability and entropy.
     async fn finish(mut self) -> Result<Vec<Response>> {
         let (rows, stats): (Vec<_>, Vec<_>) = std::mem::take(&mut self.stats).into_iter().unzip();
-        let data = Tensor::cat(stats, 0).into_data_async().await.map_err(lost)?;
-        let values = data.as_slice::<f32>().expect("statistics are f32");
+        let values = readback::floats(Tensor::cat(stats, 0)).await?;
         for (row, pair) in rows.into_iter().flatten().zip(values.chunks_exact(2)) {
             let response = &mut self.responses[row];
             if response.logprobs.len() < response.tokens.len() {
@@ -211,9 +210,4 @@ impl<'a> Decoder<'a> {
         }
         Ok(self.responses)
     }
-}
-
-fn lost(error: impl std::fmt::Display) -> Error {
-    Error::machine(format!("reading back from the device failed: {error}"))
-        .next("the device may be lost or out of memory: resume the run, or take --device cpu")
 }

@@ -15,7 +15,7 @@ use std::path::PathBuf;
   srft train --method grpo --seed 3            another method, another seed
   srft train --data problems.jsonl --model ./my-model
   srft train --resume runs/srft-seed0          go on after Ctrl-C or a crash
-  srft explain --prompt '59+63='               one group of rollouts, every term of the loss
+  srft explain                                 one group of rollouts, every term of the loss
   srft devices                                 adapters, limits, self-tests"
 )]
 pub struct Arguments {
@@ -217,7 +217,7 @@ pub struct Score {
 #[derive(Args)]
 #[command(after_help = "Examples:
   srft explain                                    a problem of the task, G rollouts
-  srft explain --prompt '59+63=' --method grpo
+  srft explain --prompt '59+63=' --answer 122 --demonstration '9+3=12,5+6+1=12>122'
   srft explain --episodes given.jsonl --json")]
 pub struct Explain {
     #[command(flatten)]
@@ -225,6 +225,12 @@ pub struct Explain {
     /// A prompt to sample a group for; by default a problem of the task.
     #[arg(long, conflicts_with = "episodes")]
     pub prompt: Option<String>,
+    /// With --prompt: the gold answer, without which every rollout is wrong.
+    #[arg(long, requires = "prompt")]
+    pub answer: Option<String>,
+    /// With --prompt: the teacher's response.
+    #[arg(long, requires = "prompt")]
+    pub demonstration: Option<String>,
     /// Given episodes, one object a prompt: {"prompt", "demonstration", "episodes": [{"response", "reward"}]}.
     #[arg(long, value_name = "F.jsonl")]
     pub episodes: Option<PathBuf>,

@@ -23,8 +23,8 @@ pub async fn explain(arguments: Explain) -> Result<()> {
             let example = Example {
                 suite: "prompt".into(),
                 prompt: prompt.clone(),
-                demonstration: None,
-                answer: String::new(),
+                demonstration: arguments.demonstration.clone(),
+                answer: arguments.answer.clone().unwrap_or_default(),
             };
             trainer.groups(vec![example]).await?
         }

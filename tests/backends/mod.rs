@@ -13,7 +13,12 @@ pub fn devices() -> [(&'static str, Device); 2] {
             .graphics_api(WgpuBackend::Vulkan)
             .device_kind(DeviceKind::Cpu)
             .init()
-            .expect("a software Vulkan adapter such as lavapipe")
+            .unwrap_or_else(|e| {
+                panic!(
+                    "no software Vulkan adapter: {e}\n  install lavapipe (Debian: libvulkan1 and \
+                     mesa-vulkan-drivers)"
+                )
+            })
     });
     [("flex", Device::flex()), ("vulkan", vulkan.clone())]
 }

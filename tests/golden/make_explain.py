@@ -74,18 +74,20 @@ EPISODES = [
 
 OFFICIAL = dict(entropy_over="token", sft_weight_sign="plus", self_term="advantage", demo_shaping="p/(p+0.1)",
                 advantage_std=False, entropy_coeff=0.001)
-HPT = dict(self_term="advantage", demo_shaping="p/(p+0.1)", advantage_std=False, aggregate="sum/8192")
+HPT = dict(demo_shaping="p/(p+0.1)", advantage_std=False, aggregate="sum/8192")
 VARIANTS = {
     "srft": {},
     "srft-official": OFFICIAL,
     "srft-hpt": HPT,
-    # HPT's code at its default srft_type: the signed term in place of the advantage.
-    "srft-hpt,self_term=signed": HPT | {"self_term": "signed"},
+    "srft-hpt,self_term=advantage": HPT | {"self_term": "advantage"},
     **{f"srft,{name}={value}": {name: value} for name, value in [
         ("entropy_over", "token"), ("entropy_over", "batch"), ("sft_weight_sign", "plus"),
         ("self_term", "advantage"), ("demo_shaping", "p/(p+0.1)"), ("advantage_std", False),
         ("aggregate", "sequence-mean"), ("aggregate", "sum/8192"), ("entropy_coeff", 0.001),
         ("sft_gate", "reward"), ("sft_gate", "advantage")]},
+    # The batch's entropy counts every response, also those that the gate or a zero advantage leave out.
+    "srft,entropy_over=batch,self_term=advantage,sft_gate=reward":
+        dict(entropy_over="batch", self_term="advantage", sft_gate="reward"),
 }
 
 

@@ -4,8 +4,9 @@
 //! numbers never depend on its neighbours; on the CPU not even in the last bit.
 
 use super::{AttentionShape, MASKED, Rope, Table};
-use crate::ops::vector::{add_scaled, dot, softmax, wide};
+use crate::ops::vector::{LANES, dot, softmax, wide};
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData, activation};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 /// The past of one layer: rotated keys and values of every row.
@@ -95,8 +96,7 @@ impl KvCache {
                     let x = x.narrow(2, 0, kept);
                     let behind = [rows, kv_heads, capacity - kept, head_dim];
                     let behind = Tensor::zeros(behind, &x.device());
-                    Tensor::cat(vec![x, behind], 2)
-                        .reshape([rows * kv_heads * capacity, head_dim])
+                    Tensor::cat(vec![x, behind], 2).reshape([rows * kv_heads * capacity, head_dim])
                 };
                 let row = |table: &Tensor<2>| table.clone().narrow(0, 0, t).unsqueeze::<4>();
                 *keys = stored(Rope::rotate(per_head(k), row(&rope.cos), row(&rope.sin)));
@@ -193,13 +193,17 @@ pub fn decode_attention(
             let outs = out.par_chunks_exact_mut(q_dim).zip(&cache.lengths);
             outs.zip(pasts.zip(news)).with_min_len(8).for_each(
                 |((out, &length), ((keys, values), ((q, k), v)))| {
-                    let past = length as usize;
-                    let new = past * kv_dim..(past + 1) * kv_dim;
-                    wide(|| {
-                        rope.table.rotate_heads(past, 1.0, k, &mut keys[new.clone()]);
-                        values[new.clone()].copy_from_slice(v);
-                        let past = (&keys[..new.end], &values[..new.end]);
-                        attend_row(shape, &rope.table, q, past, out);
+                    let position = length as usize;
+                    wide(AttendRow {
+                        shape,
+                        rope: &rope.table,
+                        position,
+                        q,
+                        k,
+                        v,
+                        keys,
+                        values,
+                        out,
                     });
                 },
             );
@@ -250,31 +254,47 @@ pub fn decode_attention(
     out
 }
 
-/// One row on the CPU: q [Hq·dh] unrotated, its past's rotated keys and values [n, Hkv·dh], the new
-/// position last, → out [Hq·dh].
-#[inline(always)]
-fn attend_row(
+/// One row on the CPU: q [Hq·dh], k and v [Hkv·dh] unrotated, the row's store of keys and values
+/// [capacity, Hkv·dh], → out [Hq·dh], zero before.
+struct AttendRow<'a> {
     shape: AttentionShape,
-    rope: &Table,
-    q: &[f32],
-    (keys, values): (&[f32], &[f32]),
-    out: &mut [f32],
-) {
-    let AttentionShape { kv_heads, head_dim, .. } = shape;
-    let kv_dim = kv_heads * head_dim;
-    let past = keys.len() / kv_dim;
-    let mut weights = vec![0.0; past];
-    let mut query = vec![0.0; head_dim];
-    let heads = q.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim));
-    for (head, (q, out)) in heads.enumerate() {
-        let columns = (head / shape.group()) * head_dim;
-        rope.rotate(past - 1, shape.scale(), q, &mut query);
-        for (weight, key) in weights.iter_mut().zip(keys.chunks_exact(kv_dim)) {
-            *weight = dot(&query, &key[columns..][..head_dim]);
-        }
-        softmax(&mut weights);
-        for (&weight, value) in weights.iter().zip(values.chunks_exact(kv_dim)) {
-            add_scaled(out, weight, &value[columns..][..head_dim]);
+    rope: &'a Table,
+    position: usize,
+    q: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    keys: &'a mut [f32],
+    values: &'a mut [f32],
+    out: &'a mut [f32],
+}
+
+impl WithSimd for AttendRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { shape, rope, position, q, k, v, keys, values, out } = self;
+        let AttentionShape { kv_heads, head_dim, .. } = shape;
+        let kv_dim = kv_heads * head_dim;
+        let (seen, end) = (position + 1, (position + 1) * kv_dim);
+        rope.rotate_heads(position, 1.0, k, &mut keys[position * kv_dim..end]);
+        values[position * kv_dim..end].copy_from_slice(v);
+        let (keys, values) = (&keys[..end], &values[..end]);
+        let mut weights = vec![0.0; seen.next_multiple_of(LANES)];
+        let mut query = vec![0.0; head_dim];
+        let heads = q.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim));
+        for (head, (q, out)) in heads.enumerate() {
+            let columns = (head / shape.group()) * head_dim;
+            rope.rotate(position, shape.scale(), q, &mut query);
+            for (weight, key) in weights.iter_mut().zip(keys.chunks_exact(kv_dim)) {
+                *weight = dot(simd, &query, &key[columns..][..head_dim]);
+            }
+            softmax(simd, &mut weights, seen);
+            for (&weight, value) in weights.iter().zip(values.chunks_exact(kv_dim)) {
+                for (out, &v) in out.iter_mut().zip(&value[columns..][..head_dim]) {
+                    *out += weight * v;
+                }
+            }
         }
     }
 }

@@ -3,10 +3,11 @@
 //! less than keeping them.
 
 use super::{AttentionShape, Table};
-use crate::ops::cpu::{f32s, tensor};
+use crate::ops::cpu::{f32s, f32s_mut, tensor};
 use crate::ops::fused::FusedOp;
 use crate::ops::vector::{LANES, add_scaled, dot, softmax, weighted_rows, wide};
 use burn::backend::flex::FlexTensor;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -81,14 +82,12 @@ impl Keys {
         }
     }
 
-    /// The probabilities with which a rotated and scaled query at position `t` mixes the values:
-    /// the first t + 1 of `out`, zeros behind them.
+    /// The probabilities with which a rotated and scaled query at position `t` mixes the values: the
+    /// first t + 1 of `out`, zeros behind them; `out` is as long as t + 1 in whole `LANES`.
     #[inline(always)]
-    fn probabilities(&self, q: &[f32], t: usize, out: &mut [f32]) {
-        let seen = (t + 1).next_multiple_of(LANES);
-        weighted_rows(q, &self.k_transposed, self.length, &mut out[..seen]);
-        softmax(&mut out[..=t]);
-        out[t + 1..].fill(0.0);
+    fn probabilities<S: Simd>(&self, simd: S, q: &[f32], t: usize, out: &mut [f32]) {
+        weighted_rows(simd, q, &self.k_transposed, self.length, out);
+        softmax(simd, out, t + 1);
     }
 }
 
@@ -103,75 +102,105 @@ impl Attention {
     fn rows<'a>(&self, values: &'a [f32], heads: usize) -> Rows<'a> {
         Rows { values, heads, head_dim: self.shape.head_dim }
     }
+}
 
-    /// One sequence: q [T, Hq·dh], k and v [T, Hkv·dh] → out [T, Hq·dh].
+/// One sequence: q [T, Hq·dh], k and v [T, Hkv·dh] → out [T, Hq·dh].
+struct Forward<'a> {
+    op: &'a Attention,
+    q: Rows<'a>,
+    k: Rows<'a>,
+    v: Rows<'a>,
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = ();
+
     #[inline(always)]
-    fn forward_sequence(&self, q: Rows, k: Rows, v: Rows, out: &mut [f32]) {
-        let AttentionShape { head_dim, heads, .. } = self.shape;
-        let mut keys = Keys::new(self.shape);
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { op, q, k, v, out } = self;
+        let AttentionShape { head_dim, heads, .. } = op.shape;
+        let mut keys = Keys::new(op.shape);
         let mut probabilities = vec![0.0; keys.length];
         let mut query = vec![0.0; head_dim];
         let mut mixed = vec![0.0; keys.width];
         for head in 0..heads {
-            if head % self.shape.group() == 0 {
-                keys.load(k, v, head / self.shape.group(), &self.rope);
+            if head % op.shape.group() == 0 {
+                keys.load(k, v, head / op.shape.group(), &op.rope);
             }
             let outs = out.chunks_exact_mut(heads * head_dim);
             for (t, (q, out)) in q.head(head).zip(outs).enumerate() {
-                self.rope.rotate(t, self.shape.scale(), q, &mut query);
-                keys.probabilities(&query, t, &mut probabilities);
-                weighted_rows(&probabilities[..=t], &keys.v, keys.width, &mut mixed);
+                op.rope.rotate(t, op.shape.scale(), q, &mut query);
+                let seen = (t + 1).next_multiple_of(LANES);
+                keys.probabilities(simd, &query, t, &mut probabilities[..seen]);
+                weighted_rows(simd, &probabilities[..=t], &keys.v, keys.width, &mut mixed);
                 out[head * head_dim..][..head_dim].copy_from_slice(&mixed[..head_dim]);
             }
         }
     }
+}
 
-    /// One sequence's gradients, written over `dq` [T, Hq·dh], `dk` and `dv` [T, Hkv·dh].
-    ///
-    /// With P the probabilities and dP = dy·vᵀ: dS = P∘(dP − Σ P∘dP), dv = Pᵀ·dy,
-    /// d rope(q) = dS·rope(k)/√dh, d rope(k) = dSᵀ·rope(q)/√dh.
+/// One sequence's gradients, `dk` and `dv` [T, Hkv·dh] and, over `dy` [T, Hq·dh], dq.
+///
+/// With P the probabilities and dP = dy·vᵀ: dS = P∘(dP − Σ P∘dP), dv = Pᵀ·dy,
+/// d rope(q) = dS·rope(k)/√dh, d rope(k) = dSᵀ·rope(q)/√dh.
+struct Backward<'a> {
+    op: &'a Attention,
+    q: Rows<'a>,
+    k: Rows<'a>,
+    v: Rows<'a>,
+    dy: &'a mut [f32],
+    dk: &'a mut [f32],
+    dv: &'a mut [f32],
+}
+
+impl WithSimd for Backward<'_> {
+    type Output = ();
+
     #[inline(always)]
-    fn backward_sequence(&self, [q, k, v, dy]: [Rows; 4], [dq, dk, dv]: [&mut [f32]; 3]) {
-        let AttentionShape { head_dim, heads, kv_heads, .. } = self.shape;
-        let scale = self.shape.scale();
-        let mut keys = Keys::new(self.shape);
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { op, q, k, v, dy, dk, dv } = self;
+        let AttentionShape { head_dim, heads, kv_heads, .. } = op.shape;
+        let scale = op.shape.scale();
+        let mut keys = Keys::new(op.shape);
         let width = keys.width;
         let (mut p, mut ds) = (vec![0.0; keys.length], vec![0.0; keys.length]);
         let (mut query, mut dquery) = (vec![0.0; width], vec![0.0; width]);
         let mut dout = vec![0.0; width];
         let (mut dkeys, mut dvalues) = (vec![0.0; keys.k.len()], vec![0.0; keys.v.len()]);
         for head in 0..heads {
-            let kv_head = head / self.shape.group();
-            if head % self.shape.group() == 0 {
-                keys.load(k, v, kv_head, &self.rope);
+            let kv_head = head / op.shape.group();
+            if head % op.shape.group() == 0 {
+                keys.load(k, v, kv_head, &op.rope);
                 dkeys.fill(0.0);
                 dvalues.fill(0.0);
             }
-            let rows = q.head(head).zip(dy.head(head)).zip(dq.chunks_exact_mut(heads * head_dim));
-            for (t, ((q, dy), dq)) in rows.enumerate() {
-                self.rope.rotate(t, scale, q, &mut query[..head_dim]);
+            let rows = q.head(head).zip(dy.chunks_exact_mut(heads * head_dim));
+            for (t, (q, dy)) in rows.enumerate() {
+                let dy = &mut dy[head * head_dim..][..head_dim];
+                op.rope.rotate(t, scale, q, &mut query[..head_dim]);
                 dout[..head_dim].copy_from_slice(dy);
-                keys.probabilities(&query[..head_dim], t, &mut p);
                 let seen = (t + 1).next_multiple_of(LANES);
-                weighted_rows(dy, &keys.v_transposed, keys.length, &mut ds[..seen]);
-                let mean = dot(&p[..seen], &ds[..seen]);
-                for (ds, &p) in ds.iter_mut().zip(&p) {
+                let (p, ds) = (&mut p[..seen], &mut ds[..seen]);
+                keys.probabilities(simd, &query[..head_dim], t, p);
+                weighted_rows(simd, &dout[..head_dim], &keys.v_transposed, keys.length, ds);
+                let mean = dot(simd, p, ds);
+                for (ds, &p) in ds.iter_mut().zip(p.iter()) {
                     *ds = p * (*ds - mean);
                 }
-                weighted_rows(&ds[..=t], &keys.k, width, &mut dquery);
-                let dq = &mut dq[head * head_dim..][..head_dim];
-                self.rope.rotate_back(t, scale, &dquery[..head_dim], dq);
+                weighted_rows(simd, &ds[..=t], &keys.k, width, &mut dquery);
+                op.rope.rotate_back(t, scale, &dquery[..head_dim], dy);
                 let sums = dkeys.chunks_exact_mut(width).zip(dvalues.chunks_exact_mut(width));
-                for ((dkey, dvalue), (&ds, &p)) in sums.zip(ds.iter().zip(&p)).take(t + 1) {
-                    add_scaled(dkey, ds, &query);
-                    add_scaled(dvalue, p, &dout);
+                for ((dkey, dvalue), (&ds, &p)) in sums.zip(ds.iter().zip(p.iter())).take(t + 1) {
+                    add_scaled(simd, dkey, ds, &query);
+                    add_scaled(simd, dvalue, p, &dout);
                 }
             }
-            if (head + 1) % self.shape.group() == 0 {
+            if (head + 1) % op.shape.group() == 0 {
                 let columns = kv_head * head_dim..(kv_head + 1) * head_dim;
                 let outs = dk.chunks_exact_mut(kv_heads * head_dim);
                 for (t, (dk, dkey)) in outs.zip(dkeys.chunks_exact(width)).enumerate() {
-                    self.rope.rotate_back(t, 1.0, &dkey[..head_dim], &mut dk[columns.clone()]);
+                    op.rope.rotate_back(t, 1.0, &dkey[..head_dim], &mut dk[columns.clone()]);
                 }
                 let outs = dv.chunks_exact_mut(kv_heads * head_dim);
                 for (dv, dvalue) in outs.zip(dvalues.chunks_exact(width)) {
@@ -191,27 +220,24 @@ impl FusedOp<3> for Attention {
         let ins = ins.zip(f32s(v).par_chunks(kv_len));
         out.par_chunks_mut(q_len).zip(ins).for_each(|(out, ((q, k), v))| {
             let (q, k, v) = (self.rows(q, heads), self.rows(k, kv_heads), self.rows(v, kv_heads));
-            wide(|| self.forward_sequence(q, k, v, out));
+            wide(Forward { op: self, q, k, v, out });
         });
         tensor(out, q.layout().shape().clone())
     }
 
-    fn backward(&self, [q, k, v]: [FlexTensor; 3], dy: FlexTensor) -> [FlexTensor; 3] {
+    fn backward(&self, [q, k, v]: [FlexTensor; 3], mut dy: FlexTensor) -> [FlexTensor; 3] {
         let AttentionShape { positions, heads, kv_heads, head_dim, .. } = self.shape;
         let (q_len, kv_len) = (positions * heads * head_dim, positions * kv_heads * head_dim);
-        let (q_shape, kv_shape) = (q.layout().shape().clone(), k.layout().shape().clone());
-        let (q, k, v, dy) = (f32s(&q), f32s(&k), f32s(&v), f32s(&dy));
-        let (mut dq, mut dk, mut dv) =
-            (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
-        let outs = dq.par_chunks_mut(q_len).zip(dk.par_chunks_mut(kv_len));
-        let outs = outs.zip(dv.par_chunks_mut(kv_len));
-        let ins = q.par_chunks(q_len).zip(k.par_chunks(kv_len));
-        let ins = ins.zip(v.par_chunks(kv_len).zip(dy.par_chunks(q_len)));
-        outs.zip(ins).for_each(|(((dq, dk), dv), ((q, k), (v, dy)))| {
+        let kv_shape = k.layout().shape().clone();
+        let (q, k, v) = (f32s(&q), f32s(&k), f32s(&v));
+        let (mut dk, mut dv) = (vec![0.0; k.len()], vec![0.0; v.len()]);
+        let outs = dk.par_chunks_mut(kv_len).zip(dv.par_chunks_mut(kv_len));
+        let outs = outs.zip(f32s_mut(&mut dy).par_chunks_mut(q_len));
+        let ins = q.par_chunks(q_len).zip(k.par_chunks(kv_len)).zip(v.par_chunks(kv_len));
+        outs.zip(ins).for_each(|(((dk, dv), dy), ((q, k), v))| {
             let (q, k, v) = (self.rows(q, heads), self.rows(k, kv_heads), self.rows(v, kv_heads));
-            let dy = self.rows(dy, heads);
-            wide(|| self.backward_sequence([q, k, v, dy], [dq, dk, dv]));
+            wide(Backward { op: self, q, k, v, dy, dk, dv });
         });
-        [tensor(dq, q_shape), tensor(dk, kv_shape.clone()), tensor(dv, kv_shape)]
+        [dy, tensor(dk, kv_shape.clone()), tensor(dv, kv_shape)]
     }
 }

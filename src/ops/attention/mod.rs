@@ -61,9 +61,8 @@ impl Rope {
         };
         let (cos, sin) = (table(f64::cos), table(f64::sin));
         let device = device.clone().without_autodiff();
-        let upload = |values: &[f32]| {
-            Tensor::<1>::from_floats(values, &device).reshape([positions, half])
-        };
+        let upload =
+            |values: &[f32]| Tensor::<1>::from_floats(values, &device).reshape([positions, half]);
         Self { cos: upload(&cos), sin: upload(&sin), table: Arc::new(Table { cos, sin, half }) }
     }
 
@@ -77,10 +76,7 @@ impl Rope {
         let half = cos.dims()[D - 1];
         let (low, high) = (x.clone().narrow(D - 1, 0, half), x.narrow(D - 1, half, half));
         Tensor::cat(
-            vec![
-                low.clone() * cos.clone() - high.clone() * sin.clone(),
-                high * cos + low * sin,
-            ],
+            vec![low.clone() * cos.clone() - high.clone() * sin.clone(), high * cos + low * sin],
             D - 1,
         )
     }

@@ -49,8 +49,7 @@ fn sequence(
     let len = f64::from(row.len.max(1));
     let mean = (stats.iter().skip(1).step_by(2).map(|&h| f64::from(h)).sum::<f64>() / len) as f32;
     let mut totals = [0.0f64; COLUMNS];
-    for ((stats, &old), out) in
-        stats.chunks_exact(2).zip(old).zip(coefficients.chunks_exact_mut(2))
+    for ((stats, &old), out) in stats.chunks_exact(2).zip(old).zip(coefficients.chunks_exact_mut(2))
     {
         let (logp, entropy) = (stats[0], stats[1]);
         let h = match switches.entropy_over {
@@ -74,8 +73,7 @@ fn sequence(
         if c.self_ratio != 0.0 {
             let rho = (logp - old).min(MAX_LOG_RATIO).exp();
             let free = c.self_ratio * rho;
-            let held =
-                c.self_ratio * rho.clamp(1.0 - switches.clip.low, 1.0 + switches.clip.high);
+            let held = c.self_ratio * rho.clamp(1.0 - switches.clip.low, 1.0 + switches.clip.high);
             clipped = free < held;
             surrogate = free.max(held);
             slope = if clipped { 0.0 } else { free };

@@ -1,0 +1,36 @@
+//! Numbers leaving the device. Each readback waits for all the work before it, so there is this one
+//! way out (a test looks for others) and it is counted: tests hold every stage to its number.
+
+use crate::error::{Error, Result};
+use burn::tensor::{Int, Tensor};
+use std::cell::Cell;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Readbacks so far on this thread.
+pub fn count() -> u64 {
+    COUNT.get()
+}
+
+/// The elements of a float tensor, row by row.
+pub async fn floats<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    COUNT.set(COUNT.get() + 1);
+    let data = tensor.into_data_async().await.map_err(failed)?;
+    data.try_into_vec().map_err(failed)
+}
+
+/// The elements of an integer tensor, row by row.
+pub async fn ints<const D: usize>(tensor: Tensor<D, Int>) -> Result<Vec<i32>> {
+    COUNT.set(COUNT.get() + 1);
+    let data = tensor.into_data_async().await.map_err(failed)?;
+    data.convert::<i32>().try_into_vec().map_err(failed)
+}
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::machine(format!("reading back from the device failed: {error}")).next(
+        "the device may be lost or out of memory: resume the run, lower \
+         train.micro_batch_tokens, or take --device cpu",
+    )
+}
