@@ -217,7 +217,7 @@ pub struct Score {
 #[derive(Args)]
 #[command(after_help = "Examples:
   srft explain                                    a problem of the task, G rollouts
-  srft explain --prompt '59+63=' --answer 122 --demonstration '9+3=12,5+6+1=12>122' --method grpo
+  srft explain --prompt '59+63=' --answer 122 --demonstration '9+3=12,5+6+1=12>122'
   srft explain --episodes given.jsonl --json")]
 pub struct Explain {
     #[command(flatten)]
