@@ -94,20 +94,21 @@ pub fn add_scaled<S: Simd>(simd: S, out: &mut [f32], scale: f32, x: &[f32]) {
     }
 }
 
-/// Row vector times matrix: `out[c] = Σ_r weights[r]·matrix[r·stride + c]` for the first `out.len()`
-/// columns; `out` and the rows of `stride` elements are in blocks of `LANES`.
+/// Row vector times part of a matrix: `out[c] = Σ_r weights[r]·matrix[r·stride + first + c]`. `out`,
+/// `first` and the rows of `stride` elements are in blocks of `LANES`.
 #[inline(always)]
 pub fn weighted_rows<S: Simd>(
     simd: S,
     weights: &[f32],
     matrix: &[f32],
     stride: usize,
+    first: usize,
     out: &mut [f32],
 ) {
-    let stride = stride / S::F32_LANES;
+    let (stride, first) = (stride / S::F32_LANES, first / S::F32_LANES);
     let (weights, last_weights) = weights.as_chunks::<DEEP>();
     let (rows, last_rows) = S::as_simd_f32s(matrix).0.split_at(weights.len() * DEEP * stride);
-    for (column, out) in S::as_mut_simd_f32s(out).0.iter_mut().enumerate() {
+    for (column, out) in (first..stride).zip(S::as_mut_simd_f32s(out).0) {
         let mut sums = [simd.splat_f32s(0.0); DEEP];
         for (weights, rows) in weights.iter().zip(rows.chunks_exact(DEEP * stride)) {
             for i in 0..DEEP {

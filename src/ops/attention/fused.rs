@@ -76,9 +76,16 @@ impl Keys {
             rope.rotate(t, 1.0, k, &mut row[..k.len()]);
             transpose_into(&mut self.k_transposed, length, t, &row[..k.len()]);
         }
-        for (t, (row, v)) in self.v.chunks_exact_mut(width).zip(v.head(head)).enumerate() {
+        for (row, v) in self.v.chunks_exact_mut(width).zip(v.head(head)) {
             row[..v.len()].copy_from_slice(v);
-            transpose_into(&mut self.v_transposed, length, t, v);
+        }
+    }
+
+    /// Transposes the loaded v, which only gradients need.
+    #[inline(always)]
+    fn transpose_values(&mut self) {
+        for (t, v) in self.v.chunks_exact(self.width).enumerate() {
+            transpose_into(&mut self.v_transposed, self.length, t, v);
         }
     }
 
@@ -86,7 +93,7 @@ impl Keys {
     /// first t + 1 of `out`, zeros behind them; `out` is as long as t + 1 in whole `LANES`.
     #[inline(always)]
     fn probabilities<S: Simd>(&self, simd: S, q: &[f32], t: usize, out: &mut [f32]) {
-        weighted_rows(simd, q, &self.k_transposed, self.length, out);
+        weighted_rows(simd, q, &self.k_transposed, self.length, 0, out);
         softmax(simd, out, t + 1);
     }
 }
@@ -133,7 +140,7 @@ impl WithSimd for Forward<'_> {
                 op.rope.rotate(t, op.shape.scale(), q, &mut query);
                 let seen = (t + 1).next_multiple_of(LANES);
                 keys.probabilities(simd, &query, t, &mut probabilities[..seen]);
-                weighted_rows(simd, &probabilities[..=t], &keys.v, keys.width, &mut mixed);
+                weighted_rows(simd, &probabilities[..=t], &keys.v, keys.width, 0, &mut mixed);
                 out[head * head_dim..][..head_dim].copy_from_slice(&mixed[..head_dim]);
             }
         }
@@ -172,6 +179,7 @@ impl WithSimd for Backward<'_> {
             let kv_head = head / op.shape.group();
             if head % op.shape.group() == 0 {
                 keys.load(k, v, kv_head, &op.rope);
+                keys.transpose_values();
                 dkeys.fill(0.0);
                 dvalues.fill(0.0);
             }
@@ -183,12 +191,12 @@ impl WithSimd for Backward<'_> {
                 let seen = (t + 1).next_multiple_of(LANES);
                 let (p, ds) = (&mut p[..seen], &mut ds[..seen]);
                 keys.probabilities(simd, &query[..head_dim], t, p);
-                weighted_rows(simd, &dout[..head_dim], &keys.v_transposed, keys.length, ds);
+                weighted_rows(simd, &dout[..head_dim], &keys.v_transposed, keys.length, 0, ds);
                 let mean = dot(simd, p, ds);
                 for (ds, &p) in ds.iter_mut().zip(p.iter()) {
                     *ds = p * (*ds - mean);
                 }
-                weighted_rows(simd, &ds[..=t], &keys.k, width, &mut dquery);
+                weighted_rows(simd, &ds[..=t], &keys.k, width, 0, &mut dquery);
                 op.rope.rotate_back(t, scale, &dquery[..head_dim], dy);
                 let sums = dkeys.chunks_exact_mut(width).zip(dvalues.chunks_exact_mut(width));
                 for ((dkey, dvalue), (&ds, &p)) in sums.zip(ds.iter().zip(p.iter())).take(t + 1) {

@@ -3,10 +3,12 @@
 //!
 //! Padding on the right of a sequence needs no mask: no earlier position sees it.
 
+mod cache;
 mod decode;
 mod fused;
 
-pub use decode::{KvCache, decode_attention};
+pub use cache::KvCache;
+pub use decode::decode_attention;
 
 use super::fused as fused_op;
 use burn::tensor::{Device, Tensor, activation};
