@@ -38,12 +38,19 @@ fn main() {
         }
     }
     let sums = [rollout.iter().sum::<f64>(), train.iter().sum::<f64>()];
-    println!("{} ({}), 32 prompts, 8 rollouts and a demonstration", selected.name, selected.backend);
+    println!(
+        "{} ({}), 32 prompts, 8 rollouts and a demonstration",
+        selected.name, selected.backend
+    );
     for (name, times, sum, tokens) in
         [("rollout", rollout, sums[0], tokens[0]), ("update", train, sums[1], tokens[1])]
     {
         let rate = tokens as f64 / (sum / 1e3);
-        println!("{name}: {:.0} ms, {} tokens a step, {rate:.0} tokens/s", median(times), tokens / 10);
+        println!(
+            "{name}: {:.0} ms, {} tokens a step, {rate:.0} tokens/s",
+            median(times),
+            tokens / 10
+        );
     }
 
     // The objective alone, over one update's tokens in one call, waiting for its result.
@@ -66,10 +73,8 @@ fn main() {
     let stats = TensorData::new([[-0.5f32, 0.7]; 1].repeat(n).concat(), [n, 2]);
     let switches = switches(&trainer.config.objective, BatchEntropy::default());
     let times = (0..20).map(|_| {
-        let (stats, old) = (
-            Tensor::<2>::from_data(stats.clone(), &device),
-            Tensor::<1>::zeros([n], &device),
-        );
+        let (stats, old) =
+            (Tensor::<2>::from_data(stats.clone(), &device), Tensor::<1>::zeros([n], &device));
         let clock = Instant::now();
         let result = objective(stats, old, &rows, &switches);
         let _ = result.sums.into_data();
@@ -79,5 +84,8 @@ fn main() {
     let clock = Instant::now();
     let _ = pollster::block_on(trainer.gradient(&update)).expect("a gradient");
     let whole = 1e3 * clock.elapsed().as_secs_f64();
-    println!("objective and its sums: {alone:.2} ms, {:.1}% of the update's {whole:.0} ms", 100.0 * alone / whole);
+    println!(
+        "objective and its sums: {alone:.2} ms, {:.1}% of the update's {whole:.0} ms",
+        100.0 * alone / whole
+    );
 }

@@ -310,7 +310,9 @@ mod tests {
         assert_eq!(pick("iris", &list).unwrap(), 2);
         assert_eq!(pick("2", &list).unwrap(), 2);
         assert_eq!(pick("cpu", &list).unwrap(), 0);
-        for (wanted, words) in [("dx12", "Windows only"), ("9", "srft devices"), ("arc", "srft devices")] {
+        for (wanted, words) in
+            [("dx12", "Windows only"), ("9", "srft devices"), ("arc", "srft devices")]
+        {
             let message = choose(wanted, &list).unwrap_err().to_string();
             assert!(message.contains(words), "{message}");
         }

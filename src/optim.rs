@@ -42,7 +42,8 @@ impl AdamW {
         let scale = clip_scale(norm, s.clip_norm);
         let correct = |beta: f64| 1.0 - beta.powi(self.updates as i32);
         let (correct1, correct2) = (correct(s.beta1), correct(s.beta2));
-        for ((p, m), g) in model.parameters_mut().into_iter().zip(&mut self.moments).zip(gradients) {
+        for ((p, m), g) in model.parameters_mut().into_iter().zip(&mut self.moments).zip(gradients)
+        {
             let g = g * scale;
             m.first = m.first.clone() * s.beta1 + g.clone() * (1.0 - s.beta1);
             m.second = m.second.clone() * s.beta2 + (g.clone() * g) * (1.0 - s.beta2);
@@ -82,8 +83,7 @@ pub fn learning_rate(settings: &Settings, step: u32, total: u32) -> f64 {
 
 /// The squared global L2 norm of gradients, `[1]`, still on the device.
 pub fn squared_norm(gradients: &[Tensor<2>]) -> Tensor<1> {
-    let squares: Vec<Tensor<1>> =
-        gradients.iter().map(|g| (g.clone() * g.clone()).sum()).collect();
+    let squares: Vec<Tensor<1>> = gradients.iter().map(|g| (g.clone() * g.clone()).sum()).collect();
     Tensor::cat(squares, 0).sum()
 }
 
@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn schedules_warm_up_peak_and_land() {
-        let mut s = Settings { lr: 1.0, warmup_steps: 4, final_fraction: 0.1, ..Default::default() };
+        let mut s =
+            Settings { lr: 1.0, warmup_steps: 4, final_fraction: 0.1, ..Default::default() };
         for (schedule, middle) in
             [(Schedule::Constant, 1.0), (Schedule::Linear, 0.55), (Schedule::Cosine, 0.55)]
         {

@@ -222,7 +222,8 @@ fn report(groups: &[Group], update: &Update, gradient: &Gradient) -> StepReport 
         let sampled = groups.iter().filter(|g| !g.episodes.is_empty());
         mean(sampled.map(|g| f64::from(u8::from(same(&g)))))
     };
-    let demonstrated = || groups.iter().zip(&update.advantages).filter(|(g, _)| g.demonstration.is_some());
+    let demonstrated =
+        || groups.iter().zip(&update.advantages).filter(|(g, _)| g.demonstration.is_some());
     let terms = [column::SFT, column::RL_DEMO, column::SELF, column::ENTROPY_BONUS].map(sum);
     let entropies = episodes().flat_map(|e| &e.entropies).map(|&h| f64::from(h));
     StepReport {

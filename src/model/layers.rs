@@ -55,7 +55,13 @@ pub fn grow<'a>(
     let mut first_row = 0;
     for tensor in blocks {
         let block_shape = tensor.dims();
-        list.push(ParameterMut { name: name.into(), shape: shape.clone(), first_row, block_shape, tensor });
+        list.push(ParameterMut {
+            name: name.into(),
+            shape: shape.clone(),
+            first_row,
+            block_shape,
+            tensor,
+        });
         first_row += block_shape[0];
     }
 }
@@ -114,7 +120,12 @@ impl Layer {
     /// The weights in the order of [`Layer::collect`].
     pub fn tensors(&self) -> impl Iterator<Item = &Tensor<2>> {
         std::iter::once(&self.input_norm)
-            .chain([&self.query, &self.key, &self.value, &self.output].map(Linear::tensors).into_iter().flatten())
+            .chain(
+                [&self.query, &self.key, &self.value, &self.output]
+                    .map(Linear::tensors)
+                    .into_iter()
+                    .flatten(),
+            )
             .chain(std::iter::once(&self.post_norm))
             .chain([&self.gate, &self.up, &self.down].map(Linear::tensors).into_iter().flatten())
     }

@@ -2,7 +2,7 @@
 //! is `ops::lm_head`'s, in chunks; this file ends at the hidden states.
 
 use super::ModelConfig;
-use super::layers::{Linear, Layer, grow};
+use super::layers::{Layer, Linear, grow};
 use crate::ops::attention::{AttentionShape, KvCache, Rope, attention, decode_attention};
 use crate::ops::rms_norm::rms_norm;
 use crate::random::Stream;
@@ -163,10 +163,8 @@ impl Llama {
         for block in &self.embedding {
             let rows = block.dims()[0];
             let local = tokens.clone().sub_scalar(first as i32);
-            let inside = local
-                .clone()
-                .greater_equal_elem(0)
-                .bool_and(local.clone().lower_elem(rows as i32));
+            let inside =
+                local.clone().greater_equal_elem(0).bool_and(local.clone().lower_elem(rows as i32));
             let found = block.clone().select(0, local.clamp(0, rows as i32 - 1));
             let found = found * inside.float().unsqueeze_dim(1);
             sum = Some(match sum {
@@ -184,9 +182,7 @@ impl Llama {
         let shape = self.attention_shape(batch, positions);
         let mut x = self.embed(tokens); // [B·T, D]
         for layer in &self.layers {
-            x = layer.forward(x, &self.config, |q, k, v| {
-                attention(q, k, v, shape, &self.rope)
-            });
+            x = layer.forward(x, &self.config, |q, k, v| attention(q, k, v, shape, &self.rope));
         }
         self.final_norm(x)
     }
@@ -220,18 +216,15 @@ impl Llama {
     pub fn decode(&self, tokens: Tensor<1, Int>, caches: &mut [KvCache]) -> Tensor<2> {
         let mut x = self.embed(tokens);
         for (layer, cache) in self.layers.iter().zip(caches) {
-            x = layer.forward(x, &self.config, |q, k, v| {
-                decode_attention(q, k, v, cache, &self.rope)
-            });
+            x = layer
+                .forward(x, &self.config, |q, k, v| decode_attention(q, k, v, cache, &self.rope));
         }
         self.final_norm(x)
     }
 
     /// Logits [N, V] of hidden states [N, D]: for decoding, where N is a batch's rows.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let blocks = self.head().iter().map(|block| {
-            Linear::product(hidden.clone(), block.clone())
-        });
+        let blocks = self.head().iter().map(|block| Linear::product(hidden.clone(), block.clone()));
         Tensor::cat(blocks.collect(), 1)
     }
 

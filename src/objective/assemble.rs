@@ -22,7 +22,8 @@ pub fn is_right(reward: f32) -> bool {
 /// Assembles the update of `groups`: advantages over each group, then per-sequence coefficients
 /// normalised by the token counts of the whole update.
 pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
-    let demonstration = |g: &Group| g.demonstration.clone().filter(|_| objective.uses_demonstrations());
+    let demonstration =
+        |g: &Group| g.demonstration.clone().filter(|_| objective.uses_demonstrations());
     let per_rollout = Normaliser::new(
         objective,
         groups.iter().flat_map(|g| g.episodes.iter().map(|e| e.tokens.len())),
@@ -68,7 +69,12 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
     update
 }
 
-fn rollout_terms(objective: &Objective, right: bool, advantage: f64, scale: f64) -> TermCoefficients {
+fn rollout_terms(
+    objective: &Objective,
+    right: bool,
+    advantage: f64,
+    scale: f64,
+) -> TermCoefficients {
     let entropy = (-objective.entropy_coeff * scale) as f32;
     let terms = TermCoefficients { entropy, ..Default::default() };
     match objective.self_term {

@@ -37,10 +37,7 @@ pub fn switches(config: &Objective, batch: BatchEntropy) -> Switches {
             scale: config.sft_weight_scale as f32,
             sign: exponent(sft_sign),
         }),
-        self_weight: Some(Weight {
-            scale: config.self_weight_scale as f32,
-            sign: exponent(1.0),
-        }),
+        self_weight: Some(Weight { scale: config.self_weight_scale as f32, sign: exponent(1.0) }),
         shaping: (config.demo_shaping == DemoShaping::Luffy).then_some(0.1),
         clip: Clip { low: config.clip_low as f32, high: config.clip_high as f32 },
     }
@@ -82,12 +79,7 @@ impl Inputs {
 /// Log-probability and entropy [N, 2] of a micro-batch's response tokens, without gradients.
 pub fn token_statistics(model: &Llama, batch: &MicroBatch) -> Tensor<2> {
     let inputs = Inputs::new(batch, model);
-    lm_head::stats(
-        inputs.hidden(model, batch),
-        model.head(),
-        inputs.targets,
-        lm_head::LOGITS_BYTES,
-    )
+    lm_head::stats(inputs.hidden(model, batch), model.head(), inputs.targets, lm_head::LOGITS_BYTES)
 }
 
 /// The loss of a micro-batch: a scalar whose backward gives the gradient of the sum of all terms

@@ -49,7 +49,11 @@ pub struct Response {
 }
 
 /// Samples `plan.group` responses to each prompt, in order of (prompt, sample).
-pub async fn respond(model: &Llama, prompts: &[Vec<u32>], plan: &Plan<'_>) -> Result<Vec<Response>> {
+pub async fn respond(
+    model: &Llama,
+    prompts: &[Vec<u32>],
+    plan: &Plan<'_>,
+) -> Result<Vec<Response>> {
     let limit = model.config.max_positions;
     if let Some(long) = prompts.iter().find(|p| p.is_empty() || p.len() >= limit) {
         return Err(Error::input(format!(
@@ -96,8 +100,7 @@ impl<'a> Decoder<'a> {
             let count = values.len();
             Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device)
         };
-        let (hidden, caches) =
-            model.prefill(ints(tokens), &lengths, positions, capacity);
+        let (hidden, caches) = model.prefill(ints(tokens), &lengths, positions, capacity);
         let last = (0..).zip(&lengths).map(|(row, &len)| row * positions as i32 + len as i32 - 1);
         let last = hidden.select(0, ints(last.collect())); // [P, D]
         let repeated = (0..prompts.len() as i32).flat_map(|p| vec![p; plan.group]).collect();
