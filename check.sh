@@ -99,12 +99,21 @@ portability() {
 tests() {
     # Without a desktop session Mesa complains at every device that this is not set.
     export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}"
+    local line passed=0 failed=0 skipped=0
+    local closing='^test result: .* ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored'
     for kind in --doc --tests; do
         try "cargo test --release NAME runs one test alone" \
             cargo test --locked --release "$kind" --no-fail-fast 2>&1
-    done | awk '{ print; fflush() }
-        /^test result:/ { passed += $4; failed += $6; skipped += $8 }
-        END { printf "\n%d passed, %d failed, %d skipped\n", passed, failed, skipped }'
+    done | {
+        while IFS= read -r line; do
+            printf '%s\n' "$line"
+            [[ $line =~ $closing ]] || continue
+            passed=$((passed + BASH_REMATCH[1]))
+            failed=$((failed + BASH_REMATCH[2]))
+            skipped=$((skipped + BASH_REMATCH[3]))
+        done
+        printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+    }
 }
 
 for stage in "$@"; do
