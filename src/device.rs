@@ -79,6 +79,8 @@ pub struct Selected {
     pub driver: String,
     /// Why this one, in a sentence.
     pub reason: String,
+    /// The wgpu device behind it, where there is one: to share, or (in a test) to lose.
+    pub gpu: Option<wgpu::Device>,
 }
 
 /// What the driver said last of its own accord: a lost device, an out-of-memory, a validation
@@ -204,9 +206,12 @@ fn install_hint(api: &str) -> &'static str {
 
 /// Opens an adapter as a burn device.
 pub async fn open(adapter: &Adapter, reason: String) -> Result<Selected> {
-    let device = match &adapter.handle {
-        None => Device::flex(),
-        Some((instance, handle)) => open_wgpu(adapter, instance, handle).await?,
+    let (device, gpu) = match &adapter.handle {
+        None => (Device::flex(), None),
+        Some((instance, handle)) => {
+            let (device, gpu) = open_wgpu(adapter, instance, handle).await?;
+            (device, Some(gpu))
+        }
     };
     Ok(Selected {
         device,
@@ -214,6 +219,7 @@ pub async fn open(adapter: &Adapter, reason: String) -> Result<Selected> {
         backend: adapter.backend.clone(),
         driver: adapter.driver.clone(),
         reason,
+        gpu,
     })
 }
 
@@ -226,7 +232,7 @@ async fn open_wgpu(
     adapter: &Adapter,
     instance: &wgpu::Instance,
     handle: &wgpu::Adapter,
-) -> Result<Device> {
+) -> Result<(Device, wgpu::Device)> {
     for (what, has, needs) in [
         ("storage buffers a shader", adapter.max_storage_buffers, LEAST_BINDINGS),
         ("invocations a workgroup", adapter.invocations, LEAST_INVOCATIONS),
@@ -267,6 +273,7 @@ async fn open_wgpu(
         }
     });
     device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| remember(e.to_string())));
+    let gpu = device.clone();
     let setup = WgpuSetup {
         instance: instance.clone(),
         adapter: handle.clone(),
@@ -274,7 +281,8 @@ async fn open_wgpu(
         queue,
         backend: handle.get_info().backend,
     };
-    Device::wgpu_options().setup(setup).init().map_err(|e| failed(&e))
+    let device = Device::wgpu_options().setup(setup).init().map_err(|e| failed(&e))?;
+    Ok((device, gpu))
 }
 
 /// Chooses and opens in one go.
