@@ -163,7 +163,6 @@ fn part(name: &str, inputs: &[[usize; 2]], device: &Device, [fused, stock]: [Op;
 }
 
 fn main() {
-    srft::platform::keep_freed_memory();
     let device = Device::flex().autodiff();
     let tokens = SHAPE.batch * SHAPE.positions;
     let ids = |n: usize| {

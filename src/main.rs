@@ -6,7 +6,6 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    srft::platform::keep_freed_memory();
     let arguments = shell::Arguments::parse();
     match pollster::block_on(shell::run(arguments)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,11 +8,6 @@ pub use files::{
     remove_folder_atomic, sync_file, write_atomic, write_folder_atomic,
 };
 
-#[cfg(not(target_family = "wasm"))]
-mod heap;
-#[cfg(not(target_family = "wasm"))]
-pub use heap::keep_freed_memory;
-
 /// Seconds between two calls, for reports only: no number of a run depends on it.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(#[cfg(not(target_family = "wasm"))] std::time::Instant);
