@@ -6,7 +6,7 @@ use srft::run::Summary;
 /// A table with a header, numbers to the right from the second column on.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    table.load_preset(presets::ASCII_MARKDOWN).set_header(header.to_vec());
     for row in rows {
         table.add_row(row);
     }
