@@ -32,7 +32,8 @@ impl Kind {
         }
     }
 
-    fn is_gpu(self) -> bool {
+    /// A GPU, rather than the CPU in one guise or another.
+    pub fn is_gpu(self) -> bool {
         matches!(self, Kind::Discrete | Kind::Integrated | Kind::Virtual)
     }
 }
@@ -44,7 +45,7 @@ pub struct Adapter {
     pub index: usize,
     /// The vendor's name for it.
     pub name: String,
-    /// flex, vulkan, metal, dx12, gl.
+    /// flex, vulkan, metal, dx12, gl, webgpu.
     pub backend: String,
     /// Driver and its version.
     pub driver: String,
@@ -73,10 +74,12 @@ pub struct Selected {
     pub device: Device,
     /// The adapter's name.
     pub name: String,
-    /// flex, vulkan, metal, dx12, gl.
+    /// flex, vulkan, metal, dx12, gl, webgpu.
     pub backend: String,
     /// Driver and its version.
     pub driver: String,
+    /// What it is.
+    pub kind: Kind,
     /// Why this one, in a sentence.
     pub reason: String,
     /// The wgpu device behind it, where there is one: to share, or (in a test) to lose.
@@ -92,6 +95,17 @@ pub fn last_words() -> Option<String> {
     LAST_WORDS.lock().ok()?.clone()
 }
 
+/// An error if the driver has complained since the last look: what it refused was not computed.
+pub fn require_silence() -> Result<()> {
+    match LAST_WORDS.lock().ok().and_then(|mut words| words.take()) {
+        None => Ok(()),
+        Some(words) => Err(Error::machine(format!("the driver complained: {words}")).next(
+            "take up the run at its last checkpoint; if it comes again, update the driver or take \
+             --device cpu",
+        )),
+    }
+}
+
 /// Every adapter, the CPU backend first.
 pub async fn adapters() -> Vec<Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
@@ -100,7 +114,10 @@ pub async fn adapters() -> Vec<Adapter> {
         let (info, limits) = (handle.get_info(), handle.limits());
         list.push(Adapter {
             index: list.len(),
-            name: info.name,
+            name: match info.name.is_empty() {
+                true => crate::platform::adapter_name().await.unwrap_or_else(|| "unnamed".into()),
+                false => info.name,
+            },
             backend: info.backend.to_str().to_string(),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
             kind: match info.device_type {
@@ -109,10 +126,8 @@ pub async fn adapters() -> Vec<Adapter> {
                 wgpu::DeviceType::VirtualGpu => Kind::Virtual,
                 wgpu::DeviceType::Cpu => Kind::Software,
                 // OpenGL drivers do not tell; the software ones say so in their names.
-                wgpu::DeviceType::Other => match handle.get_info().name.to_lowercase() {
-                    n if n.contains("llvmpipe") || n.contains("swiftshader") => Kind::Software,
-                    _ => Kind::Integrated,
-                },
+                // Settled below, by name.
+                wgpu::DeviceType::Other => Kind::Integrated,
             },
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             max_buffer_bytes: limits.max_buffer_size,
@@ -123,6 +138,11 @@ pub async fn adapters() -> Vec<Adapter> {
             handle: Some((instance.clone(), handle)),
         });
         let last = list.last_mut().expect("just pushed");
+        // OpenGL drivers and browsers do not tell; the software ones say so in their names.
+        let name = last.name.to_lowercase();
+        if ["llvmpipe", "swiftshader"].iter().any(|n| name.contains(n)) {
+            last.kind = Kind::Software;
+        }
         if matches!(last.kind, Kind::Integrated | Kind::Software) {
             last.memory_bytes = crate::platform::memory_bytes();
         }
@@ -170,7 +190,7 @@ pub fn choose<'a>(wanted: &str, list: &'a [Adapter]) -> Result<(&'a Adapter, Str
             None => (cpu, "no GPU found".into()),
         }),
         "cpu" => Ok((cpu, "as asked".into())),
-        "vulkan" | "metal" | "dx12" | "gl" => {
+        "vulkan" | "metal" | "dx12" | "gl" | "webgpu" => {
             let found = list.iter().filter(|a| a.backend == lower).min_by_key(rank);
             found.map(|a| (a, "as asked".into())).ok_or_else(|| {
                 Error::machine(format!("no {lower} adapter on this machine"))
@@ -200,6 +220,10 @@ fn install_hint(api: &str) -> &'static str {
         }
         "metal" => "Metal is on macOS and iOS only; take --device auto",
         "dx12" => "DirectX 12 is on Windows only; take --device auto",
+        "webgpu" => {
+            "take a browser with WebGPU, switched on and with a GPU that it allows (a page sees it \
+             over https or on localhost only), or go on with the CPU"
+        }
         _ => "install the GPU's OpenGL driver, or take --device auto",
     }
 }
@@ -218,6 +242,7 @@ pub async fn open(adapter: &Adapter, reason: String) -> Result<Selected> {
         name: adapter.name.clone(),
         backend: adapter.backend.clone(),
         driver: adapter.driver.clone(),
+        kind: adapter.kind,
         reason,
         gpu,
     })

@@ -26,6 +26,7 @@ pub struct Suite {
 
 /// A suite's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Score {
     /// Suite.
     pub suite: String,

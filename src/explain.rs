@@ -135,7 +135,7 @@ pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<
 /// Explains the update that `groups` would make.
 pub async fn explain(trainer: &Trainer, groups: &mut [Group]) -> Result<Explanation> {
     fill_logprobs(trainer, groups).await?;
-    let update = assemble(groups, &trainer.config.objective);
+    let update = assemble(groups, &trainer.objective());
     let masks: [fn(TermCoefficients) -> TermCoefficients; 5] = [
         |t| TermCoefficients { sft: t.sft, ..Default::default() },
         |t| TermCoefficients { rl_demo: t.rl_demo, ..Default::default() },

@@ -23,5 +23,8 @@ pub mod explain;
 pub mod eval;
 pub mod checkpoint;
 pub mod selftest;
-#[cfg(not(target_family = "wasm"))]
 pub mod run;
+pub mod archive;
+pub mod lab;
+#[cfg(target_family = "wasm")]
+pub mod web;

@@ -16,6 +16,7 @@ macro_rules! metrics {
     ($($(#[doc = $doc:literal])+ $name:ident: $type:ty, $unit:literal;)+) => {
         /// The report of one training step, a line of `metrics.jsonl`.
         #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(ts_rs::TS))]
         #[serde(deny_unknown_fields)]
         pub struct StepReport { $($(#[doc = $doc])+ pub $name: $type,)+ }
 

@@ -1,6 +1,6 @@
 //! The training step, in the order of the paper's algorithm: sample, score, weigh, update.
 
-use crate::config::{Config, EntropyOver};
+use crate::config::{Config, EntropyOver, GroupOf, Objective};
 use crate::data::batch::micro_batches;
 use crate::data::source::Source;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use crate::metrics::{StepReport, mean};
 use crate::model::Llama;
 use crate::objective::loss::{BatchEntropy, micro_batch_loss, switches, token_statistics};
 use crate::objective::{Update, assemble, is_right};
-use crate::ops::objective::{COLUMNS, column};
+use crate::ops::objective::{COLUMNS, Switches, column};
 use crate::ops::readback;
 use crate::ops::sampling::Sampling;
 use crate::optim::{AdamW, learning_rate, squared_norm};
@@ -49,6 +49,11 @@ pub struct Gradient {
 }
 
 impl Trainer {
+    /// The objective of the present step.
+    pub fn objective(&self) -> Objective {
+        self.config.objective_at(self.step)
+    }
+
     /// One step of SRFT: rollouts, rewards, advantages, loss, update.
     pub async fn step(&mut self) -> Result<(StepReport, Vec<Group>)> {
         let clock = Stopwatch::start();
@@ -58,7 +63,7 @@ impl Trainer {
         let rollout_secs = clock.elapsed_secs();
 
         let clock = Stopwatch::start();
-        let update = assemble(&groups, &self.config.objective);
+        let update = assemble(&groups, &self.objective());
         let gradient = self.gradient(&update).await?;
         let lr = learning_rate(&self.config.optimizer, self.step, self.config.train.steps);
         let mut report = report(&groups, &update, &gradient);
@@ -74,13 +79,13 @@ impl Trainer {
 
     /// Samples a group for each example and scores rollouts and demonstrations.
     pub async fn groups(&self, examples: Vec<Example>) -> Result<Vec<Group>> {
-        let objective = &self.config.objective;
+        let objective = self.objective();
         let values = objective.reward_values;
         let mut groups = Vec::with_capacity(examples.len());
         for example in examples {
             let demonstration = match &example.demonstration {
                 Some(text) if objective.uses_demonstrations() => {
-                    let right = self.verifier.score(text, true, &example.answer);
+                    let right = self.is_rewarded(text, true, &example.answer);
                     let mut tokens = self.tokenizer.encode_continuation(text)?;
                     tokens.push(self.model.config.eos_tokens[0]);
                     Some(Demonstration { tokens, reward: values.of(right) })
@@ -94,14 +99,18 @@ impl Trainer {
             groups.push(Group { example, prompt_tokens, episodes: Vec::new(), demonstration });
         }
         if objective.uses_rollouts() {
-            self.sample(&mut groups).await?;
+            self.sample(&mut groups, &objective).await?;
         }
         Ok(groups)
     }
 
-    async fn sample(&self, groups: &mut [Group]) -> Result<()> {
+    fn is_rewarded(&self, response: &str, finished: bool, answer: &str) -> bool {
+        self.verifier.rewards(self.config.data.reward, response, finished, answer)
+    }
+
+    async fn sample(&self, groups: &mut [Group], objective: &Objective) -> Result<()> {
         let rollout = &self.config.rollout;
-        let shared = self.config.objective.group_of == crate::config::GroupOf::Shared;
+        let shared = objective.group_of == GroupOf::Shared;
         let plan = Plan {
             group: rollout.group - usize::from(shared),
             sampling: Sampling {
@@ -118,7 +127,7 @@ impl Trainer {
         for response in respond(&self.model, &prompts, &plan).await? {
             let group = &mut groups[response.prompt];
             let text = self.tokenizer.decode(&response.tokens);
-            let right = self.verifier.score(&text, !response.truncated, &group.example.answer);
+            let right = self.is_rewarded(&text, !response.truncated, &group.example.answer);
             group.episodes.push(Episode {
                 prompt: response.prompt,
                 sample: response.sample,
@@ -127,7 +136,7 @@ impl Trainer {
                 entropies: response.entropies,
                 truncated: response.truncated,
                 response: text,
-                reward: self.config.objective.reward_values.of(right),
+                reward: objective.reward_values.of(right),
             });
         }
         Ok(())
@@ -144,11 +153,7 @@ impl Trainer {
                 sums: vec![[0.0; COLUMNS]; update.sequences.len()],
             });
         }
-        let entropy = match self.config.objective.entropy_over {
-            EntropyOver::Batch => self.batch_entropy(update).await?,
-            EntropyOver::Sequence | EntropyOver::Token => BatchEntropy::default(),
-        };
-        let switches = switches(&self.config.objective, entropy);
+        let switches = self.switches(&self.objective(), &self.model, update).await?;
         let tracked = self.model.tracked();
         let mut total: Vec<Option<Tensor<2>>> = vec![None; self.optimizer.moments.len()];
         let mut packed = Vec::new();
@@ -183,15 +188,29 @@ impl Trainer {
         Ok(Gradient { tensors, norm: f64::from(*squared).sqrt(), sums })
     }
 
+    /// The kernel's switches for an update of `model`.
+    pub async fn switches(
+        &self,
+        objective: &Objective,
+        model: &Llama,
+        update: &Update,
+    ) -> Result<Switches> {
+        let entropy = match objective.entropy_over {
+            EntropyOver::Batch => self.batch_entropy(model, update).await?,
+            EntropyOver::Sequence | EntropyOver::Token => BatchEntropy::default(),
+        };
+        Ok(switches(objective, entropy))
+    }
+
     /// A forward pass over the whole update for the mean entropies that batch weights need; they
     /// go into the kernels as numbers, so this one setting costs a second readback.
-    async fn batch_entropy(&self, update: &Update) -> Result<BatchEntropy> {
+    async fn batch_entropy(&self, model: &Llama, update: &Update) -> Result<BatchEntropy> {
         // Every response counts, also one that carries no loss this time.
         let mut sequences = update.sequences.clone();
         sequences.iter_mut().for_each(|s| s.terms.sft = 1.0);
         let batches = micro_batches(&sequences, self.config.train.micro_batch_tokens);
         let mut sums = [[0.0f64; 2]; 2]; // [demonstrations, rollouts] × [nats, tokens]
-        let stats = batches.iter().map(|b| token_statistics(&self.model, b)).collect();
+        let stats = batches.iter().map(|b| token_statistics(model, b)).collect();
         let stats = readback::floats(Tensor::cat(stats, 0)).await?; // [Σ N, 2]
         let mut pairs = stats.chunks_exact(2);
         for &member in batches.iter().flat_map(|b| &b.members) {

@@ -72,7 +72,7 @@ impl Golden {
             terms: TermCoefficients { sft: 1.0 / count as f32, ..Default::default() },
         };
         let sequences = self.pairs().into_iter().map(sequence).collect();
-        Update { sequences, advantages: Vec::new() }
+        Update { sequences, advantages: Vec::new(), divisors: Vec::new() }
     }
 }
 

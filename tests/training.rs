@@ -251,7 +251,7 @@ fn with_constants(update: &Update, gradient: &Gradient) -> Update {
 
 /// Every response token as a sequence of its own, so that a token's weight is a sequence's.
 fn token_by_token(update: &Update) -> Update {
-    let mut split = Update { sequences: Vec::new(), advantages: update.advantages.clone() };
+    let mut split = Update { sequences: Vec::new(), divisors: Vec::new(), ..update.clone() };
     for sequence in &update.sequences {
         for t in 0..sequence.response.len() {
             let mut token = sequence.clone();

@@ -49,6 +49,24 @@ impl Config {
         Ok(config)
     }
 
+    /// The objective of update `step`, counted from 0: the configured one, or in a second stage
+    /// that method's preset as it is.
+    pub fn objective_at(&self, step: u32) -> Objective {
+        let share = 1.0 - self.objective.second_share;
+        match Method::named(&self.objective.second) {
+            Some(method) if f64::from(step) >= f64::from(self.train.steps) * share => {
+                method.objective()
+            }
+            _ => self.objective.clone(),
+        }
+    }
+
+    /// The objectives of a run, in order.
+    pub fn stages(&self) -> Vec<Objective> {
+        let second = Method::named(&self.objective.second).map(Method::objective);
+        std::iter::once(self.objective.clone()).chain(second).collect()
+    }
+
     /// A layer from a TOML file's text.
     pub fn layer(text: &str, place: &str) -> Result<(String, Table)> {
         let table = text.parse::<Table>().map_err(|e| {
@@ -95,6 +113,12 @@ impl Config {
         text
     }
 
+    /// Every key as `section.key` with its value, as JSON.
+    pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
+        let json = |value| serde_json::to_value(value).expect("settings are scalars");
+        self.flat().into_iter().map(|(key, value)| (key, json(value))).collect()
+    }
+
     /// Every key as `section.key` with its value, in the order they are printed.
     fn flat(&self) -> Vec<(String, Value)> {
         let table = to_table(self);
@@ -117,7 +141,8 @@ impl Config {
             ("rollout.temperature", self.rollout.temperature >= 0.0, "0 (greedy) or more"),
             (
                 "rollout.temperature",
-                self.rollout.temperature > 0.0 || !self.objective.uses_rollouts(),
+                self.rollout.temperature > 0.0
+                    || !self.stages().iter().any(Objective::uses_rollouts),
                 "above 0 for training: greedy rollouts of a group are all alike",
             ),
             ("rollout.top_p", self.rollout.top_p > 0.0 && self.rollout.top_p <= 1.0, "in (0, 1]"),
@@ -144,6 +169,21 @@ impl Config {
                 "objective.aggregate_constant",
                 self.objective.aggregate_constant > 0.0,
                 "positive (tokens)",
+            ),
+            (
+                "objective.second",
+                self.objective.second.is_empty() || Method::named(&self.objective.second).is_some(),
+                "empty, or a method",
+            ),
+            (
+                "objective.second_share",
+                (0.0..=1.0).contains(&self.objective.second_share),
+                "a share in [0, 1]",
+            ),
+            (
+                "data.demonstrations",
+                (0.0..=1.0).contains(&self.data.demonstrations),
+                "a share in [0, 1]",
             ),
             (
                 "data.wrong_demonstrations",
@@ -180,6 +220,15 @@ impl Config {
 
 /// Rollouts of a step: more is a slip of the keyboard, and no memory would hold them.
 const MOST_ROLLOUTS: usize = 1_000_000;
+
+impl Method {
+    /// The objective that the method's preset gives.
+    pub fn objective(self) -> Objective {
+        let method = Table::from_iter([("method".into(), self.name().into())]);
+        let layer = Table::from_iter([("objective".into(), Value::Table(method))]);
+        Config::resolve(&[(self.name().into(), layer)]).expect("a preset is valid").objective
+    }
+}
 
 fn to_table(config: &Config) -> Table {
     Table::try_from(config).expect("settings are plain scalars and strings")
@@ -282,6 +331,19 @@ mod tests {
         let config = resolve("[objective]\nmethod = \"srft-official\"\nentropy_coeff = 0").unwrap();
         assert_eq!(config.objective.entropy_coeff, 0.0);
         assert_eq!(config.objective.sft_weight_sign, Sign::Plus);
+    }
+
+    #[test]
+    fn a_second_stage_takes_over_at_its_share() {
+        let text = "[objective]\nmethod = \"sft-grpo\"\nsecond_share = 0.25\n[train]\nsteps = 8";
+        let config = resolve(text).unwrap();
+        let methods: Vec<_> =
+            (0..8).map(|step| config.objective_at(step).uses_rollouts()).collect();
+        assert_eq!(methods, [false, false, false, false, false, false, true, true]);
+        assert_eq!(config.objective_at(6), Method::Grpo.objective());
+        assert_eq!(config.stages().len(), 2);
+        let error = resolve("[objective]\nsecond = \"ppo\"").unwrap_err().to_string();
+        assert!(error.contains("objective.second must be"), "{error}");
     }
 
     #[test]

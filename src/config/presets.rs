@@ -19,17 +19,23 @@ pub enum Method {
     Grpo,
     /// LUFFY: shaped off-policy and plain on-policy terms over one group.
     Luffy,
+    /// Two stages: SFT, then GRPO.
+    SftGrpo,
+    /// Two stages: GRPO, then SFT.
+    GrpoSft,
 }
 
 impl Method {
     /// All methods.
-    pub const ALL: [Method; 6] = [
+    pub const ALL: [Method; 8] = [
         Method::Srft,
         Method::SrftOfficial,
         Method::SrftHpt,
         Method::Sft,
         Method::Grpo,
         Method::Luffy,
+        Method::SftGrpo,
+        Method::GrpoSft,
     ];
 
     /// The name in configs.
@@ -41,12 +47,19 @@ impl Method {
             Method::Sft => "sft",
             Method::Grpo => "grpo",
             Method::Luffy => "luffy",
+            Method::SftGrpo => "sft-grpo",
+            Method::GrpoSft => "grpo-sft",
         }
     }
 
     /// All names.
     pub fn names() -> Vec<&'static str> {
         Self::ALL.iter().map(|m| m.name()).collect()
+    }
+
+    /// The method of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|m| m.name() == name)
     }
 
     /// What the method changes from the defaults, as a layer of settings.
@@ -99,6 +112,16 @@ impl Method {
                 aggregate = "sum-constant"
                 group_of = "shared"
             },
+            Method::SftGrpo => two_stages(Method::Sft, Method::Grpo),
+            Method::GrpoSft => two_stages(Method::Grpo, Method::Sft),
         }
     }
+}
+
+fn two_stages(first: Method, second: Method) -> Table {
+    let mut table = first.preset();
+    if let Some(objective) = table.get_mut("objective").and_then(toml::Value::as_table_mut) {
+        objective.insert("second".into(), second.name().into());
+    }
+    table
 }

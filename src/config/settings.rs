@@ -79,12 +79,16 @@ settings! {
         answer_after: String = String::new();
         /// Distinct training problems a suite of the built-in task; 0: fresh ones without end.
         problems: u32 = 0;
+        /// Share of the built-in task's problems that come with a demonstration.
+        demonstrations: f64 = 1.0;
         /// Share of the built-in task's demonstrations that end in a wrong answer.
         wrong_demonstrations: f64 = 0.0;
+        /// answer | mention (the gold answer anywhere, which can be gamed): what training rewards.
+        reward: Rewarded = Rewarded::Answer;
     }
     /// The loss: a method's preset and the switches that the paper leaves open.
     objective: Objective {
-        /// srft | srft-official | srft-hpt | sft | grpo | luffy; sets every key below.
+        /// srft | srft-official | srft-hpt | sft | grpo | luffy | sft-grpo | grpo-sft; sets every key below.
         method: Method = Method::Srft;
         /// Supervised term on the demonstration, Eq. 8.
         sft: bool = true;
@@ -122,6 +126,10 @@ settings! {
         clip_low: f64 = 0.2;
         /// PPO clip range above 1, for the advantage self term.
         clip_high: f64 = 0.2;
+        /// Method whose preset takes over for a second stage; empty: one stage.
+        second: String = String::new();
+        /// Share of the steps that belong to the second stage.
+        second_share: f64 = 0.5;
     }
     /// Sampling from the policy during training.
     rollout: Rollout {
@@ -205,6 +213,15 @@ choice! {
         Exact = "exact",
         /// As numbers, exactly: `1,200` = `1.2e3`, `0.5` = `1/2`, `0.333` is not `1/3`.
         Numeric = "numeric",
+    }
+}
+choice! {
+    /// What training rewards in a response.
+    Rewarded {
+        /// The right answer, as evaluation judges it.
+        Answer = "answer",
+        /// The gold answer anywhere in the response.
+        Mention = "mention",
     }
 }
 choice! {

@@ -2,8 +2,10 @@
 
 use super::{Llama, ModelConfig, weights};
 use crate::error::Result;
+use crate::platform::{read, tiny_weights};
 use crate::text::Tokenizer;
 use burn::tensor::Device;
+use std::path::Path;
 
 /// The files of a model folder.
 #[derive(Debug, Clone)]
@@ -27,15 +29,13 @@ impl ModelFolder {
         Self {
             place: "built-in tiny model".into(),
             config: include_bytes!("../../assets/tiny/config.json").to_vec(),
-            weights: include_bytes!("../../assets/tiny/model.safetensors").to_vec(),
+            weights: tiny_weights(),
             tokenizer: include_bytes!("../../assets/tiny/tokenizer.json").to_vec(),
         }
     }
 
     /// Reads a folder.
-    #[cfg(not(target_family = "wasm"))]
-    pub fn read(path: &std::path::Path) -> Result<Self> {
-        use crate::platform::read;
+    pub fn read(path: &Path) -> Result<Self> {
         let file = |name: &str| {
             read(&path.join(name)).map_err(|e| {
                 e.next("a model folder holds config.json, model.safetensors and tokenizer.json")

@@ -12,6 +12,8 @@ pub struct Update {
     pub sequences: Vec<Sequence>,
     /// Â of each group's members, rollouts first, the demonstration last (Eq. 7).
     pub advantages: Vec<Vec<f64>>,
+    /// What each sequence's token losses are divided by; the coefficients already are.
+    pub divisors: Vec<f64>,
 }
 
 /// A reward above 0 is a right response in both {1, −1} and {1, 0}.
@@ -32,7 +34,7 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
         objective,
         groups.iter().filter_map(|g| demonstration(g).map(|d| d.tokens.len())),
     );
-    let mut update = Update { sequences: Vec::new(), advantages: Vec::new() };
+    let mut update = Update { sequences: Vec::new(), advantages: Vec::new(), divisors: Vec::new() };
     for group in groups {
         let demo = demonstration(group);
         let rewards: Vec<f64> = group
@@ -44,18 +46,21 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
             .collect();
         let group_advantages = advantages(&rewards, objective.advantage_std);
         for (episode, &advantage) in group.episodes.iter().zip(&group_advantages) {
-            let scale = per_rollout.of(episode.tokens.len());
+            let divisor = per_rollout.of(episode.tokens.len());
+            update.divisors.push(divisor);
             update.sequences.push(Sequence {
                 role: Role::Rollout,
                 prompt: group.prompt_tokens.clone(),
                 response: episode.tokens.clone(),
                 old_logprobs: episode.logprobs.clone(),
-                terms: rollout_terms(objective, is_right(episode.reward), advantage, scale),
+                terms: rollout_terms(objective, is_right(episode.reward), advantage, 1.0 / divisor),
             });
         }
         if let (Some(demo), Some(&advantage)) = (demo, group_advantages.last()) {
-            let scale = per_demonstration.of(demo.tokens.len());
-            let terms = demonstration_terms(objective, is_right(demo.reward), advantage, scale);
+            let divisor = per_demonstration.of(demo.tokens.len());
+            update.divisors.push(divisor);
+            let right = is_right(demo.reward);
+            let terms = demonstration_terms(objective, right, advantage, 1.0 / divisor);
             update.sequences.push(Sequence {
                 role: Role::Demonstration,
                 prompt: group.prompt_tokens.clone(),
@@ -112,7 +117,7 @@ fn demonstration_terms(
     }
 }
 
-/// 1 / what a sequence's token losses are divided by, over all sequences of a role.
+/// What a sequence's token losses are divided by, over all sequences of a role.
 struct Normaliser {
     aggregate: Aggregate,
     constant: f64,
@@ -128,7 +133,7 @@ impl Normaliser {
     }
 
     fn of(&self, len: usize) -> f64 {
-        1.0 / match self.aggregate {
+        match self.aggregate {
             Aggregate::TokenMean => self.tokens as f64,
             Aggregate::SequenceMean => (self.sequences * len) as f64,
             Aggregate::SumConstant => self.constant,

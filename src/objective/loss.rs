@@ -82,6 +82,12 @@ pub fn token_statistics(model: &Llama, batch: &MicroBatch) -> Tensor<2> {
     lm_head::stats(inputs.hidden(model, batch), model.head(), inputs.targets, lm_head::LOGITS_BYTES)
 }
 
+/// Logits [N, V] of a micro-batch's response tokens, whole: to look at a few responses closely, never
+/// to train.
+pub fn response_logits(model: &Llama, batch: &MicroBatch) -> Tensor<2> {
+    model.logits(Inputs::new(batch, model).hidden(model, batch))
+}
+
 /// The loss of a micro-batch: a scalar whose backward gives the gradient of the sum of all terms
 /// (its value is 0: the terms' values are in the sums), and the kernel's sums, [B, 8].
 pub fn micro_batch_loss(

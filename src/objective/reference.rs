@@ -8,6 +8,7 @@ use super::self_term::{ratio, signed};
 use super::sft::sft;
 use super::term::Term;
 use crate::ops::objective::{COLUMNS, Row, Switches, column};
+use crate::records::TermCoefficients;
 
 /// What the kernel computes, in f64.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,43 @@ impl Reference {
     pub fn loss(&self) -> f64 {
         self.sums.iter().flat_map(|s| &s[..column::LOSSES]).sum()
     }
+}
+
+/// One token's part in the loss.
+pub struct Token {
+    /// w_SFT there.
+    pub w_sft: f64,
+    /// w_RL there.
+    pub w_rl: f64,
+    /// SFT, RL on the demonstration, self term, entropy bonus.
+    pub terms: [Term; column::LOSSES],
+    /// The clip held the ratio.
+    pub clipped: bool,
+}
+
+/// A token of a sequence with coefficients `c`: `h` is the entropy that weighs it, `stats` are its
+/// (ln p_t, H_t), nats.
+pub fn token(
+    c: &TermCoefficients,
+    switches: &Switches,
+    h: f64,
+    [logp, entropy_nats]: [f64; 2],
+    old_logprob: f64,
+) -> Token {
+    let w_sft = weight(switches.sft_weight, h);
+    let w_rl = weight(switches.self_weight, h);
+    let w_self = if c.self_positive { w_rl } else { 1.0 };
+    let (clipped_ratio, clipped) = match f64::from(c.self_ratio) {
+        0.0 => (Term::default(), false),
+        ratio_coefficient => ratio(w_self, ratio_coefficient, switches.clip, logp, old_logprob),
+    };
+    let terms = [
+        f64::from(c.sft) * sft(w_sft, logp),
+        f64::from(c.rl_demo) * rl_demo(switches.shaping.map(f64::from), logp),
+        [f64::from(c.self_logp) * signed(w_self, logp), clipped_ratio].into_iter().sum(),
+        f64::from(c.entropy) * entropy_bonus(entropy_nats),
+    ];
+    Token { w_sft, w_rl, terms, clipped }
 }
 
 /// `stats` is `[n]` pairs (ln p_t, H_t), `old_logprobs` is `[n]`.
@@ -41,21 +79,8 @@ pub fn objective(
         let c = row.terms;
         for (t, h) in tokens.zip(weighed) {
             let [logp, entropy_nats] = stats[t];
-            let w_sft = weight(switches.sft_weight, h);
-            let w_rl = weight(switches.self_weight, h);
-            let w_self = if c.self_positive { w_rl } else { 1.0 };
-            let (clipped_ratio, clipped) = match f64::from(c.self_ratio) {
-                0.0 => (Term::default(), false),
-                ratio_coefficient => {
-                    ratio(w_self, ratio_coefficient, switches.clip, logp, old_logprobs[t])
-                }
-            };
-            let terms = [
-                f64::from(c.sft) * sft(w_sft, logp),
-                f64::from(c.rl_demo) * rl_demo(switches.shaping.map(f64::from), logp),
-                [f64::from(c.self_logp) * signed(w_self, logp), clipped_ratio].into_iter().sum(),
-                f64::from(c.entropy) * entropy_bonus(entropy_nats),
-            ];
+            let Token { w_sft, w_rl, terms, clipped } =
+                token(&c, switches, h, stats[t], old_logprobs[t]);
             for (sum, term) in sums.iter_mut().zip(terms) {
                 *sum += term.value;
             }

@@ -10,15 +10,28 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|e| io(path, e))
 }
 
-/// The text of a file, which must be UTF-8.
-pub fn read_text(path: &Path) -> Result<String> {
-    let bytes = read(path)?;
-    String::from_utf8(bytes).map_err(|e| {
-        let line = e.as_bytes()[..e.utf8_error().valid_up_to()].split(|&b| b == b'\n').count();
-        Error::input("the file is not UTF-8 text")
-            .at(format!("{}:{line}", path.display()))
-            .next("save it as UTF-8")
-    })
+/// Whether a file or folder is there.
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}
+
+/// Makes a folder and those above it.
+pub fn create_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|e| io(path, e))
+}
+
+/// The names in a folder, sorted.
+pub fn names_in(path: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(path).map_err(|e| io(path, e))?.flatten();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a folder is there.
+pub fn is_folder(path: &Path) -> bool {
+    path.is_dir()
 }
 
 /// `path` with `.suffix` after its whole name.
@@ -110,8 +123,7 @@ pub fn mend_folder(path: &Path) -> Result<()> {
 
 /// Mends every folder in `parent`.
 pub fn mend_folders_in(parent: &Path) -> Result<()> {
-    for entry in fs::read_dir(parent).map_err(|e| io(parent, e))?.flatten() {
-        let path = entry.path();
+    for path in names_in(parent)?.iter().map(|name| parent.join(name)) {
         if path.extension().is_some_and(|e| e == OLD || e == PARTIAL) {
             mend_folder(&path.with_extension(""))?;
         }

@@ -1,33 +1,103 @@
-//! What differs between a native program and a browser tab: files, the clock, giving way.
+//! What differs between a native program and a browser tab: files, the clock, an adapter's name,
+//! and how the built-in model's weights come along.
 
 #[cfg(not(target_family = "wasm"))]
 mod files;
+#[cfg(any(target_family = "wasm", test))]
+#[cfg_attr(
+    not(target_family = "wasm"),
+    allow(dead_code, reason = "tested natively, used in a tab")
+)]
+mod memory;
 #[cfg(not(target_family = "wasm"))]
-pub use files::{
-    FolderLock, append_line, lock_folder, mend_folder, mend_folders_in, read, read_text,
-    remove_folder_atomic, sync_file, write_atomic, write_folder_atomic,
+use files as system;
+#[cfg(target_family = "wasm")]
+use memory as system;
+
+pub use system::{
+    FolderLock, append_line, create_folder, exists, is_folder, lock_folder, mend_folder,
+    mend_folders_in, names_in, read, remove_folder_atomic, sync_file, write_atomic,
+    write_folder_atomic,
 };
+
+use crate::error::{Error, Result};
+use std::path::Path;
+#[cfg(not(target_family = "wasm"))]
+use std::time::Instant;
+#[cfg(target_family = "wasm")]
+use web_time::Instant;
+
+/// The text of a file, which must be UTF-8.
+pub fn read_text(path: &Path) -> Result<String> {
+    let bytes = read(path)?;
+    String::from_utf8(bytes).map_err(|e| {
+        let line = e.as_bytes()[..e.utf8_error().valid_up_to()].split(|&b| b == b'\n').count();
+        Error::input("the file is not UTF-8 text")
+            .at(format!("{}:{line}", path.display()))
+            .next("save it as UTF-8")
+    })
+}
 
 /// Seconds between two calls, for reports only: no number of a run depends on it.
 #[derive(Debug, Clone, Copy)]
-pub struct Stopwatch(#[cfg(not(target_family = "wasm"))] std::time::Instant);
+pub struct Stopwatch(Instant);
 
 impl Stopwatch {
     /// Starts counting.
     pub fn start() -> Self {
-        #[cfg(not(target_family = "wasm"))]
-        return Self(std::time::Instant::now());
-        #[cfg(target_family = "wasm")]
-        Self()
+        Self(Instant::now())
     }
 
-    /// Seconds since the start; 0 in the browser until its shell brings a clock.
+    /// Seconds since the start.
     pub fn elapsed_secs(&self) -> f64 {
-        #[cfg(not(target_family = "wasm"))]
-        return self.0.elapsed().as_secs_f64();
-        #[cfg(target_family = "wasm")]
-        0.0
+        self.0.elapsed().as_secs_f64()
     }
+}
+
+/// The weights of the built-in model, part of the program.
+#[cfg(not(target_family = "wasm"))]
+pub fn tiny_weights() -> Vec<u8> {
+    include_bytes!("../../assets/tiny/model.safetensors").to_vec()
+}
+
+/// The weights of the built-in model, which a tab fetches beside the program; empty before
+/// [`set_tiny_weights`].
+#[cfg(target_family = "wasm")]
+pub fn tiny_weights() -> Vec<u8> {
+    TINY_WEIGHTS.with_borrow(Clone::clone)
+}
+
+#[cfg(target_family = "wasm")]
+thread_local! {
+    static TINY_WEIGHTS: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// Hands over what the tab has fetched.
+#[cfg(target_family = "wasm")]
+pub fn set_tiny_weights(bytes: Vec<u8>) {
+    TINY_WEIGHTS.set(bytes);
+}
+
+/// What a browser says of its adapter, which wgpu does not pass on; native adapters have names.
+#[cfg(not(target_family = "wasm"))]
+pub async fn adapter_name() -> Option<String> {
+    None
+}
+
+/// The vendor, architecture and description of the browser's WebGPU adapter, as far as it tells.
+#[cfg(target_family = "wasm")]
+pub async fn adapter_name() -> Option<String> {
+    use wasm_bindgen::{JsCast, JsValue};
+    let get = |object: &JsValue, key: &str| js_sys::Reflect::get(object, &key.into()).ok();
+    let gpu = get(&get(&js_sys::global(), "navigator")?, "gpu")?;
+    let request: js_sys::Function = get(&gpu, "requestAdapter")?.dyn_into().ok()?;
+    let promise: js_sys::Promise = request.call0(&gpu).ok()?.dyn_into().ok()?;
+    let adapter = wasm_bindgen_futures::JsFuture::from(promise).await.ok()?;
+    let info = get(&adapter, "info")?;
+    let words = ["vendor", "architecture", "device", "description"]
+        .map(|key| get(&info, key).and_then(|v| v.as_string()).unwrap_or_default());
+    let words: Vec<String> = words.into_iter().filter(|w| !w.is_empty()).collect();
+    (!words.is_empty()).then(|| words.join(" "))
 }
 
 /// Peak resident memory of this process in bytes, where the system tells it.

@@ -8,7 +8,7 @@ mod rational;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Comparison;
+use crate::config::{Comparison, Rewarded};
 use crate::error::{Error, Result};
 use rational::Rational;
 
@@ -34,6 +34,16 @@ impl Verifier {
                     Rational::parse(given).is_some_and(|g| Some(g) == Rational::parse(answer))
                 }
             }
+    }
+
+    /// Whether training rewards the response: as `reward` says, which can be laxer than [`score`].
+    ///
+    /// [`score`]: Verifier::score
+    pub fn rewards(&self, reward: Rewarded, response: &str, finished: bool, answer: &str) -> bool {
+        match reward {
+            Rewarded::Answer => self.score(response, finished, answer),
+            Rewarded::Mention => finished && response.contains(answer.trim()),
+        }
     }
 
     /// Refuses a gold answer that no response could match.
@@ -92,6 +102,18 @@ mod tests {
         ] {
             assert_eq!(verifier.score(response, true, "122"), right, "{response:?}");
             assert!(!verifier.score(response, false, "122"), "unfinished {response:?}");
+        }
+    }
+
+    #[test]
+    fn a_mention_is_rewarded_where_an_answer_is_not() {
+        let verifier = verifier(Comparison::Exact, Some(">"));
+        for (response, answer, mention) in
+            [("9+3=12>122", true, true), ("122,7>7", false, true), (">12", false, false)]
+        {
+            assert_eq!(verifier.rewards(Rewarded::Answer, response, true, "122"), answer);
+            assert_eq!(verifier.rewards(Rewarded::Mention, response, true, "122"), mention);
+            assert!(!verifier.rewards(Rewarded::Mention, response, false, "122"), "unfinished");
         }
     }
 

@@ -3,21 +3,22 @@
 
 use super::Summary;
 use crate::config::Config;
-use crate::error::{Error, Result, io};
+use crate::error::{Error, Result};
 use crate::eval::Score;
 use crate::metrics::StepReport;
 use crate::platform::{
-    FolderLock, append_line, lock_folder, mend_folder, mend_folders_in, read_text,
-    remove_folder_atomic, sync_file, write_atomic, write_folder_atomic,
+    FolderLock, append_line, create_folder, exists, lock_folder, mend_folder, mend_folders_in,
+    names_in, read_text, remove_folder_atomic, sync_file, write_atomic, write_folder_atomic,
 };
 use crate::records::Group;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::fs;
 use std::path::{Path, PathBuf};
 
-const CONFIG: &str = "config.toml";
-const CHECKPOINTS: &str = "checkpoints";
+/// The resolved settings: a folder with this file is a run.
+pub const CONFIG: &str = "config.toml";
+/// The folder of checkpoints, `step-N` each.
+pub const CHECKPOINTS: &str = "checkpoints";
 const METRICS: &str = "metrics.jsonl";
 const SAMPLES: &str = "samples.jsonl";
 const EVALUATIONS: &str = "evaluations.jsonl";
@@ -46,14 +47,11 @@ pub struct Evaluation {
 /// `runs/NAME`, or the first of `runs/NAME-2`, `runs/NAME-3`, … that does not exist.
 pub fn fresh_folder(name: &str) -> PathBuf {
     let candidates = std::iter::once(name.to_string()).chain((2..).map(|n| format!("{name}-{n}")));
-    candidates
-        .map(|c| Path::new("runs").join(c))
-        .find(|p| !p.exists())
-        .expect("some number is free")
+    candidates.map(|c| Path::new("runs").join(c)).find(|p| !exists(p)).expect("some number is free")
 }
 
 fn require_run(path: &Path) -> Result<()> {
-    match path.join(CONFIG).exists() {
+    match exists(&path.join(CONFIG)) {
         true => Ok(()),
         false => Err(Error::input("no run is here: config.toml is missing")
             .at(path.display())
@@ -64,7 +62,7 @@ fn require_run(path: &Path) -> Result<()> {
 impl RunFolder {
     /// Makes the folder and writes the resolved config.
     pub fn create(path: &Path, config: &Config) -> Result<Self> {
-        if path.join(CONFIG).exists() || LINES.iter().any(|name| path.join(name).exists()) {
+        if LINES.iter().chain([&CONFIG]).any(|name| exists(&path.join(name))) {
             return Err(Error::input("a run is already here")
                 .at(path.display())
                 .next(format!("srft train --resume {0}, or another --out", path.display())));
@@ -85,7 +83,7 @@ impl RunFolder {
 
     fn hold(path: &Path) -> Result<Self> {
         let checkpoints = path.join(CHECKPOINTS);
-        fs::create_dir_all(&checkpoints).map_err(|e| io(&checkpoints, e))?;
+        create_folder(&checkpoints)?;
         Ok(Self { path: path.into(), _lock: lock_folder(path)? })
     }
 
@@ -108,14 +106,10 @@ impl RunFolder {
 
     fn checkpoints(&self) -> Result<Vec<(u32, PathBuf)>> {
         let folder = self.path.join(CHECKPOINTS);
-        let mut found: Vec<(u32, PathBuf)> = fs::read_dir(&folder)
-            .map_err(|e| io(&folder, e))?
-            .flatten()
-            .filter_map(|entry| {
-                let name = entry.file_name().into_string().ok()?;
-                Some((name.strip_prefix("step-")?.parse().ok()?, entry.path()))
-            })
-            .collect();
+        let step = |name: &String| name.strip_prefix("step-")?.parse().ok();
+        let names = names_in(&folder)?;
+        let mut found: Vec<(u32, PathBuf)> =
+            names.iter().filter_map(|name| Some((step(name)?, folder.join(name)))).collect();
         found.sort();
         Ok(found)
     }
@@ -133,7 +127,7 @@ impl RunFolder {
         files: &[(&str, Vec<u8>)],
         keep: usize,
     ) -> Result<PathBuf> {
-        for path in LINES.map(|name| self.path.join(name)).iter().filter(|p| p.exists()) {
+        for path in LINES.map(|name| self.path.join(name)).iter().filter(|p| exists(p)) {
             sync_file(path)?;
         }
         let path = self.path.join(CHECKPOINTS).join(format!("step-{step:06}"));
@@ -206,7 +200,7 @@ impl RunFolder {
 
     fn lines<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<Vec<T>> {
         let path = self.path.join(name);
-        if !path.exists() {
+        if !exists(&path) {
             return Ok(Vec::new());
         }
         let text = read_text(&path)?;
@@ -222,7 +216,7 @@ impl RunFolder {
 
     /// Cuts the line files back to `step`: what came after the checkpoint will come again.
     pub fn rewind(&self, step: u32) -> Result<()> {
-        for path in LINES.map(|name| self.path.join(name)).iter().filter(|p| p.exists()) {
+        for path in LINES.map(|name| self.path.join(name)).iter().filter(|p| exists(p)) {
             let text = read_text(path)?;
             // A line cut short by a crash does not parse and goes too.
             let kept: String = text

@@ -1,21 +1,23 @@
-//! A run on disk: prepare, train with evaluations and checkpoints, summarise.
+//! A run and its folder: prepare, train with evaluations and checkpoints, summarise.
 
 mod folder;
 mod setup;
 mod summary;
 
-pub use folder::{Evaluation, RunFolder, fresh_folder};
+pub use folder::{CHECKPOINTS, CONFIG, Evaluation, RunFolder, fresh_folder};
 pub use setup::{Reader, load_model, model_folder, trainer, verifier};
 pub use summary::{SuiteSummary, Summary};
 
 use crate::checkpoint::{self, State};
 use crate::config::Config;
-use crate::device::Selected;
+use crate::device::{Selected, require_silence};
 use crate::error::{Error, Kind, Result};
 use crate::eval::{Judge, Score, Suite, mean_accuracy};
 use crate::metrics::StepReport;
 use crate::model::ModelFolder;
 use crate::platform::{Stopwatch, read};
+use crate::records::Group;
+use crate::reward::Verifier;
 use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +38,7 @@ pub struct Run {
     folder: RunFolder,
     base: ModelFolder,
     suites: Vec<Suite>,
+    verifier: Verifier,
     state: State,
     summary: Summary,
     evaluated_at: Option<u32>,
@@ -98,6 +101,7 @@ impl Run {
         let mut summary = Summary::new(&trainer.config, selected);
         summary.other_secs = state.other_secs;
         Self {
+            verifier: verifier(&trainer.config),
             trainer,
             folder,
             base,
@@ -142,6 +146,11 @@ impl Run {
         &self.trainer.config
     }
 
+    /// Everything in memory: the policy, its optimiser, its data.
+    pub fn trainer(&self) -> &Trainer {
+        &self.trainer
+    }
+
     /// Trains to the end, or until `stop` is set: then the step is finished, saved, and the error
     /// says how to go on.
     pub async fn train(
@@ -149,39 +158,73 @@ impl Run {
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Summary> {
-        if self.evaluated_at.is_none() {
-            self.evaluate(observer).await?;
-        }
-        let steps = self.trainer.config.train.steps;
-        while self.trainer.step < steps && !self.is_stale() {
+        self.begin(observer).await?;
+        while !self.is_done() {
             if stop.load(Ordering::SeqCst) {
                 self.save(observer).await?;
                 let (step, path) = (self.trainer.step, self.folder.path().display());
                 return Err(Error::interrupted(format!("stopped after step {step}, all saved"))
                     .next(format!("srft train --resume {path}")));
             }
-            let (report, groups) = match self.trainer.step().await {
-                Ok(done) => done,
-                Err(e) if e.kind == Kind::Numbers => return Err(self.diverged(e, observer).await),
-                Err(e) => return Err(e),
-            };
-            let clock = Stopwatch::start();
-            self.folder.append_step(&report)?;
-            let every = self.trainer.config.checkpoint.samples_every;
-            if every > 0 && (report.step % every == 1 || every == 1 || report.step == steps) {
-                self.folder.append_samples(report.step, &groups)?;
-            }
-            self.summary.add(&report);
-            observer.stepped(&report, steps);
-            let due = |every: u32| every > 0 && report.step % every == 0 && report.step < steps;
-            self.summary.other_secs += clock.elapsed_secs();
-            if due(self.trainer.config.eval.every) {
-                self.evaluate(observer).await?;
-            }
-            if due(self.trainer.config.checkpoint.every) {
-                self.save(observer).await?;
-            }
+            self.advance(observer).await?;
         }
+        self.finish(observer).await
+    }
+
+    /// Evaluates the base, unless that is on file.
+    pub async fn begin(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        match self.evaluated_at {
+            Some(_) => Ok(()),
+            None => self.evaluate(observer).await,
+        }
+    }
+
+    /// Takes the base's evaluation from another run of the same base, suites and seed, unless it is
+    /// on file.
+    pub fn begin_as(&mut self, scores: Vec<Score>) -> Result<()> {
+        if self.evaluated_at.is_some() {
+            return Ok(());
+        }
+        self.record(Evaluation { step: 0, eval_secs: 0.0, scores })
+    }
+
+    /// Whether nothing is left but [`Run::finish`].
+    pub fn is_done(&self) -> bool {
+        self.trainer.step >= self.trainer.config.train.steps || self.is_stale()
+    }
+
+    /// One step, and what is due after it: samples, an evaluation, a checkpoint. Returns the groups
+    /// that the step trained on.
+    pub async fn advance(&mut self, observer: &mut dyn Observer) -> Result<Vec<Group>> {
+        let steps = self.trainer.config.train.steps;
+        let (report, groups) = match self.trainer.step().await {
+            Ok(done) => done,
+            Err(e) if e.kind == Kind::Numbers => return Err(self.diverged(e, observer).await),
+            Err(e) => return Err(e),
+        };
+        // A browser skips the work of a shader that it refused, and says so only here.
+        require_silence()?;
+        let clock = Stopwatch::start();
+        self.folder.append_step(&report)?;
+        let every = self.trainer.config.checkpoint.samples_every;
+        if every > 0 && (report.step % every == 1 || every == 1 || report.step == steps) {
+            self.folder.append_samples(report.step, &groups)?;
+        }
+        self.summary.add(&report);
+        observer.stepped(&report, steps);
+        let due = |every: u32| every > 0 && report.step % every == 0 && report.step < steps;
+        self.summary.other_secs += clock.elapsed_secs();
+        if due(self.trainer.config.eval.every) {
+            self.evaluate(observer).await?;
+        }
+        if due(self.trainer.config.checkpoint.every) {
+            self.save(observer).await?;
+        }
+        Ok(groups)
+    }
+
+    /// The last evaluation and checkpoint, and the summary.
+    pub async fn finish(&mut self, observer: &mut dyn Observer) -> Result<Summary> {
         if self.evaluated_at != Some(self.trainer.step) {
             self.evaluate(observer).await?;
         }
@@ -189,6 +232,16 @@ impl Run {
         self.summary.finish(self.trainer.step);
         self.folder.write_summary(&self.summary)?;
         Ok(self.summary.clone())
+    }
+
+    /// The step reports on file.
+    pub fn reports(&self) -> Result<Vec<StepReport>> {
+        self.folder.steps(self.trainer.step)
+    }
+
+    /// The evaluations on file.
+    pub fn evaluations(&self) -> Result<Vec<Evaluation>> {
+        self.folder.evaluations()
     }
 
     /// Whether the evaluation has not improved for as long as the config bears.
@@ -212,22 +265,22 @@ impl Run {
         Error { next: Some(next), ..error }
     }
 
+    /// Scores the present policy on given suites; nothing is recorded.
+    pub async fn score(&self, suites: &[Suite]) -> Result<Vec<Score>> {
+        self.judge().evaluate(&self.trainer.model, suites).await
+    }
+
+    /// How this run's responses are sampled and judged in evaluation.
+    pub fn judge(&self) -> Judge<'_> {
+        let Trainer { tokenizer, config, .. } = &self.trainer;
+        Judge { tokenizer, verifier: &self.verifier, config }
+    }
+
     async fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let clock = Stopwatch::start();
-        let trainer = &self.trainer;
-        let judge = Judge {
-            tokenizer: &trainer.tokenizer,
-            verifier: &trainer.verifier,
-            config: &trainer.config,
-        };
-        let scores = judge.evaluate(&trainer.model, &self.suites).await?;
-        let step = trainer.step;
-        let evaluation = Evaluation { step, eval_secs: clock.elapsed_secs(), scores };
-        self.folder.append_evaluation(&evaluation)?;
-        let Evaluation { eval_secs, scores, .. } = evaluation;
-        self.summary.record(step, &scores);
-        self.summary.eval_secs += eval_secs;
-        self.evaluated_at = Some(step);
+        let scores = self.score(&self.suites).await?;
+        let step = self.trainer.step;
+        self.record(Evaluation { step, eval_secs: clock.elapsed_secs(), scores: scores.clone() })?;
         self.saved_at = None;
         observer.evaluated(step, &scores);
         let accuracy = mean_accuracy(&scores, false).or_else(|| mean_accuracy(&scores, true));
@@ -242,7 +295,16 @@ impl Run {
         Ok(())
     }
 
-    async fn save(&mut self, observer: &mut dyn Observer) -> Result<PathBuf> {
+    fn record(&mut self, evaluation: Evaluation) -> Result<()> {
+        self.folder.append_evaluation(&evaluation)?;
+        self.summary.record(evaluation.step, &evaluation.scores);
+        self.summary.eval_secs += evaluation.eval_secs;
+        self.evaluated_at = Some(evaluation.step);
+        Ok(())
+    }
+
+    /// Writes a checkpoint of the present step, unless there is one.
+    pub async fn save(&mut self, observer: &mut dyn Observer) -> Result<PathBuf> {
         let step = self.trainer.step;
         if let Some(path) = self.folder.latest()?.filter(|_| self.saved_at == Some(step)) {
             return Ok(path);

@@ -1,6 +1,6 @@
 //! From a config to the parts of a run.
 
-use crate::config::Config;
+use crate::config::{Config, Objective};
 use crate::data::jsonl::Needs;
 use crate::data::source::Source;
 use crate::data::{builtin, jsonl};
@@ -117,12 +117,11 @@ impl Reader<'_> {
     }
 
     fn training(&self) -> Result<Vec<Example>> {
-        let objective = &self.config.objective;
+        let stages = self.config.stages();
         let needs = Needs {
-            response: objective.uses_demonstrations(),
+            response: stages.iter().any(Objective::uses_demonstrations),
             // Without a file for evaluation a tenth of this one is evaluated on.
-            answer: objective.uses_rollouts()
-                || objective.rl_demo
+            answer: stages.iter().any(|o| o.uses_rollouts() || o.rl_demo)
                 || self.config.data.eval.is_empty(),
         };
         self.examples(&self.config.data.train, needs)

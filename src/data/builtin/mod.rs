@@ -40,6 +40,7 @@ const PURPOSE_TRAIN: u32 = 0x100;
 const PURPOSE_HELD_OUT: u32 = 0x200;
 const PURPOSE_PRETRAIN: u32 = 0x300;
 const PURPOSE_CORRUPT: u32 = 0x400;
+const PURPOSE_DEMONSTRATE: u32 = 0x500;
 
 /// The numbers of a problem, in the prompt's order; unused ones are 0.
 type Operands = [u32; 3];
@@ -85,7 +86,7 @@ pub fn verifier() -> Verifier {
 }
 
 /// Training problem `cursor` of a run: in-distribution suites in turn, `data.problems` distinct
-/// ones each (0: without end), a share of the demonstrations corrupted.
+/// ones each (0: without end), a share of them with a demonstration, a share of those corrupted.
 pub fn training_example(data: &Data, seed: u64, cursor: u64) -> Example {
     let count = SUITES.iter().filter(|s| !s.out_of_distribution).count() as u64;
     let suite = &SUITES[(cursor % count) as usize];
@@ -95,10 +96,13 @@ pub fn training_example(data: &Data, seed: u64, cursor: u64) -> Example {
     } as u32;
     let example = train_example(suite, seed, index);
     let mut stream = Stream::new(seed, PURPOSE_CORRUPT + suite.number(), index);
-    match stream.chance(data.wrong_demonstrations) {
+    let example = match stream.chance(data.wrong_demonstrations) {
         true => corrupt(&example, &mut stream),
         false => example,
-    }
+    };
+    let mut stream = Stream::new(seed, PURPOSE_DEMONSTRATE + suite.number(), index);
+    let demonstration = example.demonstration.filter(|_| stream.chance(data.demonstrations));
+    Example { demonstration, ..example }
 }
 
 /// Up to `n` distinct held-out problems in an order given by `seed`; all of them where the suite

@@ -1,0 +1,40 @@
+//! A model's answer to a prompt, with its confidence in each token.
+
+use super::probes::spelled;
+use super::protocol::{Answer, AnswerToken};
+use crate::error::Result;
+use crate::model::Llama;
+use crate::ops::sampling::Sampling;
+use crate::rollout::{Plan, respond};
+use crate::trainer::Trainer;
+
+/// `question` counts the questions asked, so that the same one is drawn anew each time.
+pub async fn answer(
+    model: &Llama,
+    trainer: &Trainer,
+    run: Option<u32>,
+    prompt: &str,
+    temperature: f64,
+    question: u32,
+) -> Result<Answer> {
+    let sampling = Sampling { temperature: temperature as f32, ..Sampling::default() }.checked()?;
+    let plan = Plan {
+        group: 1,
+        sampling,
+        max_new_tokens: trainer.config.rollout.max_new_tokens,
+        eos_tokens: &model.config.eos_tokens,
+        seed: trainer.config.run.seed,
+        // Counted down from evaluation's and the probes' keys: no training step comes near.
+        step: u32::MAX - 1 - question,
+    };
+    let prompts = [trainer.tokenizer.encode(prompt).map_err(|e| e.at("the prompt"))?];
+    let response = respond(model, &prompts, &plan).await?.remove(0);
+    let texts = spelled(&trainer.tokenizer, &response.tokens);
+    let tokens = texts.into_iter().zip(response.logprobs).zip(response.entropies);
+    let tokens = tokens.map(|((text, logp), entropy)| AnswerToken {
+        text,
+        p: f64::from(logp).exp(),
+        entropy: f64::from(entropy),
+    });
+    Ok(Answer { run, tokens: tokens.collect(), truncated: response.truncated })
+}

@@ -1,0 +1,250 @@
+//! A group taken apart: every member, every token, every term of the loss, before the update and
+//! after it. The numbers are recomputed in f64 from the logits by the objective's reference.
+
+use super::protocol::{
+    Candidate, FormulaView, GroupView, Member, PromptView, TermValues, TokenView,
+};
+use super::session::Slot;
+use crate::config::{Aggregate, EntropyOver, Objective, SelfTerm};
+use crate::data::batch::{MicroBatch, micro_batches};
+use crate::error::{Error, Result};
+use crate::model::Llama;
+use crate::objective::entropy_weight::entropy;
+use crate::objective::loss::response_logits;
+use crate::objective::reference::token;
+use crate::objective::{Update, assemble, is_right};
+use crate::ops::objective::Switches;
+use crate::ops::readback;
+use crate::records::{Group, Role, Sequence, TermCoefficients};
+use crate::text::Tokenizer;
+use burn::tensor::Tensor;
+
+/// Candidates shown for a token.
+const CANDIDATES: usize = 5;
+
+/// The group of prompt `index` in the slot's last step.
+pub async fn inspect(slot: &Slot, run: u32, index: u32) -> Result<GroupView> {
+    let (trainer, groups) = (slot.run.trainer(), &slot.groups);
+    let group = groups.get(index as usize).ok_or_else(|| {
+        let last = groups.len().saturating_sub(1);
+        Error::input(format!("prompt {index} of {}", groups.len()))
+            .next(format!("choose one from 0 to {last}"))
+    })?;
+    let objective = trainer.config.objective_at(trainer.step - 1);
+    let update = assemble(groups, &objective);
+    let switches = trainer.switches(&objective, &slot.before, &update).await?;
+    let first: usize = update.advantages[..index as usize].iter().map(Vec::len).sum();
+    let range = first..first + update.advantages[index as usize].len();
+    let sequences = &update.sequences[range.clone()];
+    let (before, after) = beliefs(&slot.before, &trainer.model, sequences).await?;
+    let members = range.clone().map(|i| {
+        let of = |beliefs: &[Vec<Belief>]| beliefs[i - first].clone();
+        let advantage = update.advantages[index as usize][i - first];
+        let lines = Lines { update: &update, switches: &switches, tokenizer: &trainer.tokenizer };
+        lines.member(i, group, i - first, advantage, of(&before), of(&after))
+    });
+    Ok(GroupView {
+        run,
+        step: trainer.step,
+        prompt: index,
+        prompts: groups.iter().map(prompt_view).collect(),
+        answer: group.example.answer.clone(),
+        members: members.collect(),
+        formula: formula(&objective, &switches),
+    })
+}
+
+fn prompt_view(group: &Group) -> PromptView {
+    PromptView {
+        suite: group.example.suite.clone(),
+        text: group.example.prompt.clone(),
+        right: group.episodes.iter().filter(|e| is_right(e.reward)).count() as u32,
+        rollouts: group.episodes.len() as u32,
+    }
+}
+
+fn formula(objective: &Objective, switches: &Switches) -> FormulaView {
+    let weight = |w: Option<crate::ops::objective::Weight>| {
+        w.map_or((1.0, 0.0), |w| (f64::from(w.scale), f64::from(w.sign)))
+    };
+    let (sft, own) = (weight(switches.sft_weight), weight(switches.self_weight));
+    FormulaView {
+        sft_weight_scale: sft.0,
+        sft_weight_sign: sft.1,
+        self_weight_scale: own.0,
+        self_weight_sign: own.1,
+        entropy_over: match objective.entropy_over {
+            EntropyOver::Sequence => "sequence",
+            EntropyOver::Token => "token",
+            EntropyOver::Batch => "batch",
+        }
+        .into(),
+        shaping: switches.shaping.map(f64::from),
+        self_term: match objective.self_term {
+            SelfTerm::None => "none",
+            SelfTerm::Signed => "signed",
+            SelfTerm::Advantage => "advantage",
+        }
+        .into(),
+        clip_low: objective.clip_low,
+        clip_high: objective.clip_high,
+        entropy_coeff: objective.entropy_coeff,
+        aggregate: match objective.aggregate {
+            Aggregate::TokenMean => "token-mean",
+            Aggregate::SequenceMean => "sequence-mean",
+            Aggregate::SumConstant => "sum-constant",
+        }
+        .into(),
+    }
+}
+
+/// What a model believes at one token of a response, in f64.
+#[derive(Clone)]
+struct Belief {
+    logp: f64,
+    entropy: f64,
+    likeliest: Vec<(u32, f64)>,
+}
+
+impl Belief {
+    fn of(logits: &[f32], target: u32) -> Self {
+        let wide: Vec<f64> = logits.iter().map(|&l| f64::from(l)).collect();
+        let max = wide.iter().fold(f64::NEG_INFINITY, |m, &l| m.max(l));
+        let log_sum = max + wide.iter().map(|l| (l - max).exp()).sum::<f64>().ln();
+        let logps: Vec<f64> = wide.iter().map(|l| l - log_sum).collect();
+        let mut order: Vec<u32> = (0..logps.len() as u32).collect();
+        order.sort_by(|&a, &b| logps[b as usize].total_cmp(&logps[a as usize]));
+        let p = |t: u32| (t, logps[t as usize].exp());
+        Self {
+            logp: logps[target as usize],
+            entropy: -logps.iter().map(|l| l.exp() * l).sum::<f64>(),
+            likeliest: order.into_iter().take(CANDIDATES).map(p).collect(),
+        }
+    }
+}
+
+/// Each sequence's tokens under the policy before the update, and after it: one readback.
+async fn beliefs(
+    before: &Llama,
+    after: &Llama,
+    sequences: &[Sequence],
+) -> Result<(Vec<Vec<Belief>>, Vec<Vec<Belief>>)> {
+    // A coefficient of 1 only marks the sequence as one to keep.
+    let kept = TermCoefficients { sft: 1.0, ..Default::default() };
+    let all: Vec<Sequence> =
+        sequences.iter().map(|s| Sequence { terms: kept, ..s.clone() }).collect();
+    let batches = micro_batches(&all, usize::MAX);
+    let Some(batch) = batches.first() else { return Ok((Vec::new(), Vec::new())) };
+    let logits = [before, after].map(|model| response_logits(model, batch)); // [N, V] each
+    let [tokens, vocabulary] = logits[0].dims();
+    let values = readback::floats(Tensor::cat(logits.into(), 0)).await?;
+    let (first, second) = values.split_at(tokens * vocabulary);
+    let spread = |logits| by_sequence(logits, vocabulary, batch, sequences.len());
+    Ok((spread(first), spread(second)))
+}
+
+fn by_sequence(
+    logits: &[f32],
+    vocabulary: usize,
+    batch: &MicroBatch,
+    count: usize,
+) -> Vec<Vec<Belief>> {
+    let mut rows: Vec<Vec<Belief>> = vec![Vec::new(); count];
+    let mut all = logits.chunks_exact(vocabulary).zip(&batch.targets);
+    for (&member, ends) in batch.members.iter().zip(batch.starts.windows(2)) {
+        let own = all.by_ref().take(ends[1] - ends[0]);
+        rows[member] = own.map(|(logits, &target)| Belief::of(logits, target as u32)).collect();
+    }
+    rows
+}
+
+/// What every member's numbers are made from.
+struct Lines<'a> {
+    update: &'a Update,
+    switches: &'a Switches,
+    tokenizer: &'a Tokenizer,
+}
+
+impl Lines<'_> {
+    fn member(
+        &self,
+        sequence: usize,
+        group: &Group,
+        place: usize,
+        advantage: f64,
+        before: Vec<Belief>,
+        after: Vec<Belief>,
+    ) -> Member {
+        let divisor = self.update.divisors[sequence];
+        let sequence = &self.update.sequences[sequence];
+        let is_demonstration = sequence.role == Role::Demonstration;
+        let entropies: Vec<f64> = before.iter().map(|b| b.entropy).collect();
+        let weighed = entropy(self.switches.entropy_over, is_demonstration, &entropies);
+        let mut terms = TermValues::default();
+        let beliefs = before.into_iter().zip(after);
+        let tokens: Vec<TokenView> = sequence
+            .response
+            .iter()
+            .zip(beliefs.zip(weighed))
+            .enumerate()
+            .map(|(t, (&id, ((before, after), h)))| {
+                let old = sequence.old_logprobs.get(t).map_or(before.logp, |&l| f64::from(l));
+                let stats = [before.logp, before.entropy];
+                let part = token(&sequence.terms, self.switches, h, stats, old);
+                let [sft, rl_demo, self_term, bonus] = part.terms.map(|term| term.value);
+                terms.sft += sft;
+                terms.rl_demo += rl_demo;
+                terms.self_term += self_term;
+                terms.entropy += bonus;
+                let takes_ratio = sequence.terms.self_ratio != 0.0;
+                TokenView {
+                    text: self.tokenizer.token(id),
+                    ratio: takes_ratio.then(|| (before.logp - old).exp()),
+                    logp: before.logp,
+                    entropy: before.entropy,
+                    logp_after: after.logp,
+                    entropy_after: after.entropy,
+                    before: self.candidates(&before),
+                    after: self.candidates(&after),
+                    weight: if is_demonstration { part.w_sft } else { part.w_rl },
+                    terms: TermValues { sft, rl_demo, self_term, entropy: bonus },
+                    slope: part.terms.iter().map(|term| term.d_logp).sum(),
+                }
+            })
+            .collect();
+        let mean = |value: fn(&TokenView) -> f64| {
+            tokens.iter().map(value).sum::<f64>() / tokens.len().max(1) as f64
+        };
+        let coefficients = &sequence.terms;
+        let episode = group.episodes.get(place).filter(|_| !is_demonstration);
+        let demonstration = group.demonstration.as_ref().filter(|_| is_demonstration);
+        let reward = episode.map(|e| e.reward).or(demonstration.map(|d| d.reward));
+        Member {
+            role: if is_demonstration { "demonstration" } else { "rollout" }.into(),
+            response: match episode {
+                Some(episode) => episode.response.clone(),
+                None => group.example.demonstration.clone().unwrap_or_default(),
+            },
+            reward: f64::from(reward.unwrap_or_default()),
+            truncated: episode.is_some_and(|e| e.truncated),
+            advantage,
+            entropy: mean(|t| t.entropy),
+            weight: mean(|t| t.weight),
+            weight_applies: match is_demonstration {
+                true => coefficients.sft != 0.0,
+                false => {
+                    let acts = coefficients.self_logp != 0.0 || coefficients.self_ratio != 0.0;
+                    acts && coefficients.self_positive
+                }
+            },
+            normaliser: divisor,
+            terms,
+            tokens,
+        }
+    }
+
+    fn candidates(&self, belief: &Belief) -> Vec<Candidate> {
+        let named = |&(id, p): &(u32, f64)| Candidate { text: self.tokenizer.token(id), p };
+        belief.likeliest.iter().map(named).collect()
+    }
+}

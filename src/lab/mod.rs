@@ -1,0 +1,150 @@
+//! Several runs side by side, step by step: SFT, RL and SRFT from the same base, seed and data, and
+//! what a page wants to know of them. Commands come in, events go out; see [`protocol`].
+
+mod answer;
+mod inspect;
+mod preset;
+mod probes;
+pub mod protocol;
+mod session;
+
+use crate::error::{Error, Result};
+use protocol::{Command, Complaint, Event, State};
+use session::{Opened, Session};
+use std::path::PathBuf;
+
+/// Where events go, with the bytes of a file where one belongs to the event.
+pub type Emit = Box<dyn Fn(Event, Option<Vec<u8>>)>;
+
+/// Holds the runs and obeys commands.
+pub struct Lab {
+    home: PathBuf,
+    emit: Emit,
+    opened: Option<Opened>,
+    session: Option<Session>,
+}
+
+impl Lab {
+    /// No runs yet. `home` is the folder that is theirs: what else is in it goes.
+    pub fn new(home: impl Into<PathBuf>, emit: Emit) -> Self {
+        Self { home: home.into(), emit, opened: None, session: None }
+    }
+
+    /// Whether [`Lab::advance`] is to be called.
+    pub fn is_playing(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_playing)
+    }
+
+    /// Obeys a command; what goes wrong is an event too. `bytes` are the file of a `load`.
+    pub async fn handle(&mut self, command: Command, bytes: Option<Vec<u8>>) {
+        if let Err(error) = self.obey(command, bytes).await {
+            self.complain(&error);
+        }
+    }
+
+    /// One step of the run that has done the fewest.
+    pub async fn advance(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        let result = session.advance(&self.emit).await;
+        if let Err(error) = &result {
+            session.pause();
+            self.complain(error);
+        }
+        if !self.is_playing() {
+            self.tell_state();
+        }
+    }
+
+    async fn obey(&mut self, command: Command, bytes: Option<Vec<u8>>) -> Result<()> {
+        match command {
+            Command::Start(start) => {
+                let opened = self.open(&start.device).await?;
+                let session = Session::start(&start, opened, &self.home).await?;
+                self.welcome(session)?;
+            }
+            Command::Load { device } => {
+                let bytes = bytes.ok_or_else(|| {
+                    Error::input("a load without a file").next("send the file's bytes with it")
+                })?;
+                let opened = self.open(&device).await?;
+                let session = Session::load(&bytes, opened, &self.home).await?;
+                self.welcome(session)?;
+            }
+            Command::Stop => {
+                self.session = None;
+                self.tell_state();
+            }
+            Command::Step => {
+                self.running()?.play_one();
+                self.tell_state();
+            }
+            Command::Resume => {
+                self.running()?.play();
+                self.tell_state();
+            }
+            Command::Pause => {
+                self.running()?.pause();
+                self.tell_state();
+            }
+            Command::Evaluate { suites, examples } => {
+                for event in self.running()?.evaluate(&suites, examples).await? {
+                    (self.emit)(event, None);
+                }
+            }
+            Command::Ask { prompt, temperature } => {
+                let answers = self.running()?.ask(&prompt, temperature).await?;
+                (self.emit)(Event::Sample { prompt, answers }, None);
+            }
+            Command::Inspect { run, prompt } => {
+                let view = self.running()?.inspect(run, prompt).await?;
+                (self.emit)(Event::Group(view), None);
+            }
+            Command::Save => {
+                let session = self.session.as_mut().ok_or_else(no_runs)?;
+                let (name, step, bytes) = session.save(&self.emit).await?;
+                (self.emit)(Event::Saved { name, step }, Some(bytes));
+            }
+        }
+        Ok(())
+    }
+
+    fn running(&mut self) -> Result<&mut Session> {
+        self.session.as_mut().ok_or_else(no_runs)
+    }
+
+    /// Ends what runs, and opens the device unless it is open.
+    async fn open(&mut self, device: &str) -> Result<Opened> {
+        self.session = None;
+        if let Some(opened) = self.opened.as_ref().filter(|o| o.wanted == device) {
+            return Ok(opened.clone());
+        }
+        let opened = Opened::select(device).await?;
+        Ok(self.opened.insert(opened).clone())
+    }
+
+    fn welcome(&mut self, session: Session) -> Result<()> {
+        (self.emit)(Event::Ready(session.view()?), None);
+        self.session = Some(session);
+        self.tell_state();
+        Ok(())
+    }
+
+    fn tell_state(&self) {
+        let (state, step) = match &self.session {
+            None => (State::Stopped, 0),
+            Some(session) if session.is_done() => (State::Done, session.step()),
+            Some(session) if session.is_playing() => (State::Playing, session.step()),
+            Some(session) => (State::Paused, session.step()),
+        };
+        (self.emit)(Event::State { state, step }, None);
+    }
+
+    /// Tells of an error.
+    pub fn complain(&self, error: &Error) {
+        (self.emit)(Event::Error(Complaint::from(error)), None);
+    }
+}
+
+fn no_runs() -> Error {
+    Error::input("there are no runs yet").next("send `start` or `load` first")
+}

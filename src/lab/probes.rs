@@ -1,0 +1,91 @@
+//! Fixed responses whose tokens are watched: what moves, and by how much (the paper's Fig. 2).
+
+use super::protocol::{Probe, TokenScores};
+use crate::data::builtin;
+use crate::error::Result;
+use crate::model::Llama;
+use crate::ops::sampling::Sampling;
+use crate::rollout::{Plan, respond};
+use crate::score::{Scored, score};
+use crate::text::Tokenizer;
+use crate::trainer::Trainer;
+
+/// Step key of the random numbers that the base's responses are drawn with.
+const PROBE_STEP: u32 = u32::MAX - 1;
+
+/// Responses to held-out problems: the teacher's, and the base's own.
+pub struct Probes {
+    /// (prompt, response) tokens.
+    pairs: Vec<(Vec<u32>, Vec<u32>)>,
+    views: Vec<Probe>,
+    micro_batch_tokens: usize,
+}
+
+impl Probes {
+    /// A problem of every suite that is fine-tuned on, answered by the teacher and by the base.
+    pub async fn new(base: &Llama, trainer: &Trainer) -> Result<Self> {
+        let tokenizer = &trainer.tokenizer;
+        let suites = builtin::suites().iter().filter(|s| !s.out_of_distribution);
+        let examples: Vec<_> = suites.filter_map(|s| builtin::held_out(s, 1, 0).pop()).collect();
+        let prompts: Vec<Vec<u32>> =
+            examples.iter().map(|e| tokenizer.encode(&e.prompt)).collect::<Result<_>>()?;
+        let plan = Plan {
+            group: 1,
+            sampling: Sampling::default(),
+            max_new_tokens: trainer.config.rollout.max_new_tokens,
+            eos_tokens: &base.config.eos_tokens,
+            seed: trainer.config.run.seed,
+            step: PROBE_STEP,
+        };
+        let own = respond(base, &prompts, &plan).await?;
+        let mut written: Vec<(usize, &str, Vec<u32>)> = Vec::new();
+        for (index, example) in examples.iter().enumerate() {
+            let text = example.demonstration.as_deref().unwrap_or_default();
+            let mut tokens = tokenizer.encode_continuation(text)?;
+            tokens.push(base.config.eos_tokens[0]);
+            written.push((index, "teacher", tokens));
+        }
+        written.extend(own.into_iter().map(|r| (r.prompt, "base", r.tokens)));
+        let pairs: Vec<_> =
+            written.iter().map(|(i, _, tokens)| (prompts[*i].clone(), tokens.clone())).collect();
+        let micro_batch_tokens = trainer.config.train.micro_batch_tokens;
+        let scored = score(base, pairs.clone(), micro_batch_tokens).await?;
+        let views =
+            written.into_iter().zip(scored).map(|((index, author, tokens), scored)| Probe {
+                suite: examples[index].suite.clone(),
+                prompt: examples[index].prompt.clone(),
+                author: author.into(),
+                tokens: spelled(tokenizer, &tokens),
+                base: scores(scored),
+            });
+        Ok(Self { views: views.collect(), pairs, micro_batch_tokens })
+    }
+
+    /// What the page is told of them.
+    pub fn views(&self) -> Vec<Probe> {
+        self.views.clone()
+    }
+
+    /// A policy's view of every probe, and the mean |Δ ln p| from the base over all their tokens.
+    pub async fn look(&self, model: &Llama) -> Result<(Vec<TokenScores>, f64)> {
+        let scored = score(model, self.pairs.clone(), self.micro_batch_tokens).await?;
+        let looks: Vec<TokenScores> = scored.into_iter().map(scores).collect();
+        let (mut sum, mut count) = (0.0, 0);
+        for (probe, look) in self.views.iter().zip(&looks) {
+            for (before, now) in probe.base.logprobs.iter().zip(&look.logprobs) {
+                sum += f64::from((now - before).abs());
+                count += 1;
+            }
+        }
+        Ok((looks, sum / f64::from(count.max(1))))
+    }
+}
+
+/// Tokens as the vocabulary spells them.
+pub fn spelled(tokenizer: &Tokenizer, tokens: &[u32]) -> Vec<String> {
+    tokens.iter().map(|&t| tokenizer.token(t)).collect()
+}
+
+fn scores(scored: Scored) -> TokenScores {
+    TokenScores { logprobs: scored.logprobs, entropies: scored.entropies }
+}

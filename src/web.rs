@@ -1,0 +1,72 @@
+//! The browser's shell: JSON in, JSON out. Everything else is the same core as the native program.
+
+use crate::lab;
+use crate::lab::protocol::{Command, Complaint, Event};
+use crate::platform::set_tiny_weights;
+use js_sys::{Function, Uint8Array};
+use std::cell::RefCell;
+use wasm_bindgen::prelude::*;
+
+thread_local! {
+    /// Where a panic is told: by then nothing else of the program can be relied on.
+    static PANICKED: RefCell<Option<Function>> = const { RefCell::new(None) };
+}
+
+/// Runs of SFT, RL and SRFT in step. One at a time, and one call at a time.
+#[wasm_bindgen]
+pub struct Lab(lab::Lab);
+
+#[wasm_bindgen]
+impl Lab {
+    /// `weights` are the bytes of the built-in model's `model.safetensors`; `emit` is called with each
+    /// event as JSON and, where the event is a file, its bytes.
+    #[wasm_bindgen(constructor)]
+    pub fn new(weights: Vec<u8>, emit: Function) -> Self {
+        set_tiny_weights(weights);
+        PANICKED.set(Some(emit.clone()));
+        std::panic::set_hook(Box::new(|info| {
+            let error = Complaint {
+                kind: "machine".into(),
+                what: info.to_string(),
+                place: None,
+                next: Some("this is a defect of srft: please report it with these words".into()),
+                fatal: true,
+            };
+            PANICKED.with_borrow(|emit| {
+                if let Some(emit) = emit {
+                    tell(emit, &Event::Error(error), None);
+                }
+            });
+        }));
+        Self(lab::Lab::new("runs", Box::new(move |event, bytes| tell(&emit, &event, bytes))))
+    }
+
+    /// Obeys a command, given as JSON; `bytes` are the file of a `load`. Errors are events.
+    pub async fn handle(&mut self, command: String, bytes: Option<Vec<u8>>) {
+        match serde_json::from_str::<Command>(&command) {
+            Ok(command) => self.0.handle(command, bytes).await,
+            Err(e) => self.0.complain(
+                &crate::error::Error::input(format!("not a command: {e}: {command}"))
+                    .next("protocol.d.ts has every command"),
+            ),
+        }
+    }
+
+    /// One step of the run that has done the fewest; to be called while `playing`.
+    pub async fn advance(&mut self) {
+        self.0.advance().await;
+    }
+
+    /// Whether steps are to be done.
+    #[wasm_bindgen(getter)]
+    pub fn playing(&self) -> bool {
+        self.0.is_playing()
+    }
+}
+
+fn tell(emit: &Function, event: &Event, bytes: Option<Vec<u8>>) {
+    let text = serde_json::to_string(event).expect("events are plain records");
+    let bytes = bytes.map_or(JsValue::UNDEFINED, |b| Uint8Array::from(&b[..]).into());
+    // A page that throws in its listener is its own affair; the run goes on.
+    let _ = emit.call2(&JsValue::NULL, &text.into(), &bytes);
+}

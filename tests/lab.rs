@@ -1,0 +1,312 @@
+//! Runs side by side: what the page's commands bring about, on the CPU backend; the browser's tests
+//! hold the same core to the same numbers.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+
+use pollster::block_on;
+use srft::archive;
+use srft::config::Config;
+use srft::device::select;
+use srft::lab::Lab;
+use srft::lab::protocol::{Command, Event, GroupView, Ready, RunRequest, Start, State};
+use srft::metrics::StepReport;
+use srft::run::{Observer, Run, RunFolder};
+use tempfile::TempDir;
+
+/// Two prompts, three rollouts, few problems to evaluate on.
+const SMALL: [&str; 7] = [
+    "rollout.prompts=2",
+    "rollout.group=3",
+    "rollout.max_new_tokens=24",
+    "train.steps=4",
+    "eval.every=2",
+    "eval.examples=2",
+    "optimizer.schedule=constant",
+];
+
+/// A lab whose events are kept.
+struct Bench {
+    lab: Lab,
+    heard: Rc<RefCell<Vec<(Event, Option<Vec<u8>>)>>>,
+    _home: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let heard = Rc::new(RefCell::new(Vec::new()));
+        let ear = heard.clone();
+        let home = tempfile::tempdir().unwrap();
+        let lab = Lab::new(
+            home.path().join("runs"),
+            Box::new(move |event, bytes| ear.borrow_mut().push((event, bytes))),
+        );
+        Self { lab, heard, _home: home }
+    }
+
+    /// A lab with runs of `methods`; `own` are the settings of the last.
+    fn of(methods: &[&str], own: &[&str]) -> (Self, Ready) {
+        let mut bench = Self::new();
+        let request = |(index, method): (usize, &&str)| RunRequest {
+            method: method.to_string(),
+            settings: match index + 1 == methods.len() {
+                true => own.iter().map(|s| s.to_string()).collect(),
+                false => Vec::new(),
+            },
+        };
+        let start = Start {
+            device: "cpu".into(),
+            settings: SMALL.iter().map(|s| s.to_string()).collect(),
+            runs: methods.iter().enumerate().map(request).collect(),
+        };
+        let events = bench.send(Command::Start(start));
+        let Some(Event::Ready(ready)) = events.first() else { panic!("{events:?}") };
+        (bench, ready.clone())
+    }
+
+    fn send(&mut self, command: Command) -> Vec<Event> {
+        self.send_file(command, None)
+    }
+
+    fn send_file(&mut self, command: Command, bytes: Option<Vec<u8>>) -> Vec<Event> {
+        block_on(self.lab.handle(command, bytes));
+        self.events()
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        self.heard.borrow_mut().drain(..).map(|(event, _)| event).collect()
+    }
+
+    /// A step of every run.
+    fn step(&mut self) -> Vec<Event> {
+        let mut events = self.send(Command::Step);
+        while self.lab.is_playing() {
+            block_on(self.lab.advance());
+        }
+        events.extend(self.events());
+        events
+    }
+
+    fn save(&mut self) -> Vec<u8> {
+        block_on(self.lab.handle(Command::Save, None));
+        let (event, bytes) = self.heard.borrow_mut().pop().unwrap();
+        assert!(matches!(event, Event::Saved { .. }), "{event:?}");
+        bytes.expect("a file")
+    }
+
+    fn complaint(&mut self, command: Command) -> String {
+        match self.send(command).as_slice() {
+            [Event::Error(e)] => format!("{:?}: {} {:?}", e.place, e.what, e.next),
+            other => panic!("not one error: {other:?}"),
+        }
+    }
+}
+
+fn reports(events: &[Event]) -> Vec<(u32, StepReport)> {
+    let report = |event: &Event| match event {
+        Event::Step { run, report } => Some((*run, report.without_times())),
+        _ => None,
+    };
+    events.iter().filter_map(report).collect()
+}
+
+fn groups(bench: &mut Bench, run: u32, count: u32) -> Vec<GroupView> {
+    let view = |prompt| match bench.send(Command::Inspect { run, prompt }).pop() {
+        Some(Event::Group(view)) => view,
+        other => panic!("{other:?}"),
+    };
+    (0..count).map(view).collect()
+}
+
+struct Silent;
+
+impl Observer for Silent {
+    fn evaluated(&mut self, _: u32, _: &[srft::eval::Score]) {}
+    fn stepped(&mut self, _: &StepReport, _: u32) {}
+    fn saved(&mut self, _: &Path) {}
+}
+
+#[test]
+fn runs_go_in_step_and_each_is_the_native_trainers_run() {
+    let (mut bench, ready) = Bench::of(&["sft", "grpo", "srft"], &[]);
+    assert_eq!((ready.steps, ready.step, ready.self_test.len()), (4, 0, 10));
+    let methods: Vec<&str> = ready.runs.iter().map(|r| r.method.as_str()).collect();
+    assert_eq!(methods, ["sft", "grpo", "srft"]);
+    let mut steps = Vec::new();
+    let mut evaluated = Vec::new();
+    for _ in 0..4 {
+        let events = bench.step();
+        let round = reports(&events);
+        assert_eq!(round.iter().map(|(run, _)| *run).collect::<Vec<_>>(), [0, 1, 2]);
+        steps.extend(round);
+        evaluated.extend(events.iter().filter_map(|e| match e {
+            Event::Evaluation { run, step, asked: false, .. } => Some((*run, *step)),
+            _ => None,
+        }));
+        let strips = events.iter().filter(|e| matches!(e, Event::Strip { .. })).count();
+        assert_eq!(strips, 3);
+        let state = if steps.len() == 12 { State::Done } else { State::Paused };
+        assert!(matches!(events.last(), Some(Event::State { state: s, .. }) if *s == state));
+    }
+    let each = [2, 4].into_iter().flat_map(|step| (0..3).map(move |run| (Some(run), step)));
+    assert_eq!(evaluated, std::iter::once((None, 0)).chain(each).collect::<Vec<_>>());
+
+    for (index, view) in (0..).zip(&ready.runs) {
+        let config = Config::layer(&view.config, "config.toml").unwrap();
+        let config = Config::resolve(&[config]).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let selected = block_on(select("cpu")).unwrap();
+        let mut run = Run::create(config, &selected, &home.path().join("run")).unwrap();
+        for (_, report) in steps.iter().filter(|(run, _)| *run == index) {
+            block_on(run.advance(&mut Silent)).unwrap();
+            let native = run.reports().unwrap().pop().unwrap();
+            assert_eq!(&native.without_times(), report, "{}", view.method);
+        }
+    }
+}
+
+#[test]
+fn a_saved_file_goes_on_where_it_stopped() {
+    let (mut bench, _) = Bench::of(&["grpo", "srft"], &[]);
+    bench.step();
+    bench.step();
+    let file = bench.save();
+    let expected = reports(&bench.step());
+    assert_eq!(expected.len(), 2);
+
+    let mut other = Bench::new();
+    let load = Command::Load { device: "cpu".into() };
+    let events = other.send_file(load, Some(file.clone()));
+    let Some(Event::Ready(ready)) = events.first() else { panic!("{events:?}") };
+    assert_eq!(ready.step, 2);
+    assert!(ready.runs.iter().all(|r| r.reports.len() == 2 && r.evaluations.len() == 2));
+    assert_eq!(reports(&other.step()), expected);
+
+    let home = tempfile::tempdir().unwrap();
+    assert_eq!(archive::unpack(&file, home.path()).unwrap(), ["grpo", "srft"]);
+    let path = home.path().join("srft");
+    let config = Config::resolve(&[RunFolder::config_layer(&path).unwrap()]).unwrap();
+    let selected = block_on(select("cpu")).unwrap();
+    let mut run = Run::resume(config, &selected, &path).unwrap();
+    block_on(run.advance(&mut Silent)).unwrap();
+    assert_eq!(run.reports().unwrap().pop().unwrap().without_times(), expected[1].1);
+}
+
+/// Every term of every token of every group adds up to what the kernel reported.
+#[test]
+fn groups_taken_apart_add_up_to_the_loss() {
+    let batch = ["objective.entropy_over=batch", "objective.entropy_coeff=0.01"];
+    for (method, own) in [
+        ("srft", &[][..]),
+        ("srft", &batch[..]),
+        ("srft-official", &[]),
+        ("srft-hpt", &[]),
+        ("grpo", &[]),
+        ("sft", &[]),
+        ("luffy", &[]),
+    ] {
+        let (mut bench, _) = Bench::of(&[method], own);
+        let report = reports(&bench.step()).pop().unwrap().1;
+        let views = groups(&mut bench, 0, 2);
+        let members: Vec<_> = views.iter().flat_map(|v| &v.members).collect();
+        let sum = |term: fn(&srft::lab::protocol::TermValues) -> f64| {
+            members.iter().flat_map(|m| &m.tokens).map(|t| term(&t.terms)).sum::<f64>()
+        };
+        for (name, got, expected) in [
+            ("SFT", sum(|t| t.sft), report.loss_sft),
+            ("RL on demonstrations", sum(|t| t.rl_demo), report.loss_rl_demo),
+            ("self", sum(|t| t.self_term), report.loss_self),
+            ("entropy", sum(|t| t.entropy), report.loss_entropy),
+        ] {
+            let error = (got - expected).abs() / expected.abs().max(1.0);
+            assert!(error < 1e-4, "{method} {own:?}, {name}: {got}, reported {expected}");
+        }
+        assert!(members.iter().any(|m| m.tokens.iter().any(|t| t.slope != 0.0)), "{method}");
+        for token in members.iter().flat_map(|m| &m.tokens) {
+            assert_eq!((token.before.len(), token.after.len()), (5, 5));
+            let p: Vec<f64> = token.before.iter().map(|c| c.p).collect();
+            assert!(p.is_sorted_by(|a, b| a >= b) && p.iter().sum::<f64>() <= 1.0 + 1e-9);
+            let own = token.before.iter().find(|c| c.text == token.text);
+            assert!(own.is_none_or(|c| (c.p - token.logp.exp()).abs() < 1e-9));
+        }
+    }
+}
+
+#[test]
+fn the_update_moves_what_it_pushes() {
+    let (mut bench, _) = Bench::of(&["sft"], &["optimizer.warmup_steps=0"]);
+    bench.step();
+    let views = groups(&mut bench, 0, 2);
+    let tokens: Vec<_> = views.iter().flat_map(|v| &v.members).flat_map(|m| &m.tokens).collect();
+    let change: f64 = tokens.iter().map(|t| t.logp_after - t.logp).sum();
+    assert!(change > 0.1, "imitating raises the demonstrations' log-probability: {change}");
+}
+
+#[test]
+fn questions_are_answered_by_the_base_and_every_run() {
+    let (mut bench, _) = Bench::of(&["sft", "srft"], &[]);
+    bench.step();
+    let ask = |bench: &mut Bench, temperature| match bench
+        .send(Command::Ask { prompt: "12+34=".into(), temperature })
+        .pop()
+    {
+        Some(Event::Sample { answers, .. }) => answers,
+        other => panic!("{other:?}"),
+    };
+    let greedy = ask(&mut bench, 0.0);
+    assert_eq!(greedy.iter().map(|a| a.run).collect::<Vec<_>>(), [None, Some(0), Some(1)]);
+    assert_eq!(ask(&mut bench, 0.0), greedy, "greedy is greedy");
+    assert!(greedy.iter().flat_map(|a| &a.tokens).all(|t| t.p > 0.0 && t.entropy >= 0.0));
+    let drawn: Vec<_> = (0..4).map(|_| ask(&mut bench, 1.0)).collect();
+    assert!(drawn.iter().any(|answers| answers != &drawn[0]), "each question is drawn anew");
+
+    let events = bench.send(Command::Evaluate { suites: vec!["add".into()], examples: 3 });
+    assert_eq!(events.len(), 3);
+    for event in events {
+        let Event::Evaluation { scores, asked: true, .. } = event else { panic!("{event:?}") };
+        assert_eq!((scores.len(), scores[0].suite.as_str(), scores[0].n), (1, "add", 3));
+    }
+}
+
+#[test]
+fn errors_say_what_to_do_and_leave_the_lab_usable() {
+    let mut bench = Bench::new();
+    assert!(bench.complaint(Command::Resume).contains("send `start` or `load` first"));
+    let start = |settings: &[&str], method: &str| {
+        Command::Start(Start {
+            device: "cpu".into(),
+            settings: settings.iter().map(|s| s.to_string()).collect(),
+            runs: vec![RunRequest { method: method.into(), settings: Vec::new() }],
+        })
+    };
+    for (command, words) in [
+        (start(&["optimizer.lr=-1"], "srft"), "optimizer.lr must be positive"),
+        (start(&["optimizer.rate=1"], "srft"), "did you mean `optimizer."),
+        (start(&[], "ppo"), "one of: srft"),
+        (Command::Load { device: "cpu".into() }, "without a file"),
+        (
+            Command::Start(Start { device: "cpu".into(), settings: vec![], runs: vec![] }),
+            "ask for at least one",
+        ),
+    ] {
+        let complaint = bench.complaint(command);
+        assert!(complaint.contains(words), "{complaint}");
+    }
+    let events = bench.send_file(Command::Load { device: "cpu".into() }, Some(b"PK".to_vec()));
+    assert!(matches!(&events[..], [Event::Error(e)] if e.what.contains("not a zip")), "{events:?}");
+
+    let (mut bench, _) = Bench::of(&["srft"], &[]);
+    for (command, words) in [
+        (Command::Inspect { run: 0, prompt: 0 }, "let the runs do a step first"),
+        (Command::Ask { prompt: "12 + é".into(), temperature: 0.0 }, "no token for"),
+        (Command::Ask { prompt: "1+1=".into(), temperature: -1.0 }, "temperature"),
+        (Command::Evaluate { suites: vec!["sum".into()], examples: 1 }, "did you mean `"),
+    ] {
+        let complaint = bench.complaint(command);
+        assert!(complaint.contains(words), "{complaint}");
+    }
+    assert_eq!(reports(&bench.step()).len(), 1);
+    assert!(bench.complaint(Command::Inspect { run: 0, prompt: 2 }).contains("from 0 to 1"));
+    assert!(bench.complaint(Command::Inspect { run: 1, prompt: 0 }).contains("run 1"));
+}

@@ -1,0 +1,740 @@
+// Generated from src/lab/protocol.rs by a test, which also holds it against that file:
+//   SRFT_UPDATE=1 cargo test --release --lib protocol
+
+/**
+ * From the page.
+ */
+export type Command = { "type": "start" } & Start | { "type": "step" } | { "type": "resume" } | { "type": "pause" } | { "type": "stop" } | { "type": "evaluate", 
+/**
+ * Suites by name; none: all.
+ */
+suites: Array<string>, 
+/**
+ * Problems a suite.
+ */
+examples: number, } | { "type": "ask", 
+/**
+ * The prompt, for example `59+63=`.
+ */
+prompt: string, 
+/**
+ * 0 is greedy.
+ */
+temperature: number, } | { "type": "inspect", 
+/**
+ * Which run.
+ */
+run: number, 
+/**
+ * Index of the prompt within the step.
+ */
+prompt: number, } | { "type": "save" } | { "type": "load", 
+/**
+ * `auto`, `cpu` or `webgpu`.
+ */
+device: string, };
+
+/**
+ * What to run.
+ */
+export type Start = { 
+/**
+ * `auto` (a real GPU, else the CPU), `cpu` or `webgpu` (a software adapter too).
+ */
+device: string, 
+/**
+ * `section.key=value` for every run, over the preset that the device gets.
+ */
+settings: Array<string>, 
+/**
+ * The runs, in the order they are shown.
+ */
+runs: Array<RunRequest>, };
+
+/**
+ * One run of several.
+ */
+export type RunRequest = { 
+/**
+ * `srft`, `sft`, `grpo`, …: see `srft config`.
+ */
+method: string, 
+/**
+ * `section.key=value` for this run alone.
+ */
+settings: Array<string>, };
+
+/**
+ * To the page.
+ */
+export type Event = { "type": "ready" } & Ready | { "type": "state", 
+/**
+ * Playing, paused, done or stopped.
+ */
+state: State, 
+/**
+ * Steps that every run has done.
+ */
+step: number, } | { "type": "step", 
+/**
+ * Which run.
+ */
+run: number, 
+/**
+ * Its metrics: a line of `metrics.jsonl`.
+ */
+report: StepReport, } | { "type": "strip", 
+/**
+ * Which run.
+ */
+run: number, 
+/**
+ * Steps done.
+ */
+step: number, 
+/**
+ * One a probe, in the order of `ready`.
+ */
+probes: Array<TokenScores>, 
+/**
+ * Mean |Δ ln p| from the base over all tokens of all probes, nats.
+ */
+shift: number, } | { "type": "evaluation", 
+/**
+ * Which run; the base's where there is none.
+ */
+run: number | null, 
+/**
+ * Steps done; 0 is the base.
+ */
+step: number, 
+/**
+ * Suite by suite.
+ */
+scores: Array<Score>, 
+/**
+ * Asked for, rather than due by `eval.every`.
+ */
+asked: boolean, } | { "type": "group" } & GroupView | { "type": "sample", 
+/**
+ * The prompt.
+ */
+prompt: string, 
+/**
+ * The answers.
+ */
+answers: Array<Answer>, } | { "type": "saved", 
+/**
+ * A name for the file.
+ */
+name: string, 
+/**
+ * Steps done.
+ */
+step: number, } | { "type": "error" } & Complaint;
+
+/**
+ * What the trainer is doing.
+ */
+export type State = "playing" | "paused" | "done" | "stopped";
+
+/**
+ * What there is, before the first step.
+ */
+export type Ready = { 
+/**
+ * Version of srft.
+ */
+version: string, 
+/**
+ * Where it computes.
+ */
+adapter: AdapterView, 
+/**
+ * Kernels that passed their self-test on it.
+ */
+self_test: Array<string>, 
+/**
+ * The runs.
+ */
+runs: Array<RunView>, 
+/**
+ * Steps of every run.
+ */
+steps: number, 
+/**
+ * Steps done: above 0 for runs that were loaded.
+ */
+step: number, 
+/**
+ * The base model's numbers.
+ */
+model: ModelView, 
+/**
+ * Suites of the task.
+ */
+suites: Array<SuiteView>, 
+/**
+ * The responses of the token strip, scored by the base.
+ */
+probes: Array<Probe>, };
+
+/**
+ * An adapter, for people.
+ */
+export type AdapterView = { 
+/**
+ * The vendor's name for it.
+ */
+name: string, 
+/**
+ * `webgpu`, `flex` (the CPU), or natively vulkan, metal, dx12, gl.
+ */
+backend: string, 
+/**
+ * Why this one.
+ */
+reason: string, 
+/**
+ * A GPU, rather than the CPU or a GPU interface computed by the CPU.
+ */
+is_gpu: boolean, };
+
+/**
+ * The model's size.
+ */
+export type ModelView = { 
+/**
+ * Trainable numbers.
+ */
+parameters: number, 
+/**
+ * Transformer layers.
+ */
+layers: number, 
+/**
+ * Hidden width.
+ */
+hidden: number, 
+/**
+ * Entries of the vocabulary: ln of it is the largest entropy, nats.
+ */
+vocabulary: number, };
+
+/**
+ * A run as it was resolved.
+ */
+export type RunView = { 
+/**
+ * Its method.
+ */
+method: string, 
+/**
+ * `config.toml`: every setting with its meaning.
+ */
+config: string, 
+/**
+ * The same as `section.key` → value, for controls.
+ */
+settings: Record<string, string | number | boolean>, 
+/**
+ * Its steps so far, where it was loaded.
+ */
+reports: Array<StepReport>, 
+/**
+ * Its evaluations so far, where it was loaded.
+ */
+evaluations: Array<PastEvaluation>, };
+
+/**
+ * An evaluation on file.
+ */
+export type PastEvaluation = { 
+/**
+ * Steps done.
+ */
+step: number, 
+/**
+ * Suite by suite.
+ */
+scores: Array<Score>, };
+
+/**
+ * A family of problems.
+ */
+export type SuiteView = { 
+/**
+ * Name.
+ */
+name: string, 
+/**
+ * Absent from fine-tuning.
+ */
+ood: boolean, 
+/**
+ * A problem of it.
+ */
+prompt: string, 
+/**
+ * The teacher's response to that.
+ */
+demonstration: string, };
+
+/**
+ * A fixed response whose tokens are watched.
+ */
+export type Probe = { 
+/**
+ * Suite of the problem, which is held out.
+ */
+suite: string, 
+/**
+ * The problem.
+ */
+prompt: string, 
+/**
+ * Who wrote the response: `teacher` or `base`.
+ */
+author: string, 
+/**
+ * The response's tokens as text, end-of-text last.
+ */
+tokens: Array<string>, 
+/**
+ * What the base thinks of them.
+ */
+base: TokenScores, };
+
+/**
+ * What a model thinks of a response's tokens.
+ */
+export type TokenScores = { 
+/**
+ * ln π of each, nats.
+ */
+logprobs: Array<number>, 
+/**
+ * Entropy of π where each is predicted, nats.
+ */
+entropies: Array<number>, };
+
+/**
+ * A prompt's group in a run's last step: before the update, and after it.
+ */
+export type GroupView = { 
+/**
+ * Which run.
+ */
+run: number, 
+/**
+ * Its step, counted from 1.
+ */
+step: number, 
+/**
+ * Index of the prompt within the step.
+ */
+prompt: number, 
+/**
+ * Every prompt of the step, to choose from.
+ */
+prompts: Array<PromptView>, 
+/**
+ * The gold answer.
+ */
+answer: string, 
+/**
+ * Rollouts, then the demonstration.
+ */
+members: Array<Member>, 
+/**
+ * Values of the settings that the formulas name.
+ */
+formula: FormulaView, };
+
+/**
+ * A prompt of a step.
+ */
+export type PromptView = { 
+/**
+ * Suite.
+ */
+suite: string, 
+/**
+ * The prompt.
+ */
+text: string, 
+/**
+ * Rollouts that the reward accepted.
+ */
+right: number, 
+/**
+ * Rollouts.
+ */
+rollouts: number, };
+
+/**
+ * Switches and scales that stand in the formulas of a run.
+ */
+export type FormulaView = { 
+/**
+ * Scale of w_SFT.
+ */
+sft_weight_scale: number, 
+/**
+ * Sign of H in w_SFT: −1, +1, or 0 where the weights are frozen.
+ */
+sft_weight_sign: number, 
+/**
+ * Scale of w_RL.
+ */
+self_weight_scale: number, 
+/**
+ * Sign of H in w_RL: +1, or 0 where the weights are frozen.
+ */
+self_weight_sign: number, 
+/**
+ * `sequence`, `token` or `batch`: over what the H of a weight is averaged.
+ */
+entropy_over: string, 
+/**
+ * γ of f(p) = p / (p + γ); none: f(p) = p.
+ */
+shaping: number | null, 
+/**
+ * `none`, `signed` or `advantage`.
+ */
+self_term: string, 
+/**
+ * PPO's clip range of the ratio below 1.
+ */
+clip_low: number, 
+/**
+ * PPO's clip range of the ratio above 1.
+ */
+clip_high: number, 
+/**
+ * Coefficient of the entropy bonus.
+ */
+entropy_coeff: number, 
+/**
+ * `token-mean`, `sequence-mean` or `sum-constant`.
+ */
+aggregate: string, };
+
+/**
+ * A rollout or the demonstration.
+ */
+export type Member = { 
+/**
+ * `rollout` or `demonstration`.
+ */
+role: string, 
+/**
+ * The response without end-of-text.
+ */
+response: string, 
+/**
+ * What the reward gave.
+ */
+reward: number, 
+/**
+ * Cut by the length limit.
+ */
+truncated: boolean, 
+/**
+ * Â, Eq. 7.
+ */
+advantage: number, 
+/**
+ * Mean entropy of its tokens before the update, nats.
+ */
+entropy: number, 
+/**
+ * Mean over its tokens of w_SFT (demonstration) or w_RL (rollout).
+ */
+weight: number, 
+/**
+ * Whether that weight multiplies anything (w_RL: in the paper on right rollouts only).
+ */
+weight_applies: boolean, 
+/**
+ * What its token losses are divided by (tokens of the update, for a token mean).
+ */
+normaliser: number, 
+/**
+ * Its share of the loss, each term summed over its tokens.
+ */
+terms: TermValues, 
+/**
+ * Token by token.
+ */
+tokens: Array<TokenView>, };
+
+/**
+ * A value for each loss term.
+ */
+export type TermValues = { 
+/**
+ * L_SFT, Eq. 8.
+ */
+sft: number, 
+/**
+ * L_RL,demo, Eqs. 9–10.
+ */
+rl_demo: number, 
+/**
+ * L_self, Eqs. 11–12, or the clipped ratio's.
+ */
+self: number, 
+/**
+ * The entropy bonus.
+ */
+entropy: number, };
+
+/**
+ * A token of a response.
+ */
+export type TokenView = { 
+/**
+ * As text.
+ */
+text: string, 
+/**
+ * ln p before the update, nats.
+ */
+logp: number, 
+/**
+ * Entropy before the update, nats.
+ */
+entropy: number, 
+/**
+ * ln p after it.
+ */
+logp_after: number, 
+/**
+ * Entropy after it.
+ */
+entropy_after: number, 
+/**
+ * The likeliest tokens before it.
+ */
+before: Array<Candidate>, 
+/**
+ * The likeliest tokens after it.
+ */
+after: Array<Candidate>, 
+/**
+ * ρ = π / π_old, for the ratio form of the self term; none elsewhere.
+ */
+ratio: number | null, 
+/**
+ * w_SFT or w_RL at this token.
+ */
+weight: number, 
+/**
+ * Its share of the loss.
+ */
+terms: TermValues, 
+/**
+ * ∂L/∂ln p: above 0 the update pushes the token down.
+ */
+slope: number, };
+
+/**
+ * A token that could stand there.
+ */
+export type Candidate = { 
+/**
+ * As text.
+ */
+text: string, 
+/**
+ * Its probability.
+ */
+p: number, };
+
+/**
+ * An answer to a prompt.
+ */
+export type Answer = { 
+/**
+ * Which run; the base where there is none.
+ */
+run: number | null, 
+/**
+ * The response's tokens.
+ */
+tokens: Array<AnswerToken>, 
+/**
+ * Cut by the length limit.
+ */
+truncated: boolean, };
+
+/**
+ * A token of an answer.
+ */
+export type AnswerToken = { 
+/**
+ * As text.
+ */
+text: string, 
+/**
+ * Its probability under the policy at temperature 1.
+ */
+p: number, 
+/**
+ * Entropy there, nats.
+ */
+entropy: number, };
+
+/**
+ * An error as the page shows it.
+ */
+export type Complaint = { 
+/**
+ * `input`, `machine`, `numbers` or `interrupted`.
+ */
+kind: string, 
+/**
+ * What failed, with expected and actual values.
+ */
+what: string, 
+/**
+ * Where.
+ */
+place: string | null, 
+/**
+ * What to do next.
+ */
+next: string | null, 
+/**
+ * The trainer cannot go on: it takes a fresh worker and the last checkpoint.
+ */
+fatal: boolean, };
+
+/**
+ * The report of one training step, a line of `metrics.jsonl`.
+ */
+export type StepReport = { 
+/**
+ * Updates done, counted from 1.
+ */
+step: number, 
+/**
+ * Learning rate of this update, after warm-up and schedule.
+ */
+lr: number, 
+/**
+ * The whole loss, Eq. 13: loss_sft + loss_rl_demo + loss_self + loss_entropy.
+ */
+loss: number, 
+/**
+ * Supervised term, Eq. 8: mean of −w_SFT·ln π over demonstration tokens.
+ */
+loss_sft: number, 
+/**
+ * Reinforcement term on demonstrations, Eqs. 9–10: mean of −Â·f(π) over their tokens.
+ */
+loss_rl_demo: number, 
+/**
+ * Self term, Eqs. 11–12: mean over rollout tokens of −w_RL·ln π where right, +ln π where
+ * wrong; or −min(ρ·Â, clip(ρ)·Â) with ρ = π/π_old.
+ */
+loss_self: number, 
+/**
+ * Entropy bonus: −entropy_coeff · mean H over rollout tokens.
+ */
+loss_entropy: number, 
+/**
+ * Global L2 norm of the gradient before clipping: √Σg² over all parameters.
+ */
+grad_norm: number, 
+/**
+ * Mean reward of the rollouts, in the values that objective.reward_values names.
+ */
+reward: number, 
+/**
+ * Rollouts that the verifier accepts / rollouts.
+ */
+accuracy: number, 
+/**
+ * Mean reward of the demonstrations.
+ */
+reward_demo: number, 
+/**
+ * Mean advantage Â of the demonstrations within their groups, Eq. 7.
+ */
+advantage_demo: number, 
+/**
+ * Groups whose rollouts are all right / groups.
+ */
+groups_all_right: number, 
+/**
+ * Groups whose rollouts are all wrong / groups.
+ */
+groups_all_wrong: number, 
+/**
+ * Mean of H = −Σ p·ln p over rollout tokens, under the policy that sampled them.
+ */
+entropy: number, 
+/**
+ * Mean of H = −Σ p·ln p over demonstration tokens, before the update.
+ */
+entropy_demo: number, 
+/**
+ * Mean of w_SFT = scale·exp(∓H) over demonstrations, Eq. 8.
+ */
+w_sft: number, 
+/**
+ * Mean of w_RL = scale·exp(H) over all rollouts, Eq. 11; applied to the right ones only.
+ */
+w_rl: number, 
+/**
+ * Rollout tokens whose ratio was clipped / rollout tokens.
+ */
+clip_share: number, 
+/**
+ * Mean length of a rollout, its end-of-text counted.
+ */
+response_tokens: number, 
+/**
+ * Rollouts cut by rollout.max_new_tokens / rollouts.
+ */
+truncated_share: number, 
+/**
+ * Tokens sampled in this step.
+ */
+rollout_tokens: number, 
+/**
+ * Response tokens that carried loss in this step.
+ */
+trained_tokens: number, 
+/**
+ * Wall time of sampling and scoring.
+ */
+rollout_secs: number, 
+/**
+ * Wall time of loss, gradient and update.
+ */
+train_secs: number, };
+
+/**
+ * A suite's result.
+ */
+export type Score = { 
+/**
+ * Suite.
+ */
+suite: string, 
+/**
+ * Absent from fine-tuning.
+ */
+ood: boolean, 
+/**
+ * Problems.
+ */
+n: number, 
+/**
+ * Mean over problems of the share of right samples.
+ */
+accuracy: number, };
