@@ -5,20 +5,28 @@
 #   ./check.sh format lint  only these
 #
 # Stages:
-#   tools        a C linker, a software Vulkan adapter, rustfmt and clippy, the compile targets
+#   tools        a C linker, a software Vulkan adapter, Chromium, rustfmt and clippy, the compile
+#                targets, wasm-bindgen; Node.js 20 or newer must be there
 #   format       rustfmt
 #   lint         clippy on the program, tests and benches; links in the documentation
 #   portability  the core compiles for browsers, the program for Windows and macOS
 #   tests        unit and integration tests, on the CPU backend and on software Vulkan
+#   web          the page: built, its types checked, tested in Chromium on the CPU backend and on
+#                software WebGPU
 #
 # Everything is compiled with the release profile: one native build serves the program, its tests
 # and the benches, and the checks share its build scripts and macros.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-STAGES=(tools format lint portability tests)
+STAGES=(tools format lint portability tests web)
 TARGETS=(wasm32-unknown-unknown x86_64-pc-windows-gnu aarch64-apple-darwin)
 left_out=()
+passed=0 failed=0 skipped=0 counted=false
+
+# The last line of the check, whether it passed or not.
+close() { ! $counted || printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"; }
+trap close EXIT
 
 # What to do when a command fails is said where it is run: `try "what to do" command...`.
 try() {
@@ -38,7 +46,7 @@ has_target() { [ -d "$(rustc --print target-libdir --target "$1" 2>/dev/null)" ]
 install_packages() {
     local missing=()
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
-    for package in libvulkan1 mesa-vulkan-drivers; do
+    for package in libvulkan1 mesa-vulkan-drivers chromium; do
         dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -52,10 +60,11 @@ tools() {
     try "install Rust, as rust-version in Cargo.toml says, with rustup or your system's packages" \
         cargo --version
     if command -v apt-get >/dev/null; then
-        try "install cc, libvulkan1 and mesa-vulkan-drivers yourself, or run as root" \
+        try "install cc, libvulkan1, mesa-vulkan-drivers and chromium yourself, or run as root" \
             install_packages
     else
-        echo "not a Debian: a C linker and Mesa's software Vulkan driver (lavapipe) must be there"
+        echo "not a Debian: a C linker, Mesa's software Vulkan driver (lavapipe) and" \
+            "/usr/bin/chromium must be there"
     fi
     for component in rustfmt clippy; do
         "cargo-${component/rust/}" --version >/dev/null 2>&1 ||
@@ -64,6 +73,7 @@ tools() {
     for target in "${TARGETS[@]}"; do
         has_target "$target" || rustup target add "$target" || true
     done
+    try "the line above says what is missing" ./web/build.sh tools
 }
 
 format() {
@@ -96,24 +106,45 @@ portability() {
     compile_for "${TARGETS[2]}"
 }
 
-tests() {
-    # Without a desktop session Mesa complains at every device that this is not set.
-    export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}"
-    local line passed=0 failed=0 skipped=0
-    local closing='^test result: .* ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored'
-    for kind in --doc --tests; do
-        try "cargo test --release NAME runs one test alone" \
-            cargo test --locked --release "$kind" --no-fail-fast 2>&1
-    done | {
-        while IFS= read -r line; do
-            printf '%s\n' "$line"
-            [[ $line =~ $closing ]] || continue
+# Runs tests and adds up what they close with: cargo a line a binary, node a line a kind.
+count() {
+    local line
+    local cargo='^test result: .* ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored'
+    local node='^[^a-z]+ (pass|fail|cancelled|skipped|todo) ([0-9]+)$'
+    counted=true
+    while IFS= read -r line; do
+        printf '%s\n' "$line"
+        if [[ $line =~ $cargo ]]; then
             passed=$((passed + BASH_REMATCH[1]))
             failed=$((failed + BASH_REMATCH[2]))
             skipped=$((skipped + BASH_REMATCH[3]))
-        done
-        printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
-    }
+        elif [[ $line =~ $node ]]; then
+            case ${BASH_REMATCH[1]} in
+            pass) passed=$((passed + BASH_REMATCH[2])) ;;
+            fail | cancelled) failed=$((failed + BASH_REMATCH[2])) ;;
+            *) skipped=$((skipped + BASH_REMATCH[2])) ;;
+            esac
+        fi
+    done < <("$@" 2>&1)
+    wait $! # for its exit status
+}
+
+tests() {
+    # Without a desktop session Mesa complains at every device that this is not set.
+    export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}"
+    for kind in --doc --tests; do
+        try "cargo test --release NAME runs one test alone" \
+            count cargo test --locked --release "$kind" --no-fail-fast
+    done
+}
+
+web() {
+    try "the line above says what to do" ./web/build.sh
+    try "mend what tsc names" web/node_modules/.bin/tsc -p web
+    # Runs pass from the browser to the program and back.
+    try "mend what the compiler names" cargo build --locked --release
+    try "node --test tests/web/FILE --test-name-pattern NAME runs one test alone" \
+        count node --test --test-reporter spec --test-concurrency 1 tests/web/*.test.mjs
 }
 
 for stage in "$@"; do

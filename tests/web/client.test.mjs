@@ -1,0 +1,172 @@
+// The package's client against a trainer without a model (fake_srft.js): requests, checkpoints, and
+// what becomes of the runs when a worker fails in each of the ways that workers fail.
+
+import assert from "node:assert/strict";
+import { browserTest, call, connect, event, eventsOf, root, start } from "./harness.mjs";
+
+const METHODS = ["sft", "grpo", "srft"];
+
+function fakeTest(name, body, settings = {}) {
+    const before = (page) =>
+        page.route("**/srft/srft.js", (route) => route.fulfill({ path: root + "tests/web/fake_srft.js" }));
+    browserTest(name, { before, timeout: 20, ...settings }, body);
+}
+
+fakeTest("requests resolve with what came of them, in order", async (page) => {
+    await connect(page);
+    const ready = await call(page, "start", start("cpu", METHODS));
+    assert.equal(ready.runs.length, 3);
+    assert.deepEqual(await call(page, "step"), { type: "state", state: "paused", step: 1 });
+    assert.equal((await call(page, "evaluate", 5)).length, 4);
+    assert.equal((await call(page, "ask", "1+1=")).prompt, "1+1=");
+    assert.equal((await call(page, "save")).name, "fake-step1.zip");
+    const both = await page.evaluate(() => Promise.all([trainer.step(), trainer.step()]));
+    assert.deepEqual(both.map((state) => state.step), [2, 2], "two at once are one");
+    assert.equal((await eventsOf(page, "step")).length, 6);
+});
+
+fakeTest("playing stops at a pause, and goes on", async (page) => {
+    await connect(page);
+    await call(page, "start", start("cpu", METHODS));
+    await call(page, "resume");
+    await event(page, { type: "step", run: 2 }, 4);
+    await call(page, "pause");
+    const { step } = await event(page, { type: "state", state: "paused" }, 2);
+    const steps = (await eventsOf(page, "step")).length;
+    await page.waitForTimeout(100);
+    assert.equal((await eventsOf(page, "step")).length, steps);
+    await call(page, "resume");
+    await event(page, { type: "step", run: 2 }, step + 2);
+    await call(page, "stop");
+    await event(page, { type: "state", state: "stopped" });
+});
+
+fakeTest("a request that fails says what to do, and the next one works", async (page) => {
+    await connect(page);
+    const { rejected } = await call(page, "load", [1, 2, 3]);
+    assert.deepEqual([rejected.what, rejected.next], ["not a checkpoint", "choose another file"]);
+    const broken = await call(page, "start", start("broken", METHODS));
+    assert.equal(broken.rejected.what, "no such device");
+    assert.equal((await call(page, "start", start("cpu", METHODS))).step, 0);
+    const failing = start("cpu", METHODS, ["fail=error@1@cpu"]);
+    await call(page, "start", failing);
+    assert.equal((await call(page, "step")).rejected.what, "the loss is not finite");
+    assert.deepEqual(await eventsOf(page, "recovered"), []);
+});
+
+fakeTest("saves by itself every N steps and at a pause, and a reload finds the last", async (page) => {
+    await connect(page, { saveEvery: 3 });
+    await call(page, "start", start("cpu", METHODS));
+    await call(page, "resume");
+    const first = await event(page, { type: "saved" });
+    const second = await event(page, { type: "saved" }, 2);
+    assert(first.step >= 3 && second.step >= first.step + 3, `${first.step}, ${second.step}`);
+    await call(page, "pause");
+    const { step } = await event(page, { type: "state", state: "paused" }, 2);
+    await event(page, { type: "saved", step });
+    await page.waitForFunction(async (step) => (await trainer.store.get())?.step === step, step);
+    await page.reload();
+    await connect(page);
+    const last = await page.evaluate(() => trainer.store.get());
+    assert.deepEqual([last.step, last.url, last.name], [step, page.url(), `fake-step${step}.zip`]);
+    const ready = await page.evaluate(async () => trainer.load((await trainer.store.get()).bytes, "cpu"));
+    assert.equal(ready.step, step);
+    await page.evaluate(() => trainer.store.delete());
+    assert.equal(await page.evaluate(() => trainer.store.get()), undefined);
+});
+
+for (const how of ["panic", "trap", "close"]) {
+    fakeTest(`a worker that ends by ${how} is replaced, and the runs play on`, async (page) => {
+        await connect(page, { saveEvery: 2, store: null });
+        await call(page, "start", start("webgpu", METHODS, [`fail=${how}@6@webgpu`]));
+        await call(page, "resume");
+        const first = await event(page, { type: "recovered" });
+        assert(first.step >= 2 && first.step < 6, `from step ${first.step}`);
+        assert.equal(first.device, "webgpu");
+        assert.equal(first.reason.fatal, true);
+        assert(first.reason.what, "the reason is said");
+        // The same step fails again, so it was no accident: on to the CPU, where it succeeds.
+        const second = await event(page, { type: "recovered" }, 2);
+        assert.equal(second.device, "cpu");
+        await page.waitForFunction(() => events.some((e) => e.type === "step" && e.report.step > 6));
+        const errors = await eventsOf(page, "error");
+        assert.deepEqual(errors.map((e) => e.fatal), [true, true], "each death is told once");
+        await call(page, "pause");
+    });
+}
+
+fakeTest("a worker killed from outside is replaced; paused runs stay paused", async (page) => {
+    const worker = await connect(page);
+    await call(page, "start", start("cpu", METHODS));
+    await call(page, "step");
+    await event(page, { type: "saved", step: 1 });
+    await worker.evaluate(() => self.close());
+    const { step } = await event(page, { type: "recovered" });
+    assert.equal(step, 1);
+    await page.waitForTimeout(100);
+    assert.equal((await eventsOf(page, "step")).length, 3);
+    assert.equal((await call(page, "step")).step, 2);
+    assert.equal(page.workers().length, 1);
+});
+
+fakeTest("before the first checkpoint, recovery starts again", async (page) => {
+    await connect(page);
+    await call(page, "start", start("webgpu", METHODS, ["fail=panic@1@webgpu"]));
+    await call(page, "resume");
+    const { step, device } = await event(page, { type: "recovered" }, 2);
+    assert.deepEqual([step, device], [0, "cpu"]);
+    await event(page, { type: "step", run: 2 });
+});
+
+fakeTest("runs that fail everywhere are lost, with their checkpoint kept", async (page) => {
+    await connect(page, { saveEvery: 1 });
+    await call(page, "start", start("cpu", METHODS, ["fail=panic@3@any"]));
+    await call(page, "resume");
+    const lost = await event(page, { type: "lost" });
+    assert(lost.step >= 1, `step ${lost.step} is kept`);
+    assert.match(lost.reason.next, new RegExp(`step ${lost.step} is kept`));
+    assert.equal((await eventsOf(page, "recovered")).length, 2);
+    assert.equal(await page.evaluate(() => trainer.checkpoint.step), lost.step);
+    assert.equal((await call(page, "start", start("cpu", METHODS))).step, 0, "a new start works");
+});
+
+fakeTest("deaths with steps between them never end the runs", async (page) => {
+    await connect(page, { saveEvery: 1 });
+    await call(page, "start", start("cpu", METHODS));
+    for (const step of [1, 2, 3, 4]) {
+        await call(page, "step");
+        await event(page, { type: "saved", step });
+        await page.workers()[0].evaluate(() => self.close());
+        await event(page, { type: "recovered", step, device: "cpu" });
+    }
+    assert.deepEqual(await eventsOf(page, "lost"), []);
+});
+
+fakeTest("a request under way when the worker dies is rejected", async (page) => {
+    await connect(page);
+    await call(page, "start", start("cpu", METHODS, ["fail=panic@1@cpu"]));
+    assert.equal((await call(page, "step")).rejected.what, "panicked");
+});
+
+fakeTest(
+    "a trainer that cannot be loaded says so",
+    async (page) => {
+        await connect(page);
+        const { rejected } = await call(page, "start", start("cpu", METHODS));
+        assert.match(rejected.what, /worker died/);
+        assert(rejected.next);
+    },
+    { before: (page) => page.route("**/srft/srft.js", (route) => route.abort()), allow: [/srft\.js/] },
+);
+
+fakeTest("a closed trainer rejects what it was asked", async (page) => {
+    await connect(page);
+    await call(page, "start", start("cpu", METHODS));
+    const answer = await page.evaluate(async () => {
+        const step = trainer.step().catch((error) => error.complaint.what);
+        trainer.close();
+        return step;
+    });
+    assert.equal(answer, "the trainer was closed");
+    while (page.workers().length > 0) await page.waitForTimeout(10);
+});

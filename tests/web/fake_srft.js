@@ -1,0 +1,129 @@
+// A trainer without a model, in place of srft.js: what the client makes of answers and failures is
+// tested with it in milliseconds. A setting `fail=HOW@STEP@DEVICE` makes it fail on the way to that
+// step on that device: `panic` (a fatal event, then silence), `trap` (an exception), `close` (the
+// worker ends without a word), `error` (a complaint that is not fatal).
+
+export default async function init() {}
+
+export class Lab {
+    #emit;
+    #start = { device: "none", settings: [], runs: [] };
+    #step = 0;
+    #turn = 0;
+    #until = 0;
+
+    constructor(_weights, emit) {
+        this.#emit = (event, bytes) => emit(JSON.stringify(event), bytes);
+    }
+
+    get playing() {
+        return this.#step < this.#until;
+    }
+
+    async handle(json, bytes) {
+        const { type, ...command } = JSON.parse(json);
+        await this[`_${type}`](command, bytes);
+    }
+
+    async advance() {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        await this.#fail(this.#step + 1);
+        if (!this.playing) return;
+        this.#emit({ type: "step", run: this.#turn, report: { step: this.#step + 1 } });
+        this.#turn = (this.#turn + 1) % this.#start.runs.length;
+        if (this.#turn > 0) return;
+        this.#step += 1;
+        if (!this.playing) this._pause();
+    }
+
+    _start(start) {
+        if (start.device === "broken") {
+            const next = "take another device";
+            return this.#complain({ what: "no such device", next, fatal: true });
+        }
+        this.#start = start;
+        this.#step = this.#turn = this.#until = 0;
+        this.#ready();
+    }
+
+    _load({ device }, bytes) {
+        let saved;
+        try {
+            saved = JSON.parse(new TextDecoder().decode(bytes));
+        } catch {
+            return this.#complain({ what: "not a checkpoint", next: "choose another file", fatal: false });
+        }
+        this.#start = { ...saved.start, device };
+        this.#step = this.#until = saved.step;
+        this.#turn = 0;
+        this.#ready();
+    }
+
+    _save() {
+        const text = JSON.stringify({ start: this.#start, step: this.#step });
+        const bytes = new TextEncoder().encode(text);
+        this.#emit({ type: "saved", name: `fake-step${this.#step}.zip`, step: this.#step }, bytes);
+    }
+
+    _step() {
+        this.#until = this.#step + 1;
+        this.#state("playing");
+    }
+
+    _resume() {
+        this.#until = Infinity;
+        this.#state("playing");
+    }
+
+    _pause() {
+        this.#until = this.#step;
+        this.#state("paused");
+    }
+
+    _stop() {
+        this.#start.runs = [];
+        this.#until = this.#step;
+        this.#state("stopped");
+    }
+
+    _evaluate() {
+        for (const run of [null, ...this.#start.runs.keys()]) {
+            this.#emit({ type: "evaluation", run, step: this.#step, scores: [], asked: true });
+        }
+    }
+
+    _ask({ prompt }) {
+        this.#emit({ type: "sample", prompt, answers: [] });
+    }
+
+    #ready() {
+        const runs = this.#start.runs.map(({ method }) => ({ method, settings: {}, reports: [], evaluations: [] }));
+        this.#emit({ type: "ready", adapter: { name: this.#start.device }, runs, step: this.#step });
+        this.#state("paused");
+    }
+
+    #state(state) {
+        this.#emit({ type: "state", state, step: this.#step });
+    }
+
+    #complain({ what, next, fatal }) {
+        this.#emit({ type: "error", kind: "machine", what, place: null, next, fatal });
+    }
+
+    async #fail(step) {
+        for (const setting of this.#start.settings) {
+            const [how, at, device] = setting.replace("fail=", "").split("@");
+            if (Number(at) !== step || (device !== this.#start.device && device !== "any")) continue;
+            if (how === "panic") {
+                this.#complain({ what: "panicked", next: "report it", fatal: true });
+                await new Promise(() => {});
+            }
+            if (how === "trap") throw new WebAssembly.RuntimeError("unreachable");
+            if (how === "close") self.close();
+            if (how === "error") {
+                this.#complain({ what: "the loss is not finite", next: "lower the rate", fatal: false });
+                this._pause();
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+// What the browser tests share: the built site served under a sub-path, Chromium with or without
+// WebGPU, and an eye on everything that a console would show: an unexpected line fails the test.
+
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+// The packages belong to web/, where node does not look for a file of this folder.
+const require = createRequire(new URL("../../web/package.json", import.meta.url));
+const { chromium } = require("playwright-core");
+const sirv = require("sirv");
+export const fflate = require("fflate");
+
+export const root = fileURLToPath(new URL("../../", import.meta.url));
+const dist = root + "web/dist";
+const CHROMIUM = "/usr/bin/chromium";
+
+/** WebGPU computed by SwiftShader, on the CPU: slow, but the browser's own compiler and rules. */
+const SWIFTSHADER = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+const QUIET = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
+
+/** Where the site lies on the test's server: nothing in it may take the root for granted. */
+const SUB_PATH = "/a/b/";
+const BLANK = '<!doctype html><html lang="en"><link rel="icon" href="data:,"><title>test</title></html>';
+
+let server;
+const browsers = new Map();
+
+after(async () => {
+    for (const browser of browsers.values()) await (await browser).close();
+    server?.close();
+    server?.closeAllConnections();
+});
+
+async function site() {
+    assert(existsSync(dist + "/srft/srft_bg.wasm"), `${dist} is not built; next: web/build.sh`);
+    if (!server) {
+        const files = sirv(dist, { dev: true });
+        server = createServer((request, response) => {
+            if (request.url === SUB_PATH + "blank.html") {
+                response.setHeader("content-type", "text/html");
+                return response.end(BLANK);
+            }
+            if (!request.url.startsWith(SUB_PATH)) return response.writeHead(404).end();
+            request.url = request.url.slice(SUB_PATH.length - 1);
+            files(request, response);
+        });
+        await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    }
+    return `http://127.0.0.1:${server.address().port}${SUB_PATH}`;
+}
+
+function browser(webgpu) {
+    assert(existsSync(CHROMIUM), `${CHROMIUM} is missing; next: ./check.sh tools, or apt-get install chromium`);
+    if (!browsers.has(webgpu)) {
+        const args = webgpu ? [...QUIET, ...SWIFTSHADER] : QUIET;
+        browsers.set(webgpu, chromium.launch({ executablePath: CHROMIUM, args }));
+    }
+    return browsers.get(webgpu);
+}
+
+/**
+ * A test with a page of its own: `body(page, context)`.
+ *
+ *   path       the page to open; a blank one unless given
+ *   webgpu     whether the browser has (SwiftShader's) WebGPU
+ *   allow      console lines that may come, as regular expressions
+ *   timeout    seconds
+ *   options    further options of the browser's context, for example a viewport
+ *   before     called with page and context before the page is opened, for example to route a file
+ */
+export function browserTest(name, settings, body) {
+    const { path = "blank.html", webgpu = false, allow = [], timeout = 120, options = {}, before } = settings;
+    test(name, { timeout: timeout * 1000 }, async ({ signal }) => {
+        const context = await (await browser(webgpu)).newContext(options);
+        signal.addEventListener("abort", () => context.close()); // at a timeout
+        try {
+            const page = await context.newPage();
+            page.setDefaultTimeout(timeout * 1000);
+            const problems = watch(page);
+            await before?.(page, context);
+            await page.goto((await site()) + path);
+            await body(page, context);
+            const unexpected = problems.filter((line) => !allow.some((pattern) => pattern.test(line)));
+            assert.deepEqual(unexpected, [], "unexpected lines on the console");
+        } finally {
+            await context.close();
+        }
+    });
+}
+
+/** Collects what goes wrong on a page and in its workers. */
+function watch(page) {
+    const problems = [];
+    page.on("console", (message) => {
+        if (["error", "warning", "assert"].includes(message.type())) {
+            problems.push(`${message.type()}: ${message.text()} (${message.location().url})`);
+        }
+    });
+    page.on("pageerror", (error) => problems.push(`uncaught: ${error.stack ?? error}`));
+    page.on("requestfailed", (request) => {
+        problems.push(`request failed: ${request.url()} ${request.failure()?.errorText}`);
+    });
+    page.on("response", (response) => {
+        if (response.status() >= 400) problems.push(`${response.status()}: ${response.url()}`);
+    });
+    return problems;
+}
+
+/**
+ * A trainer in the page as `trainer`, whose events are kept in `events`, with the bytes' number.
+ * Gives the worker.
+ */
+export async function connect(page, options = {}) {
+    const worker = page.waitForEvent("worker");
+    await page.evaluate(async (options) => {
+        const { Trainer, openStore } = await import("./srft/client.js");
+        window.events = [];
+        window.openStore = openStore;
+        window.trainer = Trainer.connect(options);
+        const types = ["ready", "state", "step", "strip", "evaluation", "group", "sample"];
+        for (const type of [...types, "saved", "error", "recovered", "lost"]) {
+            trainer.on(type, (event, bytes) => events.push({ ...event, size: bytes?.length }));
+        }
+    }, options);
+    return worker;
+}
+
+/** Waits for `count` events that have these fields; gives the last of them. */
+export async function event(page, fields, count = 1) {
+    const found = await page.waitForFunction(
+        ([fields, count]) => {
+            const fits = (e) => Object.entries(fields).every(([key, value]) => e[key] === value);
+            return events.filter(fits)[count - 1];
+        },
+        [fields, count],
+    );
+    return found.jsonValue();
+}
+
+/** All events so far of a type. */
+export function eventsOf(page, type) {
+    return page.evaluate((type) => events.filter((e) => e.type === type), type);
+}
+
+/** Calls a method of the trainer in the page; a rejection comes as its complaint. */
+export function call(page, method, ...values) {
+    return page.evaluate(
+        ([method, values]) =>
+            trainer[method](...values).catch((error) => ({ rejected: error.complaint ?? String(error) })),
+        [method, values],
+    );
+}
+
+/** The same runs for every test: small enough for SwiftShader. */
+export function start(device, methods, settings = []) {
+    return { device, settings, runs: methods.map((method) => ({ method, settings: [] })) };
+}
+
+/** A step report without wall times: what must be equal, bit for bit, between two equal runs. */
+export function withoutTimes({ rollout_secs, train_secs, ...report }) {
+    return report;
+}
+
+/** The largest difference between two reports, relative to max(1, |value|), and where it is. */
+function difference(got, expected) {
+    let worst = { error: 0, where: "nowhere" };
+    for (const [key, value] of Object.entries(withoutTimes(expected))) {
+        const error = Math.abs(got[key] - value) / Math.max(1, Math.abs(value));
+        if (!(error <= worst.error)) worst = { error, where: `${key} of step ${expected.step}: ${got[key]}, expected ${value}` };
+    }
+    return worst;
+}
+
+/** Every step report within a tolerance, relative to max(1, |value|), wall times aside. */
+export function assertNear(got, expected, tolerance, what) {
+    assert.equal(got.length, expected.length, `${what}: number of steps`);
+    const worst = expected.map((report, i) => difference(got[i], report)).reduce((a, b) => (b.error > a.error ? b : a));
+    console.log(`${what}: worst difference ${worst.error.toExponential(1)}, ${worst.where}`);
+    assert(worst.error <= tolerance, `${what}: ${worst.where}; allowed: ${tolerance} relative`);
+}

@@ -1,0 +1,97 @@
+// The package with the real trainer on the CPU backend: self-test, steps, everything that can be
+// asked, checkpoints, recovery, and what the trainer says to a wrong request.
+
+import assert from "node:assert/strict";
+import { browserTest, call, connect, event, eventsOf, start, withoutTimes } from "./harness.mjs";
+import { METHODS, SMALL, reloadAndGoOn, tenStepsAndQuestions } from "./sessions.mjs";
+
+browserTest("self-test, ten steps of each method, evaluation, questions and a group on the CPU", {}, async (page) => {
+    await tenStepsAndQuestions(page, "cpu", "flex");
+});
+
+browserTest("save, reload, load on the CPU: the next step is the same", {}, async (page) => {
+    await reloadAndGoOn(page, "cpu");
+});
+
+for (const { how, kill, reason } of [
+    { how: "killed", kill: () => self.close(), reason: /ended without a word/ },
+    {
+        how: "broken by an exception in the middle of a step",
+        kill: () => {
+            Performance.prototype.now = () => {
+                throw new Error("planted");
+            };
+        },
+        reason: /planted/,
+    },
+]) {
+    browserTest(`a worker that is ${how} is replaced, and the runs play on`, { allow: [/planted/] }, async (page) => {
+        const worker = await connect(page, { saveEvery: 2 });
+        await call(page, "start", start("cpu", METHODS, [...SMALL, "optimizer.schedule=constant", "train.steps=1000"]));
+        await call(page, "resume");
+        await event(page, { type: "saved" });
+        await worker.evaluate(kill);
+        const recovered = await event(page, { type: "recovered" });
+        assert.match(recovered.reason.what, reason);
+        assert(recovered.step >= 2);
+        const seen = (await eventsOf(page, "step")).length;
+        await page.waitForFunction((seen) => events.filter((e) => e.type === "step").length > seen + 6, seen);
+        await call(page, "pause");
+        // What came twice came the same.
+        const reports = new Map();
+        for (const { run, report } of await eventsOf(page, "step")) {
+            const key = `run ${run}, step ${report.step}`;
+            if (reports.has(key)) assert.deepEqual(withoutTimes(report), reports.get(key), key);
+            reports.set(key, withoutTimes(report));
+        }
+        assert.deepEqual(await eventsOf(page, "lost"), []);
+    });
+}
+
+browserTest("a panic is an error that says what to do, and a new start works", { allow: [/panicked|unreachable/] }, async (page) => {
+    const worker = await connect(page);
+    // Hash tables take their seeds from here, and cannot do without.
+    await worker.evaluate(() => {
+        Crypto.prototype.getRandomValues = () => {
+            throw new Error("planted");
+        };
+    });
+    const { rejected } = await call(page, "start", start("cpu", ["srft"], SMALL));
+    assert.match(rejected.what, /panicked/);
+    assert.match(rejected.next, /report/);
+    assert.equal(rejected.fatal, true);
+    const ready = await call(page, "start", start("cpu", ["srft"], SMALL));
+    assert.equal(ready.step, 0);
+    assert.equal((await call(page, "step")).step, 1);
+});
+
+browserTest("without WebGPU, webgpu is an error that says what to do, and auto takes the CPU", {}, async (page) => {
+    await connect(page);
+    const { rejected } = await call(page, "start", start("webgpu", ["srft"], SMALL));
+    assert.match(rejected.what, /no webgpu adapter/);
+    assert.match(rejected.next, /CPU/);
+    const ready = await call(page, "start", start("auto", ["srft"], SMALL));
+    assert.equal(ready.adapter.backend, "flex");
+});
+
+browserTest("bad settings and bad files are errors that name the remedy", {}, async (page) => {
+    await connect(page);
+    for (const [request, what] of [
+        [start("cpu", ["srtf"], SMALL), /srtf/],
+        [start("cpu", ["srft"], ["rollout.gruop=2"]), /gruop/],
+        [start("cpu", []), /no runs/],
+        [start("tpu", ["srft"]), /tpu/],
+    ]) {
+        const { rejected } = await call(page, "start", request);
+        assert.match(rejected.what + rejected.place, what);
+        assert(rejected.next, JSON.stringify(rejected));
+        assert.equal(rejected.fatal, false);
+    }
+    await call(page, "start", start("cpu", ["srft"], SMALL));
+    assert.match((await call(page, "evaluate", 2, ["addd"])).rejected.next, /add/);
+    const { rejected } = await page.evaluate(() =>
+        trainer.load(new Uint8Array([1, 2, 3]), "cpu").catch((error) => ({ rejected: error.complaint })),
+    );
+    assert.match(rejected.what, /zip/);
+    assert.match((await call(page, "step")).rejected.next, /start/);
+});

@@ -1,0 +1,90 @@
+// Every shader in shaders/, as the launchers fill it in, compiled by the browser's own compiler at
+// WebGPU's default limits: what naga lets pass and Chromium refuses is found here. All failures come
+// in one message.
+
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { browserTest, root } from "./harness.mjs";
+
+const folder = root + "shaders/";
+const BOOLEANS = ["true", "false"];
+/** Every value that a launcher fills in (src/ops: `Shader::new` and `.with`). */
+const PARAMETERS = {
+    workgroup: ["256"],
+    lanes: [1, 2, 4, 8, 16, 32, 64, 128, 256],
+    greedy: BOOLEANS,
+    top_k: BOOLEANS,
+    top_p: BOOLEANS,
+};
+
+/** The sources that a template can become, by name. */
+function variants(name, template) {
+    const parameters = [...new Set([...template.matchAll(/\{\{ *(\w+) *\}\}/g)].map((match) => match[1]))];
+    let sources = [[name, template]];
+    for (const parameter of parameters) {
+        const values = PARAMETERS[parameter];
+        assert(values, `${name} has a parameter that is new here: ${parameter}`);
+        sources = values.flatMap((value) =>
+            sources.map(([label, source]) => [
+                `${label} ${parameter}=${value}`,
+                source.replaceAll(new RegExp(`\\{\\{ *${parameter} *\\}\\}`, "g"), value),
+            ]),
+        );
+    }
+    return sources;
+}
+
+/** What the browser says against the sources. */
+function complaints(page, sources) {
+    return page.evaluate(async (sources) => {
+        const adapter = await navigator.gpu?.requestAdapter();
+        if (!adapter) return ["no WebGPU adapter: this Chromium came without SwiftShader?"];
+        const device = await adapter.requestDevice(); // default limits
+        const found = [];
+        for (const [name, code] of sources) {
+            device.pushErrorScope("validation");
+            const module = device.createShaderModule({ code });
+            const { messages } = await module.getCompilationInfo();
+            found.push(...messages.map((m) => `${name}: ${m.type} in line ${m.lineNum}: ${m.message}`));
+            const compute = { module, entryPoint: "main" };
+            await device
+                .createComputePipelineAsync({ layout: "auto", compute })
+                .catch((error) => found.push(`${name}: ${error.message}`));
+            const error = await device.popErrorScope();
+            if (error) found.push(`${name}: ${error.message}`);
+        }
+        return found;
+    }, sources);
+}
+
+browserTest("the browser compiles every shader at default limits", { webgpu: true, timeout: 600 }, async (page) => {
+    const names = readdirSync(folder).filter((file) => file.endsWith(".wgsl"));
+    assert(names.length >= 4, "the shaders were found");
+    const sources = names.flatMap((file) => variants(file, readFileSync(folder + file, "utf8")));
+    const found = await complaints(page, sources);
+    assert.deepEqual(found, [], `\n${found.join("\n")}`);
+});
+
+// The browser warns on the console of what it refuses.
+const refused = { webgpu: true, allow: [/warning:/] };
+const SHADER = `
+@group(0) @binding(0) var<storage, read_write> x: array<u32>;
+var<workgroup> shared_words: array<u32, 64>;
+@compute @workgroup_size(64)
+fn main(@builtin(local_invocation_index) lane: u32) {
+    shared_words[lane] = x[lane];
+    workgroupBarrier();
+    x[lane] = shared_words[63u - lane];
+}`;
+for (const [what, from, to, expected] of [
+    ["a barrier behind a value of a buffer", "workgroupBarrier();", "if x[0] > 1u { workgroupBarrier(); }", /uniform/],
+    ["too much workgroup memory", "array<u32, 64>", "array<u32, 5000>", /20000/],
+    ["too many invocations", "@workgroup_size(64)", "@workgroup_size(512)", /512/],
+    ["a syntax error", "x[lane];", "x[lane] +;", /line 6/],
+]) {
+    browserTest(`the browser refuses ${what}`, refused, async (page) => {
+        assert.deepEqual(await complaints(page, [["good", SHADER]]), []);
+        assert(SHADER.includes(from));
+        assert.match((await complaints(page, [["broken", SHADER.replace(from, to)]])).join("\n"), expected);
+    });
+}

@@ -1,0 +1,82 @@
+// The package on WebGPU, computed by SwiftShader: the browser's compiler and rules, and a few
+// milliseconds for each of the thousand dispatches of a step. Few and long tests, since each worker
+// compiles its pipelines anew.
+
+import assert from "node:assert/strict";
+import { assertNear, browserTest, call, connect, event, eventsOf, start } from "./harness.mjs";
+import { METHODS, SMALL, reloadAndGoOn, reportsOf, tenStepsAndQuestions } from "./sessions.mjs";
+
+const slow = { webgpu: true, timeout: 1800 };
+
+// Kernels are held to 1e-4 (shaders/README.md), and two steps of AdamW stand between.
+const TOLERANCE = 2e-3;
+
+browserTest("self-test, ten steps of each method, evaluation, questions and a group on WebGPU", slow, async (page) => {
+    await connect(page, { saveEvery: 100 });
+    await call(page, "start", start("cpu", METHODS, SMALL));
+    await call(page, "step");
+    await call(page, "step");
+    const onCpu = await Promise.all(METHODS.map((_, run) => reportsOf(page, run)));
+    await page.reload();
+
+    await tenStepsAndQuestions(page, "webgpu", "webgpu");
+    for (const [run, method] of METHODS.entries()) {
+        const onGpu = (await reportsOf(page, run)).slice(0, 2);
+        assertNear(onGpu, onCpu[run], TOLERANCE, `${method}, WebGPU against CPU`);
+    }
+});
+
+browserTest("save, reload, load on WebGPU: the next step is the same; a lost GPU is replaced", slow, async (page) => {
+    const worker = await reloadAndGoOn(page, "webgpu", (worker) =>
+        worker.evaluate(() => {
+            const { requestDevice } = GPUAdapter.prototype;
+            GPUAdapter.prototype.requestDevice = async function (options) {
+                self.lost = await requestDevice.call(this, options);
+                return self.lost;
+            };
+        }),
+    );
+    await event(page, { type: "saved", step: 3 });
+    await worker.evaluate(() => self.lost.destroy());
+    const { rejected } = await call(page, "step");
+    assert.equal(rejected?.fatal, true, JSON.stringify(rejected));
+    const recovered = await event(page, { type: "recovered" });
+    assert.deepEqual([recovered.step, recovered.device], [3, "webgpu"]);
+    assert.equal((await eventsOf(page, "ready")).at(-1).adapter.backend, "webgpu");
+    assert.equal((await call(page, "step")).step, 4);
+});
+
+browserTest("a software adapter counts as no GPU", slow, async (page) => {
+    await connect(page);
+    const { adapter } = await call(page, "start", start("auto", ["srft"], SMALL));
+    assert.equal(adapter.backend, "flex");
+    assert.match(adapter.reason, /software/);
+});
+
+/** Changes an expression of a shader in the bytes of the program, on their way to the browser. */
+function plant(page, sound, planted) {
+    return page.route("**/srft_bg.wasm", async (route) => {
+        const bytes = await (await route.fetch()).body();
+        const at = bytes.indexOf(sound);
+        assert(at > 0 && bytes.indexOf(sound, at + 1) < 0, "the expression is there once");
+        bytes.write(planted, at);
+        await route.fulfill({ body: bytes, contentType: "application/wasm" });
+    });
+}
+
+for (const { what, planted, complaint, allow } of [
+    { what: "computes wrongly", planted: "= log_sum + st.y / st.x;", complaint: /got / },
+    // Such a shader is skipped, with a line on the console: numbers come, but no sense.
+    { what: "the browser refuses", planted: "= log_sum - st.y / st.q;", complaint: /st\.q/, allow: [/warning:/] },
+]) {
+    const before = (page) => plant(page, "= log_sum - st.y / st.x;", planted);
+    browserTest(`a kernel that ${what} is found by the self-test`, { ...slow, before, allow }, async (page) => {
+        await connect(page);
+        const { rejected } = await call(page, "start", start("webgpu", ["srft"], SMALL));
+        assert.match(rejected.what, /sampling: worst at index \d+: expected /);
+        assert.match(rejected.what, complaint);
+        assert.match(rejected.place, /self-test on .*swiftshader/i);
+        assert(rejected.next);
+        assert.match((await call(page, "step")).rejected.what, /no runs/);
+    });
+}

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# Builds the page and its package into web/dist, a static site that works from any path:
+# cargo → wasm-bindgen → wasm-opt → copies. What has not changed is not built again.
+#
+#   web/build.sh         builds, prints the sizes, fails when the download has grown too large
+#   web/build.sh tools   only installs what building needs
+set -euo pipefail
+cd "$(dirname "$0")"
+
+target=$(realpath -m "${CARGO_TARGET_DIR:-../target}")
+built=$target/wasm-bindgen # what wasm-bindgen and wasm-opt made
+
+# What rustc writes by default, and simd128 of .cargo/config.toml. They are named one by one because
+# --all-features lets wasm-opt write encodings that no browser reads yet.
+FEATURES=(bulk-memory bulk-memory-opt call-indirect-overlong multivalue mutable-globals
+    nontrapping-float-to-int reference-types sign-ext simd)
+
+fail() {
+    printf '\nweb/build.sh: failed: %s\n  next: %s\n' "$1" "$2" >&2
+    exit 1
+}
+
+# Whether a step's outputs were made from these inputs: `unchanged STAMP WORDS`.
+unchanged() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
+
+hash_of() { cat "$@" | sha256sum | cut -c1-64; }
+
+wasm_bindgen_version() {
+    awk '/^name = "wasm-bindgen"$/ { getline; gsub(/[^0-9.]/, ""); print }' ../Cargo.lock
+}
+
+# The wasm-bindgen program of exactly the crate's version: others refuse the module, or misread it.
+wasm_bindgen() {
+    local version own
+    version=$(wasm_bindgen_version)
+    own=$target/tools/wasm-bindgen-$version/bin/wasm-bindgen
+    if [ "$(wasm-bindgen --version 2>/dev/null)" = "wasm-bindgen $version" ]; then
+        command -v wasm-bindgen
+    else
+        [ -x "$own" ] ||
+            cargo install wasm-bindgen-cli --version "$version" --root "${own%/bin/*}" >&2 ||
+            fail "cargo install wasm-bindgen-cli --version $version" \
+                "install wasm-bindgen $version yourself and put it on PATH"
+        echo "$own"
+    fi
+}
+
+node_packages() {
+    local lock node_major
+    node_major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
+    [ "$node_major" -ge 20 ] ||
+        fail "Node.js 20 or newer is needed, found: $(node --version 2>/dev/null || echo none)" \
+            "install nodejs and npm from your system (Debian 13 or newer) or from the Node.js site"
+    lock=$(hash_of package-lock.json)
+    unchanged node_modules/.lock "$lock" && return
+    npm ci --no-audit --no-fund ||
+        fail "npm ci in web/" "see npm's message above; it needs the npm registry once"
+    echo "$lock" >node_modules/.lock
+}
+
+tools() {
+    command -v cargo >/dev/null ||
+        fail "cargo is missing" "install Rust with rustup or from your system's packages"
+    [ -d "$(rustc --print target-libdir --target wasm32-unknown-unknown)" ] ||
+        rustup target add wasm32-unknown-unknown ||
+        fail "Rust's target wasm32-unknown-unknown is missing" \
+            "rustup target add wasm32-unknown-unknown, or your system's package of it"
+    node_packages
+    wasm_bindgen >/dev/null
+}
+
+compile() {
+    (cd .. && cargo rustc --locked --lib --crate-type cdylib --target wasm32-unknown-unknown \
+        --profile web) ||
+        fail "cargo rustc for the browser" "see the compiler's message above"
+}
+
+# srft.js and srft_bg.wasm from what cargo made; optimising takes minutes.
+bind_and_optimise() {
+    local module=$target/wasm32-unknown-unknown/web/srft.wasm inputs
+    inputs="$(hash_of "$module" package-lock.json) $(wasm_bindgen_version) ${FEATURES[*]}"
+    unchanged "$built/inputs" "$inputs" && return
+    rm -rf "$built"
+    mkdir -p "$built"
+    "$(wasm_bindgen)" --target web --out-dir "$built" --out-name srft "$module" ||
+        fail "wasm-bindgen" "remove $target/tools and try again"
+    echo "optimising srft_bg.wasm, which takes some minutes"
+    node_modules/.bin/wasm-opt -Oz --strip-debug "${FEATURES[@]/#/--enable-}" \
+        "$built/srft_bg.wasm" -o "$built/optimised.wasm" ||
+        fail "wasm-opt" "if it names a feature of the module, add it to FEATURES in web/build.sh"
+    mv "$built/optimised.wasm" "$built/srft_bg.wasm"
+    echo "$inputs" >"$built/inputs"
+}
+
+assemble() {
+    rm -rf dist
+    mkdir -p dist/srft
+    cp -R page/. dist/
+    cp package/* ../LICENSE-* ../assets/tiny/model.safetensors dist/srft/
+    cp "$built"/srft.js "$built"/srft.d.ts "$built"/srft_bg.wasm dist/srft/
+}
+
+case "${1-}" in
+tools) tools ;;
+"")
+    tools
+    compile
+    bind_and_optimise
+    assemble
+    node sizes.mjs dist "$built/sizes.json"
+    ;;
+*)
+    echo "web/build.sh: no command '$1'; there is: tools"
+    exit 2
+    ;;
+esac

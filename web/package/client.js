@@ -1,0 +1,311 @@
+// The page's side of the package: requests as promises, events by type, checkpoints by itself, and
+// recovery: a worker that fails is replaced, and the runs go on from the last checkpoint.
+
+/** @import { Command, Complaint, Event, Start } from "./protocol.js" */
+/** @import * as Public from "./index.js" */
+/** @import { Checkpoint, EventOf, Options, Store, TrainerEvent } from "./index.js" */
+import { Link, TrainerError, closed, first, ready } from "./link.js";
+import { openStore } from "./store.js";
+
+export { TrainerError, openStore };
+
+/** @implements {Public.Trainer} */
+export class Trainer {
+    /** @type {Checkpoint | null} */
+    checkpoint = null;
+    /** @type {Store | null} */
+    store;
+    #workerUrl;
+    #saveEvery;
+    /** @type {Map<string, Set<(event: any, bytes: Uint8Array | undefined) => void>>} */
+    #listeners = new Map();
+    /** @type {Link | null} */
+    #link = null;
+    /** The runs, once they are ready: what recovery starts from where there is no checkpoint.
+     * @type {{ start: Start | null, device: string } | null} */
+    #runs = null;
+    /** Whether the runs are meant to play on, also while they recover. */
+    #playing = false;
+    /** Whether they stand still. */
+    #resting = true;
+    /** The last command that moves or stops them. */
+    #moved = "";
+    /** The recovery under way.
+     * @type {object | null} */
+    #recovery = null;
+    /** Deaths since the last new step. */
+    #deaths = 0;
+    /** Steps done by each run.
+     * @type {number[]} */
+    #steps = [];
+    /** The most steps that all runs together have ever done: a step beyond it is new. */
+    #furthest = 0;
+    #saving = false;
+    #storeFailed = false;
+
+    /** @param {Options} [options] */
+    static connect(options = {}) {
+        const trainer = new Trainer(options);
+        trainer.#open();
+        return trainer;
+    }
+
+    /** @param {Options} options */
+    constructor({ workerUrl, store, saveEvery = 10 }) {
+        this.#workerUrl = workerUrl ?? new URL("./worker.js", import.meta.url);
+        this.store = store === undefined ? openStore() : store;
+        this.#saveEvery = saveEvery;
+    }
+
+    /**
+     * @template {TrainerEvent["type"]} T
+     * @param {T} type
+     * @param {(event: EventOf<T>, bytes: Uint8Array | undefined) => void} listener
+     * @returns {() => void}
+     */
+    on(type, listener) {
+        const listeners = this.#listeners.get(type) ?? new Set();
+        this.#listeners.set(type, listeners.add(listener));
+        return () => void listeners.delete(listener);
+    }
+
+    /**
+     * @param {Command} command
+     * @param {Uint8Array} [bytes]
+     */
+    send(command, bytes) {
+        this.#do(command, bytes).catch(() => {}); // an error event has told
+    }
+
+    /** @param {Start} start */
+    async start(start) {
+        return ready(await this.#do({ type: "start", ...start }));
+    }
+
+    /**
+     * @param {Uint8Array} bytes
+     * @param {string} [device]
+     */
+    async load(bytes, device = "auto") {
+        return ready(await this.#do({ type: "load", device }, bytes));
+    }
+
+    async step() {
+        return first("state", await this.#do({ type: "step" }))[0];
+    }
+
+    async resume() {
+        await this.#do({ type: "resume" });
+    }
+
+    async pause() {
+        await this.#do({ type: "pause" });
+    }
+
+    async stop() {
+        await this.#do({ type: "stop" });
+    }
+
+    /**
+     * @param {number} examples
+     * @param {string[]} [suites]
+     */
+    async evaluate(examples, suites = []) {
+        const got = await this.#do({ type: "evaluate", suites, examples });
+        return got.map(([event]) => event).filter((event) => event.type === "evaluation");
+    }
+
+    /**
+     * @param {string} prompt
+     * @param {number} [temperature]
+     */
+    async ask(prompt, temperature = 0) {
+        return first("sample", await this.#do({ type: "ask", prompt, temperature }))[0];
+    }
+
+    /**
+     * @param {number} run
+     * @param {number} prompt
+     */
+    async inspect(run, prompt) {
+        return first("group", await this.#do({ type: "inspect", run, prompt }))[0];
+    }
+
+    async save() {
+        const [{ name, step }, bytes] = first("saved", await this.#do({ type: "save" }));
+        const copy = /** @type {Uint8Array} */ (bytes).slice(); // the caller may transfer it
+        return { bytes: copy, name, step, url: location.href };
+    }
+
+    close() {
+        this.#link?.end(closed);
+        this.#link = null;
+        this.#runs = null;
+        this.#recovery = null;
+    }
+
+    #open() {
+        this.#link ??= new Link(
+            this.#workerUrl,
+            (event, bytes) => this.#receive(event, bytes),
+            (complaint) => this.#died(complaint),
+        );
+        return this.#link;
+    }
+
+    /**
+     * A command of the page; what it means for the runs is remembered for recovery.
+     * @param {Command} command
+     * @param {Uint8Array} [bytes]
+     */
+    async #do(command, bytes) {
+        if (["step", "resume", "pause", "stop", "start", "load"].includes(command.type)) {
+            this.#moved = command.type;
+            this.#playing = command.type === "resume";
+        }
+        if (command.type === "stop") this.#forget();
+        if (command.type !== "start" && command.type !== "load") {
+            return this.#open().request(command, bytes, command.type === "step");
+        }
+        const before = this.#runs;
+        this.#forget();
+        const got = await this.#open().request(command, bytes).catch((error) => {
+            if (!error.complaint.fatal) this.#runs ??= before; // a wrong file or setting ends nothing
+            throw error;
+        });
+        const { type, ...start } = command;
+        const { step } = ready(got);
+        this.#runs = { start: type === "start" ? /** @type {Start} */ (start) : null, device: command.device };
+        this.checkpoint = bytes ? { bytes: bytes.slice(), name: "loaded", step, url: location.href } : null;
+        return got;
+    }
+
+    /** The runs are over, or others take their place. */
+    #forget() {
+        this.#runs = null;
+        this.#recovery = null;
+    }
+
+    /**
+     * @param {Event} event
+     * @param {Uint8Array} [bytes]
+     */
+    #receive(event, bytes) {
+        if (event.type === "ready") {
+            if (!this.#recovery) this.#deaths = this.#furthest = 0; // other runs than before
+            this.#count(event.runs.map(({ reports }) => reports.at(-1)?.step ?? event.step));
+        }
+        if (event.type === "step") {
+            this.#count(this.#steps.map((step, run) => (run === event.run ? event.report.step : step)));
+        }
+        if (event.type === "saved" && bytes) this.#keep({ bytes, name: event.name, step: event.step, url: location.href });
+        if (event.type === "state" && !this.#recovery) {
+            this.#resting = event.state !== "playing";
+            this.#playing = !this.#resting && this.#moved === "resume";
+        }
+        this.#emit(event, bytes);
+        if (event.type === "step" || event.type === "state") this.#autosave();
+    }
+
+    /** @param {number[]} steps of each run */
+    #count(steps) {
+        this.#steps = steps;
+        const all = steps.reduce((sum, step) => sum + step, 0);
+        if (all > this.#furthest) {
+            this.#furthest = all;
+            this.#deaths = 0;
+        }
+    }
+
+    /** Saves when enough steps are unsaved, or any while the runs rest. */
+    async #autosave() {
+        const unsaved = Math.min(...this.#steps) - (this.checkpoint?.step ?? 0);
+        const due = unsaved >= (this.#resting ? 1 : this.#saveEvery);
+        if (!due || !this.#runs || this.#recovery || this.#saving) return;
+        this.#saving = true;
+        const request = this.#open().request({ type: "save" });
+        const saved = await request.then(() => true, () => false); // an error event has told
+        this.#saving = false;
+        if (saved) this.#autosave(); // steps may have come meanwhile
+    }
+
+    /** @param {Checkpoint} checkpoint */
+    async #keep(checkpoint) {
+        this.checkpoint = checkpoint;
+        try {
+            await this.store?.put(checkpoint);
+        } catch (error) {
+            if (this.#storeFailed) return; // said once
+            this.#storeFailed = true;
+            this.#emit({
+                type: "error",
+                kind: "machine",
+                what: `the browser did not store the checkpoint: ${error}`,
+                place: "IndexedDB",
+                next: "free some space, or save to a file; until then a reload loses the runs",
+                fatal: false,
+            });
+        }
+    }
+
+    /** @param {Complaint} reason */
+    #died(reason) {
+        this.#link = null;
+        if (this.#runs) this.#recover(reason, this.#runs);
+    }
+
+    /**
+     * The runs again, from the last checkpoint, in a fresh worker: first on the same device, then
+     * on the CPU.
+     * @param {Complaint} reason
+     * @param {{ start: Start | null, device: string }} runs
+     */
+    async #recover(reason, runs) {
+        this.#deaths += 1;
+        if (this.#deaths > 2) return this.#lose(reason);
+        const token = (this.#recovery = {});
+        const device = this.#deaths === 2 ? "cpu" : runs.device;
+        const bytes = this.checkpoint?.bytes;
+        /** @type {Command} */
+        const command = bytes
+            ? { type: "load", device }
+            : { type: "start", .../** @type {Start} */ (runs.start), device };
+        try {
+            const { step } = ready(await this.#open().request(command, bytes));
+            if (this.#recovery !== token) return; // the page has begun something else
+            this.#recovery = null;
+            this.#runs = { ...runs, device };
+            this.#emit({ type: "recovered", reason, step, device });
+            if (this.#playing) this.send({ type: "resume" });
+        } catch (error) {
+            const { complaint } = /** @type {TrainerError} */ (error);
+            // A fatal one has ended the link, and so come here by way of #died.
+            if (!complaint.fatal && this.#recovery === token) this.#recover(complaint, runs);
+        }
+    }
+
+    /** @param {Complaint} reason */
+    #lose(reason) {
+        this.#forget();
+        this.#playing = false;
+        const kept = this.checkpoint;
+        const next = kept
+            ? `step ${kept.step} is kept: download it and go on with \`srft train --resume\`, or reload the page`
+            : "start again, with a smaller preset or on the device cpu";
+        this.#emit({ type: "lost", reason: { ...reason, next }, step: kept?.step ?? 0 });
+    }
+
+    /**
+     * @param {TrainerEvent} event
+     * @param {Uint8Array} [bytes]
+     */
+    #emit(event, bytes) {
+        for (const listener of this.#listeners.get(event.type) ?? []) {
+            try {
+                listener(event, bytes);
+            } catch (error) {
+                reportError(error); // one listener's fault is not another's
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+// What the package offers. Commands and events are those of the trainer (protocol.d.ts); two events
+// are the client's own: `recovered` and `lost`.
+
+import type { Command, Complaint, Event, GroupView, Ready, Start, State } from "./protocol.js";
+
+export type * from "./protocol.js";
+
+/** The worker had failed; a fresh one goes on from the last checkpoint. */
+export interface Recovered {
+    type: "recovered";
+    /** Why the old worker was given up. */
+    reason: Complaint;
+    /** Steps done of the checkpoint that it goes on from; 0: from the start. */
+    step: number;
+    /** The device it was asked to take: `cpu` at the second try. */
+    device: string;
+}
+
+/** The worker failed again and again without a step between: the runs have ended. */
+export interface Lost {
+    type: "lost";
+    /** What failed last, and what to do next. */
+    reason: Complaint;
+    /** Steps done of the last checkpoint, which `Trainer.checkpoint` still holds; 0: there is none. */
+    step: number;
+}
+
+/** Everything that a listener can hear. */
+export type TrainerEvent = Event | Recovered | Lost;
+
+/** The event of a type. */
+export type EventOf<T extends TrainerEvent["type"]> = Extract<TrainerEvent, { type: T }>;
+
+/** The state of all runs after a step, and how they came to be. */
+export interface Checkpoint {
+    /** A zip of run folders, which `srft train --resume` takes up too. */
+    bytes: Uint8Array;
+    /** A name for the file. */
+    name: string;
+    /** Steps done. */
+    step: number;
+    /** Address of the page that saved it, with its settings. */
+    url: string;
+}
+
+/** Where the last checkpoint survives a reload. */
+export interface Store {
+    put(checkpoint: Checkpoint): Promise<void>;
+    get(): Promise<Checkpoint | undefined>;
+    delete(): Promise<void>;
+}
+
+/** A store in IndexedDB; another name is another place. */
+export function openStore(name?: string): Store;
+
+export interface Options {
+    /** Where worker.js is, unless beside client.js. */
+    workerUrl?: URL;
+    /** Where checkpoints are kept; null: in memory alone. IndexedDB unless given. */
+    store?: Store | null;
+    /** Save every so many steps; 10 unless given. */
+    saveEvery?: number;
+}
+
+/** A request that failed. The same complaint came as an `error` event. */
+export class TrainerError extends Error {
+    readonly complaint: Complaint;
+}
+
+/** A trainer in a worker of its own. Requests reject with a TrainerError. */
+export class Trainer {
+    /** Makes the worker, which loads the trainer at once. */
+    static connect(options?: Options): Trainer;
+    /** The last checkpoint in memory. */
+    readonly checkpoint: Checkpoint | null;
+    /** Where checkpoints are kept. */
+    readonly store: Store | null;
+    /** Hears events of a type until the returned function is called. */
+    on<T extends TrainerEvent["type"]>(
+        type: T,
+        listener: (event: EventOf<T>, bytes: Uint8Array | undefined) => void,
+    ): () => void;
+    /** Sends a command; what comes of it comes as events. */
+    send(command: Command, bytes?: Uint8Array): void;
+    /** Opens a device, tests its kernels and makes the runs, paused. */
+    start(start: Start): Promise<Ready>;
+    /** Takes up the runs of a file, paused. */
+    load(bytes: Uint8Array, device?: string): Promise<Ready>;
+    /** One step of every run; resolves when it is done. */
+    step(): Promise<EventOf<"state">>;
+    /** Steps until paused, stopped or done; resolves when it has begun. */
+    resume(): Promise<void>;
+    /** Stops after the present step of a run. */
+    pause(): Promise<void>;
+    /** Ends the runs. */
+    stop(): Promise<void>;
+    /** Evaluates the base and every run; every suite unless named. */
+    evaluate(examples: number, suites?: string[]): Promise<EventOf<"evaluation">[]>;
+    /** The base and every run answer a prompt; temperature 0, the default, is greedy. */
+    ask(prompt: string, temperature?: number): Promise<EventOf<"sample">>;
+    /** Takes a prompt's group of a run's last step apart. */
+    inspect(run: number, prompt: number): Promise<GroupView>;
+    /** Packs the run folders into a file. */
+    save(): Promise<Checkpoint>;
+    /** Ends the worker. */
+    close(): void;
+}

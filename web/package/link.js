@@ -1,0 +1,184 @@
+// The page's end of one worker, from its making to its death: commands out, events in. A worker that
+// failed is never spoken to again; the client makes another link.
+
+/** @import { Command, Complaint, Event } from "./protocol.js" */
+/** @import { EventOf } from "./index.js" */
+/** @typedef {[event: Event, bytes: Uint8Array | undefined]} Message */
+/**
+ * A request under way. One that lasts beyond its handling (a step is done while the worker steps)
+ * ends with the next `state` that is not playing.
+ * @typedef {{ lasts: boolean, handled: boolean, got: Message[],
+ *     resolve(got: Message[]): void, reject(error: Error): void }} Request
+ */
+
+/** A request that failed; `complaint` says what, where, and what to do next. */
+export class TrainerError extends Error {
+    /** @param {Complaint} complaint */
+    constructor(complaint) {
+        const { what, place, next } = complaint;
+        super((place ? `${place}: ` : "") + what + (next ? `; next: ${next}` : ""));
+        this.name = "TrainerError";
+        this.complaint = complaint;
+    }
+}
+
+export class Link {
+    #worker;
+    #over = false;
+    #count = 0;
+    /** @type {Map<number, Request>} */
+    #requests = new Map();
+    #waiting = new AbortController();
+    #onEvent;
+    #onDeath;
+
+    /**
+     * @param {URL} url of worker.js
+     * @param {(event: Event, bytes: Uint8Array | undefined) => void} onEvent
+     * @param {(complaint: Complaint) => void} onDeath called once, after the requests were rejected
+     */
+    constructor(url, onEvent, onDeath) {
+        this.#onEvent = onEvent;
+        this.#onDeath = onDeath;
+        // Also the name of the lock that the worker holds while it lives.
+        const name = `srft-${Date.now()}-${Math.random()}`;
+        this.#worker = new Worker(url, { type: "module", name });
+        this.#worker.onmessage = ({ data }) => {
+            if ("holds" in data) this.#awaitDeath(name);
+            else if ("done" in data) this.#done(data.done);
+            else this.#receive(data.id, JSON.parse(data.event), data.bytes);
+        };
+        this.#worker.onerror = (error) => {
+            error.preventDefault(); // it is reported as an event
+            this.#die(died(error.message ?? `${url} did not load`));
+        };
+    }
+
+    /**
+     * Sends a command; resolves with the events that came while it was handled.
+     * @param {Command} command
+     * @param {Uint8Array} [bytes] copied, so that the caller's stay
+     * @param {boolean} [lasts]
+     * @returns {Promise<Message[]>}
+     */
+    request(command, bytes, lasts = false) {
+        const id = ++this.#count;
+        return new Promise((resolve, reject) => {
+            this.#requests.set(id, { lasts, handled: false, got: [], resolve, reject });
+            this.#worker.postMessage({ id, command: JSON.stringify(command), bytes });
+        });
+    }
+
+    /**
+     * Ends the worker; what was asked of it and not answered is rejected.
+     * @param {Complaint} complaint why
+     */
+    end(complaint) {
+        this.#over = true;
+        this.#waiting.abort();
+        this.#worker.terminate();
+        for (const request of this.#requests.values()) request.reject(new TrainerError(complaint));
+        this.#requests.clear();
+    }
+
+    /** @param {string} name */
+    #awaitDeath(name) {
+        navigator.locks
+            .request(name, { signal: this.#waiting.signal }, () => this.#die(died("it ended without a word")))
+            .catch(() => {}); // aborted: the link has ended
+    }
+
+    /** @param {Complaint} complaint */
+    #die(complaint) {
+        if (this.#over) return;
+        this.#onEvent({ type: "error", ...complaint }, undefined);
+        this.#leave(complaint);
+    }
+
+    /** @param {Complaint} complaint */
+    #leave(complaint) {
+        this.end(complaint);
+        this.#onDeath(complaint);
+    }
+
+    /**
+     * @param {number} id the command it belongs to; 0 where the worker was stepping
+     * @param {Event} event
+     * @param {Uint8Array} [bytes]
+     */
+    #receive(id, event, bytes) {
+        if (this.#over) return;
+        this.#onEvent(event, bytes);
+        for (const [key, request] of this.#requests) {
+            const own = key === id;
+            if (own) request.got.push([event, bytes]);
+            const stepping = request.handled && id === 0;
+            const settled = event.type === "state" && event.state !== "playing";
+            if (event.type === "error" && (own || stepping)) {
+                this.#requests.delete(key);
+                request.reject(new TrainerError(event));
+            } else if (request.lasts && settled && (own || request.handled)) {
+                this.#requests.delete(key);
+                request.resolve([[event, bytes]]);
+            }
+        }
+        if (event.type === "error" && event.fatal) {
+            const { type, ...complaint } = event;
+            this.#leave(complaint);
+        }
+    }
+
+    /** @param {number} id */
+    #done(id) {
+        const request = this.#requests.get(id);
+        if (!request) return;
+        request.handled = true;
+        if (request.lasts) return;
+        this.#requests.delete(id);
+        request.resolve(request.got);
+    }
+}
+
+/**
+ * @param {string} what
+ * @returns {Complaint}
+ */
+function died(what) {
+    return {
+        kind: "machine",
+        what: `the trainer's worker died: ${what}`,
+        place: "the trainer's worker",
+        next: "the runs go on from the last checkpoint in a fresh worker, if there are any",
+        fatal: true,
+    };
+}
+
+/** @type {Complaint} */
+export const closed = {
+    kind: "interrupted",
+    what: "the trainer was closed",
+    place: null,
+    next: "make another with Trainer.connect()",
+    fatal: true,
+};
+
+/**
+ * The first event of a type, with its bytes.
+ * @template {Event["type"]} T
+ * @param {T} type
+ * @param {Message[]} got
+ * @returns {[EventOf<T>, Uint8Array | undefined]}
+ */
+export function first(type, got) {
+    const found = got.find(([event]) => event.type === type);
+    if (!found) throw new Error(`the trainer did not answer with ${type}`);
+    return /** @type {any} */ (found);
+}
+
+/**
+ * @param {Message[]} got
+ * @returns {EventOf<"ready">}
+ */
+export function ready(got) {
+    return first("ready", got)[0];
+}

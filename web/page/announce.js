@@ -1,0 +1,68 @@
+// What is said aloud: milestones to screen readers, politely; errors to everyone, until dismissed.
+
+import { byId, h } from "./dom.js";
+import { percent } from "./format.js";
+import { methodOf } from "./methods.js";
+import { meanAccuracy } from "./state.js";
+
+/** @typedef {import("./state.js").State} State */
+/** @typedef {Pick<import("../package/protocol.js").Complaint, "what" | "place" | "next">} Trouble */
+
+/** Says something once the present speech is over. @param {string} text */
+export function announce(text) {
+    byId("announcer").textContent = text;
+}
+
+/**
+ * The accuracies of the runs, once all of them are evaluated at one step; none before.
+ * @param {State} state
+ * @returns {string | null}
+ */
+export function evaluationSays({ runs }) {
+    const steps = new Set(runs.map((run) => run.evaluations.at(-1)?.step));
+    const [step] = steps;
+    if (steps.size !== 1 || step === undefined) return null;
+    const each = runs.map((run) => {
+        const scores = run.evaluations.at(-1)?.scores ?? [];
+        const share = (/** @type {boolean} */ ood) => percent(meanAccuracy(scores, ood) ?? 0);
+        return `${methodOf(run.view.method).name} ${share(false)}% in distribution, ${share(true)}% out`;
+    });
+    return `Step ${step}: ${each.join("; ")}.`;
+}
+
+/**
+ * Shows an error until it is dismissed: what, where, what next. The same one twice is one.
+ * @param {Trouble} trouble
+ */
+export function complain({ what, place, next }) {
+    show("trouble", what, [place ? `Where: ${place}` : "", next ? `What next: ${next}` : ""]);
+}
+
+/** Shows what was made good again. @param {string} what @param {string} detail */
+export function reassure(what, detail) {
+    show("recovered", what, [detail]);
+}
+
+/** @param {"trouble" | "recovered"} kind @param {string} title @param {string[]} lines */
+function show(kind, title, lines) {
+    const list = byId("errors");
+    for (const item of list.children) if (item.querySelector("strong")?.textContent === title) item.remove();
+    const close = h("button", { type: "button", class: "close", "aria-label": `Dismiss: ${title}` }, "×");
+    const item = h(
+        "div",
+        { class: kind },
+        h("p", {}, h("strong", {}, title)),
+        ...lines.filter(Boolean).map((line) => h("p", {}, line)),
+        close,
+    );
+    close.addEventListener("click", () => {
+        item.remove();
+        byId("play").focus();
+    });
+    list.append(item);
+}
+
+/** Takes all errors away: a new beginning. */
+export function forget() {
+    byId("errors").replaceChildren();
+}

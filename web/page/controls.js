@@ -1,0 +1,201 @@
+// The settings as controls: presets, methods, numbers, switches. A change is a draft until Restart.
+
+import { byId, h, s, select, write } from "./dom.js";
+import { METHODS, OUTLINES, SHOWN } from "./methods.js";
+import { PRESETS, presetOf } from "./presets.js";
+import { DEVICES, SETTINGS } from "./settings.js";
+import { resolved } from "./start.js";
+import { effective, methodsOf } from "./url.js";
+
+/** @typedef {import("./settings.js").Setting} Setting */
+/** @typedef {import("./settings.js").Choices} Choices */
+/** @typedef {import("./start.js").Ready} Ready */
+/** @typedef {import("./url.js").Address} Address */
+/** @typedef {{ setting: Setting, field: HTMLInputElement | HTMLSelectElement, output: HTMLElement | null, item: HTMLElement }} Control */
+
+/** Those that matter for the run as a whole rather than for what it learns. */
+const PLAIN = ["n", "seed"];
+
+export class Controls {
+    /** @type {Control[]} */
+    #controls = [];
+    /** Values that hold where nothing is chosen: the device decides some of them. @type {Choices} */
+    #usual = { m: SHOWN.join(), dev: "auto", ew: "exp" };
+    /** @type {Address} */
+    #address = { preset: undefined, own: {} };
+    #changed;
+
+    /** @param {(address: Address) => void} changed the visitor has chosen something */
+    constructor(changed) {
+        this.#changed = changed;
+        byId("presets").append(
+            ...PRESETS.map(({ id, title }) => h("li", {}, h("a", { href: `#preset=${id}` }, title))),
+        );
+        byId("methods").append(
+            ...METHODS.map((method) => {
+                const box = h("input", {
+                    type: "checkbox",
+                    name: "method",
+                    value: method.id,
+                    id: `method-${method.id}`,
+                });
+                box.addEventListener("change", () => this.#chooseMethods());
+                return h(
+                    "label",
+                    { class: `method method-${method.id}`, for: box.id },
+                    box,
+                    h("span", { class: "who" }, method.name),
+                    swatch(method),
+                    h("span", { class: "quiet" }, method.says),
+                );
+            }),
+        );
+        for (const setting of SETTINGS) {
+            const control = make(setting);
+            this.#controls.push(control);
+            control.field.addEventListener("input", () => this.#tell(control));
+            control.field.addEventListener("change", () => this.#choose(setting.key, control.field.value));
+            const place =
+                setting.scope === "srft"
+                    ? "switches"
+                    : PLAIN.includes(setting.key)
+                      ? "run-settings"
+                      : "training-settings";
+            byId(place).append(control.item);
+        }
+        select("device").append(...DEVICES.map(([value, text]) => h("option", { value }, text)));
+        select("device").addEventListener("change", () => this.#choose("dev", select("device").value));
+        for (const value of ["exp", "one"])
+            byId(`weights-${value}`).addEventListener("change", () => this.#choose("ew", value));
+    }
+
+    /**
+     * Remembers what the device's preset gives where nothing was chosen.
+     * @param {Ready} ready
+     * @param {Choices} chosen
+     */
+    learn(ready, chosen) {
+        for (const setting of SETTINGS) {
+            const value = resolved(ready, setting);
+            if (value !== undefined && chosen[setting.key] === undefined) this.#usual[setting.key] = value;
+        }
+    }
+
+    /**
+     * The address of runs that came from a file: what differs from the usual.
+     * @param {Ready} ready
+     * @returns {Address}
+     */
+    addressOf(ready) {
+        /** @type {Choices} */
+        const own = {};
+        const methods = ready.runs.map((run) => run.method).join();
+        if (methods !== this.#usual.m) own.m = methods;
+        for (const setting of SETTINGS) {
+            const value = resolved(ready, setting);
+            if (value !== undefined && value !== (this.#usual[setting.key] ?? setting.initial))
+                own[setting.key] = value;
+        }
+        const srft = ready.runs.find((run) => run.method === "srft");
+        if (srft?.settings["objective.entropy_weights"] === false) own.ew = "one";
+        return { preset: undefined, own };
+    }
+
+    /** @param {Address} address */
+    draw(address) {
+        this.#address = address;
+        const choices = effective(address);
+        for (const control of this.#controls) {
+            const { field, setting } = control;
+            const value = choices[setting.key] ?? this.#usual[setting.key] ?? setting.initial;
+            if (field instanceof HTMLSelectElement && ![...field.options].some((o) => o.value === value)) {
+                field.append(h("option", { value }, value));
+            }
+            if (document.activeElement !== field || field instanceof HTMLSelectElement) field.value = value;
+            control.item.classList.toggle("chosen", choices[setting.key] !== undefined);
+            this.#tell(control);
+        }
+        const methods = methodsOf(choices);
+        for (const box of this.#boxes()) {
+            box.checked = methods.includes(box.value);
+            // One run has to stay.
+            box.disabled = methods.length === 1 && box.checked;
+        }
+        select("device").value = choices.dev ?? "auto";
+        /** @type {HTMLInputElement} */ (byId(`weights-${choices.ew ?? "exp"}`)).checked = true;
+        this.#drawLesson(address);
+    }
+
+    /** @param {Address} address */
+    #drawLesson({ preset }) {
+        const lesson = presetOf(preset);
+        for (const link of byId("presets").querySelectorAll("a")) {
+            if (link.hash === `#preset=${preset}`) link.setAttribute("aria-current", "true");
+            else link.removeAttribute("aria-current");
+        }
+        byId("lesson").hidden = !lesson;
+        if (!lesson) return;
+        write(byId("lesson-title"), lesson.title);
+        write(byId("lesson-text"), lesson.text);
+        write(byId("lesson-look"), lesson.look);
+    }
+
+    #boxes() {
+        return /** @type {NodeListOf<HTMLInputElement>} */ (byId("methods").querySelectorAll("input"));
+    }
+
+    #chooseMethods() {
+        this.#choose(
+            "m",
+            [...this.#boxes()]
+                .filter((box) => box.checked)
+                .map((box) => box.value)
+                .join(),
+        );
+    }
+
+    /** @param {string} key @param {string} value */
+    #choose(key, value) {
+        const { preset, own: before } = this.#address;
+        const { [key]: _, ...own } = before;
+        const otherwise =
+            presetOf(preset)?.values[key] ?? this.#usual[key] ?? SETTINGS.find((x) => x.key === key)?.initial;
+        if (value !== otherwise && value !== "") own[key] = value;
+        this.#changed({ preset, own });
+    }
+
+    /** Writes a slider's value beside it. @param {Control} control */
+    #tell({ output, field }) {
+        if (output) write(output, String(Number(Number(field.value).toFixed(2))));
+    }
+}
+
+/** A method's line as the charts draw it. @param {import("./methods.js").Method} method */
+const swatch = ({ dash, shape }) =>
+    s(
+        "svg",
+        { class: "swatch", width: 46, height: 10, viewBox: "0 -5 46 10", "aria-hidden": true },
+        s("line", { x1: 0, x2: 46, y1: 0, y2: 0, "stroke-dasharray": dash }),
+        s("path", { d: OUTLINES[shape], transform: "translate(23 0)" }),
+    );
+
+/** @param {Setting} setting @returns {Control} */
+function make(setting) {
+    const id = `set-${setting.key}`;
+    const described = { id, "aria-describedby": `${id}-help` };
+    const { min = 0, max = 1, step = 1 } = setting;
+    const field =
+        setting.kind === "choice"
+            ? h("select", described, ...(setting.values ?? []).map(([value, text]) => h("option", { value }, text)))
+            : h("input", { ...described, type: setting.kind, min, max, step, value: setting.initial });
+    const output = setting.kind === "range" ? h("output", { for: id }) : null;
+    const item = h(
+        "div",
+        { class: `setting ${setting.kind}` },
+        h("label", { for: id }, setting.label),
+        ...(output ? [output] : []),
+        field,
+        h("p", { class: "help", id: `${id}-help` }, setting.help),
+    );
+    return { setting, field, output, item };
+}

@@ -1,0 +1,211 @@
+// Each term of the objective for one token, with its numbers put in. Composed from what the trainer
+// sent of the group, and held against the trainer's own value of the term.
+
+import { significant } from "./format.js";
+import { methodOf } from "./methods.js";
+
+/**
+ * @typedef {import("../package/protocol.js").GroupView} GroupView
+ * @typedef {import("../package/protocol.js").FormulaView} FormulaView
+ * @typedef {import("../package/protocol.js").Member} Member
+ * @typedef {import("../package/protocol.js").TokenView} TokenView
+ * @typedef {Record<string, string | number | boolean>} Settings
+ */
+
+/**
+ * @typedef {object} Composed
+ * @property {string} name `L_SFT,t`
+ * @property {string} equation of the paper
+ * @property {string} symbols the formula
+ * @property {(string | number)[]} calculation the formula with its numbers
+ * @property {number} value what the calculation gives
+ * @property {string | null} zero why the term is 0, where it is
+ * @property {string | null} mismatch what the trainer says instead, where it does
+ */
+
+/** The part of a term that is not the same for all. @typedef {Pick<Composed, "symbols" | "calculation" | "value" | "zero">} Body */
+
+/** @param {string} zero @returns {Body} */
+const nothing = (zero) => ({ symbols: "", calculation: [], value: 0, zero });
+
+/**
+ * The four terms for a token.
+ * @param {FormulaView} formula
+ * @param {Settings} settings of the run, `section.key` → value
+ * @param {Member} member
+ * @param {TokenView} token
+ * @returns {Composed[]}
+ */
+export function termsOf(formula, settings, member, token) {
+    const stage = ofStage(formula, settings);
+    return [
+        finish("L_SFT,t", "Eq. 8", sft(stage, member, token), token.terms.sft),
+        finish("L_RL,demo,t", "Eqs. 9–10", demonstration(formula, stage, member, token), token.terms.rl_demo),
+        finish(
+            "L_self,t",
+            formula.self_term === "advantage" ? "clipped ratio" : "Eqs. 11–12",
+            self(formula, member, token),
+            token.terms.self,
+        ),
+        finish("L_entropy,t", "bonus", entropyBonus(formula, member, token), token.terms.entropy),
+    ];
+}
+
+/**
+ * A method of two stages has the switches of the stage that its step was in.
+ * @param {FormulaView} formula
+ * @param {Settings} settings
+ * @returns {Settings}
+ */
+function ofStage(formula, settings) {
+    const method = String(settings["objective.method"]);
+    if (!["sft-grpo", "grpo-sft"].includes(method)) return settings;
+    const supervised = formula.self_term === "none";
+    const name = `the ${supervised ? "SFT" : "RL"} stage of ${methodOf(method).name}`;
+    return { ...settings, "objective.method": name, "objective.sft": supervised, "objective.rl_demo": false };
+}
+
+/** @param {Settings} settings */
+const nameOf = (settings) => methodOf(String(settings["objective.method"])).name;
+
+/**
+ * The weight that may stand in a term: w_SFT on the demonstration, w_RL on a rollout.
+ * @param {FormulaView} formula
+ * @param {Member} member
+ * @param {TokenView} token
+ * @returns {Composed}
+ */
+export function weightOf(formula, member, token) {
+    const demonstration = member.role === "demonstration";
+    const scale = demonstration ? formula.sft_weight_scale : formula.self_weight_scale;
+    const sign = demonstration ? formula.sft_weight_sign : formula.self_weight_sign;
+    const name = demonstration ? "w_SFT" : "w_RL";
+    const equation = demonstration ? "Eq. 8" : "Eq. 11";
+    if (sign === 0) {
+        const body = { symbols: "its scale alone: no entropy in it", calculation: [scale], value: scale, zero: null };
+        return finish(name, equation, body, token.weight);
+    }
+    const over = { sequence: "this response’s mean H", token: "this token’s H", batch: "the update’s mean H" };
+    // The update's mean is no number of the group: it is what the weight was made of.
+    const entropy =
+        formula.entropy_over === "sequence"
+            ? member.entropy
+            : formula.entropy_over === "token"
+              ? token.entropy
+              : Math.log(token.weight / scale) / sign;
+    const body = {
+        symbols: `${scale}·exp(${sign < 0 ? "−" : "+"}H), H: ${over[/** @type {keyof typeof over} */ (formula.entropy_over)] ?? ""}`,
+        calculation: [scale, " · exp(", sign * entropy, ")"],
+        value: scale * Math.exp(sign * entropy),
+        zero: null,
+    };
+    return finish(name, equation, body, token.weight);
+}
+
+/** @param {string} name @param {string} equation @param {Body} body @param {number} reported @returns {Composed} */
+function finish(name, equation, body, reported) {
+    // The trainer counts in f32, and so is a thousandth off at the worst.
+    const close = Math.abs(body.value - reported) <= 1e-3 * Math.abs(reported) + 1e-8;
+    const mismatch = close
+        ? null
+        : `the trainer reports ${significant(reported)}, the formula gives ${significant(body.value)}`;
+    return { name, equation, ...body, mismatch };
+}
+
+/** @param {Settings} settings @param {Member} member @param {TokenView} token @returns {Body} */
+function sft(settings, member, token) {
+    if (member.role !== "demonstration") return nothing("only the demonstration is imitated");
+    if (settings["objective.sft"] === false) return nothing(`${nameOf(settings)} has no supervised term`);
+    const gate = settings["objective.sft_gate"];
+    if (gate === "reward" && member.reward <= 0)
+        return nothing("sft_gate = reward, and the verifier rejects this demonstration");
+    if (gate === "advantage" && member.advantage <= 0)
+        return nothing("sft_gate = advantage, and this demonstration’s Â is not above 0");
+    return {
+        symbols: "w_SFT · (−ln p) / N",
+        calculation: [token.weight, " · ", -token.logp, " / ", member.normaliser],
+        value: (token.weight * -token.logp) / member.normaliser,
+        zero: null,
+    };
+}
+
+/** @param {FormulaView} formula @param {Settings} settings @param {Member} member @param {TokenView} token @returns {Body} */
+function demonstration(formula, settings, member, token) {
+    if (member.role !== "demonstration") return nothing("it acts on the demonstration only");
+    if (settings["objective.rl_demo"] === false)
+        return nothing(`${nameOf(settings)} does not reinforce demonstrations`);
+    if (member.advantage === 0) return nothing("Â = 0: every reward of the group is the same");
+    const p = Math.exp(token.logp);
+    const gamma = formula.shaping;
+    if (gamma === null) {
+        return {
+            symbols: "−Â · p / N",
+            calculation: [-member.advantage, " · ", p, " / ", member.normaliser],
+            value: (-member.advantage * p) / member.normaliser,
+            zero: null,
+        };
+    }
+    return {
+        symbols: `−Â · p/(p + ${gamma}) / N`,
+        calculation: [-member.advantage, " · ", p, " / (", p, " + ", gamma, ") / ", member.normaliser],
+        value: (-member.advantage * p) / (p + gamma) / member.normaliser,
+        zero: null,
+    };
+}
+
+/** @param {FormulaView} formula @param {Member} member @param {TokenView} token @returns {Body} */
+function self(formula, member, token) {
+    if (member.role === "demonstration") return nothing("it acts on the policy’s own rollouts only");
+    const n = member.normaliser;
+    if (formula.self_term === "none") return nothing("self_term = none: there are no rollouts to learn from");
+    if (formula.self_term === "signed") {
+        if (!member.weight_applies) {
+            return {
+                symbols: "ln p / N (wrong: no weight)",
+                calculation: [token.logp, " / ", n],
+                value: token.logp / n,
+                zero: null,
+            };
+        }
+        return {
+            symbols: "w_RL · (−ln p) / N (right)",
+            calculation: [token.weight, " · ", -token.logp, " / ", n],
+            value: (token.weight * -token.logp) / n,
+            zero: null,
+        };
+    }
+    if (member.advantage === 0) return nothing("Â = 0: every reward of the group is the same");
+    const ratio = token.ratio ?? 1;
+    const held = Math.min(1 + formula.clip_high, Math.max(1 - formula.clip_low, ratio));
+    const weight = member.weight_applies ? token.weight : 1;
+    return {
+        symbols: `−w · min(ρ·Â, clip(ρ, ${significant(1 - formula.clip_low)}, ${significant(1 + formula.clip_high)})·Â) / N`,
+        calculation: [
+            -weight,
+            " · min(",
+            ratio,
+            " · ",
+            member.advantage,
+            ", ",
+            held,
+            " · ",
+            member.advantage,
+            ") / ",
+            n,
+        ],
+        value: (-weight * Math.min(ratio * member.advantage, held * member.advantage)) / n,
+        zero: null,
+    };
+}
+
+/** @param {FormulaView} formula @param {Member} member @param {TokenView} token @returns {Body} */
+function entropyBonus(formula, member, token) {
+    if (formula.entropy_coeff === 0) return nothing("entropy_coeff = 0: there is no bonus");
+    if (member.role === "demonstration") return nothing("the bonus is for rollouts only");
+    return {
+        symbols: "−entropy_coeff · H / N",
+        calculation: [-formula.entropy_coeff, " · ", token.entropy, " / ", member.normaliser],
+        value: (-formula.entropy_coeff * token.entropy) / member.normaliser,
+        zero: null,
+    };
+}

@@ -1,0 +1,241 @@
+// The group panel: one prompt of a run's last step, its rollouts and its demonstration, row by row;
+// every token a button that opens what the update did to it, and why.
+
+import { byId, button, fillSelect, h, select, write } from "./dom.js";
+import { fixed, signed, spoken, visible } from "./format.js";
+import { methodOf } from "./methods.js";
+import { candidates, formulas } from "./token-detail.js";
+import { tokenRow } from "./tokens.js";
+
+/** @typedef {import("./state.js").State} State */
+/** @typedef {import("./formula.js").GroupView} GroupView */
+/** @typedef {import("./formula.js").Member} Member */
+
+/** Change, nats, at which a token's colour is full: one update moves less than a run. */
+const FULL_NATS = 0.5;
+/** While the runs play, the panel follows them at this distance, ms. */
+const PACE = 2000;
+
+export class Group {
+    #state;
+    #inspect;
+    #run = select("group-run");
+    #prompt = select("group-prompt");
+    #section = byId("group");
+    #visible = false;
+    /** What the visitor wants to see. */
+    #wanted = { run: -1, prompt: 0 };
+    /** When it last asked, and for what. */
+    #asked = { at: 0, key: "" };
+    /** @type {GroupView | null} */
+    #drawn = null;
+    /** The beginning that the choices belong to. @type {State["ready"]} */
+    #ready = null;
+    /** The token whose terms are shown; at first one of the demonstration. @type {{ member: number, token: number }} */
+    #chosen = { member: Infinity, token: 0 };
+
+    /**
+     * @param {State} state
+     * @param {(run: number, prompt: number) => void} inspect asks the trainer for a group
+     */
+    constructor(state, inspect) {
+        this.#state = state;
+        this.#inspect = inspect;
+        this.#run.addEventListener("change", () => this.#want(Number(this.#run.value), 0));
+        this.#prompt.addEventListener("change", () => this.#want(this.#wanted.run, Number(this.#prompt.value)));
+        button("group-refresh").addEventListener("click", () => this.#ask());
+        new IntersectionObserver(
+            ([entry]) => {
+                this.#visible = entry.isIntersecting;
+                this.draw();
+            },
+            { rootMargin: "200px" },
+        ).observe(this.#section);
+    }
+
+    draw() {
+        const { runs, ready, group } = this.#state;
+        fillSelect(
+            this.#run,
+            runs.map((run, i) => ({ value: String(i), text: methodOf(run.view.method).name })),
+        );
+        if (ready && ready !== this.#ready) {
+            this.#ready = ready;
+            this.#asked.key = "";
+            // SRFT's group tells most: it has every term.
+            this.#wanted = {
+                run: Math.max(
+                    0,
+                    runs.findIndex((run) => run.view.method === "srft"),
+                ),
+                prompt: 0,
+            };
+            this.#run.value = String(this.#wanted.run);
+        }
+        // An answer that was overtaken by another question is no longer wanted.
+        const wanted = !group || (group.run === this.#wanted.run && group.prompt === this.#wanted.prompt);
+        if (wanted && group !== this.#drawn) this.#drawGroup(group);
+        this.#drawStatus();
+        if (this.#visible && this.#due()) this.#ask();
+    }
+
+    /** While someone reads, the rows stay. */
+    get #held() {
+        const body = byId("group-body");
+        return this.#state.phase === "playing" && (body.matches(":hover") || body.contains(document.activeElement));
+    }
+
+    #due() {
+        const { phase } = this.#state;
+        if (!this.#fresh || phase === "loading" || phase === "error" || this.#held) return false;
+        const key = this.#key();
+        if (key === this.#asked.key) return false;
+        return phase !== "playing" || performance.now() - this.#asked.at > PACE;
+    }
+
+    /** Whether the wanted run has a last step to look into. */
+    get #fresh() {
+        return this.#state.runs[this.#wanted.run]?.fresh ?? false;
+    }
+
+    #key() {
+        return [this.#state.step, this.#wanted.run, this.#wanted.prompt].join();
+    }
+
+    /** @param {number} run @param {number} prompt */
+    #want(run, prompt) {
+        this.#wanted = { run, prompt };
+        this.#ask();
+    }
+
+    #ask() {
+        if (!this.#fresh) return;
+        this.#asked = { at: performance.now(), key: this.#key() };
+        this.#inspect(this.#wanted.run, this.#wanted.prompt);
+    }
+
+    #drawStatus() {
+        const { group } = this.#state;
+        const text = !group
+            ? this.#fresh
+                ? "Loading the group …"
+                : "It opens after the next step."
+            : `Step ${group.step}${this.#held ? ", held while you look" : ""}`;
+        write(byId("group-status"), text);
+    }
+
+    /** @param {GroupView | null} group */
+    #drawGroup(group) {
+        const before = this.#drawn;
+        this.#drawn = group;
+        byId("group-body").hidden = !group;
+        if (!group) {
+            this.#prompt.replaceChildren();
+            return;
+        }
+        fillSelect(
+            this.#prompt,
+            group.prompts.map((prompt, i) => ({
+                value: String(i),
+                text: `${prompt.suite}  ${prompt.text}  (${prompt.rollouts ? `${prompt.right} of ${prompt.rollouts} right` : "no rollouts"})`,
+            })),
+        );
+        this.#prompt.value = String(group.prompt);
+        const { suite, text } = group.prompts[group.prompt];
+        byId("group-question").replaceChildren(
+            h("span", { class: "quiet" }, `${suite} `),
+            h("b", { class: "mono" }, text),
+            h("span", { class: "quiet" }, " right answer "),
+            h("b", { class: "mono" }, group.answer),
+        );
+        const head = h(
+            "div",
+            { role: "row", class: "member head" },
+            ...["", "response", "reward", "Â", "H", "weight"].map((name) =>
+                h("div", { role: "columnheader" }, name || h("span", { class: "hidden" }, "who")),
+            ),
+        );
+        byId("group-rows").replaceChildren(head, ...group.members.map((member, i) => this.#row(member, i)));
+        const same = before?.run === group.run && before.step === group.step && before.prompt === group.prompt;
+        const last = group.members.length - 1;
+        if (!same) this.#chosen = { member: Math.min(this.#chosen.member, last), token: 0 };
+        this.#choose(this.#chosen.member, this.#chosen.token);
+    }
+
+    /** @param {Member} member @param {number} index */
+    #row(member, index) {
+        const demonstration = member.role === "demonstration";
+        const who = demonstration ? "demonstration" : `rollout ${index + 1}`;
+        const right = member.reward > 0;
+        const tokens = member.tokens.map((token) => ({
+            text: token.text,
+            says: `Δ ln p ${signed(token.logp_after - token.logp, 2)}`,
+            shade: (token.logp_after - token.logp) / FULL_NATS,
+        }));
+        const weight = h(
+            "div",
+            { role: "cell", class: member.weight_applies ? "weight" : "weight idle" },
+            h("span", { class: "what", "aria-hidden": true }, demonstration ? "w_SFT" : "w_RL"),
+            fixed(member.weight, 3),
+            h("span", { class: "hidden" }, member.weight_applies ? "" : ", it multiplies nothing here"),
+        );
+        if (!member.weight_applies) weight.title = "It multiplies nothing here.";
+        const value = (/** @type {string} */ what, /** @type {string} */ text) =>
+            h("div", { role: "cell", class: "value" }, h("span", { class: "what", "aria-hidden": true }, what), text);
+        return h(
+            "div",
+            { role: "row", class: `member ${demonstration ? "demonstration" : ""}` },
+            h(
+                "div",
+                { role: "rowheader", class: "who" },
+                h("span", { class: right ? "verdict right" : "verdict wrong", "aria-hidden": true }, right ? "✓" : "✗"),
+                who,
+                h("span", { class: "hidden" }, right ? ", right" : ", wrong"),
+                member.truncated ? h("span", { class: "quiet" }, " cut") : "",
+            ),
+            h(
+                "div",
+                { role: "cell", class: "response" },
+                tokenRow(
+                    `tokens of ${who}`,
+                    tokens,
+                    (t) => this.#preview(index, t),
+                    (t) => this.#choose(index, t),
+                ),
+            ),
+            value("reward", signed(member.reward, 0)),
+            value("Â", signed(member.advantage, 2)),
+            value("H", fixed(member.entropy, 2)),
+            weight,
+        );
+    }
+
+    /** @param {number} member @param {number} token */
+    #preview(member, token) {
+        const view = this.#drawn?.members[member]?.tokens[token];
+        if (view) byId("token-candidates").replaceChildren(...candidates(view));
+    }
+
+    /** @param {number} m @param {number} t */
+    #choose(m, t) {
+        const group = this.#drawn;
+        const member = group?.members[m];
+        const token = member?.tokens[t];
+        if (!group || !member || !token) return;
+        this.#chosen = { member: m, token: t };
+        this.#preview(m, t);
+        const settings = this.#state.runs[group.run]?.view.settings ?? {};
+        const rows = byId("group-rows").querySelectorAll(".member:not(.head)");
+        rows.forEach((row, i) =>
+            row
+                .querySelectorAll(".token")
+                .forEach((element, j) => element.setAttribute("aria-pressed", String(i === m && j === t))),
+        );
+        write(
+            byId("token-title"),
+            `${member.role === "demonstration" ? "Demonstration" : `Rollout ${m + 1}`}, token ${t + 1}: ${visible(token.text)}`,
+        );
+        byId("token-title").setAttribute("aria-label", `Token ${t + 1}, ${spoken(token.text)}`);
+        byId("token-terms").replaceChildren(...formulas(group, settings, member, token));
+    }
+}

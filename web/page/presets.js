@@ -1,0 +1,77 @@
+// Experiments that teach: each sets a few values (keys of settings.js) and says where to look.
+// The values are kept in this one table; `target` is the id of the part that changes.
+
+/** @typedef {import("./settings.js").Choices} Choices */
+
+/**
+ * @typedef {object} Preset
+ * @property {string} id
+ * @property {string} title
+ * @property {string} text two sentences
+ * @property {string} look what to look at
+ * @property {string} target
+ * @property {Choices} values
+ */
+
+/** @type {Preset[]} */
+export const PRESETS = [
+    {
+        id: "paper",
+        title: "The paper’s default",
+        text: "SFT, RL and SRFT start from one base and see the same problems; SRFT’s objective is Eq. 13 as printed. Every prompt has a right demonstration.",
+        look: "How far each method moves from the base (|Δ ln p|), and how w_SFT rises while w_RL falls as the policy grows sure.",
+        target: "charts",
+        values: {},
+    },
+    {
+        id: "entropy-collapse",
+        title: "Entropy collapse",
+        text: "Reinforcement makes likelier what already works, and a higher learning rate does so in a hurry, until the policy has one answer left. Without entropy the rollouts of a group are alike, and there is nothing more to learn from.",
+        look: "The entropy chart: the lines fall to a few hundredths of a nat; in the group panel ever more prompts have all rollouts right or all wrong, and then RL’s Â is 0.",
+        target: "chart-entropy",
+        values: { lr: "0.0012", m: "grpo,srft", p: "16", g: "8" },
+    },
+    {
+        id: "equal-rewards",
+        title: "All rewards equal",
+        text: "At temperature 0.01 the rollouts of a prompt are the same text, so they earn the same reward and every advantage is 0. RL (GRPO) then has no gradient and stays where the base is; SRFT still learns from the demonstrations and from Eq. 12, which has no baseline.",
+        look: "The group panel with RL (GRPO) chosen: Â is 0 in every row, and each term says why it is 0.",
+        target: "group",
+        values: { t: "0.01" },
+    },
+    {
+        id: "wrong-demonstrations",
+        title: "Wrong demonstrations",
+        text: "Half of the teacher’s demonstrations end in a wrong answer. SFT imitates them all the same; SRFT’s demonstration term has a negative advantage where the verifier rejects them.",
+        look: "Accuracy: how much SFT loses, and whether SRFT loses less.",
+        target: "chart-accuracy-in",
+        values: { wd: "0.5" },
+    },
+    {
+        id: "gamed-reward",
+        title: "A reward that can be gamed",
+        text: "Training rewards any response that mentions the right answer somewhere, but evaluation wants it at the end. Reinforcement finds the gap between the two.",
+        look: "Reward rises while held-out accuracy does not follow; in the group panel, read what the rewarded rollouts say.",
+        target: "chart-reward",
+        values: { rw: "mention", m: "grpo,srft", p: "16", g: "8" },
+    },
+    {
+        id: "frozen-weights",
+        title: "Entropy weights frozen at 1",
+        text: "SRFT with w_SFT = w_RL = 1, so entropy no longer decides what counts. The paper’s ablation freezes one of them at a time.",
+        look: "The weights are flat lines at 1; compare SRFT’s entropy and its movement from the base.",
+        target: "chart-weights",
+        values: { ew: "one" },
+    },
+    {
+        id: "few-demonstrations",
+        title: "Few demonstrations",
+        text: "Only one prompt in ten comes with a demonstration. SFT has little to imitate; reinforcement goes on learning from its own rollouts.",
+        look: "Accuracy: SFT falls behind, SRFT keeps both sources.",
+        target: "chart-accuracy-in",
+        values: { d: "0.1" },
+    },
+];
+
+/** @param {string | undefined} id */
+export const presetOf = (id) => PRESETS.find((p) => p.id === id);

@@ -1,0 +1,170 @@
+// What came in from the trainer, and nothing else: the one place that the parts of the page read.
+
+/**
+ * @typedef {import("../package/protocol.js").Event} TrainerEvent
+ * @typedef {import("../package/protocol.js").Ready} Ready
+ * @typedef {import("../package/protocol.js").RunView} RunView
+ * @typedef {import("../package/protocol.js").StepReport} StepReport
+ * @typedef {import("../package/protocol.js").Score} Score
+ * @typedef {import("../package/protocol.js").TokenScores} TokenScores
+ * @typedef {import("../package/protocol.js").GroupView} GroupView
+ * @typedef {import("../package/protocol.js").Answer} Answer
+ */
+
+/** @typedef {{ step: number, scores: Score[] }} Evaluation */
+/** @typedef {{ step: number, shift: number, probes: TokenScores[] }} Strip */
+/**
+ * `fresh` once it has done a step here, rather than in the file that it came from: only then its last
+ * step can be looked into.
+ * @typedef {{ view: RunView, reports: StepReport[], evaluations: Evaluation[], strips: Strip[], fresh: boolean }} Run
+ */
+/** @typedef {"loading" | "ready" | "playing" | "paused" | "done" | "error"} Phase */
+/** @typedef {"status" | "charts" | "strip" | "group" | "scores" | "answers" | "controls"} Part what there is to draw */
+
+export class State {
+    constructor() {
+        /** @type {Phase} */
+        this.phase = "loading";
+        /** @type {Ready | null} */
+        this.ready = null;
+        /** @type {Run[]} */
+        this.runs = [];
+        /** Steps that every run has done. */
+        this.step = 0;
+        /** The step that the visitor points at; none: the latest. @type {number | null} */
+        this.cursor = null;
+        /** The base's evaluation before the first step. @type {Evaluation | null} */
+        this.base = null;
+        /** The latest evaluation of the base (−1) and each run, asked for or due. @type {Map<number, Evaluation>} */
+        this.latest = new Map();
+        /** @type {GroupView | null} */
+        this.group = null;
+        /** @type {{ prompt: string, answers: Answer[] } | null} */
+        this.sample = null;
+        /** When each of the last steps of all runs ended, ms. @type {number[]} */
+        this.times = [];
+    }
+
+    /**
+     * Takes an event in and names what has to be drawn anew.
+     * @param {TrainerEvent} event
+     * @param {number} now ms
+     * @returns {Part[]}
+     */
+    receive(event, now) {
+        if (event.type === "ready") return this.#begin(event);
+        // Whatever the runs before a restart still had to say concerns nobody.
+        if (this.phase === "loading") return [];
+        switch (event.type) {
+            case "state":
+                return this.#turn(event.state, event.step);
+            case "step":
+                return this.#stepped(event.run, event.report, now);
+            case "strip":
+                this.runs[event.run]?.strips.push(event);
+                return ["strip", "charts"];
+            case "evaluation":
+                return this.#evaluated(event);
+            case "group":
+                this.group = event;
+                return ["group"];
+            case "sample":
+                this.sample = event;
+                return ["answers"];
+            default:
+                return [];
+        }
+    }
+
+    /** Steps a second over the last few, all runs together counted as one. */
+    get speed() {
+        const recent = this.times.slice(-8);
+        const seconds = (recent[recent.length - 1] - recent[0]) / 1000;
+        return recent.length > 1 && seconds > 0 ? (recent.length - 1) / seconds : null;
+    }
+
+    /** @param {Ready & { type: "ready" }} ready @returns {Part[]} */
+    #begin(ready) {
+        Object.assign(this, new State(), { ready, phase: "ready", step: ready.step });
+        this.runs = ready.runs.map((view) => ({
+            view,
+            reports: [...view.reports],
+            evaluations: [...view.evaluations],
+            strips: [],
+            fresh: false,
+        }));
+        return ["status", "charts", "strip", "group", "scores", "answers", "controls"];
+    }
+
+    /** @param {"playing" | "paused" | "done" | "stopped"} state @param {number} step @returns {Part[]} */
+    #turn(state, step) {
+        this.phase = state === "stopped" ? "ready" : state;
+        this.step = step;
+        // The time that a pause took is no step's.
+        if (state !== "playing") this.times = [];
+        return ["status", "group"];
+    }
+
+    /** @param {number} index @param {StepReport} report @param {number} now @returns {Part[]} */
+    #stepped(index, report, now) {
+        const run = this.runs[index];
+        if (!run) return [];
+        run.reports.push(report);
+        run.fresh = true;
+        return ["charts", "status", ...this.#count(now)];
+    }
+
+    /** @param {number} now @returns {Part[]} */
+    #count(now) {
+        const done = Math.min(...this.runs.map((run) => run.reports.at(-1)?.step ?? 0));
+        if (done <= this.step) return [];
+        this.step = done;
+        this.times.push(now);
+        return ["group"];
+    }
+
+    /** @param {{ run: number | null, step: number, scores: Score[], asked: boolean }} event @returns {Part[]} */
+    #evaluated({ run, step, scores, asked }) {
+        // Some suites may have been asked for, others before: of one state of a model, all count.
+        const before = this.latest.get(run ?? -1);
+        const others =
+            before?.step === step
+                ? before.scores.filter((old) => scores.every((score) => score.suite !== old.suite))
+                : [];
+        this.latest.set(run ?? -1, { step, scores: [...others, ...scores] });
+        if (asked) return ["scores"];
+        if (run === null) this.base = { step, scores };
+        else this.runs[run]?.evaluations.push({ step, scores });
+        return ["scores", "charts"];
+    }
+}
+
+/**
+ * Mean accuracy over the suites in or out of distribution, 0 to 1; none where there are none.
+ * @param {Score[]} scores
+ * @param {boolean} ood
+ * @returns {number | null}
+ */
+export function meanAccuracy(scores, ood) {
+    const chosen = scores.filter((score) => score.ood === ood);
+    return chosen.length ? chosen.reduce((sum, score) => sum + score.accuracy, 0) / chosen.length : null;
+}
+
+/**
+ * The last entry at or before a step (none: the very last); entries stand in the order of steps.
+ * @template {{ step: number }} T
+ * @param {T[]} entries
+ * @param {number | null} step
+ * @returns {T | undefined}
+ */
+export function at(entries, step) {
+    if (step === null) return entries.at(-1);
+    let low = 0;
+    let high = entries.length;
+    while (low < high) {
+        const middle = (low + high) >> 1;
+        if (entries[middle].step <= step) low = middle + 1;
+        else high = middle;
+    }
+    return entries[low - 1];
+}

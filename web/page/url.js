@@ -1,0 +1,57 @@
+// The address: everything that was chosen, after the #, in short keys; only what differs from the
+// defaults. `#preset=wrong-demonstrations&lr=0.003` is a preset and one change on top of it.
+
+import { METHODS, SHOWN } from "./methods.js";
+import { presetOf } from "./presets.js";
+import { DEVICES, SETTINGS } from "./settings.js";
+
+/** @typedef {import("./settings.js").Choices} Choices */
+/** @typedef {{ preset: string | undefined, own: Choices }} Address a preset, and what was chosen besides */
+
+/**
+ * Reads an address; what it does not know or cannot hold is left out and named in `unknown`.
+ * @param {string} hash
+ * @returns {Address & { unknown: string[] }}
+ */
+export function read(hash) {
+    /** @type {Choices} */
+    const own = {};
+    const unknown = [];
+    let preset;
+    for (const [key, value] of new URLSearchParams(hash.replace(/^#/, ""))) {
+        if (key === "preset" && presetOf(value)) preset = value;
+        else if (fits(key, value)) own[key] = value;
+        else unknown.push(value ? `${key}=${value}` : key);
+    }
+    return { preset, own, unknown };
+}
+
+/** @param {Address} address */
+export function write({ preset, own }) {
+    const order = ["m", ...SETTINGS.map((x) => x.key), "ew", "dev"];
+    const pairs = order.filter((key) => own[key] !== undefined).map((key) => [key, own[key]]);
+    // Commas and slashes may stand in a fragment; they read better than their escapes.
+    const text = new URLSearchParams([...(preset ? [["preset", preset]] : []), ...pairs]).toString();
+    return text.replace(/%2C/g, ",").replace(/%2F/g, "/");
+}
+
+/** What holds: the preset's values, and the visitor's own over them. @param {Address} address @returns {Choices} */
+export const effective = ({ preset, own }) => ({ ...presetOf(preset)?.values, ...own });
+
+/** The methods that are shown. @param {Choices} choices */
+export function methodsOf(choices) {
+    const wanted = choices.m?.split(",") ?? SHOWN;
+    return METHODS.map((m) => m.id).filter((id) => wanted.includes(id));
+}
+
+/** @param {string} key @param {string} value */
+function fits(key, value) {
+    if (key === "m") return methodsOf({ m: value }).length > 0;
+    if (key === "ew") return value === "one" || value === "exp";
+    if (key === "dev") return DEVICES.some(([device]) => device === value);
+    const setting = SETTINGS.find((x) => x.key === key);
+    if (!setting || value.trim() === "") return false;
+    // A learning rate besides those of the list is fine: what the trainer refuses, it explains.
+    const numeric = setting.kind !== "choice" || setting.values?.every(([v]) => Number.isFinite(Number(v)));
+    return numeric ? Number.isFinite(Number(value)) : (setting.values?.some(([v]) => v === value) ?? false);
+}
