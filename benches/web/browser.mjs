@@ -41,6 +41,8 @@ export async function openBrowser({ folder, dist, adapter, isolated }) {
         tensorflow: join(here, "node_modules/@tensorflow/tfjs-backend-wasm/dist"),
         bundle,
     };
+    const ours = join(places.srft, "srft_bg.wasm");
+    if (!existsSync(ours)) throw new Error(`${ours} is missing\n  next: web/build.sh`);
     const server = createServer((request, response) => {
         const { pathname } = new URL(request.url, "http://localhost");
         const [place, ...rest] = pathname.split("/").slice(1);

@@ -87,7 +87,6 @@ export async function open({ backend, url }) {
     });
 
     return {
-        adapter: backend,
         async step() {
             const start = performance.now();
             updates += 1;

@@ -7,28 +7,36 @@ const DEVICES = { wasm: "cpu", webgpu: "webgpu" };
 async function lab() {
     let events = [];
     await init();
-    const lab = new Lab((event) => events.push(JSON.parse(event)));
-    /** Sends a command and steps while that makes the runs play; all events that came. */
-    return async (command, bytes) => {
+    const weights = await bytesOf("/srft/model.safetensors");
+    const lab = new Lab(weights, (event) => events.push(JSON.parse(event)));
+    /** Sends a command, steps while that makes the runs play; the event that it was sent for. */
+    return async (command, wanted, bytes) => {
         events = [];
         await lab.handle(JSON.stringify(command), bytes);
         while (lab.playing) await lab.advance();
         const error = events.find((event) => event.type === "error");
         if (error) throw new Error(`${error.what} (${error.place}): ${error.next}`);
-        return events;
+        const answer = events.find((event) => event.type === wanted);
+        if (answer) return answer;
+        throw new Error(`no ${wanted}, but ${events.map((event) => event.type)}`);
     };
+}
+
+async function bytesOf(url) {
+    const response = await fetch(url);
+    if (!response.ok) throw new Error(`${url}: ${response.status}`);
+    return new Uint8Array(await response.arrayBuffer());
 }
 
 /** A trainer of the case's run folder. */
 export async function open({ backend, url }) {
     const send = await lab();
-    const zip = new Uint8Array(await (await fetch(`${url}run.zip`)).arrayBuffer());
-    const ready = (await send({ type: "load", device: DEVICES[backend] }, zip)).find((e) => e.type === "ready");
+    const command = { type: "load", device: DEVICES[backend] };
+    await send(command, "ready", await bytesOf(`${url}run.zip`));
     return {
-        adapter: `${ready.adapter.name} (${ready.adapter.backend})`,
         async step() {
             const start = performance.now();
-            const { report } = (await send({ type: "step" })).find((e) => e.type === "step");
+            const { report } = await send({ type: "step" }, "step");
             const wall = (performance.now() - start) / 1e3;
             // The CPU's own figure leaves out the token strip. On a GPU the strip is what waits for
             // the optimiser's kernels, so there it is counted in.
@@ -43,13 +51,14 @@ export async function method({ backend, name, steps, seconds, least }) {
     const send = await lab();
     const settings = ["eval.every=0", "eval.examples=1"];
     const runs = [{ method: name, settings: [] }];
-    const [ready] = await send({ type: "start", device: DEVICES[backend], settings, runs });
+    const start = { type: "start", device: DEVICES[backend], settings, runs };
+    const ready = await send(start, "ready");
     const reports = []; // the first compiles
     let spent = 0;
     for (let i = 0; i <= steps && (i <= least || spent < seconds); i++) {
-        const start = performance.now();
-        const { report } = (await send({ type: "step" })).find((e) => e.type === "step");
-        const secs = (performance.now() - start) / 1e3;
+        const clock = performance.now();
+        const { report } = await send({ type: "step" }, "step");
+        const secs = (performance.now() - clock) / 1e3;
         reports.push({ ...report, secs });
         spent += secs;
     }

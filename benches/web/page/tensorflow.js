@@ -77,7 +77,6 @@ export async function open({ backend, url }) {
     await adam.setWeights([done, ...states]);
 
     return {
-        adapter: tf.getBackend(),
         async step() {
             const start = performance.now();
             const value = tf.tidy(() => adam.minimize(loss, true, variables));

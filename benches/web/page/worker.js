@@ -10,7 +10,6 @@ let trainer;
 const commands = {
     async open({ side, ...rest }) {
         trainer = await (await sides[side]()).open(rest);
-        return { adapter: trainer.adapter };
     },
     step: () => trainer.step(),
     method: async (request) => (await sides.srft()).method(request),

@@ -1,0 +1,168 @@
+// The page as a visitor meets it, on the CPU backend: it plays by itself, draws what came, obeys its
+// buttons and its address, survives a reload, and asks nothing of the network beyond its own files.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { browserTest, root } from "./harness.mjs";
+
+const require = createRequire(root + "web/package.json");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+/** Few problems a step: a round of the three runs takes a fraction of a second. */
+const QUICK = "p=2&g=2&dev=cpu";
+
+const step = async (page) => Number(await page.locator("html").getAttribute("data-step"));
+
+function reach(page, phase, atLeast = 0) {
+    return page.waitForFunction(
+        ([phase, atLeast]) => {
+            const { state, step } = document.documentElement.dataset;
+            return (!phase || state === phase) && Number(step) >= atLeast;
+        },
+        [phase, atLeast],
+    );
+}
+
+async function pauseAt(page, atLeast) {
+    await reach(page, null, atLeast);
+    await page.locator("#play").click();
+    await reach(page, "paused");
+}
+
+const count = (page, selector) => page.locator(selector).count();
+
+browserTest("it plays by itself and draws what came", { path: "index.html#" + QUICK }, async (page) => {
+    const foreign = [];
+    page.on("request", (request) => {
+        const { protocol, host } = new URL(request.url());
+        if (protocol.startsWith("http") && host !== new URL(page.url()).host) foreign.push(request.url());
+    });
+    await pauseAt(page, 10);
+    const done = await step(page);
+    assert.match(await page.locator("#adapter").innerText(), /CPU \(SIMD\)/);
+    assert.match(await page.locator("#self-test").innerText(), /10 kernels/);
+    // Steps of each run for the curves; SFT draws no rollouts, and weights are SRFT's.
+    const points = (chart) =>
+        page.locator(`#chart-${chart} g.series`).evaluateAll((all) => all.map((g) => Number(g.dataset.points)));
+    assert.deepEqual(await points("shift"), [done, done, done]);
+    assert.deepEqual(await points("reward"), [done, done]);
+    assert.deepEqual(await points("entropy"), [done, done]);
+    assert.deepEqual(await points("weights"), [done, done]);
+    for (const chart of ["accuracy-in", "accuracy-out"]) {
+        assert.deepEqual(await points(chart), [2, 2, 2], `${chart}: the base and step 10`);
+    }
+    assert((await count(page, "#charts .mark")) > 0 && (await count(page, "#charts path.line")) > 0);
+    // The strip: the base and three runs, a cell a token.
+    const cells = await page.locator("#strip-table tbody tr").evaluateAll((rows) =>
+        rows.map((row) => row.querySelectorAll("td.shaded").length));
+    const runs = cells.filter((n) => n > 0);
+    assert(runs.length >= 3 && runs.every((n) => n === runs[0]), `cells of each row: ${cells}`);
+    // Values as a table.
+    await page.locator("#chart-reward button.as-table").click();
+    assert.equal(await count(page, "#chart-reward tbody tr"), done);
+    assert.deepEqual(foreign, [], "requests to elsewhere");
+});
+
+browserTest("pause, one step, the group and its formulas", { path: "index.html#" + QUICK }, async (page) => {
+    await pauseAt(page, 2);
+    const before = await step(page);
+    await page.locator("#step").click();
+    await reach(page, "paused", before + 1);
+    assert.equal(await step(page), before + 1);
+    await page.locator("#group").scrollIntoViewIfNeeded();
+    await page.locator("#group-rows .member button.token").first().waitFor();
+    await page.waitForFunction((n) => document.querySelector("#group-status").textContent.includes(`Step ${n}`), before + 1);
+    // Two rollouts and the demonstration of SRFT, under the head.
+    assert.equal(await count(page, "#group-rows .member:not(.head)"), 3);
+    await page.locator("#group-rows .member:not(.head)").last().locator("button.token").first().click();
+    const terms = page.locator("#token-terms");
+    assert.match(await terms.innerText(), /Eq\. 8/);
+    const values = await terms.locator("data").evaluateAll((all) => all.map((d) => Number(d.value)));
+    assert(values.length > 3 && values.every(Number.isFinite), `${values}`);
+    assert.equal(await count(page, "#token-candidates li"), 10);
+    assert.equal(await page.locator("#errors").innerText(), "");
+});
+
+browserTest("a preset and settings come from the address", { path: "index.html#preset=wrong-demonstrations&lr=0.0004&" + QUICK }, async (page) => {
+    await reach(page, null, 1);
+    assert.equal(await page.locator("#lesson").isVisible(), true);
+    assert.equal(await page.locator("#set-wd").inputValue(), "0.5");
+    assert.equal(await page.locator("#set-lr").inputValue(), "0.0004");
+    await page.locator("#presets a", { hasText: "Few demonstrations" }).click();
+    await page.waitForFunction(() => location.hash.includes("preset=few-demonstrations"));
+    await page.waitForFunction(() => document.querySelector("#set-d").value === "0.1");
+    await page.goBack();
+    await page.waitForFunction(() => document.querySelector("#set-wd").value === "0.5");
+});
+
+browserTest("evaluate and ask", { path: "index.html#" + QUICK }, async (page) => {
+    await pauseAt(page, 1);
+    await page.locator("#examples").fill("3");
+    await page.locator("#evaluate").click();
+    // Problems of a suite stand in the second column.
+    await page.waitForFunction(() => {
+        const rows = [...document.querySelectorAll("#scores tbody tr")];
+        return rows.filter((row) => row.cells[1]?.textContent === "3").length === 8;
+    });
+    await page.locator("#prompt").fill("12+34=");
+    await page.locator("#ask-button").click();
+    await page.waitForFunction(() => document.querySelector("#answers").childElementCount === 4);
+    await page.locator("#prompt").fill("twelve");
+    await page.locator("#ask-button").click();
+    await page.waitForFunction(() => /no token for/.test(document.querySelector("#errors").textContent));
+});
+
+/** The step of the checkpoint that the browser keeps. */
+async function storedStep() {
+    const done = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
+    const database = await done(indexedDB.open("srft"));
+    const last = await done(database.transaction("checkpoints").objectStore("checkpoints").get("last"));
+    database.close();
+    return last?.step;
+}
+
+browserTest("a reload goes on from the last state", { path: "index.html#" + QUICK }, async (page) => {
+    await pauseAt(page, 3);
+    // A pause saves; runs that stopped in the middle of a round count the slowest.
+    let before;
+    while (!(before >= 2)) before = await page.evaluate(storedStep);
+    await page.reload();
+    await page.locator("#continued").waitFor();
+    assert.match(await page.locator("#continued").innerText(), new RegExp(`step ${before}\\b`));
+    await reach(page, null, before + 1);
+});
+
+/** The violations of accessibility rules in the page's present state. */
+async function violations(page) {
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => globalThis.axe.run());
+    return violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target).join(", ")}`);
+}
+
+for (const [name, options] of [
+    ["desktop, light", { viewport: { width: 1440, height: 900 }, colorScheme: "light" }],
+    ["desktop, dark", { viewport: { width: 1440, height: 900 }, colorScheme: "dark" }],
+    ["phone", { viewport: { width: 360, height: 740 }, colorScheme: "light", reducedMotion: "reduce" }],
+]) {
+    browserTest(`axe finds nothing: ${name}`, { path: "index.html#" + QUICK, options }, async (page) => {
+        await pauseAt(page, 2);
+        await page.evaluate(() => document.querySelectorAll("details").forEach((d) => (d.open = true)));
+        assert.deepEqual(await violations(page), []);
+        const [scroll, width] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+        assert(scroll <= width, `${scroll} px wide on ${width}`);
+    });
+}
+
+// What the page does when nothing is chosen. One seed of 120 problems in distribution (standard
+// error 4 points): seen .83 to .92 for SFT and SRFT, .63 to .66 for RL, from a base of .40.
+browserTest("the default settings reach their accuracy", { path: "index.html", timeout: 900 }, async (page) => {
+    await reach(page, "done", 150);
+    await page.locator("#chart-accuracy-in button.as-table").click();
+    const last = await page.locator("#chart-accuracy-in tbody tr").first().locator("th, td").allInnerTexts();
+    const [at, ...accuracy] = last.map((text) => parseFloat(text));
+    assert.equal(at, 150);
+    const [sft, rl, srft] = accuracy.map((a) => (a <= 1 ? a : a / 100));
+    console.log(`in distribution after 150 steps: SFT ${sft}, RL ${rl}, SRFT ${srft}`);
+    assert(sft >= 0.75 && srft >= 0.75 && rl >= 0.5, `SFT ${sft}, RL ${rl}, SRFT ${srft}`);
+});
