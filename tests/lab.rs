@@ -26,16 +26,19 @@ const SMALL: [&str; 7] = [
     "optimizer.schedule=constant",
 ];
 
+/// Events as they came, with their files.
+type Heard = Rc<RefCell<Vec<(Event, Option<Vec<u8>>)>>>;
+
 /// A lab whose events are kept.
 struct Bench {
     lab: Lab,
-    heard: Rc<RefCell<Vec<(Event, Option<Vec<u8>>)>>>,
+    heard: Heard,
     _home: TempDir,
 }
 
 impl Bench {
     fn new() -> Self {
-        let heard = Rc::new(RefCell::new(Vec::new()));
+        let heard = Heard::default();
         let ear = heard.clone();
         let home = tempfile::tempdir().unwrap();
         let lab = Lab::new(
