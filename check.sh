@@ -144,7 +144,7 @@ web() {
     # Runs pass from the browser to the program and back.
     try "mend what the compiler names" cargo build --locked --release
     try "node --test tests/web/FILE --test-name-pattern NAME runs one test alone" \
-        count node --test --test-reporter spec --test-concurrency 1 tests/web/*.test.mjs
+        count node --test --test-reporter spec --test-concurrency 2 tests/web/*.test.mjs
 }
 
 for stage in "$@"; do

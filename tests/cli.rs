@@ -338,6 +338,8 @@ fn every_method_and_every_switch_trains() {
         ("group_of", &["extra", "shared"]),
         ("clip_low", &["0.1"]),
         ("clip_high", &["0.3"]),
+        ("second", &["sft", "grpo"]),
+        ("second_share", &["0.25"]),
     ];
     let section = srft::config::SECTIONS.iter().find(|s| s.name == "objective").unwrap();
     let known: Vec<&str> = section.keys.iter().map(|k| k.name).filter(|&k| k != "method").collect();

@@ -7,7 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-target=$(realpath -m "${CARGO_TARGET_DIR:-../target}")
+target=${CARGO_TARGET_DIR:-target}
+target=$(cd .. && mkdir -p "$target" && cd "$target" && pwd) # as cargo sees it, from the root
 built=$target/wasm-bindgen # what wasm-bindgen and wasm-opt made
 
 # What rustc writes by default, and simd128 of .cargo/config.toml. They are named one by one because

@@ -9,7 +9,7 @@ const METHODS = ["sft", "grpo", "srft"];
 function fakeTest(name, body, settings = {}) {
     const before = (page) =>
         page.route("**/srft/srft.js", (route) => route.fulfill({ path: root + "tests/web/fake_srft.js" }));
-    browserTest(name, { before, timeout: 20, ...settings }, body);
+    browserTest(name, { before, timeout: 60, ...settings }, body);
 }
 
 fakeTest("requests resolve with what came of them, in order", async (page) => {

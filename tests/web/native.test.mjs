@@ -5,12 +5,12 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { after } from "node:test";
 import { assertNear, browserTest, call, connect, fflate, root, start } from "./harness.mjs";
 import { METHODS, reportsOf } from "./sessions.mjs";
 
-const program = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "release/srft");
+const program = resolve(root, process.env.CARGO_TARGET_DIR ?? "target", "release/srft");
 const scratch = mkdtempSync(join(tmpdir(), "srft-native-"));
 after(() => rmSync(scratch, { recursive: true }));
 

@@ -2,7 +2,9 @@
 // asked, checkpoints, recovery, and what the trainer says to a wrong request.
 
 import assert from "node:assert/strict";
-import { browserTest, call, connect, event, eventsOf, start, withoutTimes } from "./harness.mjs";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { browserTest, call, connect, event, eventsOf, root, start, withoutTimes } from "./harness.mjs";
 import { METHODS, SMALL, reloadAndGoOn, tenStepsAndQuestions } from "./sessions.mjs";
 
 browserTest("self-test, ten steps of each method, evaluation, questions and a group on the CPU", {}, async (page) => {
@@ -94,4 +96,24 @@ browserTest("bad settings and bad files are errors that name the remedy", {}, as
     );
     assert.match(rejected.what, /zip/);
     assert.match((await call(page, "step")).rejected.next, /start/);
+});
+
+const [, example] = readFileSync(root + "web/package/README.md", "utf8").match(/```html\n(.*?)```/s);
+browserTest(
+    "the README's example trains",
+    {
+        path: "example.html",
+        before: (page) =>
+            page.route("**/example.html", (route) => route.fulfill({ contentType: "text/html", body: example })),
+        allow: [/favicon/],
+    },
+    async (page) => {
+        for (const method of METHODS) await page.getByText(`${method} 1: reward`).waitFor();
+    },
+);
+
+test("the package has the crate's version and licence", () => {
+    const { version, license } = JSON.parse(readFileSync(root + "web/package/package.json", "utf8"));
+    const crate = readFileSync(root + "Cargo.toml", "utf8");
+    for (const line of [`version = "${version}"`, `license = "${license}"`]) assert(crate.includes(line), line);
 });

@@ -69,6 +69,7 @@ export class TrainerError extends Error {
 
 /** A trainer in a worker of its own. Requests reject with a TrainerError. */
 export class Trainer {
+    private constructor();
     /** Makes the worker, which loads the trainer at once. */
     static connect(options?: Options): Trainer;
     /** The last checkpoint in memory. */
@@ -86,7 +87,7 @@ export class Trainer {
     start(start: Start): Promise<Ready>;
     /** Takes up the runs of a file, paused. */
     load(bytes: Uint8Array, device?: string): Promise<Ready>;
-    /** One step of every run; resolves when it is done. */
+    /** One step of every run; resolves when it is done. Asked for twice at once, it is one. */
     step(): Promise<EventOf<"state">>;
     /** Steps until paused, stopped or done; resolves when it has begun. */
     resume(): Promise<void>;
