@@ -102,13 +102,13 @@ impl Config {
         let table = to_table(self);
         let mut text = String::new();
         for section in SECTIONS {
-            text += &format!("# {}\n[{}]\n", section.doc, section.name);
+            let gap = if text.is_empty() { "" } else { "\n" };
+            text += &format!("{gap}# {}\n[{}]\n", section.doc, section.name);
             for key in section.keys {
                 if let Some(value) = table.get(section.name).and_then(|s| s.get(key.name)) {
                     text += &format!("# {}\n{} = {value}\n", key.doc, key.name);
                 }
             }
-            text.push('\n');
         }
         text
     }
