@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::platform::{create_folder, is_folder, names_in, read, write_atomic};
-use crate::run::{CHECKPOINTS, CONFIG};
+use crate::run::{CHECKPOINTS, CONFIG, numbered};
 use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use zip::write::SimpleFileOptions;
@@ -74,7 +74,8 @@ pub fn unpack(bytes: &[u8], home: &Path) -> Result<Vec<String>> {
     }
     let mut names = Vec::new();
     for root in run_roots(&files) {
-        let name = unused(root.file_name().map_or("run".into(), |n| n.to_string_lossy()), &names);
+        let name = root.file_name().map_or("run".into(), |n| n.to_string_lossy());
+        let name = numbered(&name, |name| names.iter().any(|n| n == name));
         for (path, contents) in &files {
             if let Ok(inside) = path.strip_prefix(&root) {
                 let file = home.join(&name).join(inside);
@@ -96,16 +97,6 @@ fn run_roots(files: &[(PathBuf, Vec<u8>)]) -> Vec<PathBuf> {
     let configs = files.iter().filter(|(path, _)| path.ends_with(CONFIG));
     let roots = configs.filter_map(|(path, _)| Some(path.parent()?.to_path_buf()));
     roots.filter(|r| files.iter().any(|(p, _)| p.starts_with(r.join(CHECKPOINTS)))).collect()
-}
-
-/// `name`, or with a number where it is taken.
-pub fn unused(name: impl Into<String>, taken: &[String]) -> String {
-    let name = name.into();
-    let numbered = (2..).map(|n| format!("{name}-{n}"));
-    std::iter::once(name.clone())
-        .chain(numbered)
-        .find(|n| !taken.contains(n))
-        .expect("some number is free")
 }
 
 #[cfg(test)]

@@ -6,19 +6,12 @@ import { tmpdir } from "node:os";
 import { extname, join, resolve } from "node:path";
 import { build } from "esbuild";
 import { chromium } from "playwright-core";
+import { CHROMIUM, QUIET, SWIFTSHADER } from "../../tests/web/chromium.mjs";
 
 const here = import.meta.dirname;
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".wasm": "application/wasm" };
-const QUIET = [
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-];
 const ADAPTERS = {
-    swiftshader: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"],
+    swiftshader: SWIFTSHADER,
     hardware: ["--enable-unsafe-webgpu", "--enable-features=Vulkan"],
 };
 
@@ -60,7 +53,7 @@ export async function openBrowser({ folder, dist, adapter, isolated }) {
 
     const profile = mkdtempSync(join(tmpdir(), "srft-bench-"));
     const context = await chromium.launchPersistentContext(profile, {
-        executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+        executablePath: process.env.CHROMIUM ?? CHROMIUM,
         args: [...QUIET, ...ADAPTERS[adapter]],
     });
     const page = await context.newPage();

@@ -203,6 +203,13 @@ macro_rules! choice {
         $(#[doc = $doc])+
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         pub enum $name { $(#[doc = $value_doc] #[serde(rename = $text)] $value,)+ }
+
+        impl $name {
+            /// The value as configs spell it.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$value => $text,)+ }
+            }
+        }
     };
 }
 

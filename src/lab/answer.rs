@@ -1,6 +1,6 @@
 //! A model's answer to a prompt, with its confidence in each token.
 
-use super::probes::spelled;
+use super::probes::{PROBE_STEP, spelled};
 use super::protocol::{Answer, AnswerToken};
 use crate::error::Result;
 use crate::model::Llama;
@@ -24,8 +24,8 @@ pub async fn answer(
         max_new_tokens: trainer.config.rollout.max_new_tokens,
         eos_tokens: &model.config.eos_tokens,
         seed: trainer.config.run.seed,
-        // Counted down from evaluation's and the probes' keys: no training step comes near.
-        step: u32::MAX - 1 - question,
+        // Counted down from the probes' key: no training step comes near.
+        step: PROBE_STEP - question,
     };
     let prompts = [trainer.tokenizer.encode(prompt).map_err(|e| e.at("the prompt"))?];
     let response = respond(model, &prompts, &plan).await?.remove(0);

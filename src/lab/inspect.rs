@@ -5,7 +5,7 @@ use super::protocol::{
     Candidate, FormulaView, GroupView, Member, PromptView, TermValues, TokenView,
 };
 use super::session::Slot;
-use crate::config::{Aggregate, EntropyOver, Objective, SelfTerm};
+use crate::config::Objective;
 use crate::data::batch::{MicroBatch, micro_batches};
 use crate::error::{Error, Result};
 use crate::model::Llama;
@@ -13,7 +13,7 @@ use crate::objective::entropy_weight::entropy;
 use crate::objective::loss::response_logits;
 use crate::objective::reference::token;
 use crate::objective::{Update, assemble, is_right};
-use crate::ops::objective::Switches;
+use crate::ops::objective::{Switches, Weight};
 use crate::ops::readback;
 use crate::records::{Group, Role, Sequence, TermCoefficients};
 use crate::text::Tokenizer;
@@ -64,37 +64,21 @@ fn prompt_view(group: &Group) -> PromptView {
 }
 
 fn formula(objective: &Objective, switches: &Switches) -> FormulaView {
-    let weight = |w: Option<crate::ops::objective::Weight>| {
-        w.map_or((1.0, 0.0), |w| (f64::from(w.scale), f64::from(w.sign)))
-    };
+    let weight =
+        |w: Option<Weight>| w.map_or((1.0, 0.0), |w| (f64::from(w.scale), f64::from(w.sign)));
     let (sft, own) = (weight(switches.sft_weight), weight(switches.self_weight));
     FormulaView {
         sft_weight_scale: sft.0,
         sft_weight_sign: sft.1,
         self_weight_scale: own.0,
         self_weight_sign: own.1,
-        entropy_over: match objective.entropy_over {
-            EntropyOver::Sequence => "sequence",
-            EntropyOver::Token => "token",
-            EntropyOver::Batch => "batch",
-        }
-        .into(),
+        entropy_over: objective.entropy_over.name().into(),
         shaping: switches.shaping.map(f64::from),
-        self_term: match objective.self_term {
-            SelfTerm::None => "none",
-            SelfTerm::Signed => "signed",
-            SelfTerm::Advantage => "advantage",
-        }
-        .into(),
+        self_term: objective.self_term.name().into(),
         clip_low: objective.clip_low,
         clip_high: objective.clip_high,
         entropy_coeff: objective.entropy_coeff,
-        aggregate: match objective.aggregate {
-            Aggregate::TokenMean => "token-mean",
-            Aggregate::SequenceMean => "sequence-mean",
-            Aggregate::SumConstant => "sum-constant",
-        }
-        .into(),
+        aggregate: objective.aggregate.name().into(),
     }
 }
 

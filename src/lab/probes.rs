@@ -11,7 +11,7 @@ use crate::text::Tokenizer;
 use crate::trainer::Trainer;
 
 /// Step key of the random numbers that the base's responses are drawn with.
-const PROBE_STEP: u32 = u32::MAX - 1;
+pub const PROBE_STEP: u32 = u32::MAX - 1;
 
 /// Responses to held-out problems: the teacher's, and the base's own.
 pub struct Probes {

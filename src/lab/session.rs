@@ -19,7 +19,7 @@ use crate::metrics::StepReport;
 use crate::model::Llama;
 use crate::platform::{exists, remove_folder_atomic};
 use crate::records::Group;
-use crate::run::{Evaluation, Observer, Reader, Run, RunFolder, model_folder};
+use crate::run::{Evaluation, Observer, Reader, Run, RunFolder, model_folder, numbered};
 use crate::selftest;
 use std::path::Path;
 
@@ -88,8 +88,7 @@ impl Session {
         let mut slots: Vec<Slot> = Vec::new();
         for request in &start.runs {
             let config = config_of(start, request, opened.selected.kind)?;
-            let taken: Vec<String> = slots.iter().map(|s| s.name.clone()).collect();
-            let name = archive::unused(&request.method, &taken);
+            let name = numbered(&request.method, |name| slots.iter().any(|s| s.name == name));
             let run = Run::create(config, &opened.selected, &home.join(&name))?;
             slots.push(Slot::new(run, name));
         }

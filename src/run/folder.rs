@@ -44,10 +44,17 @@ pub struct Evaluation {
     pub scores: Vec<Score>,
 }
 
+/// `name`, or the first of `name-2`, `name-3`, … that is not taken.
+pub fn numbered(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let mut candidates =
+        std::iter::once(name.to_string()).chain((2..).map(|n| format!("{name}-{n}")));
+    candidates.find(|c| !is_taken(c)).expect("some number is free")
+}
+
 /// `runs/NAME`, or the first of `runs/NAME-2`, `runs/NAME-3`, … that does not exist.
 pub fn fresh_folder(name: &str) -> PathBuf {
-    let candidates = std::iter::once(name.to_string()).chain((2..).map(|n| format!("{name}-{n}")));
-    candidates.map(|c| Path::new("runs").join(c)).find(|p| !exists(p)).expect("some number is free")
+    let runs = Path::new("runs");
+    runs.join(numbered(name, |name| exists(&runs.join(name))))
 }
 
 fn require_run(path: &Path) -> Result<()> {

@@ -4,7 +4,7 @@ mod folder;
 mod setup;
 mod summary;
 
-pub use folder::{CHECKPOINTS, CONFIG, Evaluation, RunFolder, fresh_folder};
+pub use folder::{CHECKPOINTS, CONFIG, Evaluation, RunFolder, fresh_folder, numbered};
 pub use setup::{Reader, load_model, model_folder, trainer, verifier};
 pub use summary::{SuiteSummary, Summary};
 
@@ -17,7 +17,6 @@ use crate::metrics::StepReport;
 use crate::model::ModelFolder;
 use crate::platform::{Stopwatch, read};
 use crate::records::Group;
-use crate::reward::Verifier;
 use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +37,6 @@ pub struct Run {
     folder: RunFolder,
     base: ModelFolder,
     suites: Vec<Suite>,
-    verifier: Verifier,
     state: State,
     summary: Summary,
     evaluated_at: Option<u32>,
@@ -101,7 +99,6 @@ impl Run {
         let mut summary = Summary::new(&trainer.config, selected);
         summary.other_secs = state.other_secs;
         Self {
-            verifier: verifier(&trainer.config),
             trainer,
             folder,
             base,
@@ -272,8 +269,8 @@ impl Run {
 
     /// How this run's responses are sampled and judged in evaluation.
     pub fn judge(&self) -> Judge<'_> {
-        let Trainer { tokenizer, config, .. } = &self.trainer;
-        Judge { tokenizer, verifier: &self.verifier, config }
+        let Trainer { tokenizer, verifier, config, .. } = &self.trainer;
+        Judge { tokenizer, verifier, config }
     }
 
     async fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<()> {

@@ -7,6 +7,7 @@ import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { CHROMIUM, QUIET, SWIFTSHADER } from "./chromium.mjs";
 
 // The packages belong to web/, where node does not look for a file of this folder.
 const require = createRequire(new URL("../../web/package.json", import.meta.url));
@@ -16,18 +17,6 @@ export const fflate = require("fflate");
 
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 const dist = root + "web/dist";
-const CHROMIUM = "/usr/bin/chromium";
-
-/** WebGPU computed by SwiftShader, on the CPU: slow, but the browser's own compiler and rules. */
-const SWIFTSHADER = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
-const QUIET = [
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-];
 
 /** Where the site lies on the test's server: nothing in it may take the root for granted. */
 const SUB_PATH = "/a/b/";
