@@ -33,7 +33,7 @@ type Heard = Rc<RefCell<Vec<(Event, Option<Vec<u8>>)>>>;
 struct Bench {
     lab: Lab,
     heard: Heard,
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl Bench {
@@ -45,7 +45,7 @@ impl Bench {
             home.path().join("runs"),
             Box::new(move |event, bytes| ear.borrow_mut().push((event, bytes))),
         );
-        Self { lab, heard, _home: home }
+        Self { lab, heard, home }
     }
 
     /// A lab with runs of `methods`; `own` are the settings of the last.
@@ -89,6 +89,11 @@ impl Bench {
         }
         events.extend(self.events());
         events
+    }
+
+    fn lab_plays(&mut self) {
+        self.send(Command::Resume);
+        assert!(self.lab.is_playing());
     }
 
     fn save(&mut self) -> Vec<u8> {
@@ -270,6 +275,41 @@ fn questions_are_answered_by_the_base_and_every_run() {
         let Event::Evaluation { scores, asked: true, .. } = event else { panic!("{event:?}") };
         assert_eq!((scores.len(), scores[0].suite.as_str(), scores[0].n), (1, "add", 3));
     }
+}
+
+#[test]
+fn a_file_or_setting_that_is_wrong_leaves_the_runs_as_they_were() {
+    let (mut bench, _) = Bench::of(&["grpo", "srft"], &[]);
+    bench.step();
+    let file = bench.save();
+    let (mut other, _) = Bench::of(&["srft"], &[]);
+    other.step();
+    let load = || Command::Load { device: "cpu".into() };
+    // A file that unpacks, but whose second run is spoilt: its first line is no TOML any more.
+    let mut spoilt = file.clone();
+    let heads: Vec<usize> = (0..file.len())
+        .filter(|&i| {
+            file[i..].starts_with(b"srft/config.toml") && file[i - 30..].starts_with(b"PK\x03\x04")
+        })
+        .map(|i| i + b"srft/config.toml".len())
+        .collect();
+    assert_eq!(heads.len(), 1, "one file of that name");
+    spoilt[heads[0]..][..4].copy_from_slice(b"= = ");
+    for bytes in [b"PK".to_vec(), file[..file.len() / 2].to_vec(), spoilt] {
+        other.lab_plays();
+        let events = other.send_file(load(), Some(bytes));
+        let [Event::State { state: State::Paused, .. }, Event::Error(e)] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert!(e.next.is_some() && !e.fatal, "{e:?}");
+    }
+    let steps: Vec<_> = reports(&other.step()).iter().map(|(run, r)| (*run, r.step)).collect();
+    assert_eq!(steps, [(0, 2)]);
+    // And a good one takes their place, folders included.
+    let events = other.send_file(load(), Some(file));
+    assert!(matches!(&events[0], Event::Ready(ready) if ready.runs.len() == 2), "{events:?}");
+    let homes = std::fs::read_dir(other.home.path().join("runs")).unwrap().count();
+    assert_eq!(homes, 1, "the folder of runs that are gone is gone");
 }
 
 #[test]

@@ -9,9 +9,10 @@ pub mod protocol;
 mod session;
 
 use crate::error::{Error, Result};
+use crate::platform::{exists, remove_folder_atomic};
 use protocol::{Command, Complaint, Event, State};
 use session::{Opened, Session};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where events go, with the bytes of a file where one belongs to the event.
 pub type Emit = Box<dyn Fn(Event, Option<Vec<u8>>)>;
@@ -22,12 +23,13 @@ pub struct Lab {
     emit: Emit,
     opened: Option<Opened>,
     session: Option<Session>,
+    sessions: u32, // begun so far; each has a folder of its own in `home`
 }
 
 impl Lab {
     /// No runs yet. `home` is the folder that is theirs: what else is in it goes.
     pub fn new(home: impl Into<PathBuf>, emit: Emit) -> Self {
-        Self { home: home.into(), emit, opened: None, session: None }
+        Self { home: home.into(), emit, opened: None, session: None, sessions: 0 }
     }
 
     /// Whether [`Lab::advance`] is to be called.
@@ -59,16 +61,16 @@ impl Lab {
         match command {
             Command::Start(start) => {
                 let opened = self.open(&start.device).await?;
-                let session = Session::start(&start, opened, &self.home).await?;
-                self.welcome(session)?;
+                let home = self.new_home()?;
+                self.welcome(Session::start(&start, opened, &home).await, &home)?;
             }
             Command::Load { device } => {
                 let bytes = bytes.ok_or_else(|| {
                     Error::input("a load without a file").next("send the file's bytes with it")
                 })?;
                 let opened = self.open(&device).await?;
-                let session = Session::load(&bytes, opened, &self.home).await?;
-                self.welcome(session)?;
+                let home = self.new_home()?;
+                self.welcome(Session::load(&bytes, opened, &home).await, &home)?;
             }
             Command::Stop => {
                 self.session = None;
@@ -112,9 +114,8 @@ impl Lab {
         self.session.as_mut().ok_or_else(no_runs)
     }
 
-    /// Ends what runs, and opens the device unless it is open.
+    /// Opens the device unless it is open.
     async fn open(&mut self, device: &str) -> Result<Opened> {
-        self.session = None;
         if let Some(opened) = self.opened.as_ref().filter(|o| o.wanted == device) {
             return Ok(opened.clone());
         }
@@ -122,9 +123,33 @@ impl Lab {
         Ok(self.opened.insert(opened).clone())
     }
 
-    fn welcome(&mut self, session: Session) -> Result<()> {
-        (self.emit)(Event::Ready(session.view()?), None);
-        self.session = Some(session);
+    /// An empty folder for the runs of the next session; those of the present one stay.
+    fn new_home(&mut self) -> Result<PathBuf> {
+        if self.session.is_none() {
+            clear(&self.home)?;
+        }
+        self.sessions += 1;
+        Ok(self.home.join(self.sessions.to_string()))
+    }
+
+    /// The new session, in `home`, takes the place of the present one; if it came to nothing, that
+    /// one stays as it is, paused.
+    fn welcome(&mut self, made: Result<Session>, home: &Path) -> Result<()> {
+        let made = made.and_then(|session| Ok((session.view()?, session)));
+        let (view, session) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                clear(home)?;
+                if self.is_playing() {
+                    self.session.iter_mut().for_each(Session::pause);
+                    self.tell_state();
+                }
+                return Err(error);
+            }
+        };
+        let before = self.session.replace(session).map(|session| session.home.clone());
+        before.as_deref().map_or(Ok(()), clear)?;
+        (self.emit)(Event::Ready(view), None);
         self.tell_state();
         Ok(())
     }
@@ -143,6 +168,10 @@ impl Lab {
     pub fn complain(&self, error: &Error) {
         (self.emit)(Event::Error(Complaint::from(error)), None);
     }
+}
+
+fn clear(folder: &Path) -> Result<()> {
+    if exists(folder) { remove_folder_atomic(folder) } else { Ok(()) }
 }
 
 fn no_runs() -> Error {

@@ -17,11 +17,10 @@ use crate::error::{Error, Result};
 use crate::eval::Score;
 use crate::metrics::StepReport;
 use crate::model::Llama;
-use crate::platform::{exists, remove_folder_atomic};
 use crate::records::Group;
 use crate::run::{Evaluation, Observer, Reader, Run, RunFolder, model_folder, numbered};
 use crate::selftest;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A run and its last step.
 pub struct Slot {
@@ -68,6 +67,8 @@ impl Opened {
 
 /// The runs of a lab and what they share.
 pub struct Session {
+    /// The folder of its runs.
+    pub home: PathBuf,
     selected: Selected,
     self_test: Vec<String>,
     base: Llama,
@@ -84,7 +85,6 @@ impl Session {
         if start.runs.is_empty() {
             return Err(Error::input("no runs").next("ask for at least one, for example srft"));
         }
-        clear(home)?;
         let mut slots: Vec<Slot> = Vec::new();
         for request in &start.runs {
             let config = config_of(start, request, opened.selected.kind)?;
@@ -92,22 +92,21 @@ impl Session {
             let run = Run::create(config, &opened.selected, &home.join(&name))?;
             slots.push(Slot::new(run, name));
         }
-        Self::of(opened, slots).await
+        Self::of(opened, slots, home).await
     }
 
     /// The runs of a saved file, in `home`.
     pub async fn load(bytes: &[u8], opened: Opened, home: &Path) -> Result<Self> {
-        clear(home)?;
         let mut slots = Vec::new();
         for name in archive::unpack(bytes, home)? {
             let path = home.join(&name);
             let config = Config::resolve(&[RunFolder::config_layer(&path)?])?;
             slots.push(Slot::new(Run::resume(config, &opened.selected, &path)?, name));
         }
-        Self::of(opened, slots).await
+        Self::of(opened, slots, home).await
     }
 
-    async fn of(opened: Opened, slots: Vec<Slot>) -> Result<Self> {
+    async fn of(opened: Opened, slots: Vec<Slot>, home: &Path) -> Result<Self> {
         let Opened { selected, self_test, .. } = opened;
         let first = slots[0].run.trainer();
         // A run that began elsewhere may name a folder that is not here: then what it was loaded
@@ -119,6 +118,7 @@ impl Session {
         let probes = Probes::new(&base, first).await?;
         require_silence()?;
         Ok(Self {
+            home: home.into(),
             selected,
             self_test,
             base,
@@ -285,10 +285,6 @@ impl Session {
         let step = self.step();
         Ok((format!("srft-step-{step}.zip"), step, archive::pack(&runs)?))
     }
-}
-
-fn clear(home: &Path) -> Result<()> {
-    if exists(home) { remove_folder_atomic(home) } else { Ok(()) }
 }
 
 fn config_of(start: &Start, request: &RunRequest, kind: Kind) -> Result<Config> {

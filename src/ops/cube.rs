@@ -7,7 +7,7 @@ use burn::cubecl::prelude::{CubeCount, KernelId};
 use burn::cubecl::server::KernelArguments;
 use burn::tensor::{DType, Shape};
 
-/// Invocations in a workgroup of every shader here: within WebGPU's default limit of 256.
+/// Invocations in a workgroup unless a shader says otherwise: within WebGPU's default limit of 256.
 pub const WORKGROUP: u32 = 256;
 
 /// A shader with its template parameters, which are part of the pipeline's cache key.
@@ -17,14 +17,16 @@ pub struct Shader {
     pub name: &'static str,
     /// The WGSL text.
     pub source: &'static str,
-    /// `{{ name }}` placeholders and their values.
+    /// Invocations in a workgroup, for the placeholder `{{ workgroup }}`.
+    pub workgroup: u32,
+    /// The other `{{ name }}` placeholders and their values.
     pub parameters: Vec<(&'static str, String)>,
 }
 
 impl Shader {
-    /// A shader without parameters beyond `workgroup`.
+    /// A shader of [`WORKGROUP`] invocations without other parameters.
     pub fn new(name: &'static str, source: &'static str) -> Self {
-        Self { name, source, parameters: vec![("workgroup", WORKGROUP.to_string())] }
+        Self { name, source, workgroup: WORKGROUP, parameters: Vec::new() }
     }
 
     /// Adds a template parameter.
@@ -37,9 +39,9 @@ impl Shader {
 
 impl KernelSource for Shader {
     fn source(&self) -> SourceTemplate {
-        self.parameters
-            .iter()
-            .fold(SourceTemplate::new(self.source), |t, (k, v)| t.register(*k, v.clone()))
+        let template =
+            SourceTemplate::new(self.source).register("workgroup", self.workgroup.to_string());
+        self.parameters.iter().fold(template, |t, (k, v)| t.register(*k, v.clone()))
     }
 
     fn id(&self) -> KernelId {
@@ -66,8 +68,9 @@ pub fn launch(shader: Shader, groups: usize, buffers: &[&CubeTensor], info: &[u3
     let info = client.create_from_slice(bytemuck::cast_slice(info));
     let mut bindings: Vec<_> = buffers.iter().map(|t| t.handle.clone().binding()).collect();
     bindings.push(info.binding());
+    let workgroup = CubeDim::new_1d(shader.workgroup);
     client.launch(
-        Box::new(SourceKernel::new(shader, CubeDim::new_1d(WORKGROUP))),
+        Box::new(SourceKernel::new(shader, workgroup)),
         count,
         KernelArguments::new().with_buffers(bindings),
     );

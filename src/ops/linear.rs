@@ -4,6 +4,7 @@
 //! (dyᵀ·x) instead of as a transposed view that every later operation copies.
 
 use super::fused::{self, FusedOp};
+use super::matmul::matmul_nt;
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
@@ -11,11 +12,7 @@ use burn::tensor::Tensor;
 
 /// x [N, In], weight [Out, In] → x·weightᵀ [N, Out].
 pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-    if fused::runs_on(&x.device()) {
-        fused::run(Linear, [x, weight])
-    } else {
-        x.matmul(weight.transpose())
-    }
+    if fused::runs_on(&x.device()) { fused::run(Linear, [x, weight]) } else { matmul_nt(x, weight) }
 }
 
 #[derive(Debug, Clone)]

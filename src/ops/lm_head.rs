@@ -14,6 +14,7 @@ use std::ops::Range;
 use burn::tensor::{Int, Tensor};
 
 use super::given_gradient::given_gradient;
+use super::matmul::matmul_nt;
 use super::token_stats;
 
 /// Bytes of logits that exist at a time, by default: large enough for efficient matmuls, small
@@ -153,7 +154,7 @@ impl Head {
 
     /// A block's logits, [n, Vb].
     fn logits(&self, chunk: &Chunk, block: usize) -> Tensor<2> {
-        chunk.hidden.clone().matmul(self.blocks[block].clone().transpose())
+        matmul_nt(chunk.hidden.clone(), self.blocks[block].clone())
     }
 
     /// Records of the chunk's tokens; the logits go to `keep`, if there is one.
@@ -193,8 +194,9 @@ impl Head {
                 gradient.clone(),
                 offset,
             );
-            add(&mut d_hidden, d_logits.clone().matmul(block.clone()));
-            add(&mut d_head[i], d_logits.transpose().matmul(chunk.hidden.clone()));
+            add(&mut d_hidden, matmul_nt(d_logits.clone(), block.clone().transpose()));
+            let hidden = chunk.hidden.clone();
+            add(&mut d_head[i], matmul_nt(d_logits.transpose(), hidden.transpose()));
             offset += block.dims()[0];
         }
         d_hidden.unwrap_or_else(|| chunk.hidden.zeros_like())

@@ -8,6 +8,7 @@ pub mod fused;
 pub mod given_gradient;
 pub mod linear;
 pub mod lm_head;
+pub mod matmul;
 pub mod objective;
 pub mod readback;
 pub mod rms_norm;

@@ -11,6 +11,7 @@ const BOOLEANS = ["true", "false"];
 /** Every value that a launcher fills in (src/ops: `Shader::new` and `.with`). */
 const PARAMETERS = {
     workgroup: ["256"],
+    side: [8, 16],
     lanes: [1, 2, 4, 8, 16, 32, 64, 128, 256],
     greedy: BOOLEANS,
     top_k: BOOLEANS,

@@ -2,6 +2,7 @@
 
 use super::cache::{KvCache, Store, host, store_key, store_value};
 use super::{AttentionShape, MASKED, Rope, Table};
+use crate::ops::matmul::matmul_nt;
 use crate::ops::vector::{LANES, dot, softmax, weighted_rows, wide};
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData, activation};
 use pulp::{Simd, WithSimd};
@@ -88,12 +89,12 @@ pub fn decode_attention(
             let matrices = [rows, shape.kv_heads, cache.capacity, shape.head_dim];
             let q = turn(q, shape.heads);
             let q = q.reshape([rows, shape.kv_heads, shape.group(), shape.head_dim]);
-            let scores = q.matmul(keys.clone().reshape(matrices).swap_dims(2, 3)) * shape.scale();
+            let scores = matmul_nt(q, keys.clone().reshape(matrices)) * shape.scale();
             let columns = Tensor::<1, Int>::arange(0..cache.capacity as i64, &keys.device());
             let future = columns.unsqueeze::<2>().greater(position.unsqueeze_dim(1)); // [B, capacity]
             let future = future.reshape([rows, 1, 1, cache.capacity]);
             let weights = activation::softmax(scores.mask_fill(future, MASKED), 3);
-            let mixed = weights.matmul(values.clone().reshape(matrices));
+            let mixed = matmul_nt(weights, values.clone().reshape(matrices).swap_dims(2, 3));
             mixed.reshape([rows, shape.heads * shape.head_dim])
         }
     };

@@ -11,6 +11,7 @@ pub use cache::KvCache;
 pub use decode::decode_attention;
 
 use super::fused as fused_op;
+use super::matmul::matmul_nt;
 use burn::tensor::{Device, Tensor, activation};
 use std::sync::Arc;
 
@@ -160,11 +161,11 @@ pub fn stock(
     let k = rotated(k, kv_heads);
     let v = v.reshape([b, t, kv_heads, head_dim]).swap_dims(1, 2);
 
-    let scores = q.matmul(k.swap_dims(2, 3)) * shape.scale(); // [B, Hkv, group·T, T]
+    let scores = matmul_nt(q, k) * shape.scale(); // [B, Hkv, group·T, T]
     let future = Tensor::<2, burn::tensor::Bool>::tril_mask([t, t], 0, &scores.device());
     let scores = scores.reshape([b, heads, t, t]).mask_fill(future.unsqueeze(), MASKED);
     let weights = activation::softmax(scores, 3).reshape([b, kv_heads, shape.group() * t, t]);
-    let mixed = weights.matmul(v).reshape([b, heads, t, head_dim]);
+    let mixed = matmul_nt(weights, v.swap_dims(2, 3)).reshape([b, heads, t, head_dim]);
     mixed.swap_dims(1, 2).reshape([b * t, heads * head_dim])
 }
 
