@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::model::{Llama, ModelConfig};
 use crate::objective::reference::objective as objective_reference;
+use crate::ops::matmul::{matmul_nt, reference as matmul_reference};
 use crate::ops::objective::{Row, Switches, objective};
 use crate::ops::readback::floats as read;
 use crate::ops::sampling::{Draw, Sampling, reference as sampling_reference, sample};
@@ -61,6 +62,7 @@ pub async fn run_tampered(
 ) -> Result<Report> {
     let device = device.clone().inner();
     let mut checks = Checks { device, tamper, report: Report::default() };
+    checks.matrix_products().await?;
     checks.token_statistics().await?;
     checks.fused_head().await?;
     checks.objective().await?;
@@ -124,6 +126,18 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
             )),
             _ => self.report.passed.push(kernel),
         }
+    }
+
+    /// Past one tile either way, and long enough for the sum to be split.
+    async fn matrix_products(&mut self) -> Result<()> {
+        let (m, n, k) = (70, 33, 600);
+        let (a, b) = (peaky(m * k, 8), peaky(n * k, 9));
+        let b: Vec<f32> = b.iter().map(|x| 0.1 * x).collect();
+        self.poison(&[m * n, 2 * m * n]).await?;
+        let product = matmul_nt(self.floats(&a, [m, k]), self.floats(&b, [n, k]));
+        let expected = matmul_reference::matmul_nt(&wide(&a), &wide(&b), k);
+        self.compare("matmul_nt", read(product).await?, &expected, FORWARD);
+        Ok(())
     }
 
     async fn token_statistics(&mut self) -> Result<()> {

@@ -1,6 +1,5 @@
 //! The browser's shell: JSON in, JSON out. Everything else is the same core as the native program.
 
-use crate::device::require_silence;
 use crate::lab;
 use crate::lab::protocol::{Command, Complaint, Event};
 use crate::platform::set_tiny_weights;
@@ -26,17 +25,11 @@ impl Lab {
         set_tiny_weights(weights);
         PANICKED.set(Some(emit.clone()));
         std::panic::set_hook(Box::new(|info| {
-            // burn panics on what the GPU refuses; then the driver has said why.
-            let told = require_silence().err();
-            let next = "this is a defect of srft: please report it with these words";
             let error = Complaint {
                 kind: "machine".into(),
-                what: match &told {
-                    Some(driver) => format!("{}; then: {info}", driver.what),
-                    None => info.to_string(),
-                },
+                what: info.to_string(),
                 place: None,
-                next: told.map_or_else(|| Some(next.into()), |driver| driver.next),
+                next: Some("this is a defect of srft: please report it with these words".into()),
                 fatal: true,
             };
             PANICKED.with_borrow(|emit| {

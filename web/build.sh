@@ -24,6 +24,9 @@ fail() {
 # Whether a step's outputs were made from these inputs: `unchanged STAMP WORDS`.
 unchanged() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
 
+# For size. Nothing of Rust's lies in the first KiB of memory: it is the end of the stack.
+OPTIONS=(-Oz --low-memory-unused --strip-debug --strip-producers)
+
 hash_of() { cat "$@" | sha256sum | cut -c1-64; }
 
 wasm_bindgen_version() {
@@ -87,14 +90,14 @@ compile() {
 # srft.js and srft_bg.wasm from what cargo made; optimising takes minutes.
 bind_and_optimise() {
     local module=$target/wasm32-unknown-unknown/web/srft.wasm inputs
-    inputs="$(hash_of "$module" package-lock.json) $(wasm_bindgen_version) ${FEATURES[*]}"
+    inputs="$(hash_of "$module" package-lock.json) $(wasm_bindgen_version) ${OPTIONS[*]} ${FEATURES[*]}"
     unchanged "$built/inputs" "$inputs" && return
     rm -rf "$built"
     mkdir -p "$built"
     "$(wasm_bindgen)" --target web --out-dir "$built" --out-name srft "$module" ||
         fail "wasm-bindgen" "remove $target/tools and try again"
     echo "optimising srft_bg.wasm, which takes some minutes"
-    node_modules/.bin/wasm-opt -Oz --strip-debug "${FEATURES[@]/#/--enable-}" \
+    node_modules/.bin/wasm-opt "${OPTIONS[@]}" "${FEATURES[@]/#/--enable-}" \
         "$built/srft_bg.wasm" -o "$built/optimised.wasm" ||
         fail "wasm-opt" "if it names a feature of the module, add it to FEATURES in web/build.sh"
     mv "$built/optimised.wasm" "$built/srft_bg.wasm"

@@ -13,7 +13,15 @@ export const SMALL = [
     "eval.every=0",
     "train.steps=10",
 ];
-const KERNELS = ["token_stats", "lm_head, by head", "objective", "sampling", "model", "cached decoding"];
+const KERNELS = [
+    "matmul_nt",
+    "token_stats",
+    "lm_head, by head",
+    "objective",
+    "sampling",
+    "model",
+    "cached decoding",
+];
 
 /** The step reports of a run so far. */
 export async function reportsOf(page, run) {

@@ -65,7 +65,7 @@ function plant(page, sound, planted) {
 }
 
 const SOUND = "= log_sum - st.y / st.x;";
-for (const { what, planted, complaint, place, next = /./, allow } of [
+for (const { what, planted, complaint, place, allow } of [
     {
         what: "computes wrongly",
         planted: "= log_sum + st.y / st.x;",
@@ -77,7 +77,6 @@ for (const { what, planted, complaint, place, next = /./, allow } of [
         what: "the browser refuses",
         planted: "= log_sum - st.y / st.q;",
         complaint: /Invalid ShaderModule/,
-        next: /take up the run at its last checkpoint/,
         allow: [/^warning:.*(ShaderModule|WGSL|st\.q)/s, /panicked/, /unreachable/],
     },
 ]) {
@@ -87,7 +86,7 @@ for (const { what, planted, complaint, place, next = /./, allow } of [
         const { rejected } = await call(page, "start", start("webgpu", ["srft"], SMALL));
         assert.match(rejected.what, complaint);
         if (place) assert.match(rejected.place, place);
-        assert.match(rejected.next, next);
+        assert(rejected.next);
         assert.match((await call(page, "step")).rejected.what, /no runs/);
     });
 }
