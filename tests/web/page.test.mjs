@@ -41,7 +41,7 @@ browserTest("it plays by itself and draws what came", { path: "index.html#" + QU
     await pauseAt(page, 10);
     const done = await step(page);
     assert.match(await page.locator("#adapter").innerText(), /CPU \(SIMD\)/);
-    assert.match(await page.locator("#self-test").innerText(), /10 kernels/);
+    assert.match(await page.locator("#self-test").innerText(), /11 kernels/);
     // Steps of each run for the curves; SFT draws no rollouts, and weights are SRFT's.
     const points = (chart) =>
         page.locator(`#chart-${chart} g.series`).evaluateAll((all) => all.map((g) => Number(g.dataset.points)));
