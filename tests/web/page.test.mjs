@@ -133,6 +133,19 @@ browserTest("a reload goes on from the last state", { path: "index.html#" + QUIC
     await reach(page, null, before + 1);
 });
 
+browserTest("a file that is none is told, and the runs go on", { path: "index.html#" + QUICK }, async (page) => {
+    await pauseAt(page, 2);
+    const before = await step(page);
+    const curve = page.locator("#chart-shift g.series").first();
+    const points = await curve.getAttribute("data-points");
+    await page.locator("#load").setInputFiles({ name: "a.zip", mimeType: "application/zip", buffer: Buffer.from("PK") });
+    await page.locator("#errors").getByText("not a zip").waitFor();
+    await reach(page, "paused", before);
+    assert.equal(await curve.getAttribute("data-points"), points);
+    await page.locator("#step").click();
+    await reach(page, "paused", before + 1);
+});
+
 /** The violations of accessibility rules in the page's present state. */
 async function violations(page) {
     await page.evaluate(axe);

@@ -161,9 +161,10 @@ function begun(ready, title) {
 /** @param {Uint8Array} bytes @param {string} name */
 async function loadFile(bytes, name) {
     const mine = ++beginnings;
-    const hadRuns = state.ready !== null && state.phase !== "error";
+    const before = state.phase;
+    const hadRuns = state.ready !== null && before !== "error";
     try {
-        if (state.phase === "playing") await trainer.pause();
+        if (before === "playing") await trainer.pause();
         state.phase = "loading";
         forget();
         paint("status");
@@ -179,7 +180,7 @@ async function loadFile(bytes, name) {
         if (mine !== beginnings) return;
         // A file that is none leaves the runs as they were.
         const harmless = hadRuns && error instanceof TrainerError && !error.complaint.fatal;
-        if (harmless) state.phase = "paused";
+        if (harmless) state.phase = before === "playing" ? "paused" : before;
         else fail();
         paint("status");
     }
