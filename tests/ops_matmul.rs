@@ -1,26 +1,13 @@
 //! The browser's matrix product and burn's own: both backends against an f64 loop.
 
-use std::sync::OnceLock;
+mod backends;
 
-use burn::tensor::wgpu::WgpuBackend;
-use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
+use backends::{compare, devices, floats};
+use burn::tensor::{Device, Tensor, TensorData};
 use srft::ops::matmul::{kernel, matmul_nt, reference};
 use srft::random::Stream;
 
 const TOLERANCE: f64 = 6e-5;
-
-/// The CPU backend, and Vulkan on the software adapter. A missing adapter is a failure.
-fn devices() -> [(&'static str, Device); 2] {
-    static LAVAPIPE: OnceLock<Device> = OnceLock::new();
-    let lavapipe = LAVAPIPE.get_or_init(|| {
-        Device::wgpu_options()
-            .graphics_api(WgpuBackend::Vulkan)
-            .device_kind(DeviceKind::Cpu)
-            .init()
-            .expect("a software Vulkan adapter (Mesa's lavapipe) to test on")
-    });
-    [("cpu", Device::flex()), ("lavapipe", lavapipe.clone())]
-}
 
 fn numbers(count: usize, index: u32) -> Vec<f32> {
     let mut stream = Stream::new(11, 1, index);
@@ -42,12 +29,7 @@ fn turned(x: &[f32], k: usize) -> Vec<f32> {
 
 #[track_caller]
 fn close<const D: usize>(what: &str, got: Tensor<D>, expected: &[f64]) {
-    let got = got.into_data().try_into_vec::<f32>().expect("f32");
-    assert_eq!(got.len(), expected.len(), "{what}");
-    for (i, (got, want)) in got.iter().zip(expected).enumerate() {
-        let off = (f64::from(*got) - want).abs() / want.abs().max(1.0);
-        assert!(off <= TOLERANCE, "{what}: element {i} is {got}, expected {want}");
-    }
+    compare(what, &floats(got), expected, TOLERANCE).unwrap();
 }
 
 /// Around the tiles of 32 and 64, the slices of 16, and where sums are split (K ≥ 512).
