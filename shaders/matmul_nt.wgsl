@@ -29,6 +29,16 @@ fn stride_of(first: u32) -> Matrix {
     return Matrix(info[first], info[first + 1u], info[first + 2u]);
 }
 
+// An element of a slice: neighbours lie along whichever dimension is dense.
+struct Element { line: u32, k: u32 }
+
+fn element_of(place: u32, k_stride: u32) -> Element {
+    if (k_stride == 1u) {
+        return Element(place / DEPTH, place % DEPTH);
+    }
+    return Element(place % SIDE, place / SIDE);
+}
+
 @compute @workgroup_size({{ workgroup }}, 1, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -68,31 +78,24 @@ fn main(
     for (var slice = 0u; slice < slices; slice++) {
         let first = begin + slice * DEPTH;
         for (var place = local; place < DEPTH * SIDE; place += SIDE * SIDE) {
-            // Neighbours read along whichever dimension is dense.
-            let along_k = a_stride.k == 1u;
-            let k = select(place / SIDE, place % DEPTH, along_k);
-            let line = select(place % SIDE, place / DEPTH, along_k);
-            var four = vec4<f32>();
+            let at_a = element_of(place, a_stride.k);
+            let at_b = element_of(place, b_stride.k);
+            var of_a = vec4<f32>();
+            var of_b = vec4<f32>();
             for (var i = 0u; i < 4u; i++) {
-                let at = row + 4u * line + i;
-                if (at < rows && first + k < end) {
-                    four[i] = a[batch * a_stride.batch + at * a_stride.line + (first + k) * a_stride.k];
+                let m = row + 4u * at_a.line + i;
+                let n = column + 4u * at_b.line + i;
+                let k_a = first + at_a.k;
+                let k_b = first + at_b.k;
+                if (m < rows && k_a < end) {
+                    of_a[i] = a[batch * a_stride.batch + m * a_stride.line + k_a * a_stride.k];
+                }
+                if (n < columns && k_b < end) {
+                    of_b[i] = b[batch * b_stride.batch + n * b_stride.line + k_b * b_stride.k];
                 }
             }
-            a_slice[k * WIDTH + line] = four;
-        }
-        for (var place = local; place < DEPTH * SIDE; place += SIDE * SIDE) {
-            let along_k = b_stride.k == 1u;
-            let k = select(place / SIDE, place % DEPTH, along_k);
-            let line = select(place % SIDE, place / DEPTH, along_k);
-            var four = vec4<f32>();
-            for (var i = 0u; i < 4u; i++) {
-                let at = column + 4u * line + i;
-                if (at < columns && first + k < end) {
-                    four[i] = b[batch * b_stride.batch + at * b_stride.line + (first + k) * b_stride.k];
-                }
-            }
-            b_slice[k * WIDTH + line] = four;
+            a_slice[at_a.k * WIDTH + at_a.line] = of_a;
+            b_slice[at_b.k * WIDTH + at_b.line] = of_b;
         }
         workgroupBarrier();
         for (var k = 0u; k < DEPTH; k++) {

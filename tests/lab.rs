@@ -91,11 +91,6 @@ impl Bench {
         events
     }
 
-    fn lab_plays(&mut self) {
-        self.send(Command::Resume);
-        assert!(self.lab.is_playing());
-    }
-
     fn save(&mut self) -> Vec<u8> {
         block_on(self.lab.handle(Command::Save, None));
         let (event, bytes) = self.heard.borrow_mut().pop().unwrap();
@@ -296,7 +291,8 @@ fn a_file_or_setting_that_is_wrong_leaves_the_runs_as_they_were() {
     assert_eq!(heads.len(), 1, "one file of that name");
     spoilt[heads[0]..][..4].copy_from_slice(b"= = ");
     for bytes in [b"PK".to_vec(), file[..file.len() / 2].to_vec(), spoilt] {
-        other.lab_plays();
+        other.send(Command::Resume);
+        assert!(other.lab.is_playing());
         let events = other.send_file(load(), Some(bytes));
         let [Event::State { state: State::Paused, .. }, Event::Error(e)] = &events[..] else {
             panic!("{events:?}")

@@ -16,6 +16,9 @@ built=$target/wasm-bindgen # what wasm-bindgen and wasm-opt made
 FEATURES=(bulk-memory bulk-memory-opt call-indirect-overlong multivalue mutable-globals
     nontrapping-float-to-int reference-types sign-ext simd)
 
+# For size. Nothing of Rust's lies in the first KiB of memory: it is the end of the stack.
+OPTIONS=(-Oz --low-memory-unused --strip-debug --strip-producers)
+
 fail() {
     printf '\nweb/build.sh: failed: %s\n  next: %s\n' "$1" "$2" >&2
     exit 1
@@ -23,9 +26,6 @@ fail() {
 
 # Whether a step's outputs were made from these inputs: `unchanged STAMP WORDS`.
 unchanged() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
-
-# For size. Nothing of Rust's lies in the first KiB of memory: it is the end of the stack.
-OPTIONS=(-Oz --low-memory-unused --strip-debug --strip-producers)
 
 hash_of() { cat "$@" | sha256sum | cut -c1-64; }
 

@@ -1,7 +1,7 @@
 //! What a page and the trainer say to each other: one record a message, as JSON.
 //!
-//! `web/package/protocol.d.ts` is generated from this file; a test holds the two together. Bytes of
-//! files travel beside a message, not in it.
+//! `web/package/protocol.d.ts` is generated from this file and `views`; a test holds the two together.
+//! Bytes of files travel beside a message, not in it.
 
 mod views;
 

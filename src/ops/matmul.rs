@@ -135,14 +135,14 @@ struct Matrices {
 impl Matrices {
     /// The tensor as it lies, if one stride leads from each matrix to the next; else a copy.
     fn of(tensor: CubeTensor) -> Self {
-        let tensor = if batch_stride(&tensor).is_some() { tensor } else { cube::dense(tensor) };
+        let stride = batch_stride(&tensor);
+        let tensor = if stride.is_some() { tensor } else { cube::dense(tensor) };
         let (shape, strides) = (tensor.shape(), tensor.meta.strides().to_vec());
-        let lines = shape.len() - 2;
-        let batch = shape[..lines].iter().product();
-        let stride = batch_stride(&tensor).expect("a dense tensor has one");
+        let last = shape.len() - 1;
+        let (lines, depth) = (shape[last - 1], shape[last]);
         Self {
-            sizes: [batch, shape[lines], shape[lines + 1]],
-            strides: [stride, strides[lines], strides[lines + 1]],
+            sizes: [shape[..last - 1].iter().product(), lines, depth],
+            strides: [stride.unwrap_or(lines * depth), strides[last - 1], strides[last]],
             tensor,
         }
     }
