@@ -7,6 +7,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use srft::device::select;
 use srft::model::{Llama, ModelConfig};
+use srft::ops::attention::Scaling;
 use srft::ops::sampling::Sampling;
 use srft::rollout::{Plan, respond};
 use std::time::Instant;
@@ -24,11 +25,13 @@ fn config() -> ModelConfig {
         head_dim: 32,
         rms_norm_eps: 1e-5,
         rope_theta: 10_000.0,
+        rope_scaling: Scaling::None,
         max_positions: TOKENS + 16,
         tied: true,
-        attention_bias: false,
+        qkv_bias: false,
+        output_bias: false,
         mlp_bias: false,
-        bos_token: None,
+        qk_norm: false,
         eos_tokens: vec![u32::MAX - 1], // never: all 512 tokens are decoded
     }
 }

@@ -135,7 +135,7 @@ fn fused(input: &Input) -> Gradients {
     let targets = input.targets.clone();
     let bytes = lm_head::LOGITS_BYTES;
     let (d_hidden, d_head) =
-        lm_head::with_gradient(hidden.clone(), &head, targets, &chunks, bytes, |_, stats| {
+        lm_head::with_gradient(hidden.clone(), &head, targets, &chunks, bytes, true, |_, stats| {
             let entropy = stats.narrow(1, 1, 1);
             let (g_logp, g_entropy) = (entropy.zeros_like() - 0.3, entropy * 0.1);
             Tensor::cat(vec![g_logp, g_entropy], 1) / N as f32

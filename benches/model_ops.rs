@@ -7,7 +7,9 @@
 #![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
-use srft::ops::attention::{self, AttentionShape, KvCache, Rope, attention, decode_attention};
+use srft::ops::attention::{
+    self, AttentionShape, KvCache, Rope, Scaling, attention, decode_attention,
+};
 use srft::ops::{linear::linear, rms_norm, swiglu};
 use std::hint::black_box;
 use std::time::Instant;
@@ -63,7 +65,7 @@ impl Model {
         Self {
             embedding: weight(VOCABULARY, HIDDEN),
             layers: (0..LAYERS).map(layer).collect(),
-            rope: Rope::new(64, SHAPE.head_dim, 10_000.0, device),
+            rope: Rope::new(64, SHAPE.head_dim, 10_000.0, Scaling::None, device),
         }
     }
 

@@ -1,7 +1,8 @@
 //! A checkpoint: a model folder anyone can load, and beside it what resuming needs.
 
+use crate::config::Storage;
 use crate::error::{Error, Result};
-use crate::model::{Llama, ModelFolder};
+use crate::model::{Llama, ModelFolder, NamedFile};
 use crate::ops::readback;
 use crate::optim::AdamW;
 use burn::tensor::{Tensor, TensorData};
@@ -71,16 +72,16 @@ pub async fn files(
     model: &Llama,
     optimizer: &AdamW,
     mut state: State,
-) -> Result<Vec<(&'static str, Vec<u8>)>> {
-    let mut files = base.with_weights(model).await?;
-    files.push((MOMENTS, moments_to_bytes(optimizer).await?));
+) -> Result<Vec<NamedFile>> {
+    let mut files = base.with_weights(model, Storage::F32).await?;
+    files.push((MOMENTS.into(), moments_to_bytes(optimizer).await?));
     state.optimizer_updates = optimizer.updates;
     state.checksums =
-        files.iter().map(|(name, bytes)| (name.to_string(), crc32fast::hash(bytes))).collect();
+        files.iter().map(|(name, bytes)| (name.clone(), crc32fast::hash(bytes))).collect();
     state.checksum = state.own_checksum();
     let mut text = serde_json::to_vec_pretty(&state).expect("a plain record");
     text.push(b'\n');
-    files.push((STATE, text));
+    files.push((STATE.into(), text));
     Ok(files)
 }
 

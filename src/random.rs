@@ -47,12 +47,37 @@ pub fn token_uniform(seed: u64, step: u32, prompt: u32, sample: u32, position: u
     unit_f32(threefry4x32(key, [prompt, sample, position, 0])[0])
 }
 
+/// Purpose of a key: dropout.
+const DROPOUT: u32 = 5;
+
+/// `count` factors of 0, with probability `share`, or else 1/(1 − share); keyed by (seed, step),
+/// counted by `place`. The share is taken to 1/65,536.
+pub fn dropout_mask(seed: u64, step: u32, place: [u32; 2], count: usize, share: f64) -> Vec<f32> {
+    let key = [seed as u32, (seed >> 32) as u32, step, DROPOUT | 0x8000_0000];
+    let threshold = (share * 65_536.0).round() as u32;
+    let kept = (1.0 / (1.0 - f64::from(threshold) / 65_536.0)) as f32;
+    let mut mask = Vec::with_capacity(count.next_multiple_of(8));
+    for block in 0..count.div_ceil(8) as u64 {
+        let counter = [block as u32, (block >> 32) as u32, place[0], place[1]];
+        for word in threefry4x32(key, counter) {
+            mask.extend(
+                [word & 0xFFFF, word >> 16].map(|u| if u < threshold { 0.0 } else { kept }),
+            );
+        }
+    }
+    mask.truncate(count);
+    mask
+}
+
 /// Purpose of a [`Stream`]: fresh weights.
 pub const WEIGHTS: u32 = 1;
 /// Purpose of a [`Stream`]: the order of a user's training examples.
 pub const ORDER: u32 = 2;
 /// Purpose of a [`Stream`]: inputs of the self-test.
 pub const SELF_TEST: u32 = 3;
+
+/// Purpose of a [`Stream`]: fresh adapters.
+pub const ADAPTERS: u32 = 4;
 
 /// A sequential stream over one key, for shuffles and problem generation on the host.
 #[derive(Debug, Clone)]
@@ -75,6 +100,11 @@ impl Stream {
         let word = threefry4x32(self.key, [block, high, 0, 0])[(self.counter % 4) as usize];
         self.counter += 1;
         word
+    }
+
+    /// A uniform number in [0, 1).
+    pub fn unit(&mut self) -> f32 {
+        unit_f32(self.next_u32())
     }
 
     /// A uniform integer in 0..bound (`bound` > 0), without modulo bias (Lemire, 2019).
@@ -135,6 +165,19 @@ mod tests {
             ),
             [0x59cd_1dbb, 0xb887_9579, 0x86b5_d00c, 0xac8b_6d84]
         );
+    }
+
+    #[test]
+    fn dropout_drops_its_share_and_keeps_the_mean() {
+        let mask = dropout_mask(3, 1, [2, 4], 80_003, 0.25);
+        assert_eq!(mask.len(), 80_003);
+        let dropped = mask.iter().filter(|&&m| m == 0.0).count() as f64 / 80_003.0;
+        // Standard deviation 0.0015: six of them.
+        assert!((dropped - 0.25).abs() < 0.01, "{dropped}");
+        assert!(mask.iter().all(|&m| m == 0.0 || (m - 4.0 / 3.0).abs() < 1e-6));
+        assert_eq!(mask, dropout_mask(3, 1, [2, 4], 80_003, 0.25));
+        assert_ne!(mask, dropout_mask(3, 1, [2, 5], 80_003, 0.25));
+        assert!(dropout_mask(3, 1, [2, 4], 100, 0.0).iter().all(|&m| m == 1.0));
     }
 
     #[test]

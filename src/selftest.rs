@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::model::{Llama, ModelConfig};
 use crate::objective::reference::objective as objective_reference;
+use crate::ops::attention::Scaling;
 use crate::ops::matmul::{matmul_nt, reference as matmul_reference};
 use crate::ops::objective::{Row, Switches, objective};
 use crate::ops::readback::floats as read;
@@ -179,6 +180,7 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
             self.ints(&targets),
             &[0..3, 3..n],
             lm_head::LOGITS_BYTES,
+            true,
             |range, _| given.clone().slice([range.clone()]),
         );
         let mut logits = vec![0.0; n * v];
@@ -281,11 +283,13 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
             head_dim: 6,
             rms_norm_eps: 1e-5,
             rope_theta: 10_000.0,
+            rope_scaling: Scaling::Linear { factor: 2.0 },
             max_positions: 16,
             tied: false,
-            attention_bias: true,
+            qkv_bias: true,
+            output_bias: true,
             mlp_bias: false,
-            bos_token: Some(1),
+            qk_norm: true,
             eos_tokens: vec![2],
         };
         let text: Vec<i32> = (0..18).map(|i| (i * 5 + 3) % 29).collect(); // [2, 9]

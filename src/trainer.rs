@@ -5,8 +5,10 @@ use crate::data::batch::micro_batches;
 use crate::data::source::Source;
 use crate::error::{Error, Result};
 use crate::metrics::{StepReport, mean};
-use crate::model::Llama;
-use crate::objective::loss::{BatchEntropy, micro_batch_loss, switches, token_statistics};
+use crate::model::{DropoutKey, Llama};
+use crate::objective::loss::{
+    Backward, BatchEntropy, micro_batch_gradient, switches, token_statistics,
+};
 use crate::objective::{Update, assemble, is_right};
 use crate::ops::objective::{COLUMNS, Switches, column};
 use crate::ops::readback;
@@ -154,17 +156,24 @@ impl Trainer {
             });
         }
         let switches = self.switches(&self.objective(), &self.model, update).await?;
-        let tracked = self.model.tracked();
         let mut total: Vec<Option<Tensor<2>>> = vec![None; self.optimizer.moments.len()];
         let mut packed = Vec::new();
-        for batch in &batches {
-            let (loss, sums) = micro_batch_loss(&tracked, batch, &update.sequences, &switches);
-            let mut gradients = loss.backward();
-            for (slot, p) in total.iter_mut().zip(tracked.parameters()) {
-                if let Some(g) = p.tensor.grad_remove(&mut gradients) {
+        for (micro_batch, batch) in batches.iter().enumerate() {
+            let backward = Backward {
+                layer_by_layer: self.config.train.checkpointing,
+                dropout: DropoutKey {
+                    seed: self.config.run.seed,
+                    step: self.step,
+                    micro_batch: micro_batch as u32,
+                },
+            };
+            let (gradients, sums) =
+                micro_batch_gradient(&self.model, batch, &update.sequences, &switches, backward);
+            for (slot, gradient) in total.iter_mut().zip(gradients) {
+                if let Some(gradient) = gradient {
                     *slot = Some(match slot.take() {
-                        Some(sum) => sum + g,
-                        None => g,
+                        Some(sum) => sum + gradient,
+                        None => gradient,
                     });
                 }
             }

@@ -1,207 +1,105 @@
-//! The model and its training against torch and transformers (`tests/golden/README.md`), on both
-//! backends: a right-padded batch of three sequences, mean NLL of every next token.
+//! Every architecture's model and training against torch and transformers, on both backends.
 
 #[allow(dead_code, reason = "each test file uses a part")]
 mod backends;
 #[allow(dead_code, reason = "each test file uses a part")]
 mod common;
+#[allow(dead_code, reason = "each test file uses a part")]
+mod models;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use backends::{compare, devices, floats};
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use common::{golden, golden_json, golden_tensors, numbers, trainer_of};
+use backends::{compare, devices};
+use common::{golden_path, numbers};
+use models::{Golden, SFT, TOLERANCE, each, folder, uncached_logits};
 use pollster::block_on;
 use safetensors::SafeTensors;
-use serde_json::Value;
-use srft::model::{FILES, Llama, ModelFolder, weights};
-use srft::objective::Update;
-use srft::ops::objective::column;
+use srft::config::Storage;
+use srft::model::weights::{Shard, Tensors};
+use srft::model::{CONFIG, Llama, TOKENIZER, WEIGHTS, weights};
 use srft::ops::sampling::Sampling;
-use srft::records::{Role, Sequence, TermCoefficients};
 use srft::rollout::{Plan, Response, respond};
 use srft::score::score;
-use srft::trainer::{Gradient, Trainer};
 
-const MODELS: [&str; 2] = ["llama-gqa", "llama-tied"];
-const TOLERANCE: f64 = 1e-4;
-/// Plain mean NLL: coefficients already hold 1 / count.
-const SFT: &str = "[objective]\nmethod = \"sft\"\n";
-
-struct Golden {
-    folder: ModelFolder,
-    tensors: HashMap<String, Vec<f64>>,
-    numbers: Value,
-    rows: Vec<Vec<u32>>, // token ids without padding
-    positions: usize,    // T
-}
-
-impl Golden {
-    fn read(name: &str) -> Self {
-        let tensors = golden_tensors(&format!("{name}/golden.safetensors"));
-        let lengths: Vec<usize> = tensors["lengths"].iter().map(|&n| n as usize).collect();
-        let positions = tensors["input_ids"].len() / lengths.len();
-        let padded = tensors["input_ids"].chunks(positions).zip(lengths);
-        Self {
-            rows: padded.map(|(row, n)| row[..n].iter().map(|&t| t as u32).collect()).collect(),
-            positions,
-            folder: ModelFolder {
-                place: name.into(),
-                config: golden(&format!("{name}/config.json")),
-                weights: golden(&format!("{name}/model.safetensors")),
-                // These models have no text: any tokenizer of fewer tokens will do.
-                tokenizer: golden("explain/model/tokenizer.json"),
-            },
-            numbers: golden_json(&format!("{name}/golden.json")),
-            tensors,
-        }
-    }
-
-    /// Every token but the first of each row is a response.
-    fn pairs(&self) -> Vec<(Vec<u32>, Vec<u32>)> {
-        self.rows.iter().map(|row| (vec![row[0]], row[1..].to_vec())).collect()
-    }
-
-    fn update(&self) -> Update {
-        let count: usize = self.rows.iter().map(|row| row.len() - 1).sum();
-        let sequence = |(prompt, response)| Sequence {
-            role: Role::Demonstration,
-            prompt,
-            response,
-            old_logprobs: Vec::new(),
-            terms: TermCoefficients { sft: 1.0 / count as f32, ..Default::default() },
-        };
-        let sequences = self.pairs().into_iter().map(sequence).collect();
-        Update { sequences, advantages: Vec::new(), divisors: Vec::new() }
-    }
-}
-
-/// Runs a check of every golden model on every backend.
-fn each(check: impl Fn(&str, &Golden, &Device)) {
-    for name in MODELS {
-        let golden = Golden::read(name);
-        for (backend, device) in devices() {
-            check(&format!("{name} on {backend}"), &golden, &device);
-        }
-    }
-}
-
-fn ints(values: impl IntoIterator<Item = u32>, device: &Device) -> Tensor<1, Int> {
-    let values: Vec<i32> = values.into_iter().map(|t| t as i32).collect();
-    let count = values.len();
-    Tensor::from_data(TensorData::new(values, [count]), device)
-}
-
-/// Logits [B·T, V] of rows right-padded to `positions`, without a cache.
-fn uncached_logits(model: &Llama, rows: &[Vec<u32>], positions: usize) -> Vec<f32> {
-    let padded = rows.iter().flat_map(|row| {
-        row.iter().copied().chain(std::iter::repeat(0)).take(positions).collect::<Vec<_>>()
-    });
-    let hidden = model.hidden(ints(padded, &model.device()), rows.len(), positions);
-    floats(model.logits(hidden))
-}
+const MODELS: [&str; 7] =
+    ["llama-gqa", "llama-tied", "llama3-rope", "llama-linear", "mistral", "qwen2", "qwen3"];
 
 #[test]
 fn logits_log_probabilities_and_entropies() {
-    each(|what, golden, device| {
-        let (model, _) = golden.folder.load(device).unwrap();
-        let vocabulary = model.config.vocab_size;
-        let logits = uncached_logits(&model, &golden.rows, golden.positions);
-        let scored = block_on(score(&model, golden.pairs(), 4096)).unwrap();
-        for (b, (row, scored)) in golden.rows.iter().zip(scored).enumerate() {
-            let first = b * golden.positions;
-            let valid = first * vocabulary..(first + row.len()) * vocabulary;
-            compare(
-                &format!("{what}: logits of row {b}"),
-                &logits[valid.clone()],
-                &golden.tensors["logits"][valid],
-                TOLERANCE,
-            )
-            .unwrap();
-            let pairs = row.len() - 1;
-            for (of, got, positions) in [
-                ("logprobs", scored.logprobs, golden.positions - 1),
-                ("entropies", scored.entropies, golden.positions),
-            ] {
-                let expected = &golden.tensors[of][b * positions..b * positions + pairs];
-                compare(&format!("{what}: {of} of row {b}"), &got, expected, TOLERANCE).unwrap();
-            }
-        }
+    each(&MODELS, |what, golden, device| {
+        golden.check_scores(what, &golden.folder.load(device).unwrap().0);
     });
 }
 
-fn loss(gradient: &Gradient) -> f64 {
-    gradient.sums.iter().map(|row| row[column::SFT]).sum()
+/// The config in transformers 4's layout is the same model.
+#[test]
+fn the_older_config_layout_says_the_same() {
+    let mut seen = 0;
+    each(&MODELS, |what, golden, device| {
+        let path = golden_path(&golden.folder.place).join("config-v4.json");
+        if let Ok(config) = std::fs::read(path) {
+            let mut older = golden.folder.clone();
+            older.config = config;
+            let (older, now) =
+                (older.load(device).unwrap().0, golden.folder.load(device).unwrap().0);
+            assert_eq!(older.config, now.config, "{what}");
+            seen += 1;
+        }
+    });
+    assert_eq!(seen, 5 * devices().len());
 }
 
-fn near(what: &str, got: f64, expected: f64, tolerance: f64) {
-    let error = (got - expected).abs() / expected.abs().max(1.0);
-    assert!(error < tolerance, "{what}: got {got}, expected {expected}");
+/// Within its window a sliding model is the full one; longer texts are refused.
+#[test]
+fn a_window_is_a_shorter_context() {
+    for (backend, device) in devices() {
+        let golden = Golden::read("mistral-window");
+        let (model, _) = golden.folder.load(&device).unwrap();
+        assert_eq!(model.config.max_positions, 8);
+        let rows: Vec<Vec<u32>> =
+            golden.rows.iter().map(|r| r[..r.len().min(8)].to_vec()).collect();
+        let logits = uncached_logits(&model, &rows, 8);
+        let vocabulary = model.config.vocab_size;
+        for (b, row) in rows.iter().enumerate() {
+            let got = &logits[b * 8 * vocabulary..][..row.len() * vocabulary];
+            let expected = &golden.tensors["logits"][b * golden.positions * vocabulary..];
+            let what = format!("{backend}, row {b}");
+            compare(&what, got, &expected[..got.len()], TOLERANCE).unwrap();
+        }
+        let long = block_on(score(&model, golden.pairs(), 4096)).unwrap_err();
+        assert!(long.what.contains("the model takes 8"), "{long}");
+    }
+}
+
+/// Shards in BF16 and a file in F16 hold the rounded weights of `qwen2`.
+#[test]
+fn shards_and_half_precision() {
+    each(&["qwen2-sharded", "qwen2-f16"], |what, golden, device| {
+        let (model, _) = golden.folder.load(device).unwrap();
+        golden.check_scores(what, &model);
+    });
+    let sharded = folder("qwen2-sharded");
+    assert_eq!(sharded.shards.len(), 3);
+    let (model, tokenizer) = sharded.load(&devices()[0].1).unwrap();
+    assert_eq!(tokenizer.vocab_size(), 63);
+    assert_eq!(model.config.eos_tokens.len(), 2);
 }
 
 #[test]
 fn loss_and_the_gradient_of_every_parameter() {
-    each(|what, golden, device| {
-        let trainer = trainer_of(&golden.folder, device, SFT);
-        let gradient = block_on(trainer.gradient(&golden.update())).unwrap();
-        near(what, loss(&gradient), golden.numbers["loss"].as_f64().unwrap(), 1e-5);
-        let parameters = trainer.model.parameters();
-        assert_eq!(
-            parameters.len(),
-            golden.tensors.keys().filter(|name| name.starts_with("grad.")).count()
-        );
-        for (parameter, tensor) in parameters.iter().zip(gradient.tensors) {
-            let expected = &golden.tensors[&format!("grad.{}", parameter.name)];
-            let largest = expected.iter().fold(1.0f64, |most, g| most.max(g.abs()));
-            let scaled: Vec<f64> = expected.iter().map(|g| g / largest).collect();
-            let got: Vec<f32> = floats(tensor / largest);
-            compare(&format!("{what}: {}", parameter.name), &got, &scaled, TOLERANCE).unwrap();
-        }
+    each(&MODELS, |what, golden, device| {
+        golden.check_gradient(what, &common::trainer_of(&golden.folder, device, SFT));
+        let settings = format!("{SFT}[train]\ncheckpointing = true\n");
+        let recomputing = common::trainer_of(&golden.folder, device, &settings);
+        golden.check_gradient(&format!("{what}, layer by layer"), &recomputing);
     });
-}
-
-/// A trainer with the golden run's AdamW; micro-batches of one or two rows, so that the gradient
-/// is accumulated.
-fn golden_run(golden: &Golden, device: &Device) -> (Trainer, f64) {
-    let adamw = &golden.numbers["training"]["optimizer"];
-    let settings = format!(
-        "{SFT}[optimizer]\nbeta1 = {}\nbeta2 = {}\neps = {}\nweight_decay = {}\nclip_norm = {}\n\
-         [train]\nmicro_batch_tokens = 24\n",
-        adamw["betas"][0],
-        adamw["betas"][1],
-        adamw["eps"],
-        adamw["weight_decay"],
-        adamw["clip_grad_norm"]
-    );
-    (trainer_of(&golden.folder, device, &settings), adamw["lr"].as_f64().unwrap())
 }
 
 #[test]
 fn ten_steps_of_adamw() {
-    each(|what, golden, device| {
-        let (mut trainer, lr) = golden_run(golden, device);
-        let training = &golden.numbers["training"];
-        let losses = numbers(&training["loss_before_step"]);
-        let norms = numbers(&training["grad_norm_before_clip"]);
-        for (step, (&expected_loss, &norm)) in losses.iter().zip(&norms).enumerate() {
-            let gradient = block_on(trainer.gradient(&golden.update())).unwrap();
-            near(
-                &format!("{what}: loss of step {step}"),
-                loss(&gradient),
-                expected_loss,
-                TOLERANCE,
-            );
-            near(&format!("{what}: norm of step {step}"), gradient.norm, norm, TOLERANCE);
-            trainer.optimizer.step(&mut trainer.model, gradient.tensors, gradient.norm, lr);
-        }
-        let last = block_on(trainer.gradient(&golden.update())).unwrap();
-        let expected_loss = training["loss_after_last_step"].as_f64().unwrap();
-        near(&format!("{what}: loss at the end"), loss(&last), expected_loss, TOLERANCE);
-        for parameter in trainer.model.parameters() {
-            let expected = &golden.tensors[&format!("final.{}", parameter.name)];
-            let got = floats(parameter.tensor.clone());
-            compare(&format!("{what}: {}", parameter.name), &got, expected, TOLERANCE).unwrap();
-        }
+    each(&MODELS, |what, golden, device| {
+        let (trainer, lr) = golden.trainer(device, "");
+        golden.check_ten_steps(what, trainer, lr);
     });
 }
 
@@ -213,7 +111,7 @@ fn greedily(model: &Llama, prompts: &[Vec<u32>], max_new_tokens: usize) -> Vec<R
 
 #[test]
 fn greedy_generation() {
-    each(|what, golden, device| {
+    each(&MODELS, |what, golden, device| {
         let (model, _) = golden.folder.load(device).unwrap();
         let tokens = |key: &str| -> Vec<u32> {
             numbers(&golden.numbers["greedy"][key]).iter().map(|&t| t as u32).collect()
@@ -228,7 +126,7 @@ fn greedy_generation() {
 /// one, for prompts of different lengths that pass several readbacks of ids.
 #[test]
 fn cached_decoding_equals_uncached() {
-    each(|what, golden, device| {
+    each(&MODELS, |what, golden, device| {
         let (model, _) = golden.folder.load(device).unwrap();
         let vocabulary = model.config.vocab_size;
         let mut rows: Vec<Vec<u32>> =
@@ -252,7 +150,8 @@ fn cached_decoding_equals_uncached() {
 /// What the sampler says of its tokens is what scoring them afterwards gives: ratios start at 1.
 #[test]
 fn sampled_statistics_equal_scored_ones() {
-    each(|what, golden, device| {
+    let mut ends = [0, 0];
+    each(&MODELS, |what, golden, device| {
         let (model, _) = golden.folder.load(device).unwrap();
         let prompts: Vec<Vec<u32>> =
             golden.rows.iter().zip([4, 9, 1]).map(|(row, n)| row[..n].to_vec()).collect();
@@ -265,7 +164,7 @@ fn sampled_statistics_equal_scored_ones() {
             step: 0,
         };
         let responses = block_on(respond(&model, &prompts, &plan)).unwrap();
-        assert!(responses.iter().any(|r| r.truncated) && responses.iter().any(|r| !r.truncated));
+        responses.iter().for_each(|r| ends[usize::from(r.truncated)] += 1);
         let pairs = responses.iter().map(|r| (prompts[r.prompt].clone(), r.tokens.clone()));
         let scored = block_on(score(&model, pairs.collect(), 100)).unwrap();
         for (response, scored) in responses.iter().zip(scored) {
@@ -279,6 +178,7 @@ fn sampled_statistics_equal_scored_ones() {
             }
         }
     });
+    assert!(ends.iter().all(|&n| n > 0), "some end, some are cut: {ends:?}");
 }
 
 /// Names, types, shapes and bytes of a safetensors file.
@@ -292,20 +192,52 @@ fn contents(bytes: &[u8]) -> BTreeMap<String, (String, Vec<usize>, Vec<u8>)> {
 
 #[test]
 fn a_model_folder_is_written_as_it_was_read() {
-    each(|what, golden, device| {
+    each(&MODELS, |what, golden, device| {
         let (model, _) = golden.folder.load(device).unwrap();
-        let files = block_on(golden.folder.with_weights(&model)).unwrap();
-        assert_eq!(files.iter().map(|(name, _)| *name).collect::<Vec<_>>(), FILES);
+        let files = block_on(golden.folder.with_weights(&model, Storage::F32)).unwrap();
+        assert_eq!(
+            files.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            [CONFIG, WEIGHTS, TOKENIZER]
+        );
         assert_eq!(files[0].1, golden.folder.config);
         assert_eq!(files[2].1, golden.folder.tokenizer);
-        let (written, given) = (contents(&files[1].1), contents(&golden.folder.weights));
+        let (written, given) = (contents(&files[1].1), contents(&golden.folder.shards[0].bytes));
         assert_eq!(written.keys().collect::<Vec<_>>(), given.keys().collect::<Vec<_>>());
         assert!(written == given, "{what}: the tensors differ");
         // transformers refuses a file that does not name its framework.
         let (_, metadata) = SafeTensors::read_metadata(&files[1].1).unwrap();
         assert_eq!(metadata.metadata().as_ref().unwrap()["format"], "pt");
-        let again = weights::read(&files[1].1, model.config.clone(), device).unwrap();
+        let shards = [Shard { name: WEIGHTS.into(), bytes: files[1].1.clone().into() }];
+        let tensors = Tensors::open(&shards).unwrap();
+        let again = weights::read(&tensors, model.config.clone(), device).unwrap();
         let logits = |model: &Llama| uncached_logits(model, &golden.rows, golden.positions);
         assert_eq!(logits(&again), logits(&model), "{what}");
     });
+}
+
+/// What came in BF16 goes out in BF16 bit for bit, whichever shards it came in, and its config says
+/// so; what is carried along is not touched.
+#[test]
+fn half_precision_is_written_as_it_was_read() {
+    let device = &devices()[0].1;
+    for (name, storage, dtype) in
+        [("qwen2-sharded", Storage::Bf16, "bfloat16"), ("qwen2-f16", Storage::F16, "float16")]
+    {
+        let folder = folder(name);
+        let (model, _) = folder.load(device).unwrap();
+        let files: BTreeMap<String, Vec<u8>> =
+            block_on(folder.with_weights(&model, storage)).unwrap().into_iter().collect();
+        let mut given = BTreeMap::new();
+        folder.shards.iter().for_each(|shard| given.extend(contents(&shard.bytes)));
+        assert!(contents(&files[WEIGHTS]) == given, "{name}: the tensors differ");
+        let config: serde_json::Value = serde_json::from_slice(&files[CONFIG]).unwrap();
+        assert_eq!(config["dtype"], dtype);
+        for (beside, bytes) in &folder.beside {
+            assert_eq!(&files[beside], bytes, "{name}: {beside}");
+        }
+        let wide = block_on(folder.with_weights(&model, Storage::F32)).unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&wide[0].1).unwrap();
+        assert_eq!((&*wide[0].0, config["dtype"].as_str()), (CONFIG, Some("float32")));
+    }
+    assert_eq!(folder("qwen2-sharded").beside.len(), 2, "generation and tokenizer config");
 }

@@ -353,6 +353,7 @@ fn the_fused_head_gives_the_gradient_of_stock_operations() {
                     case.targets.clone(),
                     &CHUNKS,
                     budget,
+                    true,
                     |chunk, stats| {
                         assert_eq!(stats.dims(), [chunk.len(), 2]);
                         seen.push(chunk.clone());
@@ -397,6 +398,7 @@ fn attached_gradients_reach_hidden_states_and_every_block() {
             case.targets.clone(),
             &CHUNKS,
             lm_head::LOGITS_BYTES,
+            true,
             |_, stats| coefficients(stats),
         );
         let loss = lm_head::attach(hidden.clone(), &head, d_hidden.clone(), d_head.clone());
@@ -421,6 +423,7 @@ fn chunks_that_leave_tokens_out_are_refused() {
         case.targets.clone(),
         &chunks,
         lm_head::LOGITS_BYTES,
+        true,
         |_, stats| coefficients(stats),
     );
 }

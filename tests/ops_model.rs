@@ -3,7 +3,9 @@
 
 use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
-use srft::ops::attention::{self, AttentionShape, KvCache, Rope, attention, decode_attention};
+use srft::ops::attention::{
+    self, AttentionShape, KvCache, Rope, Scaling, attention, decode_attention,
+};
 use srft::ops::{linear::linear, rms_norm, swiglu};
 use srft::random::Stream;
 use std::sync::OnceLock;
@@ -229,7 +231,8 @@ fn attention_case(shape: AttentionShape, spread: f64) -> Case {
         name: format!("attention {shape:?}"),
         inputs,
         op: Box::new(move |x| {
-            let rope = Rope::new(shape.positions, shape.head_dim, THETA, &x[0].device());
+            let rope =
+                Rope::new(shape.positions, shape.head_dim, THETA, Scaling::None, &x[0].device());
             attention(x[0].clone(), x[1].clone(), x[2].clone(), shape, &rope)
         }),
         reference: Box::new(move |x| attention_reference(shape, x)),
@@ -309,7 +312,7 @@ fn fused_gradients_match_burns_own() {
     let sizes = [q_shape(shape), kv_shape(shape), kv_shape(shape)];
     let hosts = sizes.map(|s| Matrix::random(s, 1.5, &mut stream));
     let upstream = Matrix::random(q_shape(shape), 1.0, &mut stream).on(&device);
-    let rope = Rope::new(64, shape.head_dim, THETA, &device);
+    let rope = Rope::new(64, shape.head_dim, THETA, Scaling::None, &device);
     let weight = Matrix::random([1, shape.head_dim * shape.heads], 1.0, &mut stream);
     let run = |fused: bool| {
         let x = hosts.each_ref().map(|x| x.on(&device).require_grad());
@@ -378,7 +381,7 @@ fn decode_as_full_attention(device: &Device, tolerance: f64) -> Vec<f32> {
     };
     let padded: Vec<_> =
         (0..prompts).flat_map(|p| (0..longest).map(move |t| (p * group, t))).collect();
-    let rope = Rope::new(32, head_dim, THETA, device);
+    let rope = Rope::new(32, head_dim, THETA, Scaling::None, device);
     let mut cache = KvCache::new(device, prompts, total, kv_heads, head_dim);
     let [q, k, v] = &sequences;
     cache.prefill(rows_at(k, &padded).on(device), rows_at(v, &padded).on(device), &lengths, &rope);
@@ -428,7 +431,7 @@ fn decoding_does_not_depend_on_the_batch() {
         Matrix { shape: [rows.len(), x.shape[1]], values }.on(&device)
     };
     let [q, k, v] = &sequences;
-    let rope = Rope::new(32, 10, THETA, &device);
+    let rope = Rope::new(32, 10, THETA, Scaling::None, &device);
     let mut cache = KvCache::new(&device, 1, 30, 2, 10);
     cache.prefill(first(k, 0..5), first(v, 0..5), &[5], &rope);
     let mut alone: Vec<f32> = Vec::new();
@@ -454,7 +457,7 @@ fn attention_does_not_depend_on_the_batch() {
             Matrix::random(s, 1.0, &mut streams[next - 1]).on(&device)
         });
         let [q, k, v] = [q, k, v].map(|x| x.require_grad());
-        let rope = Rope::new(13, 8, THETA, &device);
+        let rope = Rope::new(13, 8, THETA, Scaling::None, &device);
         let out = attention(q.clone(), k.clone(), v.clone(), shape, &rope);
         let grads = (out.clone() * upstream).sum().backward();
         let grads = [q, k, v].map(|x| x.grad(&grads).expect("a gradient"));

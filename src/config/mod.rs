@@ -190,6 +190,14 @@ impl Config {
                 (0.0..=1.0).contains(&self.data.wrong_demonstrations),
                 "a share in [0, 1]",
             ),
+            ("lora.rank", self.lora.rank <= 4096, "at most 4096"),
+            ("lora.alpha", self.lora.alpha > 0.0, "positive"),
+            ("lora.dropout", (0.0..0.99).contains(&self.lora.dropout), "a share in [0, 0.99)"),
+            (
+                "lora.targets",
+                self.lora.rank == 0 || self.lora.targets.split_whitespace().next().is_some(),
+                "some of the model's matrices",
+            ),
             ("checkpoint.keep", self.checkpoint.keep > 0, "at least 1: the last one"),
             (
                 "objective",

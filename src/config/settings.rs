@@ -65,6 +65,19 @@ settings! {
         /// Folder with config.json, model.safetensors, tokenizer.json; `tiny` is the built-in base.
         path: String = "tiny".into();
     }
+    /// Low-rank adapters in place of the whole model (Hu et al., 2021), in PEFT's layout.
+    lora: LoraSettings {
+        /// Rank of the adapters; 0: the whole model trains.
+        rank: usize = 0;
+        /// The adapters' change is multiplied by alpha/rank.
+        alpha: f64 = 32.0;
+        /// Divide alpha by the root of the rank instead.
+        rslora: bool = false;
+        /// Share of the adapters' inputs that training sets to 0.
+        dropout: f64 = 0.0;
+        /// The matrices that get one.
+        targets: String = "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".into();
+    }
     /// What it is trained on.
     data: Data {
         /// Built-in task, used where no file is given.
@@ -173,6 +186,8 @@ settings! {
         steps: u32 = 200;
         /// Padded tokens of a micro-batch; an update is cut so that none is larger.
         micro_batch_tokens: usize = 4096;
+        /// Keep only each layer's input and compute its inside again: less memory, a third more work.
+        checkpointing: bool = false;
         /// Stop when the evaluation has not improved for this many evaluations; 0: never.
         patience: u32 = 0;
     }
@@ -191,6 +206,8 @@ settings! {
     checkpoint: Checkpoint {
         /// Save every so many steps; 0: only at the end.
         every: u32 = 50;
+        /// f32 | f16 | bf16: how the weights of `best` are stored; checkpoints to resume are f32.
+        dtype: Storage = Storage::F32;
         /// How many of the latest checkpoints stay; the best stays besides.
         keep: usize = 2;
         /// Rollouts written to samples.jsonl every so many steps; 0: none.
@@ -320,6 +337,18 @@ choice! {
         Linear = "linear",
         /// Falls along half a cosine to `final_fraction`.
         Cosine = "cosine",
+    }
+}
+
+choice! {
+    /// How weights are stored.
+    Storage {
+        /// As they are trained.
+        F32 = "f32",
+        /// Half the bytes, to 65,504.
+        F16 = "f16",
+        /// Half the bytes, the range of F32.
+        Bf16 = "bf16",
     }
 }
 

@@ -1,70 +1,10 @@
 //! A decoder layer: norm, attention, norm, SwiGLU, each added to the residual stream.
 
-use super::{ModelConfig, ParameterMut};
-use crate::ops::linear::linear;
+use super::linear::Linear;
+use super::{ModelConfig, ParameterMut, grow};
 use crate::ops::rms_norm::rms_norm;
 use crate::ops::swiglu::swiglu;
 use burn::tensor::{Device, Tensor};
-
-/// A matrix in Hugging Face's layout with an optional bias.
-#[derive(Debug, Clone)]
-pub struct Linear {
-    weight: Tensor<2>,       // [Out, In]
-    bias: Option<Tensor<2>>, // [1, Out]
-}
-
-impl Linear {
-    fn empty(input: usize, output: usize, bias: bool, device: &Device) -> Self {
-        Self {
-            weight: Tensor::zeros([output, input], device),
-            bias: bias.then(|| Tensor::zeros([1, output], device)),
-        }
-    }
-
-    /// x·Wᵀ for x [N, In] and W [Out, In].
-    pub fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-        linear(x, weight)
-    }
-
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let y = linear(x, self.weight.clone());
-        match &self.bias {
-            Some(bias) => y + bias.clone(),
-            None => y,
-        }
-    }
-
-    fn tensors(&self) -> impl Iterator<Item = &Tensor<2>> {
-        std::iter::once(&self.weight).chain(&self.bias)
-    }
-
-    fn collect<'a>(&'a mut self, name: &str, list: &mut Vec<ParameterMut<'a>>) {
-        let [output, input] = self.weight.dims();
-        grow(list, &format!("{name}.weight"), vec![output, input], [&mut self.weight]);
-        grow(list, &format!("{name}.bias"), vec![output], &mut self.bias);
-    }
-}
-
-/// Appends the blocks of one weight to a parameter list.
-pub fn grow<'a>(
-    list: &mut Vec<ParameterMut<'a>>,
-    name: &str,
-    shape: Vec<usize>,
-    blocks: impl IntoIterator<Item = &'a mut Tensor<2>>,
-) {
-    let mut first_row = 0;
-    for tensor in blocks {
-        let block_shape = tensor.dims();
-        list.push(ParameterMut {
-            name: name.into(),
-            shape: shape.clone(),
-            first_row,
-            block_shape,
-            tensor,
-        });
-        first_row += block_shape[0];
-    }
-}
 
 /// The weights of a decoder layer.
 #[derive(Debug, Clone)]
@@ -74,7 +14,9 @@ pub struct Layer {
     key: Linear,
     value: Linear,
     output: Linear,
-    post_norm: Tensor<2>, // [1, D]
+    query_norm: Option<Tensor<2>>, // [1, dh]
+    key_norm: Option<Tensor<2>>,   // [1, dh]
+    post_norm: Tensor<2>,          // [1, D]
     gate: Linear,
     up: Linear,
     down: Linear,
@@ -85,17 +27,20 @@ impl Layer {
     pub fn empty(config: &ModelConfig, device: &Device) -> Self {
         let (d, f) = (config.hidden_size, config.intermediate_size);
         let (q, kv) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
-        let (attention, mlp) = (config.attention_bias, config.mlp_bias);
+        let (qkv_bias, mlp_bias) = (config.qkv_bias, config.mlp_bias);
+        let head_norm = || config.qk_norm.then(|| Tensor::zeros([1, config.head_dim], device));
         Self {
             input_norm: Tensor::zeros([1, d], device),
-            query: Linear::empty(d, q, attention, device),
-            key: Linear::empty(d, kv, attention, device),
-            value: Linear::empty(d, kv, attention, device),
-            output: Linear::empty(q, d, attention, device),
+            query: Linear::empty(d, q, qkv_bias, device),
+            key: Linear::empty(d, kv, qkv_bias, device),
+            value: Linear::empty(d, kv, qkv_bias, device),
+            output: Linear::empty(q, d, config.output_bias, device),
+            query_norm: head_norm(),
+            key_norm: head_norm(),
             post_norm: Tensor::zeros([1, d], device),
-            gate: Linear::empty(d, f, mlp, device),
-            up: Linear::empty(d, f, mlp, device),
-            down: Linear::empty(f, d, mlp, device),
+            gate: Linear::empty(d, f, mlp_bias, device),
+            up: Linear::empty(d, f, mlp_bias, device),
+            down: Linear::empty(f, d, mlp_bias, device),
         }
     }
 
@@ -109,37 +54,52 @@ impl Layer {
         let norm = |x: Tensor<2>, weight: &Tensor<2>| {
             rms_norm(x, weight.clone().squeeze_dim(0), config.rms_norm_eps as f32)
         };
+        let of_heads = |x: Tensor<2>, weight: &Option<Tensor<2>>| match weight {
+            Some(weight) => {
+                let [rows, width] = x.dims();
+                let heads = x.reshape([rows * width / config.head_dim, config.head_dim]);
+                norm(heads, weight).reshape([rows, width])
+            }
+            None => x,
+        };
         let h = norm(x.clone(), &self.input_norm);
-        let (q, k) = (self.query.forward(h.clone()), self.key.forward(h.clone()));
+        let q = of_heads(self.query.forward(h.clone()), &self.query_norm);
+        let k = of_heads(self.key.forward(h.clone()), &self.key_norm);
         let x = x + self.output.forward(attend(q, k, self.value.forward(h)));
         let h = norm(x.clone(), &self.post_norm);
         let h = swiglu(self.gate.forward(h.clone()), self.up.forward(h));
         x + self.down.forward(h)
     }
 
-    /// The weights in the order of [`Layer::collect`].
-    pub fn tensors(&self) -> impl Iterator<Item = &Tensor<2>> {
-        std::iter::once(&self.input_norm)
-            .chain(
-                [&self.query, &self.key, &self.value, &self.output]
-                    .map(Linear::tensors)
-                    .into_iter()
-                    .flatten(),
-            )
-            .chain(std::iter::once(&self.post_norm))
-            .chain([&self.gate, &self.up, &self.down].map(Linear::tensors).into_iter().flatten())
+    /// The matrices under Hugging Face's names within the layer.
+    pub fn matrices(&mut self) -> [(&'static str, &mut Linear); 7] {
+        [
+            ("self_attn.q_proj", &mut self.query),
+            ("self_attn.k_proj", &mut self.key),
+            ("self_attn.v_proj", &mut self.value),
+            ("self_attn.o_proj", &mut self.output),
+            ("mlp.gate_proj", &mut self.gate),
+            ("mlp.up_proj", &mut self.up),
+            ("mlp.down_proj", &mut self.down),
+        ]
     }
 
     /// Appends the weights under Hugging Face's names.
     pub fn collect<'a>(&'a mut self, layer: &str, list: &mut Vec<ParameterMut<'a>>) {
-        let width = self.input_norm.dims()[1];
-        grow(list, &format!("{layer}.input_layernorm.weight"), vec![width], [&mut self.input_norm]);
+        let norm = |name: &str, tensor: Option<&'a mut Tensor<2>>, list: &mut Vec<_>| {
+            if let Some(tensor) = tensor {
+                let shape = vec![tensor.dims()[1]];
+                grow(list, &format!("{layer}.{name}.weight"), shape, [tensor]);
+            }
+        };
+        norm("input_layernorm", Some(&mut self.input_norm), list);
         self.query.collect(&format!("{layer}.self_attn.q_proj"), list);
         self.key.collect(&format!("{layer}.self_attn.k_proj"), list);
         self.value.collect(&format!("{layer}.self_attn.v_proj"), list);
         self.output.collect(&format!("{layer}.self_attn.o_proj"), list);
-        let post = format!("{layer}.post_attention_layernorm.weight");
-        grow(list, &post, vec![width], [&mut self.post_norm]);
+        norm("self_attn.q_norm", self.query_norm.as_mut(), list);
+        norm("self_attn.k_norm", self.key_norm.as_mut(), list);
+        norm("post_attention_layernorm", Some(&mut self.post_norm), list);
         self.gate.collect(&format!("{layer}.mlp.gate_proj"), list);
         self.up.collect(&format!("{layer}.mlp.up_proj"), list);
         self.down.collect(&format!("{layer}.mlp.down_proj"), list);

@@ -1,9 +1,11 @@
 //! The transformer: embedding, layers, final norm, head. The head's product with the vocabulary
 //! is `ops::lm_head`'s, in chunks; this file ends at the hidden states.
 
-use super::ModelConfig;
-use super::layers::{Layer, Linear, grow};
+use super::layers::Layer;
+use super::lora::Lora;
+use super::{ModelConfig, Parameter, ParameterMut, grow};
 use crate::ops::attention::{AttentionShape, KvCache, Rope, attention, decode_attention};
+use crate::ops::linear::linear;
 use crate::ops::rms_norm::rms_norm;
 use crate::random::Stream;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -15,40 +17,17 @@ const EMBEDDING: &str = "model.embed_tokens.weight";
 /// Largest piece of the embedding in bytes: WebGPU binds at most 128 MiB at a time by default.
 const BLOCK_BYTES: usize = 64 << 20;
 
-/// A weight, or a block of rows of one, with its Hugging Face name.
-pub struct Parameter<'a> {
-    /// Name in `model.safetensors`.
-    pub name: String,
-    /// Shape there.
-    pub shape: Vec<usize>,
-    /// The block's tensor.
-    pub tensor: &'a Tensor<2>,
-}
-
-/// A weight to fill or update.
-pub struct ParameterMut<'a> {
-    /// Name in `model.safetensors`.
-    pub name: String,
-    /// Shape there.
-    pub shape: Vec<usize>,
-    /// First row of the whole tensor that the block holds.
-    pub first_row: usize,
-    /// Rows and columns of the block.
-    pub block_shape: [usize; 2],
-    /// The block's tensor.
-    pub tensor: &'a mut Tensor<2>,
-}
-
 /// The model: weights are plain tensors; [`Llama::tracked`] gives a twin that records gradients.
 #[derive(Debug, Clone)]
 pub struct Llama {
     /// Its shape.
     pub config: ModelConfig,
     embedding: Vec<Tensor<2>>, // blocks of [V, D]
-    layers: Vec<Layer>,
+    pub(super) layers: Vec<Layer>,
     norm: Tensor<2>,              // [1, D]
     head: Option<Vec<Tensor<2>>>, // blocks of [V, D]; None when tied
     rope: Rope,
+    lora: Option<Lora>, // None: the whole model trains
 }
 
 impl Llama {
@@ -69,7 +48,14 @@ impl Llama {
             layers: (0..config.layers).map(|_| Layer::empty(&config, device)).collect(),
             norm: Tensor::zeros([1, config.hidden_size], device),
             head: (!config.tied).then(blocks),
-            rope: Rope::new(config.max_positions, config.head_dim, config.rope_theta, device),
+            rope: Rope::new(
+                config.max_positions,
+                config.head_dim,
+                config.rope_theta,
+                config.rope_scaling,
+                device,
+            ),
+            lora: None,
             config,
         }
     }
@@ -79,7 +65,7 @@ impl Llama {
     pub fn random(config: ModelConfig, seed: u64, device: &Device) -> Self {
         let mut model = Self::empty(config, device);
         let residual = 1.0 / (2.0 * model.config.layers as f32).sqrt();
-        for (index, p) in model.parameters_mut().into_iter().enumerate() {
+        for (index, p) in model.weights_mut().into_iter().enumerate() {
             let mut stream = Stream::new(seed, crate::random::WEIGHTS, index as u32);
             let count = p.block_shape[0] * p.block_shape[1];
             let values: Vec<f32> = if p.shape.len() == 1 {
@@ -99,7 +85,7 @@ impl Llama {
         self.norm.device()
     }
 
-    /// The same weights, recording gradients.
+    /// The same weights, those that train recording gradients.
     pub fn tracked(&self) -> Self {
         let mut twin = self.clone();
         for p in twin.parameters_mut() {
@@ -108,34 +94,70 @@ impl Llama {
         twin
     }
 
+    /// Freezes the weights and lays fresh adapters over the matrices that `lora` names: A uniform
+    /// within 1/√In as PEFT has it, B zero, so that nothing changes yet.
+    pub fn adapt(&mut self, lora: Lora, seed: u64) {
+        for (_, matrix) in
+            self.layers.iter_mut().flat_map(Layer::matrices).filter(|(name, _)| lora.adapts(name))
+        {
+            matrix.adapt(lora.rank, lora.scale());
+        }
+        self.lora = Some(lora);
+        let device = self.device();
+        for (index, p) in self.parameters_mut().into_iter().enumerate() {
+            if p.name.ends_with("lora_A.weight") {
+                let mut stream = Stream::new(seed, crate::random::ADAPTERS, index as u32);
+                let [rank, input] = p.block_shape;
+                let bound = 1.0 / (input as f32).sqrt();
+                let values: Vec<f32> =
+                    (0..rank * input).map(|_| bound * (2.0 * stream.unit() - 1.0)).collect();
+                *p.tensor = Tensor::from_data(TensorData::new(values, [rank, input]), &device);
+            }
+        }
+    }
+
+    /// The settings of the adapters, where there are any.
+    pub fn lora(&self) -> Option<&Lora> {
+        self.lora.as_ref()
+    }
+
+    /// Adds the adapters' changes to the weights; the whole model trains again.
+    pub fn merge(&mut self) {
+        self.layers.iter_mut().flat_map(Layer::matrices).for_each(|(_, matrix)| matrix.merge());
+        self.lora = None;
+    }
+
     /// The head's blocks of rows, [V, D] in all: the embedding itself when tied.
     pub fn head(&self) -> &[Tensor<2>] {
         self.head.as_deref().unwrap_or(&self.embedding)
     }
 
-    /// Every weight block, in a fixed order.
-    pub fn parameters(&self) -> Vec<Parameter<'_>> {
-        // One list serves both borrows: the blocks in the order of `parameters_mut`.
-        let mut twin = self.clone();
-        let heads: Vec<(String, Vec<usize>)> =
-            twin.parameters_mut().into_iter().map(|p| (p.name, p.shape)).collect();
-        heads
-            .into_iter()
-            .zip(self.tensors())
-            .map(|((name, shape), tensor)| Parameter { name, shape, tensor })
-            .collect()
+    /// What trains, in a fixed order: every weight's blocks, or the adapters.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        self.clone().parameters_mut().into_iter().map(Parameter::from).collect()
     }
 
-    fn tensors(&self) -> impl Iterator<Item = &Tensor<2>> {
-        self.embedding
-            .iter()
-            .chain(self.layers.iter().flat_map(Layer::tensors))
-            .chain(std::iter::once(&self.norm))
-            .chain(self.head.iter().flatten())
-    }
-
-    /// Every weight block for filling or updating, in the same order.
+    /// The same for updating.
     pub fn parameters_mut(&mut self) -> Vec<ParameterMut<'_>> {
+        if self.lora.is_none() {
+            return self.weights_mut();
+        }
+        let mut list = Vec::new();
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            for (name, matrix) in layer.matrices() {
+                matrix.collect_adapter(&format!("model.layers.{index}.{name}"), &mut list);
+            }
+        }
+        list
+    }
+
+    /// The blocks of every weight of the checkpoint, in a fixed order.
+    pub fn weights(&self) -> Vec<Parameter> {
+        self.clone().weights_mut().into_iter().map(Parameter::from).collect()
+    }
+
+    /// The same for filling.
+    pub fn weights_mut(&mut self) -> Vec<ParameterMut<'_>> {
         let mut list = Vec::new();
         let hidden = self.config.hidden_size;
         let vocabulary = vec![self.config.vocab_size, hidden];
@@ -148,12 +170,12 @@ impl Llama {
         list
     }
 
-    /// Trainable numbers.
+    /// Numbers in the checkpoint's weights.
     pub fn count(&self) -> usize {
-        self.tensors().map(|t| t.dims().iter().product::<usize>()).sum()
+        self.weights().iter().map(|p| p.tensor.dims().iter().product::<usize>()).sum()
     }
 
-    fn embed(&self, tokens: Tensor<1, Int>) -> Tensor<2> {
+    pub(super) fn embed(&self, tokens: Tensor<1, Int>) -> Tensor<2> {
         if let [whole] = self.embedding.as_slice() {
             return whole.clone().select(0, tokens);
         }
@@ -179,12 +201,24 @@ impl Llama {
     /// Hidden states after the final norm, [B·T, D], of right-padded tokens [B, T] given as
     /// [B·T]. Padding follows the text, so causality alone keeps it from mattering.
     pub fn hidden(&self, tokens: Tensor<1, Int>, batch: usize, positions: usize) -> Tensor<2> {
-        let shape = self.attention_shape(batch, positions);
         let mut x = self.embed(tokens); // [B·T, D]
-        for layer in &self.layers {
-            x = layer.forward(x, &self.config, |q, k, v| attention(q, k, v, shape, &self.rope));
+        for index in 0..self.layers.len() {
+            x = self.layer(index, x, batch, positions);
         }
         self.final_norm(x)
+    }
+
+    /// The residual stream [B·T, D] after layer `index`.
+    pub(super) fn layer(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        batch: usize,
+        positions: usize,
+    ) -> Tensor<2> {
+        let shape = self.attention_shape(batch, positions);
+        let attend = |q, k, v| attention(q, k, v, shape, &self.rope);
+        self.layers[index].forward(x, &self.config, attend)
     }
 
     /// Like [`Llama::hidden`] for prompts of `lengths` tokens, leaving their keys and values in
@@ -224,11 +258,11 @@ impl Llama {
 
     /// Logits [N, V] of hidden states [N, D]: for decoding, where N is a batch's rows.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let blocks = self.head().iter().map(|block| Linear::product(hidden.clone(), block.clone()));
+        let blocks = self.head().iter().map(|block| linear(hidden.clone(), block.clone()));
         Tensor::cat(blocks.collect(), 1)
     }
 
-    fn final_norm(&self, x: Tensor<2>) -> Tensor<2> {
+    pub(super) fn final_norm(&self, x: Tensor<2>) -> Tensor<2> {
         rms_norm(x, self.norm.clone().squeeze_dim(0), self.config.rms_norm_eps as f32)
     }
 

@@ -1,81 +1,165 @@
-//! `model.safetensors` in and out, under Hugging Face's names.
+//! Weights in and out, under Hugging Face's names: `model.safetensors`, or the shards that a
+//! `model.safetensors.index.json` names. Tensors are taken from a memory map one block at a time,
+//! so that host memory never holds the model twice.
 
-use super::{Llama, ModelConfig};
+use super::{Llama, ModelConfig, Parameter, ParameterMut};
+use crate::config::Storage;
 use crate::error::{Error, Result};
 use crate::ops::readback;
+use crate::platform::Bytes;
 use burn::tensor::{Device, Tensor, TensorData, bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
-/// Reads every weight that `config` asks for; anything missing, extra, misshapen or not finite is
-/// an error that names the tensor.
-pub fn read(bytes: &[u8], config: ModelConfig, device: &Device) -> Result<Llama> {
-    let file = SafeTensors::deserialize(bytes).map_err(|e| {
-        Error::input(format!("not a whole safetensors file: {e}"))
-            .next("the file may be cut short or altered: copy it again")
-    })?;
-    // Before anything of the claimed sizes is allocated, the file must bear them out.
-    require_sizes(&file, &config)?;
-    let mut model = Llama::empty(config, device);
-    let mut taken: HashMap<String, Vec<f32>> = HashMap::new();
-    for parameter in model.parameters_mut() {
-        if !taken.contains_key(&parameter.name) {
-            let values = floats(&file, &parameter.name, &parameter.shape)?;
-            taken.insert(parameter.name.clone(), values);
+/// One safetensors file of a checkpoint.
+#[derive(Debug, Clone)]
+pub struct Shard {
+    /// Its name, for messages.
+    pub name: String,
+    /// The whole file.
+    pub bytes: Bytes,
+}
+
+/// The tensors of a checkpoint's files by name.
+pub struct Tensors<'a> {
+    files: Vec<(&'a str, SafeTensors<'a>)>,
+    file_of: BTreeMap<String, usize>,
+}
+
+impl<'a> Tensors<'a> {
+    /// Checks the headers; a tensor stands in one file only.
+    pub fn open(shards: &'a [Shard]) -> Result<Self> {
+        let mut files = Vec::with_capacity(shards.len());
+        let mut file_of = BTreeMap::new();
+        for (index, Shard { name, bytes }) in shards.iter().enumerate() {
+            let file = SafeTensors::deserialize(bytes).map_err(|e| {
+                Error::input(format!("not a whole safetensors file: {e}"))
+                    .at(name)
+                    .next("the file may be cut short or altered: copy it again")
+            })?;
+            for tensor in file.names() {
+                if let Some(first) = file_of.insert(tensor.to_string(), index) {
+                    let first = &shards[first].name;
+                    return Err(Error::input(format!("tensor `{tensor}` stands in {first} too"))
+                        .at(name)
+                        .next(SAME_MODEL));
+                }
+            }
+            files.push((name.as_str(), file));
         }
-        let [rows, columns] = parameter.block_shape;
-        let start = parameter.first_row * columns;
-        let values = taken[&parameter.name][start..start + rows * columns].to_vec();
-        *parameter.tensor = Tensor::from_data(TensorData::new(values, [rows, columns]), device);
+        Ok(Self { files, file_of })
     }
-    // Tied checkpoints may repeat the embedding as lm_head.weight; transformers ignores it too.
-    let tied_head = |name: &str| model.config.tied && name == super::HEAD;
-    if let Some(extra) = file.names().into_iter().find(|&n| !taken.contains_key(n) && !tied_head(n))
-    {
-        return Err(Error::input(format!("tensor `{extra}` is not part of this architecture"))
+
+    /// Refuses an index that does not say what the shards hold.
+    pub fn require_index(&self, index: &BTreeMap<String, String>) -> Result<()> {
+        for (tensor, file) in index {
+            let actual = self.file_of.get(tensor).map(|&i| self.files[i].0);
+            if actual != Some(file.as_str()) {
+                let actual = actual.map_or("nowhere".to_string(), |name| format!("in {name}"));
+                return Err(Error::input(format!(
+                    "tensor `{tensor}` should be in {file} and is {actual}"
+                ))
+                .next("the index and the shards must be of one download: copy them again"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A tensor, which must have the shape.
+    fn get(&self, name: &str, shape: &[usize]) -> Result<TensorView<'_>> {
+        let Some(&index) = self.file_of.get(name) else {
+            let missing = Error::input(format!("tensor `{name}` of shape {shape:?} is missing"));
+            let place = if let [(only, _)] = self.files.as_slice() { only } else { "the shards" };
+            return Err(missing.at(place).next(SAME_MODEL));
+        };
+        let (file, tensors) = &self.files[index];
+        let view = tensors.tensor(name).expect("listed by the file itself");
+        if view.shape() != shape {
+            let given = view.shape();
+            return Err(Error::input(format!(
+                "tensor `{name}` has shape {given:?}, expected {shape:?}"
+            ))
+            .at(file)
             .next(SAME_MODEL));
+        }
+        Ok(view)
     }
+
+    /// Fills a list of weights; anything missing, misshapen or not finite is an error that names
+    /// file and tensor.
+    pub fn fill(&self, parameters: Vec<ParameterMut>, device: &Device) -> Result<()> {
+        for parameter in parameters {
+            let view = self.get(&parameter.name, &parameter.shape)?;
+            let [rows, columns] = parameter.block_shape;
+            let start = parameter.first_row * columns;
+            let file = self.files[self.file_of[&parameter.name]].0;
+            let values = floats(&parameter.name, &view, start..start + rows * columns)
+                .map_err(|e| e.at(file))?;
+            *parameter.tensor = Tensor::from_data(TensorData::new(values, [rows, columns]), device);
+        }
+        Ok(())
+    }
+
+    /// Refuses tensors that no weight is made of; `is_spare` ones may be there.
+    pub fn require_only(
+        &self,
+        names: &HashSet<String>,
+        is_spare: impl Fn(&str) -> bool,
+    ) -> Result<()> {
+        match self.file_of.iter().find(|(name, _)| !names.contains(*name) && !is_spare(name)) {
+            Some((extra, &file)) => {
+                Err(Error::input(format!("tensor `{extra}` is not part of this architecture"))
+                    .at(self.files[file].0)
+                    .next(SAME_MODEL))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads every weight that `config` asks for, and nothing else may be there.
+pub fn read(tensors: &Tensors, config: ModelConfig, device: &Device) -> Result<Llama> {
+    // Before anything of the claimed sizes is allocated, the files must bear them out.
+    require_sizes(tensors, &config)?;
+    let mut model = Llama::empty(config, device);
+    tensors.fill(model.weights_mut(), device)?;
+    let names = model.weights_mut().into_iter().map(|p| p.name).collect();
+    // transformers ignores these too: a tied head that is repeated, tables that are computed.
+    let tied = model.config.tied;
+    let is_spare =
+        |name: &str| tied && name == super::HEAD || name.ends_with("rotary_emb.inv_freq");
+    tensors.require_only(&names, is_spare)?;
     Ok(model)
 }
 
 /// The widths and the depth that `config` claims, against tensors that hold each of them.
-fn require_sizes(file: &SafeTensors, config: &ModelConfig) -> Result<()> {
+fn require_sizes(tensors: &Tensors, config: &ModelConfig) -> Result<()> {
     let (hidden, last) = (config.hidden_size, config.layers - 1);
     let layer = |part: &str| format!("model.layers.{last}.{part}.weight");
-    tensor(file, "model.embed_tokens.weight", &[config.vocab_size, hidden])?;
-    tensor(file, &layer("mlp.down_proj"), &[hidden, config.intermediate_size])?;
-    tensor(file, &layer("self_attn.q_proj"), &[config.heads * config.head_dim, hidden])?;
-    tensor(file, &layer("self_attn.k_proj"), &[config.kv_heads * config.head_dim, hidden])?;
-    if config.layers > file.len() {
-        return Err(Error::input(format!("{} tensors for {} layers", file.len(), config.layers))
-            .next(SAME_MODEL));
+    tensors.get("model.embed_tokens.weight", &[config.vocab_size, hidden])?;
+    tensors.get(&layer("mlp.down_proj"), &[hidden, config.intermediate_size])?;
+    tensors.get(&layer("self_attn.q_proj"), &[config.heads * config.head_dim, hidden])?;
+    tensors.get(&layer("self_attn.k_proj"), &[config.kv_heads * config.head_dim, hidden])?;
+    let given = tensors.file_of.len();
+    if config.layers > given {
+        return Err(
+            Error::input(format!("{given} tensors for {} layers", config.layers)).next(SAME_MODEL)
+        );
     }
     Ok(())
 }
 
-const SAME_MODEL: &str = "config.json and model.safetensors must belong to the same model";
+const SAME_MODEL: &str = "config.json and the weights must belong to the same model";
 
-fn tensor<'a>(file: &'a SafeTensors, name: &str, shape: &[usize]) -> Result<TensorView<'a>> {
-    let view = file.tensor(name).map_err(|_| {
-        Error::input(format!("tensor `{name}` of shape {shape:?} is missing")).next(SAME_MODEL)
-    })?;
-    if view.shape() != shape {
-        let given = view.shape();
-        return Err(Error::input(format!(
-            "tensor `{name}` has shape {given:?}, expected {shape:?}"
-        ))
-        .next(SAME_MODEL));
-    }
-    Ok(view)
-}
-
-fn floats(file: &SafeTensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-    let view = tensor(file, name, shape)?;
-    let bytes = view.data();
-    let pairs = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
+/// Some elements of a tensor as f32.
+fn floats(name: &str, view: &TensorView, range: Range<usize>) -> Result<Vec<f32>> {
+    let bytes = |size: usize| &view.data()[range.start * size..range.end * size];
+    let pairs = || bytes(2).chunks_exact(2).map(|b| [b[0], b[1]]);
     let values: Vec<f32> = match view.dtype() {
         Dtype::F32 => {
-            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            let quads = bytes(4).chunks_exact(4);
+            quads.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
         }
         Dtype::F16 => pairs().map(|b| f16::from_le_bytes(b).to_f32()).collect(),
         Dtype::BF16 => pairs().map(|b| bf16::from_le_bytes(b).to_f32()).collect(),
@@ -86,36 +170,63 @@ fn floats(file: &SafeTensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
     };
     match values.iter().position(|v| !v.is_finite()) {
         Some(index) => Err(Error::numbers(format!(
-            "tensor `{name}` holds {} at element {index}",
-            values[index]
+            "tensor `{name}` holds {} at element {}",
+            values[index],
+            range.start + index
         ))
         .next("the checkpoint is damaged: use an earlier one")),
         None => Ok(values),
     }
 }
 
-/// The weights as the bytes of a `model.safetensors` in F32; an error where one is not finite,
-/// since no checkpoint is better than one that cannot be read back.
-pub async fn write(model: &Llama) -> Result<Vec<u8>> {
+/// As transformers' config names it.
+pub fn torch_name(dtype: Storage) -> &'static str {
+    match dtype {
+        Storage::F32 => "float32",
+        Storage::F16 => "float16",
+        Storage::Bf16 => "bfloat16",
+    }
+}
+
+fn append(values: &[f32], storage: Storage, bytes: &mut Vec<u8>) {
+    match storage {
+        Storage::F32 => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+        Storage::F16 => bytes.extend(values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes())),
+        Storage::Bf16 => bytes.extend(values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes())),
+    }
+}
+
+/// The bytes of a safetensors file of these weights; an error where one is not finite (in F16: too
+/// large), since no checkpoint is better than one that cannot be read back.
+pub async fn write(parameters: Vec<Parameter>, storage: Storage) -> Result<Vec<u8>> {
     let mut order: Vec<(String, Vec<usize>)> = Vec::new();
     let mut values: HashMap<String, Vec<u8>> = HashMap::new();
-    for parameter in model.parameters() {
-        let block = readback::floats(parameter.tensor.clone()).await;
-        let block = block.map_err(|e| e.at(&parameter.name))?;
+    for Parameter { name, shape, tensor } in parameters {
+        let block = readback::floats(tensor).await.map_err(|e| e.at(&name))?;
+        let largest = block.iter().fold(0.0f32, |most, x| most.max(x.abs()));
         if !block.iter().all(|x| x.is_finite()) {
-            return Err(Error::numbers(format!("`{}` is no longer finite", parameter.name))
+            return Err(Error::numbers(format!("`{name}` is no longer finite"))
                 .next("go back to an earlier checkpoint with a lower learning rate"));
         }
-        if !values.contains_key(&parameter.name) {
-            order.push((parameter.name.clone(), parameter.shape.clone()));
+        if storage == Storage::F16 && !f16::from_f32(largest).is_finite() {
+            return Err(Error::numbers(format!("`{name}` holds {largest}, more than F16 can"))
+                .next("store it as bf16 or f32: --set checkpoint.dtype=bf16"));
         }
-        let bytes = block.iter().flat_map(|v| v.to_le_bytes());
-        values.entry(parameter.name).or_default().extend(bytes);
+        if !values.contains_key(&name) {
+            order.push((name.clone(), shape));
+        }
+        append(&block, storage, values.entry(name).or_default());
     }
+    let dtype = match storage {
+        Storage::F32 => Dtype::F32,
+        Storage::F16 => Dtype::F16,
+        Storage::Bf16 => Dtype::BF16,
+    };
     let views = order.iter().map(|(name, shape)| {
-        let view = TensorView::new(Dtype::F32, shape.clone(), &values[name]);
+        let view = TensorView::new(dtype, shape.clone(), &values[name]);
         (name, view.expect("blocks add up to the tensor's shape"))
     });
+    // transformers refuses a file that does not name its framework.
     let format = HashMap::from([("format".to_string(), "pt".to_string())]);
     safetensors::serialize(views, Some(format))
         .map_err(|e| Error::machine(format!("serialising weights: {e}")))

@@ -3,7 +3,7 @@
 
 use crate::config::{DemoShaping, EntropyOver as Over, Objective, Sign};
 use crate::data::batch::MicroBatch;
-use crate::model::Llama;
+use crate::model::{DropoutKey, Llama, Padded, ParameterGradients};
 use crate::ops::lm_head;
 use crate::ops::objective::{Clip, EntropyOver, Row, Switches, Weight, objective};
 use crate::records::{Role, Sequence};
@@ -88,49 +88,64 @@ pub fn response_logits(model: &Llama, batch: &MicroBatch) -> Tensor<2> {
     model.logits(Inputs::new(batch, model).hidden(model, batch))
 }
 
-/// The loss of a micro-batch: a scalar whose backward gives the gradient of the sum of all terms
-/// (its value is 0: the terms' values are in the sums), and the kernel's sums, [B, 8].
-pub fn micro_batch_loss(
-    tracked: &Llama,
+/// How a micro-batch's gradient is computed.
+#[derive(Debug, Clone, Copy)]
+pub struct Backward {
+    /// Keep each layer's input only and compute its inside again.
+    pub layer_by_layer: bool,
+    /// What dropout is drawn by.
+    pub dropout: DropoutKey,
+}
+
+/// The gradient of the sum of a micro-batch's loss terms, and the kernel's sums, [B, 8].
+pub fn micro_batch_gradient(
+    model: &Llama,
     batch: &MicroBatch,
     sequences: &[Sequence],
     switches: &Switches,
-) -> (Tensor<1>, Tensor<2>) {
-    let inputs = Inputs::new(batch, tracked);
-    let hidden = inputs.hidden(tracked, batch); // [N, D]
-    let plain = |t: &Tensor<2>| t.clone().without_autodiff();
-    let head: Vec<Tensor<2>> = tracked.head().iter().map(plain).collect();
-    let ranges = whole_sequences(&batch.starts, tracked.config.vocab_size);
+    backward: Backward,
+) -> (ParameterGradients, Tensor<2>) {
+    let Inputs { tokens, predicts, targets, old_logprobs } = Inputs::new(batch, model);
+    let padded = Padded { tokens, batch: batch.members.len(), positions: batch.positions };
+    let ranges = whole_sequences(&batch.starts, model.config.vocab_size);
     let mut sums = Vec::with_capacity(ranges.len());
-    let mut first_row = 0;
-    let (d_hidden, d_head) = lm_head::with_gradient(
-        plain(&hidden),
-        &head,
-        inputs.targets,
-        &ranges,
-        lm_head::LOGITS_BYTES,
-        |range, stats| {
-            let rows: Vec<Row> = (first_row..)
-                .take_while(|&r| r < batch.members.len() && batch.starts[r] < range.end)
-                .map(|r| {
-                    let sequence = &sequences[batch.members[r]];
-                    Row {
-                        start: (batch.starts[r] - range.start) as u32,
-                        len: (batch.starts[r + 1] - batch.starts[r]) as u32,
-                        demonstration: sequence.role == Role::Demonstration,
-                        terms: sequence.terms,
-                    }
-                })
-                .collect();
-            first_row += rows.len();
-            let old = inputs.old_logprobs.clone().slice([range.clone()]);
-            let result = objective(stats, old, &rows, switches);
-            sums.push(result.sums);
-            result.coefficients
-        },
-    );
-    let loss = lm_head::attach(hidden, tracked.head(), d_hidden, d_head);
-    (loss, Tensor::cat(sums, 0))
+    let Backward { layer_by_layer, dropout } = backward;
+    let gradients = model.gradients(&padded, layer_by_layer, dropout, |tracked, hidden| {
+        let hidden = hidden.select(0, predicts); // [N, D]
+        let plain = |t: &Tensor<2>| t.clone().without_autodiff();
+        let head: Vec<Tensor<2>> = tracked.head().iter().map(plain).collect();
+        let head_trains = tracked.head()[0].is_require_grad();
+        let mut first_row = 0;
+        let (d_hidden, d_head) = lm_head::with_gradient(
+            plain(&hidden),
+            &head,
+            targets,
+            &ranges,
+            lm_head::LOGITS_BYTES,
+            head_trains,
+            |range, stats| {
+                let rows: Vec<Row> = (first_row..)
+                    .take_while(|&r| r < batch.members.len() && batch.starts[r] < range.end)
+                    .map(|r| {
+                        let sequence = &sequences[batch.members[r]];
+                        Row {
+                            start: (batch.starts[r] - range.start) as u32,
+                            len: (batch.starts[r + 1] - batch.starts[r]) as u32,
+                            demonstration: sequence.role == Role::Demonstration,
+                            terms: sequence.terms,
+                        }
+                    })
+                    .collect();
+                first_row += rows.len();
+                let old = old_logprobs.clone().slice([range.clone()]);
+                let result = objective(stats, old, &rows, switches);
+                sums.push(result.sums);
+                result.coefficients
+            },
+        );
+        lm_head::attach(hidden, tracked.head(), d_hidden, d_head)
+    });
+    (gradients, Tensor::cat(sums, 0))
 }
 
 /// Ranges of tokens that hold whole sequences, each as long as the head's budget of logits allows

@@ -3,6 +3,7 @@
 //! Stock burn would do as well in the forward pass; fused, ∂L/∂W comes out dense in W's own layout
 //! (dyᵀ·x) instead of as a transposed view that every later operation copies.
 
+use super::cpu::dense;
 use super::fused::{self, FusedOp};
 use super::matmul::matmul_nt;
 use burn::backend::Flex;
@@ -12,7 +13,14 @@ use burn::tensor::Tensor;
 
 /// x [N, In], weight [Out, In] → x·weightᵀ [N, Out].
 pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-    if fused::runs_on(&x.device()) { fused::run(Linear, [x, weight]) } else { matmul_nt(x, weight) }
+    if !fused::runs_on(&x.device()) {
+        return matmul_nt(x, weight);
+    }
+    if x.is_autodiff() && !weight.is_autodiff() {
+        let weight = weight.try_into_primitive::<Flex>().expect("a tensor of the CPU backend");
+        return fused::run(FrozenLinear { weight: dense(weight) }, [x]);
+    }
+    fused::run(Linear, [x, weight])
 }
 
 #[derive(Debug, Clone)]
@@ -26,5 +34,21 @@ impl FusedOp<2> for Linear {
     fn backward(&self, [x, weight]: [FlexTensor; 2], dy: FlexTensor) -> [FlexTensor; 2] {
         let dweight = Flex::float_matmul(Flex::float_transpose(dy.clone()), x);
         [Flex::float_matmul(dy, weight), dweight]
+    }
+}
+
+/// The same with a weight that does not train: its gradient, a third of the work, is left out.
+#[derive(Debug, Clone)]
+struct FrozenLinear {
+    weight: FlexTensor,
+}
+
+impl FusedOp<1> for FrozenLinear {
+    fn forward(&self, [x]: &[FlexTensor; 1]) -> FlexTensor {
+        Flex::float_matmul(x.clone(), Flex::float_transpose(self.weight.clone()))
+    }
+
+    fn backward(&self, _: [FlexTensor; 1], dy: FlexTensor) -> [FlexTensor; 1] {
+        [Flex::float_matmul(dy, self.weight.clone())]
     }
 }

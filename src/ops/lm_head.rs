@@ -43,7 +43,8 @@ pub fn stats(
     Tensor::cat(pieces, 0)
 }
 
-/// The loss's gradient with respect to the hidden states, [N, D], and to each block of the head.
+/// The loss's gradient with respect to the hidden states, [N, D], and, where the head trains, to
+/// each of its blocks; a frozen head saves that product.
 ///
 /// `chunks` are ranges of tokens that follow one another and cover all N; each holds whole
 /// sequences. `coefficients` gets a chunk's range and its statistics [n, 2] and returns
@@ -58,6 +59,7 @@ pub fn with_gradient(
     targets: Tensor<1, Int>,
     chunks: &[Range<usize>],
     logits_bytes: usize,
+    head_trains: bool,
     mut coefficients: impl FnMut(&Range<usize>, Tensor<2>) -> Tensor<2>,
 ) -> (Tensor<2>, Vec<Tensor<2>>) {
     let end = chunks.iter().try_fold(0, |end, c| (c.start == end).then_some(c.end));
@@ -65,7 +67,8 @@ pub fn with_gradient(
     let head = Head::new(head);
     let kept = tokens_within(logits_bytes, head.vocabulary());
     let recomputed = tokens_within(logits_bytes, head.largest_block());
-    let mut d_head: Vec<Option<Tensor<2>>> = vec![None; head.blocks.len()];
+    let mut d_head: Vec<Option<Tensor<2>>> =
+        vec![None; if head_trains { head.blocks.len() } else { 0 }];
     let mut d_hidden = Vec::new();
     for range in chunks {
         if range.len() <= kept {
@@ -172,7 +175,7 @@ impl Head {
         records
     }
 
-    /// The chunk's dHidden [n, D]; adds its part to `d_head`. `kept` holds the logits of every
+    /// The chunk's dHidden [n, D]; adds its part to `d_head`, empty for a frozen head. `kept` holds the logits of every
     /// block, or nothing: then they are computed again.
     fn backward(
         &self,
@@ -196,7 +199,9 @@ impl Head {
             );
             add(&mut d_hidden, matmul_nt(d_logits.clone(), block.clone().transpose()));
             let hidden = chunk.hidden.clone();
-            add(&mut d_head[i], matmul_nt(d_logits.transpose(), hidden.transpose()));
+            if let Some(sum) = d_head.get_mut(i) {
+                add(sum, matmul_nt(d_logits.transpose(), hidden.transpose()));
+            }
             offset += block.dims()[0];
         }
         d_hidden.unwrap_or_else(|| chunk.hidden.zeros_like())

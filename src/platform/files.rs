@@ -1,5 +1,6 @@
 //! Reading, and writing so that a crash at any moment leaves either the old or the new file.
 
+use super::Bytes;
 use crate::error::{Error, Result, io};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -8,6 +9,11 @@ use std::path::{Path, PathBuf};
 /// The bytes of a file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|e| io(path, e))
+}
+
+/// The bytes of a file, without reading them all now.
+pub fn map(path: &Path) -> Result<Bytes> {
+    File::open(path).and_then(|file| Bytes::map(&file)).map_err(|e| io(path, e))
 }
 
 /// Whether a file or folder is there.
@@ -84,13 +90,13 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Writes a folder of files so that it appears whole or not at all; replaces an older one, which
 /// [`mend_folder`] brings back after a crash between the two renames.
-pub fn write_folder_atomic(path: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
+pub fn write_folder_atomic(path: &Path, files: &[(impl AsRef<str>, Vec<u8>)]) -> Result<()> {
     mend_folder(path)?;
     let (partial, old) = (sibling(path, PARTIAL), sibling(path, OLD));
     let write = || -> std::io::Result<()> {
         fs::create_dir_all(&partial)?;
         for (name, bytes) in files {
-            write_synced(&partial.join(name), bytes)?;
+            write_synced(&partial.join(name.as_ref()), bytes)?;
         }
         sync_folder(&partial);
         if path.exists() {

@@ -1,6 +1,7 @@
 //! Files in memory, for a browser tab: the calls of `files.rs` over a map that lives as long as the
 //! tab's worker. Nothing is ever half written here, so nothing is there to mend, sync or lock.
 
+use super::Bytes;
 use crate::error::{Result, io};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,11 @@ fn files<T>(action: impl FnOnce(&mut BTreeMap<PathBuf, Vec<u8>>) -> T) -> T {
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let found = files(|all| all.get(path).cloned());
     found.ok_or_else(|| io(path, ErrorKind::NotFound.into()))
+}
+
+/// The bytes of a file.
+pub fn map(path: &Path) -> Result<Bytes> {
+    read(path).map(Bytes::from)
 }
 
 /// Whether a file or folder is there; a folder is where a file lies below it.
@@ -53,9 +59,9 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Writes a folder of files in the place of an older one.
-pub fn write_folder_atomic(path: &Path, contents: &[(&str, Vec<u8>)]) -> Result<()> {
+pub fn write_folder_atomic(path: &Path, contents: &[(impl AsRef<str>, Vec<u8>)]) -> Result<()> {
     remove_folder_atomic(path)?;
-    contents.iter().try_for_each(|(name, bytes)| write_atomic(&path.join(name), bytes))
+    contents.iter().try_for_each(|(name, bytes)| write_atomic(&path.join(name.as_ref()), bytes))
 }
 
 /// Removes a folder.

@@ -1,6 +1,7 @@
 //! What differs between a native program and a browser tab: files, the clock, an adapter's name,
 //! and how the built-in model's weights come along.
 
+mod bytes;
 #[cfg(not(target_family = "wasm"))]
 mod files;
 #[cfg(any(target_family = "wasm", test))]
@@ -14,8 +15,9 @@ use files as system;
 #[cfg(target_family = "wasm")]
 use memory as system;
 
+pub use bytes::Bytes;
 pub use system::{
-    FolderLock, append_line, create_folder, exists, is_folder, lock_folder, mend_folder,
+    FolderLock, append_line, create_folder, exists, is_folder, lock_folder, map, mend_folder,
     mend_folders_in, names_in, read, remove_folder_atomic, sync_file, write_atomic,
     write_folder_atomic,
 };

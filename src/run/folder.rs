@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::Score;
 use crate::metrics::StepReport;
+use crate::model::NamedFile;
 use crate::platform::{
     FolderLock, append_line, create_folder, exists, lock_folder, mend_folder, mend_folders_in,
     names_in, read_text, remove_folder_atomic, sync_file, write_atomic, write_folder_atomic,
@@ -128,12 +129,7 @@ impl RunFolder {
 
     /// Writes a checkpoint and removes all but the last `keep`. The lines of the steps before it
     /// are made durable first: a checkpoint never stands without them.
-    pub fn write_checkpoint(
-        &self,
-        step: u32,
-        files: &[(&str, Vec<u8>)],
-        keep: usize,
-    ) -> Result<PathBuf> {
+    pub fn write_checkpoint(&self, step: u32, files: &[NamedFile], keep: usize) -> Result<PathBuf> {
         for path in LINES.map(|name| self.path.join(name)).iter().filter(|p| exists(p)) {
             sync_file(path)?;
         }
@@ -147,7 +143,7 @@ impl RunFolder {
     }
 
     /// Writes the best checkpoint so far.
-    pub fn write_best(&self, files: &[(&str, Vec<u8>)]) -> Result<()> {
+    pub fn write_best(&self, files: &[NamedFile]) -> Result<()> {
         write_folder_atomic(&self.path.join("best"), files)
     }
 

@@ -14,7 +14,7 @@ use crate::device::{Selected, require_silence};
 use crate::error::{Error, Kind, Result};
 use crate::eval::{Judge, Score, Suite, mean_accuracy};
 use crate::metrics::StepReport;
-use crate::model::ModelFolder;
+use crate::model::{ModelFolder, NamedFile};
 use crate::platform::{Stopwatch, read};
 use crate::records::Group;
 use crate::trainer::Trainer;
@@ -284,7 +284,8 @@ impl Run {
         if step > 0 && accuracy > self.state.best_accuracy {
             self.state.best_accuracy = accuracy;
             self.state.stale_evaluations = 0;
-            let files = self.files().await?;
+            let storage = self.trainer.config.checkpoint.dtype;
+            let files = self.base.with_weights(&self.trainer.model, storage).await?;
             self.folder.write_best(&files)?;
         } else if step > 0 {
             self.state.stale_evaluations += 1;
@@ -316,7 +317,7 @@ impl Run {
         Ok(path)
     }
 
-    async fn files(&self) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    async fn files(&self) -> Result<Vec<NamedFile>> {
         let state = State {
             step: self.trainer.step,
             other_secs: self.summary.other_secs,

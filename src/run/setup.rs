@@ -1,12 +1,13 @@
 //! From a config to the parts of a run.
 
-use crate::config::{Config, Objective};
+use crate::config::{Config, Objective, unknown};
 use crate::data::jsonl::Needs;
 use crate::data::source::Source;
 use crate::data::{builtin, jsonl};
 use crate::error::{Error, Result};
 use crate::eval::Suite;
-use crate::model::{Llama, ModelConfig, ModelFolder};
+use crate::model::lora::TARGETS;
+use crate::model::{Llama, Lora, ModelConfig, ModelFolder};
 use crate::optim::AdamW;
 use crate::platform::read_text;
 use crate::records::Example;
@@ -159,6 +160,35 @@ fn split(examples: Vec<Example>) -> (Vec<Example>, Vec<Example>) {
     parts
 }
 
+/// Lays over the model the adapters that the config asks for; those that it came with go on.
+fn adapt(model: &mut Llama, config: &Config) -> Result<()> {
+    let settings = &config.lora;
+    let wanted = Lora {
+        rank: settings.rank,
+        alpha: settings.alpha,
+        rslora: settings.rslora,
+        dropout: settings.dropout,
+        targets: settings.targets.split_whitespace().map(String::from).collect(),
+    };
+    if let Some(target) = wanted.targets.iter().find(|t| !TARGETS.contains(&t.as_str())) {
+        return Err(unknown("matrix", target, TARGETS.into_iter()).at("lora.targets"));
+    }
+    match model.lora() {
+        _ if settings.rank == 0 => Ok(()),
+        None => {
+            model.adapt(wanted, config.run.seed);
+            Ok(())
+        }
+        Some(given) if *given == wanted => Ok(()),
+        Some(given) => Err(Error::input(format!(
+            "the model has adapters of rank {} already, with other settings",
+            given.rank
+        ))
+        .at(&config.model.path)
+        .next("leave out the lora settings to train those on, or `srft merge` them first")),
+    }
+}
+
 /// Everything that a trainer needs, loaded and checked before the first step.
 pub fn trainer(config: Config, device: &Device) -> Result<(Trainer, ModelFolder, Vec<Suite>)> {
     let folder = model_folder(&config.model.path)?;
@@ -172,7 +202,8 @@ pub(super) fn trainer_of(
     folder: &ModelFolder,
     device: &Device,
 ) -> Result<(Trainer, Vec<Suite>)> {
-    let (model, tokenizer) = folder.load(device)?;
+    let (mut model, tokenizer) = folder.load(device)?;
+    adapt(&mut model, &config)?;
     let reader = Reader { config: &config, tokenizer: &tokenizer, model: &model.config };
     let (source, suites) = (reader.source()?, reader.suites()?);
     let optimizer = AdamW::new(config.optimizer.clone(), &model);

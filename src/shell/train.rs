@@ -4,13 +4,14 @@ use super::arguments::{Pretrain, Settings, Train};
 use super::progress::Progress;
 use super::tables::before_and_after;
 use super::{note, say};
-use srft::config::Config;
+use srft::config::{Config, Storage};
 use srft::device::{Selected, select};
 use srft::error::{Error, Result};
-use srft::model::{FILES, Llama, ModelConfig, ModelFolder};
+use srft::model::{CONFIG, Llama, TOKENIZER, WEIGHTS};
 use srft::platform::write_folder_atomic;
 use srft::run::{Run, RunFolder, Summary, fresh_folder, model_folder};
 use srft::selftest;
+use srft::text::Tokenizer;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -131,10 +132,10 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     let config = settings.resolve(base, &[steps])?;
     let selected = ready(&config, arguments.json).await?;
     let folder = model_folder(&config.model.path)?;
-    let shape = ModelConfig::from_json(&folder.config, &folder.place)?;
+    let shape = folder.shape(&Tokenizer::from_bytes(&folder.tokenizer, &folder.place)?)?;
     let fresh = Llama::random(shape, config.run.seed, &selected.device);
     let start = arguments.out.join("start");
-    write_folder_atomic(&start, &folder.with_weights(&fresh).await?)?;
+    write_folder_atomic(&start, &folder.with_weights(&fresh, Storage::F32).await?)?;
     let config =
         Config { model: srft::config::Model { path: start.display().to_string() }, ..config };
     let run_folder = arguments.out.join("run");
@@ -144,9 +145,8 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     let result = run.train(&mut progress, &stop).await;
     progress.finish();
     let summary = result?;
-    let trained = ModelFolder::read(&run_folder.join("best"))?;
-    for (name, bytes) in FILES.into_iter().zip([trained.config, trained.weights, trained.tokenizer])
-    {
+    for name in [CONFIG, WEIGHTS, TOKENIZER] {
+        let bytes = srft::platform::read(&run_folder.join("best").join(name))?;
         srft::platform::write_atomic(&arguments.out.join(name), &bytes)?;
     }
     report(&summary, &run_folder, arguments.json)?;

@@ -66,6 +66,11 @@ impl Tokenizer {
         self.vocab_size
     }
 
+    /// The id of a token as the vocabulary spells it.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
     /// The token as the vocabulary spells it; U+FFFD for an id that it doesn't have.
     pub fn token(&self, id: u32) -> String {
         self.inner.id_to_token(id).unwrap_or_else(|| UNKNOWN.into())

@@ -1,4 +1,4 @@
-"""What the generators share: the header of a golden file, peaky weights, a float64 Llama in torch."""
+"""What the generators share: the header of a golden file, peaky weights, a float64 transformer in torch."""
 
 import platform
 from importlib.metadata import version
@@ -6,12 +6,14 @@ from importlib.metadata import version
 import torch
 import torch.nn.functional as F
 
+from numpy_srft import head_dim, rope_frequencies, window
+
 VERSION = 1
 
 
-def header(generator):
+def header(generator, *more):
     """Magic, version, generator, library versions, hint: the same strings in every golden file."""
-    names = ["torch", "transformers", "tokenizers", "safetensors", "numpy"]
+    names = ["torch", "transformers", "tokenizers", "safetensors", "numpy", *more]
     libraries = {"python": platform.python_version(), **{name: version(name) for name in names}}
     return {
         "format": "srft-golden",
@@ -39,14 +41,15 @@ def llama_f64(weights, config, ids):
     """Logits [T, V] of one sequence, differentiable: transformers upcasts norms to float32 only."""
     linear = lambda x, name: F.linear(x, weights[name + ".weight"], weights.get(name + ".bias"))
     norm = lambda x, name: F.rms_norm(x, x.shape[-1:], weights[name], config["rms_norm_eps"])
-    heads, kv_heads, dim = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
+    heads, kv_heads, dim = config["num_attention_heads"], config["num_key_value_heads"], head_dim(config)
     ids = torch.as_tensor(ids)
-    half = torch.arange(dim // 2, dtype=torch.float64)
-    angle = torch.arange(len(ids))[:, None] * config["rope_theta"] ** (-2 * half / dim)
+    angle = torch.arange(len(ids))[:, None] * torch.from_numpy(rope_frequencies(config))
     turn = torch.polar(torch.ones_like(angle), angle)  # [T, dim/2] complex
+    back = torch.arange(len(ids))[:, None] - torch.arange(len(ids))  # [T, T] from query to key
 
-    def split(x, count):  # [T, count * dim] -> [count, T, dim]
-        return x.view(len(ids), count, dim).transpose(0, 1)
+    def split(x, count, norm_name):  # [T, count * dim] -> [count, T, dim]
+        x = x.view(len(ids), count, dim).transpose(0, 1)
+        return norm(x, norm_name) if norm_name in weights else x
 
     def rotate(x):  # RoPE as a complex product
         x = torch.complex(*x.chunk(2, -1)) * turn
@@ -56,9 +59,10 @@ def llama_f64(weights, config, ids):
     for layer in range(config["num_hidden_layers"]):
         at = f"model.layers.{layer}."
         x = norm(h, at + "input_layernorm.weight")
-        q, k, v = (split(linear(x, f"{at}self_attn.{n}_proj"), c)
+        q, k, v = (split(linear(x, f"{at}self_attn.{n}_proj"), c, f"{at}self_attn.{n}_norm.weight")
                    for n, c in (("q", heads), ("k", kv_heads), ("v", kv_heads)))
-        x = F.scaled_dot_product_attention(rotate(q)[None], rotate(k)[None], v[None], is_causal=True, enable_gqa=True)
+        seen = (back >= 0) & (back < window(config, layer))
+        x = F.scaled_dot_product_attention(rotate(q)[None], rotate(k)[None], v[None], attn_mask=seen, enable_gqa=True)
         h = h + linear(x[0].transpose(0, 1).reshape(len(ids), -1), at + "self_attn.o_proj")
         x = norm(h, at + "post_attention_layernorm.weight")
         x = F.silu(linear(x, at + "mlp.gate_proj")) * linear(x, at + "mlp.up_proj")

@@ -1,4 +1,4 @@
-"""The oracle: a Llama forward pass and the SRFT objective in numpy float64, plain and slow.
+"""The oracle: a forward pass (Llama, Mistral, Qwen2, Qwen3) and the SRFT objective in numpy float64, plain and slow.
 
 No torch here. Loops over sequences, so nothing is padded and nothing is masked; every switch is
 one visible line. Shapes: T positions, V vocabulary, D hidden, G rollouts of a prompt.
@@ -23,22 +23,54 @@ SWITCHES = {
 DEFAULT = {name: values[0] for name, values in SWITCHES.items()}
 
 
+def head_dim(config):
+    return config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+
+
+def rope_frequencies(config):
+    """Radians a position [head_dim / 2], of transformers 5's config (`rope_parameters`) or 4's."""
+    older = lambda: {"rope_theta": config["rope_theta"]} | (config.get("rope_scaling") or {})
+    rope = config.get("rope_parameters") or older()
+    dim = head_dim(config)
+    frequency = rope["rope_theta"] ** (-np.arange(0, dim, 2) / dim)
+    kind = rope.get("rope_type") or rope.get("type", "default")
+    if kind == "default":
+        return frequency
+    if kind == "linear":
+        return frequency / rope["factor"]
+    assert kind == "llama3", kind
+    # Full turns over the original context: many -> kept, few -> divided, between -> blended.
+    turns = rope["original_max_position_embeddings"] * frequency / (2 * np.pi)
+    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    keep = np.clip((turns - low) / (high - low), 0, 1)
+    return frequency * (keep + (1 - keep) / rope["factor"])
+
+
+def window(config, layer):
+    """How many positions a layer's token sees, itself included. Qwen's configs of transformers 4
+    name a window that `use_sliding_window` switches off; Mistral's has no switch."""
+    kinds = config.get("layer_types")
+    sliding = kinds[layer] == "sliding_attention" if kinds else config.get("use_sliding_window", True)
+    return (sliding and config.get("sliding_window")) or np.inf
+
+
 def llama(weights, config, ids):
-    """Logits [T, V] of one sequence of token ids [T]. `weights` by Hugging Face names."""
+    """Logits [T, V] of one sequence of token ids [T]. `weights` by Hugging Face names: biases and
+    norms of queries and keys are applied where there are any."""
     w = lambda name: weights[name].astype(np.float64)
     bias = lambda name: w(name) if name in weights else 0.0
     linear = lambda x, name: x @ w(name + ".weight").T + bias(name + ".bias")
     eps = config["rms_norm_eps"]
     norm = lambda x, name: x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * w(name)
-    heads, kv_heads, dim = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
+    heads, kv_heads, dim = config["num_attention_heads"], config["num_key_value_heads"], head_dim(config)
     steps = len(ids)
 
     # RoPE, half-split as Hugging Face stores it: (x1, x2) -> (x1 c - x2 s, x2 c + x1 s)
-    frequency = config["rope_theta"] ** (-np.arange(0, dim, 2) / dim)  # [dim/2]
-    angle = np.arange(steps)[:, None] * frequency  # [T, dim/2]
+    angle = np.arange(steps)[:, None] * rope_frequencies(config)  # [T, dim/2]
     cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
 
-    def rotate(x):  # [T, heads, dim]
+    def rotate(x, norm_name):  # [T, heads, dim]; Qwen3 norms each head first
+        x = norm(x, norm_name) if norm_name in weights else x
         x1, x2 = x[..., : dim // 2], x[..., dim // 2 :]
         return np.concatenate([x1 * cos - x2 * sin, x2 * cos + x1 * sin], -1)
 
@@ -46,16 +78,17 @@ def llama(weights, config, ids):
     for layer in range(config["num_hidden_layers"]):
         at = f"model.layers.{layer}."
         x = norm(h, at + "input_layernorm.weight")
-        q = rotate(linear(x, at + "self_attn.q_proj").reshape(steps, heads, dim))
-        k = rotate(linear(x, at + "self_attn.k_proj").reshape(steps, kv_heads, dim))
+        q = rotate(linear(x, at + "self_attn.q_proj").reshape(steps, heads, dim), at + "self_attn.q_norm.weight")
+        k = rotate(linear(x, at + "self_attn.k_proj").reshape(steps, kv_heads, dim), at + "self_attn.k_norm.weight")
         v = linear(x, at + "self_attn.v_proj").reshape(steps, kv_heads, dim)
         out = np.zeros((steps, heads, dim))
         for head in range(heads):
             shared = head // (heads // kv_heads)
             for t in range(steps):
-                score = k[: t + 1, shared] @ q[t, head] / np.sqrt(dim)
+                first = max(0, t + 1 - window(config, layer))
+                score = k[first : t + 1, shared] @ q[t, head] / np.sqrt(dim)
                 p = np.exp(score - score.max())
-                out[t, head] = (p / p.sum()) @ v[: t + 1, shared]
+                out[t, head] = (p / p.sum()) @ v[first : t + 1, shared]
         h = h + linear(out.reshape(steps, heads * dim), at + "self_attn.o_proj")
         x = norm(h, at + "post_attention_layernorm.weight")
         gate = linear(x, at + "mlp.gate_proj")
@@ -82,13 +115,13 @@ def response_statistics(weights, config, prompt, response):
     return token_statistics(logits[len(prompt) - 1 : -1], response)
 
 
-def advantages(rewards, std):
-    """Eq. 7 with the sample standard deviation (n - 1) and verl's 1e-6; all equal -> exactly 0."""
+def advantages(rewards, std, epsilon=1e-6):
+    """Eq. 7 with the sample standard deviation (n - 1) and verl's epsilon; all equal -> exactly 0."""
     r = np.array(rewards, dtype=np.float64)
     if (r == r[0]).all():
         return np.zeros_like(r)
     centred = r - r.mean()
-    return centred / (r.std(ddof=1) + 1e-6) if std else centred
+    return centred / (r.std(ddof=1) + epsilon) if std else centred
 
 
 def constants(groups, stats, s):

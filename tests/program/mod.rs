@@ -3,6 +3,7 @@
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
+use srft::config::Storage;
 use srft::model::{Llama, ModelConfig, ModelFolder};
 use srft::platform::write_folder_atomic;
 use std::fs;
@@ -35,15 +36,11 @@ impl Home {
         for (key, value) in changes.as_object().unwrap() {
             config[key] = value.clone();
         }
-        let config = ModelConfig::from_json(config.to_string().as_bytes(), name).unwrap();
-        let folder = ModelFolder {
-            place: name.into(),
-            config: config.to_json(),
-            weights: Vec::new(),
-            tokenizer: ModelFolder::tiny().tokenizer,
-        };
+        let text = config.to_string().into_bytes();
+        let config = ModelConfig::from_json(&text, name).unwrap();
+        let folder = ModelFolder::of_parts(name, text, Vec::new(), ModelFolder::tiny().tokenizer);
         let model = Llama::random(config, 7, &Device::flex());
-        let files = pollster::block_on(folder.with_weights(&model)).unwrap();
+        let files = pollster::block_on(folder.with_weights(&model, Storage::F32)).unwrap();
         write_folder_atomic(&self.path(name), &files).unwrap();
     }
 
@@ -139,9 +136,10 @@ pub fn assert_same_run(home: &Home, one: &str, other: &str) {
     }
     let [a, b] = both("checkpoints").map(|path| home.names(&path));
     assert_eq!(a, b, "checkpoints of {one} and {other}");
-    let models = a.iter().map(|name| format!("checkpoints/{name}")).chain(["best".into()]);
-    let files = models.flat_map(|m| ["model", "optimizer"].map(|f| format!("{m}/{f}.safetensors")));
-    for name in files.chain(["samples.jsonl".into()]) {
+    let files = ["model", "optimizer"].map(|f| format!("{f}.safetensors"));
+    let checkpoints =
+        a.iter().flat_map(|n| files.each_ref().map(|f| format!("checkpoints/{n}/{f}")));
+    for name in checkpoints.chain(["best/model.safetensors", "samples.jsonl"].map(String::from)) {
         let [a, b] = both(&name).map(|path| home.read(&path));
         assert!(a == b, "{name} of {one} and {other} differ");
     }

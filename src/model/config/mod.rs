@@ -1,0 +1,460 @@
+//! Hugging Face's `config.json` of the architectures that are one transformer: Llama and what
+//! differs from it by biases, norms of queries and keys, and the stretching of its positions.
+//!
+//! What transformers' code of these four reads is either implemented or refused here by field and
+//! value; what it does not read cannot change the mathematics.
+
+mod rope;
+
+use crate::error::{Error, Result};
+use crate::ops::attention::Scaling;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// The shape of a decoder-only transformer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelConfig {
+    /// V.
+    pub vocab_size: usize,
+    /// D.
+    pub hidden_size: usize,
+    /// Width of the SwiGLU layer.
+    pub intermediate_size: usize,
+    /// Decoder layers.
+    pub layers: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Added to the mean square in RMSNorm.
+    pub rms_norm_eps: f64,
+    /// Base of the rotary wavelengths.
+    pub rope_theta: f64,
+    /// How the rotary wavelengths are stretched.
+    pub rope_scaling: Scaling,
+    /// Longest sequence that the model takes: what it was made for, or its sliding window, within
+    /// which a window changes nothing.
+    pub max_positions: usize,
+    /// The head is the embedding.
+    pub tied: bool,
+    /// Biases on q, k, v.
+    pub qkv_bias: bool,
+    /// Bias on o.
+    pub output_bias: bool,
+    /// Biases on gate, up, down.
+    pub mlp_bias: bool,
+    /// RMSNorm of each head's query and key, before the rotation.
+    pub qk_norm: bool,
+    /// Tokens that end a text; at least one, and the first ends a demonstration.
+    pub eos_tokens: Vec<u32>,
+}
+
+/// What `model_type` may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Architecture {
+    Llama,
+    Mistral,
+    Qwen2,
+    Qwen3,
+}
+
+const ARCHITECTURES: [(&str, Architecture); 4] = [
+    ("llama", Architecture::Llama),
+    ("mistral", Architecture::Mistral),
+    ("qwen2", Architecture::Qwen2),
+    ("qwen3", Architecture::Qwen3),
+];
+
+/// No size of these models comes near; below it no product of two sizes overflows.
+const LARGEST: usize = 1 << 20;
+/// Mistral's window where the file does not name one (transformers' `MistralConfig`).
+const MISTRAL_WINDOW: usize = 4096;
+/// Qwen3's width of a head where the file does not name one (transformers' `Qwen3Config`).
+const QWEN3_HEAD_DIM: usize = 128;
+
+#[derive(Deserialize)]
+struct Raw {
+    model_type: String,
+    architectures: Option<Vec<String>>,
+    vocab_size: usize,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    rms_norm_eps: f64,
+    rope_theta: Option<f64>,
+    rope_scaling: Option<Map<String, Value>>,
+    rope_parameters: Option<Map<String, Value>>,
+    partial_rotary_factor: Option<f64>,
+    max_position_embeddings: usize,
+    // Some(None) is a window that the file switches off.
+    #[serde(default, deserialize_with = "present")]
+    sliding_window: Option<Option<usize>>,
+    #[serde(default)]
+    use_sliding_window: bool,
+    layer_types: Option<Vec<String>>,
+    #[serde(default)]
+    tie_word_embeddings: bool,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    mlp_bias: bool,
+    attention_dropout: Option<f64>,
+    hidden_act: Option<String>,
+    quantization_config: Option<Value>,
+    eos_token_id: Option<OneOrMany>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl OneOrMany {
+    fn into_list(self) -> Vec<u32> {
+        match self {
+            OneOrMany::One(id) => vec![id],
+            OneOrMany::Many(ids) => ids,
+        }
+    }
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<Option<usize>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+const PUBLISHED: &str = "take the file that was published with the weights";
+
+impl ModelConfig {
+    /// Reads `config.json`; a field that changes the mathematics and is not implemented is an
+    /// error that names it.
+    pub fn from_json(bytes: &[u8], place: &str) -> Result<Self> {
+        let raw: Raw = serde_json::from_slice(bytes).map_err(|e| {
+            Error::input(e.to_string()).at(place).next(format!(
+                "expected the config.json of a model of type {} as transformers writes it",
+                known_architectures()
+            ))
+        })?;
+        raw.check().map_err(|e| e.at(place))
+    }
+
+    /// Adds the ids that `generation_config.json` ends a text with.
+    pub fn add_generation_config(&mut self, bytes: &[u8], place: &str) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Generation {
+            eos_token_id: Option<OneOrMany>,
+        }
+        let generation: Generation = serde_json::from_slice(bytes)
+            .map_err(|e| Error::input(e.to_string()).at(place).next(PUBLISHED))?;
+        let ids = generation.eos_token_id.map(OneOrMany::into_list).unwrap_or_default();
+        require_in_vocabulary(&ids, self.vocab_size).map_err(|e| e.at(place))?;
+        self.eos_tokens.extend(ids);
+        self.require_end().map_err(|e| e.at(place))
+    }
+
+    /// Keeps each end-of-text id once; at least one there must be.
+    pub fn require_end(&mut self) -> Result<()> {
+        let mut seen = Vec::new();
+        self.eos_tokens.retain(|id| {
+            !seen.contains(id) && {
+                seen.push(*id);
+                true
+            }
+        });
+        match self.eos_tokens.is_empty() {
+            false => Ok(()),
+            true => Err(Error::input("eos_token_id is missing")
+                .next("name the token that ends a text: responses stop there")),
+        }
+    }
+
+    /// Refuses a prompt and response of so many tokens, end-of-text included, that do not fit.
+    pub fn require_fits(&self, prompt: usize, response: usize) -> Result<()> {
+        // The last token is only predicted, never read.
+        if prompt > 0 && prompt < self.max_positions && prompt + response <= self.max_positions + 1
+        {
+            return Ok(());
+        }
+        Err(Error::input(format!(
+            "{prompt} prompt and {response} response tokens; the model takes {} together and at \
+             least one of a prompt",
+            self.max_positions
+        ))
+        .next("shorten it, leave it out, or take a model with a longer context"))
+    }
+}
+
+fn known_architectures() -> String {
+    ARCHITECTURES.map(|(name, _)| name).join(", ")
+}
+
+fn unsupported(field: &str, value: impl std::fmt::Display, known: &str) -> Error {
+    Error::input(format!("{field} = {value} is not supported")).next(format!("supported: {known}"))
+}
+
+fn require_in_vocabulary(ids: &[u32], vocab_size: usize) -> Result<()> {
+    match ids.iter().find(|&&id| id as usize >= vocab_size) {
+        None => Ok(()),
+        Some(id) => Err(Error::input(format!(
+            "eos_token_id {id} is outside the vocabulary of {vocab_size}"
+        ))
+        .next(PUBLISHED)),
+    }
+}
+
+impl Raw {
+    fn check(self) -> Result<ModelConfig> {
+        let known = ARCHITECTURES.iter().find(|(name, _)| *name == self.model_type);
+        let Some(&(_, architecture)) = known else {
+            return Err(unsupported("model_type", &self.model_type, &known_architectures()));
+        };
+        self.require_known_mathematics()?;
+        self.require_sizes()?;
+        let heads = self.num_attention_heads;
+        let kv_heads = match (self.num_key_value_heads, architecture) {
+            (Some(kv_heads), _) => kv_heads,
+            (None, Architecture::Llama) => heads,
+            (None, _) => {
+                return Err(Error::input("num_key_value_heads is missing").next(PUBLISHED));
+            }
+        };
+        if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
+            return Err(Error::input(format!(
+                "num_attention_heads = {heads} is not a multiple of num_key_value_heads = {kv_heads}"
+            ))
+            .next(PUBLISHED));
+        }
+        let head_dim = match (self.head_dim, architecture) {
+            (Some(width), _) => width,
+            (None, Architecture::Qwen3) => QWEN3_HEAD_DIM,
+            (None, _) => self.hidden_size / heads,
+        };
+        if head_dim == 0 || !head_dim.is_multiple_of(2) || head_dim > LARGEST {
+            return Err(unsupported("head_dim", head_dim, "even widths, for the rotary embedding"));
+        }
+        let (rope_theta, rope_scaling) = rope::read(
+            self.rope_theta,
+            self.rope_parameters.as_ref(),
+            self.rope_scaling.as_ref(),
+            self.max_position_embeddings,
+        )?;
+        let max_positions = match self.window(architecture) {
+            Some(0) => return Err(unsupported("sliding_window", 0, "positive numbers, or null")),
+            Some(window) => window.min(self.max_position_embeddings),
+            None => self.max_position_embeddings,
+        };
+        let eos_tokens = self.eos_token_id.map(OneOrMany::into_list).unwrap_or_default();
+        require_in_vocabulary(&eos_tokens, self.vocab_size)?;
+        // Only Llama and Qwen3 read `attention_bias`; Qwen2's biases are not optional.
+        let (reads_bias, is_qwen2) = match architecture {
+            Architecture::Llama | Architecture::Qwen3 => (self.attention_bias, false),
+            Architecture::Mistral => (false, false),
+            Architecture::Qwen2 => (false, true),
+        };
+        Ok(ModelConfig {
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            layers: self.num_hidden_layers,
+            heads,
+            kv_heads,
+            head_dim,
+            rms_norm_eps: self.rms_norm_eps,
+            rope_theta,
+            rope_scaling,
+            max_positions,
+            tied: self.tie_word_embeddings,
+            qkv_bias: reads_bias || is_qwen2,
+            output_bias: reads_bias,
+            mlp_bias: self.mlp_bias && architecture == Architecture::Llama,
+            qk_norm: architecture == Architecture::Qwen3,
+            eos_tokens,
+        })
+    }
+
+    fn require_known_mathematics(&self) -> Result<()> {
+        if let Some(other) =
+            self.architectures.iter().flatten().find(|a| !a.ends_with("ForCausalLM"))
+        {
+            return Err(unsupported("architectures", other, "causal language models"));
+        }
+        if let Some(act) = self.hidden_act.as_ref().filter(|a| *a != "silu") {
+            return Err(unsupported("hidden_act", act, "silu"));
+        }
+        if let Some(quantized) = self.quantization_config.as_ref().filter(|v| !v.is_null()) {
+            return Err(unsupported(
+                "quantization_config",
+                quantized,
+                "weights in F32, F16 or BF16: take the unquantised checkpoint",
+            ));
+        }
+        if let Some(part) = self.partial_rotary_factor.filter(|&part| part != 1.0) {
+            return Err(unsupported("partial_rotary_factor", part, "1"));
+        }
+        if let Some(dropout) = self.attention_dropout.filter(|&d| d != 0.0) {
+            return Err(unsupported("attention_dropout", dropout, "0"));
+        }
+        let kinds = ["full_attention", "sliding_attention"];
+        if let Some(kind) =
+            self.layer_types.iter().flatten().find(|kind| !kinds.contains(&kind.as_str()))
+        {
+            return Err(unsupported("layer_types", kind, &kinds.join(", ")));
+        }
+        Ok(())
+    }
+
+    fn require_sizes(&self) -> Result<()> {
+        for (field, value) in [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.num_key_value_heads.unwrap_or(1)),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ] {
+            // A lie in the file must not make the program ask for all memory.
+            if value == 0 || value > LARGEST {
+                return Err(unsupported(field, value, &format!("1 to {LARGEST}")));
+            }
+        }
+        if self.rms_norm_eps.is_nan() || self.rms_norm_eps <= 0.0 {
+            return Err(unsupported("rms_norm_eps", self.rms_norm_eps, "positive numbers"));
+        }
+        Ok(())
+    }
+
+    /// The shortest sliding window of a layer.
+    fn window(&self, architecture: Architecture) -> Option<usize> {
+        let slides = match (&self.layer_types, architecture) {
+            (_, Architecture::Mistral) => true,
+            (Some(kinds), _) => kinds.iter().any(|kind| kind == "sliding_attention"),
+            (None, Architecture::Qwen2 | Architecture::Qwen3) => self.use_sliding_window,
+            (None, Architecture::Llama) => false,
+        };
+        let window = match (self.sliding_window, architecture) {
+            (Some(window), _) => window,
+            (None, Architecture::Mistral) => Some(MISTRAL_WINDOW),
+            (None, _) => None,
+        };
+        window.filter(|_| slides)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn base() -> Value {
+        json!({
+            "model_type": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "rms_norm_eps": 1e-5, "max_position_embeddings": 64, "eos_token_id": 2
+        })
+    }
+
+    fn read(changes: Value) -> Result<ModelConfig> {
+        let mut config = base();
+        config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        ModelConfig::from_json(&serde_json::to_vec(&config).unwrap(), "m/config.json")
+    }
+
+    #[test]
+    fn what_is_not_named_has_transformers_default() {
+        let config = read(json!({})).unwrap();
+        assert_eq!((config.head_dim, config.rope_theta), (4, 10_000.0));
+        assert_eq!(config.rope_scaling, Scaling::None);
+        assert!(!config.tied && !config.qkv_bias && !config.qk_norm);
+        assert_eq!(read(json!({"num_key_value_heads": null})).unwrap().kv_heads, 4);
+        assert_eq!(read(json!({"model_type": "qwen3"})).unwrap().head_dim, 128);
+    }
+
+    #[test]
+    fn architectures_differ_where_transformers_code_does() {
+        for (kind, given, [qkv, output, mlp, norm]) in [
+            ("llama", false, [false, false, false, false]),
+            ("llama", true, [true, true, true, false]),
+            ("mistral", true, [false, false, false, false]),
+            ("qwen2", false, [true, false, false, false]),
+            ("qwen3", false, [false, false, false, true]),
+            ("qwen3", true, [true, true, false, true]),
+        ] {
+            let config =
+                read(json!({"model_type": kind, "attention_bias": given, "mlp_bias": given}));
+            let c = config.unwrap();
+            let got = [c.qkv_bias, c.output_bias, c.mlp_bias, c.qk_norm];
+            assert_eq!(got, [qkv, output, mlp, norm], "{kind} {given}");
+        }
+    }
+
+    #[test]
+    fn a_sliding_window_bounds_the_context() {
+        for (changes, positions) in [
+            (json!({"model_type": "mistral", "max_position_embeddings": 8192}), 4096),
+            (json!({"model_type": "mistral", "sliding_window": null}), 64),
+            (json!({"model_type": "mistral", "sliding_window": 8}), 8),
+            (json!({"model_type": "qwen2", "sliding_window": 8}), 64),
+            (json!({"model_type": "qwen2", "sliding_window": 8, "use_sliding_window": true}), 8),
+            (
+                json!({"model_type": "qwen3", "sliding_window": 8, "use_sliding_window": true,
+                    "layer_types": ["full_attention", "full_attention"]}),
+                64,
+            ),
+            (json!({"sliding_window": 8}), 64),
+        ] {
+            assert_eq!(read(changes.clone()).unwrap().max_positions, positions, "{changes}");
+        }
+    }
+
+    #[test]
+    fn generation_config_adds_ends() {
+        let mut config = read(json!({})).unwrap();
+        config.add_generation_config(br#"{"eos_token_id": [5, 2]}"#, "g").unwrap();
+        assert_eq!(config.eos_tokens, [2, 5]);
+        config.add_generation_config(b"{}", "g").unwrap();
+        let error = config.add_generation_config(br#"{"eos_token_id": 32}"#, "g").unwrap_err();
+        assert!(error.to_string().starts_with("g: eos_token_id 32"), "{error}");
+        let mut none = read(json!({"eos_token_id": null})).unwrap();
+        assert!(none.require_end().is_err());
+        none.add_generation_config(br#"{"eos_token_id": 3}"#, "g").unwrap();
+        assert_eq!(none.eos_tokens, [3]);
+    }
+
+    #[test]
+    fn unimplemented_mathematics_is_an_error_that_names_the_field() {
+        for (field, value) in [
+            ("model_type", json!("gpt2")),
+            ("architectures", json!(["LlamaForSequenceClassification"])),
+            ("hidden_act", json!("gelu")),
+            ("rope_scaling", json!({"rope_type": "yarn", "factor": 4.0})),
+            ("rope_parameters", json!({"rope_type": "dynamic", "factor": 2.0})),
+            ("partial_rotary_factor", json!(0.5)),
+            ("layer_types", json!(["chunked_attention"])),
+            ("attention_dropout", json!(0.1)),
+            ("quantization_config", json!({"bits": 4})),
+            ("num_key_value_heads", json!(3)),
+            ("num_key_value_heads", json!(0)),
+            ("head_dim", json!(5)),
+            ("eos_token_id", json!(99)),
+            ("num_hidden_layers", json!(0)),
+            ("vocab_size", json!(1_000_000_000_000u64)),
+            ("rms_norm_eps", json!(-1e-5)),
+            ("rope_theta", json!(0.0)),
+        ] {
+            let message = read(json!({field: value})).unwrap_err().to_string();
+            assert!(message.contains(field), "{field}: {message}");
+            assert!(message.starts_with("m/config.json"), "{message}");
+        }
+        let message = read(json!({"model_type": "gpt2"})).unwrap_err().to_string();
+        assert!(message.contains("llama, mistral, qwen2, qwen3"), "{message}");
+    }
+}

@@ -1,0 +1,101 @@
+//! A matrix of the model, with its bias and its low-rank adapter where it has them.
+
+use super::{ParameterMut, grow};
+use crate::ops::linear::linear;
+use crate::ops::matmul::matmul_nt;
+use burn::tensor::{Device, Tensor};
+
+/// x·Wᵀ + b, and an adapter's x·Aᵀ·Bᵀ beside it.
+#[derive(Debug, Clone)]
+pub struct Linear {
+    weight: Tensor<2>,       // [Out, In]
+    bias: Option<Tensor<2>>, // [1, Out]
+    adapter: Option<Adapter>,
+}
+
+/// A low-rank change of a matrix (Hu et al., 2021): scale·B·A, never formed while training.
+#[derive(Debug, Clone)]
+pub struct Adapter {
+    down: Tensor<2>, // A, [r, In]
+    up: Tensor<2>,   // B, [Out, r]
+    scale: f64,
+    dropout: Option<Tensor<2>>, // [N, In] of 0 and 1/(1 − p), for one forward pass
+}
+
+impl Linear {
+    /// All zero.
+    pub fn empty(input: usize, output: usize, bias: bool, device: &Device) -> Self {
+        Self {
+            weight: Tensor::zeros([output, input], device),
+            bias: bias.then(|| Tensor::zeros([1, output], device)),
+            adapter: None,
+        }
+    }
+
+    /// [Out, In].
+    pub fn dims(&self) -> [usize; 2] {
+        self.weight.dims()
+    }
+
+    /// Adds an adapter of zeros, of rank `rank`.
+    pub fn adapt(&mut self, rank: usize, scale: f64) {
+        let ([output, input], device) = (self.dims(), self.weight.device());
+        let (down, up) =
+            (Tensor::zeros([rank, input], &device), Tensor::zeros([output, rank], &device));
+        self.adapter = Some(Adapter { down, up, scale, dropout: None });
+    }
+
+    /// Adds the adapter's change to the weight, and drops the adapter.
+    pub fn merge(&mut self) {
+        if let Some(Adapter { down, up, scale, .. }) = self.adapter.take() {
+            self.weight = self.weight.clone() + matmul_nt(up, down.transpose()) * scale;
+        }
+    }
+
+    /// Sets the dropout mask of the adapter's input, where there is an adapter.
+    pub fn set_dropout(&mut self, mask: impl FnOnce(usize) -> Tensor<2>) {
+        let input = self.dims()[1];
+        if let Some(adapter) = &mut self.adapter {
+            adapter.dropout = Some(mask(input));
+        }
+    }
+
+    /// x [N, In] → [N, Out].
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let mut y = linear(x.clone(), self.weight.clone());
+        if let Some(bias) = &self.bias {
+            y = y + bias.clone();
+        }
+        match &self.adapter {
+            Some(adapter) => y + adapter.forward(x),
+            None => y,
+        }
+    }
+
+    /// Appends weight and bias under Hugging Face's names.
+    pub fn collect<'a>(&'a mut self, name: &str, list: &mut Vec<ParameterMut<'a>>) {
+        let [output, input] = self.dims();
+        grow(list, &format!("{name}.weight"), vec![output, input], [&mut self.weight]);
+        grow(list, &format!("{name}.bias"), vec![output], &mut self.bias);
+    }
+
+    /// Appends the adapter's two matrices under PEFT's names.
+    pub fn collect_adapter<'a>(&'a mut self, name: &str, list: &mut Vec<ParameterMut<'a>>) {
+        if let Some(Adapter { down, up, .. }) = &mut self.adapter {
+            for (matrix, tensor) in [("lora_A", down), ("lora_B", up)] {
+                let name = format!("base_model.model.{name}.{matrix}.weight");
+                grow(list, &name, tensor.dims().to_vec(), [tensor]);
+            }
+        }
+    }
+}
+
+impl Adapter {
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let x = match &self.dropout {
+            Some(mask) => x * mask.clone(),
+            None => x,
+        };
+        linear(linear(x, self.down.clone()), self.up.clone()) * self.scale
+    }
+}

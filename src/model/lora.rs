@@ -1,0 +1,197 @@
+//! The settings of low-rank adapters, and PEFT's `adapter_config.json` for them.
+
+use crate::error::{Error, Result};
+use serde_json::{Map, Value, json};
+
+/// The matrices that an adapter may lie over, as PEFT's `target_modules` names them.
+pub const TARGETS: [&str; 7] =
+    ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+/// What adapters a model has: scale·B·A beside each target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lora {
+    /// r, rows of A and columns of B.
+    pub rank: usize,
+    /// The change is multiplied by alpha/r, or alpha/√r.
+    pub alpha: f64,
+    /// Divide by √r instead of r (Kalajdzievski, 2023).
+    pub rslora: bool,
+    /// Share of the adapter's inputs that training sets to 0.
+    pub dropout: f64,
+    /// Some of [`TARGETS`].
+    pub targets: Vec<String>,
+}
+
+/// Fields of PEFT's config that do not change what an adapter computes.
+const NEUTRAL: [&str; 9] = [
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "megatron_core",
+    "peft_type",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "task_type",
+];
+
+impl Lora {
+    /// The factor of B·A.
+    pub fn scale(&self) -> f64 {
+        let rank = self.rank as f64;
+        self.alpha / if self.rslora { rank.sqrt() } else { rank }
+    }
+
+    /// Whether the matrix of this name, such as `self_attn.q_proj`, has an adapter.
+    pub fn adapts(&self, matrix: &str) -> bool {
+        let last = matrix.rsplit('.').next().unwrap_or_default();
+        self.targets.iter().any(|target| target == last)
+    }
+
+    /// Reads PEFT's `adapter_config.json`, with the base that it names; what changes the
+    /// mathematics and is not implemented is an error that names field and value.
+    pub fn from_json(bytes: &[u8], place: &str) -> Result<(Self, String)> {
+        read(bytes).map_err(|e| e.at(place))
+    }
+
+    /// The same for PEFT.
+    pub fn to_json(&self, base: &str) -> Vec<u8> {
+        let value = json!({
+            "base_model_name_or_path": base,
+            "bias": "none",
+            "fan_in_fan_out": false,
+            "inference_mode": true,
+            "init_lora_weights": true,
+            "lora_alpha": self.alpha,
+            "lora_dropout": self.dropout,
+            "modules_to_save": null,
+            "peft_type": "LORA",
+            "r": self.rank,
+            "target_modules": self.targets,
+            "task_type": "CAUSAL_LM",
+            "use_dora": false,
+            "use_rslora": self.rslora,
+        });
+        let mut text = serde_json::to_vec_pretty(&value).expect("a JSON value");
+        text.push(b'\n');
+        text
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<(Lora, String)> {
+    let object: Map<String, Value> = serde_json::from_slice(bytes).map_err(|e| {
+        Error::input(e.to_string()).next("expected the adapter_config.json that PEFT writes")
+    })?;
+    let unsupported = |field: &str, value: &Value, known: &str| {
+        Error::input(format!("{field} = {value} is not supported"))
+            .next(format!("supported: {known}"))
+    };
+    let null = Value::Null;
+    let get = |field: &str| object.get(field).unwrap_or(&null);
+    let number = |field: &str, holds: fn(f64) -> bool, known: &str| {
+        let value = get(field);
+        value.as_f64().filter(|&v| holds(v)).ok_or_else(|| unsupported(field, value, known))
+    };
+    if get("peft_type") != "LORA" {
+        return Err(unsupported("peft_type", get("peft_type"), "LORA"));
+    }
+    let rank = number("r", |r| (1.0..=4096.0).contains(&r) && r.fract() == 0.0, "1 to 4096")?;
+    let mut targets = Vec::new();
+    for target in get("target_modules").as_array().into_iter().flatten() {
+        // PEFT matches whole names and their ends.
+        let last = target.as_str().and_then(|t| t.rsplit('.').next()).unwrap_or_default();
+        match TARGETS.iter().find(|known| **known == last) {
+            Some(known) if target == known => targets.push(known.to_string()),
+            _ => return Err(unsupported("target_modules", target, &TARGETS.join(", "))),
+        }
+    }
+    if targets.is_empty() {
+        let known = format!("a list of {}", TARGETS.join(", "));
+        return Err(unsupported("target_modules", get("target_modules"), &known));
+    }
+    for (field, value) in &object {
+        let known = match field.as_str() {
+            "r" | "lora_alpha" | "lora_dropout" | "target_modules" | "use_rslora" => continue,
+            name if NEUTRAL.contains(&name) => continue,
+            "init_lora_weights" if value.is_boolean() || value == "gaussian" => continue,
+            "init_lora_weights" => "true, false, gaussian: others change the base's weights",
+            _ if is_off(value) => continue,
+            _ => "it switched off",
+        };
+        return Err(unsupported(field, value, known));
+    }
+    let lora = Lora {
+        rank: rank as usize,
+        alpha: number("lora_alpha", |a| a > 0.0 && a.is_finite(), "positive numbers")?,
+        rslora: get("use_rslora") == &Value::Bool(true),
+        dropout: match get("lora_dropout") {
+            Value::Null => 0.0,
+            _ => number("lora_dropout", |d| (0.0..1.0).contains(&d), "0 to below 1")?,
+        },
+        targets,
+    };
+    let base = get("base_model_name_or_path").as_str().unwrap_or_default();
+    Ok((lora, base.to_string()))
+}
+
+/// How PEFT's config says that a feature is not used.
+fn is_off(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(word) => word == "none",
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lora() -> Lora {
+        let targets = ["q_proj", "down_proj"].map(String::from).to_vec();
+        Lora { rank: 4, alpha: 8.0, rslora: false, dropout: 0.1, targets }
+    }
+
+    #[test]
+    fn writes_what_it_reads() {
+        let (read, base) = Lora::from_json(&lora().to_json("models/base"), "a").unwrap();
+        assert_eq!((read, base.as_str()), (lora(), "models/base"));
+    }
+
+    #[test]
+    fn scales_and_targets() {
+        assert_eq!(lora().scale(), 2.0);
+        assert_eq!(Lora { rslora: true, ..lora() }.scale(), 4.0);
+        assert!(lora().adapts("self_attn.q_proj") && lora().adapts("mlp.down_proj"));
+        assert!(!lora().adapts("self_attn.k_proj") && !lora().adapts("mlp.up_proj"));
+    }
+
+    #[test]
+    fn what_is_not_implemented_is_named() {
+        for (field, value) in [
+            ("peft_type", json!("IA3")),
+            ("r", json!(0)),
+            ("r", json!(1.5)),
+            ("lora_alpha", json!(0)),
+            ("lora_dropout", json!(1.0)),
+            ("target_modules", json!("all-linear")),
+            ("target_modules", json!(["q_proj", "embed_tokens"])),
+            ("target_modules", json!([])),
+            ("modules_to_save", json!(["lm_head"])),
+            ("bias", json!("lora_only")),
+            ("use_dora", json!(true)),
+            ("rank_pattern", json!({"q_proj": 8})),
+            ("layers_to_transform", json!([0])),
+            ("init_lora_weights", json!("pissa")),
+            ("something_new", json!(3)),
+        ] {
+            let mut config: Value = serde_json::from_slice(&lora().to_json("b")).unwrap();
+            config[field] = value;
+            let error = Lora::from_json(config.to_string().as_bytes(), "a.json").unwrap_err();
+            assert!(error.to_string().starts_with(&format!("a.json: {field} = ")), "{error}");
+        }
+        assert!(Lora::from_json(b"[", "a.json").is_err());
+    }
+}
