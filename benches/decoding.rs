@@ -9,7 +9,7 @@ use srft::device::select;
 use srft::model::{Llama, ModelConfig};
 use srft::ops::attention::Scaling;
 use srft::ops::sampling::Sampling;
-use srft::rollout::{Plan, respond};
+use srft::rollout::{Plan, Stops, respond};
 use std::time::Instant;
 
 const TOKENS: usize = 512;
@@ -42,6 +42,8 @@ fn cached(model: &Llama, prompt: &[u32], tokens: usize) -> Vec<u32> {
         sampling: Sampling { temperature: 0.0, ..Default::default() },
         max_new_tokens: tokens,
         eos_tokens: &model.config.eos_tokens,
+        stops: Stops::default(),
+        slots: 0,
         seed: 0,
         step: 0,
     };

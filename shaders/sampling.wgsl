@@ -1,4 +1,4 @@
-// Temperature, top-k, top-p, a counter-based draw, and the policy's own statistics; one workgroup a
+// Temperature, top-k, top-p, min-p, a counter-based draw, and the policy's own statistics; one workgroup a
 // row. Reference: src/ops/sampling/reference.rs. Launcher and words of `info`: src/ops/sampling.rs.
 
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>; // [B, V]
@@ -11,7 +11,7 @@ const GREEDY: bool = {{ greedy }};
 const TOP_K: bool = {{ top_k }};
 const TOP_P: bool = {{ top_p }};
 const SIDE: u32 = 16u; // W = SIDE * SIDE
-const HEADER_WORDS: u32 = 8u;
+const HEADER_WORDS: u32 = 9u;
 const DIGITS = vec4<u32>(1u, 2u, 3u, 3u); // two bits of a key; the last is unused
 const LOWEST: f32 = -3.4028234e38;
 
@@ -205,6 +205,9 @@ fn main(
             }
             threshold = max(threshold, floor_key);
         }
+
+        // min-p: no lower than so much below the largest logit.
+        threshold = max(threshold, order_key(largest + number(8u)));
 
         // Inverse of the cumulative distribution in index order: a contiguous slice each.
         let width = (vocabulary + W - 1u) / W;

@@ -6,7 +6,7 @@ use crate::model::Llama;
 use crate::ops::sampling::Sampling;
 use crate::records::Example;
 use crate::reward::Verifier;
-use crate::rollout::{Plan, Response, respond};
+use crate::rollout::{Plan, Response, Stops, respond};
 use crate::text::Tokenizer;
 use serde::{Deserialize, Serialize};
 
@@ -64,12 +64,15 @@ impl Judge<'_> {
             .map(|e| self.tokenizer.encode(&e.prompt))
             .collect::<Result<Vec<_>>>()?;
         let eval = &self.config.eval;
-        let sampling = Sampling { temperature: eval.temperature as f32, top_k: 0, top_p: 1.0 };
+        let sampling = Sampling { temperature: eval.temperature as f32, ..Sampling::default() };
+        let stops = self.config.rollout.stops();
         let plan = Plan {
             group: eval.samples,
             sampling,
             max_new_tokens: self.config.rollout.max_new_tokens,
             eos_tokens: &model.config.eos_tokens,
+            stops: Stops::new(self.tokenizer, &stops),
+            slots: self.config.rollout.slots,
             seed: self.config.run.seed,
             step: EVAL_STEP,
         };

@@ -245,7 +245,7 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         let values = peaky(rows as usize * V, 6);
         let draws: Vec<Draw> =
             (0..rows).map(|i| Draw { prompt: i, sample: 2 * i, position: 3 * i }).collect();
-        let settings = Sampling { temperature: 0.7, top_k: 50, top_p: 0.9 };
+        let settings = Sampling { temperature: 0.7, top_k: 50, top_p: 0.9, min_p: 0.02 };
         self.poison(&[rows as usize, 2 * rows as usize]).await?;
         let sampled = sample(self.floats(&values, [rows as usize, V]), &draws, 11, 12, settings);
         let tokens = read(sampled.tokens.float()).await?;

@@ -17,7 +17,7 @@ use crate::optim::{AdamW, learning_rate, squared_norm};
 use crate::platform::Stopwatch;
 use crate::records::{Demonstration, Episode, Example, Group, Role};
 use crate::reward::Verifier;
-use crate::rollout::{Plan, respond};
+use crate::rollout::{Plan, Stops, respond};
 use crate::text::Tokenizer;
 use burn::tensor::Tensor;
 
@@ -113,15 +113,14 @@ impl Trainer {
     async fn sample(&self, groups: &mut [Group], objective: &Objective) -> Result<()> {
         let rollout = &self.config.rollout;
         let shared = objective.group_of == GroupOf::Shared;
+        let stops = rollout.stops();
         let plan = Plan {
             group: rollout.group - usize::from(shared),
-            sampling: Sampling {
-                temperature: rollout.temperature as f32,
-                top_k: rollout.top_k,
-                top_p: rollout.top_p as f32,
-            },
+            sampling: Sampling::of(rollout),
             max_new_tokens: rollout.max_new_tokens,
             eos_tokens: &self.model.config.eos_tokens,
+            stops: Stops::new(&self.tokenizer, &stops),
+            slots: rollout.slots,
             seed: self.config.run.seed,
             step: self.step,
         };

@@ -50,7 +50,7 @@ fn a_run_folder_holds_what_is_documented() {
         "tokenizer.json",
     ];
     assert_eq!(home.names("run/checkpoints/step-000005"), checkpoint);
-    assert_eq!(home.names("run/best"), checkpoint);
+    assert_eq!(home.names("run/best"), ["config.json", "model.safetensors", "tokenizer.json"]);
 
     let metrics = home.lines("run/metrics.jsonl");
     assert_finite(&home, "run", 5);

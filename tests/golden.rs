@@ -18,7 +18,7 @@ use srft::config::Storage;
 use srft::model::weights::{Shard, Tensors};
 use srft::model::{CONFIG, Llama, TOKENIZER, WEIGHTS, weights};
 use srft::ops::sampling::Sampling;
-use srft::rollout::{Plan, Response, respond};
+use srft::rollout::{Plan, Response, Stops, respond};
 use srft::score::score;
 
 const MODELS: [&str; 7] =
@@ -103,9 +103,19 @@ fn ten_steps_of_adamw() {
     });
 }
 
+/// Slots change nothing, and three rows in two of them are refilled.
 fn greedily(model: &Llama, prompts: &[Vec<u32>], max_new_tokens: usize) -> Vec<Response> {
     let sampling = Sampling { temperature: 0.0, ..Default::default() };
-    let plan = Plan { group: 1, sampling, max_new_tokens, eos_tokens: &[], seed: 0, step: 0 };
+    let plan = Plan {
+        group: 1,
+        sampling,
+        max_new_tokens,
+        eos_tokens: &[],
+        stops: Stops::default(),
+        slots: 0,
+        seed: 0,
+        step: 0,
+    };
     block_on(respond(model, prompts, &plan)).unwrap()
 }
 
@@ -160,6 +170,8 @@ fn sampled_statistics_equal_scored_ones() {
             sampling: Sampling::default(),
             max_new_tokens: 19,
             eos_tokens: &model.config.eos_tokens,
+            stops: Stops::default(),
+            slots: 0,
             seed: 3,
             step: 0,
         };
@@ -208,7 +220,7 @@ fn a_model_folder_is_written_as_it_was_read() {
         let (_, metadata) = SafeTensors::read_metadata(&files[1].1).unwrap();
         assert_eq!(metadata.metadata().as_ref().unwrap()["format"], "pt");
         let shards = [Shard { name: WEIGHTS.into(), bytes: files[1].1.clone().into() }];
-        let tensors = Tensors::open(&shards).unwrap();
+        let tensors = Tensors::open("again", &shards).unwrap();
         let again = weights::read(&tensors, model.config.clone(), device).unwrap();
         let logits = |model: &Llama| uncached_logits(model, &golden.rows, golden.positions);
         assert_eq!(logits(&again), logits(&model), "{what}");

@@ -385,7 +385,12 @@ fn decode_as_full_attention(device: &Device, tolerance: f64) -> Vec<f32> {
     let mut cache = KvCache::new(device, prompts, total, kv_heads, head_dim);
     let [q, k, v] = &sequences;
     cache.prefill(rows_at(k, &padded).on(device), rows_at(v, &padded).on(device), &lengths, &rope);
-    let mut cache = cache.repeat(group);
+    // In two parts, so that they are joined as refilled slots are.
+    let samples = |rows: std::ops::Range<usize>| -> Vec<usize> {
+        rows.flat_map(|row| std::iter::repeat_n(row, group)).collect()
+    };
+    let later = cache.clone().keep(&samples(1..prompts));
+    let mut cache = cache.keep(&samples(0..1)).join(later);
     assert_eq!(cache.lengths(), [5, 5, 1, 1, 7, 7]);
 
     let mut alive: Vec<usize> = (0..prompts * group).collect();

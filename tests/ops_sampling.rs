@@ -88,7 +88,9 @@ fn all_settings() -> Vec<Sampling> {
     all.extend([0.0, 0.001, 0.6, 1.7].map(|temperature| Sampling { temperature, ..policy }));
     all.extend([1, 2, 20, 256, 1 << 20].map(|top_k| Sampling { top_k, ..policy }));
     all.extend([1e-6, 0.3, 0.9, 0.999].map(|top_p| Sampling { top_p, ..policy }));
-    all.push(Sampling { temperature: 0.8, top_k: 15, top_p: 0.7 });
+    all.extend([1e-6, 0.05, 0.5, 1.0].map(|min_p| Sampling { min_p, ..policy }));
+    all.push(Sampling { temperature: 0.8, top_k: 15, top_p: 0.7, min_p: 0.0 });
+    all.push(Sampling { temperature: 1.4, top_k: 15, top_p: 0.95, min_p: 0.1 });
     all
 }
 
@@ -111,7 +113,7 @@ fn matches_the_reference() {
 /// The vocabularies of Qwen and Gemma.
 #[test]
 fn large_vocabularies() {
-    let combined = Sampling { temperature: 0.8, top_k: 500, top_p: 0.9 };
+    let combined = Sampling { temperature: 0.8, top_k: 500, top_p: 0.9, min_p: 0.01 };
     for vocabulary in [151_936, 262_144] {
         let logits = rows(vocabulary);
         let draws = draws(7);
@@ -148,7 +150,8 @@ fn frequencies() {
         Sampling { temperature: 1.6, ..policy },
         Sampling { top_k: 6, ..policy },
         Sampling { top_p: 0.8, ..policy },
-        Sampling { temperature: 1.2, top_k: 9, top_p: 0.9 },
+        Sampling { min_p: 0.2, ..policy },
+        Sampling { temperature: 1.2, top_k: 9, top_p: 0.9, min_p: 0.01 },
     ];
     let draws = draws(4096);
     let repeated = logits.repeat(draws.len());

@@ -146,6 +146,7 @@ impl Config {
                 "above 0 for training: greedy rollouts of a group are all alike",
             ),
             ("rollout.top_p", self.rollout.top_p > 0.0 && self.rollout.top_p <= 1.0, "in (0, 1]"),
+            ("rollout.min_p", (0.0..=1.0).contains(&self.rollout.min_p), "in [0, 1]"),
             ("rollout.max_new_tokens", self.rollout.max_new_tokens > 0, "at least 1"),
             ("optimizer.lr", self.optimizer.lr > 0.0 && self.optimizer.lr.is_finite(), "positive"),
             ("optimizer.beta1", (0.0..1.0).contains(&self.optimizer.beta1), "in [0, 1)"),

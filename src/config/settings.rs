@@ -156,6 +156,12 @@ settings! {
         top_k: u32 = 0;
         /// Keep the smallest set of tokens with this probability; 1: all.
         top_p: f64 = 1.0;
+        /// Keep tokens at least this share as probable as the most probable; 0: all.
+        min_p: f64 = 0.0;
+        /// Texts that end a response where they appear in it, parted by |; empty: end-of-text alone.
+        stop: String = String::new();
+        /// Responses decoded at a time; a finished one makes room for the next. 0: as many as 512.
+        slots: usize = 0;
         /// Longest response, in tokens.
         max_new_tokens: usize = 44;
     }
@@ -349,6 +355,13 @@ choice! {
         F16 = "f16",
         /// Half the bytes, the range of F32.
         Bf16 = "bf16",
+    }
+}
+
+impl Rollout {
+    /// The texts that end a response.
+    pub fn stops(&self) -> Vec<String> {
+        self.stop.split('|').filter(|s| !s.is_empty()).map(String::from).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use super::protocol::{Answer, AnswerToken};
 use crate::error::Result;
 use crate::model::Llama;
 use crate::ops::sampling::Sampling;
-use crate::rollout::{Plan, respond};
+use crate::rollout::{Plan, Stops, respond};
 use crate::trainer::Trainer;
 
 /// `question` counts the questions asked, so that the same one is drawn anew each time.
@@ -23,6 +23,8 @@ pub async fn answer(
         sampling,
         max_new_tokens: trainer.config.rollout.max_new_tokens,
         eos_tokens: &model.config.eos_tokens,
+        stops: Stops::default(),
+        slots: 0,
         seed: trainer.config.run.seed,
         // Counted down from the probes' key: no training step comes near.
         step: PROBE_STEP - question,

@@ -5,7 +5,7 @@ use crate::data::builtin;
 use crate::error::Result;
 use crate::model::Llama;
 use crate::ops::sampling::Sampling;
-use crate::rollout::{Plan, respond};
+use crate::rollout::{Plan, Stops, respond};
 use crate::score::{Scored, score};
 use crate::text::Tokenizer;
 use crate::trainer::Trainer;
@@ -34,6 +34,8 @@ impl Probes {
             sampling: Sampling::default(),
             max_new_tokens: trainer.config.rollout.max_new_tokens,
             eos_tokens: &base.config.eos_tokens,
+            stops: Stops::default(),
+            slots: 0,
             seed: trainer.config.run.seed,
             step: PROBE_STEP,
         };

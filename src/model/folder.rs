@@ -168,10 +168,9 @@ impl ModelFolder {
             .at(&self.place)
             .next("use the tokenizer.json that belongs to this model"));
         }
-        let at_home = |e: Error| e.at(&self.place);
-        let tensors = Tensors::open(&self.shards).map_err(at_home)?;
+        let tensors = Tensors::open(&self.place, &self.shards)?;
         tensors.require_index(&self.index).map_err(|e| e.at(self.at(INDEX)))?;
-        let mut model = weights::read(&tensors, config, device).map_err(at_home)?;
+        let mut model = weights::read(&tensors, config, device)?;
         if let Some(adapter) = &self.adapter {
             adapter.lay_over(&mut model, device)?;
         }
@@ -235,12 +234,10 @@ impl AdapterFiles {
     fn lay_over(&self, model: &mut Llama, device: &Device) -> Result<()> {
         let (lora, _) = Lora::from_json(&self.config, &format!("{}/{ADAPTER_CONFIG}", self.place))?;
         model.adapt(lora, 0);
-        let at_home = |e: Error| e.at(&self.place);
-        let shards = std::slice::from_ref(&self.weights);
-        let tensors = Tensors::open(shards).map_err(at_home)?;
-        tensors.fill(model.parameters_mut(), device).map_err(at_home)?;
+        let tensors = Tensors::open(&self.place, std::slice::from_ref(&self.weights))?;
+        tensors.fill(model.parameters_mut(), device)?;
         let names: HashSet<String> = model.parameters().into_iter().map(|p| p.name).collect();
-        tensors.require_only(&names, |_| false).map_err(at_home)
+        tensors.require_only(&names, |_| false)
     }
 }
 

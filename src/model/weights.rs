@@ -23,32 +23,33 @@ pub struct Shard {
 
 /// The tensors of a checkpoint's files by name.
 pub struct Tensors<'a> {
+    place: &'a str,
     files: Vec<(&'a str, SafeTensors<'a>)>,
     file_of: BTreeMap<String, usize>,
 }
 
 impl<'a> Tensors<'a> {
-    /// Checks the headers; a tensor stands in one file only.
-    pub fn open(shards: &'a [Shard]) -> Result<Self> {
+    /// Checks the headers of the files in the folder `place`; a tensor stands in one file only.
+    pub fn open(place: &'a str, shards: &'a [Shard]) -> Result<Self> {
         let mut files = Vec::with_capacity(shards.len());
         let mut file_of = BTreeMap::new();
         for (index, Shard { name, bytes }) in shards.iter().enumerate() {
             let file = SafeTensors::deserialize(bytes).map_err(|e| {
                 Error::input(format!("not a whole safetensors file: {e}"))
-                    .at(name)
+                    .at(format!("{place}/{name}"))
                     .next("the file may be cut short or altered: copy it again")
             })?;
             for tensor in file.names() {
                 if let Some(first) = file_of.insert(tensor.to_string(), index) {
                     let first = &shards[first].name;
                     return Err(Error::input(format!("tensor `{tensor}` stands in {first} too"))
-                        .at(name)
+                        .at(format!("{place}/{name}"))
                         .next(SAME_MODEL));
                 }
             }
             files.push((name.as_str(), file));
         }
-        Ok(Self { files, file_of })
+        Ok(Self { place, files, file_of })
     }
 
     /// Refuses an index that does not say what the shards hold.
@@ -66,21 +67,27 @@ impl<'a> Tensors<'a> {
         Ok(())
     }
 
+    fn at(&self, file: usize) -> String {
+        format!("{}/{}", self.place, self.files[file].0)
+    }
+
     /// A tensor, which must have the shape.
     fn get(&self, name: &str, shape: &[usize]) -> Result<TensorView<'_>> {
         let Some(&index) = self.file_of.get(name) else {
             let missing = Error::input(format!("tensor `{name}` of shape {shape:?} is missing"));
-            let place = if let [(only, _)] = self.files.as_slice() { only } else { "the shards" };
-            return Err(missing.at(place).next(SAME_MODEL));
+            return Err(match self.files.as_slice() {
+                [_] => missing.at(self.at(0)),
+                _ => missing.at(self.place),
+            }
+            .next(SAME_MODEL));
         };
-        let (file, tensors) = &self.files[index];
-        let view = tensors.tensor(name).expect("listed by the file itself");
+        let view = self.files[index].1.tensor(name).expect("listed by the file itself");
         if view.shape() != shape {
             let given = view.shape();
             return Err(Error::input(format!(
                 "tensor `{name}` has shape {given:?}, expected {shape:?}"
             ))
-            .at(file)
+            .at(self.at(index))
             .next(SAME_MODEL));
         }
         Ok(view)
@@ -93,9 +100,9 @@ impl<'a> Tensors<'a> {
             let view = self.get(&parameter.name, &parameter.shape)?;
             let [rows, columns] = parameter.block_shape;
             let start = parameter.first_row * columns;
-            let file = self.files[self.file_of[&parameter.name]].0;
+            let file = self.file_of[&parameter.name];
             let values = floats(&parameter.name, &view, start..start + rows * columns)
-                .map_err(|e| e.at(file))?;
+                .map_err(|e| e.at(self.at(file)))?;
             *parameter.tensor = Tensor::from_data(TensorData::new(values, [rows, columns]), device);
         }
         Ok(())
@@ -110,7 +117,7 @@ impl<'a> Tensors<'a> {
         match self.file_of.iter().find(|(name, _)| !names.contains(*name) && !is_spare(name)) {
             Some((extra, &file)) => {
                 Err(Error::input(format!("tensor `{extra}` is not part of this architecture"))
-                    .at(self.files[file].0)
+                    .at(self.at(file))
                     .next(SAME_MODEL))
             }
             None => Ok(()),

@@ -1,9 +1,9 @@
-//! The sampling kernel: temperature, top-k, top-p and the draw, one row of logits a sequence.
+//! The sampling kernel: temperature, top-k, top-p, min-p and the draw, one row of logits a sequence.
 //!
 //! The draw is counter-based ([`crate::random::token_uniform`], bit for bit the same on every
 //! backend), so neither batching nor order changes it. Tokens are kept by a threshold on the logit:
 //! all tokens *tied* with the last one kept are kept too. As in Hugging Face's order, temperature
-//! comes first, then top-k, then top-p over what top-k left.
+//! comes first, then top-k, then top-p over what top-k left, then min-p.
 //!
 //! The log-probability and entropy that come out are the policy's own: temperature 1, the whole
 //! vocabulary, whatever the settings of the draw. They are the π_θ of the objective.
@@ -17,6 +17,7 @@ use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Int, Shape, Tensor};
 
 use super::cube;
+use crate::config::Rollout;
 use crate::error::{Error, Result};
 
 /// The largest vocabulary. Lavapipe (Mesa's software Vulkan) ends an invocation's loops after 65,535
@@ -32,15 +33,27 @@ pub struct Sampling {
     pub top_k: u32,
     /// Keeps the fewest most probable tokens that hold this much mass, and ties; 1 is off.
     pub top_p: f32,
+    /// Keeps tokens at least this share as probable as the most probable one; 0 is off.
+    pub min_p: f32,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature: 1.0, top_k: 0, top_p: 1.0 }
+        Self { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0 }
     }
 }
 
 impl Sampling {
+    /// As configured.
+    pub fn of(rollout: &Rollout) -> Self {
+        Self {
+            temperature: rollout.temperature as f32,
+            top_k: rollout.top_k,
+            top_p: rollout.top_p as f32,
+            min_p: rollout.min_p as f32,
+        }
+    }
+
     /// Refuses settings that no distribution corresponds to.
     pub fn checked(self) -> Result<Self> {
         if !(self.temperature == 0.0 || (1e-3..=1e3).contains(&self.temperature)) {
@@ -54,7 +67,17 @@ impl Sampling {
                 .at("top_p")
                 .next("use 1 to switch it off"));
         }
+        if !(0.0..=1.0).contains(&self.min_p) {
+            return Err(Error::input(format!("min_p {} is not in 0 to 1", self.min_p))
+                .at("min_p")
+                .next("use 0 to switch it off"));
+        }
         Ok(self)
+    }
+
+    /// How far below the largest logit the lowest may be that min-p keeps; finite where it is off.
+    fn lowest_below_largest(self) -> f32 {
+        (self.temperature * self.min_p.ln()).max(-3e38)
     }
 }
 
@@ -147,7 +170,7 @@ impl SamplingOps for CubeBackend {
         let [rows, vocabulary] = logits.shape().dims();
         let tokens = cube::empty(&logits, Shape::new([rows]), DType::I32);
         let stats = cube::empty(&logits, Shape::new([rows, 2]), DType::F32);
-        let Sampling { temperature, top_k, top_p } = settings;
+        let Sampling { temperature, top_k, top_p, .. } = settings;
         let greedy = temperature == 0.0;
         // Barriers inside a branch need a constant condition, so each switch is its own pipeline.
         let shader = cube::Shader::new("sampling", include_str!("../../shaders/sampling.wgsl"))
@@ -158,6 +181,7 @@ impl SamplingOps for CubeBackend {
         let mut info = vec![rows as u32, vocabulary as u32];
         info.extend([key.seed as u32, (key.seed >> 32) as u32, key.step]);
         info.extend([per_temperature.to_bits(), top_k, top_p.to_bits()]);
+        info.push(settings.lowest_below_largest().to_bits());
         info.extend(draws.iter().flat_map(|d| [d.prompt, d.sample, d.position]));
         cube::launch(shader, rows, &[&logits, &tokens, &stats], &info);
         (tokens, stats)

@@ -1,4 +1,9 @@
-//! Batched decoding with the KV cache: G samples a prompt, prompts of different lengths.
+//! Batched decoding with the KV cache: G samples a prompt, prompts of different lengths. A row that
+//! has ended makes room for the next one, so that short responses do not wait for long ones.
+
+mod stop;
+
+pub use stop::Stops;
 
 use crate::error::{Error, Result};
 use crate::model::Llama;
@@ -11,8 +16,12 @@ use burn::tensor::{Int, Tensor, TensorData};
 /// may run this much too far.
 const STEPS_PER_LOOK: usize = 8;
 
-/// Rows decoded at a time: bounds the cache's memory; has no effect on what is sampled.
-const ROWS_AT_A_TIME: usize = 512;
+/// Rows decoded at a time where the plan does not say: bounds the cache's memory; has no effect on
+/// what is sampled.
+const SLOTS: usize = 512;
+
+/// New rows wait until this share of the slots is free: a prefill of one row is a poor batch.
+const REFILL_AT: usize = 4;
 
 /// What a batch of responses is sampled with.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +34,10 @@ pub struct Plan<'a> {
     pub max_new_tokens: usize,
     /// Tokens that end a response.
     pub eos_tokens: &'a [u32],
+    /// Texts that end a response.
+    pub stops: Stops<'a>,
+    /// Rows decoded at a time; 0: as many as 512.
+    pub slots: usize,
     /// Key of the random numbers.
     pub seed: u64,
     /// Key of the random numbers.
@@ -38,13 +51,13 @@ pub struct Response {
     pub prompt: usize,
     /// Index within the group.
     pub sample: usize,
-    /// Tokens with end-of-text, if the policy came to it.
+    /// Tokens with what ended them, if the policy came to it.
     pub tokens: Vec<u32>,
     /// ln π of each token, nats.
     pub logprobs: Vec<f32>,
     /// Entropy at each token, nats.
     pub entropies: Vec<f32>,
-    /// No end-of-text within the limit.
+    /// No end within the limit.
     pub truncated: bool,
 }
 
@@ -63,52 +76,29 @@ pub async fn respond(
         ))
         .next("shorten or drop the prompt"));
     }
-    let per_batch = (ROWS_AT_A_TIME / plan.group).max(1);
-    let mut responses = Vec::with_capacity(prompts.len() * plan.group);
-    for (index, chunk) in prompts.chunks(per_batch).enumerate() {
-        let batch = Decoder::start(model, chunk, index * per_batch, plan);
-        responses.extend(batch.run().await?);
-    }
-    Ok(responses)
+    Decoder::new(model, prompts, plan).run().await
 }
 
-/// A batch of rows being decoded together.
+/// Rows being decoded together, and those that wait.
 struct Decoder<'a> {
     model: &'a Llama,
+    prompts: &'a [Vec<u32>],
     plan: &'a Plan<'a>,
     responses: Vec<Response>,
-    limits: Vec<usize>,   // longest response of each row
-    caches: Vec<KvCache>, // one a layer, rows as in `alive`
-    alive: Vec<usize>,    // the row of the batch behind each row of the tensors
-    unread: Vec<Tensor<1, Int>>,
-    stats: Vec<(Vec<usize>, Tensor<2>)>, // rows and their [b, 2] of each position
-    next: Tensor<2>,                     // logits [b, V] of the next position
-    position: usize,
+    slots: usize,
+    capacity: usize,                     // positions of a row's cache
+    waiting: std::ops::Range<usize>,     // responses not begun
+    alive: Vec<usize>,                   // the response behind each row of the tensors
+    caches: Vec<KvCache>,                // one a layer, rows as in `alive`
+    unread: Vec<Tensor<1, Int>>,         // ids `[b]` sampled since the last look
+    stats: Vec<(Vec<usize>, Tensor<2>)>, // responses and their [b, 2], a draw each
 }
 
 impl<'a> Decoder<'a> {
-    fn start(model: &'a Llama, prompts: &[Vec<u32>], first: usize, plan: &'a Plan) -> Self {
-        let lengths: Vec<u32> = prompts.iter().map(|p| p.len() as u32).collect();
-        let positions = prompts.iter().map(Vec::len).max().unwrap_or(0);
-        let capacity = (positions + plan.max_new_tokens).min(model.config.max_positions);
-        let mut tokens = vec![0i32; prompts.len() * positions];
-        for (row, prompt) in tokens.chunks_mut(positions).zip(prompts) {
-            row.iter_mut().zip(prompt).for_each(|(slot, &t)| *slot = t as i32);
-        }
-        let device = model.device();
-        let ints = |values: Vec<i32>| {
-            let count = values.len();
-            Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device)
-        };
-        let (hidden, caches) = model.prefill(ints(tokens), &lengths, positions, capacity);
-        let last = (0..).zip(&lengths).map(|(row, &len)| row * positions as i32 + len as i32 - 1);
-        let last = hidden.select(0, ints(last.collect())); // [P, D]
-        let repeated = (0..prompts.len() as i32).flat_map(|p| vec![p; plan.group]).collect();
-        let next = model.logits(last).select(0, ints(repeated)); // [P·G, V]
-        let caches = caches.into_iter().map(|cache| cache.repeat(plan.group)).collect();
+    fn new(model: &'a Llama, prompts: &'a [Vec<u32>], plan: &'a Plan<'a>) -> Self {
         let responses: Vec<Response> = (0..prompts.len() * plan.group)
             .map(|row| Response {
-                prompt: first + row / plan.group,
+                prompt: row / plan.group,
                 sample: row % plan.group,
                 tokens: Vec::new(),
                 logprobs: Vec::new(),
@@ -116,55 +106,101 @@ impl<'a> Decoder<'a> {
                 truncated: true,
             })
             .collect();
-        let room = |row: usize| capacity - prompts[row / plan.group].len();
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
         Self {
             model,
+            prompts,
             plan,
-            limits: (0..responses.len()).map(|r| room(r).min(plan.max_new_tokens)).collect(),
-            alive: (0..responses.len()).collect(),
+            slots: if plan.slots == 0 { SLOTS } else { plan.slots },
+            capacity: (longest + plan.max_new_tokens).min(model.config.max_positions),
+            waiting: 0..responses.len(),
             responses,
-            caches,
+            alive: Vec::new(),
+            caches: Vec::new(),
             unread: Vec::new(),
             stats: Vec::new(),
-            next,
-            position: 0,
         }
     }
 
     async fn run(mut self) -> Result<Vec<Response>> {
+        let Some(mut next) = self.refill(None) else { return Ok(self.responses) };
         loop {
-            let Sampled { tokens, stats } = self.draw();
+            let Sampled { mut tokens, stats } = self.draw(next);
             self.stats.push((self.alive.clone(), stats));
             self.unread.push(tokens.clone());
-            self.position += 1;
-            let mut tokens = tokens;
             // A row at its limit must leave before its cache overflows.
-            let full = self.alive.iter().any(|&row| self.limits[row] == self.position);
-            if self.unread.len() == STEPS_PER_LOOK || full {
+            let full = |&row: &usize| self.drawn(row) == self.limit(row);
+            if self.unread.len() == STEPS_PER_LOOK || self.alive.iter().any(full) {
                 let kept = self.look().await?;
-                if kept.is_empty() {
-                    return self.finish().await;
-                }
                 if kept.len() < self.alive.len() {
                     tokens = self.compact(&kept, tokens);
                 }
             }
-            let hidden = self.model.decode(tokens, &mut self.caches);
-            self.next = self.model.logits(hidden);
+            let logits = (!self.alive.is_empty()).then(|| {
+                let hidden = self.model.decode(tokens, &mut self.caches);
+                self.model.logits(hidden)
+            });
+            match self.refill(logits) {
+                Some(logits) => next = logits,
+                None => return self.finish().await,
+            }
         }
     }
 
-    fn draw(&self) -> Sampled {
-        let draws: Vec<Draw> = self
-            .alive
-            .iter()
-            .map(|&row| Draw {
-                prompt: self.responses[row].prompt as u32,
-                sample: self.responses[row].sample as u32,
-                position: self.position as u32,
-            })
-            .collect();
-        sample(self.next.clone(), &draws, self.plan.seed, self.plan.step, self.plan.sampling)
+    /// Tokens of a response so far, those not yet read included.
+    fn drawn(&self, row: usize) -> usize {
+        self.responses[row].tokens.len() + self.unread.len()
+    }
+
+    /// The longest that a response may be.
+    fn limit(&self, row: usize) -> usize {
+        let room = self.capacity - self.prompts[self.responses[row].prompt].len();
+        room.min(self.plan.max_new_tokens)
+    }
+
+    /// Brings waiting rows into free slots; `logits` [b, V] are those of the rows that are there.
+    /// Rows only join where all ids have been read, so that each look is over the same rows.
+    fn refill(&mut self, logits: Option<Tensor<2>>) -> Option<Tensor<2>> {
+        let free = self.slots - self.alive.len();
+        let enough = free >= self.slots.div_ceil(REFILL_AT) || self.alive.is_empty();
+        if self.waiting.is_empty() || !self.unread.is_empty() || !enough {
+            return logits;
+        }
+        let rows: Vec<usize> = self.waiting.by_ref().take(free).collect();
+        let prompt_of = |&row: &usize| self.responses[row].prompt;
+        let (first, last) = (prompt_of(&rows[0]), prompt_of(&rows[rows.len() - 1]));
+        let prompts = &self.prompts[first..=last];
+        let lengths: Vec<u32> = prompts.iter().map(|p| p.len() as u32).collect();
+        let positions = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        let mut tokens = vec![0i32; prompts.len() * positions];
+        for (row, prompt) in tokens.chunks_mut(positions).zip(prompts) {
+            row.iter_mut().zip(prompt).for_each(|(slot, &t)| *slot = t as i32);
+        }
+        let (hidden, caches) =
+            self.model.prefill(self.ints(tokens), &lengths, positions, self.capacity);
+        let ends = (0..).zip(&lengths).map(|(row, &len)| row * positions as i32 + len as i32 - 1);
+        let ends = hidden.select(0, self.ints(ends.collect())); // [P, D]
+        let sources: Vec<usize> = rows.iter().map(|row| prompt_of(row) - first).collect();
+        let fresh = self.model.logits(ends).select(0, self.ints(as_i32(&sources))); // [new, V]
+        let caches = caches.into_iter().map(|cache| cache.keep(&sources));
+        self.alive.extend(rows);
+        let Some(logits) = logits else {
+            self.caches = caches.collect();
+            return Some(fresh);
+        };
+        let old = std::mem::take(&mut self.caches);
+        self.caches = old.into_iter().zip(caches).map(|(old, new)| old.join(new)).collect();
+        Some(Tensor::cat(vec![logits, fresh], 0))
+    }
+
+    fn draw(&self, logits: Tensor<2>) -> Sampled {
+        let draw = |&row: &usize| Draw {
+            prompt: self.responses[row].prompt as u32,
+            sample: self.responses[row].sample as u32,
+            position: self.drawn(row) as u32,
+        };
+        let draws: Vec<Draw> = self.alive.iter().map(draw).collect();
+        sample(logits, &draws, self.plan.seed, self.plan.step, self.plan.sampling)
     }
 
     /// Reads the ids sampled since the last look and returns the tensor rows that go on.
@@ -175,15 +211,20 @@ impl<'a> Decoder<'a> {
         let rows = self.alive.len();
         let mut kept = Vec::new();
         for (slot, &row) in self.alive.iter().enumerate() {
+            let limit = self.limit(row);
             let response = &mut self.responses[row];
+            let before = response.tokens.len();
             for id in (0..steps).map(|s| ids[s * rows + slot] as u32) {
-                let full = response.tokens.len() == self.limits[row];
-                if response.truncated && !full {
+                if response.truncated && response.tokens.len() < limit {
                     response.tokens.push(id);
                     response.truncated = !self.plan.eos_tokens.contains(&id);
                 }
             }
-            if response.truncated && response.tokens.len() < self.limits[row] {
+            if let Some(length) = self.plan.stops.first_in(&response.tokens, before) {
+                response.tokens.truncate(length);
+                response.truncated = false;
+            }
+            if response.truncated && response.tokens.len() < limit {
                 kept.push(slot);
             }
         }
@@ -191,13 +232,13 @@ impl<'a> Decoder<'a> {
     }
 
     fn compact(&mut self, kept: &[usize], tokens: Tensor<1, Int>) -> Tensor<1, Int> {
-        let caches = std::mem::take(&mut self.caches);
-        self.caches = caches.into_iter().map(|cache| cache.keep(kept)).collect();
         self.alive = kept.iter().map(|&slot| self.alive[slot]).collect();
-        let indices: Vec<i32> = kept.iter().map(|&s| s as i32).collect();
-        let count = indices.len();
-        let device = tokens.device();
-        tokens.select(0, Tensor::from_data(TensorData::new(indices, [count]), &device))
+        let caches = std::mem::take(&mut self.caches);
+        if kept.is_empty() {
+            return tokens;
+        }
+        self.caches = caches.into_iter().map(|cache| cache.keep(kept)).collect();
+        tokens.select(0, self.ints(as_i32(kept)))
     }
 
     /// One readback of every log-probability and entropy.
@@ -213,4 +254,13 @@ impl<'a> Decoder<'a> {
         }
         Ok(self.responses)
     }
+
+    fn ints(&self, values: Vec<i32>) -> Tensor<1, Int> {
+        let count = values.len();
+        Tensor::from_data(TensorData::new(values, [count]), &self.model.device())
+    }
+}
+
+fn as_i32(indices: &[usize]) -> Vec<i32> {
+    indices.iter().map(|&i| i as i32).collect()
 }

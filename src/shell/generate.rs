@@ -8,7 +8,7 @@ use serde_json::json;
 use srft::error::Result;
 use srft::eval::{Judge, mean_accuracy};
 use srft::ops::sampling::Sampling;
-use srft::rollout::{Plan, respond};
+use srft::rollout::{Plan, Stops, respond};
 use srft::run::{Reader, load_model, verifier};
 
 /// Accuracy on every suite.
@@ -46,13 +46,15 @@ pub async fn generate(arguments: Generate) -> Result<()> {
     let prompt = tokenizer.encode(&arguments.prompt)?;
     let rollout = &config.rollout;
     let temperature = arguments.temperature.unwrap_or(rollout.temperature) as f32;
-    let sampling =
-        Sampling { temperature, top_k: rollout.top_k, top_p: rollout.top_p as f32 }.checked()?;
+    let sampling = Sampling { temperature, ..Sampling::of(rollout) }.checked()?;
+    let stops = rollout.stops();
     let plan = Plan {
         group: arguments.n.max(1),
         sampling,
         max_new_tokens: rollout.max_new_tokens,
         eos_tokens: &model.config.eos_tokens,
+        stops: Stops::new(&tokenizer, &stops),
+        slots: rollout.slots,
         seed: config.run.seed,
         step: 0,
     };

@@ -107,20 +107,33 @@ impl KvCache {
         self.lengths = lengths.to_vec();
     }
 
-    /// Each row `times` times, copies side by side: the samples of a prompt's group.
+    /// The rows of both, this one's first: new sequences in the places of ended ones.
+    ///
+    /// # Panics
+    /// If the two are not of one kind and capacity.
     #[must_use]
-    pub fn repeat(self, times: usize) -> Self {
-        let rows = 0..self.lengths.len();
-        self.gather(&rows.flat_map(|row| std::iter::repeat_n(row, times)).collect::<Vec<_>>())
+    pub fn join(mut self, other: Self) -> Self {
+        assert_eq!(self.capacity, other.capacity, "caches of one capacity");
+        self.store = match (self.store, other.store) {
+            (Store::Host { mut k, mut v }, Store::Host { k: more_k, v: more_v }) => {
+                k.extend(more_k);
+                v.extend(more_v);
+                Store::Host { k, v }
+            }
+            (Store::Device { k, v }, Store::Device { k: more_k, v: more_v }) => Store::Device {
+                k: Tensor::cat(vec![k, more_k], 0),
+                v: Tensor::cat(vec![v, more_v], 0),
+            },
+            _ => panic!("caches of one device"),
+        };
+        self.lengths.extend(other.lengths);
+        self
     }
 
-    /// Only the given rows, in the given order: compaction when sequences have ended.
+    /// Only the given rows, in the given order, each as often as it is named: a prompt's samples at
+    /// first, and later what is left when some have ended.
     #[must_use]
-    pub fn keep(self, rows: &[usize]) -> Self {
-        self.gather(rows)
-    }
-
-    fn gather(mut self, rows: &[usize]) -> Self {
+    pub fn keep(mut self, rows: &[usize]) -> Self {
         let head_rows = self.kv_heads * self.capacity;
         self.store = match self.store {
             Store::Host { k, v } => {

@@ -69,8 +69,8 @@ fn one(
             weights.clear();
             weights.extend(logits.iter().map(|x| ((x - max) * per_temperature).exp()));
         }
-        if settings.top_k > 0 || settings.top_p < 1.0 {
-            keep(logits, settings, weights);
+        if settings.top_k > 0 || settings.top_p < 1.0 || settings.min_p > 0.0 {
+            keep(logits, max, settings, weights);
         }
         draw(weights, u)
     };
@@ -79,8 +79,9 @@ fn one(
     token
 }
 
-/// Zeroes the weights of the tokens that top-k and top-p drop; ties with the last kept one stay.
-fn keep(logits: &[f32], settings: Sampling, weights: &mut [f32]) {
+/// Zeroes the weights of the tokens that top-k, top-p and min-p drop; ties with the last kept one
+/// stay.
+fn keep(logits: &[f32], max: f32, settings: Sampling, weights: &mut [f32]) {
     // The total order as integers that sort descending, with the token for its weight.
     let mut order: Vec<(u32, u32)> = (0u32..).zip(logits).map(|(v, &x)| (!key(x), v)).collect();
     let mut threshold = u32::MAX;
@@ -103,6 +104,7 @@ fn keep(logits: &[f32], settings: Sampling, weights: &mut [f32]) {
             }
         }
     }
+    threshold = threshold.min(!key(max + settings.lowest_below_largest()));
     for (weight, &x) in weights.iter_mut().zip(logits) {
         if !key(x) > threshold {
             *weight = 0.0;

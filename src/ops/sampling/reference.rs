@@ -15,10 +15,11 @@ pub fn entropy(logits: &[f32]) -> f64 {
     log_probabilities(logits).iter().map(|l| -l.exp() * l).sum()
 }
 
-/// The distribution that tokens are drawn from: temperature, then top-k, then top-p.
+/// The distribution that tokens are drawn from: temperature, then top-k, then top-p, then min-p.
 ///
 /// A token survives top-k if fewer than k tokens have a larger logit, and top-p if the larger
-/// logits that survived top-k hold less than p of the mass: so ties stay together.
+/// logits that survived top-k hold less than p of the mass: so ties stay together. It survives min-p
+/// if it is at least that share as probable as the most probable token.
 pub fn distribution(logits: &[f32], settings: Sampling) -> Vec<f64> {
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a])); // stable: lowest index first
@@ -40,7 +41,8 @@ pub fn distribution(logits: &[f32], settings: Sampling) -> Vec<f64> {
     }
     let nucleus = f64::from(settings.top_p) * mass_before[by_k];
     for i in 0..by_k {
-        if settings.top_p >= 1.0 || mass_before[larger(i)] < nucleus {
+        let in_nucleus = settings.top_p >= 1.0 || mass_before[larger(i)] < nucleus;
+        if in_nucleus && weight(order[i]) >= f64::from(settings.min_p) {
             weights[order[i]] = weight(order[i]);
         }
     }
