@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::objective::{Update, assemble};
 use crate::ops::objective::column;
-use crate::records::{Demonstration, Episode, Example, Group, Role, TermCoefficients};
+use crate::records::{Demonstration, Episode, Example, Group, Layout, Role, TermCoefficients};
 use crate::trainer::Trainer;
 use serde::{Deserialize, Serialize};
 
@@ -98,13 +98,14 @@ pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<
                 truncated: false,
                 response: e.response,
                 reward: e.reward,
+                right: e.reward > 0.0,
             });
         }
         let demonstration = match &line.demonstration {
-            Some(text) => Some(Demonstration {
-                tokens: respond(text)?,
-                reward: line.demonstration_reward.unwrap_or(1.0),
-            }),
+            Some(text) => {
+                let reward = line.demonstration_reward.unwrap_or(1.0);
+                Some(Demonstration { tokens: respond(text)?, reward, right: reward > 0.0 })
+            }
             None => None,
         };
         let example = Example {
@@ -112,13 +113,22 @@ pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<
             prompt: line.prompt,
             demonstration: line.demonstration,
             answer: String::new(),
+            layout: Layout::default(),
+            extra: Default::default(),
         };
         let prompt_tokens = trainer.tokenizer.encode(&example.prompt)?;
         let rollouts = episodes.iter().map(|e| e.tokens.len());
         for response in rollouts.chain(demonstration.iter().map(|d| d.tokens.len())) {
             trainer.model.config.require_fits(prompt_tokens.len(), response)?;
         }
-        Ok(Group { example, prompt_tokens, episodes, demonstration })
+        Ok(Group {
+            example,
+            prompt_tokens,
+            learned: Vec::new(),
+            episodes,
+            demonstration,
+            unscored: Vec::new(),
+        })
     };
     let lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());
     let groups: Vec<Group> = lines
@@ -180,7 +190,7 @@ pub async fn explain(trainer: &Trainer, groups: &mut [Group]) -> Result<Explanat
                 advantages: advantages.clone(),
                 entropy: members
                     .iter()
-                    .map(|(s, row)| row[column::ENTROPY] / s.response.len() as f64)
+                    .map(|(s, row)| row[column::ENTROPY] / s.loss_tokens() as f64)
                     .collect(),
                 w_sft: demo.map(|(_, row)| row[column::WEIGHT]),
                 w_rl: members

@@ -73,6 +73,8 @@ metrics! {
     response_tokens: f64, "tokens";
     /// Rollouts cut by rollout.max_new_tokens / rollouts.
     truncated_share: f64, "share";
+    /// Rollouts that the verifier failed on: left out of the update and of every mean.
+    unscored: u64, "rollouts";
     /// Tokens sampled in this step.
     rollout_tokens: u64, "tokens";
     /// Response tokens that carried loss in this step.

@@ -4,6 +4,8 @@
 //! V vocabulary, D hidden, G rollouts per prompt, P prompts per step, S sequences of an update.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::ops::Range;
 
 /// A problem with its gold answer and, where there is one, a teacher's demonstration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +18,25 @@ pub struct Example {
     pub demonstration: Option<String>,
     /// The gold answer that the verifier compares with.
     pub answer: String,
+    /// How its text becomes tokens.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub layout: Layout,
+    /// Other fields of the user's data, for a reward command.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extra: Map<String, Value>,
+}
+
+/// What of an example's text a chat template wrote.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Layout {
+    /// Special tokens are written out in prompt and demonstration, which ends itself.
+    pub templated: bool,
+    /// Byte ranges of the prompt that the assistant wrote: earlier turns, which imitation learns too.
+    pub learned: Vec<Range<usize>>,
+}
+
+fn is_default(layout: &Layout) -> bool {
+    *layout == Layout::default()
 }
 
 /// One sampled response with everything that later stages need.
@@ -37,6 +58,8 @@ pub struct Episode {
     pub response: String,
     /// What the verifier gave, in the configured reward values.
     pub reward: f32,
+    /// Its answer is right.
+    pub right: bool,
 }
 
 /// A teacher's response in tokens, scored by the same verifier as the rollouts.
@@ -46,6 +69,8 @@ pub struct Demonstration {
     pub tokens: Vec<u32>,
     /// What the verifier gave it: a wrong demonstration has a low reward.
     pub reward: f32,
+    /// Its answer is right.
+    pub right: bool,
 }
 
 /// A prompt, its rollouts, and its demonstration: the unit over which advantages are taken.
@@ -55,10 +80,14 @@ pub struct Group {
     pub example: Example,
     /// The prompt in tokens, begin-of-text included.
     pub prompt_tokens: Vec<u32>,
+    /// Positions of the prompt that imitation learns too, rising.
+    pub learned: Vec<usize>,
     /// The rollouts; empty for purely supervised methods.
     pub episodes: Vec<Episode>,
     /// The demonstration; `None` for purely on-policy methods.
     pub demonstration: Option<Demonstration>,
+    /// Why rollouts are missing: what the verifier failed on has no reward and no part in the update.
+    pub unscored: Vec<String>,
 }
 
 /// Whether a sequence of the update is a rollout of the policy or a teacher's demonstration.
@@ -81,12 +110,21 @@ pub struct Sequence {
     pub role: Role,
     /// Prompt tokens.
     pub prompt: Vec<u32>,
-    /// Response tokens: those that carry loss.
+    /// Response tokens, all of which carry loss.
     pub response: Vec<u32>,
+    /// Positions of the prompt that carry loss besides, rising, none of them 0.
+    pub learned: Vec<usize>,
     /// ln π_old of each response token (the sampler's); empty where no ratio is taken.
     pub old_logprobs: Vec<f32>,
     /// Loss-term coefficients.
     pub terms: TermCoefficients,
+}
+
+impl Sequence {
+    /// Tokens that carry loss.
+    pub fn loss_tokens(&self) -> usize {
+        self.learned.len() + self.response.len()
+    }
 }
 
 /// Per-sequence factors of the loss terms (dimensionless; 0 switches a term off).

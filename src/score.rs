@@ -34,6 +34,7 @@ pub async fn score(
             role: Role::Demonstration,
             prompt,
             response,
+            learned: Vec::new(),
             old_logprobs: Vec::new(),
             terms,
         });

@@ -1,7 +1,8 @@
 //! The training step, in the order of the paper's algorithm: sample, score, weigh, update.
 
-use crate::config::{Config, EntropyOver, GroupOf, Objective};
+use crate::config::{Config, EntropyOver, GroupOf, Objective, SftGate};
 use crate::data::batch::micro_batches;
+use crate::data::encode::encode;
 use crate::data::source::Source;
 use crate::error::{Error, Result};
 use crate::metrics::{StepReport, mean};
@@ -9,14 +10,14 @@ use crate::model::{DropoutKey, Llama};
 use crate::objective::loss::{
     Backward, BatchEntropy, micro_batch_gradient, switches, token_statistics,
 };
-use crate::objective::{Update, assemble, is_right};
+use crate::objective::{Update, assemble};
 use crate::ops::objective::{COLUMNS, Switches, column};
 use crate::ops::readback;
 use crate::ops::sampling::Sampling;
 use crate::optim::{AdamW, learning_rate, squared_norm};
 use crate::platform::Stopwatch;
 use crate::records::{Demonstration, Episode, Example, Group, Role};
-use crate::reward::Verifier;
+use crate::reward::{Grade, Grader, Submission};
 use crate::rollout::{Plan, Stops, respond};
 use crate::text::Tokenizer;
 use burn::tensor::Tensor;
@@ -33,8 +34,8 @@ pub struct Trainer {
     pub optimizer: AdamW,
     /// Training examples.
     pub source: Source,
-    /// Right or wrong.
-    pub verifier: Verifier,
+    /// What responses earn.
+    pub grader: Grader,
     /// Updates done.
     pub step: u32,
 }
@@ -82,32 +83,77 @@ impl Trainer {
     /// Samples a group for each example and scores rollouts and demonstrations.
     pub async fn groups(&self, examples: Vec<Example>) -> Result<Vec<Group>> {
         let objective = self.objective();
-        let values = objective.reward_values;
+        let (eos_tokens, limit) = (&self.model.config.eos_tokens, self.token_limit());
         let mut groups = Vec::with_capacity(examples.len());
         for example in examples {
-            let demonstration = match &example.demonstration {
-                Some(text) if objective.uses_demonstrations() => {
-                    let right = self.is_rewarded(text, true, &example.answer);
-                    let mut tokens = self.tokenizer.encode_continuation(text)?;
-                    tokens.push(self.model.config.eos_tokens[0]);
-                    Some(Demonstration { tokens, reward: values.of(right) })
-                }
-                _ => None,
-            };
-            let prompt_tokens = self.tokenizer.encode(&example.prompt)?;
+            let encoded = encode(&self.tokenizer, eos_tokens, &example)?;
+            let uses = objective.uses_demonstrations();
+            let demonstration = encoded.demonstration.filter(|_| uses).map(|mut tokens| {
+                // Loading said that it would be cut.
+                tokens.truncate(limit.saturating_sub(encoded.prompt.len()).max(1));
+                Demonstration { tokens, reward: 0.0, right: false }
+            });
             let response = demonstration.as_ref().map_or(1, |d: &Demonstration| d.tokens.len());
-            let fits = self.model.config.require_fits(prompt_tokens.len(), response);
+            let fits = self.model.config.require_fits(encoded.prompt.len(), response);
             fits.map_err(|e| e.at(format!("{:?}", example.prompt)))?;
-            groups.push(Group { example, prompt_tokens, episodes: Vec::new(), demonstration });
+            groups.push(Group {
+                example,
+                prompt_tokens: encoded.prompt,
+                learned: encoded.learned,
+                episodes: Vec::new(),
+                demonstration,
+                unscored: Vec::new(),
+            });
         }
+        self.grade_demonstrations(&mut groups, &objective)?;
         if objective.uses_rollouts() {
             self.sample(&mut groups, &objective).await?;
         }
         Ok(groups)
     }
 
-    fn is_rewarded(&self, response: &str, finished: bool, answer: &str) -> bool {
-        self.verifier.rewards(self.config.data.reward, response, finished, answer)
+    /// Most tokens of a prompt and its demonstration.
+    fn token_limit(&self) -> usize {
+        let (most, takes) = (self.config.data.max_tokens, self.model.config.max_positions + 1);
+        match (most, self.config.data.too_long) {
+            (0, _) => takes,
+            (most, _) => most.min(takes),
+        }
+    }
+
+    /// Demonstrations without answers, which are only imitated, count as right.
+    fn grade_demonstrations(&self, groups: &mut [Group], objective: &Objective) -> Result<()> {
+        let judged = objective.rl_demo
+            || objective.uses_rollouts()
+            || objective.sft_gate != SftGate::None
+            || groups.iter().all(|g| !g.example.answer.is_empty());
+        let ended = |d: &Demonstration| {
+            let eos = &self.model.config.eos_tokens;
+            d.tokens.last().is_some_and(|t| eos.contains(t))
+        };
+        let texts: Vec<String> = groups
+            .iter()
+            .filter_map(|g| Some(self.tokenizer.decode(&g.demonstration.as_ref()?.tokens)))
+            .collect();
+        let shown = groups.iter().filter_map(|g| Some((&g.example, g.demonstration.as_ref()?)));
+        let submissions: Vec<Submission> = shown
+            .zip(&texts)
+            .map(|((example, d), response)| Submission { example, response, finished: ended(d) })
+            .collect();
+        let grades = match judged {
+            true => self.grader.grade(&submissions),
+            false => vec![Ok(Grade { right: true, score: 1.0 }); submissions.len()],
+        };
+        let demonstrations = groups.iter_mut().filter_map(|g| g.demonstration.as_mut());
+        for (demonstration, grade) in demonstrations.zip(grades) {
+            let grade = grade.map_err(|why| {
+                Error::machine(format!("a demonstration could not be scored: {why}"))
+                    .next("mend the reward command, and resume")
+            })?;
+            demonstration.right = grade.right;
+            demonstration.reward = objective.reward_values.at(grade.score);
+        }
+        Ok(())
     }
 
     async fn sample(&self, groups: &mut [Group], objective: &Objective) -> Result<()> {
@@ -125,20 +171,39 @@ impl Trainer {
             step: self.step,
         };
         let prompts: Vec<Vec<u32>> = groups.iter().map(|g| g.prompt_tokens.clone()).collect();
-        for response in respond(&self.model, &prompts, &plan).await? {
+        let responses = respond(&self.model, &prompts, &plan).await?;
+        let texts: Vec<String> =
+            responses.iter().map(|r| self.tokenizer.decode(&r.tokens)).collect();
+        let submissions: Vec<Submission> = responses
+            .iter()
+            .zip(&texts)
+            .map(|(r, response)| Submission {
+                example: &groups[r.prompt].example,
+                response,
+                finished: !r.truncated,
+            })
+            .collect();
+        let grades = self.grader.grade(&submissions);
+        if let Some(Err(why)) = grades.first().filter(|_| grades.iter().all(|g| g.is_err())) {
+            return Err(Error::machine(format!("no response could be scored: {why}"))
+                .next("mend the reward command, and resume"));
+        }
+        for ((response, text), grade) in responses.into_iter().zip(texts).zip(grades) {
             let group = &mut groups[response.prompt];
-            let text = self.tokenizer.decode(&response.tokens);
-            let right = self.is_rewarded(&text, !response.truncated, &group.example.answer);
-            group.episodes.push(Episode {
-                prompt: response.prompt,
-                sample: response.sample,
-                tokens: response.tokens,
-                logprobs: response.logprobs,
-                entropies: response.entropies,
-                truncated: response.truncated,
-                response: text,
-                reward: objective.reward_values.of(right),
-            });
+            match grade {
+                Ok(Grade { right, score }) => group.episodes.push(Episode {
+                    prompt: response.prompt,
+                    sample: response.sample,
+                    tokens: response.tokens,
+                    logprobs: response.logprobs,
+                    entropies: response.entropies,
+                    truncated: response.truncated,
+                    response: text,
+                    reward: objective.reward_values.at(score),
+                    right,
+                }),
+                Err(why) => group.unscored.push(why),
+            }
         }
         Ok(())
     }
@@ -166,16 +231,15 @@ impl Trainer {
                     micro_batch: micro_batch as u32,
                 },
             };
-            let (gradients, sums) =
-                micro_batch_gradient(&self.model, batch, &update.sequences, &switches, backward);
-            for (slot, gradient) in total.iter_mut().zip(gradients) {
-                if let Some(gradient) = gradient {
-                    *slot = Some(match slot.take() {
-                        Some(sum) => sum + gradient,
-                        None => gradient,
-                    });
-                }
-            }
+            let sequences = &update.sequences;
+            let sums = micro_batch_gradient(
+                &self.model,
+                batch,
+                sequences,
+                &switches,
+                backward,
+                &mut total,
+            );
             packed.push(sums.flatten::<1>(0, 1));
         }
         let tensors: Vec<Tensor<2>> = total
@@ -224,7 +288,7 @@ impl Trainer {
         for &member in batches.iter().flat_map(|b| &b.members) {
             let sequence = &sequences[member];
             let slot = &mut sums[usize::from(sequence.role == Role::Rollout)];
-            for pair in pairs.by_ref().take(sequence.response.len()) {
+            for pair in pairs.by_ref().take(sequence.loss_tokens()) {
                 slot[0] += f64::from(pair[1]);
                 slot[1] += 1.0;
             }
@@ -240,12 +304,12 @@ fn report(groups: &[Group], update: &Update, gradient: &Gradient) -> StepReport 
     let of_role = |role: Role, column: usize| {
         let rows = update.sequences.iter().zip(&gradient.sums);
         rows.filter(move |(s, _)| s.role == role && !s.terms.is_zero())
-            .map(move |(s, row)| (row[column], s.response.len() as f64))
+            .map(move |(s, row)| (row[column], s.loss_tokens() as f64))
     };
     let rollout_tokens: usize = episodes().map(|e| e.tokens.len()).sum();
     let demo_tokens: f64 = of_role(Role::Demonstration, 0).map(|(_, n)| n).sum();
     let all = |right: bool| {
-        let same = |g: &&Group| g.episodes.iter().all(|e| is_right(e.reward) == right);
+        let same = |g: &&Group| g.episodes.iter().all(|e| e.right == right);
         let sampled = groups.iter().filter(|g| !g.episodes.is_empty());
         mean(sampled.map(|g| f64::from(u8::from(same(&g)))))
     };
@@ -261,7 +325,7 @@ fn report(groups: &[Group], update: &Update, gradient: &Gradient) -> StepReport 
         loss_entropy: terms[3],
         grad_norm: gradient.norm,
         reward: mean(episodes().map(|e| f64::from(e.reward))),
-        accuracy: mean(episodes().map(|e| f64::from(u8::from(is_right(e.reward))))),
+        accuracy: mean(episodes().map(|e| f64::from(u8::from(e.right)))),
         reward_demo: mean(
             groups.iter().filter_map(|g| Some(f64::from(g.demonstration.as_ref()?.reward))),
         ),
@@ -277,12 +341,13 @@ fn report(groups: &[Group], update: &Update, gradient: &Gradient) -> StepReport 
             / (rollout_tokens.max(1) as f64),
         response_tokens: mean(episodes().map(|e| e.tokens.len() as f64)),
         truncated_share: mean(episodes().map(|e| f64::from(u8::from(e.truncated)))),
+        unscored: groups.iter().map(|g| g.unscored.len() as u64).sum(),
         rollout_tokens: rollout_tokens as u64,
         trained_tokens: update
             .sequences
             .iter()
             .filter(|s| !s.terms.is_zero())
-            .map(|s| s.response.len() as u64)
+            .map(|s| s.loss_tokens() as u64)
             .sum(),
         ..Default::default()
     }

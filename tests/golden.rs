@@ -15,7 +15,7 @@ use models::{Golden, SFT, TOLERANCE, each, folder, uncached_logits};
 use pollster::block_on;
 use safetensors::SafeTensors;
 use srft::config::Storage;
-use srft::model::weights::{Shard, Tensors};
+use srft::model::tensors::{Shard, Tensors};
 use srft::model::{CONFIG, Llama, TOKENIZER, WEIGHTS, weights};
 use srft::ops::sampling::Sampling;
 use srft::rollout::{Plan, Response, Stops, respond};

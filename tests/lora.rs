@@ -12,7 +12,7 @@ use common::{golden, golden_path, trainer_of};
 use models::{Golden, SFT, TOLERANCE, folder, uncached_logits};
 use pollster::block_on;
 use srft::config::Storage;
-use srft::model::weights::Shard;
+use srft::model::tensors::Shard;
 use srft::model::{Lora, ModelFolder};
 
 /// An adapter of `tests/golden/lora` over `qwen2`, with the numbers of `full`.

@@ -26,6 +26,7 @@ impl Config {
             named.push(method_of(layer).map_err(|e| e.at(place))?);
         }
         let mut merged = to_table(&Config::default());
+        overlay(&mut merged, &presets::of_model(layers))?;
         let method = named.iter().flatten().last().copied();
         if let Some(method) = method {
             overlay(&mut merged, &method.preset())?;
@@ -190,6 +191,18 @@ impl Config {
                 "data.wrong_demonstrations",
                 (0.0..=1.0).contains(&self.data.wrong_demonstrations),
                 "a share in [0, 1]",
+            ),
+            ("reward.format_weight", self.reward.format_weight >= 0.0, "0 or more"),
+            ("reward.command_weight", self.reward.command_weight >= 0.0, "0 or more"),
+            (
+                "reward.command_secs",
+                (0.001..=86_400.0).contains(&self.reward.command_secs),
+                "0.001 to 86400 seconds",
+            ),
+            (
+                "reward.command",
+                self.data.verifier != Comparison::Command || !self.reward.command.is_empty(),
+                "given where data.verifier is command",
             ),
             ("lora.rank", self.lora.rank <= 4096, "at most 4096"),
             ("lora.alpha", self.lora.alpha > 0.0, "positive"),

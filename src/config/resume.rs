@@ -5,10 +5,14 @@ use crate::error::{Error, Result};
 use toml::Value;
 
 /// Keys that no number of an update depends on, and no comparison of before with after.
-const FREE: [&str; 6] = [
+const FREE: [&str; 10] = [
     "run.device",
     "train.patience",
     "eval.every",
+    "eval.write_samples",
+    "rollout.slots",
+    "train.checkpointing",
+    "checkpoint.dtype",
     "checkpoint.every",
     "checkpoint.keep",
     "checkpoint.samples_every",

@@ -62,7 +62,7 @@ settings! {
     }
     /// The policy that is trained.
     model: Model {
-        /// Folder with config.json, model.safetensors, tokenizer.json; `tiny` is the built-in base.
+        /// Folder of a Hugging Face model or a PEFT adapter; `tiny` is the built-in base.
         path: String = "tiny".into();
     }
     /// Low-rank adapters in place of the whole model (Hu et al., 2021), in PEFT's layout.
@@ -82,11 +82,11 @@ settings! {
     data: Data {
         /// Built-in task, used where no file is given.
         task: String = "arithmetic".into();
-        /// JSONL file with prompt, response (the demonstration), answer; empty: the built-in task.
+        /// JSONL, JSON or CSV file of problems (README, "Your model, your data"); empty: the built-in task.
         train: String = String::new();
-        /// JSONL file for evaluation; empty: the built-in suites, or a tenth of `train`.
+        /// Files for evaluation, parted by commas; empty: the built-in suites, or a tenth of `train`.
         eval: String = String::new();
-        /// exact | numeric: how a response's answer is compared with the gold answer.
+        /// exact | numeric | math | choice | regex | command: how a response's answer is judged.
         verifier: Comparison = Comparison::Exact;
         /// The answer is what follows this marker in a response; empty: the whole response.
         answer_after: String = String::new();
@@ -96,6 +96,12 @@ settings! {
         demonstrations: f64 = 1.0;
         /// Share of the built-in task's demonstrations that end in a wrong answer.
         wrong_demonstrations: f64 = 0.0;
+        /// Longest example in tokens, prompt and demonstration; 0: what the model takes.
+        max_tokens: usize = 0;
+        /// error | drop | cut (the demonstration's end): what becomes of a longer example.
+        too_long: TooLong = TooLong::Error;
+        /// all | last: which of the assistant's turns in a conversation imitation learns.
+        turns: Turns = Turns::All;
         /// answer | mention (the gold answer anywhere, which can be gamed): what training rewards.
         reward: Rewarded = Rewarded::Answer;
     }
@@ -143,6 +149,19 @@ settings! {
         second: String = String::new();
         /// Share of the steps that belong to the second stage.
         second_share: f64 = 0.5;
+    }
+    /// What a response earns besides its answer, whose weight is 1: the reward is their weighted mean.
+    reward: RewardSettings {
+        /// Regular expression that the whole response should match; empty: none.
+        format: String = String::new();
+        /// Weight of the format.
+        format_weight: f64 = 0.2;
+        /// Program that scores responses: one JSON line in, one out, for each; empty: none.
+        command: String = String::new();
+        /// Weight of the command's score; where the verifier is `command`, it is the answer's.
+        command_weight: f64 = 1.0;
+        /// How long the command may take for a response.
+        command_secs: f64 = 60.0;
     }
     /// Sampling from the policy during training.
     rollout: Rollout {
@@ -207,6 +226,8 @@ settings! {
         samples: usize = 1;
         /// Softmax temperature of evaluation; 0 is greedy.
         temperature: f64 = 1.0;
+        /// Write every sample to evaluations/step-N/SUITE.jsonl.
+        write_samples: bool = true;
     }
     /// What is kept on disk.
     checkpoint: Checkpoint {
@@ -243,6 +264,34 @@ choice! {
         Exact = "exact",
         /// As numbers, exactly: `1,200` = `1.2e3`, `0.5` = `1/2`, `0.333` is not `1/3`.
         Numeric = "numeric",
+        /// As mathematics, in the last `\\boxed{}` or final answer: `1/\\sqrt{2}` = `\\sqrt{2}/2`.
+        Math = "math",
+        /// As the letter of a multiple choice.
+        Choice = "choice",
+        /// The gold answer is a regular expression.
+        Regex = "regex",
+        /// By `reward.command`: right from a score of a half on.
+        Command = "command",
+    }
+}
+choice! {
+    /// What becomes of an example that is too long.
+    TooLong {
+        /// Nothing is read.
+        Error = "error",
+        /// It is left out.
+        Drop = "drop",
+        /// Its demonstration is cut, without an end-of-text.
+        Cut = "cut",
+    }
+}
+choice! {
+    /// The turns of a conversation that imitation learns.
+    Turns {
+        /// Every one of the assistant's.
+        All = "all",
+        /// The last.
+        Last = "last",
     }
 }
 choice! {
@@ -378,12 +427,11 @@ impl Objective {
 }
 
 impl RewardValues {
-    /// The reward of a right or wrong response.
-    pub fn of(self, right: bool) -> f32 {
-        match (self, right) {
-            (_, true) => 1.0,
-            (RewardValues::Signed, false) => -1.0,
-            (RewardValues::Binary, false) => 0.0,
+    /// The reward of a score in [0, 1]: 1 is right, 0 is wrong.
+    pub fn at(self, score: f64) -> f32 {
+        match self {
+            RewardValues::Signed => (2.0 * score - 1.0) as f32,
+            RewardValues::Binary => score as f32,
         }
     }
 }

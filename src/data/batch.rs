@@ -63,6 +63,10 @@ fn pad(sequences: &[Sequence], members: Vec<usize>) -> MicroBatch {
         batch.tokens.extend(inputs.take(real));
         batch.tokens.resize((row + 1) * positions, 0);
         let first = (row * positions + sequence.prompt.len() - 1) as i32;
+        for &position in &sequence.learned {
+            batch.predicts.push((row * positions + position - 1) as i32);
+            batch.targets.push(sequence.prompt[position] as i32);
+        }
         batch.predicts.extend(first..first + sequence.response.len() as i32);
         batch.targets.extend(sequence.response.iter().map(|&t| t as i32));
         if sequence.old_logprobs.is_empty() {
@@ -86,6 +90,7 @@ mod tests {
             role: Role::Demonstration,
             prompt: prompt.into(),
             response: response.into(),
+            learned: Vec::new(),
             old_logprobs: Vec::new(),
             terms: TermCoefficients { sft: 1.0, ..Default::default() },
         }
@@ -101,6 +106,23 @@ mod tests {
         assert_eq!(batch.predicts, [2, 3, 5, 6, 7]);
         assert_eq!(batch.targets, [7, 2, 8, 9, 2]);
         assert_eq!(batch.starts, [0, 2, 5]);
+    }
+
+    #[test]
+    fn learned_positions_of_the_prompt_carry_loss_too() {
+        let mut taught = sequence(&[1, 5, 6, 7], &[8, 2]);
+        taught.learned = vec![1, 3];
+        let batches = micro_batches(&[taught, sequence(&[1], &[9, 2])], 100);
+        let batch = &batches[0];
+        assert_eq!(batch.members, [1, 0], "the shorter one first");
+        assert_eq!(batch.targets, [9, 2, 5, 7, 8, 2]);
+        let targets = batch.predicts.iter().zip(&batch.targets);
+        // Each target stands one behind the position that predicts it, or is the last, never read.
+        for (&at, &target) in targets.filter(|(at, _)| (**at as usize) % batch.positions < 1) {
+            assert_eq!(batch.tokens[at as usize + 1], target);
+        }
+        assert_eq!(batch.predicts, [0, 1, 5, 7, 8, 9]);
+        assert_eq!(batch.starts, [0, 2, 6]);
     }
 
     #[test]

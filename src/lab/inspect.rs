@@ -12,7 +12,7 @@ use crate::model::Llama;
 use crate::objective::entropy_weight::entropy;
 use crate::objective::loss::response_logits;
 use crate::objective::reference::token;
-use crate::objective::{Update, assemble, is_right};
+use crate::objective::{Update, assemble};
 use crate::ops::objective::{Switches, Weight};
 use crate::ops::readback;
 use crate::records::{Group, Role, Sequence, TermCoefficients};
@@ -58,7 +58,7 @@ fn prompt_view(group: &Group) -> PromptView {
     PromptView {
         suite: group.example.suite.clone(),
         text: group.example.prompt.clone(),
-        right: group.episodes.iter().filter(|e| is_right(e.reward)).count() as u32,
+        right: group.episodes.iter().filter(|e| e.right).count() as u32,
         rollouts: group.episodes.len() as u32,
     }
 }

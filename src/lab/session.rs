@@ -20,6 +20,7 @@ use crate::model::Llama;
 use crate::records::Group;
 use crate::run::{Evaluation, Observer, Reader, Run, RunFolder, model_folder, numbered};
 use crate::selftest;
+use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
 
 /// A run and its last step.
@@ -235,8 +236,9 @@ impl Session {
         let first = &self.slots[0].run;
         let mut config = first.config().clone();
         config.eval.examples = examples.max(1) as usize;
-        let (tokenizer, model) = (&first.trainer().tokenizer, &self.base.config);
-        let mut suites = Reader { config: &config, tokenizer, model }.suites()?;
+        let Trainer { tokenizer, grader, .. } = first.trainer();
+        let (folder, model) = (first.base(), &self.base.config);
+        let mut suites = Reader::new(&config, folder, tokenizer, model, grader)?.suites()?;
         if let Some(name) = names.iter().find(|n| !suites.iter().any(|s| &s.name == *n)) {
             return Err(unknown("suite", name, suites.iter().map(|s| &*s.name)));
         }

@@ -34,7 +34,8 @@ pub struct DropoutKey {
 pub type ParameterGradients = Vec<Option<Tensor<2>>>;
 
 impl Llama {
-    /// ∂L/∂θ of the loss that `loss_of` forms of a tracked twin and its hidden states [B·T, D].
+    /// Adds to `sum` ∂L/∂θ of the loss that `loss_of` forms of a tracked twin and its hidden states
+    /// [B·T, D].
     ///
     /// With `layer_by_layer` the graph of one layer exists at a time, for a second forward pass.
     pub fn gradients(
@@ -42,16 +43,16 @@ impl Llama {
         padded: &Padded,
         layer_by_layer: bool,
         dropout: DropoutKey,
+        sum: &mut ParameterGradients,
         loss_of: impl FnOnce(&Llama, Tensor<2>) -> Tensor<1>,
-    ) -> ParameterGradients {
+    ) {
         let Padded { tokens, batch, positions } = padded;
         let rows = batch * positions;
-        let mut sum: ParameterGradients = vec![None; self.parameters().len()];
         if !layer_by_layer {
             let tracked = self.tracked_in(0..self.layers.len(), rows, dropout);
             let loss = loss_of(&tracked, tracked.hidden(tokens.clone(), *batch, *positions));
-            take(&tracked, &mut loss.backward(), &mut sum);
-            return sum;
+            take(&tracked, &mut loss.backward(), sum);
+            return;
         }
         // Dropout belongs to the function that is differentiated: the first pass has the same.
         let mut inputs = vec![self.embed(tokens.clone())];
@@ -65,22 +66,21 @@ impl Llama {
         let x = leaf(inputs.pop().expect("one more than layers"));
         let mut gradients = loss_of(&tracked, tracked.final_norm(x.clone())).backward();
         let mut dx = x.grad_remove(&mut gradients);
-        take(&tracked, &mut gradients, &mut sum);
+        take(&tracked, &mut gradients, sum);
         for (index, input) in inputs.into_iter().enumerate().rev() {
-            let Some(dy) = dx else { return sum };
+            let Some(dy) = dx else { return };
             let tracked = self.tracked_in(index..index + 1, rows, dropout);
             let x = leaf(input);
             let y = tracked.layer(index, x.clone(), *batch, *positions);
             let mut gradients = given_gradient(y, dy).backward();
             dx = x.grad_remove(&mut gradients);
-            take(&tracked, &mut gradients, &mut sum);
+            take(&tracked, &mut gradients, sum);
         }
         if let Some(dy) = dx.filter(|_| self.lora().is_none()) {
             let tracked = self.tracked();
             let mut gradients = given_gradient(tracked.embed(tokens.clone()), dy).backward();
-            take(&tracked, &mut gradients, &mut sum);
+            take(&tracked, &mut gradients, sum);
         }
-        sum
     }
 
     fn tracked_in(&self, layers: Range<usize>, rows: usize, dropout: DropoutKey) -> Self {

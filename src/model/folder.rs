@@ -1,12 +1,15 @@
 //! A model folder in Hugging Face's layout: from disk, from the program, from a page. An adapter's
 //! folder in PEFT's layout is one too, with the base that it names.
 
-use super::weights::{self, Shard, Tensors};
+use super::tensors::{Shard, Tensors};
+use super::weights;
 use super::{Llama, Lora, ModelConfig};
 use crate::config::Storage;
 use crate::error::{Error, Result};
 use crate::platform::{exists, map, read, tiny_weights};
 use crate::text::Tokenizer;
+#[cfg(not(target_family = "wasm"))]
+use crate::text::chat::ChatTemplate;
 use burn::tensor::Device;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -177,6 +180,18 @@ impl ModelFolder {
         Ok((model, tokenizer))
     }
 
+    /// The chat template, where the folder has one.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn template(&self) -> Result<Option<ChatTemplate>> {
+        let file = |name| self.beside(name);
+        ChatTemplate::from_files(
+            file("chat_template.jinja"),
+            file(TOKENIZER_CONFIG),
+            file("special_tokens_map.json"),
+            &self.place,
+        )
+    }
+
     /// The model's shape, with all that ends a text.
     pub fn shape(&self, tokenizer: &Tokenizer) -> Result<ModelConfig> {
         let mut config = ModelConfig::from_json(&self.config, &self.at(CONFIG))?;
@@ -231,11 +246,12 @@ impl ModelFolder {
 }
 
 impl AdapterFiles {
-    fn lay_over(&self, model: &mut Llama, device: &Device) -> Result<()> {
+    /// Adapts the model and fills the adapters.
+    pub fn lay_over(&self, model: &mut Llama, device: &Device) -> Result<()> {
         let (lora, _) = Lora::from_json(&self.config, &format!("{}/{ADAPTER_CONFIG}", self.place))?;
         model.adapt(lora, 0);
         let tensors = Tensors::open(&self.place, std::slice::from_ref(&self.weights))?;
-        tensors.fill(model.parameters_mut(), device)?;
+        weights::fill(&tensors, model.parameters_mut(), device)?;
         let names: HashSet<String> = model.parameters().into_iter().map(|p| p.name).collect();
         tensors.require_only(&names, |_| false)
     }

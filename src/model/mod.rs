@@ -8,6 +8,7 @@ mod linear;
 mod llama;
 pub mod lora;
 mod parameters;
+pub mod tensors;
 pub mod weights;
 
 pub use backward::{DropoutKey, Padded, ParameterGradients};

@@ -1,136 +1,21 @@
-//! Weights in and out, under Hugging Face's names: `model.safetensors`, or the shards that a
-//! `model.safetensors.index.json` names. Tensors are taken from a memory map one block at a time,
-//! so that host memory never holds the model twice.
+//! Weights in and out, under Hugging Face's names.
 
+use super::tensors::{SAME_MODEL, Tensors};
 use super::{Llama, ModelConfig, Parameter, ParameterMut};
 use crate::config::Storage;
 use crate::error::{Error, Result};
 use crate::ops::readback;
-use crate::platform::Bytes;
 use burn::tensor::{Device, Tensor, TensorData, bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use safetensors::tensor::{Dtype, TensorView};
+use std::collections::HashMap;
 use std::ops::Range;
-
-/// One safetensors file of a checkpoint.
-#[derive(Debug, Clone)]
-pub struct Shard {
-    /// Its name, for messages.
-    pub name: String,
-    /// The whole file.
-    pub bytes: Bytes,
-}
-
-/// The tensors of a checkpoint's files by name.
-pub struct Tensors<'a> {
-    place: &'a str,
-    files: Vec<(&'a str, SafeTensors<'a>)>,
-    file_of: BTreeMap<String, usize>,
-}
-
-impl<'a> Tensors<'a> {
-    /// Checks the headers of the files in the folder `place`; a tensor stands in one file only.
-    pub fn open(place: &'a str, shards: &'a [Shard]) -> Result<Self> {
-        let mut files = Vec::with_capacity(shards.len());
-        let mut file_of = BTreeMap::new();
-        for (index, Shard { name, bytes }) in shards.iter().enumerate() {
-            let file = SafeTensors::deserialize(bytes).map_err(|e| {
-                Error::input(format!("not a whole safetensors file: {e}"))
-                    .at(format!("{place}/{name}"))
-                    .next("the file may be cut short or altered: copy it again")
-            })?;
-            for tensor in file.names() {
-                if let Some(first) = file_of.insert(tensor.to_string(), index) {
-                    let first = &shards[first].name;
-                    return Err(Error::input(format!("tensor `{tensor}` stands in {first} too"))
-                        .at(format!("{place}/{name}"))
-                        .next(SAME_MODEL));
-                }
-            }
-            files.push((name.as_str(), file));
-        }
-        Ok(Self { place, files, file_of })
-    }
-
-    /// Refuses an index that does not say what the shards hold.
-    pub fn require_index(&self, index: &BTreeMap<String, String>) -> Result<()> {
-        for (tensor, file) in index {
-            let actual = self.file_of.get(tensor).map(|&i| self.files[i].0);
-            if actual != Some(file.as_str()) {
-                let actual = actual.map_or("nowhere".to_string(), |name| format!("in {name}"));
-                return Err(Error::input(format!(
-                    "tensor `{tensor}` should be in {file} and is {actual}"
-                ))
-                .next("the index and the shards must be of one download: copy them again"));
-            }
-        }
-        Ok(())
-    }
-
-    fn at(&self, file: usize) -> String {
-        format!("{}/{}", self.place, self.files[file].0)
-    }
-
-    /// A tensor, which must have the shape.
-    fn get(&self, name: &str, shape: &[usize]) -> Result<TensorView<'_>> {
-        let Some(&index) = self.file_of.get(name) else {
-            let missing = Error::input(format!("tensor `{name}` of shape {shape:?} is missing"));
-            return Err(match self.files.as_slice() {
-                [_] => missing.at(self.at(0)),
-                _ => missing.at(self.place),
-            }
-            .next(SAME_MODEL));
-        };
-        let view = self.files[index].1.tensor(name).expect("listed by the file itself");
-        if view.shape() != shape {
-            let given = view.shape();
-            return Err(Error::input(format!(
-                "tensor `{name}` has shape {given:?}, expected {shape:?}"
-            ))
-            .at(self.at(index))
-            .next(SAME_MODEL));
-        }
-        Ok(view)
-    }
-
-    /// Fills a list of weights; anything missing, misshapen or not finite is an error that names
-    /// file and tensor.
-    pub fn fill(&self, parameters: Vec<ParameterMut>, device: &Device) -> Result<()> {
-        for parameter in parameters {
-            let view = self.get(&parameter.name, &parameter.shape)?;
-            let [rows, columns] = parameter.block_shape;
-            let start = parameter.first_row * columns;
-            let file = self.file_of[&parameter.name];
-            let values = floats(&parameter.name, &view, start..start + rows * columns)
-                .map_err(|e| e.at(self.at(file)))?;
-            *parameter.tensor = Tensor::from_data(TensorData::new(values, [rows, columns]), device);
-        }
-        Ok(())
-    }
-
-    /// Refuses tensors that no weight is made of; `is_spare` ones may be there.
-    pub fn require_only(
-        &self,
-        names: &HashSet<String>,
-        is_spare: impl Fn(&str) -> bool,
-    ) -> Result<()> {
-        match self.file_of.iter().find(|(name, _)| !names.contains(*name) && !is_spare(name)) {
-            Some((extra, &file)) => {
-                Err(Error::input(format!("tensor `{extra}` is not part of this architecture"))
-                    .at(self.at(file))
-                    .next(SAME_MODEL))
-            }
-            None => Ok(()),
-        }
-    }
-}
 
 /// Reads every weight that `config` asks for, and nothing else may be there.
 pub fn read(tensors: &Tensors, config: ModelConfig, device: &Device) -> Result<Llama> {
     // Before anything of the claimed sizes is allocated, the files must bear them out.
     require_sizes(tensors, &config)?;
     let mut model = Llama::empty(config, device);
-    tensors.fill(model.weights_mut(), device)?;
+    fill(tensors, model.weights_mut(), device)?;
     let names = model.weights_mut().into_iter().map(|p| p.name).collect();
     // transformers ignores these too: a tied head that is repeated, tables that are computed.
     let tied = model.config.tied;
@@ -148,7 +33,7 @@ fn require_sizes(tensors: &Tensors, config: &ModelConfig) -> Result<()> {
     tensors.get(&layer("mlp.down_proj"), &[hidden, config.intermediate_size])?;
     tensors.get(&layer("self_attn.q_proj"), &[config.heads * config.head_dim, hidden])?;
     tensors.get(&layer("self_attn.k_proj"), &[config.kv_heads * config.head_dim, hidden])?;
-    let given = tensors.file_of.len();
+    let given = tensors.count();
     if config.layers > given {
         return Err(
             Error::input(format!("{given} tensors for {} layers", config.layers)).next(SAME_MODEL)
@@ -157,7 +42,19 @@ fn require_sizes(tensors: &Tensors, config: &ModelConfig) -> Result<()> {
     Ok(())
 }
 
-const SAME_MODEL: &str = "config.json and the weights must belong to the same model";
+/// Fills a list of weights; anything missing, misshapen or not finite is an error that names file and
+/// tensor. A block at a time, so that host memory never holds the model twice.
+pub fn fill(tensors: &Tensors, parameters: Vec<ParameterMut>, device: &Device) -> Result<()> {
+    for parameter in parameters {
+        let view = tensors.get(&parameter.name, &parameter.shape)?;
+        let [rows, columns] = parameter.block_shape;
+        let start = parameter.first_row * columns;
+        let values = floats(&parameter.name, &view, start..start + rows * columns)
+            .map_err(|e| e.at(tensors.place_of(&parameter.name)))?;
+        *parameter.tensor = Tensor::from_data(TensorData::new(values, [rows, columns]), device);
+    }
+    Ok(())
+}
 
 /// Some elements of a tensor as f32.
 fn floats(name: &str, view: &TensorView, range: Range<usize>) -> Result<Vec<f32>> {

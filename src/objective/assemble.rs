@@ -16,11 +16,6 @@ pub struct Update {
     pub divisors: Vec<f64>,
 }
 
-/// A reward above 0 is a right response in both {1, −1} and {1, 0}.
-pub fn is_right(reward: f32) -> bool {
-    reward > 0.0
-}
-
 /// Assembles the update of `groups`: advantages over each group, then per-sequence coefficients
 /// normalised by the token counts of the whole update.
 pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
@@ -32,7 +27,7 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
     );
     let per_demonstration = Normaliser::new(
         objective,
-        groups.iter().filter_map(|g| demonstration(g).map(|d| d.tokens.len())),
+        groups.iter().filter_map(|g| demonstration(g).map(|d| g.learned.len() + d.tokens.len())),
     );
     let mut update = Update { sequences: Vec::new(), advantages: Vec::new(), divisors: Vec::new() };
     for group in groups {
@@ -52,19 +47,20 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
                 role: Role::Rollout,
                 prompt: group.prompt_tokens.clone(),
                 response: episode.tokens.clone(),
+                learned: Vec::new(),
                 old_logprobs: episode.logprobs.clone(),
-                terms: rollout_terms(objective, is_right(episode.reward), advantage, 1.0 / divisor),
+                terms: rollout_terms(objective, episode.right, advantage, 1.0 / divisor),
             });
         }
         if let (Some(demo), Some(&advantage)) = (demo, group_advantages.last()) {
-            let divisor = per_demonstration.of(demo.tokens.len());
+            let divisor = per_demonstration.of(group.learned.len() + demo.tokens.len());
             update.divisors.push(divisor);
-            let right = is_right(demo.reward);
-            let terms = demonstration_terms(objective, right, advantage, 1.0 / divisor);
+            let terms = demonstration_terms(objective, demo.right, advantage, 1.0 / divisor);
             update.sequences.push(Sequence {
                 role: Role::Demonstration,
                 prompt: group.prompt_tokens.clone(),
                 response: demo.tokens,
+                learned: group.learned.clone(),
                 old_logprobs: Vec::new(),
                 terms,
             });

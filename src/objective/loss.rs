@@ -97,20 +97,22 @@ pub struct Backward {
     pub dropout: DropoutKey,
 }
 
-/// The gradient of the sum of a micro-batch's loss terms, and the kernel's sums, [B, 8].
+/// Adds the gradient of the sum of a micro-batch's loss terms to `sum`; gives the kernel's sums,
+/// [B, 8].
 pub fn micro_batch_gradient(
     model: &Llama,
     batch: &MicroBatch,
     sequences: &[Sequence],
     switches: &Switches,
     backward: Backward,
-) -> (ParameterGradients, Tensor<2>) {
+    sum: &mut ParameterGradients,
+) -> Tensor<2> {
     let Inputs { tokens, predicts, targets, old_logprobs } = Inputs::new(batch, model);
     let padded = Padded { tokens, batch: batch.members.len(), positions: batch.positions };
     let ranges = whole_sequences(&batch.starts, model.config.vocab_size);
     let mut sums = Vec::with_capacity(ranges.len());
     let Backward { layer_by_layer, dropout } = backward;
-    let gradients = model.gradients(&padded, layer_by_layer, dropout, |tracked, hidden| {
+    model.gradients(&padded, layer_by_layer, dropout, sum, |tracked, hidden| {
         let hidden = hidden.select(0, predicts); // [N, D]
         let plain = |t: &Tensor<2>| t.clone().without_autodiff();
         let head: Vec<Tensor<2>> = tracked.head().iter().map(plain).collect();
@@ -145,7 +147,7 @@ pub fn micro_batch_gradient(
         );
         lm_head::attach(hidden, tracked.head(), d_hidden, d_head)
     });
-    (gradients, Tensor::cat(sums, 0))
+    Tensor::cat(sums, 0)
 }
 
 /// Ranges of tokens that hold whole sequences, each as long as the head's budget of logits allows

@@ -11,4 +11,4 @@ pub mod self_term;
 pub mod sft;
 pub mod term;
 
-pub use assemble::{Update, assemble, is_right};
+pub use assemble::{Update, assemble};

@@ -4,11 +4,26 @@
 //! understood is wrong; a gold answer that can't be understood is an error at load, since nothing
 //! could ever match it.
 
+#[cfg(not(target_family = "wasm"))]
+mod choice;
+#[cfg(not(target_family = "wasm"))]
+pub mod command;
+mod grade;
+#[cfg(not(target_family = "wasm"))]
+pub mod math;
+#[cfg(not(target_family = "wasm"))]
+mod parts;
+#[cfg(not(target_family = "wasm"))]
+mod process;
 mod rational;
+
+pub use grade::{Grade, Grader, Part, Submission};
+#[cfg(not(target_family = "wasm"))]
+pub use parts::Format;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Comparison, Rewarded};
+use crate::config::Comparison;
 use crate::error::{Error, Result};
 use rational::Rational;
 
@@ -33,17 +48,18 @@ impl Verifier {
                 Comparison::Numeric => {
                     Rational::parse(given).is_some_and(|g| Some(g) == Rational::parse(answer))
                 }
+                #[cfg(not(target_family = "wasm"))]
+                Comparison::Math => math::Gold::parse(answer)
+                    .is_ok_and(|gold| math::judge(&gold, given) == math::Verdict::Right),
+                #[cfg(not(target_family = "wasm"))]
+                Comparison::Choice => {
+                    choice::given(given).is_some_and(|g| Some(g) == choice::gold(answer))
+                }
+                #[cfg(not(target_family = "wasm"))]
+                Comparison::Regex => parts::whole(answer.trim()).is_ok_and(|r| r.is_match(given)),
+                // A command judges in this one's place, and a page has none of the others.
+                _ => false,
             }
-    }
-
-    /// Whether training rewards the response: as `reward` says, which can be laxer than [`score`].
-    ///
-    /// [`score`]: Verifier::score
-    pub fn rewards(&self, reward: Rewarded, response: &str, finished: bool, answer: &str) -> bool {
-        match reward {
-            Rewarded::Answer => self.score(response, finished, answer),
-            Rewarded::Mention => finished && response.contains(answer.trim()),
-        }
     }
 
     /// Refuses a gold answer that no response could match.
@@ -65,6 +81,20 @@ impl Verifier {
                 Err(Error::input(format!("the gold answer {answer:?} is not a number"))
                     .next("write it like 42, -1,234.5, 3/4 or 6.02e23, or use the exact verifier"))
             }
+            #[cfg(not(target_family = "wasm"))]
+            Comparison::Math => math::Gold::parse(answer).map(|_| ()),
+            #[cfg(not(target_family = "wasm"))]
+            Comparison::Choice if choice::gold(trimmed).is_none() => {
+                Err(Error::input(format!("the gold answer {answer:?} is not one capital letter"))
+                    .next("write it like B or (B)"))
+            }
+            #[cfg(not(target_family = "wasm"))]
+            Comparison::Regex => parts::whole(trimmed).map(|_| ()),
+            #[cfg(target_family = "wasm")]
+            Comparison::Math | Comparison::Choice | Comparison::Regex | Comparison::Command => Err(
+                Error::input(format!("the {} verifier is the program's", self.comparison.name()))
+                    .next("in a page take exact or numeric"),
+            ),
             _ => Ok(()),
         }
     }
@@ -106,14 +136,24 @@ mod tests {
     }
 
     #[test]
-    fn a_mention_is_rewarded_where_an_answer_is_not() {
-        let verifier = verifier(Comparison::Exact, Some(">"));
-        for (response, answer, mention) in
-            [("9+3=12>122", true, true), ("122,7>7", false, true), (">12", false, false)]
+    fn what_only_the_program_compares() {
+        for (comparison, response, answer, right) in [
+            (Comparison::Math, "so it is \\boxed{\\frac{1}{2}}", "0.5", true),
+            (Comparison::Math, "\\boxed{0.51}", "0.5", false),
+            (Comparison::Choice, "The answer is (B).", "B", true),
+            (Comparison::Choice, "The answer is (C).", "B", false),
+            (Comparison::Regex, "colour", "colou?r", true),
+            (Comparison::Regex, "colours", "colou?r", false),
+        ] {
+            let verifier = verifier(comparison, None);
+            verifier.check_gold(answer).unwrap();
+            assert_eq!(verifier.score(response, true, answer), right, "{response:?}");
+            assert!(!verifier.score(response, false, answer), "unfinished");
+        }
+        for (comparison, answer) in
+            [(Comparison::Math, "\\frac{1}{"), (Comparison::Choice, "AB"), (Comparison::Regex, "(")]
         {
-            assert_eq!(verifier.rewards(Rewarded::Answer, response, true, "122"), answer);
-            assert_eq!(verifier.rewards(Rewarded::Mention, response, true, "122"), mention);
-            assert!(!verifier.rewards(Rewarded::Mention, response, false, "122"), "unfinished");
+            assert!(verifier(comparison, None).check_gold(answer).is_err(), "{answer}");
         }
     }
 

@@ -4,7 +4,7 @@
 use super::Summary;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::eval::Score;
+use crate::eval::{Sample, Score, Suite};
 use crate::metrics::StepReport;
 use crate::model::NamedFile;
 use crate::platform::{
@@ -56,6 +56,20 @@ pub fn numbered(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
 pub fn fresh_folder(name: &str) -> PathBuf {
     let runs = Path::new("runs");
     runs.join(numbered(name, |name| exists(&runs.join(name))))
+}
+
+/// Writes the samples of each suite as `SUITE.jsonl` in a folder, whole or not at all.
+pub fn write_suites(path: &Path, suites: &[Suite], samples: &[Vec<Sample>]) -> Result<()> {
+    let mut files: Vec<NamedFile> = Vec::new();
+    for (suite, samples) in suites.iter().zip(samples) {
+        let name = numbered(&suite.name, |n| files.iter().any(|(f, _)| *f == format!("{n}.jsonl")));
+        let line = |s: &Sample| format!("{}\n", serde_json::to_string(s).expect("a plain record"));
+        files.push((format!("{name}.jsonl"), samples.iter().map(line).collect::<String>().into()));
+    }
+    if let Some(parent) = path.parent() {
+        create_folder(parent)?;
+    }
+    write_folder_atomic(path, &files)
 }
 
 fn require_run(path: &Path) -> Result<()> {
@@ -157,6 +171,17 @@ impl RunFolder {
         self.append(EVALUATIONS, &serde_json::to_value(evaluation).expect("a plain record"))
     }
 
+    /// Writes every sample of an evaluation, a file a suite.
+    pub fn write_samples(
+        &self,
+        step: u32,
+        suites: &[Suite],
+        samples: &[Vec<Sample>],
+    ) -> Result<()> {
+        let path = self.path.join("evaluations").join(format!("step-{step:06}"));
+        write_suites(&path, suites, samples)
+    }
+
     /// Appends a step's rollouts with their rewards.
     pub fn append_samples(&self, step: u32, groups: &[Group]) -> Result<()> {
         for group in groups {
@@ -164,7 +189,12 @@ impl RunFolder {
                 .episodes
                 .iter()
                 .map(|e| {
-                    json!({"response": e.response, "reward": e.reward, "truncated": e.truncated})
+                    json!({
+                        "response": e.response,
+                        "reward": e.reward,
+                        "right": e.right,
+                        "truncated": e.truncated,
+                    })
                 })
                 .collect();
             let line = json!({
@@ -175,6 +205,7 @@ impl RunFolder {
                 "demonstration": group.example.demonstration,
                 "demonstration_reward": group.demonstration.as_ref().map(|d| d.reward),
                 "episodes": episodes,
+                "unscored": group.unscored,
             });
             self.append(SAMPLES, &line)?;
         }

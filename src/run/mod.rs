@@ -1,18 +1,22 @@
 //! A run and its folder: prepare, train with evaluations and checkpoints, summarise.
 
 mod folder;
+mod reader;
 mod setup;
 mod summary;
 
-pub use folder::{CHECKPOINTS, CONFIG, Evaluation, RunFolder, fresh_folder, numbered};
-pub use setup::{Reader, load_model, model_folder, trainer, verifier};
+pub use folder::{
+    CHECKPOINTS, CONFIG, Evaluation, RunFolder, fresh_folder, numbered, write_suites,
+};
+pub use reader::Reader;
+pub use setup::{Parts, grader, load_model, lora_settings, model_folder, trainer};
 pub use summary::{SuiteSummary, Summary};
 
 use crate::checkpoint::{self, State};
 use crate::config::Config;
 use crate::device::{Selected, require_silence};
 use crate::error::{Error, Kind, Result};
-use crate::eval::{Judge, Score, Suite, mean_accuracy};
+use crate::eval::{Judge, Score, Suite, mean_accuracy, score};
 use crate::metrics::StepReport;
 use crate::model::{ModelFolder, NamedFile};
 use crate::platform::{Stopwatch, read};
@@ -42,16 +46,17 @@ pub struct Run {
     evaluated_at: Option<u32>,
     saved_at: Option<u32>,
     moved_from: Option<String>,
+    notes: Vec<String>,
 }
 
 impl Run {
     /// Prepares a new run in `path`, where none must be.
     pub fn create(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
         let base = model_folder(&config.model.path)?;
-        let (trainer, suites) = setup::trainer_of(config, &base, &selected.device)?;
-        let folder = RunFolder::create(path, &trainer.config)?;
-        let state = State::new(trainer.config.fingerprint(), device_name(selected));
-        Ok(Self::assembled(trainer, folder, base, suites, state, selected))
+        let parts = setup::trainer_of(config, &base, &selected.device)?;
+        let folder = RunFolder::create(path, &parts.trainer.config)?;
+        let state = State::new(parts.trainer.config.fingerprint(), device_name(selected));
+        Ok(Self::assembled(parts, folder, base, state, selected))
     }
 
     /// Takes up the run in `path` at its latest checkpoint, which is a whole model: the folder
@@ -68,7 +73,8 @@ impl Run {
             }
         };
         let base = base?;
-        let (mut trainer, suites) = setup::trainer_of(config, &base, &selected.device)?;
+        let mut parts = setup::trainer_of(config, &base, &selected.device)?;
+        let trainer = &mut parts.trainer;
         if let Some(latest) = &latest {
             let moments = read(&latest.join(checkpoint::MOMENTS))?;
             let updates = state.optimizer_updates;
@@ -81,7 +87,7 @@ impl Run {
         }
         folder.rewind(state.step)?;
         let began_on = std::mem::replace(&mut state.device, device);
-        let mut run = Self::assembled(trainer, folder, base, suites, state, selected);
+        let mut run = Self::assembled(parts, folder, base, state, selected);
         run.moved_from = (began_on != run.state.device).then_some(began_on);
         run.saved_at = latest.map(|_| run.trainer.step);
         run.read_lines()?;
@@ -89,13 +95,13 @@ impl Run {
     }
 
     fn assembled(
-        trainer: Trainer,
+        parts: Parts,
         folder: RunFolder,
         base: ModelFolder,
-        suites: Vec<Suite>,
         state: State,
         selected: &Selected,
     ) -> Self {
+        let Parts { trainer, suites, notes } = parts;
         let mut summary = Summary::new(&trainer.config, selected);
         summary.other_secs = state.other_secs;
         Self {
@@ -108,7 +114,13 @@ impl Run {
             evaluated_at: None,
             saved_at: None,
             moved_from: None,
+            notes,
         }
+    }
+
+    /// What the user should hear of the data.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Takes what is on file into the summary.
@@ -141,6 +153,11 @@ impl Run {
     /// The resolved config.
     pub fn config(&self) -> &Config {
         &self.trainer.config
+    }
+
+    /// The folder that the run's model came from.
+    pub fn base(&self) -> &ModelFolder {
+        &self.base
     }
 
     /// Everything in memory: the policy, its optimiser, its data.
@@ -269,14 +286,20 @@ impl Run {
 
     /// How this run's responses are sampled and judged in evaluation.
     pub fn judge(&self) -> Judge<'_> {
-        let Trainer { tokenizer, verifier, config, .. } = &self.trainer;
-        Judge { tokenizer, verifier, config }
+        let Trainer { tokenizer, grader, config, .. } = &self.trainer;
+        Judge { tokenizer, grader, config }
     }
 
     async fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let clock = Stopwatch::start();
-        let scores = self.score(&self.suites).await?;
+        let samples = self.judge().samples(&self.trainer.model, &self.suites).await?;
+        let k = self.trainer.config.eval.samples;
+        let scored = self.suites.iter().zip(&samples);
+        let scores: Vec<Score> = scored.map(|(suite, samples)| score(suite, samples, k)).collect();
         let step = self.trainer.step;
+        if self.trainer.config.eval.write_samples {
+            self.folder.write_samples(step, &self.suites, &samples)?;
+        }
         self.record(Evaluation { step, eval_secs: clock.elapsed_secs(), scores: scores.clone() })?;
         self.saved_at = None;
         observer.evaluated(step, &scores);

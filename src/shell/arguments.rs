@@ -13,7 +13,7 @@ use std::path::PathBuf;
     after_help = "Examples:
   srft train                                   train the built-in model on the built-in task
   srft train --method grpo --seed 3            another method, another seed
-  srft train --data problems.jsonl --model ./my-model
+  srft train --data problems.jsonl --model ./Qwen2.5-0.5B-Instruct --lora-rank 16
   srft train --resume runs/srft-seed0          go on after Ctrl-C or a crash
   srft explain                                 one group of rollouts, every term of the loss
   srft devices                                 adapters, limits, self-tests"
@@ -37,6 +37,10 @@ pub enum Command {
     Explain(Explain),
     /// Make the tiny base model again, from nothing.
     Pretrain(Pretrain),
+    /// Write an adapter and its base as one model.
+    Merge(Merge),
+    /// Say where a run's memory would go, and whether it fits, before anything is allocated.
+    Plan(Plan),
     /// List adapters with limits and self-test results.
     Devices(Devices),
     /// Print the resolved config with a comment for each key.
@@ -52,7 +56,7 @@ pub struct Settings {
     /// Any setting, for example --set optimizer.lr=5e-4 (repeatable).
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
-    /// srft | srft-official | srft-hpt | sft | grpo | luffy.
+    /// srft | srft-official | srft-hpt | sft | grpo | luffy | sft-grpo | grpo-sft.
     #[arg(long)]
     pub method: Option<String>,
     /// Model folder, or `tiny`.
@@ -64,16 +68,24 @@ pub struct Settings {
     /// Seed of everything random.
     #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
-    /// Training data, JSONL with prompt, response, answer.
-    #[arg(long, value_name = "F.jsonl")]
+    /// Data: JSONL, JSON or CSV in TRL's shapes, with answers.
+    #[arg(long, value_name = "FILE")]
     pub data: Option<String>,
-    /// Evaluation data, the same format.
-    #[arg(long, value_name = "F.jsonl")]
+    /// Evaluation data, the same formats; several files parted by commas.
+    #[arg(long, value_name = "FILE")]
     pub eval_data: Option<String>,
-    /// exact | numeric.
+    /// exact | numeric | math | choice | regex | command.
     #[arg(long)]
     pub verifier: Option<String>,
+    /// A program that scores responses, one JSON line in and one out for each.
+    #[arg(long, value_name = "COMMAND")]
+    pub reward_cmd: Option<String>,
+    /// Longest response, in tokens.
+    #[arg(long, value_name = "TOKENS")]
+    pub max_new_tokens: Option<usize>,
 }
+
+const MAX_NEW: &str = "rollout.max_new_tokens";
 
 impl Settings {
     /// Resolves the settings over `base` layers; `flags` are a command's own, (flag, key, value).
@@ -97,6 +109,8 @@ impl Settings {
             ("--data", "data.train", self.data.clone()),
             ("--eval-data", "data.eval", self.eval_data.clone()),
             ("--verifier", "data.verifier", self.verifier.clone()),
+            ("--reward-cmd", "reward.command", self.reward_cmd.clone()),
+            ("--max-new-tokens", MAX_NEW, self.max_new_tokens.map(|n| n.to_string())),
         ];
         for (flag, key, value) in named.iter().chain(flags) {
             if let Some(value) = value {
@@ -111,7 +125,9 @@ impl Settings {
 fn flag_layer(flag: &str, key: &str, value: &str) -> (String, toml::Table) {
     let (section, key) = key.split_once('.').expect("a full key");
     let value = match value.parse::<i64>() {
-        Ok(number) if ["seed", "steps", "samples"].contains(&key) => toml::Value::Integer(number),
+        Ok(number) if ["seed", "steps", "samples", "rank", "max_new_tokens"].contains(&key) => {
+            toml::Value::Integer(number)
+        }
         _ => toml::Value::String(value.into()),
     };
     let inner = toml::Table::from_iter([(key.to_string(), value)]);
@@ -131,6 +147,9 @@ pub struct Train {
     /// Updates.
     #[arg(long, allow_negative_numbers = true)]
     pub steps: Option<u32>,
+    /// Train adapters of this rank in place of the whole model.
+    #[arg(long, value_name = "R")]
+    pub lora_rank: Option<usize>,
     /// Run folder; by default a fresh one under runs/.
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub out: Option<PathBuf>,
@@ -167,13 +186,17 @@ pub struct Pretrain {
 #[command(after_help = "Examples:
   srft eval                                       the built-in base on the built-in suites
   srft eval --model runs/srft-seed0/best --samples 4
-  srft eval --model ./my-model --eval-data test.jsonl --verifier numeric --json")]
+  srft eval --model runs/qwen/best --data heldout.jsonl --verifier math --samples 8 --out results
+  srft eval --model ./my-model --data easy.jsonl,hard.jsonl --verifier numeric --json")]
 pub struct Eval {
     #[command(flatten)]
     pub settings: Settings,
-    /// Samples a problem.
+    /// Samples a problem: accuracy is their mean, pass@k whether one is right.
     #[arg(long)]
     pub samples: Option<usize>,
+    /// Folder for every sample, a JSONL file a suite.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// One JSON object instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -183,12 +206,16 @@ pub struct Eval {
 #[command(after_help = "Examples:
   srft generate '59+63='
   srft generate '59+63=' -n 8 --temperature 0.6 --model runs/srft-seed0/best
-  srft generate '59+63=' --temperature 0 --json")]
+  srft generate '59+63=' --temperature 0 --json
+  srft generate --model ./Qwen2.5-0.5B-Instruct --chat 'Is 2^61-1 prime?'")]
 pub struct Generate {
     #[command(flatten)]
     pub settings: Settings,
-    /// The prompt, as the model reads it.
+    /// The prompt, as the model reads it; with --chat what the user says.
     pub prompt: String,
+    /// Put the prompt into the model's chat template.
+    #[arg(long)]
+    pub chat: bool,
     /// Samples.
     #[arg(short, long, default_value_t = 1)]
     pub n: usize,
@@ -263,4 +290,34 @@ pub struct ConfigArguments {
     /// The metrics' definitions instead, as docs/metrics.md has them.
     #[arg(long)]
     pub metrics: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft merge --model runs/qwen/best --out merged
+  srft merge --model runs/qwen/best --out merged --set checkpoint.dtype=bf16")]
+pub struct Merge {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Where the model folder goes.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft plan --model ./Qwen2.5-0.5B-Instruct --lora-rank 16 --memory 8
+  srft plan --model ./SmolLM2-135M --device cpu --set data.max_tokens=1024")]
+pub struct Plan {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Train adapters of this rank in place of the whole model.
+    #[arg(long, value_name = "R")]
+    pub lora_rank: Option<usize>,
+    /// The device's memory; with --device cpu this machine's is known.
+    #[arg(long, value_name = "GIB")]
+    pub memory: Option<f64>,
+    /// JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
 }

@@ -7,14 +7,14 @@ use super::train::ready;
 use srft::error::Result;
 use srft::explain::{Explanation, Terms, explain as explain_update, parse_episodes};
 use srft::platform::read_text;
-use srft::records::Example;
-use srft::run::trainer;
+use srft::records::{Example, Layout};
+use srft::run::{Parts, trainer};
 
 /// Shows an update in all its parts.
 pub async fn explain(arguments: Explain) -> Result<()> {
     let config = arguments.settings.resolve(Vec::new(), &[])?;
     let selected = ready(&config, arguments.json).await?;
-    let (trainer, _, _) = trainer(config, &selected.device)?;
+    let Parts { trainer, .. } = trainer(config, &selected.device)?;
     let mut groups = match (&arguments.episodes, &arguments.prompt) {
         (Some(path), _) => {
             parse_episodes(&read_text(path)?, &path.display().to_string(), &trainer)?
@@ -25,6 +25,8 @@ pub async fn explain(arguments: Explain) -> Result<()> {
                 prompt: prompt.clone(),
                 demonstration: arguments.demonstration.clone(),
                 answer: arguments.answer.clone().unwrap_or_default(),
+                layout: Layout::default(),
+                extra: Default::default(),
             };
             trainer.groups(vec![example]).await?
         }

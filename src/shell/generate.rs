@@ -1,49 +1,88 @@
 //! `srft eval` and `srft generate`.
 
 use super::arguments::{Eval, Generate};
-use super::say;
 use super::tables::table;
 use super::train::ready;
+use super::{note, say};
 use serde_json::json;
-use srft::error::Result;
-use srft::eval::{Judge, mean_accuracy};
+use srft::error::{Error, Result};
+use srft::eval::{Judge, Score, mean_accuracy, score};
 use srft::ops::sampling::Sampling;
 use srft::rollout::{Plan, Stops, respond};
-use srft::run::{Reader, load_model, verifier};
+use srft::run::{Reader, grader, load_model, write_suites};
 
 /// Accuracy on every suite.
-pub async fn eval(arguments: Eval) -> Result<()> {
+pub async fn eval(mut arguments: Eval) -> Result<()> {
+    // What is evaluated on is all the data that this command has.
+    let given = arguments.settings.data.take();
+    arguments.settings.eval_data = arguments.settings.eval_data.or(given);
     let samples = ("--samples", "eval.samples", arguments.samples.map(|s| s.to_string()));
     let config = arguments.settings.resolve(Vec::new(), &[samples])?;
     let selected = ready(&config, arguments.json).await?;
-    let (_, model, tokenizer) = load_model(&config.model.path, &selected.device)?;
-    let reader = Reader { config: &config, tokenizer: &tokenizer, model: &model.config };
+    let (folder, model, tokenizer) = load_model(&config.model.path, &selected.device)?;
+    let grader = grader(&config)?;
+    let mut reader = Reader::new(&config, &folder, &tokenizer, &model.config, &grader)?;
     let suites = reader.suites()?;
-    let judge = Judge { tokenizer: &tokenizer, verifier: &verifier(&config), config: &config };
-    let scores = judge.evaluate(&model, &suites).await?;
+    reader.notes.iter().for_each(note);
+    let judge = Judge { tokenizer: &tokenizer, grader: &grader, config: &config };
+    let all = judge.samples(&model, &suites).await?;
+    let k = config.eval.samples;
+    let scores: Vec<Score> =
+        suites.iter().zip(&all).map(|(s, samples)| score(s, samples, k)).collect();
+    if let Some(path) = &arguments.out {
+        write_suites(path, &suites, &all)?;
+    }
     if arguments.json {
         return say(json!({"model": config.model.path, "scores": scores}));
     }
     let percent = |v: f64| format!("{:.1}", 100.0 * v);
+    let with_margin = |v: f64, margin: f64| format!("{:.1} ± {:.1}", 100.0 * v, 100.0 * margin);
     let mut rows: Vec<Vec<String>> = scores
         .iter()
-        .map(|s| vec![s.suite.clone(), s.n.to_string(), percent(s.accuracy)])
+        .map(|s| {
+            let mut row = vec![
+                s.suite.clone(),
+                s.n.to_string(),
+                with_margin(s.accuracy, s.margin),
+                with_margin(s.pass, s.pass_margin),
+            ];
+            row.truncate(if k > 1 { 4 } else { 3 });
+            row
+        })
         .collect();
     for (name, ood) in [("mean, in distribution", false), ("mean, out of distribution", true)] {
-        if let Some(mean) = mean_accuracy(&scores, ood) {
+        if let (Some(mean), true) = (mean_accuracy(&scores, ood), scores.len() > 1) {
             let n: usize = scores.iter().filter(|s| s.ood == ood).map(|s| s.n).sum();
             rows.push(vec![name.into(), n.to_string(), percent(mean)]);
         }
     }
-    say(table(&["suite", "problems", "right %"], rows))
+    let (avg, pass) = (format!("avg@{k} %"), format!("pass@{k} %"));
+    let header = ["suite", "problems", &avg, &pass];
+    say(table(&header[..if k > 1 { 4 } else { 3 }], rows))?;
+    match scores.iter().map(|s| s.unscored).sum::<usize>() {
+        0 => Ok(()),
+        n => say(format_args!("{n} samples could not be scored and are left out")),
+    }
 }
 
 /// Samples from a model.
 pub async fn generate(arguments: Generate) -> Result<()> {
     let config = arguments.settings.resolve(Vec::new(), &[])?;
     let selected = ready(&config, arguments.json).await?;
-    let (_, model, tokenizer) = load_model(&config.model.path, &selected.device)?;
-    let prompt = tokenizer.encode(&arguments.prompt)?;
+    let (folder, model, tokenizer) = load_model(&config.model.path, &selected.device)?;
+    let prompt = match arguments.chat {
+        false => tokenizer.encode(&arguments.prompt)?,
+        true => {
+            let template = folder.template()?.ok_or_else(|| {
+                Error::input("the model has no chat template")
+                    .at(&folder.place)
+                    .next("leave out --chat: the prompt is then what the model reads")
+            })?;
+            let message = json!({"role": "user", "content": arguments.prompt});
+            let text = template.render(&[message], None, true, &Default::default())?;
+            tokenizer.encode_continuation(&text)?
+        }
+    };
     let rollout = &config.rollout;
     let temperature = arguments.temperature.unwrap_or(rollout.temperature) as f32;
     let sampling = Sampling { temperature, ..Sampling::of(rollout) }.checked()?;
@@ -71,7 +110,8 @@ pub async fn generate(arguments: Generate) -> Result<()> {
             }))?;
         } else {
             let cut = if response.truncated { "  (cut at the length limit)" } else { "" };
-            say(format_args!("{}{text}{cut}", arguments.prompt))?;
+            let prompt = if arguments.chat { "" } else { &arguments.prompt };
+            say(format_args!("{prompt}{text}{cut}"))?;
         }
     }
     Ok(())

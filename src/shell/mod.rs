@@ -4,6 +4,8 @@ mod arguments;
 mod devices;
 mod explain;
 mod generate;
+mod merge;
+mod plan;
 mod progress;
 mod score;
 mod tables;
@@ -26,6 +28,8 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Generate(a) => generate::generate(a).await,
         Command::Score(a) => score::score(a).await,
         Command::Explain(a) => explain::explain(a).await,
+        Command::Merge(a) => merge::merge(a).await,
+        Command::Plan(a) => plan::plan(a),
         Command::Devices(a) => devices::devices(a).await,
         Command::Config(a) => {
             let text = match a.metrics {

@@ -1,12 +1,12 @@
 //! `srft score`.
 
 use super::arguments::Score;
-use super::say;
 use super::train::ready;
-use srft::data::jsonl::Needs;
+use super::{note, say};
+use srft::data::encode::encode;
 use srft::error::{Error, Result};
 use srft::platform::write_atomic;
-use srft::run::{Reader, load_model};
+use srft::run::{Reader, grader, load_model};
 
 /// Scores the responses of a data file.
 pub async fn score(arguments: Score) -> Result<()> {
@@ -16,15 +16,15 @@ pub async fn score(arguments: Score) -> Result<()> {
         return Err(Error::input("no data to score").next("give --data F.jsonl"));
     }
     let selected = ready(&config, false).await?;
-    let (_, model, tokenizer) = load_model(&config.model.path, &selected.device)?;
-    let reader = Reader { config: &config, tokenizer: &tokenizer, model: &model.config };
+    let (folder, model, tokenizer) = load_model(&config.model.path, &selected.device)?;
+    let grader = grader(&config)?;
+    let mut reader = Reader::new(&config, &folder, &tokenizer, &model.config, &grader)?;
     let mut pairs = Vec::new();
-    for example in reader.examples(data, Needs { response: true, answer: false })? {
-        let response = example.demonstration.as_deref().unwrap_or_default();
-        let mut tokens = tokenizer.encode_continuation(response)?;
-        tokens.push(model.config.eos_tokens[0]);
-        pairs.push((tokenizer.encode(&example.prompt)?, tokens));
+    for example in reader.examples(data, true, false)? {
+        let encoded = encode(&tokenizer, &model.config.eos_tokens, &example)?;
+        pairs.push((encoded.prompt, encoded.demonstration.unwrap_or_default()));
     }
+    reader.notes.iter().for_each(note);
     let scored = srft::score::score(&model, pairs, config.train.micro_batch_tokens).await?;
     let lines: String = scored
         .iter()

@@ -23,7 +23,8 @@ pub async fn train(arguments: Train) -> Result<()> {
         None => Vec::new(),
     };
     let steps = ("--steps", "train.steps", arguments.steps.map(|s| s.to_string()));
-    let config = arguments.settings.resolve(base, &[steps])?;
+    let rank = ("--lora-rank", "lora.rank", arguments.lora_rank.map(|r| r.to_string()));
+    let config = arguments.settings.resolve(base, &[steps, rank])?;
     let selected = ready(&config, arguments.json).await?;
     let mut run = match &arguments.resume {
         Some(path) => Run::resume(config, &selected, path)?,
@@ -34,6 +35,7 @@ pub async fn train(arguments: Train) -> Result<()> {
         }
     };
     let mut progress = Progress::new(arguments.json, run.config().train.steps, run.step());
+    run.notes().iter().for_each(note);
     progress.say(&format!("run folder: {}", run.path().display()));
     if arguments.resume.is_some() {
         progress.say(&format!("resumed after step {}", run.step()));

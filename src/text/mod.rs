@@ -3,6 +3,9 @@
 //! Deviations from the file, both against silent loss: its truncation and padding are switched off,
 //! and text that the vocabulary can't spell is an error rather than an unknown token.
 
+#[cfg(not(target_family = "wasm"))]
+pub mod chat;
+
 use crate::error::{Error, Result};
 
 /// A tokenizer as its `tokenizer.json` describes it.

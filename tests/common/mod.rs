@@ -11,7 +11,7 @@ use srft::data::source::Source;
 use srft::model::{Llama, ModelFolder};
 use srft::optim::AdamW;
 use srft::records::Example;
-use srft::run::verifier;
+use srft::run::grader;
 use srft::text::Tokenizer;
 use srft::trainer::Trainer;
 
@@ -88,7 +88,7 @@ pub fn trainer(
 ) -> Trainer {
     let config = config(settings);
     let optimizer = AdamW::new(config.optimizer.clone(), &model);
-    let verifier = verifier(&config);
+    let grader = grader(&config).unwrap();
     let source = Source::Examples(examples);
-    Trainer { config, model, tokenizer, optimizer, source, verifier, step: 0 }
+    Trainer { config, model, tokenizer, optimizer, source, grader, step: 0 }
 }

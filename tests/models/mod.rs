@@ -78,6 +78,7 @@ impl Golden {
             role: Role::Demonstration,
             prompt,
             response,
+            learned: Vec::new(),
             old_logprobs: Vec::new(),
             terms: TermCoefficients { sft: 1.0 / count as f32, ..Default::default() },
         };

@@ -25,7 +25,7 @@ use std::collections::HashSet;
 
 use crate::config::{Comparison, Data};
 use crate::random::{Stream, threefry4x32};
-use crate::records::Example;
+use crate::records::{Example, Layout};
 use crate::reward::Verifier;
 use hand::Hand;
 
@@ -209,6 +209,8 @@ impl Suite {
             prompt: (self.prompt)(operands),
             demonstration: Some(format!("{}{ANSWER_MARKER}{given}", hand.into_page())),
             answer: self.answer(operands),
+            layout: Layout::default(),
+            extra: Default::default(),
         }
     }
 }

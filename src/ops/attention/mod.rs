@@ -7,10 +7,12 @@ mod cache;
 mod decode;
 mod fused;
 mod rope;
+mod scaling;
 
 pub use cache::KvCache;
 pub use decode::decode_attention;
-pub use rope::{Rope, Scaling};
+pub use rope::Rope;
+pub use scaling::Scaling;
 
 use super::fused as fused_op;
 use super::matmul::matmul_nt;

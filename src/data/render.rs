@@ -1,0 +1,81 @@
+//! Rows of the user's files into examples: a chat template turns messages into text.
+
+use super::shape::{Chat, Content, Row};
+use crate::error::{Error, Result};
+use crate::records::{Example, Layout};
+use crate::text::chat::ChatTemplate;
+use serde_json::Value;
+
+/// The example that a row is. With `all_turns`, imitation learns the assistant's earlier turns too.
+pub fn example(
+    row: Row,
+    suite: &str,
+    template: Option<&ChatTemplate>,
+    all_turns: bool,
+) -> Result<Example> {
+    let (prompt, demonstration, layout) = match row.content {
+        Content::Completion { prompt, response } => (prompt, response, Layout::default()),
+        Content::Text(text) => (String::new(), Some(text), Layout::default()),
+        Content::Chat(chat) => {
+            let template = template.ok_or_else(|| {
+                Error::input("the row has messages, and the model no chat template").next(
+                    "take a chat model, put its chat_template.jinja into the model folder, or give \
+                     prompt and completion as text",
+                )
+            })?;
+            render(&chat, template, all_turns)?
+        }
+    };
+    Ok(Example {
+        suite: suite.into(),
+        prompt,
+        demonstration,
+        answer: row.answer.unwrap_or_default(),
+        layout,
+        extra: row.extra,
+    })
+}
+
+fn render(
+    chat: &Chat,
+    template: &ChatTemplate,
+    all_turns: bool,
+) -> Result<(String, Option<String>, Layout)> {
+    let write = |messages: &[Value], asks: bool| {
+        template.render(messages, chat.tools.as_ref(), asks, &chat.template_arguments)
+    };
+    let prompt = write(&chat.messages, true)?;
+    let demonstration = match chat.response.is_empty() {
+        true => None,
+        false => {
+            let whole = [&chat.messages[..], &chat.response[..]].concat();
+            let whole = write(&whole, false)?;
+            let rest = whole.strip_prefix(&prompt).ok_or_else(|| {
+                Error::input(
+                    "the chat template writes this conversation otherwise than it asks for the answer",
+                )
+                .next("give prompt and completion as text, as the model would see and write them")
+            })?;
+            Some(rest.to_string())
+        }
+    };
+    let mut learned = Vec::new();
+    if all_turns && demonstration.is_some() {
+        for (index, message) in chat.messages.iter().enumerate() {
+            if message["role"] != "assistant" {
+                continue;
+            }
+            // Some templates write an earlier turn otherwise than the last one, or refuse a part of a
+            // conversation: such a turn is read and not learned.
+            let before = write(&chat.messages[..index], true).unwrap_or_default();
+            let after = write(&chat.messages[..=index], false).unwrap_or_default();
+            if prompt.starts_with(&after)
+                && after.len() > before.len()
+                && after.starts_with(&before)
+            {
+                learned.push(before.len()..after.len());
+            }
+        }
+    }
+    Ok((prompt, demonstration, Layout { templated: true, learned }))
+}

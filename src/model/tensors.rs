@@ -1,0 +1,118 @@
+//! The tensors of a checkpoint: `model.safetensors`, or the shards that a
+//! `model.safetensors.index.json` names, each a memory map.
+
+use crate::error::{Error, Result};
+use crate::platform::Bytes;
+use safetensors::tensor::{SafeTensors, TensorView};
+use std::collections::{BTreeMap, HashSet};
+
+/// What to do where config and weights, or shards among themselves, contradict each other.
+pub const SAME_MODEL: &str = "config.json and the weights must belong to the same model";
+
+/// One safetensors file of a checkpoint.
+#[derive(Debug, Clone)]
+pub struct Shard {
+    /// Its name, for messages.
+    pub name: String,
+    /// The whole file.
+    pub bytes: Bytes,
+}
+
+/// The tensors of a checkpoint's files by name.
+pub struct Tensors<'a> {
+    place: &'a str,
+    files: Vec<(&'a str, SafeTensors<'a>)>,
+    file_of: BTreeMap<String, usize>,
+}
+
+impl<'a> Tensors<'a> {
+    /// Checks the headers of the files in the folder `place`; a tensor stands in one file only.
+    pub fn open(place: &'a str, shards: &'a [Shard]) -> Result<Self> {
+        let mut files = Vec::with_capacity(shards.len());
+        let mut file_of = BTreeMap::new();
+        for (index, Shard { name, bytes }) in shards.iter().enumerate() {
+            let file = SafeTensors::deserialize(bytes).map_err(|e| {
+                Error::input(format!("not a whole safetensors file: {e}"))
+                    .at(format!("{place}/{name}"))
+                    .next("the file may be cut short or altered: copy it again")
+            })?;
+            for tensor in file.names() {
+                if let Some(first) = file_of.insert(tensor.to_string(), index) {
+                    let first = &shards[first].name;
+                    return Err(Error::input(format!("tensor `{tensor}` stands in {first} too"))
+                        .at(format!("{place}/{name}"))
+                        .next(SAME_MODEL));
+                }
+            }
+            files.push((name.as_str(), file));
+        }
+        Ok(Self { place, files, file_of })
+    }
+
+    /// Refuses an index that does not say what the shards hold.
+    pub fn require_index(&self, index: &BTreeMap<String, String>) -> Result<()> {
+        for (tensor, file) in index {
+            let actual = self.file_of.get(tensor).map(|&i| self.files[i].0);
+            if actual != Some(file.as_str()) {
+                let actual = actual.map_or("nowhere".to_string(), |name| format!("in {name}"));
+                return Err(Error::input(format!(
+                    "tensor `{tensor}` should be in {file} and is {actual}"
+                ))
+                .next("the index and the shards must be of one download: copy them again"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a tensor stands, for messages.
+    pub fn place_of(&self, name: &str) -> String {
+        self.file_of.get(name).map_or_else(|| self.place.into(), |&file| self.at(file))
+    }
+
+    fn at(&self, file: usize) -> String {
+        format!("{}/{}", self.place, self.files[file].0)
+    }
+
+    /// A tensor, which must have the shape.
+    pub fn get(&self, name: &str, shape: &[usize]) -> Result<TensorView<'_>> {
+        let Some(&index) = self.file_of.get(name) else {
+            let missing = Error::input(format!("tensor `{name}` of shape {shape:?} is missing"));
+            return Err(match self.files.as_slice() {
+                [_] => missing.at(self.at(0)),
+                _ => missing.at(self.place),
+            }
+            .next(SAME_MODEL));
+        };
+        let view = self.files[index].1.tensor(name).expect("listed by the file itself");
+        if view.shape() != shape {
+            let given = view.shape();
+            return Err(Error::input(format!(
+                "tensor `{name}` has shape {given:?}, expected {shape:?}"
+            ))
+            .at(self.at(index))
+            .next(SAME_MODEL));
+        }
+        Ok(view)
+    }
+
+    /// How many tensors there are.
+    pub fn count(&self) -> usize {
+        self.file_of.len()
+    }
+
+    /// Refuses tensors that no weight is made of; `is_spare` ones may be there.
+    pub fn require_only(
+        &self,
+        names: &HashSet<String>,
+        is_spare: impl Fn(&str) -> bool,
+    ) -> Result<()> {
+        match self.file_of.iter().find(|(name, _)| !names.contains(*name) && !is_spare(name)) {
+            Some((extra, &file)) => {
+                Err(Error::input(format!("tensor `{extra}` is not part of this architecture"))
+                    .at(self.at(file))
+                    .next(SAME_MODEL))
+            }
+            None => Ok(()),
+        }
+    }
+}

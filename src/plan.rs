@@ -1,0 +1,155 @@
+//! Where a run's memory goes, told before anything is allocated: sums over tensors whose shapes the
+//! config and the model's config fix. Tests hold the sum against counted allocations.
+
+use crate::config::{Config, Storage};
+use crate::model::{Lora, ModelConfig};
+use crate::ops::lm_head::LOGITS_BYTES;
+use crate::ops::vector::LANES;
+
+/// Bytes of an f32.
+const F32: usize = 4;
+
+/// Bytes that one purpose needs at its peak.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// What for.
+    pub name: &'static str,
+    /// How much.
+    pub bytes: usize,
+    /// What the number is made of.
+    pub of: String,
+}
+
+/// A run's memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Held all the time.
+    pub lasting: Vec<Item>,
+    /// Held while responses are sampled.
+    pub sampling: Vec<Item>,
+    /// Held while an update is computed.
+    pub update: Vec<Item>,
+}
+
+impl Plan {
+    /// The largest sum at any time.
+    pub fn peak_bytes(&self) -> usize {
+        let sum = |items: &[Item]| items.iter().map(|item| item.bytes).sum::<usize>();
+        sum(&self.lasting) + sum(&self.sampling).max(sum(&self.update))
+    }
+}
+
+/// Sizes of a model, in numbers.
+struct Sizes {
+    query: usize,
+    kv: usize,
+    layer: usize,     // weights of a layer
+    weights: usize,   // of the checkpoint
+    trainable: usize, // of what trains
+}
+
+impl Sizes {
+    fn new(m: &ModelConfig, lora: Option<&Lora>) -> Self {
+        let (d, f) = (m.hidden_size, m.intermediate_size);
+        let (query, kv) = (m.heads * m.head_dim, m.kv_heads * m.head_dim);
+        let when = |there: bool, count: usize| if there { count } else { 0 };
+        let matrices = [
+            ("q_proj", d, query),
+            ("k_proj", d, kv),
+            ("v_proj", d, kv),
+            ("o_proj", query, d),
+            ("gate_proj", d, f),
+            ("up_proj", d, f),
+            ("down_proj", f, d),
+        ];
+        let layer = matrices.iter().map(|(_, i, o)| i * o).sum::<usize>()
+            + when(m.qkv_bias, query + 2 * kv)
+            + when(m.output_bias, d)
+            + when(m.mlp_bias, 2 * f + d)
+            + when(m.qk_norm, 2 * m.head_dim)
+            + 2 * d;
+        let vocabulary = m.vocab_size * d * if m.tied { 1 } else { 2 };
+        let weights = m.layers * layer + vocabulary + d;
+        let adapters = |lora: &Lora| {
+            let adapted = matrices.iter().filter(|(name, ..)| lora.adapts(name));
+            m.layers * adapted.map(|(_, i, o)| lora.rank * (i + o)).sum::<usize>()
+        };
+        Self { query, kv, layer, weights, trainable: lora.map_or(weights, adapters) }
+    }
+}
+
+/// The memory of training `model` as `config` says, with `lora` or whole, on the CPU backend
+/// (`on_cpu`, whose fused operations keep less) or a GPU.
+pub fn plan(config: &Config, model: &ModelConfig, lora: Option<&Lora>, on_cpu: bool) -> Plan {
+    let s = Sizes::new(model, lora);
+    let (d, f, layers) = (model.hidden_size, model.intermediate_size, model.layers);
+    let item = |name, numbers: usize, of: String| Item { name, bytes: numbers * F32, of };
+    let mut lasting = vec![item("weights", s.weights, format!("{} numbers in F32", s.weights))];
+    if lora.is_some() {
+        lasting.push(item("adapters", s.trainable, format!("{} numbers in F32", s.trainable)));
+    }
+    let copies = if on_cpu { 2 } else { 1 }; // the CPU kernels read a table of their own
+    let rope = model.max_positions * model.head_dim * copies;
+    lasting.push(item("positions", rope, format!("cos and sin of {}", model.max_positions)));
+    lasting.push(item("moments", 2 * s.trainable, "two a trained number".into()));
+
+    let objective = config.stages();
+    let samples = objective.iter().any(|o| o.uses_rollouts()) || config.eval.examples > 0;
+    let longest = match config.data.max_tokens {
+        0 => model.max_positions,
+        most => most.min(model.max_positions),
+    };
+    let rows = config.rollout.prompts * config.rollout.group;
+    let slots = if config.rollout.slots == 0 { 512 } else { config.rollout.slots };
+    let slots = slots.min(rows);
+    let mut sampling = Vec::new();
+    if samples {
+        let head = if on_cpu { model.head_dim.next_multiple_of(LANES) } else { model.head_dim };
+        let cache = 2 * layers * model.kv_heads * head;
+        sampling.push(item(
+            "KV cache",
+            slots * longest * cache * (layers + 1) / layers, // one layer's is copied at a time
+            format!("{slots} rows of {longest} positions"),
+        ));
+        sampling.push(item(
+            "logits",
+            3 * slots * model.vocab_size,
+            format!("{slots} rows of {}", model.vocab_size),
+        ));
+    }
+
+    // A micro-batch is as large as its setting, or one sequence.
+    let tokens = config.train.micro_batch_tokens.max(longest);
+    let rank = lora.map_or(0, |lora| lora.targets.len() * (lora.rank + d / 2));
+    let fused = 4 * d + 2 * s.query + 2 * s.kv + 3 * f + rank;
+    // burn's own norm, activation and attention keep their parts too, with two T × T matrices a head.
+    let stock = 4 * d + 3 * s.query + 3 * s.kv + 2 * f + 3 * model.heads * longest;
+    let inside = tokens * (fused + if on_cpu { 0 } else { stock });
+    let (activations, of) = match config.train.checkpointing {
+        true => (tokens * d * (layers + 1) + inside, "each layer's input, one layer's inside"),
+        false => (layers * inside, "the inside of every layer"),
+    };
+    // What a backward pass has not yet handed over.
+    let passing = match (config.train.checkpointing, lora) {
+        (true, None) => s.layer.max(model.vocab_size * d),
+        (true, Some(_)) => s.trainable / layers,
+        (false, _) => s.trainable,
+    };
+    let head = LOGITS_BYTES / F32 + 2 * tokens * d;
+    let update = vec![
+        item(
+            "gradients",
+            s.trainable + passing,
+            "one a trained number, and those in passing".into(),
+        ),
+        item("activations", activations, format!("{tokens} tokens: {of}")),
+        item("head", head, format!("logits of {} MiB at a time", LOGITS_BYTES >> 20)),
+    ];
+    Plan { lasting, sampling, update }
+}
+
+/// Bytes of the model on disk, as `best` is stored.
+pub fn stored_bytes(config: &Config, model: &ModelConfig, lora: Option<&Lora>) -> usize {
+    let numbers = Sizes::new(model, lora).trainable;
+    numbers * if config.checkpoint.dtype == Storage::F32 { F32 } else { F32 / 2 }
+}

@@ -1,0 +1,188 @@
+//! Rewards with named parts: the answer, and what else a response earns by.
+
+use super::Verifier;
+use crate::config::Rewarded;
+use crate::error::{Error, Result};
+use crate::records::Example;
+use std::fmt::Debug;
+use std::rc::Rc;
+
+/// A response to be graded.
+#[derive(Debug, Clone, Copy)]
+pub struct Submission<'a> {
+    /// The problem.
+    pub example: &'a Example,
+    /// The response's text, without end-of-text.
+    pub response: &'a str,
+    /// It came to its end within the limit.
+    pub finished: bool,
+}
+
+/// A part of the reward besides the answer.
+pub trait Part: Debug {
+    /// Its name in configs and reports.
+    fn name(&self) -> &'static str;
+
+    /// A score in [0, 1] a submission, in their order, or why there is none.
+    fn scores(&self, submissions: &[Submission]) -> Vec<std::result::Result<f64, String>>;
+}
+
+/// What a response earned.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Grade {
+    /// The answer is right: what accuracy counts.
+    pub right: bool,
+    /// The weighted mean of all parts, in [0, 1]: what training rewards.
+    pub score: f64,
+}
+
+/// Everything that a response is judged by.
+#[derive(Debug, Clone)]
+pub struct Grader {
+    /// Is the answer right?
+    pub verifier: Verifier,
+    /// What training rewards of the answer.
+    pub rewarded: Rewarded,
+    /// Judges the answer in the verifier's place: a score of at least a half is right.
+    pub judge: Option<Rc<dyn Part>>,
+    /// The other parts with their weights, where the answer's is 1.
+    pub parts: Vec<(f64, Rc<dyn Part>)>,
+}
+
+impl Grader {
+    /// A grader of the answer alone.
+    pub fn of(verifier: Verifier, rewarded: Rewarded) -> Self {
+        Self { verifier, rewarded, judge: None, parts: Vec::new() }
+    }
+
+    /// Grades submissions, in their order. What cannot be graded says why: it is no 0.
+    pub fn grade(&self, submissions: &[Submission]) -> Vec<std::result::Result<Grade, String>> {
+        let named = |part: &Rc<dyn Part>| {
+            let name = part.name();
+            let scores = part.scores(submissions).into_iter();
+            scores.map(move |s| s.map_err(|why| format!("{name}: {why}"))).collect::<Vec<_>>()
+        };
+        let answers = match &self.judge {
+            Some(judge) => named(judge),
+            None => submissions.iter().map(|s| Ok(f64::from(u8::from(self.answers(s))))).collect(),
+        };
+        let others: Vec<_> =
+            self.parts.iter().map(|(weight, part)| (*weight, named(part))).collect();
+        let total: f64 = 1.0 + others.iter().map(|(weight, _)| weight).sum::<f64>();
+        let grade = |(index, answer): (usize, std::result::Result<f64, String>)| {
+            let answer = answer?;
+            let rewarded = match self.rewarded {
+                Rewarded::Answer => answer,
+                Rewarded::Mention => f64::from(u8::from(self.mentions(&submissions[index]))),
+            };
+            let mut sum = rewarded;
+            for (weight, scores) in &others {
+                sum += weight * scores[index].clone()?;
+            }
+            Ok(Grade { right: answer >= 0.5, score: sum / total })
+        };
+        answers.into_iter().enumerate().map(grade).collect()
+    }
+
+    /// Refuses a gold answer that no response could match.
+    pub fn check_gold(&self, answer: &str) -> Result<()> {
+        match (&self.judge, answer.trim().is_empty()) {
+            (None, _) => self.verifier.check_gold(answer),
+            (Some(_), false) => Ok(()),
+            (Some(_), true) => Err(Error::input("the gold answer is empty")
+                .next("give every example an answer, or leave it out of the data")),
+        }
+    }
+
+    fn answers(&self, s: &Submission) -> bool {
+        self.verifier.score(s.response, s.finished, &s.example.answer)
+    }
+
+    fn mentions(&self, s: &Submission) -> bool {
+        s.finished && s.response.contains(s.example.answer.trim())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Comparison;
+
+    #[derive(Debug)]
+    struct Length;
+
+    impl Part for Length {
+        fn name(&self) -> &'static str {
+            "length"
+        }
+
+        fn scores(&self, submissions: &[Submission]) -> Vec<std::result::Result<f64, String>> {
+            let score = |s: &Submission| match s.response.len() {
+                0 => Err("nothing to measure".to_string()),
+                n => Ok(if n > 3 { 1.0 } else { 0.0 }),
+            };
+            submissions.iter().map(score).collect()
+        }
+    }
+
+    fn example(answer: &str) -> Example {
+        Example {
+            suite: "s".into(),
+            prompt: "p".into(),
+            demonstration: None,
+            answer: answer.into(),
+            layout: Default::default(),
+            extra: Default::default(),
+        }
+    }
+
+    fn grades(grader: &Grader, responses: &[&str]) -> Vec<std::result::Result<Grade, String>> {
+        let example = example("42");
+        let submission = |r: &&str| {
+            let (response, rest) = r.split_at(r.len());
+            assert!(rest.is_empty());
+            (response.to_string(), true)
+        };
+        let texts: Vec<(String, bool)> = responses.iter().map(submission).collect();
+        let submissions: Vec<Submission> = texts
+            .iter()
+            .map(|(response, finished)| Submission {
+                example: &example,
+                response,
+                finished: *finished,
+            })
+            .collect();
+        grader.grade(&submissions)
+    }
+
+    #[test]
+    fn parts_are_weighed_and_failures_are_no_zeros() {
+        let verifier = Verifier { comparison: Comparison::Exact, answer_after: None };
+        let mut grader = Grader::of(verifier, Rewarded::Answer);
+        assert_eq!(grades(&grader, &["42"]), [Ok(Grade { right: true, score: 1.0 })]);
+        grader.parts.push((0.25, Rc::new(Length)));
+        assert_eq!(
+            grades(&grader, &["42", "long", ""]),
+            [
+                Ok(Grade { right: true, score: 0.8 }),
+                Ok(Grade { right: false, score: 0.2 }),
+                Err("length: nothing to measure".into()),
+            ]
+        );
+        grader.parts.clear();
+        grader.judge = Some(Rc::new(Length));
+        assert_eq!(grades(&grader, &["long"]), [Ok(Grade { right: true, score: 1.0 })]);
+        assert!(grader.check_gold("anything").is_ok() && grader.check_gold(" ").is_err());
+    }
+
+    #[test]
+    fn a_mention_is_rewarded_where_an_answer_is_not() {
+        let verifier = Verifier { comparison: Comparison::Exact, answer_after: Some(">".into()) };
+        let grader = Grader::of(verifier, Rewarded::Mention);
+        assert_eq!(
+            grades(&grader, &["1>42", "42,7>7", ">7"]),
+            [(true, 1.0), (false, 1.0), (false, 0.0)]
+                .map(|(right, score)| Ok(Grade { right, score }))
+        );
+    }
+}

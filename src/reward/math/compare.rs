@@ -1,0 +1,134 @@
+//! Whether a response's value is the gold one.
+//!
+//! Two numbers are equal exactly, or, where one has a decimal point, when rounded to six decimals;
+//! a percentage also equals its whole number (50% = 0.5 = 50). All of this is math-verify's.
+//! Expressions are equal when their values are (`numeric.rs`).
+
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use num_traits::{Signed, Zero};
+
+use super::expr::{Expr, Number, negated, sum};
+use super::numeric::{agree, constant_ratio, real_value};
+use super::region::{End, Span};
+use super::value::{Condition, Order, Value};
+
+/// 10 to the number of decimals that a rounded number is compared to; math-verify's
+/// `float_rounding`.
+const ROUNDING: u32 = 1_000_000;
+
+/// Whether `given` answers what `gold` does. The gold answer's form decides where the response's
+/// form leaves a choice: a gold tuple wants its order kept, a gold set doesn't.
+pub fn accepts(gold: &Value, given: &Value) -> bool {
+    use Value::{Matrix, Relation, Scalar, Set, Tuple};
+    match (gold, given) {
+        (Scalar(a), Scalar(b)) => equal(a, b),
+        (Matrix(a), Matrix(b)) => pairwise(a, b, |a, b| pairwise(a, b, equal)),
+        (Relation(a), Relation(b)) => one_to_one(a, b, same_condition),
+        (Tuple(a), Tuple(b) | Set(b)) => pairwise(a, b, accepts),
+        (Set(a), Tuple(b) | Set(b)) => one_to_one(&distinct(a), &distinct(b), |a, b| accepts(a, b)),
+        _ => match (gold.assigned(), given.assigned()) {
+            (Some(right), _) => accepts(&Scalar(right.clone()), given),
+            (_, Some(right)) => accepts(gold, &Scalar(right.clone())),
+            _ => alone(gold, given) || same_region(gold, given),
+        },
+    }
+}
+
+/// {5} is 5.
+fn alone(gold: &Value, given: &Value) -> bool {
+    match (gold, given) {
+        (Value::Set(set), one) => matches!(distinct(set)[..], [member] if accepts(member, one)),
+        (one, Value::Set(set)) => matches!(distinct(set)[..], [member] if accepts(one, member)),
+        _ => false,
+    }
+}
+
+fn same_region(gold: &Value, given: &Value) -> bool {
+    let same_end = |a: &End, b: &End| a.closed == b.closed && equal(&a.at, &b.at);
+    let same = |a: &Span, b: &Span| same_end(&a.low, &b.low) && same_end(&a.high, &b.high);
+    match (gold.region(), given.region()) {
+        (Some(a), Some(b)) => one_to_one(&a, &b, same),
+        _ => false,
+    }
+}
+
+/// Whether two conditions say the same: their sides are equal, or their sides' differences are up
+/// to a factor, which has to be positive for an inequality.
+fn same_condition(a: &Condition, b: &Condition) -> bool {
+    let difference = |c: &Condition| sum(vec![c.left.clone(), negated(c.right.clone())]);
+    let directed = matches!(a.order, Order::Less | Order::AtMost);
+    a.order == b.order
+        && (equal(&a.left, &b.left) && equal(&a.right, &b.right)
+            || constant_ratio(&difference(a), &difference(b))
+                .is_some_and(|ratio| ratio > 0.0 || !directed))
+}
+
+/// Whether two expressions have the same value.
+pub fn equal(a: &Expr, b: &Expr) -> bool {
+    if a == b {
+        return true;
+    }
+    match (a, b) {
+        _ if a.infinity().is_some() || b.infinity().is_some() => a.infinity() == b.infinity(),
+        (Expr::Number(a), Expr::Number(b)) => same_number(a, b),
+        (Expr::Number(rounded), exact) | (exact, Expr::Number(rounded)) if rounded.decimal => {
+            agree(a, b) || real_value(exact).is_some_and(|exact| rounds_to(exact, &rounded.value))
+        }
+        _ => agree(a, b),
+    }
+}
+
+fn same_number(a: &Number, b: &Number) -> bool {
+    let whole_percent = |a: &Number, b: &Number| {
+        a.percent && !b.percent && b.value.is_integer() && percent_sign_off(a) == b.value
+    };
+    a.value == b.value
+        || (a.decimal || b.decimal) && rounded(&a.value) == rounded(&b.value)
+        || whole_percent(a, b)
+        || whole_percent(b, a)
+}
+
+fn percent_sign_off(number: &Number) -> BigRational {
+    &number.value * BigRational::from(BigInt::from(100))
+}
+
+/// A number in units of the sixth decimal; a smaller one stays as it is, so that small numbers
+/// don't all equal 0.
+fn rounded(value: &BigRational) -> BigRational {
+    let units = (value * BigRational::from(BigInt::from(ROUNDING))).round();
+    if units.is_zero() { value.clone() } else { units }
+}
+
+fn rounds_to(exact: f64, decimal: &BigRational) -> bool {
+    let exact = BigRational::from_float(exact);
+    exact.is_some_and(|exact| {
+        let small = |v: &BigRational| v.abs() < BigRational::new(1.into(), ROUNDING.into());
+        !small(&exact) && !small(decimal) && rounded(&exact) == rounded(decimal)
+    })
+}
+
+fn pairwise<A, B>(a: &[A], b: &[B], same: impl Fn(&A, &B) -> bool) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+}
+
+/// Whether each of `a` has its own partner in `b`, and the other way round.
+fn one_to_one<A, B>(a: &[A], b: &[B], same: impl Fn(&A, &B) -> bool) -> bool {
+    let mut free: Vec<&B> = b.iter().collect();
+    let finds_partner = |a: &A| {
+        let place = free.iter().position(|b| same(a, b));
+        place.map(|place| free.swap_remove(place)).is_some()
+    };
+    a.len() == b.len() && a.iter().all(finds_partner)
+}
+
+/// The members of a set, each once.
+fn distinct(members: &[Value]) -> Vec<&Value> {
+    let mut distinct: Vec<&Value> = Vec::new();
+    for member in members {
+        if !distinct.iter().any(|seen| accepts(seen, member)) {
+            distinct.push(member);
+        }
+    }
+    distinct
+}

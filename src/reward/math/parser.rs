@@ -1,0 +1,400 @@
+//! Tokens to a value, by recursive descent of bounded depth:
+//!
+//! ```text
+//! answer    element ((',' | ';' | and | or) element)*
+//! element   relation, read twice where it holds a ±
+//! relation  sets (('=' | '<' | …) sets)*
+//! sets      sum (('∪' | '∩' | '∖') sum)*
+//! sum       product (('+' | '-') product)*
+//! product   row (('*' | '/') row)*
+//! row       '-' row | factor factor …, so that 1/2x is 1/(2x)
+//! factor    atom ('!' | '%' | '^' atom | '_' …)*
+//! ```
+
+use num_rational::BigRational;
+
+use super::expr::{self, Constant, Expr, Function, Number, Reading, call, power, quotient};
+use super::lexer::Token::{self, Letter, Symbol, Text};
+use super::value::{self, SetOperation, Sign, Value};
+
+/// How deep brackets, braces and functions may nest.
+const MAX_DEPTH: usize = 64;
+/// Signs such as ! or ^2 behind one atom.
+const MAX_POSTFIXES: usize = 4;
+/// Members of all lists, sides of all relations: comparing sets takes the square of it.
+const MAX_PARTS: usize = 100;
+
+/// Signs that a factor can start with, functions aside.
+const FACTORS: [&str; 10] =
+    ["(", "[", "{", "frac", "binom", "sqrt", "pi", "infty", "lfloor", "lceil"];
+
+/// The value of an answer's tokens.
+pub fn parse(tokens: &[Token]) -> Reading<Value> {
+    let mut parser = Parser {
+        tokens,
+        at: 0,
+        depth: 0,
+        parts: 0,
+        lower: false,
+        forked: false,
+        bars: false,
+        degrees: false,
+    };
+    let mut elements = parser.elements()?;
+    if parser.at < tokens.len() {
+        return Err("it has something where it should end");
+    }
+    match elements.len() {
+        0 => Err("it is empty"),
+        1 => Ok(elements.remove(0)),
+        _ => Ok(Value::Set(elements)),
+    }
+}
+
+/// A place in the tokens, and what the brackets around it mean for reading on.
+pub struct Parser<'a> {
+    /// All of them.
+    pub tokens: &'a [Token],
+    /// Where the next one is.
+    pub at: usize,
+    /// Brackets, functions and the like around it.
+    depth: usize,
+    /// Members and sides so far.
+    parts: usize,
+    /// Whether ± is read as −.
+    pub lower: bool,
+    /// Whether there was a ±.
+    pub forked: bool,
+    /// Whether a | closes an absolute value.
+    pub bars: bool,
+    /// Whether ° is π/180, as in the argument of a function; elsewhere it is a unit and dropped.
+    pub degrees: bool,
+}
+
+impl Parser<'_> {
+    /// The token that comes next.
+    pub fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.at)
+    }
+
+    /// The symbol that comes next.
+    pub fn symbol(&self) -> Option<&'static str> {
+        match self.peek() {
+            Some(Symbol(symbol)) => Some(symbol),
+            _ => None,
+        }
+    }
+
+    /// Steps over `symbol` if it comes next.
+    pub fn eat(&mut self, symbol: &str) -> bool {
+        let found = self.symbol() == Some(symbol);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Steps over a closing bracket.
+    pub fn expect(&mut self, symbol: &str) -> Reading<()> {
+        if self.eat(symbol) { Ok(()) } else { Err("its brackets do not match") }
+    }
+
+    /// Goes one level deeper, as far as that is allowed.
+    pub fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Reading<T>) -> Reading<T> {
+        if self.depth >= MAX_DEPTH {
+            return Err("it is nested too deeply");
+        }
+        self.depth += 1;
+        let value = read(self);
+        self.depth -= 1;
+        value
+    }
+
+    /// Counts a member or a side.
+    pub fn count_part(&mut self) -> Reading<()> {
+        self.parts += 1;
+        if self.parts > MAX_PARTS { Err("it has too many parts") } else { Ok(()) }
+    }
+
+    /// The members of a set, or answers in a row. Where both commas and semicolons part them, the
+    /// semicolons part tuples.
+    pub fn elements(&mut self) -> Reading<Vec<Value>> {
+        let mut groups = vec![Vec::new()];
+        loop {
+            let mut parted = groups == [[]];
+            while let Some(separator @ ("," | ";" | "and" | "or")) = self.symbol() {
+                self.at += 1;
+                parted = true;
+                if separator == ";" {
+                    groups.push(Vec::new());
+                }
+            }
+            let closes = matches!(self.symbol(), Some(")" | "]" | "}" | "\\}" | "rangle"));
+            if closes || self.peek().is_none() || !parted {
+                break;
+            }
+            let element = self.element()?;
+            groups.last_mut().into_iter().for_each(|group| group.extend(element.clone()));
+        }
+        groups.retain(|group| !group.is_empty());
+        let tuples = groups.len() > 1 && groups.iter().any(|group| group.len() > 1);
+        Ok(if tuples { groups.into_iter().map(Value::Tuple).collect() } else { groups.concat() })
+    }
+
+    /// One member, or the two that a ± makes of it.
+    fn element(&mut self) -> Reading<Vec<Value>> {
+        self.count_part()?;
+        let outer = (self.lower, self.forked);
+        let start = self.at;
+        (self.lower, self.forked) = (false, false);
+        let mut values = vec![self.relation()?];
+        if self.forked {
+            (self.at, self.lower) = (start, true);
+            values.push(self.relation()?);
+        }
+        (self.lower, self.forked) = outer;
+        Ok(values)
+    }
+
+    /// A value, an equation or an inequality.
+    pub fn relation(&mut self) -> Reading<Value> {
+        // "≈ 3.14" and "= 5" have nothing on the left.
+        if matches!(self.symbol(), Some("approx" | "=")) {
+            self.at += 1;
+        }
+        let first = self.sets()?;
+        let mut rest = Vec::new();
+        while let Some(sign) = self.symbol().and_then(relation_sign) {
+            self.at += 1;
+            self.count_part()?;
+            rest.push((sign, self.sets()?));
+        }
+        value::relation(first, rest)
+    }
+
+    fn sets(&mut self) -> Reading<Value> {
+        let mut value = self.sum()?;
+        loop {
+            let operation = match self.symbol() {
+                Some("cup") => SetOperation::Union,
+                Some("cap") => SetOperation::Intersection,
+                Some("setminus") => SetOperation::Difference,
+                _ => return Ok(value),
+            };
+            self.at += 1;
+            value = value::combine(value, operation, self.sum()?)?;
+        }
+    }
+
+    /// Terms with signs between them.
+    pub fn sum(&mut self) -> Reading<Value> {
+        let mut value = match self.sign() {
+            None => self.product()?,
+            Some(negative) => self.signed_product(negative)?,
+        };
+        while let Some(negative) = self.sign() {
+            value = value::add(value, self.signed_product(negative)?)?;
+        }
+        Ok(value)
+    }
+
+    /// Whether the sign that comes next is a minus.
+    fn sign(&mut self) -> Option<bool> {
+        let negative = match self.symbol()? {
+            "+" => false,
+            "-" => true,
+            sign @ ("pm" | "mp") => {
+                self.forked = true;
+                self.lower == (sign == "pm")
+            }
+            _ => return None,
+        };
+        self.at += 1;
+        Some(negative)
+    }
+
+    fn signed_product(&mut self, negative: bool) -> Reading<Value> {
+        let value = self.product()?;
+        if negative { value::multiply(Value::Scalar(Expr::integer(-1)), value) } else { Ok(value) }
+    }
+
+    fn product(&mut self) -> Reading<Value> {
+        let mut value = self.row()?;
+        loop {
+            if self.eat("*") {
+                value = value::multiply(value, self.row()?)?;
+            } else if self.eat("/") {
+                value = value::divide(value, self.row()?)?;
+            } else {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// Factors side by side.
+    fn row(&mut self) -> Reading<Value> {
+        if let Some(negative) = self.sign() {
+            return self.nested(|parser| {
+                let value = parser.row()?;
+                let sign = Value::Scalar(Expr::integer(if negative { -1 } else { 1 }));
+                value::multiply(sign, value)
+            });
+        }
+        let mut value = match self.mixed_number()? {
+            Some(mixed) => mixed,
+            None => self.factor()?,
+        };
+        while self.starts_factor() {
+            if matches!(self.peek(), Some(Token::Number(_))) && self.follows_number() {
+                return Err("it has two numbers side by side");
+            }
+            value = value::multiply(value, self.factor()?)?;
+        }
+        Ok(value)
+    }
+
+    fn follows_number(&self) -> bool {
+        matches!(self.at.checked_sub(1).map(|at| &self.tokens[at]), Some(Token::Number(_)))
+    }
+
+    /// 1 1/2 and 1\frac{1}{2}.
+    fn mixed_number(&mut self) -> Reading<Option<Value>> {
+        let fraction = match self.tokens[self.at..] {
+            [Token::Number(_), Symbol("frac"), ..] => {
+                let numerator = self.whole(self.at + 2);
+                numerator.and_then(|(a, at)| Some((a, self.whole(at)?)))
+            }
+            [Token::Number(_), Token::Number(_), Symbol("/"), Token::Number(_), ..] => {
+                let numerator = self.whole(self.at + 1);
+                numerator.and_then(|(a, at)| Some((a, self.whole(at + 1)?)))
+            }
+            _ => None,
+        };
+        let Some(((integer, _), (a, (b, end)))) = self.whole(self.at).zip(fraction) else {
+            return Ok(None);
+        };
+        self.at = end;
+        let value = expr::sum(vec![integer, quotient(a, b)?]);
+        Ok(Some(Value::Scalar(if self.eat("%") { percent(value) } else { value })))
+    }
+
+    /// The whole number at a place, in braces or not, and where it ends.
+    fn whole(&self, at: usize) -> Option<(Expr, usize)> {
+        let (number, end) = match self.tokens.get(at..)? {
+            [Token::Number(number), ..] => (number, at + 1),
+            [Symbol("{"), Token::Number(number), Symbol("}"), ..] => (number, at + 3),
+            _ => return None,
+        };
+        let whole = number.value.is_integer() && !number.decimal;
+        whole.then(|| (Expr::Number(number.clone()), end))
+    }
+
+    /// Whether what comes next can be multiplied to what stands before it.
+    pub fn starts_factor(&self) -> bool {
+        match self.peek() {
+            None | Some(Text(_)) => false,
+            Some(Symbol("|")) => !self.bars,
+            Some(Symbol(symbol)) => FACTORS.contains(symbol) || self.at_function(),
+            Some(_) => true,
+        }
+    }
+
+    /// Whether a function comes next.
+    pub fn at_function(&self) -> bool {
+        match self.peek() {
+            Some(Token::Function(_)) => true,
+            Some(Symbol(symbol)) => matches!(*symbol, "ln" | "log" | "exp" | "cot" | "sec" | "csc"),
+            _ => false,
+        }
+    }
+
+    /// An atom with what is raised, lowered or put behind it.
+    pub fn factor(&mut self) -> Reading<Value> {
+        let is_number = matches!(self.peek(), Some(Token::Number(_)));
+        let mut value = self.atom()?;
+        for _ in 0..=MAX_POSTFIXES {
+            value = if self.eat("!") {
+                Value::Scalar(call(Function::Factorial, vec![value.scalar()?])?)
+            } else if self.eat("%") {
+                Value::Scalar(percent(value.scalar()?))
+            } else if self.eat("circ") {
+                self.degree(value)?
+            } else if self.eat("^") {
+                self.raised(value)?
+            } else if is_number && self.eat("_") {
+                // 1010_2: the base of a number is left out, as in math-verify.
+                self.nested(|parser| parser.atom())?;
+                value
+            } else {
+                return Ok(value);
+            };
+        }
+        Err("it is nested too deeply")
+    }
+
+    /// `base` with what stands after ^.
+    pub fn raised(&mut self, base: Value) -> Reading<Value> {
+        let (alone, width) = match &self.tokens[self.at..] {
+            [Symbol("{"), token, Symbol("}"), ..] => (Some(token), 3),
+            [token, ..] => (Some(token), 1),
+            [] => (None, 0),
+        };
+        match (&base, alone) {
+            (_, Some(Symbol("circ"))) => {
+                self.at += width;
+                return self.degree(base);
+            }
+            (Value::Matrix(rows), Some(Letter('T' | 't'))) => {
+                self.at += width;
+                let columns = 0..rows[0].len();
+                let column = |i: usize| rows.iter().map(|row| row[i].clone()).collect();
+                return Ok(Value::Matrix(columns.map(column).collect()));
+            }
+            _ => {}
+        }
+        let exponent = self.exponent()?;
+        Ok(Value::Scalar(power(base.scalar()?, exponent)?))
+    }
+
+    /// x^-1, x^{n+1}, x^y^z.
+    pub fn exponent(&mut self) -> Reading<Expr> {
+        self.nested(|parser| match parser.sign() {
+            Some(negative) => {
+                let exponent = parser.exponent()?;
+                Ok(if negative { expr::negated(exponent) } else { exponent })
+            }
+            None => {
+                let exponent = parser.atom()?;
+                let raised = parser.eat("^");
+                if raised { parser.raised(exponent)?.scalar() } else { exponent.scalar() }
+            }
+        })
+    }
+
+    fn degree(&self, value: Value) -> Reading<Value> {
+        if !self.degrees {
+            return Ok(value);
+        }
+        let degree = quotient(Expr::Constant(Constant::Pi), Expr::integer(180))?;
+        value::multiply(value, Value::Scalar(degree))
+    }
+}
+
+fn percent(expr: Expr) -> Expr {
+    let hundredth = Number::new(BigRational::new(1.into(), 100.into()), false);
+    match expr::product([expr].into_iter().chain(hundredth.map(Expr::Number)).collect()) {
+        Expr::Number(number) => Expr::Number(Number { percent: true, ..number }),
+        expr => expr,
+    }
+}
+
+fn relation_sign(symbol: &'static str) -> Option<Sign> {
+    Some(match symbol {
+        "=" | "in" => Sign::Equal,
+        "!=" => Sign::Unequal,
+        "<" => Sign::Less,
+        "<=" => Sign::AtMost,
+        ">" => Sign::Greater,
+        ">=" => Sign::AtLeast,
+        "approx" => Sign::Approximately,
+        _ => return None,
+    })
+}

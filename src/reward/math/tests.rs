@@ -1,0 +1,352 @@
+//! Unit tests of the whole way from text to verdict. What math-verify judges is in `tests/math.rs`.
+
+use super::*;
+use crate::random::Stream;
+
+fn verdict(gold: &str, response: &str) -> Verdict {
+    judge(&Gold::parse(gold).unwrap_or_else(|e| panic!("{e}")), response)
+}
+
+#[test]
+fn what_cannot_be_read_is_told_from_what_is_wrong() {
+    let long = format!("\\boxed{{{}1}}", "1+".repeat(1_000));
+    let deep = format!("\\boxed{{{}1{}}}", "(".repeat(100), ")".repeat(100));
+    let many = format!("\\boxed{{{}1}}", "1,".repeat(100));
+    for response in [
+        "",
+        "\\boxed{}",
+        "\\boxed{5",
+        "\\boxed{(1, 2}",
+        "\\boxed{1 +}",
+        "\\boxed{2 3}",
+        "\\boxed{1/0}",
+        "\\boxed{(-1)!}",
+        "\\boxed{\\int x dx}",
+        "\\boxed{\\begin{cases} 1 \\\\ 2 \\end{cases}}",
+        "\\boxed{\\begin{pmatrix} 1 & 2 \\\\ 3 \\end{pmatrix}}",
+        "\\boxed{\\{1\\} + 1}",
+        "\\boxed{1e99999}",
+        "\\boxed{x!!!!!!!!!}",
+        "\\boxed{5^{\\circ}",
+        "\\boxed{5^\\circ^}",
+        "first line,\nsecond line",
+        &long,
+        &deep,
+        &many,
+        &"word ".repeat(30),
+    ] {
+        assert_eq!(verdict("5", response), Verdict::Unreadable, "{response}");
+    }
+    for response in
+        ["6", "\\boxed{x}", "\\boxed{10^{10^{10}}}", "the answer is blue", "I don't know"]
+    {
+        assert_eq!(verdict("5", response), Verdict::Wrong, "{response}");
+    }
+}
+
+#[test]
+fn a_gold_answer_that_cannot_be_read_is_an_error() {
+    for gold in
+        ["", " ", "\\frac{1}{0}", "(1, 2", "\\sum_{k=1}^n k", "1 +", "…", &"1".repeat(3_000)]
+    {
+        let error = Gold::parse(gold).unwrap_err();
+        assert!(error.what.starts_with("the gold answer") && error.next.is_some(), "{error}");
+        assert!(error.what.len() < 300, "{error}");
+    }
+}
+
+#[test]
+fn a_gold_answer_can_be_a_worked_solution() {
+    for gold in
+        ["so $x = \\boxed{\\frac12}$.", "1 / 2 = 0.5\n#### 0.5", "$\\frac{1}{2}$", "\\(0.5\\)"]
+    {
+        assert_eq!(verdict(gold, "\\boxed{1/2}"), Verdict::Right, "{gold}");
+    }
+}
+
+#[test]
+fn how_values_are_read() {
+    for (gold, given, right) in [
+        ("\\cot x", "\\frac{\\cos x}{\\sin x}", true),
+        ("\\csc^2 x", "1 + \\cot^2 x", true),
+        ("\\log_28", "3", true),
+        ("\\frac12x", "x/2", true),
+        ("\\frac{12}3", "4", true),
+        ("√12", "2\\sqrt{3}", true),
+        ("2^{-1}", "2^-1", true),
+        ("2^3^2", "512", true),
+        ("x^{2}!", "(x^2)!", true),
+        ("\\begin{pmatrix}1&2\\end{pmatrix}^T", "\\begin{pmatrix}1\\\\2\\end{pmatrix}", true),
+        ("\\{\\pm 1, 2\\}", "\\{1, -1, 2\\}", true),
+        ("(\\pm 1, 2)", "(1,2), (-1,2)", true),
+        ("1 \\mp 2 \\pm 3", "2, 0", true),
+        ("(1,2), (3,4)", "1,2;3,4", true),
+        ("12:00", "12:00 pm", true),
+        ("12:00", "1:00", false),
+        ("0.1\\overline{6}", "\\frac16", true),
+        ("e_1", "e_1", true),
+        ("e_1", "e_2", false),
+        ("\\mathrm{e}", "e", true),
+        ("sinx", "\\sin x", true),
+        ("||x|-1|", "|1-|x||", true),
+        ("\\\\frac{1}{2}", "0.5", true), // doubled backslashes
+        ("\\{x<1, x>2\\}", "(-\\infty,1)\\cup(2,\\infty)", true),
+        ("(a,b)\\cup(c,d)", "(c,d)\\cup(a,b)", true),
+        ("(a,b)\\cup(c,d)", "(c,d)\\cup(a,e)", false),
+        ("\\{a\\}\\cup[b,c]", "[b,c]\\cup\\{a\\}", true),
+        ("x=1", "1=x", true),
+        ("x^2=25", "25", false),
+        ("x+y=z", "z", true),
+        ("0<f(x)<1", "(0,1)", true),
+        ("|x|<1", "(-\\infty,1)", false),
+        ("\\frac{x}{x}", "1", true),
+        ("(-1)^{2n}", "1", false),                // true for whole n only
+        ("\\ln x^2", "2\\ln x", false),           // true for positive x only
+        ("\\sqrt[3]{-x}", "-\\sqrt[3]{x}", true), // real roots
+        ("x^{1/3}x^{1/6}", "\\sqrt{x}", true),    // principal roots
+        ("10^{20}\\pi", "10^{20}\\pi + 1", true), // beyond f64
+        ("10^{20}", "10^{20}+1", false),
+        ("10^{9999}", "10^{9999}", true),
+        ("10^{9999}", "10 \\cdot 10^{9998}", false), // too large to be known
+        ("Größe", "größe", true),
+        // As in tests/math.rs, where math-verify judges otherwise.
+        ("2i", "(1+i)^2", true),
+        ("2i", "\\sqrt{-4}", true),
+        ("\\frac{1-i}{2}", "\\frac{1}{1+i}", true),
+        ("\\frac{1-i}{2}", "0.5-0.5i", true),
+        ("(-\\infty,2)\\cup(3,\\infty)", "(-∞,2)∪(3,∞)", true),
+        ("x \\le 3", "x≤3", true),
+        ("90^\\circ", "90°", true),
+        ("5", "€5", true),
+        ("1200", "1.2e+3", true),
+        ("3t", "t+2t", true),
+        ("10", "\\binom53", true),
+    ] {
+        let expected = if right { Verdict::Right } else { Verdict::Wrong };
+        assert_eq!(verdict(gold, &format!("\\boxed{{{given}}}")), expected, "{gold}, {given}");
+    }
+}
+
+/// Answers of every kind.
+const SAMPLES: [&str; 40] = [
+    "42",
+    "-3/4",
+    "0.125",
+    "1\\frac{1}{2}",
+    "50\\%",
+    "1,234,567",
+    "1.2\\times 10^{3}",
+    "(1, 2)",
+    "\\{1, 2, 3\\}",
+    "[0, 1)",
+    "(-\\infty, 2) \\cup [3, \\infty)",
+    "\\mathbb{R} \\setminus \\{0\\}",
+    "\\begin{pmatrix} 1 & x \\\\ 0 & 2 \\end{pmatrix}",
+    "\\pm \\sqrt{2}",
+    "x = 5",
+    "x = 1, y = 2",
+    "1 < x \\le 2",
+    "x \\ne 0",
+    "y = 2x + 1",
+    "2 \\text{ or } 3",
+    "\\frac{\\sqrt{2}}{2}",
+    "2\\pi",
+    "e^{i\\pi}",
+    "3 + 4i",
+    "x^2 + 2x + 1",
+    "(x+1)^2",
+    "\\sin^2 x + \\cos^2 x",
+    "\\log_2 8",
+    "5!",
+    "|x - 2|",
+    "\\binom{5}{2}",
+    "\\text{blue}",
+    "blue",
+    "no solution",
+    "\\emptyset",
+    "-\\infty",
+    "10^{10^9}",
+    "90^\\circ",
+    "5 \\text{ cm}",
+    "(0,1),(2,3)",
+];
+
+#[test]
+fn every_answer_equals_itself_and_equality_has_two_sides() {
+    let read: Vec<Answer> = SAMPLES.iter().map(|text| read(text).unwrap()).collect();
+    for (a, first) in read.iter().zip(SAMPLES) {
+        assert!(a.accepts(a), "{first}");
+        for (b, second) in read.iter().zip(SAMPLES) {
+            // A tuple wants its order from a set, a set not from a tuple.
+            let tuple = |v: &Value| matches!(v, Value::Tuple(_));
+            if tuple(&a.value) == tuple(&b.value) {
+                assert_eq!(a.accepts(b), b.accepts(a), "{first}, {second}");
+            }
+        }
+    }
+}
+
+/// An expression of numbers and variables, and the same one written differently.
+fn two_spellings(stream: &mut Stream, depth: u32) -> [String; 2] {
+    let kind = if depth == 0 { stream.below(3) } else { 3 + stream.below(5) };
+    let mut part = || two_spellings(stream, depth - 1);
+    match kind {
+        0 => ["x".into(), "x".into()],
+        1 => ["y".into(), "{y}".into()],
+        2 => {
+            let n = stream.between(2, 9);
+            [format!("\\frac{{{n}}}{{7}}"), format!("{}/{}", 3 * n, 21)]
+        }
+        3 => {
+            let [[a, a2], [b, b2]] = [part(), part()];
+            [format!("({a}+{b})"), format!("\\left({b2} - -({a2})\\right)")]
+        }
+        4 => {
+            let [[a, a2], [b, b2]] = [part(), part()];
+            [format!("{a}\\cdot {b}"), format!("({b2})({a2})")]
+        }
+        5 => {
+            let [[a, a2], [b, b2]] = [part(), part()];
+            [
+                format!("\\frac{{{a}}}{{1+({b})^2}}"),
+                format!("\\left(({b2})({b2})+1\\right)^{{-1}}\\left({a2}\\right)"),
+            ]
+        }
+        6 => part().map(|a| format!("-({a})")),
+        _ => {
+            let [a, a2] = part();
+            [format!("\\sqrt{{({a})^2}}"), format!("|{a2}|")]
+        }
+    }
+}
+
+#[test]
+fn rewriting_keeps_a_value_and_adding_to_it_does_not() {
+    let mut stream = Stream::new(2, 1, 0);
+    for round in 0..600 {
+        let [a, b] = two_spellings(&mut stream, 1 + round % 4);
+        assert_eq!(verdict(&a, &format!("\\boxed{{{b}}}")), Verdict::Right, "{a}, {b}");
+        let other = format!("\\boxed{{{b}+\\frac{{1}}{{1000}}}}");
+        assert_eq!(verdict(&a, &other), Verdict::Wrong, "{a}, {b}");
+    }
+}
+
+/// Pieces that mutations put in.
+const PIECES: [&str; 60] = [
+    "\\",
+    "{",
+    "}",
+    "(",
+    ")",
+    "[",
+    "]",
+    "|",
+    "^",
+    "_",
+    "!",
+    "%",
+    "&",
+    ",",
+    ";",
+    ":",
+    "=",
+    "<",
+    ">",
+    "+",
+    "-",
+    "*",
+    "/",
+    ".",
+    "'",
+    "$",
+    " ",
+    "\n",
+    "0",
+    "1",
+    "7",
+    "999",
+    "x",
+    "e",
+    "i",
+    "π",
+    "−",
+    "²",
+    "é",
+    "🦀",
+    "\u{0}",
+    "\\frac",
+    "\\sqrt",
+    "\\boxed{",
+    "\\text{",
+    "\\left",
+    "\\begin{pmatrix}",
+    "\\end{pmatrix}",
+    "\\pm",
+    "\\cup",
+    "\\{",
+    "\\}",
+    "\\sin",
+    "\\log_",
+    "\\infty",
+    "\\\\",
+    "^{",
+    "\\overline{",
+    "and",
+    "answer is ",
+];
+
+#[test]
+fn no_text_can_make_it_panic() {
+    let mut stream = Stream::new(1, 1, 0);
+    let mut below = |bound: usize| stream.below(bound as u32) as usize;
+    let mut readable = 0;
+    for _ in 0..40_000 {
+        let mut text: Vec<char> = SAMPLES[below(SAMPLES.len())].chars().collect();
+        for _ in 0..below(6) {
+            let at = below(text.len() + 1);
+            match below(3) {
+                0 => text.truncate(at),
+                1 => drop(text.splice(at..at, PIECES[below(PIECES.len())].chars())),
+                _ => drop(text.drain(at..(at + 1 + below(3)).min(text.len()).max(at))),
+            }
+        }
+        let text: String = text.into_iter().collect();
+        let boxed = format!("\\boxed{{{text}}}");
+        judge(&Gold(read("1").unwrap()), &text);
+        if let Ok(gold) = Gold::parse(&boxed) {
+            readable += 1;
+            assert_eq!(judge(&gold, &boxed), Verdict::Right, "{text}");
+        }
+    }
+    // It would prove little if nearly all of them failed at once, or none.
+    assert!((8_000..36_000).contains(&readable), "{readable}");
+}
+
+#[test]
+fn work_is_bounded() {
+    assert_eq!(final_answer(&"\\boxed{".repeat(50_000)), None);
+    let repeat = |piece: &str, times: usize| piece.repeat(times);
+    for text in [
+        repeat("9^", 900) + "9",
+        repeat("(", 60) + "x" + &repeat("!!)", 60),
+        repeat("500!+", 100) + "1",
+        repeat("500!*", 100) + "1",
+        repeat("\\binom{4000000000}{999}+", 80) + "1",
+        repeat("\\cot(", 60) + "x" + &repeat(")", 60),
+        repeat("1\\frac{", 50) + "x" + &repeat("}{1}", 50),
+        repeat("\\{\\pm", 60) + "1" + &repeat(",1\\}", 60),
+        repeat("\\{x,", 45) + "y" + &repeat("\\}", 45),
+        repeat("-", 1_900) + "1",
+        repeat("x,", 90) + "y",
+        repeat("x<", 90) + "y",
+        repeat("1/", 900) + "x",
+        repeat("\\sqrt[64]{", 100) + &repeat("9", 800) + &repeat("}", 100),
+        "0.".to_string() + &repeat("3", 1_900),
+        "9".repeat(600) + "^{" + &"9".repeat(600) + "}",
+    ] {
+        if let Ok(answer) = read(&text) {
+            answer.accepts(&answer);
+            read("(x+1)^2").unwrap().accepts(&answer);
+        }
+    }
+}

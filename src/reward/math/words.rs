@@ -1,0 +1,188 @@
+//! Tables: what words, commands and characters mean.
+
+use super::expr::Function;
+use super::lexer::Token;
+
+/// What a run of letters means, in plain text or after a backslash.
+pub fn word(name: &str) -> Option<Token> {
+    use Function::*;
+    Some(match name {
+        "sin" => Token::Function(Sin),
+        "cos" => Token::Function(Cos),
+        "tan" => Token::Function(Tan),
+        "arcsin" | "asin" => Token::Function(Arcsin),
+        "arccos" | "acos" => Token::Function(Arccos),
+        "arctan" | "atan" => Token::Function(Arctan),
+        "sinh" => Token::Function(Sinh),
+        "cosh" => Token::Function(Cosh),
+        "tanh" => Token::Function(Tanh),
+        "arcsinh" | "arsinh" => Token::Function(Arsinh),
+        "arccosh" | "arcosh" => Token::Function(Arcosh),
+        "arctanh" | "artanh" => Token::Function(Artanh),
+        "abs" => Token::Function(Abs),
+        "floor" => Token::Function(Floor),
+        "ceil" => Token::Function(Ceil),
+        "max" => Token::Function(Max),
+        "min" => Token::Function(Min),
+        "cot" => Token::Symbol("cot"),
+        "sec" => Token::Symbol("sec"),
+        "csc" => Token::Symbol("csc"),
+        "ln" => Token::Symbol("ln"),
+        "log" | "lg" => Token::Symbol("log"),
+        "exp" => Token::Symbol("exp"),
+        "sqrt" => Token::Symbol("sqrt"),
+        "pi" => Token::Symbol("pi"),
+        "infty" | "infinity" | "inf" | "oo" => Token::Symbol("infty"),
+        "and" => Token::Symbol("and"),
+        "or" => Token::Symbol("or"),
+        "percent" | "percentage" | "pct" => Token::Symbol("%"),
+        _ => return None,
+    })
+}
+
+/// What a command means that plain text doesn't have.
+pub fn command(name: &str) -> Option<Token> {
+    Some(Token::Symbol(match name {
+        "frac" | "dfrac" | "tfrac" | "cfrac" => "frac",
+        "binom" | "dbinom" | "tbinom" => "binom",
+        "cdot" | "times" | "ast" => "*",
+        "div" => "/",
+        "pm" => "pm",
+        "mp" => "mp",
+        "le" | "leq" | "leqslant" => "<=",
+        "ge" | "geq" | "geqslant" => ">=",
+        "lt" => "<",
+        "gt" => ">",
+        "ne" | "neq" => "!=",
+        "approx" | "simeq" => "approx",
+        "in" => "in",
+        "cup" => "cup",
+        "cap" => "cap",
+        "setminus" | "smallsetminus" | "backslash" => "setminus",
+        "emptyset" | "varnothing" => "emptyset",
+        "circ" | "degree" => "circ",
+        "lfloor" => "lfloor",
+        "rfloor" => "rfloor",
+        "lceil" => "lceil",
+        "rceil" => "rceil",
+        "vert" | "lvert" | "rvert" => "|",
+        "langle" => "langle",
+        "rangle" => "rangle",
+        "lbrace" => "\\{",
+        "rbrace" => "\\}",
+        "lbrack" => "[",
+        "rbrack" => "]",
+        "land" | "wedge" => "and",
+        "lor" | "vee" => "or",
+        "colon" => "/",
+        _ => return None,
+    }))
+}
+
+/// A character of its own, ASCII or not. A ratio's colon divides.
+pub fn character(c: char) -> Option<&'static str> {
+    Some(match c {
+        '+' | '＋' => "+",
+        '-' | '−' | '–' | '—' => "-",
+        '*' | '×' | '·' | '⋅' | '∙' => "*",
+        '/' | '÷' | ':' | '∕' => "/",
+        '^' => "^",
+        '_' => "_",
+        '!' => "!",
+        '%' => "%",
+        '(' | '（' => "(",
+        ')' | '）' => ")",
+        '[' => "[",
+        ']' => "]",
+        '{' => "{",
+        '}' => "}",
+        '|' => "|",
+        '&' => "&",
+        ',' | '，' => ",",
+        ';' => ";",
+        '=' => "=",
+        '<' => "<",
+        '>' => ">",
+        '≤' | '⩽' => "<=",
+        '≥' | '⩾' => ">=",
+        '≠' => "!=",
+        '≈' => "approx",
+        '±' => "pm",
+        '∓' => "mp",
+        '√' => "sqrt",
+        'π' => "pi",
+        '∞' => "infty",
+        '∪' => "cup",
+        '∩' => "cap",
+        '∈' => "in",
+        '∅' => "emptyset",
+        '∖' => "setminus",
+        'ℝ' => "reals",
+        '°' => "circ",
+        '⌊' => "lfloor",
+        '⌋' => "rfloor",
+        '⌈' => "lceil",
+        '⌉' => "rceil",
+        '⟨' => "langle",
+        '⟩' => "rangle",
+        _ => return None,
+    })
+}
+
+/// Two characters that are one sign.
+pub fn pair(first: char, second: char) -> Option<&'static str> {
+    Some(match (first, second) {
+        ('<', '=') => "<=",
+        ('>', '=') => ">=",
+        ('!', '=') => "!=",
+        ('=', '=') => "=",
+        ('*', '*') => "^",
+        _ => return None,
+    })
+}
+
+/// Greek letters that are variables, as commands; letters of either case are the same.
+pub const GREEK: [&str; 26] = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "varepsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "vartheta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+    "rho",
+    "sigma",
+    "tau",
+    "upsilon",
+    "phi",
+    "varphi",
+    "chi",
+    "psi",
+    "omega",
+    "ell",
+];
+
+/// The name of a Greek letter.
+pub fn greek(c: char) -> Option<&'static str> {
+    let letters = "αβγδε\u{3F5}ζηθϑικλμνξρστυφ\u{3D5}χψωℓ";
+    let lower = c.to_lowercase().next()?;
+    letters.chars().position(|letter| letter == lower).map(|place| GREEK[place])
+}
+
+/// The digit or minus sign that a raised one stands for.
+pub fn superscript(c: char) -> Option<char> {
+    let digits = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+    match digits.chars().position(|digit| digit == c) {
+        Some(digit) => char::from_digit(digit as u32, 10),
+        None => (c == '⁻').then_some('-'),
+    }
+}

@@ -1,0 +1,57 @@
+//! The parts of a reward that the program has besides the answer: a format, and the user's own command.
+
+use super::command::{Command, Request};
+use super::grade::{Part, Submission};
+use crate::error::{Error, Result};
+use regex::Regex;
+
+/// 1 where the whole response has the form of a regular expression, else 0.
+#[derive(Debug)]
+pub struct Format(Regex);
+
+impl Format {
+    /// Compiles the expression; `.` matches line breaks too.
+    pub fn new(pattern: &str) -> Result<Self> {
+        whole(pattern).map(Self).map_err(|e| e.at("reward.format"))
+    }
+}
+
+/// A regular expression that must match a text from end to end.
+pub fn whole(pattern: &str) -> Result<Regex> {
+    Regex::new(&format!("(?s)^(?:{pattern})$")).map_err(|e| {
+        Error::input(format!("not a regular expression: {e}"))
+            .next("write it in the syntax of the regex crate, which has no look-around")
+    })
+}
+
+impl Part for Format {
+    fn name(&self) -> &'static str {
+        "format"
+    }
+
+    fn scores(&self, submissions: &[Submission]) -> Vec<std::result::Result<f64, String>> {
+        let matches = |s: &Submission| s.finished && self.0.is_match(s.response.trim());
+        submissions.iter().map(|s| Ok(f64::from(u8::from(matches(s))))).collect()
+    }
+}
+
+impl Part for Command {
+    fn name(&self) -> &'static str {
+        "command"
+    }
+
+    fn scores(&self, submissions: &[Submission]) -> Vec<std::result::Result<f64, String>> {
+        let requests: Vec<Request> = submissions
+            .iter()
+            .map(|&Submission { example, response, finished }| Request {
+                prompt: &example.prompt,
+                response,
+                answer: Some(example.answer.as_str()).filter(|answer| !answer.is_empty()),
+                suite: &example.suite,
+                truncated: !finished,
+                extra: &example.extra,
+            })
+            .collect();
+        self.score_all(&requests).into_iter().map(|s| s.map_err(|e| e.to_string())).collect()
+    }
+}

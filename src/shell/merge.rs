@@ -1,0 +1,32 @@
+//! `srft merge`.
+
+use super::arguments::Merge;
+use super::say;
+use srft::device::select;
+use srft::error::{Error, Result};
+use srft::platform::{exists, write_folder_atomic};
+use srft::run::model_folder;
+
+/// Writes an adapter's folder as a whole model.
+pub async fn merge(arguments: Merge) -> Result<()> {
+    let config = arguments.settings.resolve(Vec::new(), &[])?;
+    if exists(&arguments.out) {
+        return Err(Error::input("something is already here")
+            .at(arguments.out.display())
+            .next("give a folder that does not exist yet"));
+    }
+    let mut folder = model_folder(&config.model.path)?;
+    let adapter = folder.adapter.take().ok_or_else(|| {
+        Error::input("no adapter is here: adapter_config.json is missing")
+            .at(&config.model.path)
+            .next("give --model the `best` of a run with lora.rank above 0")
+    })?;
+    // The sums are small work: no GPU is worth opening for them.
+    let selected = select("cpu").await?;
+    let (mut model, _) = folder.load(&selected.device)?;
+    adapter.lay_over(&mut model, &selected.device)?;
+    model.merge();
+    let files = folder.with_weights(&model, config.checkpoint.dtype).await?;
+    write_folder_atomic(&arguments.out, &files)?;
+    say(format_args!("model: {}", arguments.out.display()))
+}
