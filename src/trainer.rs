@@ -1,6 +1,6 @@
 //! The training step, in the order of the paper's algorithm: sample, score, weigh, update.
 
-use crate::config::{Config, EntropyOver, GroupOf, Objective, SftGate};
+use crate::config::{Config, EntropyOver, GroupOf, Objective, SftGate, TooLong};
 use crate::data::batch::micro_batches;
 use crate::data::encode::encode;
 use crate::data::source::Source;
@@ -112,12 +112,13 @@ impl Trainer {
         Ok(groups)
     }
 
-    /// Most tokens of a prompt and its demonstration.
+    /// Most tokens of a prompt and its demonstration, where longer ones are to be cut.
     fn token_limit(&self) -> usize {
-        let (most, takes) = (self.config.data.max_tokens, self.model.config.max_positions + 1);
-        match (most, self.config.data.too_long) {
-            (0, _) => takes,
-            (most, _) => most.min(takes),
+        let takes = self.model.config.max_positions + 1;
+        match (self.config.data.too_long, self.config.data.max_tokens) {
+            (TooLong::Cut, 0) => takes,
+            (TooLong::Cut, most) => most.min(takes),
+            _ => usize::MAX,
         }
     }
 

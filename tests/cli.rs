@@ -35,6 +35,7 @@ fn a_run_folder_holds_what_is_documented() {
         "best",
         "checkpoints",
         "config.toml",
+        "evaluations",
         "evaluations.jsonl",
         "metrics.jsonl",
         "samples.jsonl",
@@ -219,7 +220,9 @@ fn eval_tells_every_suite() {
     let report: Value = serde_json::from_str(&home.succeeds(&format!("{eval} --json"))).unwrap();
     let scores = report["scores"].as_array().unwrap();
     assert_eq!(scores.len(), 8);
-    assert!(scores.iter().all(|s| keys(s) == ["suite", "ood", "n", "accuracy"] && s["n"] == 4));
+    let expected =
+        ["suite", "ood", "n", "samples", "accuracy", "margin", "pass", "pass_margin", "unscored"];
+    assert!(scores.iter().all(|s| keys(s) == expected && s["n"] == 4));
     let table = home.succeeds(eval);
     for name in ["add", "rank", "mean, in distribution", "mean, out of distribution"] {
         assert!(table.contains(name), "{table}");

@@ -93,8 +93,9 @@ impl<'a> Reader<'a> {
                 })
                 .collect()),
             (train, "") => {
+                let said = self.notes.len(); // when the file was read for training
                 let held = split(self.training()?).1;
-                self.notes.clear(); // said when the file was read for training
+                self.notes.truncate(said);
                 if held.is_empty() {
                     return Err(Error::input(format!(
                         "fewer than {EVAL_ONE_IN} examples leave none to evaluate on"

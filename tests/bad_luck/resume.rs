@@ -102,7 +102,7 @@ fn a_setting_that_would_make_it_another_run_is_refused_on_resume() {
         ("--seed 1", "run.seed"),
         ("--method grpo", "objective.method"),
         ("--steps 9", "train.steps"),
-        ("--set optimizer.lr=1e-5", "optimizer.lr"),
+        ("--set optimizer.lr=2e-5", "optimizer.lr"),
         ("--set rollout.temperature=0.5", "rollout.temperature"),
         ("--set eval.examples=9", "eval.examples"),
         ("--model elsewhere", "model.path"),

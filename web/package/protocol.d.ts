@@ -702,6 +702,10 @@ response_tokens: number,
  */
 truncated_share: number, 
 /**
+ * Rollouts that the verifier failed on: left out of the update and of every mean.
+ */
+unscored: number, 
+/**
  * Tokens sampled in this step.
  */
 rollout_tokens: number, 
@@ -735,6 +739,26 @@ ood: boolean,
  */
 n: number, 
 /**
- * Mean over problems of the share of right samples.
+ * Samples a problem, k.
  */
-accuracy: number, };
+samples: number, 
+/**
+ * avg@k: mean over problems of the share of right samples.
+ */
+accuracy: number, 
+/**
+ * Half the width of accuracy's 95% confidence interval over problems.
+ */
+margin: number, 
+/**
+ * pass@k: share of problems of which a sample is right.
+ */
+pass: number, 
+/**
+ * Half the width of pass@k's 95% confidence interval over problems.
+ */
+pass_margin: number, 
+/**
+ * Samples that the verifier failed on, left out of all this.
+ */
+unscored: number, };
