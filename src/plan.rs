@@ -41,8 +41,8 @@ impl Plan {
 
 /// Sizes of a model, in numbers.
 struct Sizes {
-    query: usize,
-    kv: usize,
+    query: usize,     // width of all queries
+    kv: usize,        // width of all keys
     layer: usize,     // weights of a layer
     weights: usize,   // of the checkpoint
     trainable: usize, // of what trains
@@ -120,31 +120,28 @@ pub fn plan(config: &Config, model: &ModelConfig, lora: Option<&Lora>, on_cpu: b
 
     // A micro-batch is as large as its setting, or one sequence.
     let tokens = config.train.micro_batch_tokens.max(longest);
-    let rank = lora.map_or(0, |lora| lora.targets.len() * (lora.rank + d / 2));
+    let rank = lora.map_or(0, |lora| lora.targets.len() * lora.rank);
     let fused = 4 * d + 2 * s.query + 2 * s.kv + 3 * f + rank;
     // burn's own norm, activation and attention keep their parts too, with two T × T matrices a head.
-    let stock = 4 * d + 3 * s.query + 3 * s.kv + 2 * f + 3 * model.heads * longest;
+    let stock = 4 * d + 3 * s.query + 3 * s.kv + 2 * f + 2 * model.heads * longest;
     let inside = tokens * (fused + if on_cpu { 0 } else { stock });
-    let (activations, of) = match config.train.checkpointing {
-        true => (tokens * d * (layers + 1) + inside, "each layer's input, one layer's inside"),
-        false => (layers * inside, "the inside of every layer"),
-    };
-    // What a backward pass has not yet handed over.
-    let passing = match (config.train.checkpointing, lora) {
-        (true, None) => s.layer.max(model.vocab_size * d),
-        (true, Some(_)) => s.trainable / layers,
-        (false, _) => s.trainable,
-    };
-    let head = LOGITS_BYTES / F32 + 2 * tokens * d;
-    let update = vec![
-        item(
-            "gradients",
-            s.trainable + passing,
-            "one a trained number, and those in passing".into(),
-        ),
-        item("activations", activations, format!("{tokens} tokens: {of}")),
-        item("head", head, format!("logits of {} MiB at a time", LOGITS_BYTES >> 20)),
-    ];
+    let flowing = tokens * (3 * f + 2 * d); // a layer's gradients on their way
+    let logits = (LOGITS_BYTES / F32).min(tokens * model.vocab_size) + 2 * tokens * d;
+    let gradients = item("gradients", s.trainable, "one a trained number".into());
+    let item = |name, numbers, of: &str| item(name, numbers, format!("{tokens} tokens: {of}"));
+    let mut update = vec![gradients];
+    if config.train.checkpointing {
+        // Gradients of a layer, or of the vocabulary, that a backward pass has not handed over.
+        let vocabulary = model.vocab_size * d;
+        let passing = if lora.is_some() { s.trainable / layers } else { s.layer.max(vocabulary) };
+        let working = logits.max(inside + flowing) + passing;
+        update.push(item("activations", tokens * d * (layers + 1), "each layer's input"));
+        update.push(item("one layer", working, "its inside and gradients, or the head's logits"));
+    } else {
+        let working = logits.max(flowing + s.trainable);
+        update.push(item("activations", layers * inside, "the inside of every layer"));
+        update.push(item("backward", working, "the head's logits, or gradients on their way"));
+    }
     Plan { lasting, sampling, update }
 }
 

@@ -50,7 +50,9 @@ fn home() -> Home {
 fn a_chat_model_learns_from_messages_by_adapters() {
     let home = home();
     let output = home
-        .command(&format!("{TRAIN} {TWO} --data sums.jsonl --lora-rank 4 --verifier math --out run"))
+        .command(&format!(
+            "{TRAIN} {TWO} --data sums.jsonl --lora-rank 4 --verifier math --out run"
+        ))
         .output()
         .unwrap();
     let said = program::stderr(&output);
@@ -139,8 +141,9 @@ fn every_shape_of_data_trains() {
     ] {
         home.write(name, rows.iter().map(|r| format!("{r}\n")).collect::<String>());
         home.write("eval.csv", "prompt,answer\n1+1=,2\n");
-        let command =
-            format!("{TRAIN} {TWO} --method sft --data {name} --eval-data eval.csv --out run-{name}");
+        let command = format!(
+            "{TRAIN} {TWO} --method sft --data {name} --eval-data eval.csv --out run-{name}"
+        );
         home.succeeds(&command);
     }
     // Tokens with their end, two examples a step: 13 and 6 of text; 2; 2; 3 + 2.
@@ -185,7 +188,8 @@ fn a_command_judges_and_its_failures_are_counted() {
          if [ $((n % 4)) = 0 ]; then echo '{\"error\": \"not today\"}'; else echo '{\"score\": 0.75}'; fi\n\
          done\n",
     );
-    let train = format!("{TRAIN} {TWO} --data sums.jsonl --verifier command --out run --reward-cmd");
+    let train =
+        format!("{TRAIN} {TWO} --data sums.jsonl --verifier command --out run --reward-cmd");
     let mut command = home.command(&train);
     let output = command.arg("sh judge.sh").output().unwrap();
     let said = program::stderr(&output);
@@ -261,7 +265,9 @@ fn hostile_shards_and_adapters_are_named() {
     home.succeeds(generate);
     home.fails(&format!("{generate} --chat").replace("qwen", "tiny"), INPUT, &["no chat template"]);
 
-    home.succeeds(&format!("{TRAIN} {TWO} --data sums.jsonl --verifier math --lora-rank 2 --out run"));
+    home.succeeds(&format!(
+        "{TRAIN} {TWO} --data sums.jsonl --verifier math --lora-rank 2 --out run"
+    ));
     let adapter = "generate --device cpu --model run/best --max-new-tokens 2 1+1=";
     let config: Value = serde_json::from_slice(&home.read("run/best/adapter_config.json")).unwrap();
     for (key, value, word) in [

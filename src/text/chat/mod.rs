@@ -145,7 +145,7 @@ impl ChatTemplate {
 }
 
 impl Source {
-    /// minijinja's error as ours: the message of `raise_exception` alone, or what failed, and where.
+    /// minijinja's error as ours: what `raise_exception` says, alone, or what failed; and where.
     fn failure(&self, error: &minijinja::Error) -> Error {
         let place = match error.line() {
             Some(line) => format!("{}:{line}", self.place),

@@ -184,8 +184,11 @@ fn messages_are_handed_over_as_transformers_does() {
     for (message, seen) in [
         (json!({"role": "a", "z": 1, "content": null}), r#"{"role": "a", "z": 1}"#),
         (
-            json!({"role": "a", "reasoning": "r", "content": "c"}),
-            r#"{"thinking": "r", "role": "a", "reasoning": "r", "content": "c", "reasoning_content": "r"}"#,
+            json!({"role": "a", "reasoning": "r", "z": 1}),
+            concat!(
+                r#"{"thinking": "r", "role": "a", "reasoning": "r", "z": 1, "#,
+                r#""reasoning_content": "r"}"#
+            ),
         ),
         (
             json!({"role": "a", "reasoning_content": null, "thinking": "t", "reasoning": "r"}),
@@ -221,53 +224,78 @@ fn only_whole_generation_tags_are_taken_out() {
     }
 }
 
+/// A template that does `step` with `s.x` a number of times.
+fn repeated(start: &str, step: &str, times: usize) -> String {
+    format!(
+        "{{% set s = namespace(x={start}) %}}{{% for i in range({times}) %}}\
+         {{% for j in range(10) %}}{{% set s.x = {step} %}}{{% endfor %}}{{% endfor %}}"
+    )
+}
+
 #[test]
-fn hostile_templates_end() {
-    let loops = |body: &str, count: usize| {
-        format!(
-            "{{% set s = namespace(x=[], y=[]) %}}{{% for i in range({count}) %}}{{% for j in range(1000) \
-             %}}{body}{{% endfor %}}{{% endfor %}}"
-        )
-    };
-    let nested = |end: &str| {
-        loops("{% set s.x = [[[[[[s.x]]]]]] %}{% set s.y = [[[[[[s.y]]]]]] %}", 6) + end
-    };
-    let out_of_fuel = "steps";
+fn what_a_template_may_do_is_bounded() {
+    let steps = "more than 200000 steps";
+    let recursion = "recursion";
     for (template, reason) in [
-        (loops("x", 100_000), out_of_fuel),
-        (loops("{% set s.x = s.x + [1] %}", 1000), out_of_fuel),
-        (loops("{% set s.y = 'ab'.join(['a', s.y|string]) %}", 1000), out_of_fuel),
-        ("{% set s = namespace(x='ab') %}{% for i in range(99) %}{% set s.x = s.x ~ s.x %}{% endfor %}".into(), out_of_fuel),
-        ("{% set s = namespace(x='ab') %}{% for i in range(99) %}{% set s.x = s.x.replace('a', s.x) %}{% endfor %}".into(), out_of_fuel),
-        ("{% set s = namespace(x='ab') %}{% for i in range(99) %}{% set s.x = s.x.join(s.x) %}{% endfor %}".into(), out_of_fuel),
-        ("{{ 'a' * 1000000000000 }}".into(), out_of_fuel),
-        ("{{ [1]|tojson(indent=1000000000000) }}".into(), out_of_fuel),
-        ("{{ 'a\nb'|indent(1000000000000) }}".into(), out_of_fuel),
-        ("{{ '%1000000000d'|format(1) }}".into(), ""),
-        ("{{ '{:1000000000}'.format(1) }}".into(), ""),
-        ("{{ range(1000000000000)|list }}".into(), ""),
-        ("{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}".into(), "recursion limit"),
-        ("{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}".into(), "recursion limit"),
-        ("{% if 1 %}".repeat(1000), "recursion limit"),
-        (format!("{{{{ {}1 }}}}", "(".repeat(1000)), "recursion limit"),
-        (format!("{{{{ 1{} }}}}", "|d".repeat(30_000)), ""),
-        (format!("{{{{ {}1 }}}}", "-".repeat(60_000)), ""),
-        (format!("{}{{{{ x }}}}", "{% set x=[x] %}".repeat(4000)), ""),
-        (nested("{{ s.x }}"), "nested too deeply"),
-        (nested("{{ s.x|tojson }}"), "nested too deeply"),
-        (nested("{{ s.x|string }}"), "nested too deeply"),
-        (nested("{{ s.x ~ '' }}"), ""),
-        (nested("{{ s.x == s.y }}"), ""),
-        (nested("{{ [s.x, s.y]|sort|length }}"), ""),
-        (nested("{{ s.x in [s.y] }}"), ""),
-        ("{% set s = namespace(x=[]) %}{% for i in range(99) %}{% set s.x = [s.x, s.x] %}{% endfor %}{{ s.x }}".into(), out_of_fuel),
-        ("{% set s = namespace(x=[]) %}{% for i in range(99) %}{% set s.x = [s.x, s.x] %}{% endfor %}{{ s.x|tojson }}".into(), out_of_fuel),
+        (repeated("0", "s.x + 1", 100_000), steps),
+        (repeated("[]", "s.x + [1]", 100_000), steps),
+        (repeated("'ab'", "s.x ~ s.x", 9), steps),
+        (repeated("'ab'", "s.x.replace('a', s.x)", 9), steps),
+        (repeated("'ab'", "s.x.join(s.x)", 9), steps),
+        (repeated("[]", "[s.x, s.x]", 9) + "{{ s.x }}", steps),
+        (repeated("[]", "[s.x, s.x]", 9) + "{{ s.x|tojson }}", steps),
+        ("{{ 'a' * 1000000000000 }}".into(), steps),
+        ("{{ ','.join(['a' * 100000] * 10000) }}".into(), steps),
+        ("{{ ('{0}' * 10000).format('a' * 100000) }}".into(), steps),
+        ("{{ '{:1000000000}'.format(1) }}".into(), steps),
+        ("{{ '%1000000000d'|format(1) }}".into(), steps),
+        ("{{ ('b' * 100000).strip('a' * 100000 ~ 'b') }}".into(), steps),
+        ("{{ ([1] * 100)|tojson(separators=['a' * 1000000, '']) }}".into(), steps),
+        ("{{ [1]|tojson(indent=1000000000000) }}".into(), steps),
+        ("{{ 'a\nb'|indent(1000000000000) }}".into(), steps),
+        ("{% set l = [1] * 9999 %}{% for i in l %}{{ l.count(2) }}{% endfor %}".into(), steps),
+        ("{{ range(1000000000000)|list }}".into(), "too many elements"),
+        ("{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}".into(), recursion),
+        ("{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}".into(), recursion),
+        ("{% if 1 %}".repeat(1000), recursion),
+        (format!("{{{{ {}1 }}}}", "(".repeat(1000)), recursion),
     ] {
-        let name = &template[..template.len().min(120)];
-        match rendered(&template) {
-            Ok(_) => assert_eq!(reason, "", "{name} rendered"),
-            Err(error) => assert!(error.what.contains(reason), "{name}: {error}"),
+        let name = &template[..template.len().min(160)];
+        let error = rendered(&template).err().unwrap_or_else(|| panic!("{name} rendered"));
+        assert!(error.what.contains(reason), "{name}: {error}");
+    }
+}
+
+#[test]
+fn what_a_template_nests_fits_the_stack() {
+    // Two chains of 36,000 lists, which take the fuel of one that is twice as deep.
+    let nested = "{% set s = namespace(x=[], y=[]) %}{% for i in range(6000) %}\
+                  {% set s.x = [[[[[[s.x]]]]]] %}{% set s.y = [[[[[[s.y]]]]]] %}{% endfor %}";
+    for (end, text) in [
+        ("{{ (s.x ~ '')|length }}", Some("72002")),
+        ("{{ s.x == s.y }}", Some("True")),
+        ("{{ [s.x, s.y]|sort|length }}", Some("2")),
+        ("{{ s.x in [s.y] }}", Some("True")),
+        ("{{ s.x }}", None),
+        ("{{ s.x|string }}", None),
+        ("{{ s.x|tojson }}", None),
+    ] {
+        match (rendered(&format!("{nested}{end}")), text) {
+            (Ok(actual), Some(text)) => assert_eq!(actual, text, "{end}"),
+            (Err(error), None) => {
+                assert!(error.what.contains("nested too deeply"), "{end}: {error}")
+            }
+            (outcome, _) => panic!("{end}: {outcome:?}"),
         }
+    }
+    for (start, link, end, text) in [
+        ("{{ 1", "|d", " }}", "1"),
+        ("{{ 1", "+1", " }}", "30001"),
+        ("{{ ", "- ", "1 }}", "1"),
+        ("{% if 0 %}", "{%elif 0%}", "{% else %}x{% endif %}", "x"),
+    ] {
+        let links = link.repeat(60_000 / link.len());
+        assert_eq!(rendered(&format!("{start}{links}{end}")).unwrap(), text, "{link}");
     }
 }
 
