@@ -17,7 +17,7 @@ FEATURES=(bulk-memory bulk-memory-opt call-indirect-overlong multivalue mutable-
     nontrapping-float-to-int reference-types sign-ext simd)
 
 # For size. Nothing of Rust's lies in the first KiB of memory: it is the end of the stack.
-OPTIONS=(-Oz --low-memory-unused --strip-debug --strip-producers)
+OPTIONS=(-Oz --low-memory-unused --merge-similar-functions -Oz --strip-debug --strip-producers)
 
 fail() {
     printf '\nweb/build.sh: failed: %s\n  next: %s\n' "$1" "$2" >&2

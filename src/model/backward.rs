@@ -3,6 +3,7 @@
 
 use super::Llama;
 use super::layers::Layer;
+#[cfg(not(target_family = "wasm"))]
 use crate::ops::given_gradient::given_gradient;
 use crate::random::dropout_mask;
 use burn::tensor::{Gradients, Int, Tensor, TensorData};
@@ -37,10 +38,12 @@ impl Llama {
     /// Adds to `sum` ∂L/∂θ of the loss that `loss_of` forms of a tracked twin and its hidden states
     /// [B·T, D].
     ///
-    /// With `layer_by_layer` the graph of one layer exists at a time, for a second forward pass.
+    /// With `layer_by_layer` the graph of one layer exists at a time, for a second forward pass; a page
+    /// does without, since its models are small and its download counted.
     pub fn gradients(
         &self,
         padded: &Padded,
+        #[cfg_attr(target_family = "wasm", expect(unused, reason = "see above"))]
         layer_by_layer: bool,
         dropout: DropoutKey,
         sum: &mut ParameterGradients,
@@ -48,12 +51,25 @@ impl Llama {
     ) {
         let Padded { tokens, batch, positions } = padded;
         let rows = batch * positions;
-        if !layer_by_layer {
-            let tracked = self.tracked_in(0..self.layers.len(), rows, dropout);
-            let loss = loss_of(&tracked, tracked.hidden(tokens.clone(), *batch, *positions));
-            take(&tracked, &mut loss.backward(), sum);
-            return;
+        #[cfg(not(target_family = "wasm"))]
+        if layer_by_layer {
+            return self.gradients_by_layer(padded, dropout, sum, loss_of);
         }
+        let tracked = self.tracked_in(0..self.layers.len(), rows, dropout);
+        let loss = loss_of(&tracked, tracked.hidden(tokens.clone(), *batch, *positions));
+        take(&tracked, &mut loss.backward(), sum);
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn gradients_by_layer(
+        &self,
+        padded: &Padded,
+        dropout: DropoutKey,
+        sum: &mut ParameterGradients,
+        loss_of: impl FnOnce(&Llama, Tensor<2>) -> Tensor<1>,
+    ) {
+        let Padded { tokens, batch, positions } = padded;
+        let rows = batch * positions;
         // Dropout belongs to the function that is differentiated: the first pass has the same.
         let mut inputs = vec![self.embed(tokens.clone())];
         for index in 0..self.layers.len() {

@@ -3,7 +3,7 @@
 
 use super::tensors::{Shard, Tensors};
 use super::weights;
-use super::{Llama, Lora, ModelConfig};
+use super::{Llama, ModelConfig};
 use crate::config::Storage;
 use crate::error::{Error, Result};
 use crate::platform::{exists, map, read, tiny_weights};
@@ -12,8 +12,8 @@ use crate::text::Tokenizer;
 use crate::text::chat::ChatTemplate;
 use burn::tensor::Device;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// The model's shape.
 pub const CONFIG: &str = "config.json";
@@ -25,8 +25,6 @@ pub const TOKENIZER: &str = "tokenizer.json";
 const INDEX: &str = "model.safetensors.index.json";
 const GENERATION: &str = "generation_config.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
-const ADAPTER_CONFIG: &str = "adapter_config.json";
-const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
 /// What other programs want beside the weights: carried along as it is.
 const BESIDE: [&str; 8] = [
@@ -55,19 +53,9 @@ pub struct ModelFolder {
     pub tokenizer: Vec<u8>,
     /// Others by name: generation config, chat template, ...
     pub beside: Vec<(String, Vec<u8>)>,
-    /// Adapters over these weights.
-    pub adapter: Option<AdapterFiles>,
-}
-
-/// The files that an adapter adds to its base.
-#[derive(Debug, Clone)]
-pub struct AdapterFiles {
-    /// Where it came from, for messages.
-    pub place: String,
-    /// `adapter_config.json`.
-    pub config: Vec<u8>,
-    /// `adapter_model.safetensors`.
-    pub weights: Shard,
+    /// Adapters over these weights; a page has none.
+    #[cfg(not(target_family = "wasm"))]
+    pub adapter: Option<super::AdapterFiles>,
 }
 
 /// A file by its name in a folder.
@@ -88,13 +76,23 @@ impl ModelFolder {
     pub fn of_parts(place: &str, config: Vec<u8>, weights: Vec<u8>, tokenizer: Vec<u8>) -> Self {
         let shards = vec![Shard { name: WEIGHTS.into(), bytes: weights.into() }];
         let (index, beside) = (BTreeMap::new(), Vec::new());
-        Self { place: place.into(), config, shards, index, tokenizer, beside, adapter: None }
+        Self {
+            place: place.into(),
+            config,
+            shards,
+            index,
+            tokenizer,
+            beside,
+            #[cfg(not(target_family = "wasm"))]
+            adapter: None,
+        }
     }
 
     /// Reads a folder: a model's, or an adapter's with the base that it names.
     pub fn read(path: &Path) -> Result<Self> {
-        if exists(&path.join(ADAPTER_CONFIG)) && !exists(&path.join(CONFIG)) {
-            return Self::read_adapter(path);
+        #[cfg(not(target_family = "wasm"))]
+        if super::adapter::is_here(path) {
+            return super::adapter::read(path);
         }
         let expected = |e: Error| {
             e.next(
@@ -103,12 +101,11 @@ impl ModelFolder {
             )
         };
         let config = read(&path.join(CONFIG)).map_err(expected)?;
-        let is_sharded = exists(&path.join(INDEX)) && !exists(&path.join(WEIGHTS));
-        let index = if is_sharded { read_index(&path.join(INDEX))? } else { BTreeMap::new() };
-        let names: BTreeSet<&str> = match is_sharded {
-            true => index.values().map(String::as_str).collect(),
-            false => [WEIGHTS].into(),
-        };
+        let index = read_index(path)?;
+        let mut names: BTreeSet<&str> = index.values().map(String::as_str).collect();
+        if names.is_empty() {
+            names.insert(WEIGHTS);
+        }
         let shard = |name: &str| -> Result<Shard> {
             let bytes = map(&path.join(name)).map_err(expected)?;
             Ok(Shard { name: name.into(), bytes })
@@ -120,37 +117,9 @@ impl ModelFolder {
             tokenizer: read(&path.join(TOKENIZER)).map_err(expected)?,
             beside: read_beside(path)?,
             index,
+            #[cfg(not(target_family = "wasm"))]
             adapter: None,
         })
-    }
-
-    fn read_adapter(path: &Path) -> Result<Self> {
-        let place = path.display().to_string();
-        let config = read(&path.join(ADAPTER_CONFIG))?;
-        let (_, base) = Lora::from_json(&config, &format!("{place}/{ADAPTER_CONFIG}"))?;
-        let weights =
-            Shard { name: ADAPTER_WEIGHTS.into(), bytes: map(&path.join(ADAPTER_WEIGHTS))? };
-        let mut folder = match base.as_str() {
-            "tiny" => Self::tiny(),
-            base => {
-                // Beside the adapter, or where this process stands, or anywhere.
-                let near = [path.join(base), PathBuf::from(base)];
-                let found = near.iter().find(|candidate| exists(&candidate.join(CONFIG)));
-                let found = found.ok_or_else(|| {
-                    Error::input(format!("the base model `{base}` is not here"))
-                        .at(format!("{place}/{ADAPTER_CONFIG}: base_model_name_or_path"))
-                        .next("write the base's folder there: nothing is downloaded")
-                })?;
-                Self::read(found)?
-            }
-        };
-        // What was saved with the adapter is what it was trained with.
-        if exists(&path.join(TOKENIZER)) {
-            folder.tokenizer = read(&path.join(TOKENIZER))?;
-            folder.beside = read_beside(path)?;
-        }
-        folder.adapter = Some(AdapterFiles { place, config, weights });
-        Ok(folder)
     }
 
     /// A file that is carried along.
@@ -173,10 +142,12 @@ impl ModelFolder {
         }
         let tensors = Tensors::open(&self.place, &self.shards)?;
         tensors.require_index(&self.index).map_err(|e| e.at(self.at(INDEX)))?;
-        let mut model = weights::read(&tensors, config, device)?;
-        if let Some(adapter) = &self.adapter {
-            adapter.lay_over(&mut model, device)?;
-        }
+        let model = weights::read(&tensors, config, device)?;
+        #[cfg(not(target_family = "wasm"))]
+        let model = match &self.adapter {
+            Some(adapter) => adapter.lay_over(model, device)?,
+            None => model,
+        };
         Ok((model, tokenizer))
     }
 
@@ -217,27 +188,17 @@ impl ModelFolder {
     /// The folder's files with the model's present weights, or with its adapters alone.
     pub async fn with_weights(&self, model: &Llama, storage: Storage) -> Result<Vec<NamedFile>> {
         let weights = weights::write(model.parameters(), storage).await?;
-        let mut files = match model.lora() {
-            Some(lora) => vec![
-                (ADAPTER_CONFIG.to_string(), lora.to_json(&self.base_name())),
-                (ADAPTER_WEIGHTS.to_string(), weights),
-            ],
-            None => vec![
-                (CONFIG.to_string(), with_dtype(&self.config, storage)),
-                (WEIGHTS.to_string(), weights),
-            ],
-        };
+        let mut files = vec![
+            (CONFIG.to_string(), with_dtype(&self.config, storage)),
+            (WEIGHTS.to_string(), weights),
+        ];
+        #[cfg(not(target_family = "wasm"))]
+        if let Some(lora) = model.lora() {
+            files = super::adapter::renamed(files, lora, &self.place);
+        }
         files.push((TOKENIZER.to_string(), self.tokenizer.clone()));
         files.extend(self.beside.iter().cloned());
         Ok(files)
-    }
-
-    /// What an adapter's config calls the base: its whole path, so that it is found from anywhere.
-    fn base_name(&self) -> String {
-        match std::path::absolute(&self.place) {
-            Ok(path) if exists(&path.join(CONFIG)) => path.display().to_string(),
-            _ => "tiny".into(),
-        }
     }
 
     fn at(&self, name: &str) -> String {
@@ -245,30 +206,24 @@ impl ModelFolder {
     }
 }
 
-impl AdapterFiles {
-    /// Adapts the model and fills the adapters.
-    pub fn lay_over(&self, model: &mut Llama, device: &Device) -> Result<()> {
-        let (lora, _) = Lora::from_json(&self.config, &format!("{}/{ADAPTER_CONFIG}", self.place))?;
-        model.adapt(lora, 0);
-        let tensors = Tensors::open(&self.place, std::slice::from_ref(&self.weights))?;
-        weights::fill(&tensors, model.parameters_mut(), device)?;
-        let names: HashSet<String> = model.parameters().into_iter().map(|p| p.name).collect();
-        tensors.require_only(&names, |_| false)
-    }
-}
-
-fn read_beside(path: &Path) -> Result<Vec<NamedFile>> {
+pub(super) fn read_beside(path: &Path) -> Result<Vec<NamedFile>> {
     let there = BESIDE.iter().filter(|name| exists(&path.join(name)));
     there.map(|name| Ok((name.to_string(), read(&path.join(name))?))).collect()
 }
 
-fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
+/// The index of a folder whose weights are in shards; else none.
+#[cfg(not(target_family = "wasm"))]
+fn read_index(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let path = folder.join(INDEX);
+    if !exists(&path) || exists(&folder.join(WEIGHTS)) {
+        return Ok(BTreeMap::new());
+    }
     #[derive(serde::Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
     let again = "take the file that was published with the weights";
-    let bytes = read(path)?;
+    let bytes = read(&path)?;
     let index: Index = serde_json::from_slice(&bytes)
         .map_err(|e| Error::input(e.to_string()).at(path.display()).next(again))?;
     let leaves = |name: &String| Path::new(name).components().count() != 1 || name.contains('\\');
@@ -281,6 +236,12 @@ fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
         false => Ok(index.weight_map),
         true => Err(Error::input("weight_map is empty").at(path.display()).next(again)),
     }
+}
+
+/// A page reads what it wrote, which is one file.
+#[cfg(target_family = "wasm")]
+fn read_index(_: &Path) -> Result<BTreeMap<String, String>> {
+    Ok(BTreeMap::new())
 }
 
 /// The config with the name of the weights' type, where it says another.

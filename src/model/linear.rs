@@ -2,6 +2,7 @@
 
 use super::{ParameterMut, grow};
 use crate::ops::linear::linear;
+#[cfg(not(target_family = "wasm"))]
 use crate::ops::matmul::matmul_nt;
 use burn::tensor::{Device, Tensor};
 
@@ -35,21 +36,6 @@ impl Linear {
     /// [Out, In].
     pub fn dims(&self) -> [usize; 2] {
         self.weight.dims()
-    }
-
-    /// Adds an adapter of zeros, of rank `rank`.
-    pub fn adapt(&mut self, rank: usize, scale: f64) {
-        let ([output, input], device) = (self.dims(), self.weight.device());
-        let (down, up) =
-            (Tensor::zeros([rank, input], &device), Tensor::zeros([output, rank], &device));
-        self.adapter = Some(Adapter { down, up, scale, dropout: None });
-    }
-
-    /// Adds the adapter's change to the weight, and drops the adapter.
-    pub fn merge(&mut self) {
-        if let Some(Adapter { down, up, scale, .. }) = self.adapter.take() {
-            self.weight = self.weight.clone() + matmul_nt(up, down.transpose()) * scale;
-        }
     }
 
     /// Sets the dropout mask of the adapter's input, where there is an adapter.
@@ -86,6 +72,25 @@ impl Linear {
                 let name = format!("base_model.model.{name}.{matrix}.weight");
                 grow(list, &name, tensor.dims().to_vec(), [tensor]);
             }
+        }
+    }
+}
+
+/// What lays adapters over a matrix and takes them away; a page does neither.
+#[cfg(not(target_family = "wasm"))]
+impl Linear {
+    /// Adds an adapter of zeros, of rank `rank`.
+    pub fn adapt(&mut self, rank: usize, scale: f64) {
+        let ([output, input], device) = (self.dims(), self.weight.device());
+        let (down, up) =
+            (Tensor::zeros([rank, input], &device), Tensor::zeros([output, rank], &device));
+        self.adapter = Some(Adapter { down, up, scale, dropout: None });
+    }
+
+    /// Adds the adapter's change to the weight, and drops the adapter.
+    pub fn merge(&mut self) {
+        if let Some(Adapter { down, up, scale, .. }) = self.adapter.take() {
+            self.weight = self.weight.clone() + matmul_nt(up, down.transpose()) * scale;
         }
     }
 }

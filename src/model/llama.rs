@@ -94,37 +94,9 @@ impl Llama {
         twin
     }
 
-    /// Freezes the weights and lays fresh adapters over the matrices that `lora` names: A uniform
-    /// within 1/√In as PEFT has it, B zero, so that nothing changes yet.
-    pub fn adapt(&mut self, lora: Lora, seed: u64) {
-        for (_, matrix) in
-            self.layers.iter_mut().flat_map(Layer::matrices).filter(|(name, _)| lora.adapts(name))
-        {
-            matrix.adapt(lora.rank, lora.scale());
-        }
-        self.lora = Some(lora);
-        let device = self.device();
-        for (index, p) in self.parameters_mut().into_iter().enumerate() {
-            if p.name.ends_with("lora_A.weight") {
-                let mut stream = Stream::new(seed, crate::random::ADAPTERS, index as u32);
-                let [rank, input] = p.block_shape;
-                let bound = 1.0 / (input as f32).sqrt();
-                let values: Vec<f32> =
-                    (0..rank * input).map(|_| bound * (2.0 * stream.unit() - 1.0)).collect();
-                *p.tensor = Tensor::from_data(TensorData::new(values, [rank, input]), &device);
-            }
-        }
-    }
-
     /// The settings of the adapters, where there are any.
     pub fn lora(&self) -> Option<&Lora> {
         self.lora.as_ref()
-    }
-
-    /// Adds the adapters' changes to the weights; the whole model trains again.
-    pub fn merge(&mut self) {
-        self.layers.iter_mut().flat_map(Layer::matrices).for_each(|(_, matrix)| matrix.merge());
-        self.lora = None;
     }
 
     /// The head's blocks of rows, [V, D] in all: the embedding itself when tied.
@@ -274,5 +246,37 @@ impl Llama {
             kv_heads: self.config.kv_heads,
             head_dim: self.config.head_dim,
         }
+    }
+}
+
+/// Adapters, which a page has none of.
+#[cfg(not(target_family = "wasm"))]
+impl Llama {
+    /// Freezes the weights and lays fresh adapters over the matrices that `lora` names: A uniform
+    /// within 1/√In as PEFT has it, B zero, so that nothing changes yet.
+    pub fn adapt(&mut self, lora: Lora, seed: u64) {
+        for (_, matrix) in
+            self.layers.iter_mut().flat_map(Layer::matrices).filter(|(name, _)| lora.adapts(name))
+        {
+            matrix.adapt(lora.rank, lora.scale());
+        }
+        self.lora = Some(lora);
+        let device = self.device();
+        for (index, p) in self.parameters_mut().into_iter().enumerate() {
+            if p.name.ends_with("lora_A.weight") {
+                let mut stream = Stream::new(seed, crate::random::ADAPTERS, index as u32);
+                let [rank, input] = p.block_shape;
+                let bound = 1.0 / (input as f32).sqrt();
+                let values: Vec<f32> =
+                    (0..rank * input).map(|_| bound * (2.0 * stream.unit() - 1.0)).collect();
+                *p.tensor = Tensor::from_data(TensorData::new(values, [rank, input]), &device);
+            }
+        }
+    }
+
+    /// Adds the adapters' changes to the weights; the whole model trains again.
+    pub fn merge(&mut self) {
+        self.layers.iter_mut().flat_map(Layer::matrices).for_each(|(_, matrix)| matrix.merge());
+        self.lora = None;
     }
 }

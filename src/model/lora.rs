@@ -1,7 +1,10 @@
 //! The settings of low-rank adapters, and PEFT's `adapter_config.json` for them.
 
-use crate::error::{Error, Result};
-use serde_json::{Map, Value, json};
+#[cfg(not(target_family = "wasm"))]
+use {
+    crate::error::{Error, Result},
+    serde_json::{Map, Value, json},
+};
 
 /// The matrices that an adapter may lie over, as PEFT's `target_modules` names them.
 pub const TARGETS: [&str; 7] =
@@ -23,6 +26,7 @@ pub struct Lora {
 }
 
 /// Fields of PEFT's config that do not change what an adapter computes.
+#[cfg(not(target_family = "wasm"))]
 const NEUTRAL: [&str; 9] = [
     "auto_mapping",
     "base_model_name_or_path",
@@ -47,7 +51,10 @@ impl Lora {
         let last = matrix.rsplit('.').next().unwrap_or_default();
         self.targets.iter().any(|target| target == last)
     }
+}
 
+#[cfg(not(target_family = "wasm"))]
+impl Lora {
     /// Reads PEFT's `adapter_config.json`, with the base that it names; what changes the
     /// mathematics and is not implemented is an error that names field and value.
     pub fn from_json(bytes: &[u8], place: &str) -> Result<(Self, String)> {
@@ -78,6 +85,7 @@ impl Lora {
     }
 }
 
+#[cfg(not(target_family = "wasm"))]
 fn read(bytes: &[u8]) -> Result<(Lora, String)> {
     let object: Map<String, Value> = serde_json::from_slice(bytes).map_err(|e| {
         Error::input(e.to_string()).next("expected the adapter_config.json that PEFT writes")
@@ -135,6 +143,7 @@ fn read(bytes: &[u8]) -> Result<(Lora, String)> {
 }
 
 /// How PEFT's config says that a feature is not used.
+#[cfg(not(target_family = "wasm"))]
 fn is_off(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,

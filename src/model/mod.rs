@@ -1,5 +1,7 @@
 //! One decoder-only transformer, described by a Hugging Face folder.
 
+#[cfg(not(target_family = "wasm"))]
+mod adapter;
 mod backward;
 mod config;
 mod folder;
@@ -11,9 +13,11 @@ mod parameters;
 pub mod tensors;
 pub mod weights;
 
+#[cfg(not(target_family = "wasm"))]
+pub use adapter::AdapterFiles;
 pub use backward::{DropoutKey, Padded, ParameterGradients};
 pub use config::ModelConfig;
-pub use folder::{AdapterFiles, CONFIG, ModelFolder, NamedFile, TOKENIZER, WEIGHTS};
+pub use folder::{CONFIG, ModelFolder, NamedFile, TOKENIZER, WEIGHTS};
 pub use llama::{HEAD, Llama};
 pub use lora::Lora;
 pub use parameters::{Parameter, ParameterMut};

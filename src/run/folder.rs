@@ -4,7 +4,9 @@
 use super::Summary;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::eval::{Sample, Score, Suite};
+use crate::eval::Score;
+#[cfg(not(target_family = "wasm"))]
+use crate::eval::{Sample, Suite};
 use crate::metrics::StepReport;
 use crate::model::NamedFile;
 use crate::platform::{
@@ -59,6 +61,7 @@ pub fn fresh_folder(name: &str) -> PathBuf {
 }
 
 /// Writes the samples of each suite as `SUITE.jsonl` in a folder, whole or not at all.
+#[cfg(not(target_family = "wasm"))]
 pub fn write_suites(path: &Path, suites: &[Suite], samples: &[Vec<Sample>]) -> Result<()> {
     let mut files: Vec<NamedFile> = Vec::new();
     for (suite, samples) in suites.iter().zip(samples) {
@@ -171,7 +174,8 @@ impl RunFolder {
         self.append(EVALUATIONS, &serde_json::to_value(evaluation).expect("a plain record"))
     }
 
-    /// Writes every sample of an evaluation, a file a suite.
+    /// Writes every sample of an evaluation, a file a suite; in a tab they would only take memory.
+    #[cfg(not(target_family = "wasm"))]
     pub fn write_samples(
         &self,
         step: u32,

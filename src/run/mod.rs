@@ -5,11 +5,13 @@ mod reader;
 mod setup;
 mod summary;
 
-pub use folder::{
-    CHECKPOINTS, CONFIG, Evaluation, RunFolder, fresh_folder, numbered, write_suites,
-};
+#[cfg(not(target_family = "wasm"))]
+pub use folder::write_suites;
+pub use folder::{CHECKPOINTS, CONFIG, Evaluation, RunFolder, fresh_folder, numbered};
 pub use reader::Reader;
-pub use setup::{Parts, grader, load_model, lora_settings, model_folder, trainer};
+#[cfg(not(target_family = "wasm"))]
+pub use setup::lora_settings;
+pub use setup::{Parts, grader, load_model, model_folder, trainer};
 pub use summary::{SuiteSummary, Summary};
 
 use crate::checkpoint::{self, State};
@@ -297,6 +299,7 @@ impl Run {
         let scored = self.suites.iter().zip(&samples);
         let scores: Vec<Score> = scored.map(|(suite, samples)| score(suite, samples, k)).collect();
         let step = self.trainer.step;
+        #[cfg(not(target_family = "wasm"))]
         if self.trainer.config.eval.write_samples {
             self.folder.write_samples(step, &self.suites, &samples)?;
         }

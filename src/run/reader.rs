@@ -14,6 +14,11 @@ use crate::text::Tokenizer;
 /// One in this many of a user's examples is kept for evaluation where no file for it is given.
 const EVAL_ONE_IN: usize = 10;
 
+/// What templates take for now when they write a date into a prompt: 26 July 2024, Llama 3.1's own
+/// default, so that a run resumed tomorrow reads what it read today. Seconds since 1970.
+#[cfg(not(target_family = "wasm"))]
+const WRITTEN_SECS: i64 = 1_721_952_000;
+
 /// Reads examples for a model.
 pub struct Reader<'a> {
     /// Which files, and what the method needs of them.
@@ -43,7 +48,7 @@ impl<'a> Reader<'a> {
                 tokenizer,
                 model,
                 grader,
-                template: folder.template()?,
+                template: folder.template()?.map(|template| template.at_time(WRITTEN_SECS)),
             },
             notes: Vec::new(),
         })

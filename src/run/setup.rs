@@ -1,12 +1,11 @@
 //! From a config to the parts of a run.
 
 use super::reader::Reader;
-use crate::config::{Config, unknown};
+use crate::config::Config;
 use crate::data::builtin;
 use crate::error::{Error, Result};
 use crate::eval::Suite;
-use crate::model::lora::TARGETS;
-use crate::model::{Llama, Lora, ModelFolder};
+use crate::model::{Llama, ModelFolder};
 use crate::optim::AdamW;
 use crate::reward::{Grader, Verifier};
 use crate::text::Tokenizer;
@@ -15,7 +14,8 @@ use burn::tensor::Device;
 use std::path::Path;
 #[cfg(not(target_family = "wasm"))]
 use {
-    crate::config::Comparison,
+    crate::config::{Comparison, unknown},
+    crate::model::{Lora, lora::TARGETS},
     crate::reward::{Format, Part, command::Command},
     std::rc::Rc,
     std::time::Duration,
@@ -69,6 +69,7 @@ fn with_parts(mut grader: Grader, config: &Config) -> Result<Grader> {
 }
 
 /// The adapters that the config asks for.
+#[cfg(not(target_family = "wasm"))]
 pub fn lora_settings(config: &Config) -> Result<Option<Lora>> {
     let settings = &config.lora;
     let targets: Vec<String> = settings.targets.split_whitespace().map(String::from).collect();
@@ -85,6 +86,7 @@ pub fn lora_settings(config: &Config) -> Result<Option<Lora>> {
 }
 
 /// Lays those over the model; adapters that it came with go on as they are.
+#[cfg(not(target_family = "wasm"))]
 fn adapt(model: &mut Llama, config: &Config) -> Result<()> {
     match (lora_settings(config)?, model.lora()) {
         (None, _) => Ok(()),
@@ -99,6 +101,15 @@ fn adapt(model: &mut Llama, config: &Config) -> Result<()> {
         ))
         .at(&config.model.path)
         .next("leave out the lora settings to train those on, or `srft merge` them first")),
+    }
+}
+
+/// A page's models are small enough to train whole.
+#[cfg(target_family = "wasm")]
+fn adapt(_: &mut Llama, config: &Config) -> Result<()> {
+    match config.lora.rank {
+        0 => Ok(()),
+        _ => Err(Error::input("a page has no adapters").at("lora.rank").next("leave it at 0")),
     }
 }
 

@@ -23,8 +23,8 @@ pub async fn merge(arguments: Merge) -> Result<()> {
     })?;
     // The sums are small work: no GPU is worth opening for them.
     let selected = select("cpu").await?;
-    let (mut model, _) = folder.load(&selected.device)?;
-    adapter.lay_over(&mut model, &selected.device)?;
+    let (model, _) = folder.load(&selected.device)?;
+    let mut model = adapter.lay_over(model, &selected.device)?;
     model.merge();
     let files = folder.with_weights(&model, config.checkpoint.dtype).await?;
     write_folder_atomic(&arguments.out, &files)?;
