@@ -5,12 +5,13 @@
 #   ./check.sh format lint  only these
 #
 # Stages:
-#   tools        a C linker, a software Vulkan adapter, Chromium, rustfmt and clippy, the compile
+#   tools        C and C++ compilers, a software Vulkan adapter, Chromium, rustfmt and clippy, the compile
 #                targets, wasm-bindgen; Node.js 20 or newer must be there
 #   format       rustfmt
 #   lint         clippy on the program, tests and benches; links in the documentation
 #   portability  the core compiles for browsers, the program for Windows and macOS
 #   tests        unit and integration tests, on the CPU backend and on software Vulkan
+#   fuzz         every reader of files from elsewhere, a minute each (SRFT_FUZZ_SECS)
 #   web          the page: built, its types checked, tested in Chromium on the CPU backend and on
 #                software WebGPU
 #
@@ -19,7 +20,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-STAGES=(tools format lint portability tests web)
+STAGES=(tools format lint portability tests fuzz web)
 TARGETS=(wasm32-unknown-unknown x86_64-pc-windows-gnu aarch64-apple-darwin)
 left_out=()
 passed=0 failed=0 skipped=0 counted=false
@@ -46,6 +47,7 @@ has_target() { [ -d "$(rustc --print target-libdir --target "$1" 2>/dev/null)" ]
 install_packages() {
     local missing=()
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
+    command -v c++ >/dev/null || missing+=(g++)
     for package in libvulkan1 mesa-vulkan-drivers chromium; do
         dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
     done
@@ -60,7 +62,7 @@ tools() {
     try "install Rust, as rust-version in Cargo.toml says, with rustup or your system's packages" \
         cargo --version
     if command -v apt-get >/dev/null; then
-        try "install cc, libvulkan1, mesa-vulkan-drivers and chromium yourself, or run as root" \
+        try "install cc, c++, libvulkan1, mesa-vulkan-drivers and chromium yourself, or run as root" \
             install_packages
     else
         echo "not a Debian: a C linker, Mesa's software Vulkan driver (lavapipe) and" \
@@ -106,10 +108,12 @@ portability() {
     compile_for "${TARGETS[2]}"
 }
 
-# Runs tests and adds up what they close with: cargo a line a binary, node a line a kind.
+# Runs tests and adds up what they close with: cargo a line a binary, node a line a kind, fuzz/run.sh
+# one.
 count() {
     local line
     local cargo='^test result: .* ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored'
+    local plain='^([0-9]+) passed, ([0-9]+) failed$'
     local node='^[^a-z]+ (pass|fail|cancelled|skipped|todo) ([0-9]+)$'
     counted=true
     while IFS= read -r line; do
@@ -118,6 +122,9 @@ count() {
             passed=$((passed + BASH_REMATCH[1]))
             failed=$((failed + BASH_REMATCH[2]))
             skipped=$((skipped + BASH_REMATCH[3]))
+        elif [[ $line =~ $plain ]]; then
+            passed=$((passed + BASH_REMATCH[1]))
+            failed=$((failed + BASH_REMATCH[2]))
         elif [[ $line =~ $node ]]; then
             case ${BASH_REMATCH[1]} in
             pass) passed=$((passed + BASH_REMATCH[2])) ;;
@@ -136,6 +143,12 @@ tests() {
         try "cargo test --release NAME runs one test alone" \
             count cargo test --locked --release "$kind" --no-fail-fast
     done
+}
+
+# A crate of its own, without burn: it builds in a few minutes.
+fuzz() {
+    try "the lines above name the input that fails and how to run it again" \
+        count fuzz/run.sh "${SRFT_FUZZ_SECS:-60}"
 }
 
 web() {

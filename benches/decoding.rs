@@ -1,6 +1,8 @@
-//! Cached against uncached decoding: `cargo bench --bench decoding [-- cpu | vulkan | …]`.
+//! Cached against uncached decoding, and refilled slots against waiting for the longest row:
+//! `cargo bench --bench decoding [-- cpu | vulkan | …]`.
 //!
-//! Verifies that both give the same tokens, then times one greedy row of 512 tokens each way.
+//! Verifies that both sides give the same tokens, then times one greedy row of 512 tokens with and
+//! without a cache, and 128 responses of 8 to 512 tokens in 32 slots or 32 at a time.
 
 #![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
 
@@ -63,6 +65,31 @@ fn uncached(model: &Llama, prompt: &[u32], tokens: usize, device: &Device) -> Ve
     text[prompt.len()..].iter().map(|&t| t as u32).collect()
 }
 
+/// 128 responses whose lengths an end-of-text of one chance in 64 scatters, in 32 slots; `together`
+/// waits for 32 to end before the next 32 begin.
+fn scattered(model: &Llama, together: bool) -> Vec<Vec<u32>> {
+    let prompts: Vec<Vec<u32>> = (0..128).map(|i| vec![5, 9, i % 50, 7]).collect();
+    let ends: Vec<u32> = (0..4).collect(); // of 256 nearly equal tokens
+    let plan = |slots| Plan {
+        group: 1,
+        sampling: Sampling::default(),
+        max_new_tokens: TOKENS,
+        eos_tokens: &ends,
+        stops: Stops::default(),
+        slots,
+        seed: 1,
+        step: 0,
+    };
+    let run = |prompts: &[Vec<u32>], slots| {
+        let responses = pollster::block_on(respond(model, prompts, &plan(slots)));
+        responses.expect("decoding").into_iter().map(|r| r.tokens).collect::<Vec<_>>()
+    };
+    match together {
+        false => run(&prompts, 32),
+        true => prompts.chunks(32).flat_map(|chunk| run(chunk, 32)).collect(),
+    }
+}
+
 fn main() {
     let wanted = std::env::args().skip(1).find(|a| !a.starts_with("--"));
     let selected =
@@ -81,4 +108,21 @@ fn main() {
     let without = time(&|| uncached(&model, &prompt, TOKENS, &selected.device));
     println!("{} ({}), {TOKENS} tokens, one row", selected.name, selected.backend);
     println!("cached {with:.3} s, uncached {without:.3} s: {:.1} times as fast", without / with);
+
+    let tokens = |responses: &[Vec<u32>]| responses.iter().map(Vec::len).sum::<usize>();
+    let timed = |together| {
+        let start = Instant::now();
+        let responses = scattered(&model, together);
+        (tokens(&responses) as f64 / start.elapsed().as_secs_f64(), responses)
+    };
+    let (refilled, first) = timed(false);
+    let (waiting, second) = timed(true);
+    // The draws of the first 32 prompts are keyed alike both ways.
+    assert_eq!(first[..32], second[..32], "refilling changed what is sampled");
+    println!(
+        "128 responses of {} tokens on average in 32 slots: refilled {refilled:.0} tokens/s, waiting \
+         {waiting:.0}, {:.2} times as fast",
+        tokens(&first) / 128,
+        refilled / waiting
+    );
 }

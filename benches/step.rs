@@ -13,7 +13,7 @@ use srft::objective::assemble;
 use srft::objective::loss::{BatchEntropy, switches};
 use srft::ops::objective::{Row, objective};
 use srft::records::Role;
-use srft::run::trainer;
+use srft::run::{Parts, trainer};
 use std::time::Instant;
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -26,7 +26,7 @@ fn main() {
     let selected =
         pollster::block_on(select(wanted.as_deref().unwrap_or("cpu"))).expect("a device");
     let config = Config::resolve(&[]).expect("the default config");
-    let (mut trainer, _, _) = trainer(config, &selected.device).expect("the built-in model");
+    let Parts { mut trainer, .. } = trainer(config, &selected.device).expect("the built-in model");
     let (mut rollout, mut train, mut tokens) = (Vec::new(), Vec::new(), [0, 0]);
     for index in 0..13 {
         let (report, _) = pollster::block_on(trainer.step()).expect("a step");

@@ -64,8 +64,8 @@ pub fn renamed(files: Vec<NamedFile>, lora: &Lora, base: &str) -> Vec<NamedFile>
         Ok(path) if exists(&path.join(CONFIG)) => path.display().to_string(),
         _ => "tiny".into(),
     };
-    let weights = files.into_iter().map(|(_, bytes)| (ADAPTER_WEIGHTS.to_string(), bytes)).last();
-    std::iter::once((ADAPTER_CONFIG.to_string(), lora.to_json(&base))).chain(weights).collect()
+    let contents = [lora.to_json(&base)].into_iter().chain(files.into_iter().skip(1).map(|f| f.1));
+    [ADAPTER_CONFIG, ADAPTER_WEIGHTS].map(String::from).into_iter().zip(contents).collect()
 }
 
 impl AdapterFiles {

@@ -2,11 +2,15 @@
 //! each layer's input is kept and its inside is computed again (Chen et al., 2016).
 
 use super::Llama;
+#[cfg(not(target_family = "wasm"))]
 use super::layers::Layer;
 #[cfg(not(target_family = "wasm"))]
 use crate::ops::given_gradient::given_gradient;
+#[cfg(not(target_family = "wasm"))]
 use crate::random::dropout_mask;
-use burn::tensor::{Gradients, Int, Tensor, TensorData};
+#[cfg(not(target_family = "wasm"))]
+use burn::tensor::TensorData;
+use burn::tensor::{Gradients, Int, Tensor};
 use std::ops::Range;
 
 /// Right-padded tokens, [B·T], as [`Llama::hidden`] takes them.
@@ -99,11 +103,18 @@ impl Llama {
         }
     }
 
+    #[cfg(target_family = "wasm")]
+    fn tracked_in(&self, _: Range<usize>, _: usize, _: DropoutKey) -> Self {
+        self.tracked()
+    }
+
+    #[cfg(not(target_family = "wasm"))]
     fn tracked_in(&self, layers: Range<usize>, rows: usize, dropout: DropoutKey) -> Self {
         self.with_dropout(layers, rows, dropout).tracked()
     }
 
     /// A twin whose adapters in `layers` drop some of their inputs, [rows, In] each.
+    #[cfg(not(target_family = "wasm"))]
     fn with_dropout(&self, layers: Range<usize>, rows: usize, key: DropoutKey) -> Self {
         let mut twin = self.clone();
         let share = self.lora().map_or(0.0, |lora| lora.dropout);

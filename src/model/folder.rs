@@ -123,6 +123,7 @@ impl ModelFolder {
     }
 
     /// A file that is carried along.
+    #[cfg(not(target_family = "wasm"))]
     pub fn beside(&self, name: &str) -> Option<&[u8]> {
         self.beside.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.as_slice())
     }
@@ -164,13 +165,25 @@ impl ModelFolder {
     }
 
     /// The model's shape, with all that ends a text.
-    pub fn shape(&self, tokenizer: &Tokenizer) -> Result<ModelConfig> {
+    pub fn shape(
+        &self,
+        #[cfg_attr(target_family = "wasm", expect(unused, reason = "see add_ends"))]
+        tokenizer: &Tokenizer,
+    ) -> Result<ModelConfig> {
         let mut config = ModelConfig::from_json(&self.config, &self.at(CONFIG))?;
+        #[cfg(not(target_family = "wasm"))]
+        self.add_ends(&mut config, tokenizer)?;
+        config.require_end().map_err(|e| e.at(self.at(CONFIG)))?;
+        Ok(config)
+    }
+
+    /// What the generation config ends a text with; of several ends, the tokenizer's own closes a
+    /// demonstration, as in TRL.
+    #[cfg(not(target_family = "wasm"))]
+    fn add_ends(&self, config: &mut ModelConfig, tokenizer: &Tokenizer) -> Result<()> {
         if let Some(bytes) = self.beside(GENERATION) {
             config.add_generation_config(bytes, &self.at(GENERATION))?;
         }
-        config.require_end().map_err(|e| e.at(self.at(CONFIG)))?;
-        // Of several ends, the tokenizer's own closes a demonstration, as in TRL.
         if let Some(bytes) = self.beside(TOKENIZER_CONFIG) {
             let settings: Value = serde_json::from_slice(bytes).map_err(|e| {
                 Error::input(e.to_string())
@@ -182,7 +195,7 @@ impl ModelFolder {
             let end = end.and_then(|token| tokenizer.id(token));
             config.eos_tokens.sort_by_key(|&id| Some(id) != end);
         }
-        Ok(config)
+        Ok(())
     }
 
     /// The folder's files with the model's present weights, or with its adapters alone.

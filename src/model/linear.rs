@@ -11,10 +11,12 @@ use burn::tensor::{Device, Tensor};
 pub struct Linear {
     weight: Tensor<2>,       // [Out, In]
     bias: Option<Tensor<2>>, // [1, Out]
+    #[cfg(not(target_family = "wasm"))]
     adapter: Option<Adapter>,
 }
 
 /// A low-rank change of a matrix (Hu et al., 2021): scale·B·A, never formed while training.
+#[cfg(not(target_family = "wasm"))]
 #[derive(Debug, Clone)]
 pub struct Adapter {
     down: Tensor<2>, // A, [r, In]
@@ -29,6 +31,7 @@ impl Linear {
         Self {
             weight: Tensor::zeros([output, input], device),
             bias: bias.then(|| Tensor::zeros([1, output], device)),
+            #[cfg(not(target_family = "wasm"))]
             adapter: None,
         }
     }
@@ -38,24 +41,18 @@ impl Linear {
         self.weight.dims()
     }
 
-    /// Sets the dropout mask of the adapter's input, where there is an adapter.
-    pub fn set_dropout(&mut self, mask: impl FnOnce(usize) -> Tensor<2>) {
-        let input = self.dims()[1];
-        if let Some(adapter) = &mut self.adapter {
-            adapter.dropout = Some(mask(input));
-        }
-    }
-
     /// x [N, In] → [N, Out].
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let mut y = linear(x.clone(), self.weight.clone());
-        if let Some(bias) = &self.bias {
-            y = y + bias.clone();
-        }
-        match &self.adapter {
-            Some(adapter) => y + adapter.forward(x),
+        let y = linear(x.clone(), self.weight.clone());
+        let y = match &self.bias {
+            Some(bias) => y + bias.clone(),
             None => y,
+        };
+        #[cfg(not(target_family = "wasm"))]
+        if let Some(adapter) = &self.adapter {
+            return y + adapter.forward(x);
         }
+        y
     }
 
     /// Appends weight and bias under Hugging Face's names.
@@ -63,6 +60,18 @@ impl Linear {
         let [output, input] = self.dims();
         grow(list, &format!("{name}.weight"), vec![output, input], [&mut self.weight]);
         grow(list, &format!("{name}.bias"), vec![output], &mut self.bias);
+    }
+}
+
+/// Adapters, which a page has none of.
+#[cfg(not(target_family = "wasm"))]
+impl Linear {
+    /// Sets the dropout mask of the adapter's input, where there is an adapter.
+    pub fn set_dropout(&mut self, mask: impl FnOnce(usize) -> Tensor<2>) {
+        let input = self.dims()[1];
+        if let Some(adapter) = &mut self.adapter {
+            adapter.dropout = Some(mask(input));
+        }
     }
 
     /// Appends the adapter's two matrices under PEFT's names.
@@ -74,11 +83,7 @@ impl Linear {
             }
         }
     }
-}
 
-/// What lays adapters over a matrix and takes them away; a page does neither.
-#[cfg(not(target_family = "wasm"))]
-impl Linear {
     /// Adds an adapter of zeros, of rank `rank`.
     pub fn adapt(&mut self, rank: usize, scale: f64) {
         let ([output, input], device) = (self.dims(), self.weight.device());
@@ -95,6 +100,7 @@ impl Linear {
     }
 }
 
+#[cfg(not(target_family = "wasm"))]
 impl Adapter {
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let x = match &self.dropout {

@@ -111,16 +111,11 @@ impl Llama {
 
     /// The same for updating.
     pub fn parameters_mut(&mut self) -> Vec<ParameterMut<'_>> {
-        if self.lora.is_none() {
-            return self.weights_mut();
+        #[cfg(not(target_family = "wasm"))]
+        if self.lora.is_some() {
+            return self.adapters_mut();
         }
-        let mut list = Vec::new();
-        for (index, layer) in self.layers.iter_mut().enumerate() {
-            for (name, matrix) in layer.matrices() {
-                matrix.collect_adapter(&format!("model.layers.{index}.{name}"), &mut list);
-            }
-        }
-        list
+        self.weights_mut()
     }
 
     /// The blocks of every weight of the checkpoint, in a fixed order.
@@ -252,6 +247,16 @@ impl Llama {
 /// Adapters, which a page has none of.
 #[cfg(not(target_family = "wasm"))]
 impl Llama {
+    fn adapters_mut(&mut self) -> Vec<ParameterMut<'_>> {
+        let mut list = Vec::new();
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            for (name, matrix) in layer.matrices() {
+                matrix.collect_adapter(&format!("model.layers.{index}.{name}"), &mut list);
+            }
+        }
+        list
+    }
+
     /// Freezes the weights and lays fresh adapters over the matrices that `lora` names: A uniform
     /// within 1/√In as PEFT has it, B zero, so that nothing changes yet.
     pub fn adapt(&mut self, lora: Lora, seed: u64) {

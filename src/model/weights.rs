@@ -95,7 +95,12 @@ pub fn torch_name(dtype: Storage) -> &'static str {
 fn append(values: &[f32], storage: Storage, bytes: &mut Vec<u8>) {
     match storage {
         Storage::F32 => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+        // A page stores what it trains.
+        #[cfg(target_family = "wasm")]
+        _ => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
+        #[cfg(not(target_family = "wasm"))]
         Storage::F16 => bytes.extend(values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes())),
+        #[cfg(not(target_family = "wasm"))]
         Storage::Bf16 => bytes.extend(values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes())),
     }
 }

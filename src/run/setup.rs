@@ -76,7 +76,7 @@ pub fn lora_settings(config: &Config) -> Result<Option<Lora>> {
     if let Some(target) = targets.iter().find(|t| !TARGETS.contains(&t.as_str())) {
         return Err(unknown("matrix", target, TARGETS.into_iter()).at("lora.targets"));
     }
-    Ok((settings.rank > 0).then(|| Lora {
+    Ok((settings.rank > 0).then_some(Lora {
         rank: settings.rank,
         alpha: settings.alpha,
         rslora: settings.rslora,

@@ -1,10 +1,13 @@
 //! Text to tokens and back, over a Hugging Face `tokenizer.json`.
 //!
 //! Deviations from the file, both against silent loss: its truncation and padding are switched off,
-//! and text that the vocabulary can't spell is an error rather than an unknown token.
+//! and text that the vocabulary can't spell is an error rather than an unknown token. Where the
+//! library panics over a file, there is an error.
 
 #[cfg(not(target_family = "wasm"))]
 pub mod chat;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Error, Result};
 
@@ -26,12 +29,13 @@ impl Tokenizer {
         let malformed = |reason: String| {
             Error::input(format!("not a tokenizer.json that can be read: {reason}"))
                 .at(place)
-                .next("take the tokenizer.json that was published with the model")
+                .next(PUBLISHED)
         };
         let parsed: serde_json::Value =
             serde_json::from_slice(json).map_err(|e| malformed(e.to_string()))?;
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(json).map_err(|e| malformed(e.to_string()))?;
+        let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(json))
+            .map_err(|e| e.at(place))?
+            .map_err(|e| malformed(e.to_string()))?;
         inner.with_truncation(None).map_err(|e| malformed(e.to_string()))?;
         inner.with_padding(None);
         let highest = inner.get_vocab(true).into_values().max();
@@ -59,7 +63,8 @@ impl Tokenizer {
     /// The text of `ids` without special tokens. An id that the tokenizer doesn't know (a model's
     /// vocabulary may be padded) shows as U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
-        let known = |run: &[u32]| self.inner.decode(run, true).unwrap_or_else(|_| UNKNOWN.into());
+        let decoded = |run: &[u32]| guarded(|| self.inner.decode(run, true)).ok()?.ok();
+        let known = |run| decoded(run).unwrap_or_else(|| UNKNOWN.into());
         let runs = ids.split(|&id| self.inner.id_to_token(id).is_none());
         runs.map(known).collect::<Vec<_>>().join(UNKNOWN)
     }
@@ -80,10 +85,10 @@ impl Tokenizer {
     }
 
     fn tokens(&self, text: &str, special: bool) -> Result<Vec<u32>> {
-        let alone = |c: char| self.inner.encode(c.to_string(), false);
+        let alone = |c: char| guarded(|| self.inner.encode(c.to_string(), false)).ok()?.ok();
         let position = |is_lost: &dyn Fn(char) -> bool| text.chars().position(is_lost);
-        let Ok(encoding) = self.inner.encode(text, special) else {
-            return Err(unspeakable(text, position(&|c| alone(c).is_err()).unwrap_or(0)));
+        let Ok(encoding) = guarded(|| self.inner.encode(text, special))? else {
+            return Err(unspeakable(text, position(&|c| alone(c).is_none()).unwrap_or(0)));
         };
         let ids = encoding.get_ids();
         if let Some(at) = ids.iter().position(|&id| Some(id) == self.unknown) {
@@ -92,7 +97,7 @@ impl Tokenizer {
             return Err(unspeakable(text, before.chars().count()));
         }
         if self.drops {
-            let vanishes = |c: char| !c.is_whitespace() && alone(c).is_ok_and(|e| e.is_empty());
+            let vanishes = |c: char| !c.is_whitespace() && alone(c).is_some_and(|e| e.is_empty());
             if let Some(at) = position(&vanishes) {
                 return Err(unspeakable(text, at));
             }
@@ -103,6 +108,16 @@ impl Tokenizer {
 
 /// U+FFFD, what Unicode shows where there is nothing to show.
 const UNKNOWN: &str = "\u{FFFD}";
+
+const PUBLISHED: &str = "take the tokenizer.json that was published with the model";
+
+/// What the library makes of it. It trusts the parts of a file to fit together, and panics in a
+/// dozen places where they don't.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
+        Error::input("the parts of the tokenizer.json contradict each other").next(PUBLISHED)
+    })
+}
 
 /// The error for the character at index `at` of `text`.
 fn unspeakable(text: &str, at: usize) -> Error {
@@ -187,6 +202,27 @@ mod tests {
             "strategy": "LongestFirst", "stride": 0}"#;
         let tokenizer = altered("\"truncation\": null", truncation).unwrap();
         assert_eq!(tokenizer.encode("12345").unwrap().len(), 6);
+    }
+
+    #[test]
+    fn parts_that_contradict_each_other_are_errors() {
+        let model = r#""added_tokens": [], "model": {"type": "BPE", "vocab": {"a": 0, " ": 1},
+            "merges": []}"#;
+        let with = |part: &str| {
+            Tokenizer::from_bytes(format!("{{{part}, {model}}}").as_bytes(), "m/tokenizer.json")
+        };
+        // Found by fuzz/: the library panics on reading, encoding and decoding.
+        let charsmap = r#""normalizer": {"type": "Precompiled", "precompiled_charsmap": ""}"#;
+        let error = with(charsmap).err().unwrap();
+        assert!(error.to_string().starts_with("m/tokenizer.json: the parts"), "{error}");
+        let template = r#""post_processor": {"type": "TemplateProcessing", "pair": [],
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
+            {"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {}}"#;
+        assert!(with(template).unwrap().encode("a").unwrap_err().what.contains("contradict"));
+        assert_eq!(with(template).unwrap().encode_continuation("a").unwrap(), [0]);
+        let strip = r#""decoder": {"type": "Strip", "content": " ", "start": 1, "stop": 1}"#;
+        let tokenizer = with(strip).unwrap();
+        assert_eq!((tokenizer.decode(&[0]), tokenizer.decode(&[1])), ("a".into(), UNKNOWN.into()));
     }
 
     #[test]

@@ -1,0 +1,24 @@
+//! A gold answer and, after a byte 0, a response.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use srft_fuzz::reward::math::{Gold, Verdict, final_answer, judge};
+
+fuzz_target!(|input: &[u8]| {
+    let [gold, response] = srft_fuzz::files(input).map(|file| file.map(String::from_utf8_lossy));
+    let gold = gold.unwrap_or_default();
+    let Ok(parsed) = Gold::parse(&gold) else { return };
+    if let Some(response) = response {
+        judge(&parsed, &response);
+    }
+    assert_ne!(judge(&parsed, &gold), Verdict::Wrong, "{gold:?}");
+    let found = final_answer(&gold);
+    let answer = found.unwrap_or(&gold).trim();
+    let boxed = format!("\\boxed{{{answer}}}");
+    // A bare gold answer may be a sentence with a formula in it, which nobody looks for in a box,
+    // and braces that don't pair end the box elsewhere.
+    let has_formula = ["$", "\\(", "\\["].iter().any(|open| answer.contains(open));
+    if final_answer(&boxed) == Some(answer) && (found.is_some() || !has_formula) {
+        assert_eq!(judge(&parsed, &boxed), Verdict::Right, "{answer:?}");
+    }
+});
