@@ -4,14 +4,14 @@ use pollster::block_on;
 use srft::config::Config;
 use srft::device::select;
 use srft::error::Kind;
-use srft::run::trainer;
+use srft::run::{Parts, trainer};
 
 #[test]
 fn a_lost_device_is_an_error_that_names_the_way_out() {
     let selected = block_on(select("vulkan")).expect("a Vulkan adapter (on Debian: lavapipe)");
     let settings = "[rollout]\nprompts = 2\ngroup = 2\nmax_new_tokens = 4";
     let config = Config::resolve(&[Config::layer(settings, "test").unwrap()]).unwrap();
-    let (mut trainer, _, _) = trainer(config, &selected.device).unwrap();
+    let Parts { mut trainer, .. } = trainer(config, &selected.device).unwrap();
     block_on(trainer.step()).unwrap();
 
     selected.gpu.expect("a wgpu device").destroy();
