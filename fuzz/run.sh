@@ -25,13 +25,14 @@ trap 'rm -rf "$work"' EXIT
 
 fuzz() {
     local name=$1 program=target/$host/release/$1 found=artifacts/$1 log=$work/$1.log
-    local options=() executions edges input
+    local options=() status=0 executions edges input
     [ ! -f "dictionaries/$name" ] || options+=("-dict=dictionaries/$name")
     cp -r "seeds/$name" "$work/$name"
     mkdir -p "$found"
-    if "$program" "$work/$name" "${options[@]}" -max_total_time="$seconds" -max_len=8192 \
+    "$program" "$work/$name" "${options[@]}" -max_total_time="$seconds" -max_len=8192 \
         -rss_limit_mb=2048 -timeout=10 -print_final_stats=1 -artifact_prefix="$found/" \
-        >"$log" 2>&1; then
+        >"$log" 2>&1 || status=$?
+    if [ "$status" = 0 ]; then
         executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
         edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
         echo "$name: $executions executions, $edges edges"
@@ -40,12 +41,14 @@ fuzz() {
     fi
     mv "$log" "$found/log"
     input=$(sed -n 's/.*Test unit written to //p' "$found/log" | tail -n 1)
-    echo "$name: FAILED; see fuzz/$found/log"
-    grep -A 1 -m 1 -E 'panicked at|ERROR:|overflowed' "$found/log" | sed 's/^/  /' || true
+    echo "$name: FAILED with status $status; see fuzz/$found/log"
+    grep -A 1 -m 1 -E 'panicked at|ERROR:' "$found/log" | sed 's/^/  /' || true
     if [ -n "$input" ]; then
-        echo "  next: cd fuzz && $program $input"
+        echo "  next: cd fuzz && $program -timeout=10 $input"
     else
-        echo "  next: it died before it could save its input; the log's end says how"
+        # The kernel ends a program whose stack overflows; endless recursion on an endless stack
+        # is lack of memory, at which libFuzzer saves the input.
+        echo "  next: it could not save its input: run again after ulimit -s unlimited"
     fi
 }
 

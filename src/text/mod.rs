@@ -111,8 +111,8 @@ const UNKNOWN: &str = "\u{FFFD}";
 
 const PUBLISHED: &str = "take the tokenizer.json that was published with the model";
 
-/// What the library makes of it. It trusts the parts of a file to fit together, and panics in a
-/// dozen places where they don't.
+/// What the library makes of it. It trusts the parts of a file to fit together, and panics in
+/// several places where they don't.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
         Error::input("the parts of the tokenizer.json contradict each other").next(PUBLISHED)
@@ -211,7 +211,7 @@ mod tests {
         let with = |part: &str| {
             Tokenizer::from_bytes(format!("{{{part}, {model}}}").as_bytes(), "m/tokenizer.json")
         };
-        // Found by fuzz/: the library panics on reading, encoding and decoding.
+        // The library panics on reading, encoding (as fuzz/ found) and decoding.
         let charsmap = r#""normalizer": {"type": "Precompiled", "precompiled_charsmap": ""}"#;
         let error = with(charsmap).err().unwrap();
         assert!(error.to_string().starts_with("m/tokenizer.json: the parts"), "{error}");
