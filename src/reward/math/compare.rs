@@ -112,14 +112,36 @@ fn pairwise<A, B>(a: &[A], b: &[B], same: impl Fn(&A, &B) -> bool) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
 }
 
-/// Whether each of `a` has its own partner in `b`, and the other way round.
+/// Whether each of `a` has its own partner in `b`, and the other way round. Equality isn't
+/// transitive (50% is 0.5 and 50), so to take the first partner that is free could leave another
+/// without any.
 fn one_to_one<A, B>(a: &[A], b: &[B], same: impl Fn(&A, &B) -> bool) -> bool {
-    let mut free: Vec<&B> = b.iter().collect();
-    let finds_partner = |a: &A| {
-        let place = free.iter().position(|b| same(a, b));
-        place.map(|place| free.swap_remove(place)).is_some()
+    let mut equals: Vec<Vec<usize>> = Vec::new();
+    let mut partners = vec![None; b.len()];
+    let finds_partner = |(place, a): (usize, &A)| {
+        equals.push((0..b.len()).filter(|&other| same(a, &b[other])).collect());
+        pair_up(place, &equals, &mut partners, &mut vec![false; b.len()])
     };
-    a.len() == b.len() && a.iter().all(finds_partner)
+    a.len() == b.len() && a.iter().enumerate().all(finds_partner)
+}
+
+/// Gives the one at `place` a partner, if need be one whose partner finds another (the augmenting
+/// paths of bipartite matching). `equals` has the places of all whom each equals, `partners` the
+/// pairs so far; who was `asked` need not be asked again.
+fn pair_up(
+    place: usize,
+    equals: &[Vec<usize>],
+    partners: &mut [Option<usize>],
+    asked: &mut [bool],
+) -> bool {
+    equals[place].iter().any(|&other| {
+        let free = !std::mem::replace(&mut asked[other], true)
+            && partners[other].is_none_or(|rival| pair_up(rival, equals, partners, asked));
+        if free {
+            partners[other] = Some(place);
+        }
+        free
+    })
 }
 
 /// The members of a set, each once.

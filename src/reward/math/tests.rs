@@ -186,6 +186,27 @@ fn every_answer_equals_itself_and_equality_has_two_sides() {
     }
 }
 
+#[test]
+fn every_part_finds_the_partner_that_leaves_one_to_the_others() {
+    // 50% is .5 and 50, which differ; .333333 is both fractions, which differ as well.
+    for gold in [
+        "(1,x)\\cup(50%,x)\\cup(.5,x)\\cup(2,x)\\cup(50,x)",
+        "(1,x)\\cup(.333333,x)\\cup(1/3,x)\\cup(2,x)\\cup(333333/1000000,x)",
+        "x<1<50%<50<50<59",
+        "x<1<50%<50%<50<50%<.5<9",
+    ] {
+        assert_eq!(verdict(gold, gold), Verdict::Right, "{gold}");
+    }
+    for (gold, given, right) in [
+        ("(50%,x)\\cup(50,x)\\cup(.5,x)", "(.5,x)\\cup(50%,x)\\cup(50,x)", true),
+        ("(50%,x)\\cup(50,x)", "(.5,x)\\cup(.5,x)", false),
+        ("(50,x)\\cup(.5,x)", "(50%,x)\\cup(7,x)", false),
+    ] {
+        let expected = if right { Verdict::Right } else { Verdict::Wrong };
+        assert_eq!(verdict(gold, given), expected, "{gold}, {given}");
+    }
+}
+
 /// An expression of numbers and variables, and the same one written differently.
 fn two_spellings(stream: &mut Stream, depth: u32) -> [String; 2] {
     let kind = if depth == 0 { stream.below(3) } else { 3 + stream.below(5) };
