@@ -8,8 +8,8 @@
 //! points, complex where roots or logarithms lead there (Schwartz–Zippel; `numeric.rs`). So it
 //! can't tell apart what differs by less than 1 in 10^11 (√(10^24 + 1) and 10^12) or at single
 //! points only (x/x and 1). It takes for different what is equal for whole or for positive numbers
-//! only: (−1)^(2n) and 1, ln xy and ln x + ln y. Numbers beyond 2,400 digits are equal only if
-//! written alike.
+//! only: (−1)^(2n) and 1, ln xy and ln x + ln y. Numbers beyond 2,400 digits, and those computed
+//! that are beyond f64 (10^±308), are equal only if written alike.
 //!
 //! What can't be read, or is too long or nested too deeply, is an error in a gold answer and never
 //! right in a response.

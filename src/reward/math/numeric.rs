@@ -3,7 +3,7 @@
 
 use num_complex::Complex64;
 use num_rational::BigRational;
-use num_traits::ToPrimitive;
+use num_traits::{ToPrimitive, Zero};
 
 use super::expr::{Constant, Expr, Function};
 use crate::random::{threefry4x32, unit_f32};
@@ -16,6 +16,9 @@ const TOLERANCE: f64 = 1e-11;
 /// Differences up to this many times the estimated rounding error count as none: the estimate
 /// follows first-order terms only.
 const SLACK: f64 = 64.0;
+/// Where nothing but 0 is left of two values, they tell nothing if they are only known to be smaller
+/// than this.
+const LOST: f64 = 1e-290;
 
 /// What an odd root of a negative number is. Each convention has identities that the other breaks.
 #[derive(Clone, Copy, PartialEq)]
@@ -42,6 +45,16 @@ impl Approx {
         Self { value: if real { value.re.into() } else { value }, error }
     }
 
+    /// A value that isn't 0: f64 may have no number small enough for it.
+    fn nonzero(value: Complex64, error: f64) -> Self {
+        let lost = if value.norm() == 0.0 { f64::MIN_POSITIVE } else { 0.0 };
+        Self::new(value, error + lost)
+    }
+
+    fn is_zero(self) -> bool {
+        self.value.norm() == 0.0
+    }
+
     fn map(self, f: impl Fn(Complex64) -> Complex64) -> Self {
         let value = f(self.value);
         // A step as long as the error shows how far it carries.
@@ -62,7 +75,8 @@ fn agree_under(a: &Expr, b: &Expr, roots: Roots) -> bool {
     for point in 0..points {
         let (x, y) = (evaluate(a, point, roots), evaluate(b, point, roots));
         let (size, error) = (x.value.norm().max(y.value.norm()), x.error + y.error);
-        let tells = size.is_finite() && error <= TOLERANCE * size.max(1.0);
+        let lost = size == 0.0 && error > 0.0 && error < LOST;
+        let tells = size.is_finite() && error <= TOLERANCE * size.max(1.0) && !lost;
         let gap = (x.value - y.value).norm();
         if tells && gap > TOLERANCE * size && gap > SLACK * error {
             return false;
@@ -77,13 +91,15 @@ pub fn constant_ratio(a: &Expr, b: &Expr) -> Option<f64> {
     let ratios = (0..POINTS).filter_map(|point| {
         let (x, y) = (evaluate(a, point, Roots::Principal), evaluate(b, point, Roots::Principal));
         let tells = [x, y].iter().all(|v| v.error <= TOLERANCE * v.value.norm());
-        tells.then(|| x.value / y.value)
+        // The `/` of complex numbers squares, which overflows.
+        tells.then(|| x.value.fdiv(y.value))
     });
     let ratios: Vec<Complex64> = ratios.collect();
-    let first = *ratios.first().filter(|r| r.im == 0.0 && r.re != 0.0 && r.re.is_finite())?;
+    let first = *ratios.first().filter(|r| r.re != 0.0 && r.is_finite())?;
+    let real = first.im.abs() <= SLACK * TOLERANCE * first.re.abs();
     let same = |r: &Complex64| (r - first).norm() <= SLACK * TOLERANCE * first.norm();
     let enough = ratios.len() >= MIN_TELLING as usize;
-    (enough && ratios.iter().all(same)).then_some(first.re)
+    (real && enough && ratios.iter().all(same)).then_some(first.re)
 }
 
 /// The value of a constant, if it is real; infinite for ±∞.
@@ -115,7 +131,8 @@ fn sample(name: &str, point: u32) -> f64 {
 fn evaluate(expr: &Expr, point: u32, roots: Roots) -> Approx {
     let value = |expr: &Expr| evaluate(expr, point, roots);
     match expr {
-        Expr::Number(n) => Approx::new(n.value.to_f64().unwrap_or(f64::NAN).into(), 0.0),
+        Expr::Number(n) if n.value.is_zero() => Approx::new(0.0.into(), 0.0),
+        Expr::Number(n) => Approx::nonzero(n.value.to_f64().unwrap_or(f64::NAN).into(), 0.0),
         Expr::Constant(constant) => Approx::new(
             match constant {
                 Constant::Pi => std::f64::consts::PI.into(),
@@ -149,12 +166,13 @@ fn add(a: Approx, b: Approx) -> Approx {
 }
 
 fn times(a: Approx, b: Approx) -> Approx {
-    Approx::new(a.value * b.value, a.value.norm() * b.error + b.value.norm() * a.error)
+    let known = if a.is_zero() || b.is_zero() { Approx::new } else { Approx::nonzero };
+    known(a.value * b.value, a.value.norm() * b.error + b.value.norm() * a.error)
 }
 
 /// a^b; `exponent` is given where odd roots of negative numbers are to be real.
 fn to_power(a: Approx, b: Approx, exponent: Option<&BigRational>) -> Approx {
-    if a.value.norm() == 0.0 {
+    if a.is_zero() {
         let value = if b.value.re > 0.0 { 0.0 } else { f64::NAN };
         return Approx::new(value.into(), a.error.powf(b.value.re.clamp(0.0, 1.0)));
     }
@@ -166,7 +184,11 @@ fn to_power(a: Approx, b: Approx, exponent: Option<&BigRational>) -> Approx {
         }
         // powi is exact in sign and phase where powc rounds.
         None if b.value.im == 0.0 && b.value.re.fract() == 0.0 && b.value.re.abs() < 1e6 => {
-            a.value.powi(b.value.re as i32)
+            let exponent = b.value.re as i32;
+            match a.value {
+                real if real.im == 0.0 => real.re.powi(exponent).into(),
+                complex => complex.powi(exponent),
+            }
         }
         None => a.value.powc(b.value),
     };
@@ -174,7 +196,7 @@ fn to_power(a: Approx, b: Approx, exponent: Option<&BigRational>) -> Approx {
     let relative = b.value.norm() * a.error / a.value.norm()
         + ln * b.error
         + f64::EPSILON * (1.0 + ln * b.value.norm());
-    Approx::new(value, value.norm() * relative)
+    Approx::nonzero(value, value.norm() * relative)
 }
 
 fn apply(function: Function, arguments: &[Approx]) -> Approx {
@@ -209,7 +231,7 @@ fn apply(function: Function, arguments: &[Approx]) -> Approx {
             let factorial = |z: Approx| apply(Function::Factorial, &[z]);
             let minus = |a: Approx, b: Approx| Approx::new(a.value - b.value, a.error + b.error);
             let below = times(factorial(*k), factorial(minus(*x, *k)));
-            times(factorial(*x), below.map(|z| z.inv()))
+            times(factorial(*x), below.map(|z| z.finv()))
         }
         Function::Max => extreme(f64::max),
         Function::Min => extreme(f64::min),

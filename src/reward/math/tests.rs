@@ -108,6 +108,19 @@ fn how_values_are_read() {
         ("10^{20}", "10^{20}+1", false),
         ("10^{9999}", "10^{9999}", true),
         ("10^{9999}", "10 \\cdot 10^{9998}", false), // too large to be known
+        ("x<0", "99!x<x", true),
+        ("y=99!x", "x=\\frac{y}{99!}", true),
+        ("3z=3+9i", "z=1+3i", true),
+        ("iz=x", "z=x", false),
+        ("\\frac{1}{10^{160}\\pi}", "\\frac{10^{-160}}{\\pi}", true),
+        ("\\frac{1}{10^{160}\\pi}", "\\frac{1}{10^{160}e}", false),
+        ("\\binom{110}{n}", "\\binom{111}{n}", false),
+        ("9^{-9999}", "9^{-9999}", true),
+        ("9^{-9999}", "8^{-9999}", false), // below f64
+        ("9^{-9999}", "0", false),
+        ("10^{-400}\\pi", "10^{-400}e", false),
+        ("1-.9^{9999}", "-.9^{9999}+1", true),
+        ("9^{-9999}x \\cdot 0", "0", true),
         ("Größe", "größe", true),
         // As in tests/math.rs, where math-verify judges otherwise.
         ("2i", "(1+i)^2", true),
