@@ -43,6 +43,7 @@ impl Plan {
 struct Sizes {
     query: usize,     // width of all queries
     kv: usize,        // width of all keys
+    matrices: usize,  // weights of a layer's matrices
     layer: usize,     // weights of a layer
     weights: usize,   // of the checkpoint
     trainable: usize, // of what trains
@@ -62,7 +63,8 @@ impl Sizes {
             ("up_proj", d, f),
             ("down_proj", f, d),
         ];
-        let layer = matrices.iter().map(|(_, i, o)| i * o).sum::<usize>()
+        let in_matrices = matrices.iter().map(|(_, i, o)| i * o).sum();
+        let layer = in_matrices
             + when(m.qkv_bias, query + 2 * kv)
             + when(m.output_bias, d)
             + when(m.mlp_bias, 2 * f + d)
@@ -74,17 +76,38 @@ impl Sizes {
             let adapted = matrices.iter().filter(|(name, ..)| lora.adapts(name));
             m.layers * adapted.map(|(_, i, o)| lora.rank * (i + o)).sum::<usize>()
         };
-        Self { query, kv, layer, weights, trainable: lora.map_or(weights, adapters) }
+        let trainable = lora.map_or(weights, adapters);
+        Self { query, kv, matrices: in_matrices, layer, weights, trainable }
     }
 }
 
-/// The memory of training `model` as `config` says, with `lora` or whole, on the CPU backend
-/// (`on_cpu`, whose fused operations keep less) or a GPU.
-pub fn plan(config: &Config, model: &ModelConfig, lora: Option<&Lora>, on_cpu: bool) -> Plan {
+/// What a run's memory depends on besides its config.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances {
+    /// The CPU backend, whose fused operations keep less.
+    pub on_cpu: bool,
+    /// The layers' matrices stay in half precision.
+    pub halves: bool,
+}
+
+/// The memory of training `model` as `config` says, with `lora` or whole.
+pub fn plan(
+    config: &Config,
+    model: &ModelConfig,
+    lora: Option<&Lora>,
+    Circumstances { on_cpu, halves }: Circumstances,
+) -> Plan {
     let s = Sizes::new(model, lora);
     let (d, f, layers) = (model.hidden_size, model.intermediate_size, model.layers);
     let item = |name, numbers: usize, of: String| Item { name, bytes: numbers * F32, of };
-    let mut lasting = vec![item("weights", s.weights, format!("{} numbers in F32", s.weights))];
+    let in_f32 = if halves { s.weights - layers * s.matrices } else { s.weights };
+    let mut lasting = vec![item("weights", in_f32, format!("{in_f32} numbers in F32"))];
+    if halves {
+        let numbers = layers * s.matrices;
+        let of = format!("{numbers} numbers in half precision");
+        lasting.push(item("frozen weights", numbers / 2, of));
+        lasting.push(item("a frozen matrix", d * f, "widened for its product".into()));
+    }
     if lora.is_some() {
         lasting.push(item("adapters", s.trainable, format!("{} numbers in F32", s.trainable)));
     }

@@ -5,6 +5,8 @@ use crate::error::{Error, Result};
 use crate::model::{Llama, ModelConfig};
 use crate::objective::reference::objective as objective_reference;
 use crate::ops::attention::Scaling;
+#[cfg(not(target_family = "wasm"))]
+use crate::ops::half::{Half, HalfMatrix, reference as half_reference};
 use crate::ops::matmul::{matmul_nt, reference as matmul_reference};
 use crate::ops::objective::{Row, Switches, objective};
 use crate::ops::readback::floats as read;
@@ -68,6 +70,8 @@ pub async fn run_tampered(
     checks.fused_head().await?;
     checks.objective().await?;
     checks.sampling().await?;
+    #[cfg(not(target_family = "wasm"))]
+    checks.half_precision().await?;
     checks.decoding().await?;
     Ok(checks.report)
 }
@@ -267,6 +271,22 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         }
         self.compare("sampling, tokens", tokens, &expected_tokens, 0.0);
         self.compare("sampling", read(sampled.stats).await?, &expected_stats, FORWARD);
+        Ok(())
+    }
+
+    /// Every exponent and sign of both formats, in more than one workgroup.
+    #[cfg(not(target_family = "wasm"))]
+    async fn half_precision(&mut self) -> Result<()> {
+        for (half, name) in [(Half::F16, "widen, f16"), (Half::Bf16, "widen, bf16")] {
+            let normal = |bits: &u32| half.is_finite(*bits as u16) && bits & 0x7f80 != 0;
+            let numbers: Vec<u32> = (0..1 << 16).step_by(31).filter(normal).collect();
+            let words: Vec<u32> = numbers.chunks_exact(2).map(|n| n[0] | n[1] << 16).collect();
+            let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+            let matrix = HalfMatrix::new(&bytes, half, 1, &self.device).expect("whole words");
+            self.poison(&[2 * words.len()]).await?;
+            let expected = half_reference::widen(&words, half);
+            self.compare(name, read(matrix.widen()).await?, &expected, 0.0);
+        }
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use backends::{compare, devices, floats};
 use common::{golden, golden_path, trainer_of};
 use models::{Golden, SFT, TOLERANCE, folder, uncached_logits};
 use pollster::block_on;
-use srft::config::Storage;
+use srft::config::{Frozen, Storage};
 use srft::model::tensors::Shard;
 use srft::model::{Lora, ModelFolder};
 
@@ -122,6 +122,46 @@ fn an_adapter_folder_is_written_as_it_was_read() {
         assert_eq!(uncached_logits(&again, &golden.rows, golden.positions), changed);
         let kept = ["tokenizer_config.json", "generation_config.json"];
         assert!(kept.iter().all(|name| path.join(name).exists()), "carried along");
+    }
+}
+
+/// Weights in half precision that stay so give the same numbers as widened ones.
+#[test]
+fn frozen_weights_stay_as_they_are_stored() {
+    let targets = ["k_proj", "o_proj", "down_proj"].map(String::from).to_vec();
+    let lora = Lora { rank: 2, alpha: 4.0, rslora: false, dropout: 0.0, targets };
+    for (backend, device) in devices() {
+        for name in ["qwen2-sharded", "qwen2-f16"] {
+            let golden = Golden::read(name);
+            let adapted = |frozen| {
+                let (mut model, tokenizer) = golden.folder.load_frozen(frozen, &device).unwrap();
+                golden.check_scores(&format!("{backend} {name} {frozen:?}"), &model);
+                model.adapt(lora.clone(), 5);
+                for p in model.parameters_mut() {
+                    *p.tensor = p.tensor.clone() + 0.01;
+                }
+                (model, tokenizer)
+            };
+            let (stored, whole) = (adapted(Frozen::Stored).0, adapted(Frozen::F32).0);
+            let layers = stored.config.layers;
+            assert_eq!(stored.weights().len() + 7 * layers, whole.weights().len());
+            for settings in ["", "checkpointing = true\n"] {
+                let settings = format!("{SFT}[train]\n{settings}");
+                let [stored, whole] = [Frozen::Stored, Frozen::F32].map(|frozen| {
+                    let (model, tokenizer) = adapted(frozen);
+                    let trainer = common::trainer(model, tokenizer, &settings, Vec::new());
+                    let gradient = block_on(trainer.gradient(&golden.update())).unwrap();
+                    assert!(gradient.norm > 0.0);
+                    gradient.tensors.into_iter().flat_map(floats).collect::<Vec<f32>>()
+                });
+                assert_eq!(stored, whole, "{backend} {name} {settings}");
+            }
+            let merged = [stored, whole].map(|mut model| {
+                model.merge();
+                model.weights().into_iter().map(|w| (w.name, floats(w.tensor))).collect::<Vec<_>>()
+            });
+            assert!(merged[0] == merged[1], "{backend} {name}");
+        }
     }
 }
 

@@ -155,6 +155,35 @@ fn every_shape_of_data_trains() {
     }
 }
 
+/// Templates of reasoning models drop what an earlier turn thought.
+#[test]
+fn turns_that_a_template_rewrites_are_told() {
+    let home = home();
+    home.write(
+        "qwen/chat_template.jinja",
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n\
+         {{ m.content if loop.last or m.role == 'user' else '-' }}<|im_end|>\n{% endfor %}\
+         {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
+    );
+    let turn = |role: &str, content: &str| json!({"role": role, "content": content});
+    let row = json!({"messages": [
+        turn("user", "1+1=?"), turn("assistant", "22"), turn("user", "2+2=?"), turn("assistant", "4"),
+    ]});
+    home.write("turns.jsonl", row.to_string());
+    home.write("eval.csv", "prompt,answer\n1+1=,2\n");
+    let train = format!("{TRAIN} {TWO} --method sft --data turns.jsonl --eval-data eval.csv");
+    for (turns, told) in [("all", true), ("last", false)] {
+        let command = format!("{train} --set data.turns={turns} --out run-{turns}");
+        let output = home.command(&command).output().unwrap();
+        let said = program::stderr(&output);
+        assert!(output.status.success(), "{said}");
+        let words = "turns.jsonl: 1 with earlier turns of the assistant: read and not learned";
+        assert_eq!(said.contains(words), told, "{said}");
+        let trained = &home.lines(&format!("run-{turns}/metrics.jsonl"))[0]["trained_tokens"];
+        assert_eq!(*trained, 4, "`4` and its end, twice");
+    }
+}
+
 #[test]
 fn long_examples_are_told_and_dropped_or_cut() {
     let home = home();

@@ -64,6 +64,8 @@ settings! {
     model: Model {
         /// Folder of a Hugging Face model or a PEFT adapter; `tiny` is the built-in base.
         path: String = "tiny".into();
+        /// stored (layers' matrices that do not train stay in F16 or BF16, the same numbers) | f32 (faster).
+        frozen: Frozen = Frozen::Stored;
     }
     /// Low-rank adapters in place of the whole model (Hu et al., 2021), in PEFT's layout.
     lora: LoraSettings {
@@ -395,6 +397,15 @@ choice! {
     }
 }
 
+choice! {
+    /// How weights that do not train are held on the device.
+    Frozen {
+        /// As their file stores them, where that is F16 or BF16.
+        Stored = "stored",
+        /// In f32, as those that train.
+        F32 = "f32",
+    }
+}
 choice! {
     /// How weights are stored.
     Storage {

@@ -6,13 +6,16 @@ use crate::records::{Example, Layout};
 use crate::text::chat::ChatTemplate;
 use serde_json::Value;
 
-/// The example that a row is. With `all_turns`, imitation learns the assistant's earlier turns too.
+/// The example that a row is, and how many turns it cannot teach. With `all_turns`, imitation learns
+/// the assistant's earlier turns too, but for those that the template writes otherwise once the
+/// conversation goes on.
 pub fn example(
     row: Row,
     suite: &str,
     template: Option<&ChatTemplate>,
     all_turns: bool,
-) -> Result<Example> {
+) -> Result<(Example, usize)> {
+    let mut rewritten = 0;
     let (prompt, demonstration, layout) = match row.content {
         Content::Completion { prompt, response } => (prompt, response, Layout::default()),
         Content::Text(text) => (String::new(), Some(text), Layout::default()),
@@ -23,23 +26,25 @@ pub fn example(
                      prompt and completion as text",
                 )
             })?;
-            render(&chat, template, all_turns)?
+            render(&chat, template, all_turns, &mut rewritten)?
         }
     };
-    Ok(Example {
+    let example = Example {
         suite: suite.into(),
         prompt,
         demonstration,
         answer: row.answer.unwrap_or_default(),
         layout,
         extra: row.extra,
-    })
+    };
+    Ok((example, rewritten))
 }
 
 fn render(
     chat: &Chat,
     template: &ChatTemplate,
     all_turns: bool,
+    rewritten: &mut usize,
 ) -> Result<(String, Option<String>, Layout)> {
     let write = |messages: &[Value], asks: bool| {
         template.render(messages, chat.tools.as_ref(), asks, &chat.template_arguments)
@@ -65,8 +70,7 @@ fn render(
             if message["role"] != "assistant" {
                 continue;
             }
-            // Some templates write an earlier turn otherwise than the last one, or refuse a part of a
-            // conversation: such a turn is read and not learned.
+            // Some templates drop an earlier turn's reasoning, or refuse a part of a conversation.
             let before = write(&chat.messages[..index], true).unwrap_or_default();
             let after = write(&chat.messages[..=index], false).unwrap_or_default();
             if prompt.starts_with(&after)
@@ -74,6 +78,8 @@ fn render(
                 && after.starts_with(&before)
             {
                 learned.push(before.len()..after.len());
+            } else {
+                *rewritten += 1;
             }
         }
     }

@@ -4,7 +4,7 @@
 use super::tensors::{Shard, Tensors};
 use super::weights;
 use super::{Llama, ModelConfig};
-use crate::config::Storage;
+use crate::config::{Frozen, Storage};
 use crate::error::{Error, Result};
 use crate::platform::{exists, map, read, tiny_weights};
 use crate::text::Tokenizer;
@@ -128,8 +128,14 @@ impl ModelFolder {
         self.beside.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.as_slice())
     }
 
-    /// Builds the model on a device and the tokenizer, checking that they belong together.
+    /// Builds the model on a device, all of it in f32, and the tokenizer, checking that they belong
+    /// together.
     pub fn load(&self, device: &Device) -> Result<(Llama, Tokenizer)> {
+        self.load_frozen(Frozen::F32, device)
+    }
+
+    /// The same of a model whose weights will not train, held as `frozen` says.
+    pub fn load_frozen(&self, frozen: Frozen, device: &Device) -> Result<(Llama, Tokenizer)> {
         let tokenizer = Tokenizer::from_bytes(&self.tokenizer, &self.at(TOKENIZER))?;
         let config = self.shape(&tokenizer)?;
         if tokenizer.vocab_size() > config.vocab_size {
@@ -143,13 +149,20 @@ impl ModelFolder {
         }
         let tensors = Tensors::open(&self.place, &self.shards)?;
         tensors.require_index(&self.index).map_err(|e| e.at(self.at(INDEX)))?;
-        let model = weights::read(&tensors, config, device)?;
+        let model = weights::read(&tensors, config, frozen, device)?;
         #[cfg(not(target_family = "wasm"))]
         let model = match &self.adapter {
             Some(adapter) => adapter.lay_over(model, device)?,
             None => model,
         };
         Ok((model, tokenizer))
+    }
+
+    /// Whether the layers' matrices are in half precision, by the first of them.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn stores_halves(&self) -> Result<bool> {
+        let tensors = Tensors::open(&self.place, &self.shards)?;
+        Ok(tensors.dtype("model.layers.0.mlp.down_proj.weight").is_some_and(|d| d.bitsize() == 16))
     }
 
     /// The chat template, where the folder has one.

@@ -3,16 +3,26 @@
 use super::{ParameterMut, grow};
 use crate::ops::linear::linear;
 #[cfg(not(target_family = "wasm"))]
-use crate::ops::matmul::matmul_nt;
+use crate::ops::{half::HalfMatrix, matmul::matmul_nt};
 use burn::tensor::{Device, Tensor};
 
 /// x·Wᵀ + b, and an adapter's x·Aᵀ·Bᵀ beside it.
 #[derive(Debug, Clone)]
 pub struct Linear {
-    weight: Tensor<2>,       // [Out, In]
+    weight: Weight,          // [Out, In]
     bias: Option<Tensor<2>>, // [1, Out]
     #[cfg(not(target_family = "wasm"))]
     adapter: Option<Adapter>,
+}
+
+/// How a matrix is held.
+#[derive(Debug, Clone)]
+enum Weight {
+    /// In f32, as all that trains.
+    Whole(Tensor<2>),
+    /// Frozen, as its file stores it.
+    #[cfg(not(target_family = "wasm"))]
+    Half(HalfMatrix),
 }
 
 /// A low-rank change of a matrix (Hu et al., 2021): scale·B·A, never formed while training.
@@ -26,10 +36,10 @@ pub struct Adapter {
 }
 
 impl Linear {
-    /// All zero.
+    /// All zero; the matrix takes no memory before it is filled.
     pub fn empty(input: usize, output: usize, bias: bool, device: &Device) -> Self {
         Self {
-            weight: Tensor::zeros([output, input], device),
+            weight: Weight::Whole(Tensor::<2>::zeros([1, 1], device).expand([output, input])),
             bias: bias.then(|| Tensor::zeros([1, output], device)),
             #[cfg(not(target_family = "wasm"))]
             adapter: None,
@@ -38,12 +48,20 @@ impl Linear {
 
     /// [Out, In].
     pub fn dims(&self) -> [usize; 2] {
-        self.weight.dims()
+        match &self.weight {
+            Weight::Whole(weight) => weight.dims(),
+            #[cfg(not(target_family = "wasm"))]
+            Weight::Half(weight) => weight.dims(),
+        }
     }
 
     /// x [N, In] → [N, Out].
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let y = linear(x.clone(), self.weight.clone());
+        let y = match &self.weight {
+            Weight::Whole(weight) => linear(x.clone(), weight.clone()),
+            #[cfg(not(target_family = "wasm"))]
+            Weight::Half(weight) => weight.linear(x.clone()),
+        };
         let y = match &self.bias {
             Some(bias) => y + bias.clone(),
             None => y,
@@ -55,10 +73,13 @@ impl Linear {
         y
     }
 
-    /// Appends weight and bias under Hugging Face's names.
+    /// Appends weight, if it is in f32, and bias under Hugging Face's names.
     pub fn collect<'a>(&'a mut self, name: &str, list: &mut Vec<ParameterMut<'a>>) {
         let [output, input] = self.dims();
-        grow(list, &format!("{name}.weight"), vec![output, input], [&mut self.weight]);
+        #[cfg_attr(target_family = "wasm", expect(irrefutable_let_patterns, reason = "no halves"))]
+        if let Weight::Whole(weight) = &mut self.weight {
+            grow(list, &format!("{name}.weight"), vec![output, input], [weight]);
+        }
         grow(list, &format!("{name}.bias"), vec![output], &mut self.bias);
     }
 }
@@ -85,18 +106,30 @@ impl Linear {
     }
 
     /// Adds an adapter of zeros, of rank `rank`.
-    pub fn adapt(&mut self, rank: usize, scale: f64) {
-        let ([output, input], device) = (self.dims(), self.weight.device());
+    pub fn adapt(&mut self, rank: usize, scale: f64, device: &Device) {
+        let [output, input] = self.dims();
         let (down, up) =
-            (Tensor::zeros([rank, input], &device), Tensor::zeros([output, rank], &device));
+            (Tensor::zeros([rank, input], device), Tensor::zeros([output, rank], device));
         self.adapter = Some(Adapter { down, up, scale, dropout: None });
     }
 
-    /// Adds the adapter's change to the weight, and drops the adapter.
+    /// Holds the matrix frozen, in half precision.
+    pub fn freeze(&mut self, weight: HalfMatrix) {
+        self.weight = Weight::Half(weight);
+    }
+
+    /// The weight in f32 with the adapter's change, if there is an adapter, which is dropped.
     pub fn merge(&mut self) {
-        if let Some(Adapter { down, up, scale, .. }) = self.adapter.take() {
-            self.weight = self.weight.clone() + matmul_nt(up, down.transpose()) * scale;
-        }
+        let weight = match &self.weight {
+            Weight::Whole(weight) => weight.clone(),
+            Weight::Half(weight) => weight.widen(),
+        };
+        self.weight = Weight::Whole(match self.adapter.take() {
+            Some(Adapter { down, up, scale, .. }) => {
+                weight + matmul_nt(up, down.transpose()) * scale
+            }
+            None => weight,
+        });
     }
 }
 

@@ -2,6 +2,8 @@
 //! is `ops::lm_head`'s, in chunks; this file ends at the hidden states.
 
 use super::layers::Layer;
+#[cfg(not(target_family = "wasm"))]
+use super::linear::Linear;
 use super::lora::Lora;
 use super::{ModelConfig, Parameter, ParameterMut, grow};
 use crate::ops::attention::{AttentionShape, KvCache, Rope, attention, decode_attention};
@@ -118,7 +120,7 @@ impl Llama {
         self.weights_mut()
     }
 
-    /// The blocks of every weight of the checkpoint, in a fixed order.
+    /// The blocks of every weight that is held in f32, in a fixed order.
     pub fn weights(&self) -> Vec<Parameter> {
         self.clone().weights_mut().into_iter().map(Parameter::from).collect()
     }
@@ -137,7 +139,7 @@ impl Llama {
         list
     }
 
-    /// Numbers in the checkpoint's weights.
+    /// Numbers in the weights that are held in f32.
     pub fn count(&self) -> usize {
         self.weights().iter().map(|p| p.tensor.dims().iter().product::<usize>()).sum()
     }
@@ -260,13 +262,13 @@ impl Llama {
     /// Freezes the weights and lays fresh adapters over the matrices that `lora` names: A uniform
     /// within 1/√In as PEFT has it, B zero, so that nothing changes yet.
     pub fn adapt(&mut self, lora: Lora, seed: u64) {
+        let device = self.device();
         for (_, matrix) in
             self.layers.iter_mut().flat_map(Layer::matrices).filter(|(name, _)| lora.adapts(name))
         {
-            matrix.adapt(lora.rank, lora.scale());
+            matrix.adapt(lora.rank, lora.scale(), &device);
         }
         self.lora = Some(lora);
-        let device = self.device();
         for (index, p) in self.parameters_mut().into_iter().enumerate() {
             if p.name.ends_with("lora_A.weight") {
                 let mut stream = Stream::new(seed, crate::random::ADAPTERS, index as u32);
@@ -277,6 +279,14 @@ impl Llama {
                 *p.tensor = Tensor::from_data(TensorData::new(values, [rank, input]), &device);
             }
         }
+    }
+
+    /// The matrices of every layer under Hugging Face's names: what can be held in half precision.
+    pub fn matrices_mut(&mut self) -> impl Iterator<Item = (String, &mut Linear)> {
+        self.layers.iter_mut().enumerate().flat_map(|(index, layer)| {
+            let named = |(name, matrix)| (format!("model.layers.{index}.{name}.weight"), matrix);
+            layer.matrices().map(named)
+        })
     }
 
     /// Adds the adapters' changes to the weights; the whole model trains again.

@@ -3,6 +3,8 @@
 
 use crate::error::{Error, Result};
 use crate::platform::Bytes;
+#[cfg(not(target_family = "wasm"))]
+use safetensors::tensor::Dtype;
 use safetensors::tensor::{SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashSet};
 
@@ -93,6 +95,13 @@ impl<'a> Tensors<'a> {
             .next(SAME_MODEL));
         }
         Ok(view)
+    }
+
+    /// A tensor's type, if there is the tensor.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn dtype(&self, name: &str) -> Option<Dtype> {
+        let file = *self.file_of.get(name)?;
+        Some(self.files[file].1.tensor(name).ok()?.dtype())
     }
 
     /// How many tensors there are.

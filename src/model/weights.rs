@@ -2,21 +2,37 @@
 
 use super::tensors::{SAME_MODEL, Tensors};
 use super::{Llama, ModelConfig, Parameter, ParameterMut};
-use crate::config::Storage;
+use crate::config::{Frozen, Storage};
 use crate::error::{Error, Result};
+#[cfg(not(target_family = "wasm"))]
+use crate::ops::half::{Half, HalfMatrix};
 use crate::ops::readback;
 use burn::tensor::{Device, Tensor, TensorData, bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Reads every weight that `config` asks for, and nothing else may be there.
-pub fn read(tensors: &Tensors, config: ModelConfig, device: &Device) -> Result<Llama> {
+/// Reads every weight that `config` asks for, and nothing else may be there. A model that will not
+/// train its weights may hold the layers' matrices as the file stores them (`frozen`).
+pub fn read(
+    tensors: &Tensors,
+    config: ModelConfig,
+    frozen: Frozen,
+    device: &Device,
+) -> Result<Llama> {
     // Before anything of the claimed sizes is allocated, the files must bear them out.
     require_sizes(tensors, &config)?;
     let mut model = Llama::empty(config, device);
-    fill(tensors, model.weights_mut(), device)?;
     let names = model.weights_mut().into_iter().map(|p| p.name).collect();
+    #[cfg(not(target_family = "wasm"))]
+    if frozen == Frozen::Stored {
+        for (name, matrix) in model.matrices_mut() {
+            if let Some(weight) = stored(tensors, &name, matrix.dims(), device)? {
+                matrix.freeze(weight);
+            }
+        }
+    }
+    fill(tensors, model.weights_mut(), device)?;
     // transformers ignores these too: a tied head that is repeated, tables that are computed.
     let tied = model.config.tied;
     let is_spare =
@@ -56,6 +72,32 @@ pub fn fill(tensors: &Tensors, parameters: Vec<ParameterMut>, device: &Device) -
     Ok(())
 }
 
+/// A matrix as its file stores it, if that is in half precision.
+#[cfg(not(target_family = "wasm"))]
+fn stored(
+    tensors: &Tensors,
+    name: &str,
+    shape: [usize; 2],
+    device: &Device,
+) -> Result<Option<HalfMatrix>> {
+    let view = tensors.get(name, &shape)?;
+    let half = match view.dtype() {
+        Dtype::F16 => Half::F16,
+        Dtype::BF16 => Half::Bf16,
+        _ => return Ok(None),
+    };
+    let mut numbers = view.data().chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+    match numbers.position(|bits| !half.is_finite(bits)) {
+        Some(index) => Err(not_finite(name, index).at(tensors.place_of(name))),
+        None => Ok(HalfMatrix::new(view.data(), half, shape[0], device)),
+    }
+}
+
+fn not_finite(name: &str, index: usize) -> Error {
+    Error::numbers(format!("tensor `{name}` is not finite at element {index}"))
+        .next("the checkpoint is damaged: use an earlier one")
+}
+
 /// Some elements of a tensor as f32.
 fn floats(name: &str, view: &TensorView, range: Range<usize>) -> Result<Vec<f32>> {
     let bytes = |size: usize| &view.data()[range.start * size..range.end * size];
@@ -73,12 +115,7 @@ fn floats(name: &str, view: &TensorView, range: Range<usize>) -> Result<Vec<f32>
         }
     };
     match values.iter().position(|v| !v.is_finite()) {
-        Some(index) => Err(Error::numbers(format!(
-            "tensor `{name}` holds {} at element {}",
-            values[index],
-            range.start + index
-        ))
-        .next("the checkpoint is damaged: use an earlier one")),
+        Some(index) => Err(not_finite(name, range.start + index)),
         None => Ok(values),
     }
 }

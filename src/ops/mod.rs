@@ -6,6 +6,8 @@ pub mod cpu;
 pub mod cube;
 pub mod fused;
 pub mod given_gradient;
+#[cfg(not(target_family = "wasm"))]
+pub mod half;
 pub mod linear;
 pub mod lm_head;
 pub mod matmul;

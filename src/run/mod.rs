@@ -9,9 +9,9 @@ mod summary;
 pub use folder::write_suites;
 pub use folder::{CHECKPOINTS, CONFIG, Evaluation, RunFolder, fresh_folder, numbered};
 pub use reader::Reader;
-#[cfg(not(target_family = "wasm"))]
-pub use setup::lora_settings;
 pub use setup::{Parts, grader, load_model, model_folder, trainer};
+#[cfg(not(target_family = "wasm"))]
+pub use setup::{held, lora_settings};
 pub use summary::{SuiteSummary, Summary};
 
 use crate::checkpoint::{self, State};

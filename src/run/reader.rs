@@ -196,12 +196,15 @@ mod files {
             let file = file::parse(&read(Path::new(path))?, path, needs)?;
             notes.extend(file.notes);
             let (suite, all_turns) = (stem(path), self.data.turns == Turns::All);
-            let (mut examples, mut long) = (Vec::new(), Vec::new());
+            let (mut examples, mut long, mut unlearned) = (Vec::new(), Vec::new(), Vec::new());
             for row in file.rows {
                 let line = row.line;
                 let at = |e: Error| e.at(format!("{path}:{line}"));
                 let example = render::example(row, &suite, self.template.as_ref(), all_turns);
-                let mut example = example.map_err(at)?;
+                let (mut example, rewritten) = example.map_err(at)?;
+                if rewritten > 0 && needs.response {
+                    unlearned.push(line);
+                }
                 if needs.answer || !example.answer.is_empty() {
                     self.grader.check_gold(&example.answer).map_err(at)?;
                 }
@@ -224,7 +227,9 @@ mod files {
                     }
                 }
             }
-            notes.extend(self.note_of(path, &long));
+            notes.extend(note_of(path, &long, "too long", self.done()));
+            let why = "read and not learned: the chat template writes them otherwise later on";
+            notes.extend(note_of(path, &unlearned, "with earlier turns of the assistant", why));
             match examples.is_empty() {
                 false => Ok(examples),
                 true => Err(Error::input("every example is too long")
@@ -245,20 +250,21 @@ mod files {
             self.model.require_fits(prompt, response)
         }
 
-        fn note_of(&self, path: &str, long: &[usize]) -> Option<String> {
-            let done = match self.data.too_long {
+        /// What is done with examples that are too long.
+        fn done(&self) -> &'static str {
+            match self.data.too_long {
                 TooLong::Cut => "cut, or dropped where the prompt alone is",
                 TooLong::Drop | TooLong::Error => "dropped",
-            };
-            let named: Vec<String> = long.iter().take(LINES_NAMED).map(usize::to_string).collect();
-            let more = if long.len() > LINES_NAMED { ", ..." } else { "" };
-            (!long.is_empty()).then(|| {
-                format!(
-                    "{path}: {} too long: {done} (lines {}{more})",
-                    long.len(),
-                    named.join(", ")
-                )
-            })
+            }
         }
+    }
+
+    /// What the user should hear of some lines of a file.
+    fn note_of(path: &str, lines: &[usize], what: &str, done: &str) -> Option<String> {
+        let named: Vec<String> = lines.iter().take(LINES_NAMED).map(usize::to_string).collect();
+        let more = if lines.len() > LINES_NAMED { ", ..." } else { "" };
+        (!lines.is_empty()).then(|| {
+            format!("{path}: {} {what}: {done} (lines {}{more})", lines.len(), named.join(", "))
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! From a config to the parts of a run.
 
 use super::reader::Reader;
-use crate::config::Config;
+use crate::config::{Config, Frozen, Model};
 use crate::data::builtin;
 use crate::error::{Error, Result};
 use crate::eval::Suite;
@@ -29,10 +29,10 @@ pub fn model_folder(path: &str) -> Result<ModelFolder> {
     }
 }
 
-/// The model of a folder on a device, and its tokenizer.
-pub fn load_model(path: &str, device: &Device) -> Result<(ModelFolder, Llama, Tokenizer)> {
-    let folder = model_folder(path)?;
-    let (model, tokenizer) = folder.load(device)?;
+/// The model of a folder on a device, to sample from, and its tokenizer.
+pub fn load_model(model: &Model, device: &Device) -> Result<(ModelFolder, Llama, Tokenizer)> {
+    let folder = model_folder(&model.path)?;
+    let (model, tokenizer) = folder.load_frozen(model.frozen, device)?;
     Ok((folder, model, tokenizer))
 }
 
@@ -104,6 +104,18 @@ fn adapt(model: &mut Llama, config: &Config) -> Result<()> {
     }
 }
 
+/// How the weights under a run's training are held.
+#[cfg(not(target_family = "wasm"))]
+pub fn held(config: &Config, folder: &ModelFolder) -> Result<Frozen> {
+    let adapted = lora_settings(config)?.is_some() || folder.adapter.is_some();
+    Ok(if adapted { config.model.frozen } else { Frozen::F32 })
+}
+
+#[cfg(target_family = "wasm")]
+fn held(_: &Config, _: &ModelFolder) -> Result<Frozen> {
+    Ok(Frozen::F32)
+}
+
 /// A page's models are small enough to train whole.
 #[cfg(target_family = "wasm")]
 fn adapt(_: &mut Llama, config: &Config) -> Result<()> {
@@ -131,7 +143,7 @@ pub fn trainer(config: Config, device: &Device) -> Result<Parts> {
 
 /// The same for a model that is already read.
 pub(super) fn trainer_of(config: Config, folder: &ModelFolder, device: &Device) -> Result<Parts> {
-    let (mut model, tokenizer) = folder.load(device)?;
+    let (mut model, tokenizer) = folder.load_frozen(held(&config, folder)?, device)?;
     adapt(&mut model, &config)?;
     let grader = grader(&config)?;
     let mut reader = Reader::new(&config, folder, &tokenizer, &model.config, &grader)?;

@@ -3,11 +3,12 @@
 use super::arguments::Plan;
 use super::say;
 use super::tables::table;
+use srft::config::Frozen;
 use srft::error::{Error, Result};
 use srft::model::Lora;
-use srft::plan::{Item, plan as memory_plan, stored_bytes};
+use srft::plan::{Circumstances, Item, plan as memory_plan, stored_bytes};
 use srft::platform::memory_bytes;
-use srft::run::{lora_settings, model_folder};
+use srft::run::{held, lora_settings, model_folder};
 use srft::text::Tokenizer;
 
 /// Prints where a run's memory would go.
@@ -22,7 +23,8 @@ pub fn plan(arguments: Plan) -> Result<()> {
         None => lora_settings(&config)?,
     };
     let on_cpu = config.run.device == "cpu";
-    let plan = memory_plan(&config, &model, lora.as_ref(), on_cpu);
+    let halves = held(&config, &folder)? == Frozen::Stored && folder.stores_halves()?;
+    let plan = memory_plan(&config, &model, lora.as_ref(), Circumstances { on_cpu, halves });
     let mib = |bytes: usize| format!("{:.0}", bytes as f64 / f64::from(1 << 20));
     let mut rows = Vec::new();
     for (when, items) in

@@ -138,8 +138,10 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     let fresh = Llama::random(shape, config.run.seed, &selected.device);
     let start = arguments.out.join("start");
     write_folder_atomic(&start, &folder.with_weights(&fresh, Storage::F32).await?)?;
-    let config =
-        Config { model: srft::config::Model { path: start.display().to_string() }, ..config };
+    let config = Config {
+        model: srft::config::Model { path: start.display().to_string(), ..config.model },
+        ..config
+    };
     let run_folder = arguments.out.join("run");
     let mut run = Run::create(config, &selected, &run_folder)?;
     let mut progress = Progress::new(arguments.json, run.config().train.steps, 0);
