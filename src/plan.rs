@@ -145,10 +145,11 @@ pub fn plan(
     let tokens = config.train.micro_batch_tokens.max(longest);
     let rank = lora.map_or(0, |lora| lora.targets.len() * lora.rank);
     let fused = 4 * d + 2 * s.query + 2 * s.kv + 3 * f + rank;
-    // burn's own norm, activation and attention keep their parts too, with two T × T matrices a head.
-    let stock = 4 * d + 3 * s.query + 3 * s.kv + 2 * f + 2 * model.heads * longest;
+    // burn's own norms and attention keep their parts too: three T × T matrices a head.
+    let stock = d + 3 * model.heads * longest;
     let inside = tokens * (fused + if on_cpu { 0 } else { stock });
-    let flowing = tokens * (3 * f + 2 * d); // a layer's gradients on their way
+    // A layer's gradients on their way.
+    let flowing = tokens * if on_cpu { 3 * f + 2 * d } else { f + d };
     let logits = (LOGITS_BYTES / F32).min(tokens * model.vocab_size) + 2 * tokens * d;
     let gradients = item("gradients", s.trainable, "one a trained number".into());
     let item = |name, numbers, of: &str| item(name, numbers, format!("{tokens} tokens: {of}"));
