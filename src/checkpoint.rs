@@ -2,13 +2,14 @@
 
 use crate::config::Storage;
 use crate::error::{Error, Result};
-use crate::model::{Llama, ModelFolder, NamedFile};
-use crate::ops::readback;
+use crate::model::{Llama, ModelFolder, Parameter, tensors};
 use crate::optim::AdamW;
+use crate::platform::{Bytes, FileWriter, FolderWriter};
 use burn::tensor::{Tensor, TensorData};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// AdamW's moments, `first.I` and `second.I` in parameter order.
 pub const MOMENTS: &str = "optimizer.safetensors";
@@ -66,27 +67,28 @@ impl State {
     }
 }
 
-/// The files of a checkpoint, `state.json` last.
-pub async fn files(
+/// Writes the checkpoint `path`, whole or not at all, `state.json` last.
+pub async fn write(
+    path: &Path,
     base: &ModelFolder,
     model: &Llama,
     optimizer: &AdamW,
     mut state: State,
-) -> Result<Vec<NamedFile>> {
-    let mut files = base.with_weights(model, Storage::F32).await?;
-    files.push((MOMENTS.into(), moments_to_bytes(optimizer).await?));
+) -> Result<()> {
+    let mut folder = FolderWriter::begin(path)?;
+    base.write(&mut folder, model, Storage::F32).await?;
+    write_moments(folder.file(MOMENTS)?, optimizer).await?;
     state.optimizer_updates = optimizer.updates;
-    state.checksums =
-        files.iter().map(|(name, bytes)| (name.clone(), crc32fast::hash(bytes))).collect();
+    state.checksums = folder.checksums();
     state.checksum = state.own_checksum();
     let mut text = serde_json::to_vec_pretty(&state).expect("a plain record");
     text.push(b'\n');
-    files.push((STATE.into(), text));
-    Ok(files)
+    folder.file(STATE)?.write(&text)?;
+    folder.finish()
 }
 
-/// Checks the files of a checkpoint (`get` reads one by name) and gives back its state.
-pub fn check(get: impl Fn(&str) -> Result<Vec<u8>>) -> Result<State> {
+/// Checks the files of a checkpoint (`get` gives one by name) and gives back its state.
+pub fn check(get: impl Fn(&str) -> Result<Bytes>) -> Result<State> {
     let damaged = |name: &str, what: String| {
         Error::input(what).at(name).next(
             "the checkpoint was cut short or altered: remove its folder to resume from the one before",
@@ -117,20 +119,15 @@ pub fn check(get: impl Fn(&str) -> Result<Vec<u8>>) -> Result<State> {
     Ok(state)
 }
 
-async fn moments_to_bytes(optimizer: &AdamW) -> Result<Vec<u8>> {
-    let mut tensors: Vec<(String, [usize; 2], Vec<u8>)> = Vec::new();
+async fn write_moments(file: &mut FileWriter, optimizer: &AdamW) -> Result<()> {
+    let mut blocks = Vec::new();
     for (index, m) in optimizer.moments.iter().enumerate() {
         for (kind, tensor) in [("first", &m.first), ("second", &m.second)] {
-            let values = readback::floats(tensor.clone()).await.map_err(|e| e.at(MOMENTS))?;
-            let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            tensors.push((format!("{kind}.{index}"), tensor.dims(), bytes));
+            let (name, shape) = (format!("{kind}.{index}"), tensor.dims().to_vec());
+            blocks.push(Parameter { name, shape, tensor: tensor.clone() });
         }
     }
-    let views = tensors.iter().map(|(name, shape, bytes)| {
-        (name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("bytes of that shape"))
-    });
-    safetensors::serialize(views, None)
-        .map_err(|e| Error::machine(format!("serialising moments: {e}")))
+    tensors::write(file, blocks, Storage::F32, None, |_, _| Ok(())).await
 }
 
 /// Restores the moments into an optimiser made for the same model.

@@ -115,8 +115,7 @@ fn an_adapter_folder_is_written_as_it_was_read() {
         assert_ne!(changed, plain);
 
         let path = home.path().join(backend);
-        let files = block_on(base.with_weights(&model, Storage::F32)).unwrap();
-        srft::platform::write_folder_atomic(&path, &files).unwrap();
+        block_on(base.save(&path, &model, Storage::F32)).unwrap();
         let (again, _) = ModelFolder::read(&path).unwrap().load(&device).unwrap();
         assert_eq!(again.lora(), Some(&lora));
         assert_eq!(uncached_logits(&again, &golden.rows, golden.positions), changed);

@@ -11,7 +11,6 @@ use burn::tensor::Device;
 use peak_alloc::PeakAlloc;
 use pollster::block_on;
 use srft::config::{Frozen, Storage};
-use srft::model::weights::write;
 use srft::model::{Llama, ModelConfig, ModelFolder};
 use srft::plan::{Circumstances, plan};
 use srft::records::Example;
@@ -99,10 +98,12 @@ fn compare(settings: &str, halves: bool, device: &Device, counter: &dyn Counter)
     let predicted = plan(&config, &shape, lora.as_ref(), here).peak_bytes();
     let before = counter.held();
     let mut model = if halves {
-        let weights = Llama::random(shape, 1, &Device::flex()).parameters();
-        let bytes = block_on(write(weights, Storage::Bf16)).unwrap();
-        let folder =
-            ModelFolder::of_parts("test", MODEL.into(), bytes, ModelFolder::tiny().tokenizer);
+        let home = tempfile::tempdir().unwrap();
+        let tokenizer = ModelFolder::tiny().tokenizer;
+        let folder = ModelFolder::of_parts("test", MODEL.into(), Vec::new(), tokenizer);
+        let whole = Llama::random(shape, 1, &Device::flex());
+        block_on(folder.save(&home.path().join("m"), &whole, Storage::Bf16)).unwrap();
+        let folder = ModelFolder::read(&home.path().join("m")).unwrap();
         folder.load_frozen(Frozen::Stored, device).unwrap().0
     } else {
         Llama::random(shape, 1, device)

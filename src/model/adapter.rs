@@ -1,6 +1,6 @@
 //! An adapter's folder in PEFT's layout, read with the base that it names.
 
-use super::folder::{CONFIG, ModelFolder, NamedFile, TOKENIZER, read_beside};
+use super::folder::{CONFIG, ModelFolder, TOKENIZER, read_beside};
 use super::tensors::{Shard, Tensors};
 use super::{Llama, Lora, weights};
 use crate::error::{Error, Result};
@@ -57,15 +57,14 @@ pub fn read(path: &Path) -> Result<ModelFolder> {
     Ok(folder)
 }
 
-/// A model's config and weights as an adapter's: PEFT's config in the place of transformers', which
-/// names the base by its whole path, so that it is found from anywhere.
-pub fn renamed(files: Vec<NamedFile>, lora: &Lora, base: &str) -> Vec<NamedFile> {
+/// What stands in the place of a model's config and weights: the config's name and contents, which
+/// name the base by its whole path, so that it is found from anywhere; and the weights' name.
+pub fn files(lora: &Lora, base: &str) -> (&'static str, Vec<u8>, &'static str) {
     let base = match std::path::absolute(base) {
         Ok(path) if exists(&path.join(CONFIG)) => path.display().to_string(),
         _ => "tiny".into(),
     };
-    let contents = [lora.to_json(&base)].into_iter().chain(files.into_iter().skip(1).map(|f| f.1));
-    [ADAPTER_CONFIG, ADAPTER_WEIGHTS].map(String::from).into_iter().zip(contents).collect()
+    (ADAPTER_CONFIG, lora.to_json(&base), ADAPTER_WEIGHTS)
 }
 
 impl AdapterFiles {

@@ -6,7 +6,7 @@ use super::weights;
 use super::{Llama, ModelConfig};
 use crate::config::{Frozen, Storage};
 use crate::error::{Error, Result};
-use crate::platform::{exists, map, read, tiny_weights};
+use crate::platform::{FolderWriter, exists, map, read, tiny_weights};
 use crate::text::Tokenizer;
 #[cfg(not(target_family = "wasm"))]
 use crate::text::chat::ChatTemplate;
@@ -57,9 +57,6 @@ pub struct ModelFolder {
     #[cfg(not(target_family = "wasm"))]
     pub adapter: Option<super::AdapterFiles>,
 }
-
-/// A file by its name in a folder.
-pub type NamedFile = (String, Vec<u8>);
 
 impl ModelFolder {
     /// The tiny base that ships with the program, made by `srft pretrain`.
@@ -211,20 +208,34 @@ impl ModelFolder {
         Ok(())
     }
 
-    /// The folder's files with the model's present weights, or with its adapters alone.
-    pub async fn with_weights(&self, model: &Llama, storage: Storage) -> Result<Vec<NamedFile>> {
-        let weights = weights::write(model.parameters(), storage).await?;
-        let mut files = vec![
-            (CONFIG.to_string(), with_dtype(&self.config, storage)),
-            (WEIGHTS.to_string(), weights),
-        ];
+    /// Writes the folder `path`, whole or not at all: this one's files with the model's present
+    /// weights, or with its adapters alone.
+    pub async fn save(&self, path: &Path, model: &Llama, storage: Storage) -> Result<()> {
+        let mut folder = FolderWriter::begin(path)?;
+        self.write(&mut folder, model, storage).await?;
+        folder.finish()
+    }
+
+    /// Writes the same files into a folder that gets others too.
+    pub async fn write(
+        &self,
+        folder: &mut FolderWriter,
+        model: &Llama,
+        storage: Storage,
+    ) -> Result<()> {
+        // A page stores what it trains.
+        let storage = if cfg!(target_family = "wasm") { Storage::F32 } else { storage };
+        let files = (CONFIG, with_dtype(&self.config, storage), WEIGHTS);
         #[cfg(not(target_family = "wasm"))]
-        if let Some(lora) = model.lora() {
-            files = super::adapter::renamed(files, lora, &self.place);
-        }
-        files.push((TOKENIZER.to_string(), self.tokenizer.clone()));
-        files.extend(self.beside.iter().cloned());
-        Ok(files)
+        let files = match model.lora() {
+            Some(lora) => super::adapter::files(lora, &self.place),
+            None => files,
+        };
+        let (config_name, config, weights_name) = files;
+        folder.file(config_name)?.write(&config)?;
+        weights::write(folder.file(weights_name)?, model.parameters(), storage).await?;
+        folder.file(TOKENIZER)?.write(&self.tokenizer)?;
+        self.beside.iter().try_for_each(|(name, bytes)| folder.file(name)?.write(bytes))
     }
 
     fn at(&self, name: &str) -> String {
@@ -232,7 +243,8 @@ impl ModelFolder {
     }
 }
 
-pub(super) fn read_beside(path: &Path) -> Result<Vec<NamedFile>> {
+/// The files of [`BESIDE`] that are there, by name.
+pub(super) fn read_beside(path: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let there = BESIDE.iter().filter(|name| exists(&path.join(name)));
     there.map(|name| Ok((name.to_string(), read(&path.join(name))?))).collect()
 }
@@ -283,4 +295,40 @@ fn with_dtype(config: &[u8], storage: Storage) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(&fields).expect("a JSON value");
     text.push(b'\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::names_in;
+    use pollster::block_on;
+
+    /// Whether it comes first or after others that are written by then.
+    #[test]
+    fn a_weight_that_cannot_be_stored_leaves_the_older_folder() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("best");
+        let folder = ModelFolder::tiny();
+        let (model, _) = folder.load(&Device::flex()).unwrap();
+        block_on(folder.save(&path, &model, Storage::F32)).unwrap();
+        let before = read(&path.join(WEIGHTS)).unwrap();
+        assert!(before == *folder.shards[0].bytes, "as it was read");
+        for (number, storage, what) in [
+            (f32::NAN, Storage::F32, "is no longer finite"),
+            (f32::NEG_INFINITY, Storage::Bf16, "is no longer finite"),
+            (1e5, Storage::F16, "holds 100000, more than F16 can"),
+        ] {
+            for index in [0, model.parameters().len() - 1] {
+                let mut broken = model.clone();
+                let p = &mut broken.parameters_mut()[index];
+                *p.tensor = p.tensor.clone() * 0.0 + number;
+                let name = p.name.clone();
+                let error = block_on(folder.save(&path, &broken, storage)).unwrap_err();
+                assert_eq!(error.kind, crate::error::Kind::Numbers);
+                assert_eq!(error.what, format!("`{name}` {what}"));
+                assert!(read(&path.join(WEIGHTS)).unwrap() == before);
+                assert_eq!(names_in(home.path()).unwrap(), ["best"], "no leftovers");
+            }
+        }
+    }
 }

@@ -1,15 +1,14 @@
 //! Weights in and out, under Hugging Face's names.
 
-use super::tensors::{SAME_MODEL, Tensors};
+use super::tensors::{self, SAME_MODEL, Tensors};
 use super::{Llama, ModelConfig, Parameter, ParameterMut};
 use crate::config::{Frozen, Storage};
 use crate::error::{Error, Result};
 #[cfg(not(target_family = "wasm"))]
 use crate::ops::half::{Half, HalfMatrix};
-use crate::ops::readback;
+use crate::platform::FileWriter;
 use burn::tensor::{Device, Tensor, TensorData, bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
-use std::collections::HashMap;
 use std::ops::Range;
 
 /// Reads every weight that `config` asks for, and nothing else may be there. A model that will not
@@ -129,28 +128,16 @@ pub fn torch_name(dtype: Storage) -> &'static str {
     }
 }
 
-fn append(values: &[f32], storage: Storage, bytes: &mut Vec<u8>) {
-    match storage {
-        Storage::F32 => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
-        // A page stores what it trains.
-        #[cfg(target_family = "wasm")]
-        _ => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
-        #[cfg(not(target_family = "wasm"))]
-        Storage::F16 => bytes.extend(values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes())),
-        #[cfg(not(target_family = "wasm"))]
-        Storage::Bf16 => bytes.extend(values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes())),
-    }
-}
-
-/// The bytes of a safetensors file of these weights; an error where one is not finite (in F16: too
+/// Writes a safetensors file of these weights; an error where one is not finite (in F16: too
 /// large), since no checkpoint is better than one that cannot be read back.
-pub async fn write(parameters: Vec<Parameter>, storage: Storage) -> Result<Vec<u8>> {
-    let mut order: Vec<(String, Vec<usize>)> = Vec::new();
-    let mut values: HashMap<String, Vec<u8>> = HashMap::new();
-    for Parameter { name, shape, tensor } in parameters {
-        let block = readback::floats(tensor).await.map_err(|e| e.at(&name))?;
-        let largest = block.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-        if !block.iter().all(|x| x.is_finite()) {
+pub async fn write(
+    file: &mut FileWriter,
+    parameters: Vec<Parameter>,
+    storage: Storage,
+) -> Result<()> {
+    let require_storable = |name: &str, values: &[f32]| {
+        let largest = values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        if !values.iter().all(|x| x.is_finite()) {
             return Err(Error::numbers(format!("`{name}` is no longer finite"))
                 .next("go back to an earlier checkpoint with a lower learning rate"));
         }
@@ -158,22 +145,8 @@ pub async fn write(parameters: Vec<Parameter>, storage: Storage) -> Result<Vec<u
             return Err(Error::numbers(format!("`{name}` holds {largest}, more than F16 can"))
                 .next("store it as bf16 or f32: --set checkpoint.dtype=bf16"));
         }
-        if !values.contains_key(&name) {
-            order.push((name.clone(), shape));
-        }
-        append(&block, storage, values.entry(name).or_default());
-    }
-    let dtype = match storage {
-        Storage::F32 => Dtype::F32,
-        Storage::F16 => Dtype::F16,
-        Storage::Bf16 => Dtype::BF16,
+        Ok(())
     };
-    let views = order.iter().map(|(name, shape)| {
-        let view = TensorView::new(dtype, shape.clone(), &values[name]);
-        (name, view.expect("blocks add up to the tensor's shape"))
-    });
     // transformers refuses a file that does not name its framework.
-    let format = HashMap::from([("format".to_string(), "pt".to_string())]);
-    safetensors::serialize(views, Some(format))
-        .map_err(|e| Error::machine(format!("serialising weights: {e}")))
+    tensors::write(file, parameters, storage, Some("pt"), require_storable).await
 }

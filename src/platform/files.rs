@@ -2,6 +2,8 @@
 
 use super::Bytes;
 use crate::error::{Error, Result, io};
+use crc32fast::Hasher;
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -88,30 +90,77 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Writes a folder of files so that it appears whole or not at all; replaces an older one, which
-/// [`mend_folder`] brings back after a crash between the two renames.
-pub fn write_folder_atomic(path: &Path, files: &[(impl AsRef<str>, Vec<u8>)]) -> Result<()> {
-    mend_folder(path)?;
-    let (partial, old) = (sibling(path, PARTIAL), sibling(path, OLD));
-    let write = || -> std::io::Result<()> {
-        fs::create_dir_all(&partial)?;
-        for (name, bytes) in files {
-            write_synced(&partial.join(name.as_ref()), bytes)?;
+/// A folder that is being written: it appears whole or not at all, in the place of an older one,
+/// which [`mend_folder`] brings back after a crash between the two renames. Dropped before
+/// [`FolderWriter::finish`], it leaves the older one as it was.
+pub struct FolderWriter {
+    path: PathBuf,
+    files: Vec<FileWriter>,
+}
+
+/// A file of a [`FolderWriter`]: what is written goes on to the disk, and nothing is kept.
+pub struct FileWriter {
+    name: String,
+    path: PathBuf, // once the folder is in its place
+    file: File,
+    checksum: Hasher,
+}
+
+impl FolderWriter {
+    /// Begins the folder `path`, and makes those above it.
+    pub fn begin(path: &Path) -> Result<Self> {
+        mend_folder(path)?;
+        create_folder(&sibling(path, PARTIAL))?;
+        Ok(Self { path: path.into(), files: Vec::new() })
+    }
+
+    /// Begins a file; each name once.
+    pub fn file(&mut self, name: &str) -> Result<&mut FileWriter> {
+        let path = self.path.join(name);
+        let file = File::create(sibling(&self.path, PARTIAL).join(name));
+        let file = file.map_err(|e| io(&path, e))?;
+        self.files.push(FileWriter { name: name.into(), path, file, checksum: Hasher::new() });
+        Ok(self.files.last_mut().expect("just pushed"))
+    }
+
+    /// CRC-32 of each file, of what was written so far.
+    pub fn checksums(&self) -> BTreeMap<String, u32> {
+        self.files.iter().map(|f| (f.name.clone(), f.checksum.clone().finalize())).collect()
+    }
+
+    /// Syncs the files and puts the folder in its place.
+    pub fn finish(mut self) -> Result<()> {
+        for FileWriter { path, file, .. } in self.files.drain(..) {
+            file.sync_all().map_err(|e| io(&path, e))?;
         }
+        let (path, partial) = (&self.path, sibling(&self.path, PARTIAL));
         sync_folder(&partial);
-        if path.exists() {
-            fs::rename(path, &old)?;
-        }
-        fs::rename(&partial, path)
-    };
-    write().map_err(|e| {
-        // The older one, if any, goes back to its place; the error is the first one's.
-        let _ = mend_folder(path);
-        io(path, e)
-    })?;
-    sync_parent(path);
-    let _ = fs::remove_dir_all(&old);
-    Ok(())
+        let replace = || {
+            if path.exists() {
+                fs::rename(path, sibling(path, OLD))?;
+            }
+            fs::rename(&partial, path)
+        };
+        replace().map_err(|e| io(path, e))?;
+        sync_parent(path);
+        Ok(())
+    }
+}
+
+impl Drop for FolderWriter {
+    /// Removes the older folder if the new one is in its place; else the new one.
+    fn drop(&mut self) {
+        self.files.clear(); // some systems remove no file that is open
+        let _ = mend_folder(&self.path);
+    }
+}
+
+impl FileWriter {
+    /// Appends to the file.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.checksum.update(bytes);
+        self.file.write_all(bytes).map_err(|e| io(&self.path, e))
+    }
 }
 
 /// Ends what a crash left half done at `path`: brings back a folder that was being replaced and
@@ -183,17 +232,29 @@ mod tests {
         names
     }
 
-    fn version(text: &str) -> [(&str, Vec<u8>); 1] {
-        [("file", text.into())]
+    /// Writes `text` to `file` of a folder, in two parts.
+    fn begin(folder: &Path, text: &str) -> FolderWriter {
+        let mut writer = FolderWriter::begin(folder).unwrap();
+        let (file, (first, second)) = (writer.file("file").unwrap(), text.split_at(1));
+        file.write(first.as_bytes()).unwrap();
+        file.write(second.as_bytes()).unwrap();
+        writer
     }
 
     #[test]
     fn a_folder_is_replaced_whole() {
         let home = tempfile::tempdir().unwrap();
         let best = home.path().join("v1.2");
-        write_folder_atomic(&best, &version("one")).unwrap();
-        write_folder_atomic(&best, &version("two")).unwrap();
+        begin(&best, "one").finish().unwrap();
+        let mut writer = begin(&best, "two");
+        writer.file("empty").unwrap();
+        assert_eq!(read(&best.join("file")).unwrap(), b"one", "until the new one is whole");
+        // Python: zlib.crc32(b"two")
+        let sums = [("empty".to_string(), 0), ("file".to_string(), 0x11ca_8a66)];
+        assert_eq!(writer.checksums(), sums.into());
+        writer.finish().unwrap();
         assert_eq!(read(&best.join("file")).unwrap(), b"two");
+        assert_eq!(read_all(&best), ["empty", "file"]);
         assert_eq!(read_all(home.path()), ["v1.2"]);
     }
 
@@ -225,9 +286,25 @@ mod tests {
     fn a_failed_write_leaves_the_old_version() {
         let home = tempfile::tempdir().unwrap();
         let best = home.path().join("best");
-        write_folder_atomic(&best, &version("one")).unwrap();
-        let impossible = [("file", vec![1]), ("no/such/folder", vec![2])];
-        assert!(write_folder_atomic(&best, &impossible).is_err());
+        begin(&best, "one").finish().unwrap();
+        let mut impossible = begin(&best, "two");
+        let error = impossible.file("no/such/folder").err().unwrap().to_string();
+        assert!(error.contains("best/no/such/folder"), "{error}");
+        drop(impossible);
+        drop(begin(&best, "cut short"));
+        assert_eq!(read(&best.join("file")).unwrap(), b"one");
+        assert_eq!(read_all(home.path()), ["best"]);
+    }
+
+    /// The folder's own place is taken away before the last rename: the older one goes back to it.
+    #[test]
+    fn a_failed_rename_leaves_the_old_version() {
+        let home = tempfile::tempdir().unwrap();
+        let best = home.path().join("best");
+        begin(&best, "one").finish().unwrap();
+        let writer = begin(&best, "two");
+        fs::remove_dir_all(home.path().join("best.partial")).unwrap();
+        assert!(writer.finish().is_err());
         assert_eq!(read(&best.join("file")).unwrap(), b"one");
         assert_eq!(read_all(home.path()), ["best"]);
     }

@@ -58,10 +58,52 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Writes a folder of files in the place of an older one.
-pub fn write_folder_atomic(path: &Path, contents: &[(impl AsRef<str>, Vec<u8>)]) -> Result<()> {
-    remove_folder_atomic(path)?;
-    contents.iter().try_for_each(|(name, bytes)| write_atomic(&path.join(name.as_ref()), bytes))
+/// A folder that is being written, in the place of an older one.
+pub struct FolderWriter {
+    path: PathBuf,
+    files: Vec<FileWriter>,
+}
+
+/// A file of a [`FolderWriter`].
+pub struct FileWriter {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl FolderWriter {
+    /// Begins the folder `path`.
+    pub fn begin(path: &Path) -> Result<Self> {
+        Ok(Self { path: path.into(), files: Vec::new() })
+    }
+
+    /// Begins a file; each name once.
+    pub fn file(&mut self, name: &str) -> Result<&mut FileWriter> {
+        self.files.push(FileWriter { name: name.into(), bytes: Vec::new() });
+        Ok(self.files.last_mut().expect("just pushed"))
+    }
+
+    /// CRC-32 of each file, of what was written so far.
+    pub fn checksums(&self) -> BTreeMap<String, u32> {
+        self.files.iter().map(|f| (f.name.clone(), crc32fast::hash(&f.bytes))).collect()
+    }
+
+    /// Puts the folder in its place.
+    pub fn finish(self) -> Result<()> {
+        remove_folder_atomic(&self.path)?;
+        for FileWriter { name, mut bytes } in self.files {
+            bytes.shrink_to_fit(); // it grew in steps
+            files(|all| all.insert(self.path.join(name), bytes));
+        }
+        Ok(())
+    }
+}
+
+impl FileWriter {
+    /// Appends to the file.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
 }
 
 /// Removes a folder.
@@ -112,14 +154,22 @@ mod tests {
     fn behaves_like_files_on_disk() {
         let [run, best] = ["run", "run/best"].map(Path::new);
         assert!(!exists(run) && names_in(run).unwrap().is_empty());
-        write_folder_atomic(best, &[("a", vec![1]), ("b", vec![2])]).unwrap();
-        write_folder_atomic(best, &[("b", vec![3])]).unwrap();
+        let mut writer = FolderWriter::begin(best).unwrap();
+        writer.file("a").unwrap().write(&[1]).unwrap();
+        writer.file("b").unwrap().write(&[2]).unwrap();
+        writer.finish().unwrap();
+        let mut writer = FolderWriter::begin(best).unwrap();
+        writer.file("b").unwrap().write(b"t").unwrap();
+        writer.files[0].write(b"wo").unwrap();
+        assert_eq!(writer.checksums(), [("b".to_string(), 0x11ca_8a66)].into());
+        assert_eq!(names_in(best).unwrap(), ["a", "b"], "until the new one is whole");
+        writer.finish().unwrap();
         append_line(Path::new("run/lines"), "one").unwrap();
         append_line(Path::new("run/lines"), "two").unwrap();
         write_atomic(Path::new("runner"), &[4]).unwrap();
         assert_eq!(names_in(run).unwrap(), ["best", "lines"], "`runner` is no file of `run`");
         assert_eq!(names_in(best).unwrap(), ["b"], "the older folder is gone");
-        assert_eq!(read(Path::new("run/best/b")).unwrap(), [3]);
+        assert_eq!(read(Path::new("run/best/b")).unwrap(), b"two");
         assert_eq!(read(Path::new("run/lines")).unwrap(), b"one\ntwo\n");
         assert!(is_folder(run) && !is_folder(Path::new("runner")));
         assert!(read(Path::new("run/best/a")).unwrap_err().to_string().starts_with("run/best/a"));

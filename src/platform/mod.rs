@@ -17,9 +17,9 @@ use memory as system;
 
 pub use bytes::Bytes;
 pub use system::{
-    FolderLock, append_line, create_folder, exists, is_folder, lock_folder, map, mend_folder,
-    mend_folders_in, names_in, read, remove_folder_atomic, sync_file, write_atomic,
-    write_folder_atomic,
+    FileWriter, FolderLock, FolderWriter, append_line, create_folder, exists, is_folder,
+    lock_folder, map, mend_folder, mend_folders_in, names_in, read, remove_folder_atomic,
+    sync_file, write_atomic,
 };
 
 use crate::error::{Error, Result};

@@ -8,10 +8,11 @@ use crate::eval::Score;
 #[cfg(not(target_family = "wasm"))]
 use crate::eval::{Sample, Suite};
 use crate::metrics::StepReport;
-use crate::model::NamedFile;
+#[cfg(not(target_family = "wasm"))]
+use crate::platform::FolderWriter;
 use crate::platform::{
     FolderLock, append_line, create_folder, exists, lock_folder, mend_folder, mend_folders_in,
-    names_in, read_text, remove_folder_atomic, sync_file, write_atomic, write_folder_atomic,
+    names_in, read_text, remove_folder_atomic, sync_file, write_atomic,
 };
 use crate::records::Group;
 use serde::{Deserialize, Serialize};
@@ -63,16 +64,15 @@ pub fn fresh_folder(name: &str) -> PathBuf {
 /// Writes the samples of each suite as `SUITE.jsonl` in a folder, whole or not at all.
 #[cfg(not(target_family = "wasm"))]
 pub fn write_suites(path: &Path, suites: &[Suite], samples: &[Vec<Sample>]) -> Result<()> {
-    let mut files: Vec<NamedFile> = Vec::new();
+    let mut folder = FolderWriter::begin(path)?;
+    let mut names: Vec<String> = Vec::new();
     for (suite, samples) in suites.iter().zip(samples) {
-        let name = numbered(&suite.name, |n| files.iter().any(|(f, _)| *f == format!("{n}.jsonl")));
+        names.push(numbered(&suite.name, |name| names.iter().any(|taken| taken == name)));
         let line = |s: &Sample| format!("{}\n", serde_json::to_string(s).expect("a plain record"));
-        files.push((format!("{name}.jsonl"), samples.iter().map(line).collect::<String>().into()));
+        let file = folder.file(&format!("{}.jsonl", names[names.len() - 1]))?;
+        file.write(samples.iter().map(line).collect::<String>().as_bytes())?;
     }
-    if let Some(parent) = path.parent() {
-        create_folder(parent)?;
-    }
-    write_folder_atomic(path, &files)
+    folder.finish()
 }
 
 fn require_run(path: &Path) -> Result<()> {
@@ -101,7 +101,7 @@ impl RunFolder {
     pub fn open(path: &Path) -> Result<Self> {
         require_run(path)?;
         let folder = Self::hold(path)?;
-        mend_folder(&path.join("best"))?;
+        mend_folder(&folder.best())?;
         mend_folders_in(&path.join(CHECKPOINTS))?;
         Ok(folder)
     }
@@ -144,24 +144,25 @@ impl RunFolder {
         Ok(self.checkpoints()?.pop().map(|(_, path)| path))
     }
 
-    /// Writes a checkpoint and removes all but the last `keep`. The lines of the steps before it
-    /// are made durable first: a checkpoint never stands without them.
-    pub fn write_checkpoint(&self, step: u32, files: &[NamedFile], keep: usize) -> Result<PathBuf> {
+    /// Where to write the checkpoint of a step. The lines of the steps before it are made durable
+    /// first: a checkpoint never stands without them.
+    pub fn checkpoint(&self, step: u32) -> Result<PathBuf> {
         for path in LINES.map(|name| self.path.join(name)).iter().filter(|p| exists(p)) {
             sync_file(path)?;
         }
-        let path = self.path.join(CHECKPOINTS).join(format!("step-{step:06}"));
-        write_folder_atomic(&path, files)?;
-        let all = self.checkpoints()?;
-        for (_, old) in &all[..all.len().saturating_sub(keep)] {
-            remove_folder_atomic(old)?;
-        }
-        Ok(path)
+        Ok(self.path.join(CHECKPOINTS).join(format!("step-{step:06}")))
     }
 
-    /// Writes the best checkpoint so far.
-    pub fn write_best(&self, files: &[NamedFile]) -> Result<()> {
-        write_folder_atomic(&self.path.join("best"), files)
+    /// Removes all checkpoints but the last `keep`.
+    pub fn remove_older(&self, keep: usize) -> Result<()> {
+        let all = self.checkpoints()?;
+        let older = &all[..all.len().saturating_sub(keep)];
+        older.iter().try_for_each(|(_, path)| remove_folder_atomic(path))
+    }
+
+    /// Where to write the best model so far.
+    pub fn best(&self) -> PathBuf {
+        self.path.join("best")
     }
 
     /// Appends a step's metrics.

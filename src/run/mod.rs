@@ -20,8 +20,8 @@ use crate::device::{Selected, require_silence};
 use crate::error::{Error, Kind, Result};
 use crate::eval::{Judge, Score, Suite, mean_accuracy, score};
 use crate::metrics::StepReport;
-use crate::model::{ModelFolder, NamedFile};
-use crate::platform::{Stopwatch, read};
+use crate::model::ModelFolder;
+use crate::platform::{Stopwatch, map};
 use crate::records::Group;
 use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ impl Run {
         let mut parts = setup::trainer_of(config, &base, &selected.device)?;
         let trainer = &mut parts.trainer;
         if let Some(latest) = &latest {
-            let moments = read(&latest.join(checkpoint::MOMENTS))?;
+            let moments = map(&latest.join(checkpoint::MOMENTS))?;
             let updates = state.optimizer_updates;
             checkpoint::restore_moments(&mut trainer.optimizer, &moments, updates)
                 .map_err(|e| e.at(latest.display()))?;
@@ -311,8 +311,7 @@ impl Run {
             self.state.best_accuracy = accuracy;
             self.state.stale_evaluations = 0;
             let storage = self.trainer.config.checkpoint.dtype;
-            let files = self.base.with_weights(&self.trainer.model, storage).await?;
-            self.folder.write_best(&files)?;
+            self.base.save(&self.folder.best(), &self.trainer.model, storage).await?;
         } else if step > 0 {
             self.state.stale_evaluations += 1;
         }
@@ -334,28 +333,21 @@ impl Run {
             return Ok(path);
         }
         let clock = Stopwatch::start();
-        let files = self.files().await?;
-        let keep = self.trainer.config.checkpoint.keep;
-        let path = self.folder.write_checkpoint(step, &files, keep)?;
+        let state = State { step, other_secs: self.summary.other_secs, ..self.state.clone() };
+        let path = self.folder.checkpoint(step)?;
+        let Trainer { model, optimizer, config, .. } = &self.trainer;
+        checkpoint::write(&path, &self.base, model, optimizer, state).await?;
+        self.folder.remove_older(config.checkpoint.keep)?;
         self.saved_at = Some(step);
         self.summary.other_secs += clock.elapsed_secs();
         observer.saved(&path);
         Ok(path)
     }
-
-    async fn files(&self) -> Result<Vec<NamedFile>> {
-        let state = State {
-            step: self.trainer.step,
-            other_secs: self.summary.other_secs,
-            ..self.state.clone()
-        };
-        checkpoint::files(&self.base, &self.trainer.model, &self.trainer.optimizer, state).await
-    }
 }
 
 /// The state of the checkpoint in `path`, which must be whole and of this run.
 fn checked(path: &Path, config: &Config) -> Result<State> {
-    let state = checkpoint::check(|name| read(&path.join(name)));
+    let state = checkpoint::check(|name| map(&path.join(name)));
     let state = state.map_err(|e| e.at(path.display()))?;
     if state.run == config.fingerprint() {
         return Ok(state);

@@ -4,7 +4,7 @@ use super::arguments::Merge;
 use super::say;
 use srft::device::select;
 use srft::error::{Error, Result};
-use srft::platform::{exists, write_folder_atomic};
+use srft::platform::exists;
 use srft::run::model_folder;
 
 /// Writes an adapter's folder as a whole model.
@@ -26,7 +26,6 @@ pub async fn merge(arguments: Merge) -> Result<()> {
     let (model, _) = folder.load(&selected.device)?;
     let mut model = adapter.lay_over(model, &selected.device)?;
     model.merge();
-    let files = folder.with_weights(&model, config.checkpoint.dtype).await?;
-    write_folder_atomic(&arguments.out, &files)?;
+    folder.save(&arguments.out, &model, config.checkpoint.dtype).await?;
     say(format_args!("model: {}", arguments.out.display()))
 }

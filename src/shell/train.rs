@@ -8,7 +8,7 @@ use srft::config::{Config, Storage};
 use srft::device::{Selected, select};
 use srft::error::{Error, Result};
 use srft::model::{CONFIG, Llama, TOKENIZER, WEIGHTS};
-use srft::platform::write_folder_atomic;
+use srft::platform::{map, write_atomic};
 use srft::run::{Run, RunFolder, Summary, fresh_folder, model_folder};
 use srft::selftest;
 use srft::text::Tokenizer;
@@ -137,7 +137,7 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     let shape = folder.shape(&Tokenizer::from_bytes(&folder.tokenizer, &folder.place)?)?;
     let fresh = Llama::random(shape, config.run.seed, &selected.device);
     let start = arguments.out.join("start");
-    write_folder_atomic(&start, &folder.with_weights(&fresh, Storage::F32).await?)?;
+    folder.save(&start, &fresh, Storage::F32).await?;
     let config = Config {
         model: srft::config::Model { path: start.display().to_string(), ..config.model },
         ..config
@@ -150,8 +150,7 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     progress.finish();
     let summary = result?;
     for name in [CONFIG, WEIGHTS, TOKENIZER] {
-        let bytes = srft::platform::read(&run_folder.join("best").join(name))?;
-        srft::platform::write_atomic(&arguments.out.join(name), &bytes)?;
+        write_atomic(&arguments.out.join(name), &map(&run_folder.join("best").join(name))?)?;
     }
     report(&summary, &run_folder, arguments.json)?;
     match arguments.json {

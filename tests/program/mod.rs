@@ -5,7 +5,6 @@ use burn::tensor::Device;
 use serde_json::{Value, json};
 use srft::config::Storage;
 use srft::model::{Llama, ModelConfig, ModelFolder};
-use srft::platform::write_folder_atomic;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -40,8 +39,7 @@ impl Home {
         let config = ModelConfig::from_json(&text, name).unwrap();
         let folder = ModelFolder::of_parts(name, text, Vec::new(), ModelFolder::tiny().tokenizer);
         let model = Llama::random(config, 7, &Device::flex());
-        let files = pollster::block_on(folder.with_weights(&model, Storage::F32)).unwrap();
-        write_folder_atomic(&self.path(name), &files).unwrap();
+        pollster::block_on(folder.save(&self.path(name), &model, Storage::F32)).unwrap();
     }
 
     /// A path in the folder.
