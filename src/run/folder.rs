@@ -80,8 +80,19 @@ fn require_run(path: &Path) -> Result<()> {
         true => Ok(()),
         false => Err(Error::input("no run is here: config.toml is missing")
             .at(path.display())
-            .next("give --resume the folder that `srft train` named")),
+            .next("give the folder that `srft train` named")),
     }
+}
+
+/// The checkpoints of the run in `path` as (updates done, folder), the earliest first.
+pub fn checkpoints(path: &Path) -> Result<Vec<(u32, PathBuf)>> {
+    let folder = path.join(CHECKPOINTS);
+    let step = |name: &String| name.strip_prefix("step-")?.parse().ok();
+    let names = names_in(&folder)?;
+    let mut found: Vec<(u32, PathBuf)> =
+        names.iter().filter_map(|name| Some((step(name)?, folder.join(name)))).collect();
+    found.sort();
+    Ok(found)
 }
 
 impl RunFolder {
@@ -129,19 +140,9 @@ impl RunFolder {
         write_atomic(&self.path.join(CONFIG), config.to_annotated_toml().as_bytes())
     }
 
-    fn checkpoints(&self) -> Result<Vec<(u32, PathBuf)>> {
-        let folder = self.path.join(CHECKPOINTS);
-        let step = |name: &String| name.strip_prefix("step-")?.parse().ok();
-        let names = names_in(&folder)?;
-        let mut found: Vec<(u32, PathBuf)> =
-            names.iter().filter_map(|name| Some((step(name)?, folder.join(name)))).collect();
-        found.sort();
-        Ok(found)
-    }
-
     /// The latest checkpoint.
     pub fn latest(&self) -> Result<Option<PathBuf>> {
-        Ok(self.checkpoints()?.pop().map(|(_, path)| path))
+        Ok(checkpoints(&self.path)?.pop().map(|(_, path)| path))
     }
 
     /// Writes a checkpoint and removes all but the last `keep`. The lines of the steps before it
@@ -152,7 +153,7 @@ impl RunFolder {
         }
         let path = self.path.join(CHECKPOINTS).join(format!("step-{step:06}"));
         write_folder_atomic(&path, files)?;
-        let all = self.checkpoints()?;
+        let all = checkpoints(&self.path)?;
         for (_, old) in &all[..all.len().saturating_sub(keep)] {
             remove_folder_atomic(old)?;
         }
