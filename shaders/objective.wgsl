@@ -9,7 +9,7 @@
 
 const W: u32 = {{ workgroup }}u;
 const SIDE: u32 = 16u; // W = SIDE * SIDE
-const HEADER_WORDS: u32 = 12u;
+const HEADER_WORDS: u32 = 13u;
 const ROW_WORDS: u32 = 10u;
 const OVER_TOKEN: u32 = 1u;
 
@@ -86,7 +86,7 @@ fn main(
         let h = select(weighing, entropy, info[1] == OVER_TOKEN);
         let w_sft = weight(4u, h);
         let w_rl = weight(6u, h);
-        let w = select(1.0, w_rl, positive);
+        let w = select(select(1.0, w_rl, positive), 0.0, logp > number(12u));
 
         let p = exp(logp);
         var f = p;

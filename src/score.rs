@@ -2,6 +2,7 @@
 
 use crate::data::batch::micro_batches;
 use crate::error::Result;
+use crate::metrics::mean;
 use crate::model::Llama;
 use crate::objective::loss::token_statistics;
 use crate::ops::readback;
@@ -53,4 +54,13 @@ pub async fn score(
         }
     }
     Ok(scored)
+}
+
+/// How far apart two models stand on given tokens: the mean of |ln p − ln q| over all tokens of
+/// pairs of lists (ln p, ln q), nats; 0 where there are none.
+pub fn mean_shift<'a>(pairs: impl Iterator<Item = (&'a [f32], &'a [f32])>) -> f64 {
+    let changes = pairs.flat_map(|(one, other)| {
+        one.iter().zip(other).map(|(p, q)| (f64::from(*p) - f64::from(*q)).abs())
+    });
+    mean(changes)
 }

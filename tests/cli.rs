@@ -264,9 +264,9 @@ fn devices_are_listed_for_programs_and_people() {
 fn every_command_has_help_with_examples() {
     let home = Home::new();
     assert!(home.succeeds("--help").contains("Examples:\n  srft train"));
-    for command in
-        ["train", "eval", "generate", "score", "explain", "pretrain", "devices", "config"]
-    {
+    for command in [
+        "train", "eval", "generate", "score", "explain", "analyze", "pretrain", "devices", "config",
+    ] {
         let help = home.succeeds(&format!("{command} --help"));
         assert!(help.contains(&format!("Examples:\n  srft {command}")), "{help}");
         assert!(help.contains("Usage: srft "), "{help}");
@@ -341,6 +341,7 @@ fn every_method_and_every_switch_trains() {
         ("group_of", &["extra", "shared"]),
         ("clip_low", &["0.1"]),
         ("clip_high", &["0.3"]),
+        ("max_prob", &["0.5"]),
         ("second", &["sft", "grpo"]),
         ("second_share", &["0.25"]),
     ];

@@ -152,6 +152,24 @@ fn self_term_advantage() {
 }
 
 #[test]
+fn max_prob() {
+    // Above 0.3 the self term ends: of tokens with p = 1/2, 1/4 only the second acts, as before, and
+    // N_r = 2 stays. Right: w = 0.1 · 4; −1/2 · 0.4 · (−2 ln 2) = 0.4 ln 2. Wrong: 1/2 · (−2 ln 2).
+    let mixed = [(1.0, 1.0, 1.0), (2.0, 3.0, 1.0)];
+    let most = Switches { max_logp: Some(0.3f32.ln()), ..Default::default() };
+    let right: Sequences = &[(false, &mixed, signed(-0.5))];
+    check("right", right, &most, (column::SELF, &[0.277_259]), &[0.0, -0.2]);
+    check("right's weight", right, &most, (column::WEIGHT, &[0.4]), &[0.0, -0.2]);
+    let wrong: Sequences = &[(false, &mixed, signed(0.5))];
+    check("wrong", wrong, &most, (column::SELF, &[-0.693_147]), &[0.0, 0.5]);
+    // Â = −1: ρ = 1, 1/2 and min(−0.5, −0.8) is held; without the first token 1/2 · 0.8 is left.
+    check("ratio", &[(false, &mixed, ratio(0.5))], &most, (column::SELF, &[0.4]), &[0.0; 2]);
+    // It is about rollouts: a demonstration's p = 1/4, 1/2 both count.
+    let demonstration: Sequences = &[(true, &DEMONSTRATION, rl_demo(-0.5))];
+    check("demonstration", demonstration, &most, (column::RL_DEMO, &[-0.375]), &[-0.125, -0.25]);
+}
+
+#[test]
 fn demo_shaping() {
     // Â_demo = 1, N_d = 2: −1/2 · (1/4 + 1/2); the slope of p by ln p is p.
     let demonstration: Sequences = &[(true, &DEMONSTRATION, rl_demo(-0.5))];

@@ -93,6 +93,7 @@ fn all_switches() -> Vec<(&'static str, Switches)> {
         ("self weight off", Switches { self_weight: None, ..printed }),
         ("shaped", Switches { shaping: Some(0.1), ..printed }),
         ("clip", Switches { clip: Clip { low: 0.1, high: 0.4 }, ..printed }),
+        ("max_prob", Switches { max_logp: Some(0.5f32.ln()), ..printed }),
     ]
 }
 
@@ -223,6 +224,44 @@ fn no_gradient_flows_through_the_weights() {
                 assert_eq!(differs, weights_move, "{name}, seed {seed}, {backend}");
             }
         }
+    }
+}
+
+/// High-probability clipping (App. A.2): above the threshold the self term is gone, value and
+/// gradient, below it not one bit differs, and what is no rollout's is untouched everywhere.
+#[test]
+fn max_prob_cuts_the_self_term_above_it_alone() {
+    // Weights that follow the entropy have slopes by it that the gradient leaves out.
+    let all = Switches { sft_weight: None, self_weight: None, ..Switches::default() };
+    let most = Switches { max_logp: Some(0.8f32.ln()), ..all };
+    let mut batch = Batch::random(7, &LENS, 2);
+    for row in &mut batch.rows {
+        let TermCoefficients { self_logp, self_ratio, self_positive, .. } = row.terms;
+        row.terms = match row.demonstration {
+            true => TermCoefficients { self_logp: 0.0, self_ratio: 0.0, ..row.terms },
+            false => {
+                TermCoefficients { self_logp, self_ratio, self_positive, ..Default::default() }
+            }
+        };
+    }
+    let slopes = slopes(&batch, &most);
+    for (backend, device) in devices() {
+        let ((free, _), (cut, _)) = (batch.kernel(&device, &all), batch.kernel(&device, &most));
+        compare(backend, &cut, &slopes, BACKWARD).unwrap();
+        let (mut above, mut below) = (0, 0);
+        for row in &batch.rows {
+            for t in 2 * row.start as usize..2 * (row.start + row.len) as usize {
+                let likely = batch.stats[t - t % 2] > 0.8f32.ln();
+                if !row.demonstration && likely {
+                    assert_eq!(cut[t], 0.0, "{backend}, token {}", t / 2);
+                    above += usize::from(free[t] != 0.0);
+                } else {
+                    assert_eq!(cut[t], free[t], "{backend}, token {}", t / 2);
+                    below += usize::from(free[t] != 0.0 && !row.demonstration);
+                }
+            }
+        }
+        assert!(above > 100 && below > 100, "{above} above, {below} below");
     }
 }
 

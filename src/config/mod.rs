@@ -168,6 +168,11 @@ impl Config {
             ("objective.clip_low", (0.0..=1.0).contains(&self.objective.clip_low), "in [0, 1]"),
             ("objective.clip_high", self.objective.clip_high >= 0.0, "0 or more"),
             (
+                "objective.max_prob",
+                self.objective.max_prob > 0.0 && self.objective.max_prob <= 1.0,
+                "a probability in (0, 1]",
+            ),
+            (
                 "objective.aggregate_constant",
                 self.objective.aggregate_constant > 0.0,
                 "positive (tokens)",

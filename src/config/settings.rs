@@ -147,6 +147,8 @@ settings! {
         clip_low: f64 = 0.2;
         /// PPO clip range above 1, for the advantage self term.
         clip_high: f64 = 0.2;
+        /// The self term leaves out rollout tokens more probable than this (App. A.2); 1: none.
+        max_prob: f64 = 1.0;
         /// Method whose preset takes over for a second stage; empty: one stage.
         second: String = String::new();
         /// Share of the steps that belong to the second stage.

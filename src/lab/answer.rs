@@ -1,6 +1,6 @@
 //! A model's answer to a prompt, with its confidence in each token.
 
-use super::probes::{PROBE_STEP, spelled};
+use super::probes::PROBE_STEP;
 use super::protocol::{Answer, AnswerToken};
 use crate::error::Result;
 use crate::model::Llama;
@@ -31,7 +31,7 @@ pub async fn answer(
     };
     let prompts = [trainer.tokenizer.encode(prompt).map_err(|e| e.at("the prompt"))?];
     let response = respond(model, &prompts, &plan).await?.remove(0);
-    let texts = spelled(&trainer.tokenizer, &response.tokens);
+    let texts = trainer.tokenizer.spelled(&response.tokens);
     let tokens = texts.into_iter().zip(response.logprobs).zip(response.entropies);
     let tokens = tokens.map(|((text, logp), entropy)| AnswerToken {
         text,

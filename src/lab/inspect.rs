@@ -77,6 +77,7 @@ fn formula(objective: &Objective, switches: &Switches) -> FormulaView {
         self_term: objective.self_term.name().into(),
         clip_low: objective.clip_low,
         clip_high: objective.clip_high,
+        max_prob: objective.max_prob,
         entropy_coeff: objective.entropy_coeff,
         aggregate: objective.aggregate.name().into(),
     }

@@ -6,8 +6,7 @@ use crate::error::Result;
 use crate::model::Llama;
 use crate::ops::sampling::Sampling;
 use crate::rollout::{Plan, Stops, respond};
-use crate::score::{Scored, score};
-use crate::text::Tokenizer;
+use crate::score::{Scored, mean_shift, score};
 use crate::trainer::Trainer;
 
 /// Step key of the random numbers that the base's responses are drawn with.
@@ -57,7 +56,7 @@ impl Probes {
                 suite: examples[index].suite.clone(),
                 prompt: examples[index].prompt.clone(),
                 author: author.into(),
-                tokens: spelled(tokenizer, &tokens),
+                tokens: tokenizer.spelled(&tokens),
                 base: scores(scored),
             });
         Ok(Self { views: views.collect(), pairs, micro_batch_tokens })
@@ -72,20 +71,10 @@ impl Probes {
     pub async fn look(&self, model: &Llama) -> Result<(Vec<TokenScores>, f64)> {
         let scored = score(model, self.pairs.clone(), self.micro_batch_tokens).await?;
         let looks: Vec<TokenScores> = scored.into_iter().map(scores).collect();
-        let (mut sum, mut count) = (0.0, 0);
-        for (probe, look) in self.views.iter().zip(&looks) {
-            for (before, now) in probe.base.logprobs.iter().zip(&look.logprobs) {
-                sum += f64::from((now - before).abs());
-                count += 1;
-            }
-        }
-        Ok((looks, sum / f64::from(count.max(1))))
+        let before = self.views.iter().map(|probe| probe.base.logprobs.as_slice());
+        let shift = mean_shift(before.zip(looks.iter().map(|look| look.logprobs.as_slice())));
+        Ok((looks, shift))
     }
-}
-
-/// Tokens as the vocabulary spells them.
-pub fn spelled(tokenizer: &Tokenizer, tokens: &[u32]) -> Vec<String> {
-    tokens.iter().map(|&t| tokenizer.token(t)).collect()
 }
 
 fn scores(scored: Scored) -> TokenScores {

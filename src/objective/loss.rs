@@ -40,6 +40,7 @@ pub fn switches(config: &Objective, batch: BatchEntropy) -> Switches {
         self_weight: Some(Weight { scale: config.self_weight_scale as f32, sign: exponent(1.0) }),
         shaping: (config.demo_shaping == DemoShaping::Luffy).then_some(0.1),
         clip: Clip { low: config.clip_low as f32, high: config.clip_high as f32 },
+        max_logp: (config.max_prob < 1.0).then(|| config.max_prob.ln() as f32),
     }
 }
 

@@ -49,7 +49,11 @@ pub fn token(
 ) -> Token {
     let w_sft = weight(switches.sft_weight, h);
     let w_rl = weight(switches.self_weight, h);
-    let w_self = if c.self_positive { w_rl } else { 1.0 };
+    let w_self = match switches.max_logp {
+        Some(most) if logp > f64::from(most) => 0.0,
+        _ if c.self_positive => w_rl,
+        _ => 1.0,
+    };
     let (clipped_ratio, clipped) = match f64::from(c.self_ratio) {
         0.0 => (Term::default(), false),
         ratio_coefficient => ratio(w_self, ratio_coefficient, switches.clip, logp, old_logprob),

@@ -3,6 +3,9 @@
 //! * signed (Eqs. 11–12): w_RL · E[−ln π_θ(y⁺)] + E[ln π_θ(y⁻)]: no advantage, ratio or clip.
 //! * advantage (PPO, arXiv 1707.06347, Eq. 7; GRPO): −E[min(ρ Â, clip(ρ, 1−ε_low, 1+ε_high) Â)]
 //!   with ρ_t = π_θ / π_old = exp(ln p_t − ln p_old,t).
+//!
+//! Where high-probability gradients are clipped (App. A.2), w is 0 for tokens above the threshold:
+//! they add nothing to the term but still count in its normaliser.
 
 use super::term::Term;
 use crate::ops::objective::{Clip, MAX_LOG_RATIO};

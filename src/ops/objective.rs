@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! L_t = sft·w_SFT·(−ln p_t) + rl_demo·f(p_t) + self_logp·w·ln p_t
-//!     + w·max(self_ratio·ρ_t, self_ratio·clip(ρ_t)) + entropy·H_t,    w = w_RL or 1
+//!     + w·max(self_ratio·ρ_t, self_ratio·clip(ρ_t)) + entropy·H_t,    w = w_RL or 1, 0 above max_logp
 //! ```
 //!
 //! The weights are constants for the gradient (stop_grad), so dL/dH comes from the bonus alone.
@@ -98,6 +98,9 @@ pub struct Switches {
     pub shaping: Option<f32>,
     /// The clip of the ratio form of the self term.
     pub clip: Clip,
+    /// ln of the largest probability that the self term acts on: it leaves out rollout tokens above
+    /// it (App. A.2); `None` leaves none out.
+    pub max_logp: Option<f32>,
 }
 
 impl Default for Switches {
@@ -108,6 +111,7 @@ impl Default for Switches {
             self_weight: Some(Weight { scale: 0.1, sign: 1.0 }),
             shaping: None,
             clip: Clip { low: 0.2, high: 0.2 },
+            max_logp: None,
         }
     }
 }

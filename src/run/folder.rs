@@ -80,8 +80,19 @@ fn require_run(path: &Path) -> Result<()> {
         true => Ok(()),
         false => Err(Error::input("no run is here: config.toml is missing")
             .at(path.display())
-            .next("give --resume the folder that `srft train` named")),
+            .next("give the folder that `srft train` named")),
     }
+}
+
+/// The checkpoints of the run in `path` as (updates done, folder), the earliest first.
+pub fn checkpoints(path: &Path) -> Result<Vec<(u32, PathBuf)>> {
+    let folder = path.join(CHECKPOINTS);
+    let step = |name: &String| name.strip_prefix("step-")?.parse().ok();
+    let names = names_in(&folder)?;
+    let mut found: Vec<(u32, PathBuf)> =
+        names.iter().filter_map(|name| Some((step(name)?, folder.join(name)))).collect();
+    found.sort();
+    Ok(found)
 }
 
 impl RunFolder {
@@ -129,19 +140,9 @@ impl RunFolder {
         write_atomic(&self.path.join(CONFIG), config.to_annotated_toml().as_bytes())
     }
 
-    fn checkpoints(&self) -> Result<Vec<(u32, PathBuf)>> {
-        let folder = self.path.join(CHECKPOINTS);
-        let step = |name: &String| name.strip_prefix("step-")?.parse().ok();
-        let names = names_in(&folder)?;
-        let mut found: Vec<(u32, PathBuf)> =
-            names.iter().filter_map(|name| Some((step(name)?, folder.join(name)))).collect();
-        found.sort();
-        Ok(found)
-    }
-
     /// The latest checkpoint.
     pub fn latest(&self) -> Result<Option<PathBuf>> {
-        Ok(self.checkpoints()?.pop().map(|(_, path)| path))
+        Ok(checkpoints(&self.path)?.pop().map(|(_, path)| path))
     }
 
     /// Where to write the checkpoint of a step. The lines of the steps before it are made durable
@@ -155,7 +156,7 @@ impl RunFolder {
 
     /// Removes all checkpoints but the last `keep`.
     pub fn remove_older(&self, keep: usize) -> Result<()> {
-        let all = self.checkpoints()?;
+        let all = checkpoints(&self.path)?;
         let older = &all[..all.len().saturating_sub(keep)];
         older.iter().try_for_each(|(_, path)| remove_folder_atomic(path))
     }

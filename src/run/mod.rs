@@ -5,9 +5,9 @@ mod reader;
 mod setup;
 mod summary;
 
-#[cfg(not(target_family = "wasm"))]
-pub use folder::write_suites;
 pub use folder::{CHECKPOINTS, CONFIG, Evaluation, RunFolder, fresh_folder, numbered};
+#[cfg(not(target_family = "wasm"))]
+pub use folder::{checkpoints, write_suites};
 pub use reader::Reader;
 pub use setup::{Parts, grader, load_model, model_folder, trainer};
 #[cfg(not(target_family = "wasm"))]

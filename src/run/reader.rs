@@ -117,6 +117,28 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The suites with the responses that they come with: what the files of `data.eval` give, which
+    /// need neither response nor answer, or the built-in demonstrations.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn answered_suites(&mut self) -> Result<Vec<Suite>> {
+        let (data, n) = (&self.config.data, self.config.eval.examples);
+        if data.eval.is_empty() {
+            return self.suites();
+        }
+        let needs = crate::data::shape::Needs { response: false, answer: false };
+        let mut suites = Vec::new();
+        for path in data.eval.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+            let mut examples = self.files.read(path, needs, true, &mut self.notes)?;
+            if examples.len() > n {
+                self.notes
+                    .push(format!("{path}: the first {n} examples are taken (eval.examples)"));
+            }
+            examples.truncate(n);
+            suites.push(Suite { name: stem(path), out_of_distribution: false, examples });
+        }
+        Ok(suites)
+    }
+
     fn training(&mut self) -> Result<Vec<Example>> {
         let stages = self.config.stages();
         let response = stages.iter().any(Objective::uses_demonstrations);
@@ -130,7 +152,7 @@ impl<'a> Reader<'a> {
     #[cfg(not(target_family = "wasm"))]
     pub fn examples(&mut self, path: &str, response: bool, answer: bool) -> Result<Vec<Example>> {
         let needs = crate::data::shape::Needs { response, answer };
-        self.files.read(path, needs, &mut self.notes)
+        self.files.read(path, needs, response, &mut self.notes)
     }
 
     /// A page has no files.
@@ -187,10 +209,12 @@ mod files {
     }
 
     impl Files<'_> {
+        /// Responses that are not kept do not count as too long either.
         pub fn read(
             &self,
             path: &str,
             needs: Needs,
+            keeps_responses: bool,
             notes: &mut Vec<String>,
         ) -> Result<Vec<Example>> {
             let file = file::parse(&read(Path::new(path))?, path, needs)?;
@@ -208,7 +232,7 @@ mod files {
                 if needs.answer || !example.answer.is_empty() {
                     self.grader.check_gold(&example.answer).map_err(at)?;
                 }
-                if !needs.response {
+                if !keeps_responses {
                     example.demonstration = None;
                 }
                 let encoded = encode(self.tokenizer, &self.model.eos_tokens, &example);

@@ -1,6 +1,7 @@
 //! The command line: flags are short names for settings; `--set section.key=value` reaches all.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use srft::analysis::Source;
 use srft::config::Config;
 use srft::error::Result;
 use srft::platform::read_text;
@@ -35,6 +36,9 @@ pub enum Command {
     Score(Score),
     /// Show a group: rollouts, rewards, advantages, weights, each term and its gradient norm.
     Explain(Explain),
+    /// What training did to a model: the paper's token shift and learning dynamics.
+    #[command(subcommand)]
+    Analyze(Analyze),
     /// Make the tiny base model again, from nothing.
     Pretrain(Pretrain),
     /// Write an adapter and its base as one model.
@@ -318,6 +322,94 @@ pub struct Plan {
     #[arg(long, value_name = "GIB")]
     pub memory: Option<f64>,
     /// JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+#[command(after_help = "Examples:
+  srft analyze token-shift --model runs/srft-seed0/best
+  srft analyze dynamics --references base=tiny,rl=runs/grpo/best --run runs/srft-seed0")]
+pub enum Analyze {
+    /// How far fine-tuning moved the probability of each token of responses (Fig. 2).
+    TokenShift(AnalyzeTokenShift),
+    /// A run as a path through the distances to reference models (Fig. 3).
+    Dynamics(AnalyzeDynamics),
+}
+
+/// Where the responses come from.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Samples {
+    /// The data's responses (built in: the demonstrations); --model's, greedily, where there is none.
+    Given,
+    /// --model's most probable tokens.
+    Greedy,
+    /// Drawn from --model, as in training.
+    Drawn,
+}
+
+impl From<Samples> for Source {
+    fn from(samples: Samples) -> Self {
+        match samples {
+            Samples::Given => Source::Given,
+            Samples::Greedy => Source::Greedy,
+            Samples::Drawn => Source::Drawn,
+        }
+    }
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft analyze token-shift --model runs/srft-seed0/best
+  srft analyze token-shift --model runs/srft-seed0/best --samples greedy --out shift.svg
+  srft analyze token-shift --base ./Qwen2.5-0.5B --model runs/qwen/best --data F.jsonl --out shift.json
+
+Each line of --data has prompt and, if it likes, response; see `srft score`. Responses are taken from
+up to eval.examples lines of a file, or problems of a built-in suite.")]
+pub struct AnalyzeTokenShift {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// The model before: folder, or `tiny`.
+    #[arg(long, value_name = "DIR", default_value = "tiny")]
+    pub base: String,
+    /// Where the responses come from.
+    #[arg(long, default_value = "given")]
+    pub samples: Samples,
+    /// Responses shown token by token.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub strips: usize,
+    /// Where everything goes: every number (.json), or a picture (.svg).
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// JSON instead of strips and tables.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft train --set checkpoint.every=10 --set checkpoint.keep=1000 --out runs/srft
+  srft analyze dynamics --references base=tiny,sft=runs/sft/best,rl=runs/grpo/best --run runs/srft
+  srft analyze dynamics --references base=tiny,rl=runs/grpo/best --run runs/a,runs/b --out d.svg
+
+Each reference answers the problems that the first run is evaluated on; a model's distance to it is the
+mean |Δ ln p| over the tokens of those answers. The settings are the first run's, the seed is 0.")]
+pub struct AnalyzeDynamics {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Reference models by name.
+    #[arg(long, value_name = "NAME=DIR,...", value_delimiter = ',', required = true)]
+    pub references: Vec<String>,
+    /// Run folders; every checkpoint in them is a point.
+    #[arg(long, value_name = "DIR,...", value_delimiter = ',', required = true)]
+    pub run: Vec<PathBuf>,
+    /// Responses that each reference generates.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub responses: usize,
+    /// Where everything goes: every number (.json), or a picture (.svg).
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// JSON instead of tables.
     #[arg(long)]
     pub json: bool,
 }

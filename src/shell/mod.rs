@@ -1,5 +1,6 @@
 //! Commands of the program, one file each.
 
+mod analyze;
 mod arguments;
 mod devices;
 mod explain;
@@ -28,6 +29,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Generate(a) => generate::generate(a).await,
         Command::Score(a) => score::score(a).await,
         Command::Explain(a) => explain::explain(a).await,
+        Command::Analyze(a) => analyze::analyze(a).await,
         Command::Merge(a) => merge::merge(a).await,
         Command::Plan(a) => plan::plan(a),
         Command::Devices(a) => devices::devices(a).await,

@@ -84,6 +84,11 @@ impl Tokenizer {
         self.inner.id_to_token(id).unwrap_or_else(|| UNKNOWN.into())
     }
 
+    /// Tokens as the vocabulary spells them.
+    pub fn spelled(&self, ids: &[u32]) -> Vec<String> {
+        ids.iter().map(|&id| self.token(id)).collect()
+    }
+
     fn tokens(&self, text: &str, special: bool) -> Result<Vec<u32>> {
         let alone = |c: char| guarded(|| self.inner.encode(c.to_string(), false)).ok()?.ok();
         let position = |is_lost: &dyn Fn(char) -> bool| text.chars().position(is_lost);

@@ -413,6 +413,10 @@ clip_low: number,
  */
 clip_high: number, 
 /**
+ * Rollout tokens more probable than this have no self term.
+ */
+max_prob: number, 
+/**
  * Coefficient of the entropy bonus.
  */
 entropy_coeff: number, 

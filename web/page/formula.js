@@ -158,6 +158,7 @@ function self(formula, member, token) {
     if (member.role === "demonstration") return nothing("it acts on the policy’s own rollouts only");
     const n = member.normaliser;
     if (formula.self_term === "none") return nothing("self_term = none: there are no rollouts to learn from");
+    if (Math.exp(token.logp) > formula.max_prob) return nothing(`max_prob = ${formula.max_prob}, and p is above it`);
     if (formula.self_term === "signed") {
         if (!member.weight_applies) {
             return {

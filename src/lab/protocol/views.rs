@@ -179,6 +179,8 @@ pub struct FormulaView {
     pub clip_low: f64,
     /// PPO's clip range of the ratio above 1.
     pub clip_high: f64,
+    /// Rollout tokens more probable than this have no self term.
+    pub max_prob: f64,
     /// Coefficient of the entropy bonus.
     pub entropy_coeff: f64,
     /// `token-mean`, `sequence-mean` or `sum-constant`.

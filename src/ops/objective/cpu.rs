@@ -62,7 +62,11 @@ fn sequence(
         };
         let w_sft = weight(switches.sft_weight, h);
         let w_rl = weight(switches.self_weight, h);
-        let w = if c.self_positive { w_rl } else { 1.0 };
+        let w = match switches.max_logp {
+            Some(most) if logp > most => 0.0,
+            _ if c.self_positive => w_rl,
+            _ => 1.0,
+        };
 
         let p = logp.exp();
         let (f, f_slope) = match switches.shaping {

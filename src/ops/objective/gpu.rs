@@ -48,6 +48,7 @@ fn info(rows: &[Row], switches: &Switches, n: usize) -> Vec<u32> {
         [sft.scale, sft.sign, own.scale, own.sign, gamma, 1.0 - low, 1.0 + high, MAX_LOG_RATIO]
             .map(f32::to_bits),
     );
+    words.push(switches.max_logp.unwrap_or(f32::MAX).to_bits());
     for (row, (first, last)) in rows.iter().zip(owned(rows, n)) {
         let c = row.terms;
         let flags = u32::from(row.demonstration) | u32::from(c.self_positive) << 1;

@@ -1,0 +1,190 @@
+//! Learning dynamics (Fig. 3, App. E): a run as a path through the distances to reference models,
+//! such as the base, a model taught by SFT and one trained by RL.
+//!
+//! ```text
+//! d(M) = (d_R1(M), …, d_Rk(M)),   d_R(M) = (1/N_R) Σ_t |ln p_M(y_t | ·) − ln p_R(y_t | ·)|, nats,
+//! ```
+//!
+//! over the N_R tokens, end-of-text included, of responses that R itself generated. The paper does
+//! not give the metric: [`METRIC`] is ours. d_R(R) = 0; d_R(M) is not d_M(R), since each is taken
+//! where its own reference goes.
+
+use super::{in_turn, require_same_tokens, sample};
+use crate::config::Config;
+use crate::data::encode::encode;
+use crate::error::{Error, Result};
+use crate::eval::Suite;
+use crate::model::{Llama, ModelFolder};
+use crate::ops::sampling::Sampling;
+use crate::platform::exists;
+use crate::run::{CHECKPOINTS, RunFolder, checkpoints, model_folder};
+use crate::score::{mean_shift, score};
+use crate::text::Tokenizer;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The distance, named.
+pub const METRIC: &str = "mean |Δ ln p| over the tokens of the reference's responses, nats";
+
+/// A reference model R: what it generated, and how probable it found that.
+pub struct Reference {
+    pairs: Vec<(Vec<u32>, Vec<u32>)>,
+    logprobs: Vec<Vec<f32>>,
+    micro_batch_tokens: usize,
+}
+
+/// A reference as it is reported.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReferenceView {
+    /// Its name.
+    pub name: String,
+    /// Its folder.
+    pub model: String,
+    /// Responses that it generated.
+    pub responses: usize,
+    /// Their tokens, N_R.
+    pub tokens: usize,
+}
+
+/// A checkpoint in the space of distances.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Updates done; 0 is the model that the run began with.
+    pub step: u32,
+    /// Its distance to each reference, `[k]`, nats.
+    pub distances: Vec<f64>,
+}
+
+/// A run's path.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunPath {
+    /// The run's folder.
+    pub run: String,
+    /// Its method.
+    pub method: String,
+    /// The checkpoints that are there, the earliest first.
+    pub points: Vec<Point>,
+}
+
+/// Paths through the distances to the same references: what `srft analyze dynamics` writes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Dynamics {
+    /// [`METRIC`].
+    pub metric: String,
+    /// The k references, in the order of every point's distances.
+    pub references: Vec<ReferenceView>,
+    /// A path a run.
+    pub paths: Vec<RunPath>,
+}
+
+/// The tokens of up to `count` problems, from each suite that is trained on in turn.
+pub fn prompts(
+    suites: &[Suite],
+    tokenizer: &Tokenizer,
+    eos_tokens: &[u32],
+    count: usize,
+) -> Result<Vec<Vec<u32>>> {
+    let trained = suites.iter().filter(|s| !s.out_of_distribution);
+    let lists: Vec<_> = trained.map(|s| s.examples.as_slice()).collect();
+    let problems = in_turn(&lists, count);
+    problems.into_iter().map(|e| Ok(encode(tokenizer, eos_tokens, e)?.prompt)).collect()
+}
+
+impl Reference {
+    /// Lets `model` write `count` responses to the prompts (several to each where they are fewer),
+    /// drawn as the config's rollouts are, by `run.seed`.
+    ///
+    /// # Errors
+    /// No prompts, or one that the model's context does not hold.
+    pub async fn generate(
+        model: &Llama,
+        tokenizer: &Tokenizer,
+        prompts: &[Vec<u32>],
+        count: usize,
+        config: &Config,
+    ) -> Result<Self> {
+        if prompts.is_empty() || count == 0 {
+            return Err(Error::input("no responses to measure distances on")
+                .next("ask for at least one response to at least one problem"));
+        }
+        let (group, sampling) = (count.div_ceil(prompts.len()), Sampling::of(&config.rollout));
+        let written = sample(model, tokenizer, prompts, group, sampling, config).await?;
+        let pairs = written.into_iter().map(|r| (prompts[r.prompt].clone(), r.tokens));
+        let pairs = pairs.take(count).collect();
+        Self::of(model, pairs, config.train.micro_batch_tokens).await
+    }
+
+    /// A model with given (prompt, response) tokens that stand for what it generates.
+    pub async fn of(
+        model: &Llama,
+        pairs: Vec<(Vec<u32>, Vec<u32>)>,
+        micro_batch_tokens: usize,
+    ) -> Result<Self> {
+        // Scored as others will be, not taken from sampling: its distance to itself is exactly 0.
+        let scored = score(model, pairs.clone(), micro_batch_tokens).await?;
+        let logprobs = scored.into_iter().map(|s| s.logprobs).collect();
+        Ok(Self { pairs, logprobs, micro_batch_tokens })
+    }
+
+    /// d_R(M), nats.
+    ///
+    /// # Errors
+    /// A response that is too long for the model, or a probability that is no number.
+    pub async fn distance(&self, model: &Llama) -> Result<f64> {
+        let scored = score(model, self.pairs.clone(), self.micro_batch_tokens).await?;
+        let lists = self.logprobs.iter().zip(&scored);
+        let distance = mean_shift(lists.map(|(own, s)| (own.as_slice(), s.logprobs.as_slice())));
+        match distance.is_finite() {
+            true => Ok(distance),
+            false => Err(Error::numbers(format!("the distance is {distance}"))
+                .next("one of the models is broken: take an earlier checkpoint")),
+        }
+    }
+
+    /// What is reported of it.
+    pub fn view(&self, name: &str, model: &str) -> ReferenceView {
+        ReferenceView {
+            name: name.into(),
+            model: model.into(),
+            responses: self.pairs.len(),
+            tokens: self.pairs.iter().map(|(_, response)| response.len()).sum(),
+        }
+    }
+}
+
+/// The path of the run in `run`: the model that it began with, where that is still there, and every
+/// checkpoint on disk. Nothing in the folder is locked or changed.
+///
+/// # Errors
+/// No run or no checkpoint there, or models whose tokens are not those of `tokenizer`.
+pub async fn path(
+    run: &Path,
+    references: &[Reference],
+    tokenizer: &Tokenizer,
+    device: &Device,
+) -> Result<RunPath> {
+    let config = Config::resolve(&[RunFolder::config_layer(run)?])?;
+    let kept = checkpoints(run)?;
+    if kept.is_empty() {
+        return Err(Error::input("the run has no checkpoints")
+            .at(run.join(CHECKPOINTS).display())
+            .next("let it train on to the first, or train with a smaller checkpoint.every"));
+    }
+    let begin = &config.model.path;
+    let begin = (begin == "tiny" || exists(Path::new(begin))).then(|| model_folder(begin));
+    let later = kept.iter().map(|(step, path)| (*step, ModelFolder::read(path)));
+    let mut points = Vec::new();
+    for (step, folder) in begin.map(|folder| (0, folder)).into_iter().chain(later) {
+        let folder = folder?;
+        let (model, own) = folder.load(device)?;
+        require_same_tokens(tokenizer, &own).map_err(|e| e.at(&folder.place))?;
+        let mut distances = Vec::with_capacity(references.len());
+        for reference in references {
+            distances.push(reference.distance(&model).await.map_err(|e| e.at(&folder.place))?);
+        }
+        points.push(Point { step, distances });
+    }
+    let (run, method) = (run.display().to_string(), config.objective.method.name().into());
+    Ok(RunPath { run, method, points })
+}

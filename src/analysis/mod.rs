@@ -1,0 +1,127 @@
+//! The paper's analyses of what training did to a model, on any checkpoints of one tokenizer:
+//! [`token_shift`] (Fig. 2) and [`dynamics`] (Fig. 3, App. E). Both ask models for the probabilities
+//! that they give to the tokens of responses; the records they give are plain and go to JSON.
+//!
+//! Entropy, reward and length over steps (Figs. 4 and 6) are in every run's `metrics.jsonl`
+//! ([`StepReport`](crate::metrics::StepReport)); clipping the gradient of probable tokens (App. A.2)
+//! is a setting, `objective.max_prob`.
+
+pub mod draw;
+pub mod dynamics;
+pub mod token_shift;
+
+use crate::config::Config;
+use crate::data::encode::encode;
+use crate::error::{Error, Result};
+use crate::eval::Suite;
+use crate::model::Llama;
+use crate::ops::sampling::Sampling;
+use crate::rollout::{Plan, Response, Stops, respond};
+use crate::text::Tokenizer;
+
+/// Step key of the random numbers that responses are drawn with: no training step is numbered so.
+const SAMPLE_STEP: u32 = u32::MAX - 1;
+
+/// A response that models are asked about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// Suite, for reporting.
+    pub suite: String,
+    /// The prompt's text.
+    pub text: String,
+    /// The prompt's tokens.
+    pub prompt: Vec<u32>,
+    /// The response's tokens, with the end-of-text that it came to.
+    pub response: Vec<u32>,
+}
+
+/// Where responses come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The data, and the model (greedily) where an example has none.
+    Given,
+    /// The model's most probable tokens.
+    Greedy,
+    /// The model, drawn as the config's rollouts are.
+    Drawn,
+}
+
+/// The responses to the problems of `suites`, in their order; `model` writes those that `source`
+/// leaves to it, up to `rollout.max_new_tokens` each, by `run.seed`.
+///
+/// # Errors
+/// Text that the tokenizer cannot spell, and a prompt that the model's context does not hold.
+pub async fn responses(
+    model: &Llama,
+    tokenizer: &Tokenizer,
+    suites: &[Suite],
+    source: Source,
+    config: &Config,
+) -> Result<Vec<Asked>> {
+    let mut asked = Vec::new();
+    for suite in suites {
+        for example in &suite.examples {
+            let encoded = encode(tokenizer, &model.config.eos_tokens, example)?;
+            let given = encoded.demonstration.filter(|_| source == Source::Given);
+            asked.push(Asked {
+                suite: suite.name.clone(),
+                text: example.prompt.clone(),
+                prompt: encoded.prompt,
+                response: given.unwrap_or_default(),
+            });
+        }
+    }
+    let mut open: Vec<&mut Asked> = asked.iter_mut().filter(|a| a.response.is_empty()).collect();
+    let prompts: Vec<Vec<u32>> = open.iter().map(|a| a.prompt.clone()).collect();
+    let sampling = match source {
+        Source::Drawn => Sampling::of(&config.rollout),
+        Source::Given | Source::Greedy => Sampling { temperature: 0.0, ..Sampling::default() },
+    };
+    for response in sample(model, tokenizer, &prompts, 1, sampling, config).await? {
+        open[response.prompt].response = response.tokens;
+    }
+    Ok(asked)
+}
+
+/// `group` responses of `model` to each prompt.
+async fn sample(
+    model: &Llama,
+    tokenizer: &Tokenizer,
+    prompts: &[Vec<u32>],
+    group: usize,
+    sampling: Sampling,
+    config: &Config,
+) -> Result<Vec<Response>> {
+    let stops = config.rollout.stops();
+    let plan = Plan {
+        group,
+        sampling: sampling.checked()?,
+        max_new_tokens: config.rollout.max_new_tokens,
+        eos_tokens: &model.config.eos_tokens,
+        stops: Stops::new(tokenizer, &stops),
+        slots: config.rollout.slots,
+        seed: config.run.seed,
+        step: SAMPLE_STEP,
+    };
+    respond(model, prompts, &plan).await
+}
+
+/// Refuses two tokenizers whose ids mean different tokens: a probability is then of something else.
+pub fn require_same_tokens(one: &Tokenizer, other: &Tokenizer) -> Result<()> {
+    let mut ids = 0..one.vocab_size().max(other.vocab_size()) as u32;
+    match ids.find(|&id| one.token(id) != other.token(id)) {
+        None => Ok(()),
+        Some(id) => Err(Error::input(format!(
+            "the tokenizers differ: token {id} is {:?} in one and {:?} in the other",
+            one.token(id),
+            other.token(id)
+        ))
+        .next("compare models of one tokenizer, such as a base and what was trained from it")),
+    }
+}
+
+/// Up to `count` elements of lists, taken from each list in turn.
+pub fn in_turn<'a, T>(lists: &[&'a [T]], count: usize) -> Vec<&'a T> {
+    let longest = lists.iter().map(|list| list.len()).max().unwrap_or(0);
+    (0..longest).flat_map(|i| lists.iter().filter_map(move |l| l.get(i))).take(count).collect()
+}
