@@ -434,9 +434,9 @@ impl Rollout {
 }
 
 impl Objective {
-    /// Whether the loss needs rollouts.
+    /// Whether the loss needs rollouts: a demonstration's advantage is over them, too.
     pub fn uses_rollouts(&self) -> bool {
-        self.self_term != SelfTerm::None
+        self.self_term != SelfTerm::None || self.rl_demo
     }
 
     /// Whether the loss needs demonstrations.

@@ -348,6 +348,9 @@ pub struct Study {
     /// auto | cpu | vulkan | metal | dx12 | gl | index or part of a name.
     #[arg(long)]
     pub device: Option<String>,
+    /// Runs at a time, in place of the study's own number.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
     /// Only these runs, and what they need; * stands for any.
     #[arg(long, value_name = "REGIME/ROW")]
     pub only: Option<String>,

@@ -5,18 +5,20 @@ use super::train::{ready, stop_on_interrupt};
 use super::{note, say};
 use indicatif::{ProgressBar, ProgressStyle};
 use srft::config::Config;
-use srft::device::Selected;
-use srft::error::{Error, Result};
+use srft::device::{Kind, Selected};
+use srft::error::{Error, Kind as ErrorKind, Result};
 use srft::eval::{Score, mean_accuracy};
 use srft::metrics::StepReport;
 use srft::platform::{Stopwatch, exists, read_text, write_atomic};
 use srft::run::Observer;
 use srft::study::results::{Finished, RESULTS, Results};
 use srft::study::tables::{TABLES, TIMES, markdown, times};
-use srft::study::{SPEC, Spec, Study, Task, preset};
+use srft::study::{Queue, SPEC, Spec, Study, Task, preset};
+use std::fmt::{self, Display};
 use std::io::IsTerminal;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Carries a study out, or what is left of it, and prints its tables.
 pub async fn study(arguments: Arguments) -> Result<()> {
@@ -30,7 +32,7 @@ pub async fn study(arguments: Arguments) -> Result<()> {
     }
     if !arguments.tables {
         let _lock = study.keep(&text)?;
-        let result = carry_out(&study, &tasks).await;
+        let result = carry_out(&study, &tasks, arguments.jobs).await;
         if result.is_err() {
             // What is done is worth keeping all the same; the error says the rest.
             let _ = write(&study);
@@ -80,37 +82,73 @@ async fn device(study: &Study) -> Result<Selected> {
     ready(&Config::resolve(&[setting])?, false).await
 }
 
-async fn carry_out(study: &Study, tasks: &[Task]) -> Result<()> {
-    let mut left = Left::new(study, tasks)?;
-    for task in tasks {
-        if study.is_done(task)? {
-            study.tidy(task)?;
-        }
-    }
-    if left.tasks == 0 {
+async fn carry_out(study: &Study, tasks: &[Task], jobs: Option<usize>) -> Result<()> {
+    let queue = Queue::new(study, tasks)?;
+    let waiting = queue.waiting();
+    if waiting.is_empty() {
         return Ok(());
     }
+    note(format_args!("{} of {} runs are left", waiting.len(), tasks.len()));
     let selected = device(study).await?;
-    let stop = stop_on_interrupt()?;
-    note(format_args!("{} of {} runs are left", left.tasks, tasks.len()));
-    for task in tasks {
-        if study.is_done(task)? {
-            continue;
+    // A GPU is one queue: a second run would only wait in it.
+    let jobs = jobs.unwrap_or(if selected.kind == Kind::Cpu { study.spec.jobs } else { 1 });
+    let workers = Workers {
+        study,
+        queue,
+        selected,
+        stop: stop_on_interrupt()?,
+        left: Mutex::new(Left::new(study, &waiting)?),
+    };
+    let results: Vec<Result<()>> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(|| workers.work())).collect();
+        handles.into_iter().map(|h| h.join().expect("a worker does not panic")).collect()
+    });
+    // What failed says more than that the others were stopped for it.
+    let errors = || results.iter().filter_map(|r| r.as_ref().err());
+    let failed = errors().find(|e| e.kind != ErrorKind::Interrupted).or_else(|| errors().next());
+    failed.cloned().map_or(Ok(()), Err)
+}
+
+/// What the threads that carry tasks out share.
+struct Workers<'a> {
+    study: &'a Study,
+    queue: Queue<'a>,
+    selected: Selected,
+    stop: Arc<AtomicBool>,
+    left: Mutex<Left>,
+}
+
+impl Workers<'_> {
+    /// Carries out one task after the other.
+    fn work(&self) -> Result<()> {
+        let result = self.tasks();
+        if result.is_err() {
+            self.stop.store(true, Ordering::SeqCst);
+            self.queue.close();
         }
-        if stop.load(Ordering::SeqCst) {
-            return Err(Error::interrupted("stopped between runs, all saved")
-                .next("the same command goes on here"));
-        }
-        let mut progress = Progress::new(task);
-        let clock = Stopwatch::start();
-        study.carry_out(task, &selected, &mut progress, &stop).await?;
-        progress.finish();
-        let secs = clock.elapsed_secs();
-        left.done(study.cost(task)?, secs);
-        let accuracy = told(study, task)?;
-        note(format_args!("{task}: {accuracy}, {secs:.1} s; {left}"));
+        result
     }
-    Ok(())
+
+    fn tasks(&self) -> Result<()> {
+        while let Some(task) = self.queue.take()? {
+            if self.stop.load(Ordering::SeqCst) {
+                return Err(Error::interrupted("stopped between runs, all saved")
+                    .next("the same command goes on here"));
+            }
+            let (clock, mut progress) = (Stopwatch::start(), Progress::new(&task));
+            let carried_out =
+                self.study.carry_out(&task, &self.selected, &mut progress, &self.stop);
+            let result = pollster::block_on(carried_out);
+            progress.finish();
+            self.queue.put_back(&task);
+            result?;
+            let secs = clock.elapsed_secs();
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            left.done(self.study.cost(&task)?);
+            note(format_args!("{task}: {}, {secs:.1} s; {left}", told(self.study, &task)?));
+        }
+        Ok(())
+    }
 }
 
 /// What came of a task, in a few words.
@@ -129,32 +167,26 @@ struct Left {
     tasks: usize,
     cost: f64,
     done_cost: f64,
-    done_secs: f64,
+    clock: Stopwatch,
 }
 
 impl Left {
-    fn new(study: &Study, tasks: &[Task]) -> Result<Self> {
-        let mut left = Self { tasks: 0, cost: 0.0, done_cost: 0.0, done_secs: 0.0 };
-        for task in tasks {
-            if !study.is_done(task)? {
-                left.tasks += 1;
-                left.cost += study.cost(task)?;
-            }
-        }
-        Ok(left)
+    fn new(study: &Study, waiting: &[Task]) -> Result<Self> {
+        let costs = waiting.iter().map(|task| study.cost(task)).collect::<Result<Vec<f64>>>()?;
+        let (tasks, cost) = (waiting.len(), costs.iter().sum());
+        Ok(Self { tasks, cost, done_cost: 0.0, clock: Stopwatch::start() })
     }
 
-    fn done(&mut self, cost: f64, secs: f64) {
+    fn done(&mut self, cost: f64) {
         self.tasks -= 1;
-        self.cost -= cost;
+        self.cost = (self.cost - cost).max(0.0);
         self.done_cost += cost;
-        self.done_secs += secs;
     }
 }
 
-impl std::fmt::Display for Left {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let secs = self.cost.max(0.0) * self.done_secs / self.done_cost;
+impl Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secs = self.cost * self.clock.elapsed_secs() / self.done_cost;
         write!(f, "{} left, about {}", self.tasks, minutes(secs))
     }
 }
@@ -177,7 +209,8 @@ async fn dry_run(study: &Study, tasks: &[Task]) -> Result<()> {
             left += 1;
         }
     }
-    say(format_args!("{left} of {} runs are left, about {}", tasks.len(), minutes(sum)))
+    let one_by_one = minutes(sum);
+    say(format_args!("{left} of {} runs are left, about {one_by_one} one by one", tasks.len()))
 }
 
 /// A bar a run on a terminal, nothing elsewhere: the run's line comes at its end.

@@ -103,7 +103,7 @@ impl Study {
     }
 
     /// Named by all that an evaluation of a base depends on.
-    fn base_scores(&self, config: &Config) -> PathBuf {
+    pub(super) fn base_scores(&self, config: &Config) -> PathBuf {
         let Config { run, model, data, reward, eval, rollout, .. } = config.clone();
         let plain = Data::default();
         let data = Data {

@@ -5,11 +5,13 @@
 //! alone, so a study that was stopped, in whatever way, goes on where it was.
 
 mod carry_out;
+mod queue;
 pub mod results;
 mod runs;
 mod spec;
 pub mod stats;
 pub mod tables;
 
+pub use queue::Queue;
 pub use runs::{Choice, SPEC, Study, Task};
 pub use spec::{Cell, PRESETS, Point, Regime, Row, Spec, TableSpec, preset};

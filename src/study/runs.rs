@@ -137,23 +137,14 @@ impl Study {
             {
                 let of = self.spec.regime(of)?;
                 let trials = self.trials(of, self.spec.row(name)?)?;
-                let bases = self.bases_of(&trials)?.into_iter().chain(of.base.clone());
-                needed.extend(bases.map(|name| Task::Base { name }));
+                for task in trials.iter().chain([task]) {
+                    needed.extend(self.needs_base(task)?.map(|name| Task::Base { name }));
+                }
                 needed.extend(trials);
                 wanted.push(task.clone());
             }
         }
         Ok(all.into_iter().filter(|t| needed.contains(t) || wanted.contains(t)).collect())
-    }
-
-    fn bases_of(&self, trials: &[Task]) -> Result<Vec<String>> {
-        let mut bases = Vec::new();
-        for trial in trials {
-            if let Task::Trial { regime, .. } = trial {
-                bases.extend(self.spec.regime(regime)?.base.clone());
-            }
-        }
-        Ok(bases)
     }
 
     /// The trials that decide a row's settings in a regime; none where there is nothing to choose.
@@ -198,6 +189,16 @@ impl Study {
         let index = (1..points.len()).fold(0, better);
         let accuracy = Some(sums[index] / self.spec.tuning_seeds().len() as f64);
         Ok(Some(Some(Choice { index, point: points.swap_remove(index), accuracy })))
+    }
+
+    /// The base that a task's run begins with, where it was made for the study.
+    pub fn needs_base(&self, task: &Task) -> Result<Option<String>> {
+        match task {
+            Task::Base { .. } => Ok(None),
+            Task::Trial { regime, .. } | Task::Run { regime, .. } => {
+                Ok(self.spec.regime(regime)?.base.clone())
+            }
+        }
     }
 
     /// Where a task's run is kept.

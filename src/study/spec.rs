@@ -33,6 +33,9 @@ pub struct Spec {
     pub seeds: u32,
     /// The row that all others are compared with.
     pub control: String,
+    /// Runs at a time on a CPU, whose cores a small model leaves idle between its products.
+    #[serde(default = "one")]
+    pub jobs: usize,
     /// Whether the trained models stay on disk.
     #[serde(default)]
     pub keep_models: bool,
@@ -53,6 +56,10 @@ pub struct Spec {
     /// Tables besides those of the regimes.
     #[serde(default, rename = "table")]
     pub tables: Vec<TableSpec>,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// Where rows with a grid choose: on problems and seeds that no table sees.
@@ -216,6 +223,9 @@ impl Spec {
     fn check(&self) -> Result<()> {
         if self.seeds == 0 {
             return Err(Error::input("seeds must be at least 1").next("5 are usual"));
+        }
+        if self.jobs == 0 {
+            return Err(Error::input("jobs must be at least 1").next("leave it out for 1"));
         }
         require_names("row", self.rows.iter().map(|r| &*r.name))?;
         require_names("regime", self.regimes.iter().map(|r| &*r.name))?;

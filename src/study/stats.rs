@@ -89,9 +89,10 @@ impl Difference {
     /// pigeonhole bootstrap; Owen, Annals of Applied Statistics 1, 2007), problems within their
     /// suite. The bootstrap gives the shape. Left alone it is too narrow, since a few seeds vary
     /// less in a resample than they do, and counts the noise within a cell thrice: so deviations
-    /// from the mean are scaled to the standard error of a two-way analysis of variance, and by
-    /// Student's t at Satterthwaite's degrees of freedom over the normal quantile (as Hesterberg,
-    /// The American Statistician 69, 2015, widens percentile intervals of few samples).
+    /// from the mean are scaled to the standard error of a two-way analysis of variance, and both
+    /// ends move out by as many standard errors as Student's quantile, at Satterthwaite's degrees
+    /// of freedom, is beyond the normal one (as Hesterberg, The American Statistician 69, 2015,
+    /// widens percentile intervals of few samples).
     pub fn of(differences: &[Vec<Vec<f64>>]) -> Option<Self> {
         let seeds = differences.len();
         let sizes: Vec<usize> = differences.first()?.iter().map(Vec::len).collect();
@@ -104,10 +105,11 @@ impl Difference {
         let samples = resampled(differences, &sizes);
         let scale = match variance(&samples).sqrt() {
             0.0 => 0.0,
-            std => error.value / std * error.t() / Z,
+            std => error.value / std,
         };
         let end = |tail: f64| mean + scale * (quantile(&samples, tail) - mean);
-        Some(Self { mean, low: end(TAIL), high: end(1.0 - TAIL), seeds })
+        let out = (error.t() - Z) * error.value;
+        Some(Self { mean, low: end(TAIL) - out, high: end(1.0 - TAIL) + out, seeds })
     }
 }
 
@@ -150,10 +152,10 @@ impl StandardError {
             }
         }
         let square = of_seeds.max(of_cells) + of_problems.max(of_cells) - of_cells;
-        // As if all of the seeds' mean square were theirs: too few rather than too many.
-        let degrees = match of_seeds {
-            0.0 => f64::INFINITY,
-            of_seeds => (seeds - 1.0) * (square / of_seeds).powi(2).max(1.0),
+        // Where seeds add nothing to the noise, the square rests on problems and cells: many.
+        let degrees = match of_seeds > of_cells {
+            true => (seeds - 1.0) * (square / of_seeds).powi(2),
+            false => f64::INFINITY,
         };
         Self { value: square.sqrt(), degrees }
     }
@@ -243,4 +245,106 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     let below = place as usize;
     let above = (below + 1).min(sorted.len() - 1);
     sorted[below] + (place - below as f64) * (sorted[above] - sorted[below])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Stream;
+
+    fn one_suite(rows: &[&[f64]]) -> Vec<Vec<Vec<f64>>> {
+        rows.iter().map(|row| vec![row.to_vec()]).collect()
+    }
+
+    #[test]
+    fn mean_and_spread_by_hand() {
+        let spread = Spread::of(&[1.0, 2.0, 6.0]).unwrap();
+        assert_eq!((spread.mean, spread.std, spread.seeds), (3.0, Some(7f64.sqrt()), 3));
+        assert_eq!(Spread::of(&[0.5]).unwrap(), Spread { mean: 0.5, std: None, seeds: 1 });
+        assert_eq!(Spread::of(&[]), None);
+    }
+
+    /// Seeds apart by 1, problems by 1, nothing left: mean squares 1/4, 1/4 and 0 of the mean.
+    #[test]
+    fn a_standard_error_by_hand() {
+        let differences = one_suite(&[&[1.0, 0.0], &[0.0, -1.0]]);
+        let error = StandardError::of(&differences, &[0.5, -0.5]);
+        assert!((error.value - 0.5f64.sqrt()).abs() < 1e-15);
+        assert!((error.degrees - 4.0).abs() < 1e-12);
+        assert!((error.t() - 2.776).abs() < 1e-12);
+    }
+
+    #[test]
+    fn students_quantile_lies_between_those_of_the_table() {
+        let t = |degrees| StandardError { value: 1.0, degrees }.t();
+        for (degrees, quantile) in T {
+            assert!((t(degrees) - quantile).abs() < 1e-12);
+        }
+        // 2.179 and 2.000 in any table.
+        assert!((t(12.0) - 2.179).abs() < 0.002 && (t(60.0) - 2.000).abs() < 0.002);
+    }
+
+    #[test]
+    fn suites_count_alike_whatever_their_size() {
+        let differences = vec![vec![vec![1.0; 3], vec![0.0; 30]]];
+        let difference = Difference::of(&differences).unwrap();
+        assert_eq!((difference.mean, difference.low, difference.high), (0.5, 0.5, 0.5));
+        assert_eq!(Difference::of(&[]), None);
+        assert_eq!(Difference::of(&[vec![]]), None);
+        assert_eq!(Difference::of(&[vec![vec![]]]), None);
+    }
+
+    #[test]
+    fn the_verdict_is_the_control_s() {
+        let verdict = |low, high| Difference { mean: 0.0, low, high, seeds: 5 }.verdict();
+        assert_eq!(verdict(-0.2, -0.1), Verdict::Wins);
+        assert_eq!(verdict(-0.2, 0.1), Verdict::Ties);
+        assert_eq!(verdict(0.0, 0.0), Verdict::Ties);
+        assert_eq!(verdict(0.1, 0.2), Verdict::Loses);
+    }
+
+    /// Differences of 0.05 in the mean, with noise of seeds, of problems and of their cells.
+    fn synthetic(study: u64, seeds: usize, [seed, problem, cell]: [f64; 3]) -> Vec<Vec<Vec<f64>>> {
+        let mut stream = Stream::new(study, 1, seeds as u32);
+        let mut normal = |std: f64| std * f64::from(stream.normal());
+        let problems: Vec<f64> = (0..60).map(|_| normal(problem)).collect();
+        let of_seed = |_| {
+            let seed = normal(seed);
+            let cells: Vec<f64> = problems.iter().map(|p| 0.05 + seed + p + normal(cell)).collect();
+            cells.chunks(30).map(<[f64]>::to_vec).collect()
+        };
+        (0..seeds).map(of_seed).collect()
+    }
+
+    #[test]
+    fn intervals_cover_the_truth_nineteen_times_in_twenty() {
+        const STUDIES: u64 = 400;
+        for noise in [[0.03, 0.1, 0.3], [0.06, 0.0, 0.1], [0.0, 0.3, 0.1]] {
+            for seeds in [3, 5] {
+                let covers = |study| {
+                    let of = Difference::of(&synthetic(study, seeds, noise)).unwrap();
+                    of.low <= 0.05 && 0.05 <= of.high
+                };
+                let covered = (0..STUDIES).filter(|&study| covers(study)).count();
+                let share = covered as f64 / STUDIES as f64;
+                assert!((0.90..=0.98).contains(&share), "{noise:?}, {seeds} seeds: {share}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_differences_have_the_same_interval() {
+        let differences = synthetic(1, 5, [0.03, 0.1, 0.3]);
+        assert_eq!(Difference::of(&differences), Difference::of(&differences));
+    }
+
+    /// 1 − C(3, 2)/C(5, 2) = 1 − 3/10, and the plain share for one sample.
+    #[test]
+    fn pass_at_k_by_hand() {
+        assert!((pass_at_k(5, 2, 2) - 0.7).abs() < 1e-12);
+        assert!((pass_at_k(5, 2, 1) - 0.4).abs() < 1e-12);
+        // 1 − C(7, 4)/C(10, 4) = 1 − 35/210.
+        assert!((pass_at_k(10, 3, 4) - 5.0 / 6.0).abs() < 1e-12);
+        assert_eq!((pass_at_k(4, 0, 3), pass_at_k(4, 2, 3), pass_at_k(1, 1, 1)), (0.0, 1.0, 1.0));
+    }
 }
