@@ -28,6 +28,8 @@ pub mod selftest;
 pub mod run;
 #[cfg(not(target_family = "wasm"))]
 pub mod analysis;
+#[cfg(not(target_family = "wasm"))]
+pub mod study;
 pub mod archive;
 pub mod lab;
 #[cfg(target_family = "wasm")]

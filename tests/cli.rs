@@ -327,6 +327,7 @@ fn every_method_and_every_switch_trains() {
         ("rl_demo", &["true", "false"]),
         ("self_term", &["none", "signed", "advantage"]),
         ("entropy_weights", &["true", "false"]),
+        ("fixed_weight", &["none", "sft", "self"]),
         ("sft_weight_scale", &["1"]),
         ("sft_weight_sign", &["minus", "plus"]),
         ("self_weight_scale", &["1"]),

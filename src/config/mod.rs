@@ -8,6 +8,7 @@ mod resume;
 mod settings;
 
 pub use presets::Method;
+pub use resume::Change;
 pub use settings::*;
 
 use crate::error::{Error, Result};
@@ -195,6 +196,11 @@ impl Config {
             (
                 "data.wrong_demonstrations",
                 (0.0..=1.0).contains(&self.data.wrong_demonstrations),
+                "a share in [0, 1]",
+            ),
+            (
+                "data.terse_demonstrations",
+                (0.0..=1.0).contains(&self.data.terse_demonstrations),
                 "a share in [0, 1]",
             ),
             ("reward.format_weight", self.reward.format_weight >= 0.0, "0 or more"),

@@ -18,21 +18,40 @@ const FREE: [&str; 10] = [
     "checkpoint.samples_every",
 ];
 
+/// A difference between two configs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// `section.key`.
+    pub key: String,
+    /// The value of the one.
+    pub now: Value,
+    /// The value of the other.
+    pub before: Value,
+}
+
 impl Config {
     /// Refuses a change from `before`, the run's own config, that would make the resumed run
     /// another run than the one that was stopped.
     pub fn require_resumes(&self, before: &Config) -> Result<()> {
-        let changed = |(now, old): &((String, Value), (String, Value))| now != old;
-        let mut pairs = self.decisive().into_iter().zip(before.decisive());
-        let Some(((key, now), (_, old))) = pairs.find(changed) else { return Ok(()) };
+        let Some(Change { key, now, before }) = self.change(before) else { return Ok(()) };
         let why = match key.as_str() {
             "train.steps" => "the learning rate's schedule spans all steps of a run",
             _ => "a resumed run goes on as it began",
         };
-        Err(Error::input(format!("{now} was {old} when the run began: {why}")).at(&key).next(
+        Err(Error::input(format!("{now} was {before} when the run began: {why}")).at(&key).next(
             "resume without it, or begin a new run from the checkpoint with \
              srft train --model RUN/checkpoints/step-N",
         ))
+    }
+
+    /// The first key that decides a run and differs in `before`.
+    pub fn change(&self, before: &Config) -> Option<Change> {
+        let mut pairs = self.decisive().into_iter().zip(before.decisive());
+        pairs.find(|(now, old)| now != old).map(|((key, now), (_, before))| Change {
+            key,
+            now,
+            before,
+        })
     }
 
     /// A checksum of every key that decides a run: a checkpoint carries it, so that it is never

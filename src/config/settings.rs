@@ -94,10 +94,14 @@ settings! {
         answer_after: String = String::new();
         /// Distinct training problems a suite of the built-in task; 0: fresh ones without end.
         problems: u32 = 0;
+        /// Distinct training problems of the built-in task in all, suites in turn; 0: as `problems` says.
+        pool: u32 = 0;
         /// Share of the built-in task's problems that come with a demonstration.
         demonstrations: f64 = 1.0;
         /// Share of the built-in task's demonstrations that end in a wrong answer.
         wrong_demonstrations: f64 = 0.0;
+        /// Share of the built-in task's demonstrations that give the answer alone, without a chain.
+        terse_demonstrations: f64 = 0.0;
         /// Longest example in tokens, prompt and demonstration; 0: what the model takes.
         max_tokens: usize = 0;
         /// error | drop | cut (the demonstration's end): what becomes of a longer example.
@@ -119,6 +123,8 @@ settings! {
         self_term: SelfTerm = SelfTerm::Signed;
         /// Whether exp(∓H) multiplies the weights; false leaves their scales alone.
         entropy_weights: bool = true;
+        /// none | sft | self: the weight, if any, that stays at its scale all the same.
+        fixed_weight: FixedWeight = FixedWeight::None;
         /// Scale of w_SFT, 0.5 in Eq. 8.
         sft_weight_scale: f64 = 0.5;
         /// minus | plus: w_SFT = scale · exp(∓H); the paper prints minus.
@@ -226,6 +232,8 @@ settings! {
         every: u32 = 0;
         /// Problems a suite.
         examples: usize = 200;
+        /// Problems of a suite to pass over first: a validation set beside the test set.
+        skip: usize = 0;
         /// Samples a problem; accuracy is their mean.
         samples: usize = 1;
         /// Softmax temperature of evaluation; 0 is greedy.
@@ -325,6 +333,17 @@ choice! {
         Minus = "minus",
         /// exp(+H), as the authors' code is reported to have it.
         Plus = "plus",
+    }
+}
+choice! {
+    /// A weight without its entropy.
+    FixedWeight {
+        /// Neither.
+        None = "none",
+        /// w_SFT.
+        Sft = "sft",
+        /// w_RL.
+        SelfTerm = "self",
     }
 }
 choice! {
@@ -428,9 +447,9 @@ impl Rollout {
 }
 
 impl Objective {
-    /// Whether the loss needs rollouts.
+    /// Whether the loss needs rollouts: a demonstration's advantage is over them, too.
     pub fn uses_rollouts(&self) -> bool {
-        self.self_term != SelfTerm::None
+        self.self_term != SelfTerm::None || self.rl_demo
     }
 
     /// Whether the loss needs demonstrations.

@@ -1,7 +1,7 @@
 //! A micro-batch's loss: hidden states through the fused head and the objective kernel, the
 //! gradient formed in the forward pass.
 
-use crate::config::{DemoShaping, EntropyOver as Over, Objective, Sign};
+use crate::config::{DemoShaping, EntropyOver as Over, FixedWeight, Objective, Sign};
 use crate::data::batch::MicroBatch;
 use crate::model::{DropoutKey, Llama, Padded, ParameterGradients};
 use crate::ops::lm_head;
@@ -22,7 +22,8 @@ pub struct BatchEntropy {
 
 /// The kernel's switches for a configured objective.
 pub fn switches(config: &Objective, batch: BatchEntropy) -> Switches {
-    let exponent = |sign: f32| if config.entropy_weights { sign } else { 0.0 };
+    let varies = |weight| config.entropy_weights && config.fixed_weight != weight;
+    let exponent = |weight, sign: f32| if varies(weight) { sign } else { 0.0 };
     let sft_sign = if config.sft_weight_sign == Sign::Plus { 1.0 } else { -1.0 };
     Switches {
         entropy_over: match config.entropy_over {
@@ -35,9 +36,12 @@ pub fn switches(config: &Objective, batch: BatchEntropy) -> Switches {
         },
         sft_weight: Some(Weight {
             scale: config.sft_weight_scale as f32,
-            sign: exponent(sft_sign),
+            sign: exponent(FixedWeight::Sft, sft_sign),
         }),
-        self_weight: Some(Weight { scale: config.self_weight_scale as f32, sign: exponent(1.0) }),
+        self_weight: Some(Weight {
+            scale: config.self_weight_scale as f32,
+            sign: exponent(FixedWeight::SelfTerm, 1.0),
+        }),
         shaping: (config.demo_shaping == DemoShaping::Luffy).then_some(0.1),
         clip: Clip { low: config.clip_low as f32, high: config.clip_high as f32 },
         max_logp: (config.max_prob < 1.0).then(|| config.max_prob.ln() as f32),

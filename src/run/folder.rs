@@ -23,9 +23,13 @@ use std::path::{Path, PathBuf};
 pub const CONFIG: &str = "config.toml";
 /// The folder of checkpoints, `step-N` each.
 pub const CHECKPOINTS: &str = "checkpoints";
-const METRICS: &str = "metrics.jsonl";
+/// The step reports, a line each.
+pub const METRICS: &str = "metrics.jsonl";
 const SAMPLES: &str = "samples.jsonl";
-const EVALUATIONS: &str = "evaluations.jsonl";
+/// The evaluations, a line each.
+pub const EVALUATIONS: &str = "evaluations.jsonl";
+/// What came of a run; it is written last.
+pub const SUMMARY: &str = "summary.json";
 
 /// The files that grow by a line at a time; each line has its `step`.
 const LINES: [&str; 3] = [METRICS, SAMPLES, EVALUATIONS];
@@ -61,16 +65,30 @@ pub fn fresh_folder(name: &str) -> PathBuf {
     runs.join(numbered(name, |name| exists(&runs.join(name))))
 }
 
+/// The folder of the samples that the run in `path` drew in its evaluation after `step` updates.
+#[cfg(not(target_family = "wasm"))]
+pub fn samples_of(path: &Path, step: u32) -> PathBuf {
+    path.join("evaluations").join(format!("step-{step:06}"))
+}
+
+/// The files of suites' samples, `SUITE.jsonl`, numbered where names are alike.
+#[cfg(not(target_family = "wasm"))]
+pub fn suite_files<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut files: Vec<String> = Vec::new();
+    for name in names {
+        let name = numbered(name, |n| files.contains(&format!("{n}.jsonl")));
+        files.push(format!("{name}.jsonl"));
+    }
+    files
+}
+
 /// Writes the samples of each suite as `SUITE.jsonl` in a folder, whole or not at all.
 #[cfg(not(target_family = "wasm"))]
 pub fn write_suites(path: &Path, suites: &[Suite], samples: &[Vec<Sample>]) -> Result<()> {
     let mut folder = FolderWriter::begin(path)?;
-    let mut names: Vec<String> = Vec::new();
-    for (suite, samples) in suites.iter().zip(samples) {
-        names.push(numbered(&suite.name, |name| names.iter().any(|taken| taken == name)));
+    for (name, samples) in suite_files(suites.iter().map(|s| &*s.name)).iter().zip(samples) {
         let line = |s: &Sample| format!("{}\n", serde_json::to_string(s).expect("a plain record"));
-        let file = folder.file(&format!("{}.jsonl", names[names.len() - 1]))?;
-        file.write(samples.iter().map(line).collect::<String>().as_bytes())?;
+        folder.file(name)?.write(samples.iter().map(line).collect::<String>().as_bytes())?;
     }
     folder.finish()
 }
@@ -184,8 +202,7 @@ impl RunFolder {
         suites: &[Suite],
         samples: &[Vec<Sample>],
     ) -> Result<()> {
-        let path = self.path.join("evaluations").join(format!("step-{step:06}"));
-        write_suites(&path, suites, samples)
+        write_suites(&samples_of(&self.path, step), suites, samples)
     }
 
     /// Appends a step's rollouts with their rewards.
@@ -280,6 +297,6 @@ impl RunFolder {
     pub fn write_summary(&self, summary: &Summary) -> Result<()> {
         let mut text = serde_json::to_vec_pretty(summary).expect("a plain record");
         text.push(b'\n');
-        write_atomic(&self.path.join("summary.json"), &text)
+        write_atomic(&self.path.join(SUMMARY), &text)
     }
 }

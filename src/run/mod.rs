@@ -1,13 +1,19 @@
 //! A run and its folder: prepare, train with evaluations and checkpoints, summarise.
 
 mod folder;
+#[cfg(not(target_family = "wasm"))]
+mod pretrain;
 mod reader;
 mod setup;
 mod summary;
 
 pub use folder::{CHECKPOINTS, CONFIG, Evaluation, RunFolder, fresh_folder, numbered};
 #[cfg(not(target_family = "wasm"))]
-pub use folder::{checkpoints, write_suites};
+pub use folder::{
+    EVALUATIONS, METRICS, SUMMARY, checkpoints, samples_of, suite_files, write_suites,
+};
+#[cfg(not(target_family = "wasm"))]
+pub use pretrain::{PRETRAIN, pretraining, take_base};
 pub use reader::Reader;
 pub use setup::{Parts, grader, load_model, model_folder, trainer};
 #[cfg(not(target_family = "wasm"))]

@@ -80,13 +80,29 @@ impl<'a> Reader<'a> {
     /// The evaluation suites: the built-in ones, the files of `data.eval`, or a tenth of `data.train`.
     /// Training with no answers at all has none.
     pub fn suites(&mut self) -> Result<Vec<Suite>> {
+        let (n, skip) = (self.config.eval.examples, self.config.eval.skip);
+        let mut suites = self.whole_suites(n.saturating_add(skip))?;
+        for suite in &mut suites {
+            let all = std::mem::take(&mut suite.examples);
+            let had = all.len();
+            suite.examples = all.into_iter().skip(skip).take(n).collect();
+            if suite.examples.is_empty() && skip > 0 {
+                return Err(Error::input(format!(
+                    "{} has {had} problems to evaluate on",
+                    suite.name
+                ))
+                .at("eval.skip")
+                .next(format!("pass over fewer of them than {skip}")));
+            }
+        }
+        Ok(suites)
+    }
+
+    /// Those with all their problems, or for the built-in ones the first `n`.
+    fn whole_suites(&mut self, n: usize) -> Result<Vec<Suite>> {
         let data = &self.config.data;
-        let n = self.config.eval.examples;
-        let of_file = |path: &str, examples: Vec<Example>| Suite {
-            name: stem(path),
-            out_of_distribution: false,
-            examples: examples.into_iter().take(n).collect(),
-        };
+        let of_file =
+            |path: &str, examples| Suite { name: stem(path), out_of_distribution: false, examples };
         match (data.train.as_str(), data.eval.as_str()) {
             ("", "") => Ok(builtin::suites()
                 .iter()

@@ -1,7 +1,7 @@
 //! From a config to the parts of a run.
 
 use super::reader::Reader;
-use crate::config::{Config, Frozen, Model};
+use crate::config::{Config, Frozen};
 use crate::data::builtin;
 use crate::error::{Error, Result};
 use crate::eval::Suite;
@@ -30,9 +30,13 @@ pub fn model_folder(path: &str) -> Result<ModelFolder> {
 }
 
 /// The model of a folder on a device, to sample from, and its tokenizer.
-pub fn load_model(model: &Model, device: &Device) -> Result<(ModelFolder, Llama, Tokenizer)> {
-    let folder = model_folder(&model.path)?;
-    let (model, tokenizer) = folder.load_frozen(model.frozen, device)?;
+pub fn load_model(
+    path: &str,
+    frozen: Frozen,
+    device: &Device,
+) -> Result<(ModelFolder, Llama, Tokenizer)> {
+    let folder = model_folder(path)?;
+    let (model, tokenizer) = folder.load_frozen(frozen, device)?;
     Ok((folder, model, tokenizer))
 }
 

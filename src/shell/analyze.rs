@@ -35,8 +35,10 @@ async fn analyze_token_shift(mut arguments: AnalyzeTokenShift) -> Result<()> {
     arguments.settings.eval_data = arguments.settings.eval_data.or(given);
     let config = arguments.settings.resolve(Vec::new(), &[])?;
     let selected = ready(&config, arguments.json).await?;
-    let (folder, model, tokenizer) = load_model(&config.model.path, &selected.device)?;
-    let (base_folder, base, base_tokenizer) = load_model(&arguments.base, &selected.device)?;
+    let (folder, model, tokenizer) =
+        load_model(&config.model.path, config.model.frozen, &selected.device)?;
+    let (base_folder, base, base_tokenizer) =
+        load_model(&arguments.base, config.model.frozen, &selected.device)?;
     require_same_tokens(&tokenizer, &base_tokenizer)
         .map_err(|e| e.at(format!("{} and {}", folder.place, base_folder.place)))?;
     let grader = grader(&config)?;
@@ -108,7 +110,8 @@ async fn analyze_dynamics(arguments: AnalyzeDynamics) -> Result<()> {
     let named = references(&arguments.references)?;
     let config = config_of(&arguments.run[0], &arguments.settings)?;
     let selected = ready(&config, arguments.json).await?;
-    let (folder, first, tokenizer) = load_model(&named[0].1, &selected.device)?;
+    let (folder, first, tokenizer) =
+        load_model(&named[0].1, config.model.frozen, &selected.device)?;
     let grader = grader(&config)?;
     let mut reader = Reader::new(&config, &folder, &tokenizer, &first.config, &grader)?;
     let suites = reader.suites()?;
@@ -117,7 +120,7 @@ async fn analyze_dynamics(arguments: AnalyzeDynamics) -> Result<()> {
     let prompts = prompts(&suites, &tokenizer, eos, arguments.responses)?;
     let (mut references, mut views) = (Vec::new(), Vec::new());
     for (name, place) in named {
-        let (folder, model, own) = load_model(&place, &selected.device)?;
+        let (folder, model, own) = load_model(&place, config.model.frozen, &selected.device)?;
         require_same_tokens(&tokenizer, &own).map_err(|e| e.at(&folder.place))?;
         let generated =
             Reference::generate(&model, &own, &prompts, arguments.responses, &config).await;

@@ -39,6 +39,8 @@ pub enum Command {
     /// What training did to a model: the paper's token shift and learning dynamics.
     #[command(subcommand)]
     Analyze(Analyze),
+    /// Compare methods over regimes and seeds; ends with tables, and goes on where it was stopped.
+    Study(Study),
     /// Make the tiny base model again, from nothing.
     Pretrain(Pretrain),
     /// Write an adapter and its base as one model.
@@ -412,4 +414,42 @@ pub struct AnalyzeDynamics {
     /// JSON instead of tables.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft study --preset paper-small --seeds 5 --out studies/paper-small
+  srft study --preset paper-small --dry-run       its runs, and how long they take here
+  srft study --out studies/paper-small            go on after Ctrl-C, a crash, a full disk
+  srft study --out studies/paper-small --tables   the tables of what is done so far
+  srft study --spec my.toml --only main/srft      a study of your own; one of its cells")]
+pub struct Study {
+    /// A study that comes with the program: paper-small | smoke.
+    #[arg(long, conflicts_with = "spec")]
+    pub preset: Option<String>,
+    /// A study of your own (see assets/studies in the sources).
+    #[arg(long, value_name = "F.toml")]
+    pub spec: Option<PathBuf>,
+    /// Seeds 0, 1, ... of every row, in place of the study's own number.
+    #[arg(long, value_name = "N")]
+    pub seeds: Option<u32>,
+    /// The study's folder; studies/NAME by default. One that was begun needs neither --preset nor
+    /// --spec.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// auto | cpu | vulkan | metal | dx12 | gl | index or part of a name.
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Runs at a time, in place of the study's own number.
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Only these runs, and what they need; * stands for any.
+    #[arg(long, value_name = "REGIME/ROW")]
+    pub only: Option<String>,
+    /// Train nothing: make the tables of the runs that are done.
+    #[arg(long)]
+    pub tables: bool,
+    /// Train nothing: list the runs and say how long they would take.
+    #[arg(long, conflicts_with = "tables")]
+    pub dry_run: bool,
 }

@@ -19,7 +19,8 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
     let samples = ("--samples", "eval.samples", arguments.samples.map(|s| s.to_string()));
     let config = arguments.settings.resolve(Vec::new(), &[samples])?;
     let selected = ready(&config, arguments.json).await?;
-    let (folder, model, tokenizer) = load_model(&config.model, &selected.device)?;
+    let (folder, model, tokenizer) =
+        load_model(&config.model.path, config.model.frozen, &selected.device)?;
     let grader = grader(&config)?;
     let mut reader = Reader::new(&config, &folder, &tokenizer, &model.config, &grader)?;
     let suites = reader.suites()?;
@@ -69,7 +70,8 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
 pub async fn generate(arguments: Generate) -> Result<()> {
     let config = arguments.settings.resolve(Vec::new(), &[])?;
     let selected = ready(&config, arguments.json).await?;
-    let (folder, model, tokenizer) = load_model(&config.model, &selected.device)?;
+    let (folder, model, tokenizer) =
+        load_model(&config.model.path, config.model.frozen, &selected.device)?;
     let prompt = match arguments.chat {
         false => tokenizer.encode(&arguments.prompt)?,
         true => {

@@ -9,6 +9,7 @@ mod merge;
 mod plan;
 mod progress;
 mod score;
+mod study;
 mod tables;
 mod train;
 
@@ -27,6 +28,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Pretrain(a) => train::pretrain(a).await,
         Command::Eval(a) => generate::eval(a).await,
         Command::Generate(a) => generate::generate(a).await,
+        Command::Study(a) => study::study(a).await,
         Command::Score(a) => score::score(a).await,
         Command::Explain(a) => explain::explain(a).await,
         Command::Analyze(a) => analyze::analyze(a).await,

@@ -16,7 +16,8 @@ pub async fn score(arguments: Score) -> Result<()> {
         return Err(Error::input("no data to score").next("give --data F.jsonl"));
     }
     let selected = ready(&config, false).await?;
-    let (folder, model, tokenizer) = load_model(&config.model, &selected.device)?;
+    let (folder, model, tokenizer) =
+        load_model(&config.model.path, config.model.frozen, &selected.device)?;
     let grader = grader(&config)?;
     let mut reader = Reader::new(&config, &folder, &tokenizer, &model.config, &grader)?;
     let mut pairs = Vec::new();

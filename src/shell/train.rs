@@ -4,14 +4,11 @@ use super::arguments::{Pretrain, Settings, Train};
 use super::progress::Progress;
 use super::tables::before_and_after;
 use super::{note, say};
-use srft::config::{Config, Storage};
+use srft::config::Config;
 use srft::device::{Selected, select};
 use srft::error::{Error, Result};
-use srft::model::{CONFIG, Llama, TOKENIZER, WEIGHTS};
-use srft::platform::{map, write_atomic};
-use srft::run::{Run, RunFolder, Summary, fresh_folder, model_folder};
+use srft::run::{PRETRAIN, Run, RunFolder, Summary, fresh_folder, pretraining, take_base};
 use srft::selftest;
-use srft::text::Tokenizer;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,7 +61,8 @@ pub async fn ready(config: &Config, json: bool) -> Result<Selected> {
     Ok(selected)
 }
 
-fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
+/// A flag that Ctrl-C sets; a second one ends the program.
+pub fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     ctrlc::set_handler(move || {
@@ -104,28 +102,6 @@ fn report(summary: &Summary, path: &Path, json: bool) -> Result<()> {
     say(format_args!("model: {}", path.join("best").display()))
 }
 
-/// Settings of the tiny base's pretraining: recipe.md's, and what was changed is in docs/task.md.
-const PRETRAIN: &str = r#"
-[objective]
-method = "sft"
-[data]
-task = "pretraining"
-[rollout]
-prompts = 128
-[optimizer]
-lr = 3e-3
-schedule = "cosine"
-final_fraction = 0.05
-warmup_steps = 50
-beta2 = 0.98
-weight_decay = 0.01
-[train]
-steps = 3000
-[checkpoint]
-every = 500
-samples_every = 0
-"#;
-
 /// Makes the tiny base from nothing.
 pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     let base = vec![Config::layer(PRETRAIN, "pretrain")?];
@@ -133,26 +109,14 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     let settings = Settings { model: Some(arguments.shape.clone()), ..arguments.settings };
     let config = settings.resolve(base, &[steps])?;
     let selected = ready(&config, arguments.json).await?;
-    let folder = model_folder(&config.model.path)?;
-    let shape = folder.shape(&Tokenizer::from_bytes(&folder.tokenizer, &folder.place)?)?;
-    let fresh = Llama::random(shape, config.run.seed, &selected.device);
-    let start = arguments.out.join("start");
-    folder.save(&start, &fresh, Storage::F32).await?;
-    let config = Config {
-        model: srft::config::Model { path: start.display().to_string(), ..config.model },
-        ..config
-    };
-    let run_folder = arguments.out.join("run");
-    let mut run = Run::create(config, &selected, &run_folder)?;
-    let mut progress = Progress::new(arguments.json, run.config().train.steps, 0);
+    let mut run = pretraining(config, &selected, &arguments.out).await?;
+    let mut progress = Progress::new(arguments.json, run.config().train.steps, run.step());
     let stop = stop_on_interrupt()?;
     let result = run.train(&mut progress, &stop).await;
     progress.finish();
     let summary = result?;
-    for name in [CONFIG, WEIGHTS, TOKENIZER] {
-        write_atomic(&arguments.out.join(name), &map(&run_folder.join("best").join(name))?)?;
-    }
-    report(&summary, &run_folder, arguments.json)?;
+    take_base(&arguments.out)?;
+    report(&summary, run.path(), arguments.json)?;
     match arguments.json {
         true => Ok(()),
         false => say(format_args!("the base: {}", arguments.out.display())),

@@ -41,6 +41,7 @@ const PURPOSE_HELD_OUT: u32 = 0x200;
 const PURPOSE_PRETRAIN: u32 = 0x300;
 const PURPOSE_CORRUPT: u32 = 0x400;
 const PURPOSE_DEMONSTRATE: u32 = 0x500;
+const PURPOSE_TERSE: u32 = 0x600;
 
 /// The numbers of a problem, in the prompt's order; unused ones are 0.
 type Operands = [u32; 3];
@@ -85,24 +86,32 @@ pub fn verifier() -> Verifier {
     Verifier { comparison: Comparison::Exact, answer_after: Some(ANSWER_MARKER.into()) }
 }
 
-/// Training problem `cursor` of a run: in-distribution suites in turn, `data.problems` distinct
-/// ones each (0: without end), a share of them with a demonstration, a share of those corrupted.
+/// Training problem `cursor` of a run: in-distribution suites in turn, `data.pool` distinct ones in all
+/// or `data.problems` each (0: without end), a share of them with a demonstration, a share of those
+/// without a chain, a share corrupted.
 pub fn training_example(data: &Data, seed: u64, cursor: u64) -> Example {
     let count = SUITES.iter().filter(|s| !s.out_of_distribution).count() as u64;
+    let cursor = cursor.checked_rem(u64::from(data.pool)).unwrap_or(cursor);
     let suite = &SUITES[(cursor % count) as usize];
     let index = match (cursor / count, u64::from(data.problems)) {
         (turn, 0) => turn,
         (turn, problems) => turn % problems,
     } as u32;
-    let example = train_example(suite, seed, index);
-    let mut stream = Stream::new(seed, PURPOSE_CORRUPT + suite.number(), index);
-    let example = match stream.chance(data.wrong_demonstrations) {
-        true => corrupt(&example, &mut stream),
-        false => example,
+    let chance = |purpose: u32, share: f64| {
+        let mut stream = Stream::new(seed, purpose + suite.number(), index);
+        stream.chance(share).then_some(stream)
     };
-    let mut stream = Stream::new(seed, PURPOSE_DEMONSTRATE + suite.number(), index);
-    let demonstration = example.demonstration.filter(|_| stream.chance(data.demonstrations));
-    Example { demonstration, ..example }
+    let mut example = train_example(suite, seed, index);
+    if chance(PURPOSE_TERSE, data.terse_demonstrations).is_some() {
+        example.demonstration = Some(format!("{ANSWER_MARKER}{}", example.answer));
+    }
+    if let Some(mut stream) = chance(PURPOSE_CORRUPT, data.wrong_demonstrations) {
+        example = corrupt(&example, &mut stream);
+    }
+    if chance(PURPOSE_DEMONSTRATE, data.demonstrations).is_none() {
+        example.demonstration = None;
+    }
+    example
 }
 
 /// Up to `n` distinct held-out problems in an order given by `seed`; all of them where the suite

@@ -1,0 +1,58 @@
+//! A base from nothing: fresh weights of a given shape, trained on the built-in task's mix.
+
+use super::{CONFIG, Run, model_folder};
+use crate::config::{Config, Model, Storage};
+use crate::device::Selected;
+use crate::error::Result;
+use crate::model::{self, Llama};
+use crate::platform::{exists, map, write_atomic};
+use crate::text::Tokenizer;
+use std::path::Path;
+
+/// Settings of the tiny base's pretraining; docs/task.md tells what they came from.
+pub const PRETRAIN: &str = r#"
+[objective]
+method = "sft"
+[data]
+task = "pretraining"
+[rollout]
+prompts = 128
+[optimizer]
+lr = 3e-3
+schedule = "cosine"
+final_fraction = 0.05
+warmup_steps = 50
+beta2 = 0.98
+weight_decay = 0.01
+[train]
+steps = 3000
+[checkpoint]
+every = 500
+samples_every = 0
+"#;
+
+/// The run in `out/run` that makes a base of the shape and tokenizer of `config.model`, with weights
+/// that `run.seed` decides; one that was stopped is taken up.
+pub async fn pretraining(config: Config, selected: &Selected, out: &Path) -> Result<Run> {
+    let (start, run) = (out.join("start"), out.join("run"));
+    let shape = config.model.path.clone();
+    let config =
+        Config { model: Model { path: start.display().to_string(), ..config.model }, ..config };
+    if exists(&run.join(CONFIG)) {
+        return Run::resume(config, selected, &run);
+    }
+    let folder = model_folder(&shape)?;
+    let shape = folder.shape(&Tokenizer::from_bytes(&folder.tokenizer, &folder.place)?)?;
+    let fresh = Llama::random(shape, config.run.seed, &selected.device);
+    folder.save(&start, &fresh, Storage::F32).await?;
+    Run::create(config, selected, &run)
+}
+
+/// Puts the model that the finished run made into `out`.
+pub fn take_base(out: &Path) -> Result<()> {
+    let best = out.join("run").join("best");
+    for name in [model::CONFIG, model::TOKENIZER, model::WEIGHTS] {
+        write_atomic(&out.join(name), &map(&best.join(name))?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! Carrying a study's runs out.
+
+use super::results::DIVERGED;
+use super::runs::{Study, Task, cost_of};
+use crate::config::{Config, Data, Rollout};
+use crate::device::Selected;
+use crate::error::{Error, Kind, Result};
+use crate::eval::Score;
+use crate::platform::{
+    Stopwatch, create_folder, exists, mend_folder, read_text, remove_folder_atomic, write_atomic,
+};
+use crate::run::{self, CHECKPOINTS, CONFIG, Observer, Run, pretraining, take_base};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+/// Steps that a study's speed is measured by before any run is done; the first is left out.
+const MEASURED_STEPS: u32 = 4;
+
+impl Study {
+    /// Carries a task out, from where it was left, and removes what only resuming needs. Where the
+    /// numbers of a run break down, its last good weights are its result, and it is marked so.
+    pub async fn carry_out(
+        &self,
+        task: &Task,
+        selected: &Selected,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<()> {
+        let path = self.path(task)?;
+        let config = self.config(task)?.ok_or_else(|| {
+            Error::input("the trials that decide its settings are not done")
+                .at(task)
+                .next("leave out --only, or name what comes before")
+        })?;
+        let mut run = self.take_up(task, config, selected, &path).await?;
+        self.begin(&mut run, observer).await?;
+        match run.train(observer, stop).await {
+            Ok(_) => {}
+            Err(e) if e.kind == Kind::Numbers => {
+                write_atomic(&path.join(DIVERGED), format!("{}\n", e.what).as_bytes())?;
+                run.finish(observer).await?;
+            }
+            Err(e) if e.kind == Kind::Interrupted => {
+                return Err(Error { next: Some("the same command goes on here".into()), ..e });
+            }
+            Err(e) => return Err(e.at(task)),
+        }
+        drop(run);
+        if let Task::Base { name } = task {
+            take_base(&self.base(name))?;
+        }
+        self.tidy(task)
+    }
+
+    /// Removes what a finished run needs no more.
+    pub fn tidy(&self, task: &Task) -> Result<()> {
+        let path = self.path(task)?;
+        let mut spent = vec![path.join(CHECKPOINTS)];
+        if !(self.spec.keep_models && matches!(task, Task::Run { .. })) {
+            spent.push(path.join("best"));
+        }
+        if let Task::Base { name } = task {
+            spent.push(self.base(name).join("start"));
+        }
+        for folder in &spent {
+            mend_folder(folder)?;
+            if exists(folder) {
+                remove_folder_atomic(folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_up(
+        &self,
+        task: &Task,
+        config: Config,
+        selected: &Selected,
+        path: &Path,
+    ) -> Result<Run> {
+        match task {
+            Task::Base { name } => pretraining(config, selected, &self.base(name)).await,
+            _ if exists(&path.join(CONFIG)) => Run::resume(config, selected, path),
+            _ => Run::create(config, selected, path),
+        }
+    }
+
+    /// The evaluation before training is the same for all runs of one base and seed: the first one
+    /// leaves it to the others.
+    async fn begin(&self, run: &mut Run, observer: &mut dyn Observer) -> Result<()> {
+        let file = self.base_scores(run.config());
+        if exists(&file) {
+            let scores: Vec<Score> = serde_json::from_str(&read_text(&file)?).map_err(|e| {
+                Error::input(e.to_string()).at(file.display()).next("remove the file")
+            })?;
+            return run.begin_as(scores);
+        }
+        run.begin(observer).await?;
+        let first = run.evaluations()?.into_iter().find(|e| e.step == 0);
+        let Some(first) = first else { return Ok(()) };
+        create_folder(&self.out.join("bases"))?;
+        write_atomic(&file, &serde_json::to_vec(&first.scores).expect("plain records"))
+    }
+
+    /// Named by all that an evaluation of a base depends on.
+    pub(super) fn base_scores(&self, config: &Config) -> PathBuf {
+        let Config { run, model, data, reward, eval, rollout, .. } = config.clone();
+        let plain = Data::default();
+        let data = Data {
+            problems: plain.problems,
+            pool: plain.pool,
+            demonstrations: plain.demonstrations,
+            wrong_demonstrations: plain.wrong_demonstrations,
+            terse_demonstrations: plain.terse_demonstrations,
+            ..data
+        };
+        let (max_new_tokens, stop) = (rollout.max_new_tokens, rollout.stop);
+        let rollout = Rollout { max_new_tokens, stop, ..Rollout::default() };
+        let decisive = Config { run, model, data, reward, eval, rollout, ..Config::default() };
+        self.out.join("bases").join(format!("scores-{:08x}.json", decisive.fingerprint()))
+    }
+
+    /// Seconds a unit of [`Study::cost`], by a few steps of the control in memory.
+    pub async fn measure(&self, selected: &Selected) -> Result<f64> {
+        let control = |t: &Task| matches!(t, Task::Run { row, .. } if *row == self.spec.control);
+        let task = self.tasks()?.into_iter().find(control).expect("every regime has the control");
+        let Task::Run { regime, row, seed } = &task else { unreachable!("a run was looked for") };
+        let (regime, row) = (self.spec.regime(regime)?, self.spec.row(row)?);
+        let points = row.points()?;
+        let cell = super::Cell { regime, row, point: points.first(), tuning: false, seed: *seed };
+        let mut config = self.spec.config(cell, None, &self.device)?;
+        let mut trainer = run::trainer(config.clone(), &selected.device)?.trainer;
+        trainer.step().await?;
+        let clock = Stopwatch::start();
+        for _ in 1..MEASURED_STEPS {
+            trainer.step().await?;
+        }
+        let secs = clock.elapsed_secs();
+        config.train.steps = MEASURED_STEPS - 1;
+        config.eval.examples = 0;
+        Ok(secs / cost_of(&config))
+    }
+}

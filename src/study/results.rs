@@ -1,0 +1,449 @@
+//! What came of a study, computed from its folders: plain records, `results.json`.
+
+use super::runs::{Choice, Study, Task};
+use super::spec::{Regime, Row};
+use super::stats::{Difference, Spread, Verdict, pass_at_k};
+use crate::error::{Error, Result};
+use crate::eval::{Score, mean_accuracy};
+use crate::metrics::{StepReport, mean};
+use crate::platform::{exists, read_text};
+use crate::run::{EVALUATIONS, Evaluation, METRICS, SUMMARY, Summary, samples_of, suite_files};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Says why a run ended before its last step.
+pub const DIVERGED: &str = "diverged.txt";
+/// Where the results are written.
+pub const RESULTS: &str = "results.json";
+
+/// The entropy at the end is a mean over this share of the steps.
+const LAST_STEPS: f64 = 0.1;
+
+/// Everything that tables and reports are made of. Accuracies are shares of 1.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Results {
+    /// The study's name.
+    pub name: String,
+    /// The row that all others are compared with.
+    pub control: String,
+    /// Runs that the study consists of, trials and bases among them.
+    pub runs: usize,
+    /// Those that are not done, as `REGIME/ROW seed N`.
+    pub missing: Vec<String>,
+    /// Regime by regime.
+    pub regimes: Vec<RegimeResult>,
+    /// The tables that the study asks for besides: title, regime, rows.
+    pub tables: Vec<TableResult>,
+}
+
+/// A choice of a regime's rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TableResult {
+    /// Its heading.
+    pub title: String,
+    /// The regime.
+    pub regime: String,
+    /// Names of rows, in order.
+    pub rows: Vec<String>,
+}
+
+/// A regime's rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RegimeResult {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub about: String,
+    /// Problems and samples a problem of each suite, and whether it is out of distribution.
+    pub suites: BTreeMap<String, SuiteSize>,
+    /// The base before training: accuracy in and out of distribution.
+    pub base: Accuracies,
+    /// Row by row, in the study's order; without those that have no run yet.
+    pub rows: Vec<RowResult>,
+}
+
+/// How much a suite's accuracy rests on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SuiteSize {
+    /// Absent from fine-tuning.
+    pub ood: bool,
+    /// Problems.
+    pub problems: usize,
+    /// Samples a problem, k.
+    pub samples: usize,
+}
+
+/// Over seeds, in and out of distribution.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Accuracies {
+    /// Mean over the suites in distribution.
+    pub inside: Option<Spread>,
+    /// Mean over those out of distribution.
+    pub outside: Option<Spread>,
+}
+
+/// A row of a regime.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RowResult {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub about: String,
+    /// What was taken from its grid, as `section.key=value`; empty where it has none.
+    pub chosen: String,
+    /// How many points the grid has.
+    pub points: usize,
+    /// Run by run.
+    pub runs: Vec<RunResult>,
+    /// pass@1 by sampling: the share of right samples, a mean over suites.
+    pub accuracy: Accuracies,
+    /// pass@k for the k samples of each problem; the same as accuracy for k = 1.
+    pub pass: Accuracies,
+    /// Accuracy by suite, a mean over seeds.
+    pub suites: BTreeMap<String, f64>,
+    /// This row less the control, paired; absent for the control itself.
+    pub difference: Option<Differences>,
+    /// What the runs cost, a mean over seeds.
+    pub compute: Compute,
+    /// Entropy of the rollouts over the last tenth of the steps, nats; absent without rollouts.
+    pub entropy: Option<Spread>,
+    /// Length of the responses in the last evaluation, tokens.
+    pub response_tokens: Option<Spread>,
+}
+
+/// Differences to the control, each with what it says of the control.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Differences {
+    /// In distribution.
+    pub inside: Option<Compared>,
+    /// Out of distribution.
+    pub outside: Option<Compared>,
+}
+
+/// A difference and its verdict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// Row less control.
+    #[serde(flatten)]
+    pub difference: Difference,
+    /// Whether the control wins, ties or loses.
+    pub control: Verdict,
+}
+
+/// A run that is done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// Seed.
+    pub seed: u64,
+    /// Accuracy in distribution.
+    pub inside: Option<f64>,
+    /// Accuracy out of distribution.
+    pub outside: Option<f64>,
+    /// Updates done.
+    pub updates: u32,
+    /// Why it ended early, where it did.
+    pub diverged: Option<String>,
+}
+
+/// What training cost, without evaluation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Compute {
+    /// Updates.
+    pub updates: f64,
+    /// Tokens sampled.
+    pub rollout_tokens: f64,
+    /// Response tokens trained on.
+    pub trained_tokens: f64,
+    /// Floating-point operations over those of the control, where a token costs 2 a parameter to
+    /// sample and 6 to train on; absent where the control has no run.
+    pub relative: Option<f64>,
+    /// Sampling and scoring, seconds.
+    pub rollout_secs: f64,
+    /// Updates, seconds.
+    pub train_secs: f64,
+    /// Evaluations, seconds.
+    pub eval_secs: f64,
+}
+
+impl Compute {
+    fn tokens(&self) -> f64 {
+        2.0 * self.rollout_tokens + 6.0 * self.trained_tokens
+    }
+}
+
+/// A finished run as its folder tells it.
+pub struct Finished {
+    /// Its summary.
+    pub summary: Summary,
+    /// The evaluation before training.
+    pub base: Evaluation,
+    /// The evaluation at the end.
+    pub last: Evaluation,
+    /// Why it ended early.
+    pub diverged: Option<String>,
+}
+
+impl Finished {
+    /// The run in a folder; `None` before its end, which the summary marks.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let file = path.join(SUMMARY);
+        if !exists(&file) {
+            return Ok(None);
+        }
+        let summary: Summary = json(&read_text(&file)?).map_err(|e| e.at(file.display()))?;
+        let mut evaluations: Vec<Evaluation> = lines(&path.join(EVALUATIONS))?;
+        let last = evaluations.pop().filter(|e| e.step == summary.steps);
+        let base = evaluations.into_iter().next();
+        let why = path.join(DIVERGED);
+        let diverged = if exists(&why) { Some(read_text(&why)?.trim().to_string()) } else { None };
+        match (base, last) {
+            (Some(base), Some(last)) => Ok(Some(Self { summary, base, last, diverged })),
+            _ => Err(Error::input("the run's first or last evaluation is not on file")
+                .at(path.display())
+                .next("remove the run's folder to have it made again")),
+        }
+    }
+}
+
+/// A sample's verdict, of the lines that an evaluation writes.
+#[derive(Deserialize)]
+struct Verdicted {
+    problem: usize,
+    right: Option<bool>,
+    tokens: usize,
+}
+
+/// A suite of a finished run, problem by problem.
+struct SuiteRun {
+    ood: bool,
+    /// (right, scored) samples of each problem.
+    problems: Vec<(usize, usize)>,
+    tokens: f64,
+}
+
+impl SuiteRun {
+    fn all(path: &Path, last: &Evaluation) -> Result<Vec<Self>> {
+        let files = suite_files(last.scores.iter().map(|s| &*s.suite));
+        let folder = samples_of(path, last.step);
+        last.scores
+            .iter()
+            .zip(files)
+            .map(|(score, file)| Self::read(score, &folder.join(file)))
+            .collect()
+    }
+
+    fn read(score: &Score, file: &Path) -> Result<Self> {
+        let samples: Vec<Verdicted> = lines(file)?;
+        let mut problems = vec![(0, 0); score.n];
+        for sample in &samples {
+            let Some(problem) = problems.get_mut(sample.problem) else {
+                return Err(Error::input(format!(
+                    "there are {} problems, not {}",
+                    score.n,
+                    sample.problem + 1
+                ))
+                .at(file.display())
+                .next("the file was altered: remove the run's folder to have it made again"));
+            };
+            problem.0 += usize::from(sample.right == Some(true));
+            problem.1 += usize::from(sample.right.is_some());
+        }
+        let tokens = mean(samples.iter().map(|s| s.tokens as f64));
+        Ok(Self { ood: score.ood, problems, tokens })
+    }
+
+    /// Share of right samples, problem by problem; one that the verifier failed on counts as 0.
+    fn shares(&self) -> Vec<f64> {
+        self.problems.iter().map(|&(right, of)| right as f64 / of.max(1) as f64).collect()
+    }
+
+    /// pass@k, a mean over problems with k verdicts.
+    fn pass(&self, k: usize) -> f64 {
+        let whole = self.problems.iter().filter(|(_, of)| *of >= k);
+        mean(whole.map(|&(right, of)| pass_at_k(of, right, k)))
+    }
+}
+
+/// A run with all that tables need of it.
+struct Read {
+    seed: u64,
+    finished: Finished,
+    suites: Vec<SuiteRun>,
+    entropy: Option<f64>,
+}
+
+impl Study {
+    /// The results of the runs that are done.
+    pub fn results(&self) -> Result<Results> {
+        let tasks = self.tasks()?;
+        let mut missing = Vec::new();
+        for task in &tasks {
+            if !self.is_done(task)? {
+                missing.push(task.to_string());
+            }
+        }
+        let regimes = self.spec.regimes.iter().map(|r| self.regime_result(r));
+        let tables = self.spec.tables.iter().map(|t| TableResult {
+            title: t.title.clone(),
+            regime: t.regime.clone(),
+            rows: t.rows.clone(),
+        });
+        Ok(Results {
+            name: self.spec.name.clone(),
+            control: self.spec.control.clone(),
+            runs: tasks.len(),
+            missing,
+            regimes: regimes.collect::<Result<_>>()?,
+            tables: tables.collect(),
+        })
+    }
+
+    fn regime_result(&self, regime: &Regime) -> Result<RegimeResult> {
+        let control = self.runs_of(regime, self.spec.row(&self.spec.control)?)?;
+        let control_compute = (!control.is_empty()).then(|| compute(&control));
+        let (mut rows, mut bases) = (Vec::new(), BTreeMap::new());
+        let mut suites = BTreeMap::new();
+        for row in self.spec.rows_of(regime) {
+            let runs = self.runs_of(regime, row)?;
+            let Some(first) = runs.first() else { continue };
+            suites.extend(first.finished.last.scores.iter().map(|s| {
+                let size = SuiteSize { ood: s.ood, problems: s.n, samples: s.samples };
+                (s.suite.clone(), size)
+            }));
+            bases.extend(runs.iter().map(|r| (r.seed, r.finished.base.scores.clone())));
+            let mut result = row_result(row, self.choice(regime, row)?.flatten().as_ref(), &runs);
+            if row.name != self.spec.control && !control.is_empty() {
+                result.difference = Some(differences(&runs, &control));
+            }
+            result.compute.relative = control_compute
+                .map(|c| result.compute.tokens() / c.tokens())
+                .filter(|ratio| ratio.is_finite());
+            rows.push(result);
+        }
+        let bases: Vec<Vec<Score>> = bases.into_values().collect();
+        let base = |ood| {
+            let all: Vec<f64> =
+                bases.iter().filter_map(|scores| mean_accuracy(scores, ood)).collect();
+            Spread::of(&all)
+        };
+        Ok(RegimeResult {
+            name: regime.name.clone(),
+            about: regime.about.clone(),
+            suites,
+            base: Accuracies { inside: base(false), outside: base(true) },
+            rows,
+        })
+    }
+
+    fn runs_of(&self, regime: &Regime, row: &Row) -> Result<Vec<Read>> {
+        let mut runs = Vec::new();
+        for seed in 0..u64::from(self.spec.seeds_of(regime)) {
+            let task = Task::Run { regime: regime.name.clone(), row: row.name.clone(), seed };
+            let path = self.path(&task)?;
+            if let Some(finished) = Finished::read(&path)? {
+                let suites = SuiteRun::all(&path, &finished.last)?;
+                let entropy = entropy_at_the_end(&lines(&path.join(METRICS))?);
+                runs.push(Read { seed, finished, suites, entropy });
+            }
+        }
+        Ok(runs)
+    }
+}
+
+fn row_result(row: &Row, choice: Option<&Choice>, runs: &[Read]) -> RowResult {
+    let spread = |of: &dyn Fn(&Read) -> Option<f64>| {
+        Spread::of(&runs.iter().filter_map(of).collect::<Vec<f64>>())
+    };
+    let accuracy = |ood| spread(&|r: &Read| mean_accuracy(&r.finished.last.scores, ood));
+    let pass = |ood| {
+        spread(&|r: &Read| {
+            let scores = r.finished.last.scores.iter().zip(&r.suites).filter(|(s, _)| s.ood == ood);
+            let all: Vec<f64> = scores.map(|(s, suite)| suite.pass(s.samples)).collect();
+            (!all.is_empty()).then(|| mean(all.into_iter()))
+        })
+    };
+    let mut by_suite: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for score in runs.iter().flat_map(|r| &r.finished.last.scores) {
+        by_suite.entry(score.suite.clone()).or_default().push(score.accuracy);
+    }
+    RowResult {
+        name: row.name.clone(),
+        about: row.about.clone(),
+        chosen: choice.map_or(String::new(), |c| c.point.label.clone()),
+        points: row.points().map_or(0, |points| points.len()),
+        runs: runs.iter().map(run_result).collect(),
+        accuracy: Accuracies { inside: accuracy(false), outside: accuracy(true) },
+        pass: Accuracies { inside: pass(false), outside: pass(true) },
+        suites: by_suite.into_iter().map(|(suite, all)| (suite, mean(all.into_iter()))).collect(),
+        difference: None,
+        compute: compute(runs),
+        entropy: spread(&|r: &Read| r.entropy),
+        response_tokens: spread(&|r: &Read| Some(mean(r.suites.iter().map(|s| s.tokens)))),
+    }
+}
+
+fn run_result(run: &Read) -> RunResult {
+    let scores = &run.finished.last.scores;
+    RunResult {
+        seed: run.seed,
+        inside: mean_accuracy(scores, false),
+        outside: mean_accuracy(scores, true),
+        updates: run.finished.summary.steps,
+        diverged: run.finished.diverged.clone(),
+    }
+}
+
+fn compute(runs: &[Read]) -> Compute {
+    let mean_of = |of: fn(&Summary) -> f64| mean(runs.iter().map(|r| of(&r.finished.summary)));
+    Compute {
+        updates: mean_of(|s| f64::from(s.steps)),
+        rollout_tokens: mean_of(|s| s.rollout_tokens as f64),
+        trained_tokens: mean_of(|s| s.trained_tokens as f64),
+        relative: None,
+        rollout_secs: mean_of(|s| s.rollout_secs),
+        train_secs: mean_of(|s| s.train_secs),
+        eval_secs: mean_of(|s| s.eval_secs),
+    }
+}
+
+/// Paired over the seeds that both have.
+fn differences(runs: &[Read], control: &[Read]) -> Differences {
+    let of = |ood: bool| {
+        let pairs =
+            runs.iter().filter_map(|r| Some((r, control.iter().find(|c| c.seed == r.seed)?)));
+        let paired: Vec<Vec<Vec<f64>>> =
+            pairs.map(|(run, control)| paired(run, control, ood)).collect();
+        let difference = Difference::of(&paired)?;
+        Some(Compared { difference, control: difference.verdict() })
+    };
+    Differences { inside: of(false), outside: of(true) }
+}
+
+/// Run less control, `[suite][problem]`.
+fn paired(run: &Read, control: &Read, ood: bool) -> Vec<Vec<f64>> {
+    let suites = run.suites.iter().zip(&control.suites).filter(|(s, _)| s.ood == ood);
+    let less = |(a, b): (f64, f64)| a - b;
+    suites.map(|(a, b)| a.shares().into_iter().zip(b.shares()).map(less).collect()).collect()
+}
+
+fn entropy_at_the_end(reports: &[StepReport]) -> Option<f64> {
+    let last = (reports.len() as f64 * LAST_STEPS).ceil() as usize;
+    let last = &reports[reports.len() - last..];
+    last.iter().any(|r| r.rollout_tokens > 0).then(|| mean(last.iter().map(|r| r.entropy)))
+}
+
+fn json<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| {
+        Error::input(e.to_string())
+            .next("the file was altered, or another version of srft wrote it")
+    })
+}
+
+fn lines<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>> {
+    let text = read_text(path)?;
+    let parse = |(index, line): (usize, &str)| {
+        json(line).map_err(|e| e.at(format!("{}:{}", path.display(), index + 1)))
+    };
+    text.lines().enumerate().map(parse).collect()
+}

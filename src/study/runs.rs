@@ -1,0 +1,319 @@
+//! The runs of a study: which there are, in what order, with which settings, and which are done.
+
+use super::results::Finished;
+use super::spec::{Cell, Point, Regime, Row, Spec};
+use crate::config::{Change, Config};
+use crate::error::{Error, Result};
+use crate::eval::mean_accuracy;
+use crate::platform::{FolderLock, create_folder, exists, lock_folder, write_atomic};
+use crate::run::{CONFIG, PRETRAIN, RunFolder};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use toml::Table;
+
+/// The study's own text in its folder.
+pub const SPEC: &str = "study.toml";
+
+/// Training on a sequence costs this much of sampling one: a forward and a backward pass in a batch
+/// against a forward pass token by token, as measured on a CPU.
+const TRAINING: f64 = 1.5;
+
+/// A study and its folder.
+#[derive(Debug)]
+pub struct Study {
+    /// What was asked for.
+    pub spec: Spec,
+    /// Where it is kept.
+    pub out: PathBuf,
+    /// The `run.device` of its runs.
+    pub device: String,
+}
+
+/// One run of a study.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Task {
+    /// Makes a base.
+    Base {
+        /// Its name.
+        name: String,
+    },
+    /// Tries a point of a row's grid.
+    Trial {
+        /// Name of the regime.
+        regime: String,
+        /// Name of the row.
+        row: String,
+        /// Index of the point.
+        point: usize,
+        /// Seed.
+        seed: u64,
+    },
+    /// A run that the tables report.
+    Run {
+        /// Name of the regime.
+        regime: String,
+        /// Name of the row.
+        row: String,
+        /// Seed.
+        seed: u64,
+    },
+}
+
+/// What a row took from its grid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    /// Index of the point.
+    pub index: usize,
+    /// The point.
+    pub point: Point,
+    /// Its accuracy in tuning; absent where there was only one point.
+    pub accuracy: Option<f64>,
+}
+
+impl Study {
+    /// The study in `out`; nothing is read or written yet.
+    pub fn new(spec: Spec, out: &Path, device: &str) -> Self {
+        Self { spec, out: out.into(), device: device.into() }
+    }
+
+    /// Makes the folder, keeps other processes out of it, and writes into it what was asked for: the
+    /// text that the study was read from.
+    pub fn keep(&self, text: &str) -> Result<FolderLock> {
+        create_folder(&self.out)?;
+        let lock = lock_folder(&self.out)?;
+        let mut table: Table = text.parse().expect("a study was read from it");
+        let seeds = table.insert("seeds".into(), i64::from(self.spec.seeds).into());
+        let text = match seeds == table.get("seeds").cloned() {
+            true => text.to_string(),
+            false => table.to_string(),
+        };
+        write_atomic(&self.out.join(SPEC), text.as_bytes())?;
+        Ok(lock)
+    }
+
+    /// Every run in order: bases, trials, then seed by seed, so that the tables are whole early.
+    pub fn tasks(&self) -> Result<Vec<Task>> {
+        let named = self.spec.regimes.iter().filter_map(|r| r.base.clone());
+        let bases: BTreeSet<String> = named.collect();
+        let mut tasks: Vec<Task> = bases.into_iter().map(|name| Task::Base { name }).collect();
+        for regime in &self.spec.regimes {
+            for row in self.spec.rows_of(regime) {
+                for trial in self.trials(regime, row)? {
+                    if !tasks.contains(&trial) {
+                        tasks.push(trial);
+                    }
+                }
+            }
+        }
+        for seed in 0..self.spec.seeds {
+            for regime in self.spec.regimes.iter().filter(|r| seed < self.spec.seeds_of(r)) {
+                tasks.extend(self.spec.rows_of(regime).map(|row| Task::Run {
+                    regime: regime.name.clone(),
+                    row: row.name.clone(),
+                    seed: seed.into(),
+                }));
+            }
+        }
+        Ok(tasks)
+    }
+
+    /// The tasks of the runs that `only`, REGIME or REGIME/ROW (`*`: any), names, and what they need.
+    pub fn tasks_of(&self, only: &str) -> Result<Vec<Task>> {
+        let (regime, row) = only.split_once('/').unwrap_or((only, "*"));
+        if regime != "*" {
+            self.spec.regime(regime).map_err(|e| e.at("--only"))?;
+        }
+        if row != "*" {
+            self.spec.row(row).map_err(|e| e.at("--only"))?;
+        }
+        let takes = |pattern: &str, name: &str| pattern == "*" || pattern == name;
+        let all = self.tasks()?;
+        let (mut needed, mut wanted) = (Vec::new(), Vec::new());
+        for task in &all {
+            if let Task::Run { regime: of, row: name, .. } = task
+                && takes(regime, of)
+                && takes(row, name)
+            {
+                let of = self.spec.regime(of)?;
+                let trials = self.trials(of, self.spec.row(name)?)?;
+                for task in trials.iter().chain([task]) {
+                    needed.extend(self.needs_base(task)?.map(|name| Task::Base { name }));
+                }
+                needed.extend(trials);
+                wanted.push(task.clone());
+            }
+        }
+        Ok(all.into_iter().filter(|t| needed.contains(t) || wanted.contains(t)).collect())
+    }
+
+    /// The trials that decide a row's settings in a regime; none where there is nothing to choose.
+    fn trials(&self, regime: &Regime, row: &Row) -> Result<Vec<Task>> {
+        let points = row.points()?.len();
+        let Some(tuned_in) = self.spec.tuned_in(regime, row)?.filter(|_| points > 1) else {
+            return Ok(Vec::new());
+        };
+        let trial = |point, seed| Task::Trial {
+            regime: tuned_in.name.clone(),
+            row: row.name.clone(),
+            point,
+            seed,
+        };
+        let seeds = self.spec.tuning_seeds();
+        Ok((0..points)
+            .flat_map(|p| seeds.iter().map(move |&s| (p, s)))
+            .map(|(p, s)| trial(p, s))
+            .collect())
+    }
+
+    /// What the row takes from its grid in a regime: the point of the best mean accuracy in
+    /// distribution over the tuning's seeds, of equals the first. `None` before all trials are done;
+    /// `Some(None)` where the row has no grid.
+    pub fn choice(&self, regime: &Regime, row: &Row) -> Result<Option<Option<Choice>>> {
+        let mut points = row.points()?;
+        if points.len() < 2 {
+            let only = points.pop().map(|point| Choice { index: 0, point, accuracy: None });
+            return Ok(Some(only));
+        }
+        let mut sums = vec![0.0; points.len()];
+        let trials = self.trials(regime, row)?;
+        for trial in &trials {
+            let Task::Trial { point, .. } = trial else { continue };
+            let Some(finished) = Finished::read(&self.path(trial)?)? else { return Ok(None) };
+            let scores = &finished.last.scores;
+            let accuracy = mean_accuracy(scores, false).or_else(|| mean_accuracy(scores, true));
+            sums[*point] += accuracy.unwrap_or(0.0);
+        }
+        let better =
+            |best: usize, index: usize| if sums[index] > sums[best] { index } else { best };
+        let index = (1..points.len()).fold(0, better);
+        let accuracy = Some(sums[index] / self.spec.tuning_seeds().len() as f64);
+        Ok(Some(Some(Choice { index, point: points.swap_remove(index), accuracy })))
+    }
+
+    /// The base that a task's run begins with, where it was made for the study.
+    pub fn needs_base(&self, task: &Task) -> Result<Option<String>> {
+        match task {
+            Task::Base { .. } => Ok(None),
+            Task::Trial { regime, .. } | Task::Run { regime, .. } => {
+                Ok(self.spec.regime(regime)?.base.clone())
+            }
+        }
+    }
+
+    /// Where a task's run is kept.
+    pub fn path(&self, task: &Task) -> Result<PathBuf> {
+        Ok(match task {
+            Task::Base { name } => self.base(name).join("run"),
+            Task::Trial { regime, row, point, seed } => {
+                let label = &self.spec.row(row)?.points()?[*point].label;
+                let folder = self.out.join("tuning").join(regime).join(row);
+                folder.join(label).join(format!("seed-{seed}"))
+            }
+            Task::Run { regime, row, seed } => {
+                self.out.join("runs").join(regime).join(row).join(format!("seed-{seed}"))
+            }
+        })
+    }
+
+    /// The folder of a base made for the study.
+    pub fn base(&self, name: &str) -> PathBuf {
+        self.out.join("bases").join(name)
+    }
+
+    /// A task's settings; `None` before the trials that decide them are done.
+    pub fn config(&self, task: &Task) -> Result<Option<Config>> {
+        let (regime, row, seed) = match task {
+            Task::Base { name } => return self.base_config(name).map(Some),
+            Task::Trial { regime, row, seed, .. } | Task::Run { regime, row, seed } => {
+                (self.spec.regime(regime)?, self.spec.row(row)?, *seed)
+            }
+        };
+        let (point, tuning) = match task {
+            Task::Trial { point, .. } => (Some(row.points()?.swap_remove(*point)), true),
+            _ => match self.choice(regime, row)? {
+                Some(choice) => (choice.map(|c| c.point), false),
+                None => return Ok(None),
+            },
+        };
+        let base = regime.base.as_ref().map(|name| self.base(name));
+        let cell = Cell { regime, row, point: point.as_ref(), tuning, seed };
+        self.spec.config(cell, base.as_deref(), &self.device).map(Some)
+    }
+
+    fn base_config(&self, name: &str) -> Result<Config> {
+        let own = self.spec.bases.get(name).cloned().unwrap_or_default();
+        let mut layers = vec![Config::layer(PRETRAIN, "pretrain")?, (format!("base {name}"), own)];
+        layers.push(Config::setting(&format!("run.device=\"{}\"", self.device))?);
+        Config::resolve(&layers).map_err(|e| e.at(SPEC))
+    }
+
+    /// Whether a task is done. A run with other settings than the study's is an error.
+    pub fn is_done(&self, task: &Task) -> Result<bool> {
+        let path = self.path(task)?;
+        let Some(config) = self.config(task)?.filter(|_| exists(&path.join(CONFIG))) else {
+            return Ok(false);
+        };
+        let mut before = Config::resolve(&[RunFolder::config_layer(&path)?])?;
+        if config.model.path.starts_with(&*self.out.display().to_string())
+            || matches!(task, Task::Base { .. })
+        {
+            // A study that was moved is the same study.
+            before.model.path.clone_from(&config.model.path);
+        }
+        if let Some(Change { key, now, before }) = config.change(&before) {
+            return Err(Error::input(format!("the study has {now}, the run on disk {before}"))
+                .at(format!("{}: {key}", path.display()))
+                .next("give another --out, or remove the run's folder to have it made again"));
+        }
+        Ok(Finished::read(&path)?.is_some())
+    }
+
+    /// What a task's run costs in sequences sampled, roughly: for what is left of a study.
+    pub fn cost(&self, task: &Task) -> Result<f64> {
+        let config = match (self.config(task)?, task) {
+            (Some(config), _) => config,
+            // The first point stands for the one that is to be chosen.
+            (None, Task::Run { regime, row, seed }) => {
+                let (regime, row) = (self.spec.regime(regime)?, self.spec.row(row)?);
+                let points = row.points()?;
+                let point = points.first();
+                let cell = Cell { regime, row, point, tuning: false, seed: *seed };
+                self.spec.config(cell, None, &self.device)?
+            }
+            (None, _) => return Ok(0.0),
+        };
+        Ok(cost_of(&config))
+    }
+}
+
+/// Sequences that a run samples and trains on, as sequences sampled.
+pub fn cost_of(config: &Config) -> f64 {
+    let stages = config.stages();
+    let share = if stages.len() > 1 { config.objective.second_share } else { 1.0 };
+    let shares = [1.0 - share, share];
+    let of_stage = |(objective, share): (&crate::config::Objective, &f64)| {
+        let rollouts = if objective.uses_rollouts() { config.rollout.group as f64 } else { 0.0 };
+        let demonstrations = if objective.uses_demonstrations() { 1.0 } else { 0.0 };
+        share * (rollouts * (1.0 + TRAINING) + demonstrations * TRAINING)
+    };
+    let a_prompt: f64 = stages.iter().zip(&shares[2 - stages.len()..]).map(of_stage).sum();
+    let trained = f64::from(config.train.steps) * config.rollout.prompts as f64 * a_prompt;
+    let suites = match config.data.eval.as_str() {
+        "" => crate::data::builtin::suites().len(),
+        files => files.split(',').count(),
+    };
+    trained + (suites * config.eval.examples * config.eval.samples) as f64
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Task::Base { name } => write!(f, "base {name}"),
+            Task::Trial { regime, row, point, seed } => {
+                write!(f, "{regime}/{row} trial {} seed {seed}", point + 1)
+            }
+            Task::Run { regime, row, seed } => write!(f, "{regime}/{row} seed {seed}"),
+        }
+    }
+}

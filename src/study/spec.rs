@@ -1,0 +1,395 @@
+//! What a study is asked to be: rows (methods and their variants), regimes (settings in which all of
+//! them are tried), seeds, and the tables to make of it, read from TOML. The settings are the keys
+//! that every run has.
+
+use crate::config::{Config, unknown};
+use crate::error::{Error, Result};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use toml::{Table, Value};
+
+/// The studies that come with the program: name and text.
+pub const PRESETS: [(&str, &str); 2] = [
+    ("paper-small", include_str!("../../assets/studies/paper-small.toml")),
+    ("smoke", include_str!("../../assets/studies/smoke.toml")),
+];
+
+/// The text of a preset.
+pub fn preset(name: &str) -> Result<&'static str> {
+    let found = PRESETS.iter().find(|(known, _)| *known == name);
+    found.map(|(_, text)| *text).ok_or_else(|| {
+        unknown("preset", name, PRESETS.iter().map(|(known, _)| *known)).at("--preset")
+    })
+}
+
+/// A study, checked: every name is known and every config that it comes to is valid.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// Its name.
+    pub name: String,
+    /// Seeds 0, 1, … of every row.
+    pub seeds: u32,
+    /// The row that all others are compared with.
+    pub control: String,
+    /// Runs at a time on a CPU, whose cores a small model leaves idle between its products.
+    #[serde(default = "one")]
+    pub jobs: usize,
+    /// Whether the trained models stay on disk.
+    #[serde(default)]
+    pub keep_models: bool,
+    /// Settings of every run.
+    #[serde(default)]
+    settings: Table,
+    /// How rows with a grid choose from it.
+    tuning: Option<Tuning>,
+    /// Bases made for this study: name, and what differs from `srft pretrain`'s settings.
+    #[serde(default)]
+    pub bases: BTreeMap<String, Table>,
+    /// Methods and their variants, in the order of the tables.
+    #[serde(rename = "row")]
+    pub rows: Vec<Row>,
+    /// Settings in which they are tried.
+    #[serde(rename = "regime")]
+    pub regimes: Vec<Regime>,
+    /// Tables besides those of the regimes.
+    #[serde(default, rename = "table")]
+    pub tables: Vec<TableSpec>,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// Where rows with a grid choose: on problems and seeds that no table sees.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tuning {
+    /// Seeds of the trials.
+    pub seeds: Vec<u64>,
+    /// What differs from the run that is chosen for: other problems to evaluate on.
+    settings: Table,
+}
+
+/// A method, or a variant of one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Its name, also of its folder.
+    pub name: String,
+    /// What it is, in a few words; may be empty.
+    #[serde(default)]
+    pub about: String,
+    /// Its settings.
+    #[serde(default)]
+    settings: Table,
+    /// Lists of values in the place of values: every combination is tried, the best is taken.
+    #[serde(default)]
+    grid: Table,
+    /// The regime that it is tuned in for all; absent: in each.
+    pub tune_in: Option<String>,
+}
+
+/// Settings in which rows are compared.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Regime {
+    /// Its name, also of its folder.
+    pub name: String,
+    /// What it is, in a few words; may be empty.
+    #[serde(default)]
+    pub about: String,
+    /// Its settings.
+    #[serde(default)]
+    settings: Table,
+    /// The base made for the study that its runs begin with; absent: as the settings say.
+    pub base: Option<String>,
+    /// The rows tried in it; all where none is named.
+    #[serde(default)]
+    pub rows: Vec<String>,
+    /// As many as this of the study's seeds; absent: all.
+    pub seeds: Option<u32>,
+}
+
+/// A choice of rows of one regime, as a table of its own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableSpec {
+    /// Its heading.
+    pub title: String,
+    /// The regime.
+    pub regime: String,
+    /// The rows, in order.
+    pub rows: Vec<String>,
+}
+
+/// One combination of a grid's values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// `section.key=value`, parted by commas.
+    pub label: String,
+    /// A layer of settings.
+    pub settings: Table,
+}
+
+/// What a config is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Cell<'a> {
+    /// The regime.
+    pub regime: &'a Regime,
+    /// The row.
+    pub row: &'a Row,
+    /// The values taken from its grid.
+    pub point: Option<&'a Point>,
+    /// Whether this is a trial of those values.
+    pub tuning: bool,
+    /// The seed.
+    pub seed: u64,
+}
+
+impl Spec {
+    /// Reads and checks a study, with another number of seeds where one is given; `place` names the
+    /// text in messages.
+    pub fn read(text: &str, place: &str, seeds: Option<u32>) -> Result<Self> {
+        let mut spec: Spec = toml::from_str(text).map_err(|e| {
+            let line = e.span().map_or(1, |s| text[..s.start].lines().count().max(1));
+            Error::input(e.message().trim().replace('\n', " ").to_string())
+                .at(format!("{place}:{line}"))
+                .next("assets/studies/smoke.toml of the sources is a short example")
+        })?;
+        spec.seeds = seeds.unwrap_or(spec.seeds);
+        spec.check().map_err(|e| e.at(place))?;
+        Ok(spec)
+    }
+
+    /// The regime of that name.
+    pub fn regime(&self, name: &str) -> Result<&Regime> {
+        let found = self.regimes.iter().find(|r| r.name == name);
+        found.ok_or_else(|| unknown("regime", name, self.regimes.iter().map(|r| &*r.name)))
+    }
+
+    /// The row of that name.
+    pub fn row(&self, name: &str) -> Result<&Row> {
+        let found = self.rows.iter().find(|r| r.name == name);
+        found.ok_or_else(|| unknown("row", name, self.rows.iter().map(|r| &*r.name)))
+    }
+
+    /// The rows of a regime.
+    pub fn rows_of<'a>(&'a self, regime: &'a Regime) -> impl Iterator<Item = &'a Row> {
+        let takes = |row: &&Row| regime.rows.is_empty() || regime.rows.contains(&row.name);
+        self.rows.iter().filter(takes)
+    }
+
+    /// How many seeds a regime has.
+    pub fn seeds_of(&self, regime: &Regime) -> u32 {
+        regime.seeds.map_or(self.seeds, |most| most.min(self.seeds))
+    }
+
+    /// The seeds that rows are tuned with.
+    pub fn tuning_seeds(&self) -> &[u64] {
+        self.tuning.as_ref().map_or(&[], |t| &t.seeds)
+    }
+
+    /// The regime that a row is tuned in to be run in `regime`; `None` where it has no grid.
+    pub fn tuned_in<'a>(&'a self, regime: &'a Regime, row: &'a Row) -> Result<Option<&'a Regime>> {
+        match (&row.tune_in, row.grid.is_empty()) {
+            (_, true) => Ok(None),
+            (None, _) => Ok(Some(regime)),
+            (Some(name), _) => self.regime(name).map(Some),
+        }
+    }
+
+    /// The config of a run. `base` is the folder of the base that its regime names.
+    pub fn config(&self, cell: Cell, base: Option<&Path>, device: &str) -> Result<Config> {
+        let Cell { regime, row, point, tuning, seed } = cell;
+        let mut layers = Vec::new();
+        if base.is_some() {
+            layers.push(("the built-in model's defaults".to_string(), builtin_defaults()));
+        }
+        layers.push(("settings".into(), self.settings.clone()));
+        layers.push((format!("regime {}", regime.name), regime.settings.clone()));
+        layers.push((format!("row {}", row.name), row.settings.clone()));
+        if let Some(point) = point {
+            layers.push((format!("row {}: grid", row.name), point.settings.clone()));
+        }
+        if let Some(tuning) = self.tuning.as_ref().filter(|_| tuning) {
+            layers.push(("tuning".into(), tuning.settings.clone()));
+        }
+        layers.push(("study".into(), of_the_study(seed, device, base)));
+        Config::resolve(&layers)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.seeds == 0 {
+            return Err(Error::input("seeds must be at least 1").next("5 are usual"));
+        }
+        if self.jobs == 0 {
+            return Err(Error::input("jobs must be at least 1").next("leave it out for 1"));
+        }
+        require_names("row", self.rows.iter().map(|r| &*r.name))?;
+        require_names("regime", self.regimes.iter().map(|r| &*r.name))?;
+        require_names("base", self.bases.keys().map(|k| &**k))?;
+        let control = self.row(&self.control).map_err(|e| e.at("control"))?;
+        for regime in &self.regimes {
+            self.check_regime(regime, control)
+                .map_err(|e| e.at(format!("regime {}", regime.name)))?;
+        }
+        for table in &self.tables {
+            self.check_table(table).map_err(|e| e.at(format!("table {:?}", table.title)))?;
+        }
+        Ok(())
+    }
+
+    fn check_regime(&self, regime: &Regime, control: &Row) -> Result<()> {
+        for name in &regime.rows {
+            self.row(name)?;
+        }
+        if !self.rows_of(regime).any(|row| row.name == control.name) {
+            return Err(Error::input(format!("the control row {} is not in it", control.name))
+                .next("add it to the regime's rows: all others are compared with it"));
+        }
+        if let Some(base) = regime.base.as_ref().filter(|b| !self.bases.contains_key(*b)) {
+            return Err(unknown("base", base, self.bases.keys().map(|k| &**k)));
+        }
+        for row in self.rows_of(regime) {
+            self.check_cell(regime, row).map_err(|e| e.at(format!("row {}", row.name)))?;
+        }
+        Ok(())
+    }
+
+    fn check_cell(&self, regime: &Regime, row: &Row) -> Result<()> {
+        let points = row.points()?;
+        let base = regime.base.as_deref().map(Path::new);
+        let cell = Cell { regime, row, point: points.first(), tuning: false, seed: 0 };
+        let config = self.config(cell, base, "auto")?;
+        if self.tuned_in(regime, row)?.is_none() {
+            return Ok(());
+        }
+        if self.tuning_seeds().is_empty() {
+            return Err(Error::input("a grid, but no seeds to tune with").at("grid").next(
+                "add [tuning] with seeds = [1000] and other problems, as settings.eval.skip",
+            ));
+        }
+        if let Some(seed) = self.tuning_seeds().iter().find(|&&s| s < u64::from(self.seeds)) {
+            return Err(Error::input(format!("seed {seed} is one of the study's own"))
+                .at("tuning.seeds")
+                .next(
+                    "what is chosen by a result must not be reported with it: take another seed",
+                ));
+        }
+        for point in &points {
+            let cell = Cell { point: Some(point), tuning: true, ..cell };
+            require_other_problems(&self.config(cell, base, "auto")?, &config)?;
+        }
+        Ok(())
+    }
+
+    fn check_table(&self, table: &TableSpec) -> Result<()> {
+        let regime = self.regime(&table.regime)?;
+        for name in &table.rows {
+            self.row(name)?;
+            if !self.rows_of(regime).any(|row| row.name == *name) {
+                return Err(Error::input(format!("row {name} is not tried in {}", regime.name))
+                    .next("add it to the regime's rows"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Row {
+    /// Every combination of the grid's values, the first key's varying slowest.
+    pub fn points(&self) -> Result<Vec<Point>> {
+        if self.grid.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut points = vec![Point { label: String::new(), settings: Table::new() }];
+        for (section, keys) in &self.grid {
+            let keys = keys.as_table().into_iter().flatten();
+            for (key, values) in keys {
+                let values = values.as_array().filter(|v| !v.is_empty()).ok_or_else(|| {
+                    Error::input("a grid has a list of values for each key")
+                        .at(format!("grid.{section}.{key}"))
+                        .next("for example grid.optimizer.lr = [4e-4, 8e-4]")
+                })?;
+                let with = |point: &Point| {
+                    values.iter().map(|value| point.with(section, key, value)).collect::<Vec<_>>()
+                };
+                points = points.iter().flat_map(with).collect();
+            }
+        }
+        Ok(points)
+    }
+}
+
+impl Point {
+    fn with(&self, section: &str, key: &str, value: &Value) -> Self {
+        let Self { mut label, mut settings } = self.clone();
+        let gap = if label.is_empty() { "" } else { "," };
+        label += &format!("{gap}{section}.{key}={}", value.to_string().replace(['"', '/'], ""));
+        let slot = settings.entry(section).or_insert_with(|| Value::Table(Table::new()));
+        if let Some(keys) = slot.as_table_mut() {
+            keys.insert(key.into(), value.clone());
+        }
+        Self { label, settings }
+    }
+}
+
+/// Names are folders' names too.
+fn require_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "+-_.".contains(c);
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(fine) {
+            return Err(Error::input(format!("`{name}` cannot be the name of a {what}"))
+                .next("take letters, digits, and +-_. after the first"));
+        }
+        if !seen.insert(name) {
+            return Err(Error::input(format!("two {what}s are named {name}"))
+                .next("rename one: its runs are kept under that name"));
+        }
+    }
+    match seen.is_empty() && what != "base" {
+        true => Err(Error::input(format!("no {what}")).next(format!("add a [[{what}]]"))),
+        false => Ok(()),
+    }
+}
+
+/// What is chosen on must not be what is reported.
+fn require_other_problems(tuning: &Config, test: &Config) -> Result<()> {
+    let range = |c: &Config| (c.eval.skip, c.eval.skip.saturating_add(c.eval.examples));
+    let ((a, b), (c, d)) = (range(tuning), range(test));
+    if tuning.data.eval != test.data.eval || b <= c || d <= a {
+        return Ok(());
+    }
+    Err(Error::input("tuning would be judged on problems that the tables report")
+        .at("tuning.settings")
+        .next(format!("set eval.skip = {d} there, or another data.eval")))
+}
+
+/// A base made for a study is the built-in model in all but its weights; of a folder's model other
+/// defaults would be taken.
+fn builtin_defaults() -> Table {
+    let mut table = Table::try_from(Config::default()).expect("settings are plain");
+    table.remove("objective");
+    table
+}
+
+/// What the study itself decides.
+fn of_the_study(seed: u64, device: &str, base: Option<&Path>) -> Table {
+    let section = |pairs: Vec<(&str, Value)>| {
+        Value::Table(pairs.into_iter().map(|(key, value)| (key.to_string(), value)).collect())
+    };
+    let seed = i64::try_from(seed).unwrap_or(i64::MAX);
+    let mut table = Table::from_iter([
+        ("run".into(), section(vec![("seed", seed.into()), ("device", device.into())])),
+        // Intervals are taken over problems.
+        ("eval".into(), section(vec![("write_samples", true.into())])),
+    ]);
+    if let Some(base) = base {
+        let path = base.display().to_string();
+        table.insert("model".into(), section(vec![("path", path.into())]));
+    }
+    table
+}
