@@ -3,6 +3,7 @@
 use crate::config::Storage;
 use crate::error::{Error, Result};
 use crate::model::{Llama, ModelFolder, NamedFile};
+use crate::objective::buffer::Buffer;
 use crate::ops::readback;
 use crate::optim::AdamW;
 use burn::tensor::{Tensor, TensorData};
@@ -12,11 +13,13 @@ use std::collections::BTreeMap;
 
 /// AdamW's moments, `first.I` and `second.I` in parameter order.
 pub const MOMENTS: &str = "optimizer.safetensors";
+/// Demonstrations that wait for a step of their own, a JSON object a line; where there are any.
+pub const BUFFER: &str = "buffer.jsonl";
 /// Step, best result and the checksums of the other files.
 pub const STATE: &str = "state.json";
 const FORMAT: &str = "srft-checkpoint-1";
 
-/// What resuming needs besides weights and moments. Random numbers and the data cursor are pure
+/// What resuming needs besides weights, moments and ReLIFT's buffer. Random numbers and the data cursor are pure
 /// functions of (seed, step), so the step stands for both.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,10 +74,16 @@ pub async fn files(
     base: &ModelFolder,
     model: &Llama,
     optimizer: &AdamW,
+    buffer: &Buffer,
     mut state: State,
 ) -> Result<Vec<NamedFile>> {
     let mut files = base.with_weights(model, Storage::F32).await?;
     files.push((MOMENTS.into(), moments_to_bytes(optimizer).await?));
+    #[cfg(not(target_family = "wasm"))]
+    if !buffer.held.is_empty() {
+        let line = |g| format!("{}\n", serde_json::to_string(g).expect("a plain record"));
+        files.push((BUFFER.into(), buffer.held.iter().map(line).collect::<String>().into()));
+    }
     state.optimizer_updates = optimizer.updates;
     state.checksums =
         files.iter().map(|(name, bytes)| (name.clone(), crc32fast::hash(bytes))).collect();
@@ -131,6 +140,19 @@ async fn moments_to_bytes(optimizer: &AdamW) -> Result<Vec<u8>> {
     });
     safetensors::serialize(views, None)
         .map_err(|e| Error::machine(format!("serialising moments: {e}")))
+}
+
+/// The buffer of a checkpoint from its file's bytes.
+#[cfg(not(target_family = "wasm"))]
+pub fn restore_buffer(bytes: &[u8]) -> Result<Buffer> {
+    let lines = bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty());
+    let held = lines.map(serde_json::from_slice).collect::<serde_json::Result<_>>();
+    let held = held.map_err(|e| {
+        Error::input(e.to_string())
+            .at(BUFFER)
+            .next("the file was altered, or another version of srft wrote it")
+    })?;
+    Ok(Buffer { held })
 }
 
 /// Restores the moments into an optimiser made for the same model.

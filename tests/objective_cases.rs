@@ -168,7 +168,7 @@ fn entropy_coeff() {
     // 0.001, N = 2: −0.001/2 · (0 + 4) ln 2. No slope by ln p; the slope by H is the coefficient.
     let terms = TermCoefficients { entropy: -0.0005, ..Default::default() };
     let demonstration: Sequences = &[(true, &DEMONSTRATION, terms)];
-    let expected = (column::ENTROPY_BONUS, [-0.001_386_294].as_slice());
+    let expected = (column::REGULARISER, [-0.001_386_294].as_slice());
     check("bonus", demonstration, &Switches::default(), expected, &[0.0; 2]);
 }
 

@@ -92,6 +92,11 @@ impl Linear {
         self.adapter = Some(Adapter { down, up, scale, dropout: None });
     }
 
+    /// Drops the adapter with its change.
+    pub fn drop_adapter(&mut self) {
+        self.adapter = None;
+    }
+
     /// Adds the adapter's change to the weight, and drops the adapter.
     pub fn merge(&mut self) {
         if let Some(Adapter { down, up, scale, .. }) = self.adapter.take() {

@@ -55,14 +55,14 @@ impl Run {
     /// Prepares a new run in `path`, where none must be.
     pub fn create(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
         let base = model_folder(&config.model.path)?;
-        let parts = setup::trainer_of(config, &base, &selected.device)?;
+        let parts = setup::trainer_of(config, &base, None, &selected.device)?;
         let folder = RunFolder::create(path, &parts.trainer.config)?;
         let state = State::new(parts.trainer.config.fingerprint(), device_name(selected));
         Ok(Self::assembled(parts, folder, base, state, selected))
     }
 
     /// Takes up the run in `path` at its latest checkpoint, which is a whole model: the folder
-    /// that the run began with is needed only where there is no checkpoint yet.
+    /// that the run began with is needed only where there is no checkpoint yet, or a KL penalty.
     pub fn resume(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
         let folder = RunFolder::open(path)?;
         let before = Config::resolve(&[RunFolder::config_layer(path)?])?;
@@ -75,7 +75,8 @@ impl Run {
             }
         };
         let base = base?;
-        let mut parts = setup::trainer_of(config, &base, &selected.device)?;
+        let began = latest.as_ref().map(|_| config.model.path.clone());
+        let mut parts = setup::trainer_of(config, &base, began.as_deref(), &selected.device)?;
         let trainer = &mut parts.trainer;
         if let Some(latest) = &latest {
             let moments = read(&latest.join(checkpoint::MOMENTS))?;
@@ -83,6 +84,12 @@ impl Run {
             checkpoint::restore_moments(&mut trainer.optimizer, &moments, updates)
                 .map_err(|e| e.at(latest.display()))?;
             trainer.step = state.step;
+            #[cfg(not(target_family = "wasm"))]
+            if state.checksums.contains_key(checkpoint::BUFFER) {
+                let held = read(&latest.join(checkpoint::BUFFER))?;
+                let buffer = checkpoint::restore_buffer(&held);
+                trainer.buffer = buffer.map_err(|e| e.at(latest.display()))?;
+            }
         }
         if trainer.config != before {
             folder.write_config(&trainer.config)?;
@@ -349,7 +356,8 @@ impl Run {
             other_secs: self.summary.other_secs,
             ..self.state.clone()
         };
-        checkpoint::files(&self.base, &self.trainer.model, &self.trainer.optimizer, state).await
+        let Trainer { model, optimizer, buffer, .. } = &self.trainer;
+        checkpoint::files(&self.base, model, optimizer, buffer, state).await
     }
 }
 
