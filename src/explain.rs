@@ -167,7 +167,8 @@ pub async fn explain(trainer: &Trainer, groups: &mut [Group]) -> Result<Explanat
     }
     let total = trainer.gradient(&observed(&update)).await?;
     let sum = |column: usize| total.sums.iter().map(|s| s[column]).sum::<f64>();
-    let of = |role: Role| update.sequences.iter().zip(&total.sums).filter(move |(s, _)| s.role == role);
+    let of =
+        |role: Role| update.sequences.iter().zip(&total.sums).filter(move |(s, _)| s.role == role);
     let regulariser = |role| of(role).map(|(_, sums)| sums[column::REGULARISER]).sum::<f64>();
     let values = [
         sum(column::SFT),

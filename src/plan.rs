@@ -94,7 +94,11 @@ pub fn plan(config: &Config, model: &ModelConfig, lora: Option<&Lora>, on_cpu: b
     lasting.push(item("moments", 2 * s.trainable, "two a trained number".into()));
     let holds_base = config.stages().iter().any(Objective::uses_base);
     if holds_base && lora.is_none() {
-        lasting.push(item("base", s.weights, "the KL penalty's, beside the weights that train".into()));
+        lasting.push(item(
+            "base",
+            s.weights,
+            "the KL penalty's, beside the weights that train".into(),
+        ));
     }
 
     let objective = config.stages();

@@ -239,9 +239,11 @@ fn no_gradient_flows_through_the_token_weight() {
             let p = f64::from(batch.stats[2 * t]).exp();
             p * (1.0 - p)
         };
-        let held: Vec<f64> = slopes(&batch, &plain).chunks(2).enumerate().flat_map(|(t, s)| {
-            [s[0] * phi(t), s[1] * phi(t)]
-        }).collect();
+        let held: Vec<f64> = slopes(&batch, &plain)
+            .chunks(2)
+            .enumerate()
+            .flat_map(|(t, s)| [s[0] * phi(t), s[1] * phi(t)])
+            .collect();
         let moving = slopes(&batch, &weighed);
         for (backend, device) in devices() {
             let (got, _) = batch.kernel(&device, &weighed);

@@ -200,8 +200,7 @@ impl Config {
             ),
             (
                 "objective.buffer",
-                self.objective.buffer == 0
-                    || self.objective.sft && self.objective.uses_rollouts(),
+                self.objective.buffer == 0 || self.objective.sft && self.objective.uses_rollouts(),
                 "0 where there are not both, sft and a self_term",
             ),
             (

@@ -26,7 +26,9 @@ impl Config {
         let mut pairs = self.decisive().into_iter().zip(before.decisive());
         let Some(((key, now), (_, old))) = pairs.find(changed) else { return Ok(()) };
         let why = match key.as_str() {
-            "train.steps" => "the learning rate's schedule and a second stage span all steps of a run",
+            "train.steps" => {
+                "the learning rate's schedule and a second stage span all steps of a run"
+            }
             _ => "a resumed run goes on as it began",
         };
         Err(Error::input(format!("{now} was {old} when the run began: {why}")).at(&key).next(
