@@ -9,8 +9,8 @@
 
 const W: u32 = {{ workgroup }}u;
 const SIDE: u32 = 16u; // W = SIDE * SIDE
-const HEADER_WORDS: u32 = 13u;
-const ROW_WORDS: u32 = 10u;
+const HEADER_WORDS: u32 = 14u;
+const ROW_WORDS: u32 = 11u;
 const OVER_TOKEN: u32 = 1u;
 
 var<workgroup> lanes: array<vec4<f32>, W>;
@@ -65,6 +65,7 @@ fn main(
     let self_logp = number(words + 7u);
     let self_ratio = number(words + 8u);
     let bonus = number(words + 9u);
+    let kl = number(words + 10u);
 
     // The sequence's mean entropy comes first: every token's weight needs it.
     var entropy_sum = 0.0;
@@ -78,17 +79,17 @@ fn main(
     }
 
     let gamma = number(8u);
-    var loss = vec4<f32>(0.0);   // sft, rl_demo, self, entropy bonus
+    var loss = vec4<f32>(0.0);   // sft, rl_demo, self, entropy bonus or KL penalty
     var report = vec4<f32>(0.0); // H, ln p, weight, clipped
     for (var t = start + lane; t < end; t += W) {
         let logp = stats[2u * t];
         let entropy = stats[2u * t + 1u];
         let h = select(weighing, entropy, info[1] == OVER_TOKEN);
-        let w_sft = weight(4u, h);
+        let p = exp(logp);
+        let w_sft = weight(4u, h) * select(1.0, p * (1.0 - p), info[13] != 0u);
         let w_rl = weight(6u, h);
         let w = select(select(1.0, w_rl, positive), 0.0, logp > number(12u));
 
-        let p = exp(logp);
         var f = p;
         var f_slope = p; // df/dln p
         if gamma > 0.0 {
@@ -107,13 +108,22 @@ fn main(
             slope = select(free, 0.0, clipped);
         }
 
-        coefficients[2u * t] = -sft * w_sft + rl_demo * f_slope + w * (self_logp + slope);
+        var penalty = 0.0; // λ (r − 1 − ln r) / N, r = p_base / p
+        var pull = 0.0;
+        if kl != 0.0 {
+            let log_r = min(old_logprobs[t] - logp, number(11u));
+            let r = exp(log_r);
+            penalty = kl * (r - 1.0 - log_r);
+            pull = kl * (1.0 - r);
+        }
+
+        coefficients[2u * t] = -sft * w_sft + rl_demo * f_slope + w * (self_logp + slope) + pull;
         coefficients[2u * t + 1u] = bonus;
         loss += vec4<f32>(
             -sft * w_sft * logp,
             rl_demo * f,
             w * (self_logp * logp + surrogate),
-            bonus * entropy,
+            bonus * entropy + penalty,
         );
         let applied = select(w_rl, w_sft, demonstration);
         report += vec4<f32>(entropy, logp, applied, select(0.0, 1.0, clipped));

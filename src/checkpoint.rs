@@ -3,6 +3,7 @@
 use crate::config::Storage;
 use crate::error::{Error, Result};
 use crate::model::{Llama, ModelFolder, Parameter, tensors};
+use crate::objective::buffer::Buffer;
 use crate::optim::AdamW;
 use crate::platform::{Bytes, FileWriter, FolderWriter};
 use burn::tensor::{Tensor, TensorData};
@@ -13,11 +14,13 @@ use std::path::Path;
 
 /// AdamW's moments, `first.I` and `second.I` in parameter order.
 pub const MOMENTS: &str = "optimizer.safetensors";
+/// Demonstrations that wait for a step of their own, a JSON object a line; where there are any.
+pub const BUFFER: &str = "buffer.jsonl";
 /// Step, best result and the checksums of the other files.
 pub const STATE: &str = "state.json";
 const FORMAT: &str = "srft-checkpoint-1";
 
-/// What resuming needs besides weights and moments. Random numbers and the data cursor are pure
+/// What resuming needs besides weights, moments and ReLIFT's buffer. Random numbers and the data cursor are pure
 /// functions of (seed, step), so the step stands for both.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,11 +76,20 @@ pub async fn write(
     base: &ModelFolder,
     model: &Llama,
     optimizer: &AdamW,
+    buffer: &Buffer,
     mut state: State,
 ) -> Result<()> {
     let mut folder = FolderWriter::begin(path)?;
     base.write(&mut folder, model, Storage::F32).await?;
     write_moments(folder.file(MOMENTS)?, optimizer).await?;
+    #[cfg(not(target_family = "wasm"))]
+    if !buffer.held.is_empty() {
+        let file = folder.file(BUFFER)?;
+        for held in &buffer.held {
+            let line = serde_json::to_string(held).expect("a plain record");
+            file.write(format!("{line}\n").as_bytes())?;
+        }
+    }
     state.optimizer_updates = optimizer.updates;
     state.checksums = folder.checksums();
     state.checksum = state.own_checksum();
@@ -128,6 +140,19 @@ async fn write_moments(file: &mut FileWriter, optimizer: &AdamW) -> Result<()> {
         }
     }
     tensors::write(file, blocks, Storage::F32, None, |_, _| Ok(())).await
+}
+
+/// The buffer of a checkpoint from its file's bytes.
+#[cfg(not(target_family = "wasm"))]
+pub fn restore_buffer(bytes: &[u8]) -> Result<Buffer> {
+    let lines = bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty());
+    let held = lines.map(serde_json::from_slice).collect::<serde_json::Result<_>>();
+    let held = held.map_err(|e| {
+        Error::input(e.to_string())
+            .at(BUFFER)
+            .next("the file was altered, or another version of srft wrote it")
+    })?;
+    Ok(Buffer { held })
 }
 
 /// Restores the moments into an optimiser made for the same model.

@@ -19,6 +19,8 @@ pub struct Terms {
     pub self_term: f64,
     /// The entropy bonus.
     pub entropy: f64,
+    /// The KL penalty.
+    pub kl: f64,
     /// Their sum, Eq. 13.
     pub total: f64,
 }
@@ -146,7 +148,7 @@ pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<
 pub async fn explain(trainer: &Trainer, groups: &mut [Group]) -> Result<Explanation> {
     fill_logprobs(trainer, groups).await?;
     let update = assemble(groups, &trainer.objective());
-    let masks: [fn(TermCoefficients) -> TermCoefficients; 5] = [
+    let masks: [fn(TermCoefficients) -> TermCoefficients; 6] = [
         |t| TermCoefficients { sft: t.sft, ..Default::default() },
         |t| TermCoefficients { rl_demo: t.rl_demo, ..Default::default() },
         |t| TermCoefficients {
@@ -156,21 +158,32 @@ pub async fn explain(trainer: &Trainer, groups: &mut [Group]) -> Result<Explanat
             ..Default::default()
         },
         |t| TermCoefficients { entropy: t.entropy, ..Default::default() },
+        |t| TermCoefficients { kl: t.kl, ..Default::default() },
         |t| t,
     ];
-    let mut norms = [0.0; 5];
+    let mut norms = [0.0; 6];
     for (norm, mask) in norms.iter_mut().zip(masks) {
         *norm = trainer.gradient(&masked(&update, mask)).await?.norm;
     }
     let total = trainer.gradient(&observed(&update)).await?;
     let sum = |column: usize| total.sums.iter().map(|s| s[column]).sum::<f64>();
-    let values = [column::SFT, column::RL_DEMO, column::SELF, column::ENTROPY_BONUS].map(sum);
-    let terms = |v: [f64; 5]| Terms {
-        sft: v[0],
-        rl_demo: v[1],
-        self_term: v[2],
-        entropy: v[3],
-        total: v[4],
+    let of =
+        |role: Role| update.sequences.iter().zip(&total.sums).filter(move |(s, _)| s.role == role);
+    let regulariser = |role| of(role).map(|(_, sums)| sums[column::REGULARISER]).sum::<f64>();
+    let values = [
+        sum(column::SFT),
+        sum(column::RL_DEMO),
+        sum(column::SELF),
+        regulariser(Role::Rollout),
+        regulariser(Role::Demonstration),
+    ];
+    let terms = |[sft, rl_demo, self_term, entropy, kl, total]: [f64; 6]| Terms {
+        sft,
+        rl_demo,
+        self_term,
+        entropy,
+        kl,
+        total,
     };
     let mut rows = update.sequences.iter().zip(&total.sums);
     let prompts = groups
@@ -201,10 +214,10 @@ pub async fn explain(trainer: &Trainer, groups: &mut [Group]) -> Result<Explanat
             }
         })
         .collect();
-    let value_sum = values.iter().sum();
+    let [sft, rl_demo, self_term, entropy, kl] = values;
     Ok(Explanation {
         prompts,
-        terms: terms([values[0], values[1], values[2], values[3], value_sum]),
+        terms: terms([sft, rl_demo, self_term, entropy, kl, values.iter().sum()]),
         grad_norm: terms(norms),
     })
 }

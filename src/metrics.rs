@@ -34,7 +34,7 @@ metrics! {
     step: u32, "updates";
     /// Learning rate of this update, after warm-up and schedule.
     lr: f64, "";
-    /// The whole loss, Eq. 13: loss_sft + loss_rl_demo + loss_self + loss_entropy.
+    /// The whole loss, Eq. 13: loss_sft + loss_rl_demo + loss_self + loss_entropy + loss_kl.
     loss: f64, "";
     /// Supervised term, Eq. 8: mean of −w_SFT·ln π over demonstration tokens.
     loss_sft: f64, "nats";
@@ -45,6 +45,8 @@ metrics! {
     loss_self: f64, "";
     /// Entropy bonus: −entropy_coeff · mean H over rollout tokens.
     loss_entropy: f64, "";
+    /// KL penalty: kl_coeff · mean over demonstration tokens of r − 1 − ln r, r = π_base/π.
+    loss_kl: f64, "";
     /// Global L2 norm of the gradient before clipping: √Σg² over all parameters.
     grad_norm: f64, "";
     /// Mean reward of the rollouts, in the values that objective.reward_values names.

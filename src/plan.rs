@@ -1,7 +1,7 @@
 //! Where a run's memory goes, told before anything is allocated: sums over tensors whose shapes the
 //! config and the model's config fix. Tests hold the sum against counted allocations.
 
-use crate::config::{Config, Storage};
+use crate::config::{Config, Objective, Storage};
 use crate::model::{Lora, ModelConfig};
 use crate::ops::lm_head::LOGITS_BYTES;
 use crate::ops::vector::LANES;
@@ -115,6 +115,14 @@ pub fn plan(
     let rope = model.max_positions * model.head_dim * copies;
     lasting.push(item("positions", rope, format!("cos and sin of {}", model.max_positions)));
     lasting.push(item("moments", 2 * s.trainable, "two a trained number".into()));
+    let holds_base = config.stages().iter().any(Objective::uses_base);
+    if holds_base && lora.is_none() {
+        lasting.push(item(
+            "base",
+            s.weights,
+            "the KL penalty's, beside the weights that train".into(),
+        ));
+    }
 
     let objective = config.stages();
     let samples = objective.iter().any(|o| o.uses_rollouts()) || config.eval.examples > 0;

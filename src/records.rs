@@ -75,6 +75,7 @@ pub struct Demonstration {
 
 /// A prompt, its rollouts, and its demonstration: the unit over which advantages are taken.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(not(target_family = "wasm"), derive(Serialize, Deserialize))]
 pub struct Group {
     /// The problem.
     pub example: Example,
@@ -114,7 +115,8 @@ pub struct Sequence {
     pub response: Vec<u32>,
     /// Positions of the prompt that carry loss besides, rising, none of them 0.
     pub learned: Vec<usize>,
-    /// ln π_old of each response token (the sampler's); empty where no ratio is taken.
+    /// ln π_old of each response token (the sampler's); empty where no ratio is taken. A KL penalty
+    /// puts the base model's ln π of a demonstration's tokens in their place.
     pub old_logprobs: Vec<f32>,
     /// Loss-term coefficients.
     pub terms: TermCoefficients,
@@ -130,8 +132,8 @@ impl Sequence {
 /// Per-sequence factors of the loss terms (dimensionless; 0 switches a term off).
 ///
 /// Per token t with p_t = π(token), the loss is
-/// `sft·w_SFT·(−ln p_t) + rl_demo·f(p_t) + self_logp·w_RL'·ln p_t + self_ratio·w_RL'·clip(ρ_t)
-///  + entropy·H_t`, where `w_RL' = w_RL` if `self_positive`, else 1.
+/// `sft·w_SFT·φ_t·(−ln p_t) + rl_demo·f(p_t) + self_logp·w_RL'·ln p_t + self_ratio·w_RL'·clip(ρ_t)
+///  + entropy·H_t + kl·k3_t`, where `w_RL' = w_RL` if `self_positive`, else 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct TermCoefficients {
     /// SFT (Eq. 8): `+gate / normaliser`.
@@ -144,13 +146,15 @@ pub struct TermCoefficients {
     pub self_ratio: f32,
     /// Whether w_RL = 0.1·exp(+H) multiplies the self term (positives only in the paper).
     pub self_positive: bool,
-    /// Entropy bonus: `−entropy_coeff / normaliser`.
+    /// Entropy bonus: `−entropy_coeff / normaliser`; on rollouts.
     pub entropy: f32,
+    /// KL penalty: `+kl_coeff / normaliser`; on demonstrations.
+    pub kl: f32,
 }
 
 impl TermCoefficients {
     /// Whether no term acts, so that the sequence has neither loss nor gradient.
     pub fn is_zero(&self) -> bool {
-        [self.sft, self.rl_demo, self.self_logp, self.self_ratio, self.entropy] == [0.0; 5]
+        [self.sft, self.rl_demo, self.self_logp, self.self_ratio, self.entropy, self.kl] == [0.0; 6]
     }
 }

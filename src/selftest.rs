@@ -223,6 +223,7 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
                 self_ratio: if len == 300 { -0.01 } else { 0.0 },
                 self_positive: len == 300,
                 entropy: -1e-3,
+                kl: if demonstration { 0.02 } else { 0.0 },
             };
             start += len;
             Row { start: start - len, len, demonstration, terms }

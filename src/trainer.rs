@@ -7,6 +7,7 @@ use crate::data::source::Source;
 use crate::error::{Error, Result};
 use crate::metrics::{StepReport, mean};
 use crate::model::{DropoutKey, Llama};
+use crate::objective::buffer::Buffer;
 use crate::objective::loss::{
     Backward, BatchEntropy, micro_batch_gradient, switches, token_statistics,
 };
@@ -28,6 +29,8 @@ pub struct Trainer {
     pub config: Config,
     /// The policy π_θ.
     pub model: Llama,
+    /// The model that the run began with, where a KL penalty needs it.
+    pub base: Option<Llama>,
     /// Text in and out.
     pub tokenizer: Tokenizer,
     /// AdamW and its moments.
@@ -38,6 +41,8 @@ pub struct Trainer {
     pub grader: Grader,
     /// Updates done.
     pub step: u32,
+    /// Demonstrations that wait for a step of their own (ReLIFT).
+    pub buffer: Buffer,
 }
 
 /// What the device gave back for an update: the one readback of a training step.
@@ -60,13 +65,19 @@ impl Trainer {
     /// One step of SRFT: rollouts, rewards, advantages, loss, update.
     pub async fn step(&mut self) -> Result<(StepReport, Vec<Group>)> {
         let clock = Stopwatch::start();
-        let prompts = self.config.rollout.prompts;
-        let examples = self.source.examples(self.config.run.seed, self.step, prompts);
-        let groups = self.groups(examples).await?;
+        let objective = self.objective();
+        let groups = match self.buffer.due(objective.buffer) {
+            Some(held) => held,
+            None => {
+                let prompts = self.config.rollout.prompts;
+                let examples = self.source.examples(self.config.run.seed, self.step, prompts);
+                self.groups(examples).await?
+            }
+        };
         let rollout_secs = clock.elapsed_secs();
 
         let clock = Stopwatch::start();
-        let update = assemble(&groups, &self.objective());
+        let update = assemble(&groups, &objective);
         let gradient = self.gradient(&update).await?;
         let lr = learning_rate(&self.config.optimizer, self.step, self.config.train.steps);
         let mut report = report(&groups, &update, &gradient);
@@ -75,6 +86,7 @@ impl Trainer {
         check_finite(&report)?;
         self.optimizer.step(&mut self.model, gradient.tensors, gradient.norm, lr);
         self.step += 1;
+        self.buffer.settle(&groups, objective.buffer);
         report.rollout_secs = rollout_secs;
         report.train_secs = clock.elapsed_secs();
         Ok((report, groups))
@@ -220,7 +232,9 @@ impl Trainer {
                 sums: vec![[0.0; COLUMNS]; update.sequences.len()],
             });
         }
-        let switches = self.switches(&self.objective(), &self.model, update).await?;
+        let objective = self.objective();
+        let switches = self.switches(&objective, &self.model, update).await?;
+        let base = self.base.as_ref().filter(|_| objective.uses_base());
         let mut total: Vec<Option<Tensor<2>>> = vec![None; self.optimizer.moments.len()];
         let mut packed = Vec::new();
         for (micro_batch, batch) in batches.iter().enumerate() {
@@ -235,6 +249,7 @@ impl Trainer {
             let sequences = &update.sequences;
             let sums = micro_batch_gradient(
                 &self.model,
+                base,
                 batch,
                 sequences,
                 &switches,
@@ -316,14 +331,16 @@ fn report(groups: &[Group], update: &Update, gradient: &Gradient) -> StepReport 
     };
     let demonstrated =
         || groups.iter().zip(&update.advantages).filter(|(g, _)| g.demonstration.is_some());
-    let terms = [column::SFT, column::RL_DEMO, column::SELF, column::ENTROPY_BONUS].map(sum);
+    let terms = [column::SFT, column::RL_DEMO, column::SELF, column::REGULARISER].map(sum);
+    let regulariser = |role| of_role(role, column::REGULARISER).map(|(value, _)| value).sum();
     let entropies = episodes().flat_map(|e| &e.entropies).map(|&h| f64::from(h));
     StepReport {
         loss: terms.iter().sum(),
         loss_sft: terms[0],
         loss_rl_demo: terms[1],
         loss_self: terms[2],
-        loss_entropy: terms[3],
+        loss_entropy: regulariser(Role::Rollout),
+        loss_kl: regulariser(Role::Demonstration),
         grad_norm: gradient.norm,
         reward: mean(episodes().map(|e| f64::from(e.reward))),
         accuracy: mean(episodes().map(|e| f64::from(u8::from(e.right)))),
@@ -360,6 +377,7 @@ fn check_finite(report: &StepReport) -> Result<()> {
         ("L_RL,demo", report.loss_rl_demo),
         ("L_self", report.loss_self),
         ("entropy bonus", report.loss_entropy),
+        ("KL penalty", report.loss_kl),
         ("gradient norm", report.grad_norm),
         // Where no sequence carries loss, only these tell that the policy is broken.
         ("entropy of the rollouts", report.entropy),

@@ -186,8 +186,37 @@ fn entropy_coeff() {
     // 0.001, N = 2: −0.001/2 · (0 + 4) ln 2. No slope by ln p; the slope by H is the coefficient.
     let terms = TermCoefficients { entropy: -0.0005, ..Default::default() };
     let demonstration: Sequences = &[(true, &DEMONSTRATION, terms)];
-    let expected = (column::ENTROPY_BONUS, [-0.001_386_294].as_slice());
+    let expected = (column::REGULARISER, [-0.001_386_294].as_slice());
     check("bonus", demonstration, &Switches::default(), expected, &[0.0; 2]);
+}
+
+#[test]
+fn sft_token_weight() {
+    // φ = 3/16, 1/4, weight off: 1/2 · (3/16 · 2 + 1/4 · 1) ln 2 = 0.3125 ln 2; slopes −1/2 · φ.
+    let demonstration: Sequences = &[(true, &DEMONSTRATION, sft(0.5))];
+    let phi = Switches { sft_phi: true, sft_weight: None, ..Default::default() };
+    let slopes = [-0.093_75, -0.125];
+    check("phi", demonstration, &phi, (column::SFT, &[0.216_608_5]), &slopes);
+    check("phi", demonstration, &phi, (column::WEIGHT, &[0.218_75]), &slopes);
+    // Times w_SFT = 1/8.
+    let both = Switches { sft_phi: true, ..Default::default() };
+    let slopes = slopes.map(|slope| slope / 8.0);
+    check("phi and weight", demonstration, &both, (column::SFT, &[0.027_076]), &slopes);
+}
+
+#[test]
+fn kl_coeff() {
+    // p = 1/4, 1/2 under a base of 1/2, 1/4: r = 2, 1/2; k3 = 1 − ln 2, ln 2 − 1/2, which is 1/2
+    // together. λ = 0.2, N_d = 2: 0.1 · 1/2; slopes 0.1 · (1 − r).
+    let moved: [Token; 2] = [(2.0, 0.0, 1.0), (1.0, 4.0, 2.0)];
+    let terms = TermCoefficients { kl: 0.1, ..Default::default() };
+    let printed = Switches::default();
+    let expected = (column::REGULARISER, [0.05].as_slice());
+    check("kl", &[(true, &moved, terms)], &printed, expected, &[-0.1, 0.05]);
+    // At the base it is 0, and so is its slope.
+    let still: [Token; 2] = [(2.0, 0.0, 2.0), (1.0, 4.0, 1.0)];
+    let expected = (column::REGULARISER, [0.0].as_slice());
+    check("kl at the base", &[(true, &still, terms)], &printed, expected, &[0.0; 2]);
 }
 
 /// `aggregate` and `sft_gate` live in the coefficients alone: this is what they put there.

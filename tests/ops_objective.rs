@@ -33,10 +33,17 @@ impl Batch {
         for (i, &len) in lens.iter().enumerate() {
             let mut factor = || if i % 4 == 3 { 0.0 } else { random.normal() };
             let [sft, rl_demo, self_logp] = [factor(), factor(), factor()];
-            let [self_ratio, entropy] = [factor(), factor()];
+            let [self_ratio, entropy, kl] = [factor(), factor(), factor()];
             let self_positive = i % 3 == 0;
-            let terms =
-                TermCoefficients { sft, rl_demo, self_logp, self_ratio, self_positive, entropy };
+            let terms = TermCoefficients {
+                sft,
+                rl_demo,
+                self_logp,
+                self_ratio,
+                self_positive,
+                entropy,
+                kl,
+            };
             batch.rows.push(Row { start, len, demonstration: i % 2 == 0, terms });
             start += len + gap;
         }
@@ -91,6 +98,7 @@ fn all_switches() -> Vec<(&'static str, Switches)> {
         ("plus", Switches { sft_weight: plus, ..printed }),
         ("sft weight off", Switches { sft_weight: None, ..printed }),
         ("self weight off", Switches { self_weight: None, ..printed }),
+        ("token weight", Switches { sft_phi: true, ..printed }),
         ("shaped", Switches { shaping: Some(0.1), ..printed }),
         ("clip", Switches { clip: Clip { low: 0.1, high: 0.4 }, ..printed }),
         ("max_prob", Switches { max_logp: Some(0.5f32.ln()), ..printed }),
@@ -134,12 +142,14 @@ fn many_sequences() {
 fn extremes() {
     let terms = TermCoefficients { self_ratio: -1.0, ..Default::default() };
     let no_ratio = TermCoefficients { sft: 1.0, rl_demo: 1.0, ..Default::default() };
+    let penalty = TermCoefficients { kl: 1.0, ..Default::default() };
     let batch = Batch {
-        stats: vec![-1.0, 0.5, -1e4, 0.0, 0.0, 0.0, -1e4, 12.0],
-        old: vec![-1e4, -1.0, f32::NAN, f32::NAN],
+        stats: vec![-1.0, 0.5, -1e4, 0.0, 0.0, 0.0, -1e4, 12.0, -1e4, 0.5, -1.0, 0.0],
+        old: vec![-1e4, -1.0, f32::NAN, f32::NAN, -1.0, -1e4],
         rows: vec![
             Row { start: 0, len: 2, demonstration: false, terms },
             Row { start: 2, len: 2, demonstration: true, terms: no_ratio },
+            Row { start: 4, len: 2, demonstration: true, terms: penalty },
         ],
     };
     let want = batch.reference(&Switches::default());
@@ -197,12 +207,60 @@ fn slopes(batch: &Batch, switches: &Switches) -> Vec<f64> {
     (0..2 * stats.len()).map(|i| (at(i, 1e-6) - at(i, -1e-6)) / 2e-6).collect()
 }
 
+/// The KL penalty's derivative is that of its value, wherever the base's token is likelier and where
+/// it is less likely.
+#[test]
+fn the_kl_penalty_has_the_slope_of_its_value() {
+    let printed = Switches::default();
+    for seed in 20..24 {
+        let mut batch = Batch::random(seed, &[9, 6], 1);
+        for row in &mut batch.rows {
+            row.terms = TermCoefficients { kl: row.terms.kl, ..Default::default() };
+        }
+        let ratios = batch.stats.chunks(2).zip(&batch.old).map(|(s, old)| old - s[0]);
+        let (more, less): (Vec<f32>, Vec<f32>) = ratios.partition(|r| *r > 0.0);
+        assert!(more.len() > 2 && less.len() > 2);
+        let slopes = slopes(&batch, &printed);
+        for (backend, device) in devices() {
+            let (got, _) = batch.kernel(&device, &printed);
+            compare(&format!("seed {seed}, {backend}"), &got, &slopes, BACKWARD).unwrap();
+        }
+    }
+}
+
+/// φ is a constant for the gradient: the slope of a token is that of its loss with φ held where it is.
+#[test]
+fn no_gradient_flows_through_the_token_weight() {
+    let weighed = Switches { sft_phi: true, sft_weight: None, ..Default::default() };
+    let plain = Switches { sft_phi: false, ..weighed };
+    for seed in 30..34 {
+        let mut batch = Batch::random(seed, &[9], 0);
+        batch.rows[0].terms = TermCoefficients { sft: 0.7, ..Default::default() };
+        let phi = |t: usize| {
+            let p = f64::from(batch.stats[2 * t]).exp();
+            p * (1.0 - p)
+        };
+        let held: Vec<f64> = slopes(&batch, &plain)
+            .chunks(2)
+            .enumerate()
+            .flat_map(|(t, s)| [s[0] * phi(t), s[1] * phi(t)])
+            .collect();
+        let moving = slopes(&batch, &weighed);
+        for (backend, device) in devices() {
+            let (got, _) = batch.kernel(&device, &weighed);
+            compare(&format!("seed {seed}, {backend}"), &got, &held, BACKWARD).unwrap();
+            assert!(compare("moving", &got, &moving, 10.0 * BACKWARD).is_err());
+        }
+    }
+}
+
 /// The weights are constants for the gradient: freezing them at the sequence's entropy gives
 /// exactly our derivatives; letting them move with it gives others. Advantages are numbers within
 /// the coefficients, computed from rewards alone, so that no path leads through them either.
 #[test]
 fn no_gradient_flows_through_the_weights() {
-    for (name, switches) in all_switches() {
+    // φ moves with ln p, not with the entropy: see above.
+    for (name, switches) in all_switches().into_iter().filter(|(_, s)| !s.sft_phi) {
         // A sequence of one token has the same entropy by sequence and by token.
         let len = if switches.entropy_over == EntropyOver::Token { 1 } else { 9 };
         for seed in 10..16 {
@@ -279,11 +337,14 @@ fn composed(batch: &Batch, stats: Tensor<2>, old: Tensor<1>, detach: bool) -> Te
         let w_self = if c.self_positive { mean.exp() * 0.1 } else { mean * 0.0 + 1.0 };
         let rho = (logp.clone() - old.clone().slice([from..to])).exp();
         let held = rho.clone().clamp(0.8, 1.2) * c.self_ratio;
+        let r = rho.clone().powf_scalar(-1.0);
+        let penalty = (r.clone() - 1.0 - r.log()) * c.kl;
         let own = logp.clone() * c.self_logp + (rho * c.self_ratio).max_pair(held);
         loss = loss - w_sft * logp.clone().sum() * c.sft
             + logp.exp().sum() * c.rl_demo
             + w_self * own.sum()
-            + entropy.sum() * c.entropy;
+            + entropy.sum() * c.entropy
+            + penalty.sum();
     }
     loss
 }

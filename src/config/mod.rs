@@ -3,11 +3,12 @@
 //! `settings.rs` is the table of keys; this file turns a method's preset, a TOML file and flags
 //! into one validated [`Config`]. The text forms are raw; a `Config` that exists is valid.
 
+mod methods;
 mod presets;
 mod resume;
 mod settings;
 
-pub use presets::Method;
+pub use methods::Method;
 pub use resume::Change;
 pub use settings::*;
 
@@ -52,15 +53,20 @@ impl Config {
     }
 
     /// The objective of update `step`, counted from 0: the configured one, or in a second stage
-    /// that method's preset as it is.
+    /// that method's preset as it is; with the μ of that step, and the constant that is divided by.
     pub fn objective_at(&self, step: u32) -> Objective {
-        let share = 1.0 - self.objective.second_share;
-        match Method::named(&self.objective.second) {
-            Some(method) if f64::from(step) >= f64::from(self.train.steps) * share => {
-                method.objective()
+        let first = f64::from(self.train.steps) * (1.0 - self.objective.second_share);
+        let (mut objective, step) = match Method::named(&self.objective.second) {
+            Some(method) if f64::from(step) >= first => {
+                (method.objective(), step - first.ceil() as u32)
             }
-            _ => self.objective.clone(),
+            _ => (self.objective.clone(), step),
+        };
+        objective.mu = objective.mu_at(step);
+        if objective.aggregate_constant == 0.0 {
+            objective.aggregate_constant = self.rollout.max_new_tokens as f64;
         }
+        objective
     }
 
     /// The objectives of a run, in order.
@@ -175,8 +181,39 @@ impl Config {
             ),
             (
                 "objective.aggregate_constant",
-                self.objective.aggregate_constant > 0.0,
-                "positive (tokens)",
+                self.objective.aggregate_constant >= 0.0,
+                "positive (tokens), or 0: the longest response",
+            ),
+            (
+                "objective.kl_coeff",
+                self.objective.kl_coeff == 0.0
+                    || self.objective.kl_coeff > 0.0 && self.objective.sft,
+                "0, or positive beside objective.sft, whose tokens it acts on",
+            ),
+            (
+                "objective.mix",
+                self.objective.mix == Mix::Sum
+                    || self.objective.sft && self.objective.uses_rollouts(),
+                "sum where there are not both, sft and a self_term, to mix",
+            ),
+            ("objective.mu", (0.0..=1.0).contains(&self.objective.mu), "in [0, 1]"),
+            ("objective.mu_end", (0.0..=1.0).contains(&self.objective.mu_end), "in [0, 1]"),
+            ("objective.gate_share", (0.0..=1.0).contains(&self.objective.gate_share), "in [0, 1]"),
+            (
+                "objective.sft_gate",
+                self.objective.sft_gate != SftGate::Unsolved || self.objective.uses_rollouts(),
+                "another where there is no self_term: without rollouts no prompt is solved",
+            ),
+            (
+                "objective.buffer",
+                self.objective.buffer == 0 || self.objective.sft && self.objective.uses_rollouts(),
+                "0 where there are not both, sft and a self_term",
+            ),
+            (
+                "objective.group_of",
+                self.objective.group_of != GroupOf::Apart
+                    || !self.objective.rl_demo && self.objective.sft_gate != SftGate::Advantage,
+                "extra or shared where the demonstration's advantage is used",
             ),
             (
                 "objective.second",

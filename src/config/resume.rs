@@ -35,7 +35,9 @@ impl Config {
     pub fn require_resumes(&self, before: &Config) -> Result<()> {
         let Some(Change { key, now, before }) = self.change(before) else { return Ok(()) };
         let why = match key.as_str() {
-            "train.steps" => "the learning rate's schedule spans all steps of a run",
+            "train.steps" => {
+                "the learning rate's schedule and a second stage span all steps of a run"
+            }
             _ => "a resumed run goes on as it began",
         };
         Err(Error::input(format!("{now} was {before} when the run began: {why}")).at(&key).next(
@@ -61,10 +63,11 @@ impl Config {
         crc32fast::hash(lines.collect::<String>().as_bytes())
     }
 
-    /// The keys that must stay. More steps are welcome where the learning rate does not depend
-    /// on their number.
+    /// The keys that must stay. More steps are welcome where neither the learning rate nor a second
+    /// stage depends on their number.
     fn decisive(&self) -> Vec<(String, Value)> {
-        let constant = self.optimizer.schedule == Schedule::Constant;
+        let constant =
+            self.optimizer.schedule == Schedule::Constant && self.objective.second.is_empty();
         let mut keys = self.flat();
         keys.retain(|(k, _)| !(FREE.contains(&k.as_str()) || constant && k == "train.steps"));
         keys
@@ -96,6 +99,21 @@ mod tests {
         ] {
             let error = changed(&["optimizer.schedule=linear", setting]).unwrap_err();
             assert_eq!(error.place.as_deref(), Some(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_second_stage_depends_on_the_number_of_steps() {
+        let constant = "optimizer.schedule=constant";
+        for (method, may) in [("grpo", true), ("sft-grpo", false)] {
+            let method = format!("objective.method={method}");
+            let layers = |settings: &[&str]| -> Vec<_> {
+                settings.iter().map(|s| Config::setting(s).unwrap()).collect()
+            };
+            let before = Config::resolve(&layers(&[constant, &method])).unwrap();
+            let longer = layers(&[constant, &method, "train.steps=300"]);
+            let longer = Config::resolve(&longer).unwrap();
+            assert_eq!(longer.require_resumes(&before).is_ok(), may, "{method}");
         }
     }
 

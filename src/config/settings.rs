@@ -113,7 +113,7 @@ settings! {
     }
     /// The loss: a method's preset and the switches that the paper leaves open.
     objective: Objective {
-        /// srft | srft-official | srft-hpt | sft | grpo | luffy | sft-grpo | grpo-sft; sets every key below.
+        /// srft | srft-official | srft-hpt | sft | sft-kl | grpo | dr-grpo | dapo | sft+grpo | sft-grpo | grpo-sft | luffy | relift | chord | hpt (docs/methods.md); sets every key below.
         method: Method = Method::Srft;
         /// Supervised term on the demonstration, Eq. 8.
         sft: bool = true;
@@ -129,6 +129,10 @@ settings! {
         sft_weight_scale: f64 = 0.5;
         /// minus | plus: w_SFT = scale · exp(∓H); the paper prints minus.
         sft_weight_sign: Sign = Sign::Minus;
+        /// none | p(1-p): what weighs each token of the SFT term besides w_SFT (CHORD-φ); no gradient flows through it.
+        sft_token_weight: SftTokenWeight = SftTokenWeight::None;
+        /// λ of λ·KL(θ‖base) on the tokens that the SFT term imitates, base the model that the run began with (sft-kl).
+        kl_coeff: f64 = 0.0;
         /// Scale of w_RL = scale · exp(+H) on positive rollouts, 0.1 in Eq. 11.
         self_weight_scale: f64 = 0.1;
         /// sequence | token | batch: over what the H of a weight is averaged.
@@ -137,17 +141,27 @@ settings! {
         demo_shaping: DemoShaping = DemoShaping::None;
         /// Divide advantages by the group's standard deviation, Eq. 7.
         advantage_std: bool = true;
-        /// token-mean (over the update's tokens) | sequence-mean | sum-constant.
+        /// token-mean (over the update's tokens) | sequence-mean | sum-constant | sequence-constant (each sequence's sum by a constant, then their mean).
         aggregate: Aggregate = Aggregate::TokenMean;
-        /// Divisor of sum-constant, in tokens (8192 in LUFFY and HPT).
+        /// Divisor of sum-constant and sequence-constant, in tokens (8192 in LUFFY and HPT); 0: rollout.max_new_tokens (Dr. GRPO).
         aggregate_constant: f64 = 8192.0;
+        /// same (as aggregate) | token-mean | sequence-mean: how the SFT term becomes one number.
+        sft_aggregate: SftAggregate = SftAggregate::Same;
         /// signed {1, -1} | binary {1, 0}: the rewards of right and wrong.
         reward_values: RewardValues = RewardValues::Signed;
         /// Coefficient of the entropy bonus on rollouts, 1/nat.
         entropy_coeff: f64 = 0.0;
-        /// none | reward | advantage: which demonstrations the SFT term imitates (beyond the paper).
+        /// none | reward | advantage (beyond the paper) | unsolved (HPT, ReLIFT): which demonstrations the SFT term imitates.
         sft_gate: SftGate = SftGate::None;
-        /// extra: G rollouts + 1 demonstration | shared: (G - 1) + 1.
+        /// none | solved (HPT): which prompts' rollouts carry loss.
+        rl_gate: RlGate = RlGate::None;
+        /// γ: a prompt is solved where the share of its rollouts that are right is above this.
+        gate_share: f64 = 0.0;
+        /// Leave the rollouts of a group whose rewards are all equal out of the update, and out of its means (DAPO).
+        drop_equal_groups: bool = false;
+        /// Right demonstrations of unsolved prompts that are held before one step imitates them, and nothing else (ReLIFT); 0: none are held.
+        buffer: usize = 0;
+        /// extra: G rollouts + 1 demonstration | shared: (G - 1) + 1 | apart: G rollouts, the demonstration has no advantage.
         group_of: GroupOf = GroupOf::Extra;
         /// PPO clip range below 1, for the advantage self term.
         clip_low: f64 = 0.2;
@@ -155,6 +169,18 @@ settings! {
         clip_high: f64 = 0.2;
         /// The self term leaves out rollout tokens more probable than this (App. A.2); 1: none.
         max_prob: f64 = 1.0;
+        /// sum | convex: L_SFT + L_RL, or μ·L_SFT + (1 − μ)·L_RL (CHORD).
+        mix: Mix = Mix::Sum;
+        /// μ where its decay begins.
+        mu: f64 = 0.9;
+        /// μ where its decay ends.
+        mu_end: f64 = 0.05;
+        /// Steps in which μ rises from 0, before its decay.
+        mu_warmup_steps: u32 = 0;
+        /// Steps in which μ decays.
+        mu_decay_steps: u32 = 200;
+        /// constant | linear | cosine: how μ decays.
+        mu_schedule: Schedule = Schedule::Cosine;
         /// Method whose preset takes over for a second stage; empty: one stage.
         second: String = String::new();
         /// Share of the steps that belong to the second stage.
@@ -375,6 +401,37 @@ choice! {
         SequenceMean = "sequence-mean",
         /// Sum over all tokens, divided by a constant.
         SumConstant = "sum-constant",
+        /// Sum over each sequence's tokens, divided by a constant; then their mean.
+        SequenceConstant = "sequence-constant",
+    }
+}
+choice! {
+    /// How the SFT term's token losses become one number.
+    SftAggregate {
+        /// As `Aggregate` says.
+        Same = "same",
+        /// See [`Aggregate::TokenMean`].
+        TokenMean = "token-mean",
+        /// See [`Aggregate::SequenceMean`].
+        SequenceMean = "sequence-mean",
+    }
+}
+choice! {
+    /// What weighs a token of the SFT term besides w_SFT.
+    SftTokenWeight {
+        /// Nothing.
+        None = "none",
+        /// CHORD's φ: most for tokens of probability a half, nothing for certain and impossible ones.
+        Phi = "p(1-p)",
+    }
+}
+choice! {
+    /// How the supervised and the reinforcement loss are put together.
+    Mix {
+        /// L_SFT + L_RL.
+        Sum = "sum",
+        /// μ·L_SFT + (1 − μ)·L_RL.
+        Convex = "convex",
     }
 }
 choice! {
@@ -395,15 +452,28 @@ choice! {
         Reward = "reward",
         /// Those with a positive advantage.
         Advantage = "advantage",
+        /// Those of prompts that are not solved; the others are not counted in a mean either.
+        Unsolved = "unsolved",
     }
 }
 choice! {
-    /// Whether the demonstration joins G rollouts or takes the place of one.
+    /// Which prompts' rollouts carry loss.
+    RlGate {
+        /// All.
+        None = "none",
+        /// Those of prompts that are solved; the others are not counted in a mean either.
+        Solved = "solved",
+    }
+}
+choice! {
+    /// Whether the demonstration joins G rollouts, takes the place of one, or stands apart.
     GroupOf {
         /// G rollouts and one demonstration.
         Extra = "extra",
         /// G − 1 rollouts and one demonstration.
         Shared = "shared",
+        /// G rollouts; the demonstration's reward is no part of their mean, and its advantage is 0.
+        Apart = "apart",
     }
 }
 choice! {
@@ -455,6 +525,11 @@ impl Objective {
     /// Whether the loss needs demonstrations.
     pub fn uses_demonstrations(&self) -> bool {
         self.sft || self.rl_demo
+    }
+
+    /// Whether the loss needs the model that the run began with.
+    pub fn uses_base(&self) -> bool {
+        self.kl_coeff > 0.0
     }
 }
 

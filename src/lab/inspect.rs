@@ -36,12 +36,14 @@ pub async fn inspect(slot: &Slot, run: u32, index: u32) -> Result<GroupView> {
     let first: usize = update.advantages[..index as usize].iter().map(Vec::len).sum();
     let range = first..first + update.advantages[index as usize].len();
     let sequences = &update.sequences[range.clone()];
-    let (before, after) = beliefs(&slot.before, &trainer.model, sequences).await?;
+    let base = trainer.base.as_ref().filter(|_| objective.uses_base());
+    let models: Vec<&Llama> = [&slot.before, &trainer.model].into_iter().chain(base).collect();
+    let beliefs = beliefs(&models, sequences).await?;
     let members = range.clone().map(|i| {
-        let of = |beliefs: &[Vec<Belief>]| beliefs[i - first].clone();
+        let own: Vec<Vec<Belief>> = beliefs.iter().map(|of| of[i - first].clone()).collect();
         let advantage = update.advantages[index as usize][i - first];
         let lines = Lines { update: &update, switches: &switches, tokenizer: &trainer.tokenizer };
-        lines.member(i, group, i - first, advantage, of(&before), of(&after))
+        lines.member(i, group, i - first, advantage, own)
     });
     Ok(GroupView {
         run,
@@ -67,7 +69,12 @@ fn formula(objective: &Objective, switches: &Switches) -> FormulaView {
     let weight =
         |w: Option<Weight>| w.map_or((1.0, 0.0), |w| (f64::from(w.scale), f64::from(w.sign)));
     let (sft, own) = (weight(switches.sft_weight), weight(switches.self_weight));
+    let (sft_share, rl_share) = objective.shares();
     FormulaView {
+        sft_share,
+        rl_share,
+        sft_phi: switches.sft_phi,
+        kl_coeff: objective.kl_coeff,
         sft_weight_scale: sft.0,
         sft_weight_sign: sft.1,
         self_weight_scale: own.0,
@@ -108,24 +115,19 @@ impl Belief {
     }
 }
 
-/// Each sequence's tokens under the policy before the update, and after it: one readback.
-async fn beliefs(
-    before: &Llama,
-    after: &Llama,
-    sequences: &[Sequence],
-) -> Result<(Vec<Vec<Belief>>, Vec<Vec<Belief>>)> {
+/// What each model believes of each sequence's tokens: one readback.
+async fn beliefs(models: &[&Llama], sequences: &[Sequence]) -> Result<Vec<Vec<Vec<Belief>>>> {
     // A coefficient of 1 only marks the sequence as one to keep.
     let kept = TermCoefficients { sft: 1.0, ..Default::default() };
     let all: Vec<Sequence> =
         sequences.iter().map(|s| Sequence { terms: kept, ..s.clone() }).collect();
     let batches = micro_batches(&all, usize::MAX);
-    let Some(batch) = batches.first() else { return Ok((Vec::new(), Vec::new())) };
-    let logits = [before, after].map(|model| response_logits(model, batch)); // [N, V] each
+    let Some(batch) = batches.first() else { return Ok(vec![Vec::new(); models.len()]) };
+    let logits: Vec<_> = models.iter().map(|model| response_logits(model, batch)).collect(); // [N, V]
     let [tokens, vocabulary] = logits[0].dims();
-    let values = readback::floats(Tensor::cat(logits.into(), 0)).await?;
-    let (first, second) = values.split_at(tokens * vocabulary);
+    let values = readback::floats(Tensor::cat(logits, 0)).await?;
     let spread = |logits| by_sequence(logits, vocabulary, batch, sequences.len());
-    Ok((spread(first), spread(second)))
+    Ok(values.chunks_exact(tokens * vocabulary).map(spread).collect())
 }
 
 fn by_sequence(
@@ -157,10 +159,12 @@ impl Lines<'_> {
         group: &Group,
         place: usize,
         advantage: f64,
-        before: Vec<Belief>,
-        after: Vec<Belief>,
+        beliefs: Vec<Vec<Belief>>,
     ) -> Member {
-        let divisor = self.update.divisors[sequence];
+        let divisors = self.update.divisors[sequence];
+        let mut beliefs = beliefs.into_iter();
+        let [before, after] = [(); 2].map(|()| beliefs.next().unwrap_or_default());
+        let base = beliefs.next();
         let sequence = &self.update.sequences[sequence];
         let is_demonstration = sequence.role == Role::Demonstration;
         let entropies: Vec<f64> = before.iter().map(|b| b.entropy).collect();
@@ -173,18 +177,25 @@ impl Lines<'_> {
             .zip(beliefs.zip(weighed))
             .enumerate()
             .map(|(t, (&id, ((before, after), h)))| {
-                let old = sequence.old_logprobs.get(t).map_or(before.logp, |&l| f64::from(l));
+                let logp_base =
+                    base.as_ref().filter(|_| is_demonstration).map(|beliefs| beliefs[t].logp);
+                let sampled = sequence.old_logprobs.get(t).map(|&l| f64::from(l));
+                let old = logp_base.or(sampled).unwrap_or(before.logp);
                 let stats = [before.logp, before.entropy];
                 let part = token(&sequence.terms, self.switches, h, stats, old);
-                let [sft, rl_demo, self_term, bonus] = part.terms.map(|term| term.value);
+                let [sft, rl_demo, self_term, regulariser] = part.terms.map(|term| term.value);
+                let (entropy, kl) =
+                    if is_demonstration { (0.0, regulariser) } else { (regulariser, 0.0) };
                 terms.sft += sft;
                 terms.rl_demo += rl_demo;
                 terms.self_term += self_term;
-                terms.entropy += bonus;
+                terms.entropy += entropy;
+                terms.kl += kl;
                 let takes_ratio = sequence.terms.self_ratio != 0.0;
                 TokenView {
                     text: self.tokenizer.token(id),
                     ratio: takes_ratio.then(|| (before.logp - old).exp()),
+                    logp_base,
                     logp: before.logp,
                     entropy: before.entropy,
                     logp_after: after.logp,
@@ -192,7 +203,7 @@ impl Lines<'_> {
                     before: self.candidates(&before),
                     after: self.candidates(&after),
                     weight: if is_demonstration { part.w_sft } else { part.w_rl },
-                    terms: TermValues { sft, rl_demo, self_term, entropy: bonus },
+                    terms: TermValues { sft, rl_demo, self_term, entropy, kl },
                     slope: part.terms.iter().map(|term| term.d_logp).sum(),
                 }
             })
@@ -222,7 +233,8 @@ impl Lines<'_> {
                     acts && coefficients.self_positive
                 }
             },
-            normaliser: divisor,
+            normaliser: divisors.rl,
+            sft_normaliser: divisors.sft,
             terms,
             tokens,
         }

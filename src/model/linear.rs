@@ -118,6 +118,11 @@ impl Linear {
         self.weight = Weight::Half(weight);
     }
 
+    /// Drops the adapter with its change.
+    pub fn drop_adapter(&mut self) {
+        self.adapter = None;
+    }
+
     /// The weight in f32 with the adapter's change, if there is an adapter, which is dropped.
     pub fn merge(&mut self) {
         let weight = match &self.weight {

@@ -289,6 +289,13 @@ impl Llama {
         })
     }
 
+    /// The model under the adapters; its weights are shared, not copied.
+    pub fn without_adapters(&self) -> Self {
+        let mut bare = Self { lora: None, ..self.clone() };
+        bare.layers.iter_mut().flat_map(Layer::matrices).for_each(|(_, m)| m.drop_adapter());
+        bare
+    }
+
     /// Adds the adapters' changes to the weights; the whole model trains again.
     pub fn merge(&mut self) {
         self.layers.iter_mut().flat_map(Layer::matrices).for_each(|(_, matrix)| matrix.merge());

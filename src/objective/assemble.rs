@@ -2,7 +2,7 @@
 //! which sign, advantage, gate and normaliser.
 
 use super::advantage::advantages;
-use crate::config::{Aggregate, Objective, SelfTerm, SftGate};
+use crate::config::{Aggregate, GroupOf, Objective, RlGate, SelfTerm, SftAggregate, SftGate};
 use crate::records::{Group, Role, Sequence, TermCoefficients};
 
 /// Everything that an update trains on.
@@ -12,70 +12,139 @@ pub struct Update {
     pub sequences: Vec<Sequence>,
     /// Â of each group's members, rollouts first, the demonstration last (Eq. 7).
     pub advantages: Vec<Vec<f64>>,
-    /// What each sequence's token losses are divided by; the coefficients already are.
-    pub divisors: Vec<f64>,
+    /// What each sequence's token losses are divided by.
+    pub divisors: Vec<Divisors>,
+}
+
+/// What a sequence's token losses are divided by, in tokens; the coefficients already are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Divisors {
+    /// Those of the SFT term and of its KL penalty.
+    pub sft: f64,
+    /// All others.
+    pub rl: f64,
 }
 
 /// Assembles the update of `groups`: advantages over each group, then per-sequence coefficients
-/// normalised by the token counts of the whole update.
+/// normalised by the token counts of the whole update. `objective` is that of the update's step
+/// ([`Config::objective_at`](crate::config::Config::objective_at)).
 pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
-    let demonstration =
-        |g: &Group| g.demonstration.clone().filter(|_| objective.uses_demonstrations());
-    let per_rollout = Normaliser::new(
+    let parts: Vec<Part> = groups.iter().map(|g| Part::of(g, objective)).collect();
+    let rollouts = Normaliser::new(
+        objective.aggregate,
         objective,
-        groups.iter().flat_map(|g| g.episodes.iter().map(|e| e.tokens.len())),
+        parts.iter().filter(|p| p.reinforces).flat_map(Part::rollout_lengths),
     );
-    let per_demonstration = Normaliser::new(
+    let demonstrations = Normaliser::new(
+        objective.aggregate,
         objective,
-        groups.iter().filter_map(|g| demonstration(g).map(|d| g.learned.len() + d.tokens.len())),
+        parts.iter().filter_map(Part::demonstration_length),
+    );
+    let imitated = Normaliser::new(
+        match objective.sft_aggregate {
+            SftAggregate::Same => objective.aggregate,
+            SftAggregate::TokenMean => Aggregate::TokenMean,
+            SftAggregate::SequenceMean => Aggregate::SequenceMean,
+        },
+        objective,
+        parts.iter().filter(|p| p.imitates).filter_map(Part::demonstration_length),
     );
     let mut update = Update { sequences: Vec::new(), advantages: Vec::new(), divisors: Vec::new() };
-    for group in groups {
-        let demo = demonstration(group);
-        let rewards: Vec<f64> = group
-            .episodes
-            .iter()
-            .map(|e| e.reward)
-            .chain(demo.iter().map(|d| d.reward))
-            .map(f64::from)
-            .collect();
-        let group_advantages = advantages(&rewards, objective.advantage_std);
-        for (episode, &advantage) in group.episodes.iter().zip(&group_advantages) {
-            let divisor = per_rollout.of(episode.tokens.len());
-            update.divisors.push(divisor);
+    for part in parts {
+        let Part { group, ref advantages, .. } = part;
+        for (episode, &advantage) in group.episodes.iter().zip(advantages) {
+            let divisor = rollouts.of(episode.tokens.len());
+            update.divisors.push(Divisors { sft: divisor, rl: divisor });
             update.sequences.push(Sequence {
                 role: Role::Rollout,
                 prompt: group.prompt_tokens.clone(),
                 response: episode.tokens.clone(),
                 learned: Vec::new(),
                 old_logprobs: episode.logprobs.clone(),
-                terms: rollout_terms(objective, episode.right, advantage, 1.0 / divisor),
+                terms: match part.reinforces {
+                    true => rollout_terms(objective, episode.right, advantage, divisor),
+                    false => TermCoefficients::default(),
+                },
             });
         }
-        if let (Some(demo), Some(&advantage)) = (demo, group_advantages.last()) {
-            let divisor = per_demonstration.of(group.learned.len() + demo.tokens.len());
-            update.divisors.push(divisor);
-            let terms = demonstration_terms(objective, demo.right, advantage, 1.0 / divisor);
+        if let Some(length) = part.demonstration_length() {
+            let divisors = Divisors { sft: imitated.of(length), rl: demonstrations.of(length) };
+            update.divisors.push(divisors);
             update.sequences.push(Sequence {
                 role: Role::Demonstration,
                 prompt: group.prompt_tokens.clone(),
-                response: demo.tokens,
+                response: group.demonstration.iter().flat_map(|d| d.tokens.clone()).collect(),
                 learned: group.learned.clone(),
                 old_logprobs: Vec::new(),
-                terms,
+                terms: demonstration_terms(objective, &part, divisors),
             });
         }
-        update.advantages.push(group_advantages);
+        update.advantages.push(part.advantages);
     }
     update
+}
+
+/// A group's part in the update.
+struct Part<'a> {
+    group: &'a Group,
+    demonstrates: bool,
+    /// Of rollouts, then the demonstration.
+    advantages: Vec<f64>,
+    /// Its rollouts carry loss, and count in its mean.
+    reinforces: bool,
+    /// Its demonstration may be imitated, and counts in the SFT term's mean.
+    imitates: bool,
+}
+
+impl<'a> Part<'a> {
+    fn of(group: &'a Group, objective: &Objective) -> Self {
+        let demonstration =
+            group.demonstration.as_ref().filter(|_| objective.uses_demonstrations());
+        let apart = objective.group_of == GroupOf::Apart;
+        let rewards: Vec<f64> = group
+            .episodes
+            .iter()
+            .map(|e| e.reward)
+            .chain(demonstration.filter(|_| !apart).map(|d| d.reward))
+            .map(f64::from)
+            .collect();
+        let mut advantages = advantages(&rewards, objective.advantage_std);
+        let all_equal = advantages.iter().all(|&a| a == 0.0);
+        advantages.extend(demonstration.filter(|_| apart).map(|_| 0.0));
+
+        let right = group.episodes.iter().filter(|e| e.right).count() as f64;
+        let solved = right / group.episodes.len().max(1) as f64 > objective.gate_share;
+        // What a buffer held comes back without rollouts: that is when it is imitated.
+        let is_due = objective.buffer == 0 || group.episodes.is_empty();
+        Self {
+            group,
+            demonstrates: demonstration.is_some(),
+            advantages,
+            reinforces: (solved || objective.rl_gate == RlGate::None)
+                && !(all_equal && objective.drop_equal_groups),
+            imitates: is_due && !(solved && objective.sft_gate == SftGate::Unsolved),
+        }
+    }
+
+    fn rollout_lengths(&self) -> impl Iterator<Item = usize> + use<'a> {
+        self.group.episodes.iter().map(|e| e.tokens.len())
+    }
+
+    /// Tokens of the demonstration that carry loss, where one is used.
+    fn demonstration_length(&self) -> Option<usize> {
+        let demonstration = self.group.demonstration.as_ref().filter(|_| self.demonstrates)?;
+        Some(self.group.learned.len() + demonstration.tokens.len())
+    }
 }
 
 fn rollout_terms(
     objective: &Objective,
     right: bool,
     advantage: f64,
-    scale: f64,
+    divisor: f64,
 ) -> TermCoefficients {
+    let (_, share) = objective.shares();
+    let scale = share / divisor;
     let entropy = (-objective.entropy_coeff * scale) as f32;
     let terms = TermCoefficients { entropy, ..Default::default() };
     match objective.self_term {
@@ -94,21 +163,23 @@ fn rollout_terms(
     }
 }
 
-fn demonstration_terms(
-    objective: &Objective,
-    right: bool,
-    advantage: f64,
-    scale: f64,
-) -> TermCoefficients {
+fn demonstration_terms(objective: &Objective, part: &Part, divisors: Divisors) -> TermCoefficients {
+    let right = part.group.demonstration.as_ref().is_some_and(|d| d.right);
+    let advantage = part.advantages.last().copied().unwrap_or_default();
     let imitate = objective.sft
+        && part.imitates
         && match objective.sft_gate {
-            SftGate::None => true,
+            SftGate::None | SftGate::Unsolved => true,
             SftGate::Reward => right,
             SftGate::Advantage => advantage > 0.0,
         };
+    let (sft_share, rl_share) = objective.shares();
+    let sft = if imitate { sft_share / divisors.sft } else { 0.0 };
+    let rl_demo = if objective.rl_demo { -advantage * (rl_share / divisors.rl) } else { 0.0 };
     TermCoefficients {
-        sft: if imitate { scale as f32 } else { 0.0 },
-        rl_demo: if objective.rl_demo { (-advantage * scale) as f32 } else { 0.0 },
+        sft: sft as f32,
+        rl_demo: rl_demo as f32,
+        kl: (objective.kl_coeff * sft) as f32,
         ..Default::default()
     }
 }
@@ -122,10 +193,13 @@ struct Normaliser {
 }
 
 impl Normaliser {
-    fn new(objective: &Objective, lengths: impl Iterator<Item = usize>) -> Self {
+    fn new(
+        aggregate: Aggregate,
+        objective: &Objective,
+        lengths: impl Iterator<Item = usize>,
+    ) -> Self {
         let (sequences, tokens) = lengths.fold((0, 0), |(s, t), len| (s + 1, t + len));
-        let constant = objective.aggregate_constant;
-        Self { aggregate: objective.aggregate, constant, sequences, tokens }
+        Self { aggregate, constant: objective.aggregate_constant, sequences, tokens }
     }
 
     fn of(&self, len: usize) -> f64 {
@@ -133,6 +207,7 @@ impl Normaliser {
             Aggregate::TokenMean => self.tokens as f64,
             Aggregate::SequenceMean => (self.sequences * len) as f64,
             Aggregate::SumConstant => self.constant,
+            Aggregate::SequenceConstant => self.sequences as f64 * self.constant,
         }
     }
 }

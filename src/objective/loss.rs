@@ -1,7 +1,9 @@
 //! A micro-batch's loss: hidden states through the fused head and the objective kernel, the
 //! gradient formed in the forward pass.
 
-use crate::config::{DemoShaping, EntropyOver as Over, FixedWeight, Objective, Sign};
+use crate::config::{
+    DemoShaping, EntropyOver as Over, FixedWeight, Objective, SftTokenWeight, Sign,
+};
 use crate::data::batch::MicroBatch;
 use crate::model::{DropoutKey, Llama, Padded, ParameterGradients};
 use crate::ops::lm_head;
@@ -42,6 +44,7 @@ pub fn switches(config: &Objective, batch: BatchEntropy) -> Switches {
             scale: config.self_weight_scale as f32,
             sign: exponent(FixedWeight::SelfTerm, 1.0),
         }),
+        sft_phi: config.sft_token_weight == SftTokenWeight::Phi,
         shaping: (config.demo_shaping == DemoShaping::Luffy).then_some(0.1),
         clip: Clip { low: config.clip_low as f32, high: config.clip_high as f32 },
         max_logp: (config.max_prob < 1.0).then(|| config.max_prob.ln() as f32),
@@ -102,10 +105,31 @@ pub struct Backward {
     pub dropout: DropoutKey,
 }
 
+/// `old_logprobs` with ln π of `base` for the tokens of demonstrations, [N].
+fn with_base(
+    old_logprobs: Tensor<1>,
+    base: &Llama,
+    batch: &MicroBatch,
+    sequences: &[Sequence],
+) -> Tensor<1> {
+    let demonstrates = |row: usize| sequences[batch.members[row]].role == Role::Demonstration;
+    let mask: Vec<f32> = (0..batch.members.len())
+        .flat_map(|row| {
+            let kept = if demonstrates(row) { 1.0 } else { 0.0 };
+            vec![kept; batch.starts[row + 1] - batch.starts[row]]
+        })
+        .collect();
+    let n = mask.len();
+    let mask = Tensor::from_data(TensorData::new(mask, [n]), &old_logprobs.device());
+    let logprobs = token_statistics(base, batch).slice([0..n, 0..1]).reshape([n]);
+    old_logprobs + logprobs * mask // a demonstration's are 0
+}
+
 /// Adds the gradient of the sum of a micro-batch's loss terms to `sum`; gives the kernel's sums,
-/// [B, 8].
+/// [B, 8]. `base` is the model that a KL penalty holds the demonstrations to, where there is one.
 pub fn micro_batch_gradient(
     model: &Llama,
+    base: Option<&Llama>,
     batch: &MicroBatch,
     sequences: &[Sequence],
     switches: &Switches,
@@ -113,6 +137,10 @@ pub fn micro_batch_gradient(
     sum: &mut ParameterGradients,
 ) -> Tensor<2> {
     let Inputs { tokens, predicts, targets, old_logprobs } = Inputs::new(batch, model);
+    let old_logprobs = match base {
+        Some(base) => with_base(old_logprobs, base, batch, sequences),
+        None => old_logprobs,
+    };
     let padded = Padded { tokens, batch: batch.members.len(), positions: batch.positions };
     let ranges = whole_sequences(&batch.starts, model.config.vocab_size);
     let mut sums = Vec::with_capacity(ranges.len());

@@ -3,9 +3,10 @@
 
 use super::entropy_bonus::entropy_bonus;
 use super::entropy_weight::{entropy, weight};
+use super::kl::kl;
 use super::rl_demo::rl_demo;
 use super::self_term::{ratio, signed};
-use super::sft::sft;
+use super::sft::{phi, sft};
 use super::term::Term;
 use crate::ops::objective::{COLUMNS, Row, Switches, column};
 use crate::records::TermCoefficients;
@@ -28,18 +29,18 @@ impl Reference {
 
 /// One token's part in the loss.
 pub struct Token {
-    /// w_SFT there.
+    /// w_SFT there, times φ where that is on.
     pub w_sft: f64,
     /// w_RL there.
     pub w_rl: f64,
-    /// SFT, RL on the demonstration, self term, entropy bonus.
+    /// SFT, RL on the demonstration, self term, entropy bonus or KL penalty.
     pub terms: [Term; column::LOSSES],
     /// The clip held the ratio.
     pub clipped: bool,
 }
 
 /// A token of a sequence with coefficients `c`: `h` is the entropy that weighs it, `stats` are its
-/// (ln p_t, H_t), nats.
+/// (ln p_t, H_t), nats; `old_logprob` is the sampler's, or the base model's of a demonstration.
 pub fn token(
     c: &TermCoefficients,
     switches: &Switches,
@@ -47,7 +48,7 @@ pub fn token(
     [logp, entropy_nats]: [f64; 2],
     old_logprob: f64,
 ) -> Token {
-    let w_sft = weight(switches.sft_weight, h);
+    let w_sft = weight(switches.sft_weight, h) * if switches.sft_phi { phi(logp) } else { 1.0 };
     let w_rl = weight(switches.self_weight, h);
     let w_self = match switches.max_logp {
         Some(most) if logp > f64::from(most) => 0.0,
@@ -58,11 +59,15 @@ pub fn token(
         0.0 => (Term::default(), false),
         ratio_coefficient => ratio(w_self, ratio_coefficient, switches.clip, logp, old_logprob),
     };
+    let penalty = match f64::from(c.kl) {
+        0.0 => Term::default(),
+        lambda => lambda * kl(logp, old_logprob),
+    };
     let terms = [
         f64::from(c.sft) * sft(w_sft, logp),
         f64::from(c.rl_demo) * rl_demo(switches.shaping.map(f64::from), logp),
         [f64::from(c.self_logp) * signed(w_self, logp), clipped_ratio].into_iter().sum(),
-        f64::from(c.entropy) * entropy_bonus(entropy_nats),
+        [f64::from(c.entropy) * entropy_bonus(entropy_nats), penalty].into_iter().sum(),
     ];
     Token { w_sft, w_rl, terms, clipped }
 }

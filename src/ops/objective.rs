@@ -5,11 +5,13 @@
 //! short f64 file a term. Per token t of a sequence, with p_t = π_θ(y_t):
 //!
 //! ```text
-//! L_t = sft·w_SFT·(−ln p_t) + rl_demo·f(p_t) + self_logp·w·ln p_t
-//!     + w·max(self_ratio·ρ_t, self_ratio·clip(ρ_t)) + entropy·H_t,    w = w_RL or 1, 0 above max_logp
+//! L_t = sft·w_SFT·φ_t·(−ln p_t) + rl_demo·f(p_t) + self_logp·w·ln p_t
+//!     + w·max(self_ratio·ρ_t, self_ratio·clip(ρ_t)) + entropy·H_t + kl·(r_t − 1 − ln r_t)
+//!
+//! w = w_RL or 1, 0 above max_logp;  φ_t = p_t(1 − p_t) or 1;  ρ_t = p_t / p_old,t;  r_t = 1/ρ_t, p_old,t the base's
 //! ```
 //!
-//! The weights are constants for the gradient (stop_grad), so dL/dH comes from the bonus alone.
+//! The weights and φ are constants for the gradient (stop_grad), so dL/dH comes from the bonus alone.
 
 mod autodiff;
 mod cpu;
@@ -33,22 +35,23 @@ pub mod column {
     pub const RL_DEMO: usize = 1;
     /// The self term's share, signed and ratio form together.
     pub const SELF: usize = 2;
-    /// The entropy bonus's share.
-    pub const ENTROPY_BONUS: usize = 3;
+    /// The share of what holds the policy: the entropy bonus of a rollout, the KL penalty of a
+    /// demonstration.
+    pub const REGULARISER: usize = 3;
     /// How many leading columns are shares of the loss.
     pub const LOSSES: usize = 4;
     /// Σ H_t, nats.
     pub const ENTROPY: usize = 4;
     /// Σ ln p_t, nats.
     pub const LOGP: usize = 5;
-    /// Mean over the tokens of w_SFT (demonstrations) or w_RL (rollouts: also of those that are not
+    /// Mean over the tokens of w_SFT·φ (demonstrations) or w_RL (rollouts: also of those that are not
     /// positive, as the weight that they would have); 0 for an empty sequence.
     pub const WEIGHT: usize = 6;
     /// Tokens whose ratio was clipped.
     pub const CLIPPED: usize = 7;
 }
 
-/// ln ρ is cut here so that ρ stays finite in f32; e^80 = 5.5e34 is past any meaning.
+/// ln ρ and ln r are cut here so that ρ and r stay finite in f32; e^80 = 5.5e34 is past any meaning.
 pub const MAX_LOG_RATIO: f32 = 80.0;
 
 /// Over what the weights' entropy is averaged.
@@ -92,6 +95,8 @@ pub struct Switches {
     pub entropy_over: EntropyOver,
     /// w_SFT (Eq. 8), 0.5·exp(−H); `None` is a weight of exactly 1.
     pub sft_weight: Option<Weight>,
+    /// Each token of the SFT term is weighed by φ = p(1 − p) besides (CHORD).
+    pub sft_phi: bool,
     /// w_RL (Eq. 12), 0.1·exp(+H), used where `self_positive`; `None` is a weight of exactly 1.
     pub self_weight: Option<Weight>,
     /// f(p) = p / (p + γ) instead of f(p) = p in the demonstration's RL term; γ > 0.
@@ -108,6 +113,7 @@ impl Default for Switches {
         Self {
             entropy_over: EntropyOver::Sequence,
             sft_weight: Some(Weight { scale: 0.5, sign: -1.0 }),
+            sft_phi: false,
             self_weight: Some(Weight { scale: 0.1, sign: 1.0 }),
             shaping: None,
             clip: Clip { low: 0.2, high: 0.2 },
@@ -162,7 +168,8 @@ pub trait ObjectiveOps: Backend {
 }
 
 /// The loss terms' values and derivatives for `rows` of `stats` (`[n, 2]`: ln p_t, H_t of the policy
-/// at temperature 1, nats) and `old_logprobs` (`[n]`, read only where `self_ratio` ≠ 0).
+/// at temperature 1, nats) and `old_logprobs` (`[n]`, read only where `self_ratio` or `kl` ≠ 0: of the
+/// sampler there, of the base model here).
 ///
 /// # Panics
 /// If `rows` is empty, out of order, overlapping or beyond `n`: the batch is built wrongly.

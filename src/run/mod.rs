@@ -61,14 +61,14 @@ impl Run {
     /// Prepares a new run in `path`, where none must be.
     pub fn create(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
         let base = model_folder(&config.model.path)?;
-        let parts = setup::trainer_of(config, &base, &selected.device)?;
+        let parts = setup::trainer_of(config, &base, None, &selected.device)?;
         let folder = RunFolder::create(path, &parts.trainer.config)?;
         let state = State::new(parts.trainer.config.fingerprint(), device_name(selected));
         Ok(Self::assembled(parts, folder, base, state, selected))
     }
 
     /// Takes up the run in `path` at its latest checkpoint, which is a whole model: the folder
-    /// that the run began with is needed only where there is no checkpoint yet.
+    /// that the run began with is needed only where there is no checkpoint yet, or a KL penalty.
     pub fn resume(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
         let folder = RunFolder::open(path)?;
         let before = Config::resolve(&[RunFolder::config_layer(path)?])?;
@@ -81,7 +81,8 @@ impl Run {
             }
         };
         let base = base?;
-        let mut parts = setup::trainer_of(config, &base, &selected.device)?;
+        let began = latest.as_ref().map(|_| config.model.path.clone());
+        let mut parts = setup::trainer_of(config, &base, began.as_deref(), &selected.device)?;
         let trainer = &mut parts.trainer;
         if let Some(latest) = &latest {
             let moments = map(&latest.join(checkpoint::MOMENTS))?;
@@ -89,6 +90,12 @@ impl Run {
             checkpoint::restore_moments(&mut trainer.optimizer, &moments, updates)
                 .map_err(|e| e.at(latest.display()))?;
             trainer.step = state.step;
+            #[cfg(not(target_family = "wasm"))]
+            if state.checksums.contains_key(checkpoint::BUFFER) {
+                let held = map(&latest.join(checkpoint::BUFFER))?;
+                let buffer = checkpoint::restore_buffer(&held);
+                trainer.buffer = buffer.map_err(|e| e.at(latest.display()))?;
+            }
         }
         if trainer.config != before {
             folder.write_config(&trainer.config)?;
@@ -341,8 +348,8 @@ impl Run {
         let clock = Stopwatch::start();
         let state = State { step, other_secs: self.summary.other_secs, ..self.state.clone() };
         let path = self.folder.checkpoint(step)?;
-        let Trainer { model, optimizer, config, .. } = &self.trainer;
-        checkpoint::write(&path, &self.base, model, optimizer, state).await?;
+        let Trainer { model, optimizer, buffer, config, .. } = &self.trainer;
+        checkpoint::write(&path, &self.base, model, optimizer, buffer, state).await?;
         self.folder.remove_older(config.checkpoint.keep)?;
         self.saved_at = Some(step);
         self.summary.other_secs += clock.elapsed_secs();

@@ -1,11 +1,12 @@
 //! From a config to the parts of a run.
 
 use super::reader::Reader;
-use crate::config::{Config, Frozen};
+use crate::config::{Config, Frozen, Objective};
 use crate::data::builtin;
 use crate::error::{Error, Result};
 use crate::eval::Suite;
 use crate::model::{Llama, ModelFolder};
+use crate::objective::buffer::Buffer;
 use crate::optim::AdamW;
 use crate::reward::{Grader, Verifier};
 use crate::text::Tokenizer;
@@ -129,6 +130,31 @@ fn adapt(_: &mut Llama, config: &Config) -> Result<()> {
     }
 }
 
+/// The model in `path` that a resumed run, now at `model`, began with.
+fn began_with(path: &str, model: &Llama, device: &Device) -> Result<Llama> {
+    let folder = model_folder(path).map_err(|e| {
+        let why = "the KL penalty needs the model that the run began with";
+        Error { what: format!("{}; {why}", e.what), next: None, ..e }
+            .next("put its folder back where it was, and resume")
+    })?;
+    #[cfg(not(target_family = "wasm"))]
+    if model.lora().is_some() && folder.adapter.is_none() {
+        return Ok(model.without_adapters()); // the frozen weights are its own
+    }
+    Ok(folder.load(device)?.0)
+}
+
+/// A page does not write the buffer, so that its download is less; a run there could not be resumed.
+#[cfg(target_family = "wasm")]
+fn require_kept_buffer(config: &Config) -> Result<()> {
+    match config.stages().iter().all(|objective| objective.buffer == 0) {
+        true => Ok(()),
+        false => Err(Error::input("a page holds no demonstrations back")
+            .at("objective.buffer")
+            .next("train with relift in the program")),
+    }
+}
+
 /// What a run is made of.
 pub struct Parts {
     /// The policy, its optimiser, its data.
@@ -142,18 +168,41 @@ pub struct Parts {
 /// Everything that a trainer needs, loaded and checked before the first step.
 pub fn trainer(config: Config, device: &Device) -> Result<Parts> {
     let folder = model_folder(&config.model.path)?;
-    trainer_of(config, &folder, device)
+    trainer_of(config, &folder, None, device)
 }
 
-/// The same for a model that is already read.
-pub(super) fn trainer_of(config: Config, folder: &ModelFolder, device: &Device) -> Result<Parts> {
+/// The same for a model that is already read; `began` names the one that the run began with, where
+/// that is another.
+pub(super) fn trainer_of(
+    config: Config,
+    folder: &ModelFolder,
+    began: Option<&str>,
+    device: &Device,
+) -> Result<Parts> {
     let (mut model, tokenizer) = folder.load_frozen(held(&config, folder)?, device)?;
+    let base = match began {
+        _ if !config.stages().iter().any(Objective::uses_base) => None,
+        None => Some(model.clone()), // weights that do not train stay shared
+        Some(path) => Some(began_with(path, &model, device)?),
+    };
     adapt(&mut model, &config)?;
+    #[cfg(target_family = "wasm")]
+    require_kept_buffer(&config)?;
     let grader = grader(&config)?;
     let mut reader = Reader::new(&config, folder, &tokenizer, &model.config, &grader)?;
     let (source, suites) = (reader.source()?, reader.suites()?);
     let notes = reader.notes;
     let optimizer = AdamW::new(config.optimizer.clone(), &model);
-    let trainer = Trainer { config, model, tokenizer, optimizer, source, grader, step: 0 };
+    let trainer = Trainer {
+        config,
+        model,
+        base,
+        tokenizer,
+        optimizer,
+        source,
+        grader,
+        step: 0,
+        buffer: Buffer::default(),
+    };
     Ok(Parts { trainer, suites, notes })
 }

@@ -62,7 +62,8 @@ pub struct Settings {
     /// Any setting, for example --set optimizer.lr=5e-4 (repeatable).
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
-    /// srft | srft-official | srft-hpt | sft | grpo | luffy | sft-grpo | grpo-sft.
+    /// srft | srft-official | srft-hpt | sft | sft-kl | grpo | dr-grpo | dapo | sft+grpo | sft-grpo |
+    /// grpo-sft | luffy | relift | chord | hpt (docs/methods.md).
     #[arg(long)]
     pub method: Option<String>,
     /// Model folder, or `tiny`.

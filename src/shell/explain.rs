@@ -84,6 +84,7 @@ fn print(e: &Explanation) -> Result<()> {
         row("L_RL,demo (Eqs. 9-10)", |t| t.rl_demo),
         row("L_self (Eqs. 11-12)", |t| t.self_term),
         row("entropy bonus", |t| t.entropy),
+        row("KL penalty", |t| t.kl),
         row("total (Eq. 13)", |t| t.total),
     ];
     say(table(&["term", "value", "gradient norm"], rows))

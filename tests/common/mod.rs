@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use burn::tensor::Device;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
-use srft::config::Config;
+use srft::config::{Config, Objective};
 use srft::data::source::Source;
 use srft::model::{Llama, ModelFolder};
+use srft::objective::buffer::Buffer;
 use srft::optim::AdamW;
 use srft::records::Example;
 use srft::run::grader;
@@ -90,5 +91,7 @@ pub fn trainer(
     let optimizer = AdamW::new(config.optimizer.clone(), &model);
     let grader = grader(&config).unwrap();
     let source = Source::Examples(examples);
-    Trainer { config, model, tokenizer, optimizer, source, grader, step: 0 }
+    let base = config.stages().iter().any(Objective::uses_base).then(|| model.clone());
+    let buffer = Buffer::default();
+    Trainer { config, model, base, tokenizer, optimizer, source, grader, step: 0, buffer }
 }

@@ -26,6 +26,8 @@ y rollouts, N_d and N_r their token counts, end-of-text included):
   demo_shaping       -A f(p), f(p) = p/(p + 0.1), gradient through both p
   aggregate          token-mean: each term over N_d or N_r. sequence-mean: mean over the term's
                      sequences of the token mean. sum/8192: sum over tokens / 8192, each term
+  sft_aggregate      the same of L_SFT alone; same: as aggregate
+  sft_token_weight   p(1-p): each token of L_SFT times phi = p(1 - p) besides, detached; in the listed w_sft
   sft_gate           a gated demonstration adds 0 to the sum; N_d still counts its tokens
   entropy_coeff      -c times the aggregate of H_t over rollout tokens, gradient through H
   total              sft + rl_demo + self + entropy
@@ -74,7 +76,7 @@ EPISODES = [
 
 OFFICIAL = dict(entropy_over="token", sft_weight_sign="plus", self_term="advantage", demo_shaping="p/(p+0.1)",
                 advantage_std=False, entropy_coeff=0.001)
-HPT = dict(demo_shaping="p/(p+0.1)", advantage_std=False, aggregate="sum/8192")
+HPT = dict(demo_shaping="p/(p+0.1)", advantage_std=False, aggregate="sum/8192", sft_aggregate="token-mean")
 VARIANTS = {
     "srft": {},
     "srft-official": OFFICIAL,
@@ -84,7 +86,8 @@ VARIANTS = {
         ("entropy_over", "token"), ("entropy_over", "batch"), ("sft_weight_sign", "plus"),
         ("self_term", "advantage"), ("demo_shaping", "p/(p+0.1)"), ("advantage_std", False),
         ("aggregate", "sequence-mean"), ("aggregate", "sum/8192"), ("entropy_coeff", 0.001),
-        ("sft_gate", "reward"), ("sft_gate", "advantage")]},
+        ("sft_gate", "reward"), ("sft_gate", "advantage"), ("sft_aggregate", "sequence-mean"),
+        ("sft_token_weight", "p(1-p)")]},
     # The batch's entropy counts every response, also those that the gate or a zero advantage leave out.
     "srft,entropy_over=batch,self_term=advantage,sft_gate=reward":
         dict(entropy_over="batch", self_term="advantage", sft_gate="reward"),
@@ -135,10 +138,11 @@ def torch_terms(groups, stats, fixed, s):
             demo = m == len(members) - 1
             count, sequences = (demos, len(groups)) if demo else (rolled, sum(len(g["tokens"]) - 1 for g in groups))
             scale = {"token-mean": 1 / count, "sequence-mean": 1 / (sequences * len(logp)), "sum/8192": 1 / 8192}
+            sft_scale = scale[s["aggregate"] if s["sft_aggregate"] == "same" else s["sft_aggregate"]]
             scale, w, a = scale[s["aggregate"]], torch.tensor(f["weights"][m].copy()), float(f["advantages"][m])
             if demo:
                 p = logp.exp()
-                out["sft"] = out["sft"] - scale * f["sft_gate"] * (w * logp).sum()
+                out["sft"] = out["sft"] - sft_scale * f["sft_gate"] * (w * logp).sum()
                 out["rl_demo"] = out["rl_demo"] - scale * a * (p / (p + 0.1) if "p" in s["demo_shaping"] else p).sum()
                 continue
             out["entropy"] = out["entropy"] - scale * s["entropy_coeff"] * entropy.sum()

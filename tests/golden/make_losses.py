@@ -141,7 +141,8 @@ def verl(groups, loss_agg_mode, by_std, dual_clip):
 def plain_loops(groups, settings, epsilon):
     """srft's conventions, token by token: src/objective/{advantage,assemble,self_term}.rs."""
     divisor = {"token-mean": lambda n: TOKENS, "sequence-mean": lambda n: SEQUENCES * n,
-               "sum-constant": lambda n: settings["aggregate_constant"]}[settings["aggregate"]]
+               "sum-constant": lambda n: settings["aggregate_constant"],
+               "sequence-constant": lambda n: SEQUENCES * settings["aggregate_constant"]}[settings["aggregate"]]
     loss, gradients, held = 0.0, [], 0
     for group in groups:
         advantage = advantages(group["rewards"], settings["advantage_std"], epsilon)
@@ -169,12 +170,12 @@ AGGREGATES = {
     ("trl", "grpo"): ("sequence-mean", None),
     ("trl", "bnpo"): ("token-mean", None),
     ("trl", "dapo"): ("token-mean", None),
-    ("trl", "dr_grpo"): ("sum-constant", SEQUENCES * LONGEST),
+    ("trl", "dr_grpo"): ("sequence-constant", LONGEST),
     ("verl", "token-mean"): ("token-mean", None),
     ("verl", "token-sum"): ("sum-constant", 1),
     ("verl", "seq-mean-token-mean"): ("sequence-mean", None),
-    ("verl", "seq-mean-token-sum"): ("sum-constant", SEQUENCES),
-    ("verl", "seq-mean-token-sum-norm"): ("sum-constant", SEQUENCES * LONGEST),
+    ("verl", "seq-mean-token-sum"): ("sequence-constant", 1),
+    ("verl", "seq-mean-token-sum-norm"): ("sequence-constant", LONGEST),
 }
 
 

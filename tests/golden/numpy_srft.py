@@ -19,6 +19,8 @@ SWITCHES = {
     "aggregate": ("token-mean", "sequence-mean", "sum/8192"),
     "entropy_coeff": (0.0, 0.001),
     "sft_gate": ("none", "reward", "advantage"),
+    "sft_aggregate": ("same", "token-mean", "sequence-mean"),
+    "sft_token_weight": ("none", "p(1-p)"),
 }
 DEFAULT = {name: values[0] for name, values in SWITCHES.items()}
 
@@ -136,22 +138,23 @@ def constants(groups, stats, s):
     for group, members in zip(groups, stats):
         adv = advantages(group["rewards"], s["advantage_std"])
         weights = []
-        for m, (_, entropy) in enumerate(members):
+        for m, (logp, entropy) in enumerate(members):
             demo = is_demo(m, members)
             over = {"sequence": entropy.mean(), "token": entropy, "batch": pooled[demo].mean()}
             h = np.broadcast_to(over[s["entropy_over"]], entropy.shape)
             sign = -1 if s["sft_weight_sign"] == "minus" else 1
-            weights.append(0.5 * np.exp(sign * h) if demo else 0.1 * np.exp(h))
+            phi = np.exp(logp) * (1 - np.exp(logp)) if s["sft_token_weight"] == "p(1-p)" else 1.0  # CHORD
+            weights.append(0.5 * np.exp(sign * h) * phi if demo else 0.1 * np.exp(h))
         gate = {"none": True, "reward": group["rewards"][-1] > 0, "advantage": adv[-1] > 0}
         result.append({"advantages": adv, "weights": weights, "sft_gate": float(gate[s["sft_gate"]])})
     return result
 
 
-def aggregate(per_token, s):
+def aggregate(per_token, way):
     """One term's per-token losses (a list, one array a sequence of its kind) to a number."""
-    if s["aggregate"] == "token-mean":
+    if way == "token-mean":
         return sum(x.sum() for x in per_token) / sum(len(x) for x in per_token)
-    if s["aggregate"] == "sequence-mean":
+    if way == "sequence-mean":
         return sum(x.mean() for x in per_token) / len(per_token)
     return sum(x.sum() for x in per_token) / 8192
 
@@ -175,6 +178,9 @@ def terms(groups, stats, fixed, old, s):
                 self_.append(-(f["weights"][k] if a > 0 else 1.0) * a * ratio)
             entropy_bonus.append(-s["entropy_coeff"] * entropy)
     values = {"sft": sft, "rl_demo": rl_demo, "self": self_, "entropy": entropy_bonus}
-    values = {name: float(aggregate(x, s)) for name, x in values.items()}
+    ways = {name: s["aggregate"] for name in values}
+    if s["sft_aggregate"] != "same":
+        ways["sft"] = s["sft_aggregate"]
+    values = {name: float(aggregate(x, ways[name])) for name, x in values.items()}
     values["total"] = sum(values.values())
     return values

@@ -72,7 +72,9 @@ const KINDS = [
         tick: (y) => signed(y, 1),
         lines: (state) =>
             sampling(state).map((run) => {
-                const line = reported(run, (report) => report.reward);
+                // Some methods count right and wrong as 1 and 0: here all do as 1 and −1.
+                const binary = run.view.settings["objective.reward_values"] === "binary";
+                const line = reported(run, ({ reward }) => (binary ? 2 * reward - 1 : reward));
                 return { ...line, raw: line.y, y: averaged(line.y) };
             }),
     },

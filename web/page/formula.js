@@ -29,7 +29,7 @@ import { methodOf } from "./methods.js";
 const nothing = (zero) => ({ symbols: "", calculation: [], value: 0, zero });
 
 /**
- * The four terms for a token.
+ * The terms for a token.
  * @param {FormulaView} formula
  * @param {Settings} settings of the run, `section.key` → value
  * @param {Member} member
@@ -38,8 +38,8 @@ const nothing = (zero) => ({ symbols: "", calculation: [], value: 0, zero });
  */
 export function termsOf(formula, settings, member, token) {
     const stage = ofStage(formula, settings);
-    return [
-        finish("L_SFT,t", "Eq. 8", sft(stage, member, token), token.terms.sft),
+    const terms = [
+        finish("L_SFT,t", "Eq. 8", sft(formula, stage, member, token), token.terms.sft),
         finish("L_RL,demo,t", "Eqs. 9–10", demonstration(formula, stage, member, token), token.terms.rl_demo),
         finish(
             "L_self,t",
@@ -49,7 +49,15 @@ export function termsOf(formula, settings, member, token) {
         ),
         finish("L_entropy,t", "bonus", entropyBonus(formula, member, token), token.terms.entropy),
     ];
+    if (formula.kl_coeff > 0) terms.push(finish("L_KL,t", "k3", kl(formula, member, token), token.terms.kl));
+    return terms;
 }
+
+/** What the SFT term is divided by, μ in it. @param {FormulaView} formula @param {Member} member */
+export const sftN = (formula, member) => member.sft_normaliser / formula.sft_share;
+
+/** What the others are divided by, 1 − μ in it. @param {FormulaView} formula @param {Member} member */
+export const rlN = (formula, member) => member.normaliser / formula.rl_share;
 
 /**
  * A method of two stages has the switches of the stage that its step was in.
@@ -81,8 +89,13 @@ export function weightOf(formula, member, token) {
     const sign = demonstration ? formula.sft_weight_sign : formula.self_weight_sign;
     const name = demonstration ? "w_SFT" : "w_RL";
     const equation = demonstration ? "Eq. 8" : "Eq. 11";
+    const p = Math.exp(token.logp);
+    const weighs = demonstration && formula.sft_phi;
+    const phi = weighs ? p * (1 - p) : 1;
+    const shown = weighs ? [" · ", p, " · (1 − ", p, ")"] : [];
     if (sign === 0) {
-        const body = { symbols: "its scale alone: no entropy in it", calculation: [scale], value: scale, zero: null };
+        const symbols = weighs ? "its scale · p·(1 − p)" : "its scale alone: no entropy in it";
+        const body = { symbols, calculation: [scale, ...shown], value: scale * phi, zero: null };
         return finish(name, equation, body, token.weight);
     }
     const over = { sequence: "this response’s mean H", token: "this token’s H", batch: "the update’s mean H" };
@@ -92,11 +105,11 @@ export function weightOf(formula, member, token) {
             ? member.entropy
             : formula.entropy_over === "token"
               ? token.entropy
-              : Math.log(token.weight / scale) / sign;
+              : Math.log(token.weight / phi / scale) / sign;
     const body = {
-        symbols: `${scale}·exp(${sign < 0 ? "−" : "+"}H), H: ${over[/** @type {keyof typeof over} */ (formula.entropy_over)] ?? ""}`,
-        calculation: [scale, " · exp(", sign * entropy, ")"],
-        value: scale * Math.exp(sign * entropy),
+        symbols: `${scale}·exp(${sign < 0 ? "−" : "+"}H), H: ${over[/** @type {keyof typeof over} */ (formula.entropy_over)] ?? ""}${weighs ? ", · p·(1 − p)" : ""}`,
+        calculation: [scale, " · exp(", sign * entropy, ")", ...shown],
+        value: scale * Math.exp(sign * entropy) * phi,
         zero: null,
     };
     return finish(name, equation, body, token.weight);
@@ -112,8 +125,8 @@ function finish(name, equation, body, reported) {
     return { name, equation, ...body, mismatch };
 }
 
-/** @param {Settings} settings @param {Member} member @param {TokenView} token @returns {Body} */
-function sft(settings, member, token) {
+/** @param {FormulaView} formula @param {Settings} settings @param {Member} member @param {TokenView} token @returns {Body} */
+function sft(formula, settings, member, token) {
     if (member.role !== "demonstration") return nothing("only the demonstration is imitated");
     if (settings["objective.sft"] === false) return nothing(`${nameOf(settings)} has no supervised term`);
     const gate = settings["objective.sft_gate"];
@@ -121,10 +134,25 @@ function sft(settings, member, token) {
         return nothing("sft_gate = reward, and the verifier rejects this demonstration");
     if (gate === "advantage" && member.advantage <= 0)
         return nothing("sft_gate = advantage, and this demonstration’s Â is not above 0");
+    if (!member.weight_applies) return nothing("sft_gate = unsolved, and this prompt is solved");
+    const n = sftN(formula, member);
     return {
         symbols: "w_SFT · (−ln p) / N",
-        calculation: [token.weight, " · ", -token.logp, " / ", member.normaliser],
-        value: (token.weight * -token.logp) / member.normaliser,
+        calculation: [token.weight, " · ", -token.logp, " / ", n],
+        value: (token.weight * -token.logp) / n,
+        zero: null,
+    };
+}
+
+/** @param {FormulaView} formula @param {Member} member @param {TokenView} token @returns {Body} */
+function kl(formula, member, token) {
+    if (token.logp_base === null || !member.weight_applies) return nothing("only what is imitated is held to the base");
+    const n = sftN(formula, member);
+    const log = token.logp_base - token.logp;
+    return {
+        symbols: "λ · (r − 1 − ln r) / N, r = p_base/p",
+        calculation: [formula.kl_coeff, " · (", Math.exp(log), " − 1 − ", log, ") / ", n],
+        value: (formula.kl_coeff * (Math.expm1(log) - log)) / n,
         zero: null,
     };
 }
@@ -136,19 +164,20 @@ function demonstration(formula, settings, member, token) {
         return nothing(`${nameOf(settings)} does not reinforce demonstrations`);
     if (member.advantage === 0) return nothing("Â = 0: every reward of the group is the same");
     const p = Math.exp(token.logp);
+    const n = rlN(formula, member);
     const gamma = formula.shaping;
     if (gamma === null) {
         return {
             symbols: "−Â · p / N",
-            calculation: [-member.advantage, " · ", p, " / ", member.normaliser],
-            value: (-member.advantage * p) / member.normaliser,
+            calculation: [-member.advantage, " · ", p, " / ", n],
+            value: (-member.advantage * p) / n,
             zero: null,
         };
     }
     return {
         symbols: `−Â · p/(p + ${gamma}) / N`,
-        calculation: [-member.advantage, " · ", p, " / (", p, " + ", gamma, ") / ", member.normaliser],
-        value: (-member.advantage * p) / (p + gamma) / member.normaliser,
+        calculation: [-member.advantage, " · ", p, " / (", p, " + ", gamma, ") / ", n],
+        value: (-member.advantage * p) / (p + gamma) / n,
         zero: null,
     };
 }
@@ -156,7 +185,7 @@ function demonstration(formula, settings, member, token) {
 /** @param {FormulaView} formula @param {Member} member @param {TokenView} token @returns {Body} */
 function self(formula, member, token) {
     if (member.role === "demonstration") return nothing("it acts on the policy’s own rollouts only");
-    const n = member.normaliser;
+    const n = rlN(formula, member);
     if (formula.self_term === "none") return nothing("self_term = none: there are no rollouts to learn from");
     if (Math.exp(token.logp) > formula.max_prob) return nothing(`max_prob = ${formula.max_prob}, and p is above it`);
     if (formula.self_term === "signed") {
@@ -176,7 +205,8 @@ function self(formula, member, token) {
         };
     }
     if (member.advantage === 0) return nothing("Â = 0: every reward of the group is the same");
-    const ratio = token.ratio ?? 1;
+    if (token.ratio === null) return nothing("rl_gate = solved, and this prompt is not");
+    const ratio = token.ratio;
     const held = Math.min(1 + formula.clip_high, Math.max(1 - formula.clip_low, ratio));
     const weight = member.weight_applies ? token.weight : 1;
     return {
@@ -205,8 +235,8 @@ function entropyBonus(formula, member, token) {
     if (member.role === "demonstration") return nothing("the bonus is for rollouts only");
     return {
         symbols: "−entropy_coeff · H / N",
-        calculation: [-formula.entropy_coeff, " · ", token.entropy, " / ", member.normaliser],
-        value: (-formula.entropy_coeff * token.entropy) / member.normaliser,
+        calculation: [-formula.entropy_coeff, " · ", token.entropy, " / ", rlN(formula, member)],
+        value: (-formula.entropy_coeff * token.entropy) / rlN(formula, member),
         zero: null,
     };
 }

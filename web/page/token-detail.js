@@ -3,7 +3,7 @@
 
 import { h } from "./dom.js";
 import { fixed, probability, significant, signed, spoken, visible } from "./format.js";
-import { termsOf, weightOf } from "./formula.js";
+import { rlN, sftN, termsOf, weightOf } from "./formula.js";
 
 /** @typedef {import("./formula.js").GroupView} GroupView */
 /** @typedef {import("./formula.js").TokenView} TokenView */
@@ -102,9 +102,17 @@ export function formulas(group, settings, member, token) {
             "p",
             { class: "quiet" },
             `ln p ${significant(token.logp)}, p ${significant(Math.exp(token.logp))}, Â ${significant(member.advantage)}, ` +
-                `N ${significant(member.normaliser)} (${normaliserSays(group.formula.aggregate, member.role)}).`,
+                normalisers(group.formula, member),
         ),
     ];
+}
+
+/** @param {import("../package/protocol.js").FormulaView} formula @param {Member} member */
+function normalisers(formula, member) {
+    const n = rlN(formula, member);
+    const sft = sftN(formula, member);
+    if (n !== sft) return `N ${significant(sft)} for L_SFT, else ${significant(n)}.`;
+    return `N ${significant(n)} (${normaliserSays(formula.aggregate, member.role)}).`;
 }
 
 /** @param {string} aggregate @param {string} kind */

@@ -161,6 +161,14 @@ pub struct PromptView {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct FormulaView {
+    /// What L_SFT and its KL penalty are multiplied by: μ of a convex mix, else 1.
+    pub sft_share: f64,
+    /// What all other terms are multiplied by: 1 − μ, or 1.
+    pub rl_share: f64,
+    /// Whether p(1 − p) weighs each token of L_SFT besides w_SFT.
+    pub sft_phi: bool,
+    /// λ of the KL penalty.
+    pub kl_coeff: f64,
     /// Scale of w_SFT.
     pub sft_weight_scale: f64,
     /// Sign of H in w_SFT: −1, +1, or 0 where the weights are frozen.
@@ -203,12 +211,14 @@ pub struct Member {
     pub advantage: f64,
     /// Mean entropy of its tokens before the update, nats.
     pub entropy: f64,
-    /// Mean over its tokens of w_SFT (demonstration) or w_RL (rollout).
+    /// Mean over its tokens of w_SFT·φ (demonstration) or w_RL (rollout).
     pub weight: f64,
     /// Whether that weight multiplies anything (w_RL: in the paper on right rollouts only).
     pub weight_applies: bool,
     /// What its token losses are divided by (tokens of the update, for a token mean).
     pub normaliser: f64,
+    /// The same of the SFT term and the KL penalty.
+    pub sft_normaliser: f64,
     /// Its share of the loss, each term summed over its tokens.
     pub terms: TermValues,
     /// Token by token.
@@ -228,6 +238,8 @@ pub struct TermValues {
     pub self_term: f64,
     /// The entropy bonus.
     pub entropy: f64,
+    /// The KL penalty.
+    pub kl: f64,
 }
 
 /// A token of a response.
@@ -250,7 +262,9 @@ pub struct TokenView {
     pub after: Vec<Candidate>,
     /// ρ = π / π_old, for the ratio form of the self term; none elsewhere.
     pub ratio: Option<f64>,
-    /// w_SFT or w_RL at this token.
+    /// ln p under the base, where a KL penalty takes it.
+    pub logp_base: Option<f64>,
+    /// w_SFT·φ or w_RL at this token.
     pub weight: f64,
     /// Its share of the loss.
     pub terms: TermValues,

@@ -60,7 +60,9 @@ fn sequence(
             }
             EntropyOver::Batch { rollouts_nats, .. } => rollouts_nats,
         };
-        let w_sft = weight(switches.sft_weight, h);
+        let p = logp.exp();
+        let phi = if switches.sft_phi { p * (1.0 - p) } else { 1.0 };
+        let w_sft = weight(switches.sft_weight, h) * phi;
         let w_rl = weight(switches.self_weight, h);
         let w = match switches.max_logp {
             Some(most) if logp > most => 0.0,
@@ -68,7 +70,6 @@ fn sequence(
             _ => 1.0,
         };
 
-        let p = logp.exp();
         let (f, f_slope) = match switches.shaping {
             None => (p, p),
             Some(gamma) => (p / (p + gamma), gamma * p / ((p + gamma) * (p + gamma))),
@@ -83,12 +84,20 @@ fn sequence(
             slope = if clipped { 0.0 } else { free };
         }
 
-        out[0] = -c.sft * w_sft + c.rl_demo * f_slope + w * (c.self_logp + slope);
+        let (mut penalty, mut pull) = (0.0, 0.0);
+        if c.kl != 0.0 {
+            let log_r = (old - logp).min(MAX_LOG_RATIO);
+            let r = log_r.exp();
+            penalty = c.kl * (r - 1.0 - log_r);
+            pull = c.kl * (1.0 - r);
+        }
+
+        out[0] = -c.sft * w_sft + c.rl_demo * f_slope + w * (c.self_logp + slope) + pull;
         out[1] = c.entropy;
         totals[column::SFT] -= f64::from(c.sft * w_sft * logp);
         totals[column::RL_DEMO] += f64::from(c.rl_demo * f);
         totals[column::SELF] += f64::from(w * (c.self_logp * logp + surrogate));
-        totals[column::ENTROPY_BONUS] += f64::from(c.entropy * entropy);
+        totals[column::REGULARISER] += f64::from(c.entropy * entropy + penalty);
         totals[column::ENTROPY] += f64::from(entropy);
         totals[column::LOGP] += f64::from(logp);
         totals[column::WEIGHT] += f64::from(if row.demonstration { w_sft } else { w_rl });

@@ -30,7 +30,7 @@ impl ObjectiveOps for CubeBackend {
     }
 }
 
-/// The words of `shaders/objective.wgsl`'s `info`: a header, then ten words a row.
+/// The words of `shaders/objective.wgsl`'s `info`: a header, then eleven words a row.
 fn info(rows: &[Row], switches: &Switches, n: usize) -> Vec<u32> {
     let (over, nats) = match switches.entropy_over {
         EntropyOver::Sequence => (0, [0.0; 2]),
@@ -49,11 +49,12 @@ fn info(rows: &[Row], switches: &Switches, n: usize) -> Vec<u32> {
             .map(f32::to_bits),
     );
     words.push(switches.max_logp.unwrap_or(f32::MAX).to_bits());
+    words.push(u32::from(switches.sft_phi));
     for (row, (first, last)) in rows.iter().zip(owned(rows, n)) {
         let c = row.terms;
         let flags = u32::from(row.demonstration) | u32::from(c.self_positive) << 1;
         words.extend([row.start, row.start + row.len, first, last, flags]);
-        let factors = [c.sft, c.rl_demo, c.self_logp, c.self_ratio, c.entropy];
+        let factors = [c.sft, c.rl_demo, c.self_logp, c.self_ratio, c.entropy, c.kl];
         words.extend(factors.map(f32::to_bits));
     }
     words

@@ -1,0 +1,83 @@
+//! Methods as settings: one file a method, which is its formula and the keys of `[objective]` that make
+//! the trainer compute it. `docs/methods.md` sets them side by side.
+
+mod chord;
+mod dapo;
+mod dr_grpo;
+mod grpo;
+mod hpt;
+mod luffy;
+mod relift;
+mod sft;
+mod sft_kl;
+mod sft_plus_grpo;
+mod srft;
+mod srft_hpt;
+mod srft_official;
+mod stages;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+macro_rules! methods {
+    ($(#[doc = $doc:literal])+
+     $($name:literal $(| $alias:literal)? => $method:ident: $settings:expr;)+) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum Method {
+            $(#[doc = concat!("`", $name, "`")] #[serde(rename = $name $(, alias = $alias)?)] $method,)+
+        }
+
+        impl Method {
+            /// All methods.
+            pub const ALL: &[Method] = &[$(Method::$method),+];
+
+            /// The name in configs.
+            pub fn name(self) -> &'static str {
+                match self { $(Method::$method => $name,)+ }
+            }
+
+            /// The keys of `[objective]` that differ from the defaults, as TOML.
+            fn settings(self) -> String {
+                match self { $(Method::$method => $settings.into(),)+ }
+            }
+        }
+    };
+}
+
+methods! {
+    /// A named set of objective switches.
+    "srft" => Srft: srft::SETTINGS;
+    "srft-official" => SrftOfficial: srft_official::SETTINGS;
+    "srft-hpt" => SrftHpt: srft_hpt::SETTINGS;
+    "sft" => Sft: sft::SETTINGS;
+    "sft-kl" => SftKl: sft_kl::SETTINGS;
+    "grpo" => Grpo: grpo::SETTINGS;
+    "dr-grpo" => DrGrpo: dr_grpo::SETTINGS;
+    "dapo" => Dapo: dapo::SETTINGS;
+    "sft+grpo" => SftPlusGrpo: sft_plus_grpo::SETTINGS;
+    "sft-grpo" | "sft→grpo" => SftGrpo: stages::settings(sft::SETTINGS, "grpo");
+    "grpo-sft" | "grpo→sft" => GrpoSft: stages::settings(grpo::SETTINGS, "sft");
+    "luffy" => Luffy: luffy::SETTINGS;
+    "relift" => Relift: relift::SETTINGS;
+    "chord" => Chord: chord::SETTINGS;
+    "hpt" => Hpt: hpt::SETTINGS;
+}
+
+impl Method {
+    /// All names.
+    pub fn names() -> Vec<&'static str> {
+        Self::ALL.iter().map(|m| m.name()).collect()
+    }
+
+    /// The method of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|m| m.name() == name)
+    }
+
+    /// What the method changes from the defaults, as a layer of settings.
+    pub fn preset(self) -> Table {
+        let objective: Table = self.settings().parse().expect("TOML");
+        Table::from_iter([("objective".into(), Value::Table(objective))])
+    }
+}

@@ -1,0 +1,20 @@
+//! SRFT as the authors' script is reported to run, where it departs from what is printed:
+//!
+//! ```text
+//! L = (1/N_d) Σ w_SFT,t · −ln p_t                         w_SFT,t = 0.5·exp(+H_t)
+//!   − (1/N_d) Σ Â f(p_t)                                  f(p) = p/(p + 0.1),  Â = r − mean over G_aug
+//!   − (1/N_r) Σ w Â min(ρ_t, …)                           w = 0.1·exp(+H_t) where Â > 0, else 1
+//!   − 0.001 · (1/N_r) Σ H_t
+//! ```
+//!
+//! That code is not public: these are two third-party readings of it.
+
+/// What it changes.
+pub const SETTINGS: &str = r#"
+entropy_over = "token"
+sft_weight_sign = "plus"
+self_term = "advantage"
+demo_shaping = "p/(p+0.1)"
+advantage_std = false
+entropy_coeff = 0.001
+"#;
