@@ -26,6 +26,8 @@ pub mod checkpoint;
 pub mod plan;
 pub mod selftest;
 pub mod run;
+#[cfg(not(target_family = "wasm"))]
+pub mod report;
 pub mod archive;
 pub mod lab;
 #[cfg(target_family = "wasm")]

@@ -22,9 +22,14 @@ use std::path::{Path, PathBuf};
 pub const CONFIG: &str = "config.toml";
 /// The folder of checkpoints, `step-N` each.
 pub const CHECKPOINTS: &str = "checkpoints";
-const METRICS: &str = "metrics.jsonl";
-const SAMPLES: &str = "samples.jsonl";
-const EVALUATIONS: &str = "evaluations.jsonl";
+/// A [`StepReport`] a line.
+pub const METRICS: &str = "metrics.jsonl";
+/// A group of rollouts a line.
+pub const SAMPLES: &str = "samples.jsonl";
+/// An [`Evaluation`] a line.
+pub const EVALUATIONS: &str = "evaluations.jsonl";
+/// The [`Summary`] of a run that came to its end.
+pub const SUMMARY: &str = "summary.json";
 
 /// The files that grow by a line at a time; each line has its `step`.
 const LINES: [&str; 3] = [METRICS, SAMPLES, EVALUATIONS];
@@ -278,6 +283,6 @@ impl RunFolder {
     pub fn write_summary(&self, summary: &Summary) -> Result<()> {
         let mut text = serde_json::to_vec_pretty(summary).expect("a plain record");
         text.push(b'\n');
-        write_atomic(&self.path.join("summary.json"), &text)
+        write_atomic(&self.path.join(SUMMARY), &text)
     }
 }

@@ -7,7 +7,10 @@ mod summary;
 
 #[cfg(not(target_family = "wasm"))]
 pub use folder::write_suites;
-pub use folder::{CHECKPOINTS, CONFIG, Evaluation, RunFolder, fresh_folder, numbered};
+pub use folder::{
+    CHECKPOINTS, CONFIG, EVALUATIONS, Evaluation, METRICS, RunFolder, SAMPLES, SUMMARY,
+    fresh_folder, numbered,
+};
 pub use reader::Reader;
 #[cfg(not(target_family = "wasm"))]
 pub use setup::lora_settings;

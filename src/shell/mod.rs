@@ -7,6 +7,7 @@ mod generate;
 mod merge;
 mod plan;
 mod progress;
+mod report;
 mod score;
 mod tables;
 mod train;
@@ -28,6 +29,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Generate(a) => generate::generate(a).await,
         Command::Score(a) => score::score(a).await,
         Command::Explain(a) => explain::explain(a).await,
+        Command::Report(a) => report::report(a),
         Command::Merge(a) => merge::merge(a).await,
         Command::Plan(a) => plan::plan(a),
         Command::Devices(a) => devices::devices(a).await,

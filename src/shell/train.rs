@@ -34,7 +34,7 @@ pub async fn train(arguments: Train) -> Result<()> {
             Run::create(config, &selected, &path)?
         }
     };
-    let mut progress = Progress::new(arguments.json, run.config().train.steps, run.step());
+    let mut progress = Progress::new(arguments.json, run.config().train.steps, run.reports()?);
     run.notes().iter().for_each(note);
     progress.say(&format!("run folder: {}", run.path().display()));
     if arguments.resume.is_some() {
@@ -142,7 +142,7 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
         Config { model: srft::config::Model { path: start.display().to_string() }, ..config };
     let run_folder = arguments.out.join("run");
     let mut run = Run::create(config, &selected, &run_folder)?;
-    let mut progress = Progress::new(arguments.json, run.config().train.steps, 0);
+    let mut progress = Progress::new(arguments.json, run.config().train.steps, Vec::new());
     let stop = stop_on_interrupt()?;
     let result = run.train(&mut progress, &stop).await;
     progress.finish();
