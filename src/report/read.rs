@@ -224,3 +224,146 @@ impl RunRecord {
         self.steps.iter().filter(|r| acts(r.step)).map(|r| (r.step, value(r))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::write_atomic;
+    use crate::records::{Demonstration, Episode, Example, Group, Layout};
+    use std::fs;
+    use std::io::Write;
+
+    fn group(prompt: &str) -> Group {
+        Group {
+            example: Example {
+                suite: "add".into(),
+                prompt: prompt.into(),
+                demonstration: Some("2+2>4".into()),
+                answer: "4".into(),
+                layout: Layout::default(),
+                extra: Default::default(),
+            },
+            prompt_tokens: vec![1],
+            learned: Vec::new(),
+            episodes: vec![Episode {
+                prompt: 0,
+                sample: 0,
+                tokens: vec![3],
+                logprobs: vec![-0.5],
+                entropies: vec![0.1],
+                truncated: true,
+                response: "4\n\"".into(),
+                reward: 0.5,
+                right: true,
+            }],
+            demonstration: Some(Demonstration { tokens: vec![4], reward: 1.0, right: true }),
+            unscored: vec!["broken".into()],
+        }
+    }
+
+    /// A run of two steps of three, as the trainer writes it, which has just been stopped.
+    fn written(path: &Path) {
+        let config = super::super::fixture::config(&["train.steps=3"]);
+        let folder = RunFolder::create(path, &config).unwrap();
+        for step in 1..=2 {
+            folder.append_step(&StepReport { step, ..Default::default() }).unwrap();
+            folder.append_samples(step, &[group("2+2="), group("1+3=")]).unwrap();
+        }
+        folder
+            .append_evaluation(&Evaluation { step: 0, eval_secs: 0.5, scores: Vec::new() })
+            .unwrap();
+        assert_eq!(read(path).unwrap().status, Status::Training, "its folder is held");
+    }
+
+    fn read(path: &Path) -> Result<RunRecord> {
+        Ok(read_runs(&[path.into()])?.remove(0))
+    }
+
+    #[test]
+    fn what_the_trainer_writes_is_read() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("my run");
+        written(&path);
+        let run = read(&path).unwrap();
+        assert_eq!((run.name.as_str(), run.status, run.updates()), ("my run", Status::Stopped, 2));
+        assert_eq!((run.steps.len(), run.evaluations.len(), run.samples.len()), (2, 1, 4));
+        let expected = SampledGroup {
+            step: 1,
+            suite: "add".into(),
+            prompt: "2+2=".into(),
+            answer: "4".into(),
+            demonstration: Some("2+2>4".into()),
+            demonstration_reward: Some(1.0),
+            episodes: vec![SampledEpisode {
+                response: "4\n\"".into(),
+                reward: 0.5,
+                right: true,
+                truncated: true,
+            }],
+            unscored: vec!["broken".into()],
+        };
+        assert_eq!(run.samples[0], expected);
+        assert!(run.notes.is_empty() && run.summary.is_none() && run.device.is_none());
+    }
+
+    #[test]
+    fn a_line_cut_short_is_left_out_and_told() {
+        let home = tempfile::tempdir().unwrap();
+        written(home.path());
+        let path = home.path().join(METRICS);
+        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"{\"step\": 3, \"lr\"").unwrap();
+        let run = read(home.path()).unwrap();
+        assert_eq!(run.steps.len(), 2);
+        assert!(run.notes[0].contains("metrics.jsonl is cut short"), "{:?}", run.notes);
+        // In the middle it is no crash's doing.
+        file.write_all(b"\n{}\n").unwrap();
+        let message = read(home.path()).unwrap_err().to_string();
+        assert!(message.contains("metrics.jsonl:3") && message.contains("next: "), "{message}");
+    }
+
+    #[test]
+    fn a_checkpoint_names_the_device_and_damage_does_no_harm() {
+        let home = tempfile::tempdir().unwrap();
+        written(home.path());
+        let checkpoints = home.path().join(CHECKPOINTS);
+        for (name, text) in [
+            ("step-000001", r#"{"device": "old"}"#),
+            ("step-000002", r#"{"device": "CPU (flex)"}"#),
+            ("step-000003.partial", r#"{"device": "half"}"#),
+        ] {
+            fs::create_dir(checkpoints.join(name)).unwrap();
+            write_atomic(&checkpoints.join(name).join(STATE), text.as_bytes()).unwrap();
+        }
+        assert_eq!(read(home.path()).unwrap().device.as_deref(), Some("CPU (flex)"));
+        write_atomic(&checkpoints.join("step-000002").join(STATE), b"{").unwrap();
+        assert_eq!(read(home.path()).unwrap().device, None);
+    }
+
+    #[test]
+    fn a_wrong_folder_says_which_are_right() {
+        let home = tempfile::tempdir().unwrap();
+        written(&home.path().join("a"));
+        written(&home.path().join("b"));
+        let message = read(home.path()).unwrap_err().to_string();
+        let [a, b] = ["a", "b"].map(|n| home.path().join(n).display().to_string());
+        assert!(message.contains(&format!("srft report {a} {b}")), "{message}");
+        let message = read(&home.path().join("none")).unwrap_err().to_string();
+        assert!(message.contains("no such folder") && message.contains("next: "), "{message}");
+        write_atomic(&home.path().join("a").join(SUMMARY), b"{}").unwrap();
+        let message = read(&home.path().join("a")).unwrap_err().to_string();
+        assert!(message.contains("summary.json"), "{message}");
+    }
+
+    #[test]
+    fn runs_of_one_name_are_told_apart() {
+        let home = tempfile::tempdir().unwrap();
+        let paths = ["x/run", "y/run"].map(|p| home.path().join(p));
+        for path in &paths {
+            fs::create_dir_all(path).unwrap();
+            written(path);
+        }
+        let names: Vec<String> = read_runs(&paths).unwrap().into_iter().map(|r| r.name).collect();
+        assert_eq!(names, ["run", "run-2"]);
+    }
+}

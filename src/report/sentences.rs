@@ -152,10 +152,13 @@ fn without_evaluations(runs: &[RunRecord]) -> String {
     }
 }
 
+/// A run with its accuracy before, after (with its margin), and the change between.
+type Ended<'a> = (&'a RunRecord, f64, (f64, f64), f64);
+
 /// `from 34.1% to 94.8 ± 1.4% (a) and to 66.0 ± 2.9% (b)`.
 fn change(runs: &[RunRecord], mean: Mean) -> Option<String> {
     let outcomes = runs.iter().map(|r| (r, Outcome::of_mean(r, mean)));
-    let ended: Vec<_> =
+    let ended: Vec<Ended> =
         outcomes.filter_map(|(r, o)| Some((r, o.base?, o.last?, o.change()?))).collect();
     let (_, base, last, points) = ended.first()?;
     if let [_] = runs {
@@ -170,16 +173,13 @@ fn change(runs: &[RunRecord], mean: Mean) -> Option<String> {
     };
     let begin = shared.as_ref().map_or(String::new(), |base| format!("from {base} "));
     if ended.len() <= MOST_NAMED {
-        let each = |(run, base, last, _): &(&RunRecord, f64, (f64, f64), f64)| {
+        let each = |(run, base, last, _): &Ended| {
             format!("{}to {} ({})", from(*base), with_margin(*last), run.name)
         };
         let ends: Vec<String> = ended.iter().map(each).collect();
         return Some(format!("{begin}{}", listed(&ends)));
     }
-    let by_last = |a: &&_, b: &&_| {
-        let accuracy = |e: &(&RunRecord, f64, (f64, f64), f64)| e.2.0;
-        accuracy(a).total_cmp(&accuracy(b))
-    };
+    let by_last = |a: &&Ended, b: &&Ended| a.2.0.total_cmp(&b.2.0);
     let (worst, best) = (ended.iter().min_by(by_last)?, ended.iter().max_by(by_last)?);
     Some(format!(
         "{begin}to between {} ({}) and {} ({})",

@@ -33,7 +33,10 @@ pub fn from_default(run: &RunRecord) -> Vec<Difference> {
     ];
     let layers = named.map(|(section, key, value)| {
         let keys = toml::Table::from_iter([(key.to_string(), value)]);
-        (section.to_string(), toml::Table::from_iter([(section.to_string(), keys.into())]))
+        (
+            section.to_string(),
+            toml::Table::from_iter([(section.to_string(), toml::Value::Table(keys))]),
+        )
     });
     let mut default = Config::resolve(&layers).unwrap_or_default().to_json();
     // Model and adapters, which bring defaults of their own, are compared with the plain ones.

@@ -127,17 +127,16 @@ mod tests {
         let mut other = evaluated("b");
         other.config = config(&["run.seed=7", "train.steps=20"]);
         let text = text(&[evaluated("a"), other], 100);
+        let squeezed = text.split_whitespace().collect::<Vec<_>>().join(" ");
         for part in [
             "In distribution, accuracy went from 30.0% to 90.0 ± 3.0% (a)",
             "30.0 → 90.0 ± 3.0 (+60.0)",
-            "Reward                          0.200 ▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄ 0.200",
-            "Accuracy in training            60.0% ▄",
+            "Reward 0.200 ▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄ 0.200",
+            "Accuracy in training 60.0% ▄",
             "| run.seed | 0 | 7 |",
             "time: sampling and scoring 5.0 s (27.8%)",
         ] {
-            let squeezed = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            let found = text.contains(part) || squeezed.contains(part);
-            assert!(found, "`{part}` is missing in\n{text}");
+            assert!(squeezed.contains(part), "`{part}` is missing in\n{text}");
         }
         assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
     }

@@ -16,10 +16,10 @@ class Chart {
     /** @param {HTMLElement} figure @param {(step: number | null, pinned: boolean) => void} point */
     constructor(figure, point) {
         const numbers = (/** @type {string} */ name) => (figure.dataset[name] ?? "").split(" ").map(Number);
-        [this.left, this.right, this.top, this.bottom] = numbers("plot");
-        [this.low, this.high] = numbers("range");
-        [this.last] = numbers("last");
-        [this.digits] = numbers("digits");
+        const [left, right, top, bottom] = numbers("plot");
+        const [low, high] = numbers("range");
+        this.scale = { left, right, top, bottom, low, high, last: numbers("last")[0] };
+        this.digits = numbers("digits")[0];
         this.svg = /** @type {SVGSVGElement} */ (figure.querySelector("svg"));
         this.rule = /** @type {SVGElement} */ (figure.querySelector(".rule"));
         this.link = /** @type {HTMLAnchorElement} */ (figure.querySelector("a[download]"));
@@ -28,10 +28,9 @@ class Chart {
             this.#read(/** @type {SVGGElement} */ (group), rows),
         );
         this.#name();
-        const step = (/** @type {PointerEvent | MouseEvent} */ event) => this.#stepAt(event);
-        this.svg.addEventListener("pointermove", (event) => point(step(event), false));
+        this.svg.addEventListener("pointermove", (event) => point(this.#stepAt(event), false));
         this.svg.addEventListener("pointerleave", () => point(null, false));
-        this.svg.addEventListener("click", (event) => point(step(event), true));
+        this.svg.addEventListener("click", (event) => point(this.#stepAt(event), true));
         const data = /** @type {HTMLDetailsElement} */ (figure.querySelector("details.data"));
         data.addEventListener("toggle", () => fill(data, this.rows()), { once: true });
     }
@@ -66,12 +65,12 @@ class Chart {
         return { x, y, group, dot, value, atRest: value?.textContent ?? "" };
     }
 
-    /** @param {PointerEvent | MouseEvent} event */
+    /** @param {MouseEvent} event */
     #stepAt(event) {
         const box = this.svg.getBoundingClientRect();
         const x = ((event.clientX - box.left) / box.width) * this.svg.viewBox.baseVal.width;
-        const share = Math.min(1, Math.max(0, (x - this.left) / (this.right - this.left)));
-        return Math.round(share * this.last);
+        const { left, right, last } = this.scale;
+        return Math.round(Math.min(1, Math.max(0, (x - left) / (right - left))) * last);
     }
 
     /** Marks a step: a rule, and at each line the value there, the last one before it if need be. @param {number | null} step */
@@ -91,13 +90,14 @@ class Chart {
 
     /** @param {number} step */
     #x(step) {
-        return this.left + (step / this.last) * (this.right - this.left);
+        const { left, right, last } = this.scale;
+        return left + (step / last) * (right - left);
     }
 
     /** @param {number} value */
     #y(value) {
-        const share = Math.min(1, Math.max(0, (value - this.low) / (this.high - this.low)));
-        return this.bottom + share * (this.top - this.bottom);
+        const { top, bottom, low, high } = this.scale;
+        return bottom + Math.min(1, Math.max(0, (value - low) / (high - low))) * (top - bottom);
     }
 }
 
