@@ -6,8 +6,8 @@ use super::scale::{Axis, covering, nice_step, ticks};
 use serde::Serialize;
 
 /// Of the whole drawing, px.
-const WIDTH: f64 = 360.0;
-const HEIGHT: f64 = 190.0;
+const WIDTH: f64 = 330.0;
+const HEIGHT: f64 = 194.0;
 const TOP: f64 = 22.0;
 const BOTTOM: f64 = 162.0;
 /// Of a character, px.
@@ -117,7 +117,7 @@ pub struct Chart {
 pub fn layout(subject: &Subject, lines: &[Line], looks: &[Look], last_step: u32) -> Chart {
     let (low, high) = range(subject, lines);
     let digits = decimals(high - low);
-    let (row_values, row_unit) = ticks(low, high, 4.0);
+    let (row_values, row_unit) = ticks(low, high, 5.0);
     let rows: Vec<String> = row_values.iter().map(|&v| tick_text(v, row_unit)).collect();
     let left = (12.0 + CHARACTER * longest(rows.iter().map(String::as_str))).ceil();
     let smooth: Vec<Vec<(u32, f64)>> =

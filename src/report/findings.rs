@@ -15,8 +15,8 @@ const MOST_GROUPS: f64 = 0.5;
 const MANY_CUT: f64 = 0.1;
 /// A gradient norm this many times the run's median.
 const SPIKE: f64 = 10.0;
-/// A fall of the mean reward, as a share of its range.
-const FALL: f64 = 0.1;
+/// A fall of the mean reward, as a share of its range; less is a usual step's noise.
+const FALL: f64 = 0.2;
 /// Means at both ends of a run are over a tenth of its steps, at most so many.
 const MOST_STEPS: usize = 10;
 

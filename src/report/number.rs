@@ -56,6 +56,12 @@ pub fn exact(x: f64) -> String {
     rounded.to_string()
 }
 
+/// Three significant digits, more before the point: `0.000812`, `−1.32`, `153`.
+pub fn significant(x: f64) -> String {
+    let magnitude = if x == 0.0 { 0.0 } else { x.abs().log10().floor() };
+    fixed(x, (2.0 - magnitude).clamp(0.0, 12.0) as usize)
+}
+
 /// As few digits as a setting or a tick needs: `0.0008`, `2e-5`, `32`.
 pub fn short(x: f64) -> String {
     let text = match x.abs() {

@@ -250,17 +250,15 @@ fn calculation(rewards: &[f64], objective: &Objective) -> String {
     if rewards.iter().all(|r| r == &rewards[0]) {
         return format!("{members}; all are equal, so Â is exactly 0");
     }
-    let std = format!("standard deviation {}", fixed(variance.sqrt(), 4));
+    let std = fixed(variance.sqrt(), 4);
+    let less_mean = match mean < 0.0 {
+        true => format!("r + {}", fixed(-mean, 4)),
+        false => format!("r − {}", fixed(mean, 4)),
+    };
+    let members = format!("{members}, standard deviation {std}");
     match objective.advantage_std {
-        true => format!(
-            "{members}, {std}; Â = (r − {}) / ({} + {EPSILON:e})",
-            signed(mean, 4),
-            fixed(variance.sqrt(), 4)
-        ),
-        false => format!(
-            "{members}, {std}, which this method does not divide by; Â = r − {}",
-            signed(mean, 4)
-        ),
+        true => format!("{members}; Â = ({less_mean}) / ({std} + {EPSILON:e})"),
+        false => format!("{members}, which this method does not divide by; Â = {less_mean}"),
     }
 }
 

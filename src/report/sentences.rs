@@ -58,7 +58,7 @@ fn common(runs: &[RunRecord], of: impl Fn(&RunRecord) -> String) -> Option<Strin
 fn trained(runs: &[RunRecord]) -> String {
     let model = common(runs, model).unwrap_or_else(|| "different models".into());
     let data = common(runs, data).unwrap_or_else(|| "different data".into());
-    let named = |run: &RunRecord| format!("{} by {}", run.name, run.method());
+    let named = |run: &RunRecord| format!("{} ({})", run.name, run.method());
     let who = match runs {
         [run] => format!("{} trained {model} on {data} by {}", run.name, run.method()),
         runs if runs.len() <= 2 * MOST_NAMED => {
@@ -260,8 +260,8 @@ mod tests {
         let [what, came, look] = sentences(&[evaluated("a", [0.948, 0.733]), grpo]);
         assert_eq!(
             what,
-            "2 runs trained the built-in model on the built-in arithmetic task, a by srft, seed 0 and b by \
-             grpo, seed 3: 200 updates of 32 prompts with 8 rollouts each, a peak learning rate of 0.0008, \
+            "2 runs trained the built-in model on the built-in arithmetic task, a (srft, seed 0) and b \
+             (grpo, seed 3): 200 updates of 32 prompts with 8 rollouts each, a peak learning rate of 0.0008, \
              on CPU (flex)."
         );
         assert_eq!(

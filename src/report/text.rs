@@ -1,7 +1,7 @@
 //! The report as text for a terminal.
 
 use super::charts::{Curve, curves_of};
-use super::number::{fixed, percent, span};
+use super::number::{percent, significant, span};
 use super::read::RunRecord;
 use super::results::{COSTS, Row, Time, costs, table};
 use super::sentences::{notices, sentences};
@@ -74,7 +74,7 @@ fn curves(run: &RunRecord, named: bool, width: usize) -> String {
         lines.push(format!("{} ({})", run.name, run.method()));
     }
     for Curve { title, share, values } in curves_of(run) {
-        let of = |value: f64| if share { percent(value) } else { fixed(value, 3) };
+        let of = |value: f64| if share { percent(value) } else { significant(value) };
         let curve = sparkline(&values, CURVE.min(width.saturating_sub(TITLE + 2 * VALUE + 3)));
         let [first, last] =
             [values.first(), values.last()].map(|v| v.map_or(String::new(), |v| of(*v)));
