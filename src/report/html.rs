@@ -2,7 +2,7 @@
 
 use super::charts::charts;
 use super::look::{Look, looks};
-use super::number::{fixed, span};
+use super::number::{fixed, grouped, span};
 use super::read::RunRecord;
 use super::results::{COSTS, Time, costs, table};
 use super::samples::samples;
@@ -226,7 +226,7 @@ fn environment(report: &Report) -> serde_json::Value {
                 ("asked for", run.config.run.device.clone()),
             ];
             if let Some(summary) = &run.summary {
-                let speed = |rate: f64| format!("{} tokens/s", fixed(rate, 0));
+                let speed = |rate: f64| format!("{} tokens/s", grouped(rate.round() as u64));
                 let peak = summary.peak_memory_bytes;
                 facts.extend([
                     ("srft", summary.version.clone()),

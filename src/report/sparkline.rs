@@ -10,6 +10,8 @@ const VALUE: usize = 9;
 /// Longer lines tell no more.
 const WIDEST: usize = 72;
 
+type Metric = fn(&StepReport) -> f64;
+
 /// The values as blocks from their lowest (▁) to their highest (█), in at most `width` columns, each
 /// the mean of the values that fall on it. Values that are all one are in the middle; a column
 /// without a finite value is blank.
@@ -34,7 +36,7 @@ pub fn sparkline(values: &[f64], width: usize) -> String {
 /// terms, with the curve up to it, a line each and none wider than `width` columns. What was 0 at
 /// every step is left out.
 pub fn live_lines(reports: &[StepReport], width: usize) -> Vec<String> {
-    let curves: [(&str, fn(&StepReport) -> f64); 9] = [
+    let curves: [(&str, Metric); 9] = [
         ("reward", |r| r.reward),
         ("entropy", |r| r.entropy),
         ("w_SFT", |r| r.w_sft),
@@ -46,7 +48,7 @@ pub fn live_lines(reports: &[StepReport], width: usize) -> Vec<String> {
         ("bonus", |r| r.loss_entropy),
     ];
     let width = width.min(WIDEST);
-    let line = |(name, value): (&str, fn(&StepReport) -> f64)| {
+    let line = |(name, value): (&str, Metric)| {
         let values: Vec<f64> = reports.iter().map(value).collect();
         let last = *values.last().filter(|_| values.iter().any(|&v| v != 0.0))?;
         let curve = sparkline(&values, width.saturating_sub(NAME + VALUE + 2));
