@@ -30,6 +30,8 @@ pub mod run;
 pub mod analysis;
 #[cfg(not(target_family = "wasm"))]
 pub mod study;
+#[cfg(not(target_family = "wasm"))]
+pub mod report;
 pub mod archive;
 pub mod lab;
 #[cfg(target_family = "wasm")]

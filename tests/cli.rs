@@ -370,3 +370,28 @@ fn pretraining_makes_a_model_folder_from_a_shape() {
     assert!(weights != home.read("model/model.safetensors"), "from nothing, not from the shape");
     home.succeeds("generate --device cpu --model one 1+1=");
 }
+
+#[test]
+fn a_report_is_one_file_or_text() {
+    let home = Home::new();
+    for (run, method) in [("a", "srft"), ("b", "grpo")] {
+        home.succeeds(&format!("{TRAIN} --steps 3 --method {method} --out {run}"));
+    }
+    let printed = home.succeeds("report a");
+    assert!(printed.starts_with("report: a/report.html"), "{printed}");
+    home.succeeds("report a b");
+    home.succeeds("report a b --out study.html");
+    let html = String::from_utf8(home.read("report.html")).unwrap();
+    assert_eq!(html.as_bytes(), home.read("study.html"), "the same runs, the same bytes");
+    assert!(html.starts_with("<!doctype html>") && html.trim_end().ends_with("</html>"));
+    assert_eq!(html.matches("id=\"chart-reward\"").count(), 1);
+    let text = home.succeeds("report a b --text");
+    for part in ["2 runs trained", "mean, in distribution", "Reward", "objective.method"] {
+        assert!(text.contains(part), "`{part}` is missing in\n{text}");
+    }
+    assert_eq!(
+        home.names("."),
+        ["a", "b", "model", "report.html", "study.html"],
+        "text alone is not kept"
+    );
+}

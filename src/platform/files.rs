@@ -205,9 +205,11 @@ pub fn append_line(path: &Path, line: &str) -> Result<()> {
 #[derive(Debug)]
 pub struct FolderLock(#[expect(dead_code, reason = "held, not read")] File);
 
+const LOCK: &str = ".lock";
+
 /// Locks a folder.
 pub fn lock_folder(path: &Path) -> Result<FolderLock> {
-    let file = File::create(path.join(".lock")).map_err(|e| io(path, e))?;
+    let file = File::create(path.join(LOCK)).map_err(|e| io(path, e))?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => {
             Err(Error::input("another process is training in this folder")
@@ -217,6 +219,12 @@ pub fn lock_folder(path: &Path) -> Result<FolderLock> {
         // Some network file systems have no locks; going without is better than not going.
         Err(TryLockError::Error(_)) | Ok(()) => Ok(FolderLock(file)),
     }
+}
+
+/// Whether a process holds a folder; where that cannot be told, no.
+pub fn is_held(path: &Path) -> bool {
+    let lock = File::open(path.join(LOCK)).map(|file| file.try_lock_shared());
+    matches!(lock, Ok(Err(TryLockError::WouldBlock)))
 }
 
 #[cfg(test)]
@@ -312,10 +320,13 @@ mod tests {
     #[test]
     fn a_folder_is_one_process_at_a_time() {
         let home = tempfile::tempdir().unwrap();
+        assert!(!is_held(home.path()));
         let held = lock_folder(home.path()).unwrap();
+        assert!(is_held(home.path()));
         let message = lock_folder(home.path()).unwrap_err().to_string();
         assert!(message.contains("another process"), "{message}");
         drop(held);
+        assert!(!is_held(home.path()));
         lock_folder(home.path()).unwrap();
     }
 }

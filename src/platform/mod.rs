@@ -16,6 +16,8 @@ use files as system;
 use memory as system;
 
 pub use bytes::Bytes;
+#[cfg(not(target_family = "wasm"))]
+pub use files::is_held;
 pub use system::{
     FileWriter, FolderLock, FolderWriter, append_line, create_folder, exists, is_folder,
     lock_folder, map, mend_folder, mend_folders_in, names_in, read, remove_folder_atomic,

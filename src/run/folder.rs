@@ -23,12 +23,13 @@ use std::path::{Path, PathBuf};
 pub const CONFIG: &str = "config.toml";
 /// The folder of checkpoints, `step-N` each.
 pub const CHECKPOINTS: &str = "checkpoints";
-/// The step reports, a line each.
+/// A [`StepReport`] a line.
 pub const METRICS: &str = "metrics.jsonl";
-const SAMPLES: &str = "samples.jsonl";
-/// The evaluations, a line each.
+/// A group of rollouts a line.
+pub const SAMPLES: &str = "samples.jsonl";
+/// An [`Evaluation`] a line.
 pub const EVALUATIONS: &str = "evaluations.jsonl";
-/// What came of a run; it is written last.
+/// The [`Summary`] of a run that came to its end.
 pub const SUMMARY: &str = "summary.json";
 
 /// The files that grow by a line at a time; each line has its `step`.

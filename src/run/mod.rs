@@ -7,11 +7,12 @@ mod reader;
 mod setup;
 mod summary;
 
-pub use folder::{CHECKPOINTS, CONFIG, Evaluation, RunFolder, fresh_folder, numbered};
-#[cfg(not(target_family = "wasm"))]
 pub use folder::{
-    EVALUATIONS, METRICS, SUMMARY, checkpoints, samples_of, suite_files, write_suites,
+    CHECKPOINTS, CONFIG, EVALUATIONS, Evaluation, METRICS, RunFolder, SAMPLES, SUMMARY,
+    fresh_folder, numbered,
 };
+#[cfg(not(target_family = "wasm"))]
+pub use folder::{checkpoints, samples_of, suite_files, write_suites};
 #[cfg(not(target_family = "wasm"))]
 pub use pretrain::{PRETRAIN, pretraining, take_base};
 pub use reader::Reader;

@@ -16,6 +16,7 @@ use std::path::PathBuf;
   srft train --method grpo --seed 3            another method, another seed
   srft train --data problems.jsonl --model ./Qwen2.5-0.5B-Instruct --lora-rank 16
   srft train --resume runs/srft-seed0          go on after Ctrl-C or a crash
+  srft report runs/srft-seed0                  what happened, as one HTML file
   srft explain                                 one group of rollouts, every term of the loss
   srft devices                                 adapters, limits, self-tests"
 )]
@@ -43,6 +44,8 @@ pub enum Command {
     Study(Study),
     /// Make the tiny base model again, from nothing.
     Pretrain(Pretrain),
+    /// Show what happened in runs: one HTML file with charts, or text.
+    Report(Report),
     /// Write an adapter and its base as one model.
     Merge(Merge),
     /// Say where a run's memory would go, and whether it fits, before anything is allocated.
@@ -271,6 +274,27 @@ pub struct Explain {
     /// JSON instead of tables.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft report runs/srft-seed0                     runs/srft-seed0/report.html
+  srft report runs/srft-seed0 runs/grpo-seed0     both in ./report.html, side by side
+  srft report runs/* --out study.html
+  srft report runs/srft-seed0 --text              in the terminal
+
+The file needs no network and nothing beside it. A run that still trains, or that crashed, is shown
+as far as it came.")]
+pub struct Report {
+    /// Run folders.
+    #[arg(required = true, value_name = "DIR")]
+    pub runs: Vec<PathBuf>,
+    /// Where the report goes; by default report.html in the run's folder, or here for several runs.
+    #[arg(long, value_name = "FILE.html")]
+    pub out: Option<PathBuf>,
+    /// Print it as text; a file is then written only where --out is given.
+    #[arg(long)]
+    pub text: bool,
 }
 
 #[derive(Args)]

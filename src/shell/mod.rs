@@ -8,6 +8,7 @@ mod generate;
 mod merge;
 mod plan;
 mod progress;
+mod report;
 mod score;
 mod study;
 mod tables;
@@ -32,6 +33,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Score(a) => score::score(a).await,
         Command::Explain(a) => explain::explain(a).await,
         Command::Analyze(a) => analyze::analyze(a).await,
+        Command::Report(a) => report::report(a),
         Command::Merge(a) => merge::merge(a).await,
         Command::Plan(a) => plan::plan(a),
         Command::Devices(a) => devices::devices(a).await,

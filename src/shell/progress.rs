@@ -1,10 +1,12 @@
-//! Telling a run's events: a bar on a terminal, plain lines elsewhere, JSON for programs.
+//! Telling a run's events: a bar with curves on a terminal, plain lines elsewhere, JSON for programs.
 
 use super::say;
+use super::tables::error_width;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use srft::eval::{Score, mean_accuracy};
 use srft::metrics::StepReport;
+use srft::report::live_lines;
 use srft::run::Observer;
 use std::fmt::Display;
 use std::io::IsTerminal;
@@ -15,8 +17,8 @@ const LINE_EVERY: u32 = 10;
 
 /// Prints a run's events.
 pub enum Progress {
-    /// On a terminal.
-    Bar(ProgressBar),
+    /// On a terminal, with the steps so far.
+    Bar(ProgressBar, Vec<StepReport>),
     /// Into a file or pipe.
     Lines,
     /// For programs.
@@ -24,25 +26,25 @@ pub enum Progress {
 }
 
 impl Progress {
-    /// The form that suits standard output.
-    pub fn new(json: bool, steps: u32, done: u32) -> Self {
+    /// The form that suits standard output; `done` are the steps on file.
+    pub fn new(json: bool, steps: u32, done: Vec<StepReport>) -> Self {
         if json {
             return Progress::Json;
         }
         if !std::io::stderr().is_terminal() {
             return Progress::Lines;
         }
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {eta:>4} left  {msg}")
+        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta:>4} left\n{msg}")
             .expect("a valid template");
         let bar = ProgressBar::new(u64::from(steps)).with_style(style);
-        bar.set_position(u64::from(done));
-        Progress::Bar(bar)
+        bar.set_position(done.len() as u64);
+        Progress::Bar(bar, done)
     }
 
     /// A line of text, above the bar where there is one.
     pub fn say(&self, text: &str) {
         match self {
-            Progress::Bar(bar) => bar.println(text),
+            Progress::Bar(bar, _) => bar.println(text),
             Progress::Lines => line(text),
             Progress::Json => {}
         }
@@ -50,7 +52,7 @@ impl Progress {
 
     /// Takes the bar away.
     pub fn finish(&self) {
-        if let Progress::Bar(bar) = self {
+        if let Progress::Bar(bar, _) = self {
             bar.finish_and_clear();
         }
     }
@@ -87,9 +89,11 @@ impl Observer for Progress {
 
     fn stepped(&mut self, report: &StepReport, of: u32) {
         match self {
-            Progress::Bar(bar) => {
+            Progress::Bar(bar, steps) => {
+                steps.push(report.clone());
                 bar.set_position(u64::from(report.step));
-                bar.set_message(sentence(report));
+                // A line that reaches the last column would wrap on some terminals.
+                bar.set_message(live_lines(steps, error_width().saturating_sub(1)).join("\n"));
             }
             Progress::Lines if report.step.is_multiple_of(LINE_EVERY) || report.step == 1 => {
                 line(format_args!("step {}/{of}: {}", report.step, sentence(report)));

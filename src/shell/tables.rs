@@ -3,6 +3,19 @@
 use comfy_table::{CellAlignment, Table, presets};
 use srft::run::Summary;
 
+/// Columns where the output goes elsewhere than to a terminal.
+const COLUMNS: usize = 100;
+
+/// Columns of the terminal that standard output is on.
+pub fn terminal_width() -> usize {
+    Table::new().width().map_or(COLUMNS, usize::from)
+}
+
+/// Columns of the terminal that standard error is on.
+pub fn error_width() -> usize {
+    Table::new().use_stderr().width().map_or(COLUMNS, usize::from)
+}
+
 /// A table with a header, numbers to the right from the second column on.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> Table {
     let mut table = Table::new();

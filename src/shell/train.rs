@@ -31,7 +31,7 @@ pub async fn train(arguments: Train) -> Result<()> {
             Run::create(config, &selected, &path)?
         }
     };
-    let mut progress = Progress::new(arguments.json, run.config().train.steps, run.step());
+    let mut progress = Progress::new(arguments.json, run.config().train.steps, run.reports()?);
     run.notes().iter().for_each(note);
     progress.say(&format!("run folder: {}", run.path().display()));
     if arguments.resume.is_some() {
@@ -110,7 +110,8 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     let config = settings.resolve(base, &[steps])?;
     let selected = ready(&config, arguments.json).await?;
     let mut run = pretraining(config, &selected, &arguments.out).await?;
-    let mut progress = Progress::new(arguments.json, run.config().train.steps, run.step());
+    let done = run.reports()?;
+    let mut progress = Progress::new(arguments.json, run.config().train.steps, done);
     let stop = stop_on_interrupt()?;
     let result = run.train(&mut progress, &stop).await;
     progress.finish();

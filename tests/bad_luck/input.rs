@@ -249,3 +249,16 @@ fn a_task_longer_than_the_model_is_refused() {
     home.write_model("short", json!({"max_position_embeddings": 16}));
     home.fails(&format!("{TRAIN} --model short --out run"), INPUT, &["the model takes 16"]);
 }
+
+#[test]
+fn a_report_on_what_is_no_run() {
+    let home = Home::new();
+    home.fails("report nowhere", INPUT, &["nowhere", "no such folder"]);
+    home.fails("report model", INPUT, &["model", "config.toml is missing"]);
+    home.succeeds(&format!("{TRAIN} --steps 2 --out runs/a"));
+    home.fails("report runs", INPUT, &["srft report runs/a"]);
+    let metrics = String::from_utf8(home.read("runs/a/metrics.jsonl")).unwrap();
+    home.write("runs/a/metrics.jsonl", metrics.replacen("\"lr\"", "\"rate\"", 1));
+    home.fails("report runs/a", INPUT, &["runs/a/metrics.jsonl:1", "rate"]);
+    assert!(!home.path("runs/a/report.html").exists());
+}

@@ -61,7 +61,8 @@ function browser(webgpu) {
 /**
  * A test with a page of its own: `body(page, context)`.
  *
- *   path       the page to open; a blank one unless given
+ *   path       the page of the site to open; a blank one unless given
+ *   url        an address to open in its place
  *   webgpu     whether the browser has (SwiftShader's) WebGPU
  *   allow      console lines that may come, as regular expressions
  *   timeout    seconds
@@ -69,7 +70,7 @@ function browser(webgpu) {
  *   before     called with page and context before the page is opened, for example to route a file
  */
 export function browserTest(name, settings, body) {
-    const { path = "blank.html", webgpu = false, allow = [], timeout = 120, options = {}, before } = settings;
+    const { path = "blank.html", url, webgpu = false, allow = [], timeout = 120, options = {}, before } = settings;
     test(name, { timeout: timeout * 1000 }, async ({ signal }) => {
         const context = await (await browser(webgpu)).newContext(options);
         signal.addEventListener("abort", () => context.close()); // at a timeout
@@ -78,7 +79,7 @@ export function browserTest(name, settings, body) {
             page.setDefaultTimeout(timeout * 1000);
             const problems = watch(page);
             await before?.(page, context);
-            await page.goto((await site()) + path);
+            await page.goto(url ?? (await site()) + path);
             await body(page, context);
             const unexpected = problems.filter((line) => !allow.some((pattern) => pattern.test(line)));
             assert.deepEqual(unexpected, [], "unexpected lines on the console");

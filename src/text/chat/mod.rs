@@ -7,7 +7,7 @@
 
 mod date;
 mod files;
-mod json;
+pub(crate) mod json;
 mod methods;
 mod python;
 mod repr;

@@ -1,0 +1,274 @@
+//! What a reader should look at in a run: collapse, divergence, overfitting, groups without
+//! contrast. Each rule is a comparison of numbers that are on file, and says them.
+
+use super::number::{fixed, percent, signed};
+use super::read::RunRecord;
+use super::results::{Mean, Outcome, mean_of};
+use crate::config::{Objective, RewardValues, SelfTerm};
+use crate::metrics::StepReport;
+
+/// A run's entropy has collapsed when less than this share of it is left.
+const COLLAPSED: f64 = 0.2;
+/// Groups of one kind, as a share, from which on they are worth a word.
+const MOST_GROUPS: f64 = 0.5;
+/// Rollouts cut by the length limit, as a share.
+const MANY_CUT: f64 = 0.1;
+/// A gradient norm this many times the run's median.
+const SPIKE: f64 = 10.0;
+/// A fall of the mean reward, as a share of its range; less is a usual step's noise.
+const FALL: f64 = 0.2;
+/// Means at both ends of a run are over a tenth of its steps, at most so many.
+const MOST_STEPS: usize = 10;
+
+/// Something to look at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// The lower, the earlier it is told.
+    pub rank: u8,
+    /// Without the run's name and without a full stop.
+    pub text: String,
+}
+
+/// What stands out in a run, the gravest first.
+pub fn findings(run: &RunRecord) -> Vec<Finding> {
+    let rules: [fn(&RunRecord) -> Option<String>; 10] = [
+        reward_fell,
+        gradient_jumped,
+        below_base,
+        overfitted,
+        within_margin,
+        unscored,
+        cut,
+        collapsed,
+        all_wrong,
+        all_right,
+    ];
+    let ranked = (0u8..).zip(rules);
+    ranked.filter_map(|(rank, rule)| Some(Finding { rank, text: rule(run)? })).collect()
+}
+
+fn rollouts(o: &Objective) -> bool {
+    o.uses_rollouts()
+}
+
+fn window(values: &[(u32, f64)]) -> usize {
+    (values.len() / 10).clamp(1, MOST_STEPS)
+}
+
+fn mean(values: &[(u32, f64)]) -> f64 {
+    values.iter().map(|v| v.1).sum::<f64>() / values.len() as f64
+}
+
+/// Means over the first and the last steps, and how many those are; of at least two steps.
+pub fn ends(values: &[(u32, f64)]) -> Option<(f64, f64, usize)> {
+    let n = window(values);
+    let apart = values.len() >= 2;
+    apart.then(|| (mean(&values[..n]), mean(&values[values.len() - n..]), n))
+}
+
+fn of_rollouts(run: &RunRecord, value: fn(&StepReport) -> f64) -> Option<(f64, f64, usize)> {
+    ends(&run.values(value, rollouts))
+}
+
+/// `in the last 10 steps`.
+fn lately(n: usize) -> String {
+    if n == 1 { "in the last step".into() } else { format!("in the last {n} steps") }
+}
+
+fn reward_fell(run: &RunRecord) -> Option<String> {
+    let rewards = run.values(|r| r.reward, rollouts);
+    let (_, last, n) = ends(&rewards)?;
+    let best = rewards.windows(n).max_by(|a, b| mean(a).total_cmp(&mean(b)))?;
+    let range = match run.config.objective.reward_values {
+        RewardValues::Signed => 2.0,
+        RewardValues::Binary => 1.0,
+    };
+    let (top, at) = (mean(best), best[n - 1].0);
+    (top - last > FALL * range).then(|| {
+        format!(
+            "its mean reward fell from {} around step {at} to {}",
+            signed(top, 2),
+            signed(last, 2)
+        )
+    })
+}
+
+fn gradient_jumped(run: &RunRecord) -> Option<String> {
+    let mut norms: Vec<f64> =
+        run.steps.iter().map(|r| r.grad_norm).filter(|&norm| norm > 0.0).collect();
+    norms.sort_by(f64::total_cmp);
+    let median = *norms.get(norms.len() / 2)?;
+    let worst = run.steps.iter().max_by(|a, b| a.grad_norm.total_cmp(&b.grad_norm))?;
+    let times = worst.grad_norm / median;
+    (times > SPIKE).then(|| {
+        format!(
+            "its gradient norm reached {} times its median at step {}",
+            fixed(times, 0),
+            worst.step
+        )
+    })
+}
+
+fn below_base(run: &RunRecord) -> Option<String> {
+    let words = |mean, words: &str| {
+        let outcome = Outcome::of_mean(run, mean);
+        let (last, margin) = outcome.last?;
+        let base = outcome.base.filter(|base| last + margin < *base)?;
+        Some(format!(
+            "{words} it ended below its base, at {} after {}",
+            percent(last),
+            percent(base)
+        ))
+    };
+    words(Mean::In, "in distribution").or_else(|| words(Mean::Out, "out of distribution"))
+}
+
+/// Better and better in distribution, worse out of it.
+fn overfitted(run: &RunRecord) -> Option<String> {
+    let curve = |mean| {
+        let points = run.evaluations.iter();
+        points.filter_map(move |e| Some((e.step, mean_of(&e.scores, mean)?))).collect::<Vec<_>>()
+    };
+    let (inside, outside) = (curve(Mean::In), curve(Mean::Out));
+    let &(step, (best, _)) = outside.iter().max_by(|a, b| a.1.0.total_cmp(&b.1.0))?;
+    let &(_, (last, margin)) = outside.last()?;
+    let then = inside.iter().find(|p| p.0 == step)?.1.0;
+    let now = inside.last()?.1.0;
+    (step > 0 && best - last > margin && now >= then).then(|| {
+        format!(
+            "out of distribution it fell from {} at step {step} to {}, in distribution it did not",
+            percent(best),
+            percent(last)
+        )
+    })
+}
+
+fn within_margin(run: &RunRecord) -> Option<String> {
+    let outcome = Outcome::of_mean(run, Mean::In);
+    let (margin, change) = (outcome.last?.1, outcome.change()?);
+    (change.abs() <= margin).then(|| {
+        format!(
+            "its change in distribution, {} points, is within the margin",
+            signed(100.0 * change, 1)
+        )
+    })
+}
+
+fn unscored(run: &RunRecord) -> Option<String> {
+    let failed: u64 = run.steps.iter().map(|r| r.unscored).sum();
+    (failed > 0).then(|| format!("the verifier failed on {failed} of its rollouts"))
+}
+
+fn cut(run: &RunRecord) -> Option<String> {
+    let (_, share, n) = of_rollouts(run, |r| r.truncated_share)?;
+    let limit = run.config.rollout.max_new_tokens;
+    (share >= MANY_CUT).then(|| {
+        format!("{} of its rollouts were cut at {limit} tokens {}", percent(share), lately(n))
+    })
+}
+
+fn collapsed(run: &RunRecord) -> Option<String> {
+    let (first, last, _) = of_rollouts(run, |r| r.entropy)?;
+    (last < COLLAPSED * first)
+        .then(|| format!("its entropy fell from {} to {} nats", fixed(first, 3), fixed(last, 3)))
+}
+
+fn all_wrong(run: &RunRecord) -> Option<String> {
+    let (_, share, n) = of_rollouts(run, |r| r.groups_all_wrong)?;
+    (share >= MOST_GROUPS)
+        .then(|| format!("{} of its groups were all wrong {}", percent(share), lately(n)))
+}
+
+fn all_right(run: &RunRecord) -> Option<String> {
+    let (_, share, n) = of_rollouts(run, |r| r.groups_all_right)?;
+    let signed =
+        run.config.objective_at(run.updates().saturating_sub(1)).self_term == SelfTerm::Signed;
+    let so = match signed {
+        true => "which the signed self term goes on to reinforce",
+        false => "which teach its self term nothing",
+    };
+    (share >= MOST_GROUPS)
+        .then(|| format!("{} of its groups were all right {}, {so}", percent(share), lately(n)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{config, evaluation, run};
+    use super::*;
+
+    fn texts(run: &RunRecord) -> Vec<String> {
+        findings(run).into_iter().map(|f| f.text).collect()
+    }
+
+    #[test]
+    fn an_uneventful_run_has_nothing_to_look_at() {
+        assert_eq!(texts(&run("a", 40)), Vec::<String>::new());
+        assert_eq!(texts(&run("a", 1)), Vec::<String>::new());
+        assert_eq!(texts(&run("a", 0)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_collapse_and_groups_without_contrast_are_told() {
+        let mut run = run("a", 40);
+        for (i, step) in run.steps.iter_mut().enumerate() {
+            step.entropy = 0.4 - 0.0099 * i as f64;
+            step.groups_all_right = i as f64 / 40.0;
+        }
+        // Means of four steps: 0.4 − 1.5 · 0.0099, and 0.4 − 37.5 · 0.0099; 37.5 / 40.
+        assert_eq!(
+            texts(&run),
+            [
+                "its entropy fell from 0.385 to 0.029 nats",
+                "93.8% of its groups were all right in the last 4 steps, which the signed self term goes \
+                 on to reinforce"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_divergence_is_told_first() {
+        let mut run = run("a", 40);
+        for step in &mut run.steps[20..] {
+            step.reward = -0.5;
+            step.truncated_share = 1.0;
+        }
+        run.steps[30].grad_norm = 50.0;
+        assert_eq!(
+            texts(&run),
+            [
+                "its mean reward fell from +0.20 around step 20 to −0.50",
+                "its gradient norm reached 100 times its median at step 31",
+                "100.0% of its rollouts were cut at 44 tokens in the last 4 steps"
+            ]
+        );
+    }
+
+    #[test]
+    fn accuracy_that_fell_is_told() {
+        let mut run = run("a", 40);
+        let at = |step, inside, outside| {
+            evaluation(step, &[("add", false, inside), ("two", true, outside)])
+        };
+        run.evaluations = vec![at(0, 0.3, 0.1), at(20, 0.6, 0.4), at(40, 0.9, 0.3)];
+        let expected = "out of distribution it fell from 40.0% at step 20 to 30.0%, in distribution it did not";
+        assert_eq!(texts(&run), [expected]);
+        run.evaluations = vec![at(0, 0.3, 0.4), at(40, 0.32, 0.2)];
+        assert_eq!(
+            texts(&run),
+            [
+                "out of distribution it ended below its base, at 20.0% after 40.0%",
+                "its change in distribution, +2.0 points, is within the margin"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_the_objective_gives_no_meaning_is_not_judged() {
+        let mut run = run("a", 40);
+        run.config = config(&["objective.method=sft"]);
+        for step in &mut run.steps[20..] {
+            (step.entropy, step.reward) = (0.0, -1.0);
+        }
+        assert_eq!(texts(&run), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,89 @@
+//! Runs made by hand, for tests.
+
+use super::read::{RunRecord, SampledEpisode, SampledGroup, Status};
+use crate::config::Config;
+use crate::eval::Score;
+use crate::metrics::StepReport;
+use crate::run::Evaluation;
+
+/// A config of settings `section.key=value`.
+pub fn config(settings: &[&str]) -> Config {
+    let layers: Vec<_> = settings.iter().map(|s| Config::setting(s).unwrap()).collect();
+    Config::resolve(&layers).unwrap()
+}
+
+/// A finished run of `steps` equal, uneventful steps, without evaluations and samples.
+pub fn run(name: &str, steps: u32) -> RunRecord {
+    let report = |step| StepReport {
+        step,
+        lr: 8e-4,
+        loss: -0.5,
+        loss_sft: 0.1,
+        loss_self: -0.6,
+        grad_norm: 0.5,
+        reward: 0.2,
+        accuracy: 0.6,
+        reward_demo: 1.0,
+        advantage_demo: 0.4,
+        groups_all_right: 0.2,
+        groups_all_wrong: 0.1,
+        entropy: 0.3,
+        entropy_demo: 0.2,
+        w_sft: 0.41,
+        w_rl: 0.13,
+        response_tokens: 12.5,
+        rollout_tokens: 1000,
+        trained_tokens: 1200,
+        rollout_secs: 0.25,
+        train_secs: 0.5,
+        ..Default::default()
+    };
+    RunRecord {
+        path: format!("runs/{name}").into(),
+        name: name.into(),
+        config: config(&[&format!("train.steps={}", steps.max(1))]),
+        steps: (1..=steps).map(report).collect(),
+        evaluations: Vec::new(),
+        samples: Vec::new(),
+        status: Status::Finished,
+        summary: None,
+        device: Some("CPU (flex)".into()),
+        notes: Vec::new(),
+    }
+}
+
+/// An evaluation of (suite, out of distribution, accuracy), each with a margin of 0.03.
+pub fn evaluation(step: u32, suites: &[(&str, bool, f64)]) -> Evaluation {
+    let score = |&(suite, ood, accuracy): &(&str, bool, f64)| Score {
+        suite: suite.into(),
+        ood,
+        n: 200,
+        samples: 1,
+        accuracy,
+        margin: 0.03,
+        pass: accuracy,
+        pass_margin: 0.03,
+        unscored: 0,
+    };
+    Evaluation { step, eval_secs: 1.5, scores: suites.iter().map(score).collect() }
+}
+
+/// A group of rollouts, right (1) or wrong (−1), with a right demonstration.
+pub fn group(step: u32, prompt: &str, responses: &[(&str, bool)]) -> SampledGroup {
+    let episode = |&(response, right): &(&str, bool)| SampledEpisode {
+        response: response.into(),
+        reward: if right { 1.0 } else { -1.0 },
+        right,
+        truncated: false,
+    };
+    SampledGroup {
+        step,
+        suite: "add".into(),
+        prompt: prompt.into(),
+        answer: "4".into(),
+        demonstration: Some("2+2>4".into()),
+        demonstration_reward: Some(1.0),
+        episodes: responses.iter().map(episode).collect(),
+        unscored: Vec::new(),
+    }
+}

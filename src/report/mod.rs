@@ -1,0 +1,27 @@
+//! A report on runs: what happened in three sentences and a table, curves, sampled rollouts taken
+//! apart, settings, environment. As one HTML file, or as text for a terminal.
+//!
+//! `read` gives records; `sentences`, `results`, `chart`, `samples` and `settings` make of them what
+//! is shown; `html` and `text` show it.
+
+mod chart;
+mod charts;
+mod findings;
+#[cfg(test)]
+mod fixture;
+mod html;
+mod look;
+mod number;
+mod read;
+mod results;
+mod samples;
+mod scale;
+mod sentences;
+mod settings;
+mod sparkline;
+mod text;
+
+pub use html::html;
+pub use read::{RunRecord, SampledEpisode, SampledGroup, Status, read_runs};
+pub use sparkline::{live_lines, sparkline};
+pub use text::text;
