@@ -527,6 +527,11 @@ impl Objective {
         self.sft || self.rl_demo
     }
 
+    /// Whether exp(∓H) multiplies a weight.
+    pub fn varies(&self, weight: FixedWeight) -> bool {
+        self.entropy_weights && self.fixed_weight != weight
+    }
+
     /// Whether the loss needs the model that the run began with.
     pub fn uses_base(&self) -> bool {
         self.kl_coeff > 0.0

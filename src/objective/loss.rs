@@ -24,8 +24,7 @@ pub struct BatchEntropy {
 
 /// The kernel's switches for a configured objective.
 pub fn switches(config: &Objective, batch: BatchEntropy) -> Switches {
-    let varies = |weight| config.entropy_weights && config.fixed_weight != weight;
-    let exponent = |weight, sign: f32| if varies(weight) { sign } else { 0.0 };
+    let exponent = |weight, sign: f32| if config.varies(weight) { sign } else { 0.0 };
     let sft_sign = if config.sft_weight_sign == Sign::Plus { 1.0 } else { -1.0 };
     Switches {
         entropy_over: match config.entropy_over {

@@ -4,7 +4,7 @@ use super::chart::{Chart, Line, Subject, layout};
 use super::look::Look;
 use super::read::RunRecord;
 use super::results::{Mean, mean_of};
-use crate::config::{Objective, SelfTerm, SftGate};
+use crate::config::{FixedWeight, Objective, SelfTerm, SftGate};
 use crate::metrics::{DEFINITIONS, Definition, StepReport};
 use crate::run::Evaluation;
 use serde::Serialize;
@@ -87,12 +87,19 @@ const METRICS: &[Metric] = &[
         |o| o.uses_demonstrations(),
         FROM_ZERO
     ),
-    metric!(ENTROPY, w_sft, "w_SFT", |o| o.sft && o.entropy_weights, FROM_ZERO),
-    metric!(ENTROPY, w_rl, "w_RL", |o| o.uses_rollouts() && o.entropy_weights, FROM_ZERO),
+    metric!(ENTROPY, w_sft, "w_SFT", |o| o.sft && o.varies(FixedWeight::Sft), FROM_ZERO),
+    metric!(
+        ENTROPY,
+        w_rl,
+        "w_RL",
+        |o| o.uses_rollouts() && o.varies(FixedWeight::SelfTerm),
+        FROM_ZERO
+    ),
     metric!(LOSS, loss, "Loss", |_| true, None),
     metric!(LOSS, loss_sft, "L_SFT", |o| o.sft, None),
     metric!(LOSS, loss_rl_demo, "L_RL,demo", |o| o.rl_demo, None),
     metric!(LOSS, loss_self, "L_self", rollouts, None),
+    metric!(LOSS, loss_kl, "KL penalty", |o| o.kl_coeff != 0.0, None, rare),
     metric!(LOSS, loss_entropy, "Entropy bonus", |o| o.entropy_coeff != 0.0, None, rare),
     metric!(GROUPS, groups_all_right, "Groups all right", rollouts, PERCENT, averaged),
     metric!(GROUPS, groups_all_wrong, "Groups all wrong", rollouts, PERCENT, averaged),

@@ -2,7 +2,7 @@
 
 use super::number::{fixed, signed};
 use super::read::{RunRecord, SampledGroup};
-use crate::config::Objective;
+use crate::config::{FixedWeight, Objective};
 use crate::objective::advantage::EPSILON;
 use crate::objective::assemble;
 use crate::records::{
@@ -264,16 +264,16 @@ fn calculation(rewards: &[f64], objective: &Objective) -> String {
 
 /// The terms of the loss that act on a sequence, with their direction.
 fn acting(sequence: &Sequence, objective: &Objective) -> Vec<String> {
-    let TermCoefficients { sft, rl_demo, self_logp, self_ratio, self_positive, entropy } =
+    let TermCoefficients { sft, rl_demo, self_logp, self_ratio, self_positive, entropy, kl } =
         sequence.terms;
-    let weight = |name: &str, scale: f64| match (objective.entropy_weights, scale) {
+    let weight = |name: &str, weight, scale: f64| match (objective.varies(weight), scale) {
         (true, _) => format!(", weighed by {name}"),
         (false, 1.0) => String::new(),
         (false, scale) => format!(", weighed by {scale}"),
     };
-    let w_sft = weight("w_SFT", objective.sft_weight_scale);
+    let w_sft = weight("w_SFT", FixedWeight::Sft, objective.sft_weight_scale);
     let w_rl = match self_positive {
-        true => weight("w_RL", objective.self_weight_scale),
+        true => weight("w_RL", FixedWeight::SelfTerm, objective.self_weight_scale),
         false => String::new(),
     };
     let way = |coefficient: f32| if coefficient < 0.0 { "more likely" } else { "less likely" };
@@ -292,6 +292,9 @@ fn acting(sequence: &Sequence, objective: &Objective) -> Vec<String> {
     }
     if entropy != 0.0 {
         acts.push("entropy bonus".into());
+    }
+    if kl != 0.0 {
+        acts.push("KL penalty: towards the base".into());
     }
     if acts.is_empty() {
         acts.push("nothing".into());

@@ -36,7 +36,7 @@ pub fn sparkline(values: &[f64], width: usize) -> String {
 /// terms, with the curve up to it, a line each and none wider than `width` columns. What was 0 at
 /// every step is left out.
 pub fn live_lines(reports: &[StepReport], width: usize) -> Vec<String> {
-    let curves: [(&str, Metric); 9] = [
+    let curves: [(&str, Metric); 10] = [
         ("reward", |r| r.reward),
         ("entropy", |r| r.entropy),
         ("w_SFT", |r| r.w_sft),
@@ -46,6 +46,7 @@ pub fn live_lines(reports: &[StepReport], width: usize) -> Vec<String> {
         ("L_RL,demo", |r| r.loss_rl_demo),
         ("L_self", |r| r.loss_self),
         ("bonus", |r| r.loss_entropy),
+        ("KL", |r| r.loss_kl),
     ];
     let width = width.min(WIDEST);
     let line = |(name, value): (&str, Metric)| {
