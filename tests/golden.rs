@@ -14,7 +14,7 @@ use common::{golden_path, numbers};
 use models::{Golden, SFT, TOLERANCE, each, folder, uncached_logits};
 use pollster::block_on;
 use safetensors::SafeTensors;
-use srft::config::Storage;
+use srft::config::{Frozen, Storage};
 use srft::model::tensors::{Shard, Tensors};
 use srft::model::{CONFIG, Llama, ModelFolder, TOKENIZER, WEIGHTS, weights};
 use srft::ops::sampling::Sampling;
@@ -231,7 +231,7 @@ fn a_model_folder_is_written_as_it_was_read() {
         assert_eq!(metadata.metadata().as_ref().unwrap()["format"], "pt");
         let shards = [Shard { name: WEIGHTS.into(), bytes: files[1].1.clone().into() }];
         let tensors = Tensors::open("again", &shards).unwrap();
-        let again = weights::read(&tensors, model.config.clone(), device).unwrap();
+        let again = weights::read(&tensors, model.config.clone(), Frozen::F32, device).unwrap();
         let logits = |model: &Llama| uncached_logits(model, &golden.rows, golden.positions);
         assert_eq!(logits(&again), logits(&model), "{what}");
     });

@@ -9,6 +9,7 @@ use pollster::block_on;
 use srft::checkpoint::{self, State};
 use srft::config::Storage;
 use srft::model::{Llama, ModelConfig, ModelFolder};
+use srft::objective::buffer::Buffer;
 use srft::optim::AdamW;
 use srft::platform::map;
 
@@ -55,7 +56,8 @@ fn weights_and_moments_leave_and_return_a_block_at_a_time() {
 
     let path = home.path().join("step-000001");
     let state = State::new(0, "test".into());
-    let write = checkpoint::write(&path, &folder, &model, &optimizer, state);
+    let buffer = Buffer::default();
+    let write = checkpoint::write(&path, &folder, &model, &optimizer, &buffer, state);
     let (saved, peak) = peak_bytes(|| block_on(write));
     saved.unwrap();
     assert!(peak <= most, "checkpoint: {peak} bytes, at most {most} expected");
