@@ -56,7 +56,7 @@ fn main() {
     // The objective alone, over one update's tokens in one call, waiting for its result.
     let examples = trainer.source.examples(0, trainer.step, 32);
     let groups = pollster::block_on(trainer.groups(examples)).expect("rollouts");
-    let update = assemble(&groups, &trainer.config.objective);
+    let update = assemble(&groups, &trainer.objective());
     let mut start = 0;
     let rows: Vec<Row> = update
         .sequences

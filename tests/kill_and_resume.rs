@@ -146,6 +146,90 @@ fn a_second_interrupt_stops_at_once_and_loses_nothing_saved() {
     assert_eq!(home.lines("run/metrics.jsonl").len(), 400);
 }
 
+/// What a step needs besides weights, moments and its number: held demonstrations, the present μ, the
+/// base.
+#[test]
+fn methods_with_a_state_of_their_own_resume_to_the_same_bytes() {
+    let home = home();
+    for (name, method) in [
+        ("relift", "--method relift --set objective.buffer=3"),
+        ("chord", "--method chord --set objective.mu_decay_steps=9"),
+        ("sft-kl", "--method sft-kl"),
+    ] {
+        let run = |out: &str| {
+            format!(
+                "{RUN} {method} --steps 8 --set checkpoint.every=1 --set checkpoint.keep=9 --out {out}"
+            )
+        };
+        let (whole, cut) = (format!("{name}-whole"), format!("{name}-cut"));
+        home.succeeds(&run(&whole));
+        let checkpoint =
+            |run: &str, step: u32| home.path(run).join(format!("checkpoints/step-{step:06}"));
+        for back_to in [6, 3, 1] {
+            if !home.path(&cut).exists() {
+                home.succeeds(&run(&cut));
+            }
+            for step in back_to + 1..=8 {
+                std::fs::remove_dir_all(checkpoint(&cut, step)).unwrap();
+            }
+            home.succeeds(&format!("train --resume {cut}"));
+            assert_same_run(&home, &whole, &cut);
+            for step in
+                (1..=8).filter(|&step| checkpoint(&whole, step).join("buffer.jsonl").exists())
+            {
+                let [a, b] = [&whole, &cut]
+                    .map(|run| std::fs::read(checkpoint(run, step).join("buffer.jsonl")));
+                assert!(a.unwrap() == b.unwrap(), "{name}: what is held at step {step}");
+            }
+        }
+        let held: Vec<bool> =
+            (1..=8).map(|step| checkpoint(&whole, step).join("buffer.jsonl").exists()).collect();
+        assert_eq!(held.iter().any(|&h| h), name == "relift", "{name}: {held:?}");
+    }
+    let metrics = home.lines("relift-whole/metrics.jsonl");
+    assert!(metrics.iter().any(|m| m["loss_sft"].as_f64() > Some(0.0)), "it imitates");
+    assert!(metrics.iter().any(|m| m["rollout_tokens"].as_u64() > Some(0)), "it samples");
+    let penalty = |m: &serde_json::Value| m["loss_kl"].as_f64().unwrap();
+    let held = home.lines("sft-kl-whole/metrics.jsonl");
+    assert!(
+        penalty(&held[0]).abs() < 1e-7 && penalty(&held[7]) > 1e-7,
+        "the policy leaves the base"
+    );
+}
+
+/// Under adapters the base is what they lie over, resumed or not.
+#[test]
+fn under_adapters_a_kl_penalty_resumes_to_the_same_bytes() {
+    let home = home();
+    let run = |out: &str| {
+        format!(
+            "{RUN} --method sft-kl --lora-rank 2 --steps 6 --set checkpoint.every=2 --out {out}"
+        )
+    };
+    home.succeeds(&run("whole"));
+    home.succeeds(&run("cut"));
+    for step in [4, 6] {
+        std::fs::remove_dir_all(home.path(&format!("cut/checkpoints/step-{step:06}"))).unwrap();
+    }
+    home.succeeds("train --resume cut");
+    let numbers = |run: &str| {
+        let file = |name: &str| home.read(&format!("{run}/checkpoints/step-000006/{name}"));
+        let metrics = program::without_secs(home.lines(&format!("{run}/metrics.jsonl")));
+        (metrics, file("adapter_model.safetensors"), file("optimizer.safetensors"))
+    };
+    assert!(numbers("whole") == numbers("cut"));
+    assert!(home.lines("whole/metrics.jsonl")[5]["loss_kl"].as_f64() > Some(1e-9));
+}
+
+#[test]
+fn without_its_base_a_kl_penalty_does_not_resume() {
+    let home = home();
+    home.succeeds(&format!("{RUN} --method sft-kl --steps 4 --set checkpoint.every=2 --out run"));
+    std::fs::remove_dir_all(home.path("run/checkpoints/step-000004")).unwrap();
+    std::fs::remove_dir_all(home.path("model")).unwrap();
+    home.fails("train --resume run", 1, &["KL penalty", "put its folder back"]);
+}
+
 #[test]
 fn a_finished_run_resumes_to_what_it_is() {
     let home = home();

@@ -50,6 +50,16 @@ fn logits_loss_gradients_and_ten_steps() {
 }
 
 #[test]
+fn without_adapters_it_is_the_base() {
+    for (backend, device) in devices() {
+        let golden = adapted("full");
+        let bare = golden.folder.load(&device).unwrap().0.without_adapters();
+        assert!(bare.lora().is_none());
+        Golden::of("qwen2", "qwen2").check_scores(backend, &bare);
+    }
+}
+
+#[test]
 fn merged_weights_and_their_logits() {
     for (backend, device) in devices() {
         let golden = adapted("full");

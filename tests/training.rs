@@ -20,6 +20,7 @@ use srft::objective::{Update, assemble};
 use srft::ops::objective::column;
 use srft::ops::readback;
 use srft::records::{Example, Group};
+use srft::score::score;
 use srft::text::Tokenizer;
 use srft::trainer::{Gradient, Trainer};
 
@@ -61,6 +62,11 @@ fn sums() -> Vec<Example> {
 
 fn train(trainer: &mut Trainer, steps: usize) -> Vec<StepReport> {
     (0..steps).map(|_| block_on(trainer.step()).unwrap().0).collect()
+}
+
+/// Another policy of the same shape: a base that this one has moved away from.
+fn other_model(device: &Device) -> Llama {
+    Llama::random(ModelConfig::from_json(SMALL.as_bytes(), "small").unwrap(), 2, device)
 }
 
 /// Every weight's bits, so that even a NaN equals itself.
@@ -170,10 +176,17 @@ fn the_gradient_does_not_depend_on_how_the_update_is_cut() {
             ("srft", "sequence"),
             ("srft", "batch"),
             ("srft-official", "token"),
+            ("sft-kl", "sequence"),
+            ("sft+grpo", "sequence"),
+            ("dr-grpo", "sequence"),
+            ("dapo", "sequence"),
+            ("chord", "sequence"),
+            ("hpt", "sequence"),
         ] {
             let settings = format!("entropy_over = \"{over}\"\n{TINY_STEP}");
             let mut trainer = trainer(&device, method, &settings, Vec::new());
-            let update = assemble(&sampled(&trainer), &trainer.config.objective);
+            trainer.base = trainer.base.as_ref().map(|_| other_model(&device));
+            let update = assemble(&sampled(&trainer), &trainer.objective());
             let [whole, cut, single] = [100_000, 128, 1].map(|limit| {
                 trainer.config.train.micro_batch_tokens = limit;
                 block_on(trainer.gradient(&update)).unwrap()
@@ -197,7 +210,7 @@ fn equal_rewards_give_grpo_no_gradient_at_all() {
         for reward in [1.0, -1.0] {
             let mut groups = block_on(trainer.groups(problems(3))).unwrap();
             groups.iter_mut().flat_map(|g| &mut g.episodes).for_each(|e| e.reward = reward);
-            let update = assemble(&groups, &trainer.config.objective);
+            let update = assemble(&groups, &trainer.objective());
             assert!(update.advantages.iter().flatten().all(|&a| a == 0.0));
             let gradient = block_on(trainer.gradient(&update)).unwrap();
             assert_eq!((gradient.norm, loss(&gradient)), (0.0, 0.0), "{backend}");
@@ -281,7 +294,7 @@ fn no_gradient_flows_through_the_weights() {
             let what = format!("{method} over {over} on {backend}");
             let settings = format!("entropy_over = \"{over}\"\n{TINY_STEP}");
             let mut trainer = trainer(&device, method, &settings, Vec::new());
-            let update = assemble(&sampled(&trainer), &trainer.config.objective);
+            let update = assemble(&sampled(&trainer), &trainer.objective());
             trainer.config.train.micro_batch_tokens = 4096;
             let weighed = block_on(trainer.gradient(&update)).unwrap();
             let parts = if over == "token" { token_by_token(&update) } else { update };
@@ -315,11 +328,13 @@ fn an_update_reads_back_once_and_a_rollout_a_bounded_number_of_times() {
             ("sft", "sequence", 1),
             ("srft", "sequence", 1),
             ("luffy", "token", 1),
+            ("sft-kl", "sequence", 1),
+            ("chord", "sequence", 1),
             ("srft", "batch", 2),
         ] {
             let settings = format!("entropy_over = \"{over}\"\n{TINY_STEP}");
             let trainer = trainer(&device, method, &settings, Vec::new());
-            let update = assemble(&sampled(&trainer), &trainer.config.objective);
+            let update = assemble(&sampled(&trainer), &trainer.objective());
             let readbacks = counted(&mut || {
                 block_on(trainer.gradient(&update)).unwrap();
             });
@@ -336,6 +351,75 @@ fn an_update_reads_back_once_and_a_rollout_a_bounded_number_of_times() {
             block_on(sampler.groups(problems(3))).unwrap();
         });
         assert!((1..=3).contains(&readbacks), "{readbacks} for a rollout on {backend}");
+    }
+}
+
+/// The base's log-probabilities of the demonstrations reach the loss as if they had been written beside
+/// the tokens by hand; at the base there is no penalty, and no pull.
+#[test]
+fn the_kl_penalty_takes_the_log_probabilities_of_the_base() {
+    for (backend, device) in devices() {
+        let mut held = trainer(&device, "sft-kl", TINY_STEP, Vec::new());
+        let update = assemble(&sampled(&held), &held.objective());
+        let penalty = |gradient: &Gradient| -> f64 {
+            gradient.sums.iter().map(|row| row[column::REGULARISER]).sum()
+        };
+        let at_base = block_on(held.gradient(&update)).unwrap();
+        assert!(penalty(&at_base).abs() < 1e-7, "{backend}: {}", penalty(&at_base));
+        held.config.objective.kl_coeff = 0.0;
+        let mut alone = update.clone();
+        alone.sequences.iter_mut().for_each(|s| s.terms.kl = 0.0);
+        let alone = block_on(held.gradient(&alone)).unwrap();
+        assert!(difference(&at_base, &alone) < 1e-5, "{backend}");
+
+        held.config.objective.kl_coeff = 0.2;
+        let base = other_model(&device);
+        held.base = Some(base.clone());
+        let from_base = block_on(held.gradient(&update)).unwrap();
+        assert!(penalty(&from_base) > 1e-3, "{backend}: {}", penalty(&from_base));
+        assert!(difference(&from_base, &alone) > 1e-3, "{backend}: it pulls");
+        held.base = None;
+        let mut written = update.clone();
+        let pairs = written.sequences.iter().map(|s| (s.prompt.clone(), s.response.clone()));
+        let scored = block_on(score(&base, pairs.collect(), 128)).unwrap();
+        for (sequence, scored) in written.sequences.iter_mut().zip(scored) {
+            sequence.old_logprobs = scored.logprobs;
+        }
+        let written = block_on(held.gradient(&written)).unwrap();
+        assert!(difference(&from_base, &written) < 1e-5, "{backend}");
+    }
+}
+
+/// A policy that knows nothing solves nothing: what is taught right is held until there are two, then
+/// imitated in a step that samples nothing, the latest first.
+#[test]
+fn relift_takes_a_step_of_imitation_when_enough_is_held() {
+    let settings = format!("buffer = 4\n{TINY_STEP}");
+    for (backend, device) in devices() {
+        let mut trainer = trainer(&device, "relift", &settings, problems(9));
+        let mut steps = Vec::new();
+        for _ in 0..4 {
+            let before = weight_bits(&trainer.model);
+            let (report, groups) = block_on(trainer.step()).unwrap();
+            let moved = weight_bits(&trainer.model) != before;
+            assert_eq!(report.accuracy, 0.0, "{backend}");
+            let held = trainer.buffer.held.len();
+            steps.push((
+                groups.len(),
+                report.rollout_tokens > 0,
+                report.loss_sft > 0.0,
+                moved,
+                held,
+            ));
+        }
+        let expected = [
+            (3, true, false, false, 3),
+            (3, true, false, false, 6),
+            (4, false, true, true, 2),
+            (3, true, false, true, 5),
+        ];
+        // The moments of the step before move the weights of the last.
+        assert_eq!(steps, expected, "{backend}");
     }
 }
 

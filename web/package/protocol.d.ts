@@ -377,6 +377,22 @@ rollouts: number, };
  */
 export type FormulaView = { 
 /**
+ * What L_SFT and its KL penalty are multiplied by: μ of a convex mix, else 1.
+ */
+sft_share: number, 
+/**
+ * What all other terms are multiplied by: 1 − μ, or 1.
+ */
+rl_share: number, 
+/**
+ * Whether p(1 − p) weighs each token of L_SFT besides w_SFT.
+ */
+sft_phi: boolean, 
+/**
+ * λ of the KL penalty.
+ */
+kl_coeff: number, 
+/**
  * Scale of w_SFT.
  */
 sft_weight_scale: number, 
@@ -450,7 +466,7 @@ advantage: number,
  */
 entropy: number, 
 /**
- * Mean over its tokens of w_SFT (demonstration) or w_RL (rollout).
+ * Mean over its tokens of w_SFT·φ (demonstration) or w_RL (rollout).
  */
 weight: number, 
 /**
@@ -461,6 +477,10 @@ weight_applies: boolean,
  * What its token losses are divided by (tokens of the update, for a token mean).
  */
 normaliser: number, 
+/**
+ * The same of the SFT term and the KL penalty.
+ */
+sft_normaliser: number, 
 /**
  * Its share of the loss, each term summed over its tokens.
  */
@@ -489,7 +509,11 @@ self: number,
 /**
  * The entropy bonus.
  */
-entropy: number, };
+entropy: number, 
+/**
+ * The KL penalty.
+ */
+kl: number, };
 
 /**
  * A token of a response.
@@ -528,7 +552,11 @@ after: Array<Candidate>,
  */
 ratio: number | null, 
 /**
- * w_SFT or w_RL at this token.
+ * ln p under the base, where a KL penalty takes it.
+ */
+logp_base: number | null, 
+/**
+ * w_SFT·φ or w_RL at this token.
  */
 weight: number, 
 /**
@@ -625,7 +653,7 @@ step: number,
  */
 lr: number, 
 /**
- * The whole loss, Eq. 13: loss_sft + loss_rl_demo + loss_self + loss_entropy.
+ * The whole loss, Eq. 13: loss_sft + loss_rl_demo + loss_self + loss_entropy + loss_kl.
  */
 loss: number, 
 /**
@@ -645,6 +673,10 @@ loss_self: number,
  * Entropy bonus: −entropy_coeff · mean H over rollout tokens.
  */
 loss_entropy: number, 
+/**
+ * KL penalty: kl_coeff · mean over demonstration tokens of r − 1 − ln r, r = π_base/π.
+ */
+loss_kl: number, 
 /**
  * Global L2 norm of the gradient before clipping: √Σg² over all parameters.
  */
