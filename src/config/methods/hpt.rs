@@ -7,7 +7,8 @@
 //! P > γ:  L_RL  = −(1/8192) Σ Â ρ_t         Â = r − mean over the rollouts
 //! ```
 //!
-//! γ is 0 in the script (a count of rollouts there), and L_SFT has the factor 1. Its entropy bonus
+//! γ is a count of eight rollouts there: 0 in the script for Qwen, 2 in that for Llama. L_SFT has the
+//! factor 1. Its entropy bonus
 //! (0.001, over rollouts and demonstrations alike) is not here.
 
 /// What it changes.

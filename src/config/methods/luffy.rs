@@ -1,5 +1,5 @@
 //! LUFFY (arXiv 2504.14945; ElliottYan/LUFFY, commit 01f4ae0, `luffy/verl/verl/mix_src/mix_core_alg.py`
-//! lines 75–251, `exp_scripts/train.sh`):
+//! lines 69–251, `exp_scripts/train.sh`):
 //!
 //! ```text
 //! L = −(1/8192) [Σ_demo Â f(p_t) + Σ_rollouts Â ρ_t],     f(p) = p/(p + 0.1),   Â = r − mean over 7 + 1
