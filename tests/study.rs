@@ -114,38 +114,42 @@ fn tables(home: &Home, out: &str) -> String {
 #[test]
 fn killed_at_random_moments_it_repeats_no_run_and_gives_the_same_tables() {
     let home = home();
-    let clock = Instant::now();
     home.succeeds(&study("whole"));
-    let whole = clock.elapsed();
     assert_eq!(finished(&home.path("whole")).len(), TASKS);
 
     let mut stream = Stream::new(3, 1, 0);
-    let (mut kills, mut between) = (0, 0);
-    let mut before = BTreeMap::new();
+    let (mut kills, mut underway) = (0, 0);
+    let mut before: BTreeMap<PathBuf, SystemTime> = BTreeMap::new();
     loop {
-        let mut child = home.command(&study("killed"));
-        let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        if kills < 12 {
-            std::thread::sleep(whole.mul_f64(f64::from(stream.below(1000)) / 2000.0));
-            if child.try_wait().unwrap().is_none() {
-                child.kill().unwrap();
-                child.wait().unwrap();
-                kills += 1;
+        let mut command = home.command(&study("killed"));
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // Every other time at any moment, else some moments after a run has ended.
+        let goes_on = |now: usize| kills % 2 == 0 || now == before.len();
+        while child.try_wait().unwrap().is_none() && goes_on(finished(&home.path("killed")).len()) {
+            if kills % 2 == 0 {
+                std::thread::sleep(Duration::from_millis(u64::from(stream.below(300))));
+                break;
             }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(u64::from(stream.below(20))));
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
         }
         let output = child.wait_with_output().unwrap();
         let now = finished(&home.path("killed"));
         for (path, written) in &before {
             assert_eq!(now.get(path), Some(written), "{} was made again", path.display());
         }
-        between += usize::from(before.len() < now.len() && now.len() < TASKS);
+        kills += 1;
+        underway += usize::from(!now.is_empty() && now.len() < TASKS);
         before = now;
         if output.status.success() {
             break;
         }
         assert_eq!(output.status.code(), None, "{}", stderr(&output));
     }
-    assert!(between >= 2, "only {between} of {kills} kills left a study underway");
+    assert!(underway >= 2, "only {underway} of {kills} kills left a study underway");
     assert_eq!(before.len(), TASKS);
     assert_eq!(tables(&home, "whole"), tables(&home, "killed"));
     assert_eq!(records(&home, "whole"), records(&home, "killed"));

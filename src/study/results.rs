@@ -338,7 +338,7 @@ impl Study {
 
     fn runs_of(&self, regime: &Regime, row: &Row) -> Result<Vec<Read>> {
         let mut runs = Vec::new();
-        for seed in 0..u64::from(self.spec.seeds_of(regime)) {
+        for seed in 0..u64::from(self.spec.seeds_of(regime, row)) {
             let task = Task::Run { regime: regime.name.clone(), row: row.name.clone(), seed };
             let path = self.path(&task)?;
             if let Some(finished) = Finished::read(&path)? {

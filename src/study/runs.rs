@@ -107,8 +107,10 @@ impl Study {
             }
         }
         for seed in 0..self.spec.seeds {
-            for regime in self.spec.regimes.iter().filter(|r| seed < self.spec.seeds_of(r)) {
-                tasks.extend(self.spec.rows_of(regime).map(|row| Task::Run {
+            for regime in &self.spec.regimes {
+                let rows = self.spec.rows_of(regime);
+                let of_seed = rows.filter(|row| seed < self.spec.seeds_of(regime, row));
+                tasks.extend(of_seed.map(|row| Task::Run {
                     regime: regime.name.clone(),
                     row: row.name.clone(),
                     seed: seed.into(),

@@ -89,6 +89,8 @@ pub struct Row {
     grid: Table,
     /// The regime that it is tuned in for all; absent: in each.
     pub tune_in: Option<String>,
+    /// As many as this of the study's seeds; absent: all.
+    pub seeds: Option<u32>,
 }
 
 /// Settings in which rows are compared.
@@ -181,9 +183,9 @@ impl Spec {
         self.rows.iter().filter(takes)
     }
 
-    /// How many seeds a regime has.
-    pub fn seeds_of(&self, regime: &Regime) -> u32 {
-        regime.seeds.map_or(self.seeds, |most| most.min(self.seeds))
+    /// How many seeds a row has in a regime.
+    pub fn seeds_of(&self, regime: &Regime, row: &Row) -> u32 {
+        [regime.seeds, row.seeds].into_iter().flatten().fold(self.seeds, u32::min)
     }
 
     /// The seeds that rows are tuned with.
@@ -343,7 +345,7 @@ fn require_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result
     for name in names {
         if name.is_empty() || name.starts_with('.') || !name.chars().all(fine) {
             return Err(Error::input(format!("`{name}` cannot be the name of a {what}"))
-                .next("take letters, digits, and +-_. after the first"));
+                .next("take letters, digits and +-_., no dot in front"));
         }
         if !seen.insert(name) {
             return Err(Error::input(format!("two {what}s are named {name}"))

@@ -40,8 +40,7 @@ pub fn markdown(results: &Results) -> String {
         text += "By suite:\n\n";
         text += &by_suite(regime);
     }
-    text += &choices(results);
-    text
+    text + &choices(results) + &legend(results)
 }
 
 /// Seconds, row by row.
@@ -75,11 +74,10 @@ fn what_is_missing(results: &Results) -> String {
 }
 
 fn of_rows(regime: &RegimeResult, rows: &[&RowResult], control: &str) -> String {
-    let most = rows.iter().map(|r| r.runs.len()).max().unwrap_or(0);
     let samples = regime.suites.values().map(|s| s.samples).max().unwrap_or(1);
     let has_outside = regime.suites.values().any(|s| s.ood);
     let pass = format!("pass@{samples}");
-    let mut header = vec!["row", "in"];
+    let mut header = vec!["row", "seeds", "in"];
     if has_outside {
         header.push("out");
     }
@@ -96,7 +94,7 @@ fn of_rows(regime: &RegimeResult, rows: &[&RowResult], control: &str) -> String 
     let mut lines = vec![base_line(regime, header.len(), has_outside)];
     let mut notes = String::new();
     for row in rows {
-        let mut cells = vec![row.name.clone()];
+        let mut cells = vec![row.name.clone(), row.runs.len().to_string()];
         cells.extend(both(&row.accuracy, has_outside));
         if samples > 1 {
             cells.push(spread(row.pass.inside, 100.0, 1));
@@ -120,42 +118,34 @@ fn of_rows(regime: &RegimeResult, rows: &[&RowResult], control: &str) -> String 
         ]);
         cells.push(c.relative.map_or(String::new(), |r| format!("{r:.2}")));
         lines.push(cells);
-        notes += &remarks(row, most);
+        notes += &diverged(row);
     }
     format!("{}{notes}", table(&header, lines, 1))
 }
 
 fn base_line(regime: &RegimeResult, width: usize, has_outside: bool) -> Vec<String> {
-    let mut cells = vec!["base".to_string()];
+    let seeds = regime.base.inside.or(regime.base.outside).map_or(0, |s| s.seeds);
+    let mut cells = vec!["base".to_string(), seeds.to_string()];
     cells.extend(both(&regime.base, has_outside));
     cells.resize(width, String::new());
     cells
 }
 
-/// What a reader must know of a row's runs.
-fn remarks(row: &RowResult, most: usize) -> String {
-    let mut text = String::new();
-    let diverged: Vec<String> = row
-        .runs
-        .iter()
-        .filter_map(|r| Some((r.seed, r.diverged.as_ref()?)))
-        .map(|(seed, why)| format!("seed {seed} ({why})"))
-        .collect();
-    if !diverged.is_empty() {
-        let _ = write!(
-            text,
-            "{}: diverged, the last good weights count: {}.\n\n",
+/// Says which of a row's runs broke down.
+fn diverged(row: &RowResult) -> String {
+    let ended = row.runs.iter().filter_map(|r| Some((r.seed, r.diverged.as_ref()?)));
+    let said: Vec<String> = ended.map(|(seed, why)| format!("seed {seed} ({why})")).collect();
+    match said.is_empty() {
+        true => String::new(),
+        false => format!(
+            "{} diverged, and its last good weights count: {}.\n\n",
             row.name,
-            diverged.join("; ")
-        );
+            said.join("; ")
+        ),
     }
-    if row.runs.len() < most {
-        let _ = write!(text, "{}: {} of {most} seeds.\n\n", row.name, row.runs.len());
-    }
-    text
 }
 
-/// A line a regime, a column a row: what each comparison says of the control.
+/// A line a comparison: what it says of the control.
 fn where_it_wins(results: &Results) -> String {
     let control = &results.control;
     let regimes: Vec<&RegimeResult> = results.regimes.iter().filter(|r| r.rows.len() > 1).collect();
@@ -212,6 +202,18 @@ fn by_suite(regime: &RegimeResult) -> String {
         std::iter::once(row.name.clone()).chain(cells).collect()
     };
     table(&header, regime.rows.iter().map(line).collect(), 1)
+}
+
+/// What rows are, where their names do not say it.
+fn legend(results: &Results) -> String {
+    let mut said: Vec<(&str, &str)> = Vec::new();
+    for row in results.regimes.iter().flat_map(|r| &r.rows) {
+        if !row.about.is_empty() && !said.iter().any(|(name, _)| *name == row.name) {
+            said.push((&row.name, &row.about));
+        }
+    }
+    let lines: String = said.iter().map(|(name, about)| format!("- {name}: {about}\n")).collect();
+    if lines.is_empty() { lines } else { format!("## Rows\n\n{lines}") }
 }
 
 /// What tuned rows took from their grids.
