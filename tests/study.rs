@@ -31,11 +31,15 @@ checkpoint = { every = 2, samples_every = 0 }
 seeds = [1000]
 settings.eval = { skip = 4, examples = 3 }
 
-[bases.weak]
+[bases.weak.settings]
 model.path = "model"
 rollout = { prompts = 4, max_new_tokens = 12 }
 train.steps = 3
 eval.examples = 2
+
+[bases.tried]
+pretrain = false
+settings.objective.method = "sft"
 
 [[row]]
 name = "srft"
@@ -56,14 +60,20 @@ base = "weak"
 settings.train.steps = 6
 seeds = 1
 
+[[regime]]
+name = "tried"
+base = "tried"
+rows = ["srft"]
+seeds = 1
+
 [[table]]
 title = "Both"
 regime = "main"
 rows = ["sft", "srft"]
 "#;
 
-/// A base, 2 × 2 trials, 2 × 2 runs and 2.
-const TASKS: usize = 1 + 4 + 4 + 2;
+/// Two bases, 2 × 2 trials, 2 × 2 runs, 2 and 1.
+const TASKS: usize = 2 + 4 + 4 + 2 + 1;
 
 fn home() -> Home {
     let home = Home::new();
@@ -174,16 +184,15 @@ fn its_folders_are_ordinary_runs_without_what_only_resuming_needs() {
         home.names("out"),
         ["bases", "results.json", "runs", "study.toml", "tables.md", "times.md", "tuning"]
     );
-    assert_eq!(home.names("out/runs"), ["main", "weak"]);
+    assert_eq!(home.names("out/runs"), ["main", "tried", "weak"]);
     assert_eq!(home.names("out/runs/main/sft"), ["seed-0", "seed-1"]);
     let files =
         ["config.toml", "evaluations", "evaluations.jsonl", "metrics.jsonl", "summary.json"];
     assert_eq!(home.names("out/runs/main/srft/seed-1"), files);
-    assert_eq!(
-        home.names("out/bases/weak"),
-        ["config.json", "model.safetensors", "run", "tokenizer.json"]
-    );
+    assert_eq!(home.names("out/bases/weak"), ["model", "run"]);
     assert_eq!(home.names("out/tuning/main/sft"), ["optimizer.lr=0.001", "optimizer.lr=0.01"]);
+    let base = home.read("out/bases/tried/model/model.safetensors");
+    assert!(base != home.read("model/model.safetensors"), "it was trained");
     // The same problems for both rows, others for tuning; the base's own weights.
     let prompts = |run: &str| -> Vec<String> {
         let lines = home.lines(&format!("out/{run}/evaluations/step-000012/add.jsonl"));
@@ -195,13 +204,16 @@ fn its_folders_are_ordinary_runs_without_what_only_resuming_needs() {
     assert_eq!(tested, prompts("runs/main/sft/seed-1"));
     assert!(tried.iter().all(|p| !tested.contains(p)));
     let text = |path: &str| String::from_utf8(home.read(path)).unwrap();
-    assert!(text("out/runs/weak/sft/seed-0/config.toml").contains("path = \"out/bases/weak\""));
+    assert!(
+        text("out/runs/weak/sft/seed-0/config.toml").contains("path = \"out/bases/weak/model\"")
+    );
     assert!(text("out/runs/weak/sft/seed-0/config.toml").contains("slots = 0"));
 
     let results: Results = serde_json::from_slice(&home.read("out/results.json")).unwrap();
     assert_eq!((results.runs, results.missing.len()), (TASKS, 0));
-    let [main, weak] = &results.regimes[..] else { panic!("{results:?}") };
+    let [main, weak, tried] = &results.regimes[..] else { panic!("{results:?}") };
     assert_eq!((main.rows.len(), main.rows[0].runs.len(), weak.rows[1].runs.len()), (2, 2, 1));
+    assert_eq!(tried.rows.len(), 1);
     assert_eq!((main.suites["add"].problems, main.suites["add"].samples), (4, 2));
     let [srft, sft] = &main.rows[..] else { panic!("{main:?}") };
     assert_eq!((srft.difference.is_none(), srft.compute.relative), (true, Some(1.0)));
@@ -223,7 +235,7 @@ fn its_folders_are_ordinary_runs_without_what_only_resuming_needs() {
 fn a_part_of_it_gives_tables_that_say_what_is_missing() {
     let home = home();
     let printed = home.succeeds(&format!("{} --only main/srft", study("out")));
-    assert!(printed.contains("**Not done: 9 of 11 runs**"), "{printed}");
+    assert!(printed.contains("**Not done: 11 of 13 runs**"), "{printed}");
     assert_eq!(finished(&home.path("out")).len(), 2);
     home.succeeds(&format!("{} --only weak/sft", study("out")));
     assert_eq!(
@@ -234,7 +246,7 @@ fn a_part_of_it_gives_tables_that_say_what_is_missing() {
     let listed = home.succeeds(&format!("{} --dry-run", study("out")));
     assert_eq!(listed.lines().count(), TASKS + 1);
     assert_eq!(listed.matches("done ").count(), 6, "{listed}");
-    assert!(listed.contains("5 of 11 runs are left"), "{listed}");
+    assert!(listed.contains("7 of 13 runs are left"), "{listed}");
     assert_eq!(finished(&home.path("out")).len(), 6);
     // The folder knows what it is of.
     home.succeeds("study --out out --device cpu");

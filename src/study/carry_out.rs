@@ -7,9 +7,10 @@ use crate::device::Selected;
 use crate::error::{Error, Kind, Result};
 use crate::eval::Score;
 use crate::platform::{
-    Stopwatch, create_folder, exists, mend_folder, read_text, remove_folder_atomic, write_atomic,
+    Stopwatch, create_folder, exists, mend_folder, names_in, read, read_text, remove_folder_atomic,
+    write_atomic, write_folder_atomic,
 };
-use crate::run::{self, CHECKPOINTS, CONFIG, Observer, Run, pretraining, take_base};
+use crate::run::{self, CHECKPOINTS, CONFIG, Observer, Run, pretraining};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -47,7 +48,10 @@ impl Study {
         }
         drop(run);
         if let Task::Base { name } = task {
-            take_base(&self.base(name))?;
+            let best = path.join("best");
+            let file = |name: String| Ok((name.clone(), read(&best.join(name))?));
+            let files = names_in(&best)?.into_iter().map(file).collect::<Result<Vec<_>>>()?;
+            write_folder_atomic(&self.base_model(name), &files)?;
         }
         self.tidy(task)
     }
@@ -79,7 +83,9 @@ impl Study {
         path: &Path,
     ) -> Result<Run> {
         match task {
-            Task::Base { name } => pretraining(config, selected, &self.base(name)).await,
+            Task::Base { name } if self.spec.bases[name].pretrain => {
+                pretraining(config, selected, &self.base(name)).await
+            }
             _ if exists(&path.join(CONFIG)) => Run::resume(config, selected, path),
             _ => Run::create(config, selected, path),
         }

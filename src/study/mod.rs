@@ -14,4 +14,4 @@ pub mod tables;
 
 pub use queue::Queue;
 pub use runs::{Choice, SPEC, Study, Task};
-pub use spec::{Cell, PRESETS, Point, Regime, Row, Spec, TableSpec, preset};
+pub use spec::{Base, Cell, PRESETS, Point, Regime, Row, Spec, TableSpec, preset};

@@ -6,7 +6,7 @@ use crate::config::{Change, Config};
 use crate::error::{Error, Result};
 use crate::eval::mean_accuracy;
 use crate::platform::{FolderLock, create_folder, exists, lock_folder, write_atomic};
-use crate::run::{CONFIG, PRETRAIN, RunFolder};
+use crate::run::{CONFIG, RunFolder};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -218,15 +218,22 @@ impl Study {
         })
     }
 
-    /// The folder of a base made for the study.
+    /// The folder of a base made for the study and of the run that makes it.
     pub fn base(&self, name: &str) -> PathBuf {
         self.out.join("bases").join(name)
+    }
+
+    /// The model in it, once it is made.
+    pub fn base_model(&self, name: &str) -> PathBuf {
+        self.base(name).join("model")
     }
 
     /// A task's settings; `None` before the trials that decide them are done.
     pub fn config(&self, task: &Task) -> Result<Option<Config>> {
         let (regime, row, seed) = match task {
-            Task::Base { name } => return self.base_config(name).map(Some),
+            Task::Base { name } => {
+                return self.spec.base_config(name, &self.device).map(Some);
+            }
             Task::Trial { regime, row, seed, .. } | Task::Run { regime, row, seed } => {
                 (self.spec.regime(regime)?, self.spec.row(row)?, *seed)
             }
@@ -238,16 +245,9 @@ impl Study {
                 None => return Ok(None),
             },
         };
-        let base = regime.base.as_ref().map(|name| self.base(name));
+        let base = regime.base.as_ref().map(|name| self.base_model(name));
         let cell = Cell { regime, row, point: point.as_ref(), tuning, seed };
         self.spec.config(cell, base.as_deref(), &self.device).map(Some)
-    }
-
-    fn base_config(&self, name: &str) -> Result<Config> {
-        let own = self.spec.bases.get(name).cloned().unwrap_or_default();
-        let mut layers = vec![Config::layer(PRETRAIN, "pretrain")?, (format!("base {name}"), own)];
-        layers.push(Config::setting(&format!("run.device=\"{}\"", self.device))?);
-        Config::resolve(&layers).map_err(|e| e.at(SPEC))
     }
 
     /// Whether a task is done. A run with other settings than the study's is an error.
@@ -268,7 +268,11 @@ impl Study {
                 .at(format!("{}: {key}", path.display()))
                 .next("give another --out, or remove the run's folder to have it made again"));
         }
-        Ok(Finished::read(&path)?.is_some())
+        let is_there = match task {
+            Task::Base { name } => exists(&self.base_model(name)),
+            _ => true,
+        };
+        Ok(is_there && Finished::read(&path)?.is_some())
     }
 
     /// What a task's run costs in sequences sampled, roughly: for what is left of a study.

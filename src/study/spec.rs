@@ -4,6 +4,7 @@
 
 use crate::config::{Config, unknown};
 use crate::error::{Error, Result};
+use crate::run::PRETRAIN;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -44,9 +45,9 @@ pub struct Spec {
     settings: Table,
     /// How rows with a grid choose from it.
     tuning: Option<Tuning>,
-    /// Bases made for this study: name, and what differs from `srft pretrain`'s settings.
+    /// Bases made for this study, by name.
     #[serde(default)]
-    pub bases: BTreeMap<String, Table>,
+    pub bases: BTreeMap<String, Base>,
     /// Methods and their variants, in the order of the tables.
     #[serde(rename = "row")]
     pub rows: Vec<Row>,
@@ -60,6 +61,23 @@ pub struct Spec {
 
 fn one() -> usize {
     1
+}
+
+/// A base made for a study.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Base {
+    /// Whether it is made from nothing, with `srft pretrain`'s settings; else by a run with the
+    /// study's.
+    #[serde(default = "yes")]
+    pub pretrain: bool,
+    /// What differs from those.
+    #[serde(default)]
+    settings: Table,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Where rows with a grid choose: on problems and seeds that no table sees.
@@ -222,6 +240,20 @@ impl Spec {
         Config::resolve(&layers)
     }
 
+    /// The config of the run that makes a base.
+    pub fn base_config(&self, name: &str, device: &str) -> Result<Config> {
+        let found = self.bases.get(name);
+        let base = found.ok_or_else(|| unknown("base", name, self.bases.keys().map(|k| &**k)))?;
+        let first = match base.pretrain {
+            true => Config::layer(PRETRAIN, "srft pretrain")?,
+            false => ("settings".into(), self.settings.clone()),
+        };
+        let device = Table::from_iter([("device".to_string(), device.into())]);
+        let run = Table::from_iter([("run".to_string(), Value::Table(device))]);
+        let own = (format!("base {name}"), base.settings.clone());
+        Config::resolve(&[first, own, ("study".into(), run)])
+    }
+
     fn check(&self) -> Result<()> {
         if self.seeds == 0 {
             return Err(Error::input("seeds must be at least 1").next("5 are usual"));
@@ -251,8 +283,8 @@ impl Spec {
             return Err(Error::input(format!("the control row {} is not in it", control.name))
                 .next("add it to the regime's rows: all others are compared with it"));
         }
-        if let Some(base) = regime.base.as_ref().filter(|b| !self.bases.contains_key(*b)) {
-            return Err(unknown("base", base, self.bases.keys().map(|k| &**k)));
+        if let Some(base) = &regime.base {
+            self.base_config(base, "auto")?;
         }
         for row in self.rows_of(regime) {
             self.check_cell(regime, row).map_err(|e| e.at(format!("row {}", row.name)))?;
