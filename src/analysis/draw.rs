@@ -74,6 +74,8 @@ pub fn dynamics(dynamics: &Dynamics) -> String {
         );
         svg.y += LINE;
     }
+    svg.line("A path leads from its hollow end to its filled one.");
+    svg.y += 0.5 * LINE;
     let names: Vec<&str> = dynamics.references.iter().map(|r| r.name.as_str()).collect();
     let k = names.len();
     let pairs: Vec<(usize, usize)> = (0..k).flat_map(|i| (i + 1..k).map(move |j| (i, j))).collect();
@@ -150,7 +152,8 @@ impl Svg {
         for (i, delta) in STEPS.into_iter().enumerate() {
             let x = MARGIN + 60.0 * i as f64;
             self.rect([x, self.y - 15.0, 58.0, 20.0], &hex(colour(delta)), "");
-            self.text(x + 6.0, INK, format_args!("{delta:+}"));
+            let sign = if delta > 0.0 { "+" } else { "" };
+            self.text(x + 6.0, INK, format_args!("{sign}{delta}"));
         }
         self.text(MARGIN + 552.0, QUIET, "Δp = p after − p before");
         self.y += 1.5 * LINE;
@@ -263,11 +266,14 @@ fn escaped(text: impl Display) -> String {
     safe
 }
 
-/// The next of 1, 2, 5 times a power of ten; 1 for nothing.
+/// A round number at or a little above the largest value of an axis; 1 for nothing.
 fn round_up(most: f64) -> f64 {
+    const ROUND: [f64; 8] = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0];
     if most <= 0.0 {
         return 1.0;
     }
     let power = 10f64.powf(most.log10().floor());
-    [1.0, 2.0, 5.0].into_iter().map(|m| m * power).find(|&m| m >= most).unwrap_or(10.0 * power)
+    let above = ROUND.into_iter().map(|m| m * power).find(|&m| m >= most);
+    let above = above.unwrap_or(10.0 * power);
+    format!("{above:.3e}").parse().unwrap_or(above) // 0.6, not 0.6000000000000001
 }

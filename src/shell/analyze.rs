@@ -73,8 +73,14 @@ fn print_shift(shift: &TokenShift, strips: usize) -> Result<()> {
     };
     let suites = shift.suites.iter().map(|s| row(&s.suite, &s.distribution));
     let rows = suites.chain([row("all", &shift.all)]).collect();
-    let header =
-        ["suite", "responses", "tokens", "mean |Δ ln p| (nats)", "|Δp| > 0.1 %", "|Δp| > 0.5 %"];
+    let header = [
+        "suite",
+        "responses",
+        "tokens",
+        "mean abs Δ ln p (nats)",
+        "abs Δp > 0.1 %",
+        "abs Δp > 0.5 %",
+    ];
     say(format_args!("\n{}", table(&header, rows)))?;
     say_bins("Δp", &shift.all.delta_p)?;
     say_bins("Δ ln p (nats)", &shift.all.delta_logp)
