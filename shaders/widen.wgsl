@@ -8,6 +8,15 @@
 const W: u32 = {{ workgroup }}u;
 const BFLOAT: bool = {{ bfloat }};
 
+// Below the normal range f32 would flush what has a field of exponent 0: it is counted in steps of 2^-24.
+fn from_f16(bits: u32) -> f32 {
+    let magnitude = bits & 0x7fffu;
+    let normal = (magnitude << 13u) + (112u << 23u); // bias 127 in place of 15
+    let small = bitcast<u32>(f32(magnitude) * 5.9604644775390625e-8);
+    let value = select(normal, small, magnitude < 0x400u);
+    return bitcast<f32>(value | (bits & 0x8000u) << 16u);
+}
+
 @compute @workgroup_size(W)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -22,6 +31,6 @@ fn main(
     if BFLOAT {
         out[i] = bitcast<vec2<f32>>(vec2<u32>(word << 16u, word & 0xffff0000u));
     } else {
-        out[i] = unpack2x16float(word);
+        out[i] = vec2<f32>(from_f16(word & 0xffffu), from_f16(word >> 16u));
     }
 }

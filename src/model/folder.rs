@@ -155,11 +155,13 @@ impl ModelFolder {
         Ok((model, tokenizer))
     }
 
-    /// Whether the layers' matrices are in half precision, by the first of them.
+    /// Whether the config names half precision as the weights' type; the weights are not looked at.
     #[cfg(not(target_family = "wasm"))]
-    pub fn stores_halves(&self) -> Result<bool> {
-        let tensors = Tensors::open(&self.place, &self.shards)?;
-        Ok(tensors.dtype("model.layers.0.mlp.down_proj.weight").is_some_and(|d| d.bitsize() == 16))
+    pub fn names_halves(&self) -> bool {
+        let config: Value = serde_json::from_slice(&self.config).unwrap_or_default();
+        let name = [&config["dtype"], &config["torch_dtype"]].into_iter().find_map(Value::as_str);
+        let halves = [Storage::F16, Storage::Bf16].map(weights::torch_name);
+        name.is_some_and(|name| halves.contains(&name))
     }
 
     /// The chat template, where the folder has one.

@@ -101,13 +101,6 @@ impl<'a> Tensors<'a> {
         Ok(view)
     }
 
-    /// A tensor's type, if there is the tensor.
-    #[cfg(not(target_family = "wasm"))]
-    pub fn dtype(&self, name: &str) -> Option<Dtype> {
-        let file = *self.file_of.get(name)?;
-        Some(self.files[file].1.tensor(name).ok()?.dtype())
-    }
-
     /// How many tensors there are.
     pub fn count(&self) -> usize {
         self.file_of.len()

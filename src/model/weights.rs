@@ -87,14 +87,12 @@ fn stored(
     };
     let mut numbers = view.data().chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
     match numbers.position(|bits| !half.is_finite(bits)) {
-        Some(index) => Err(not_finite(name, index).at(tensors.place_of(name))),
+        Some(index) => {
+            let error = floats(name, &view, index..index + 1).expect_err("it is not finite");
+            Err(error.at(tensors.place_of(name)))
+        }
         None => Ok(HalfMatrix::new(view.data(), half, shape[0], device)),
     }
-}
-
-fn not_finite(name: &str, index: usize) -> Error {
-    Error::numbers(format!("tensor `{name}` is not finite at element {index}"))
-        .next("the checkpoint is damaged: use an earlier one")
 }
 
 /// Some elements of a tensor as f32.
@@ -114,7 +112,12 @@ fn floats(name: &str, view: &TensorView, range: Range<usize>) -> Result<Vec<f32>
         }
     };
     match values.iter().position(|v| !v.is_finite()) {
-        Some(index) => Err(not_finite(name, range.start + index)),
+        Some(index) => Err(Error::numbers(format!(
+            "tensor `{name}` holds {} at element {}",
+            values[index],
+            range.start + index
+        ))
+        .next("the checkpoint is damaged: use an earlier one")),
         None => Ok(values),
     }
 }

@@ -163,7 +163,7 @@ pub fn layout(subject: &Subject, lines: &[Line], looks: &[Look], last_step: u32)
         column += per_line + usize::from(!line.margins.is_empty());
     }
     if labelled {
-        place_labels(&mut drawn, &smooth, &names, &ends, &x, &y);
+        place_labels(&mut drawn, &smooth, &names, &ends, right, &y);
     }
     Chart {
         id: subject.id.clone(),
@@ -289,32 +289,34 @@ fn marks(points: &[(u32, f64)], mark: &str, last_step: u32, x: &Axis, y: &Axis) 
         .collect()
 }
 
-/// Labels stand at the heads of their lines, in their order and at a distance from each other.
+/// Labels stand right of the plot at their lines' last values, in that order and at a distance from
+/// each other; a line that ends early has its label there too, where it covers no other.
 fn place_labels(
     drawn: &mut [Drawn],
     smooth: &[Vec<(u32, f64)>],
     names: &[String],
     ends: &[String],
-    x: &Axis,
+    right: f64,
     y: &Axis,
 ) {
-    let heads = smooth.iter().enumerate().filter_map(|(i, points)| {
-        let &(step, value) = points.iter().rfind(|p| p.1.is_finite())?;
-        Some((i, x.at(f64::from(step)) + 8.0, y.at(value) + 4.0))
-    });
-    let mut heads: Vec<(usize, f64, f64)> = heads.collect();
-    heads.sort_by(|a, b| a.2.total_cmp(&b.2));
+    let last = |points: &Vec<(u32, f64)>| points.iter().rfind(|p| p.1.is_finite()).map(|p| p.1);
+    let mut heads: Vec<(usize, f64)> = smooth
+        .iter()
+        .enumerate()
+        .filter_map(|(i, points)| Some((i, y.at(last(points)?) + 4.0)))
+        .collect();
+    heads.sort_by(|a, b| a.1.total_cmp(&b.1));
     for i in 1..heads.len() {
-        heads[i].2 = heads[i].2.max(heads[i - 1].2 + LABEL);
+        heads[i].1 = heads[i].1.max(heads[i - 1].1 + LABEL);
     }
     let mut limit = BOTTOM;
     for head in heads.iter_mut().rev() {
-        head.2 = head.2.min(limit);
-        limit = head.2 - LABEL;
+        head.1 = head.1.min(limit);
+        limit = head.1 - LABEL;
     }
-    for (i, at, height) in heads {
+    for (i, height) in heads {
         let (name, value) = (names[i].clone(), ends[i].clone());
-        drawn[i].label = Some(Label { x: tenth(at), y: tenth(height), name, value });
+        drawn[i].label = Some(Label { x: tenth(right + 8.0), y: tenth(height), name, value });
     }
 }
 

@@ -23,7 +23,7 @@ pub fn plan(arguments: Plan) -> Result<()> {
         None => lora_settings(&config)?,
     };
     let on_cpu = config.run.device == "cpu";
-    let halves = held(&config, &folder)? == Frozen::Stored && folder.stores_halves()?;
+    let halves = held(&config, &folder)? == Frozen::Stored && folder.names_halves();
     let plan = memory_plan(&config, &model, lora.as_ref(), Circumstances { on_cpu, halves });
     let mib = |bytes: usize| format!("{:.0}", bytes as f64 / f64::from(1 << 20));
     let mut rows = Vec::new();

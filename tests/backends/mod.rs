@@ -1,5 +1,4 @@
 //! The two backends that every kernel test runs on, and the comparison with the reference.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::sync::OnceLock;
 
