@@ -155,12 +155,13 @@ browserTest("the data behind a chart is a table and a file", { url }, async (pag
 });
 
 browserTest("runs are hidden and shown, steps of the rollouts chosen", { url }, async (page) => {
-    const visible = async (selector) => (await page.locator(selector).evaluateAll((all) => all.filter((e) => e.checkVisibility()).length));
+    const visible = (selector) =>
+        page.locator(selector).evaluateAll((all) => all.filter((e) => e.getBoundingClientRect().width > 0).length);
     assert((await visible("g.series.run-1")) > 10);
-    await page.getByLabel("grpo").uncheck();
+    await page.getByRole("checkbox", { name: "grpo" }).uncheck();
     assert.equal(await visible(".run-1"), 0, "charts, columns, rollouts");
     assert((await visible("g.series.run-0")) > 10);
-    await page.getByLabel("grpo").check();
+    await page.getByRole("checkbox", { name: "grpo" }).check();
     assert((await visible("g.series.run-1")) > 10);
 
     const steps = () => page.locator(".sampled:not([hidden])").evaluateAll((all) => all.map((e) => e.dataset.step));
