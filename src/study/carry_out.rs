@@ -7,8 +7,8 @@ use crate::device::Selected;
 use crate::error::{Error, Kind, Result};
 use crate::eval::Score;
 use crate::platform::{
-    Stopwatch, create_folder, exists, mend_folder, names_in, read, read_text, remove_folder_atomic,
-    write_atomic, write_folder_atomic,
+    FolderWriter, Stopwatch, create_folder, exists, map, mend_folder, names_in, read_text,
+    remove_folder_atomic, write_atomic,
 };
 use crate::run::{self, CHECKPOINTS, CONFIG, Observer, Run, pretraining};
 use std::path::{Path, PathBuf};
@@ -49,9 +49,11 @@ impl Study {
         drop(run);
         if let Task::Base { name } = task {
             let best = path.join("best");
-            let file = |name: String| Ok((name.clone(), read(&best.join(name))?));
-            let files = names_in(&best)?.into_iter().map(file).collect::<Result<Vec<_>>>()?;
-            write_folder_atomic(&self.base_model(name), &files)?;
+            let mut model = FolderWriter::begin(&self.base_model(name))?;
+            for file in names_in(&best)? {
+                model.file(&file)?.write(&map(&best.join(&file))?)?;
+            }
+            model.finish()?;
         }
         self.tidy(task)
     }
