@@ -227,7 +227,7 @@ fn without_its_base_a_kl_penalty_does_not_resume() {
     home.succeeds(&format!("{RUN} --method sft-kl --steps 4 --set checkpoint.every=2 --out run"));
     std::fs::remove_dir_all(home.path("run/checkpoints/step-000004")).unwrap();
     std::fs::remove_dir_all(home.path("model")).unwrap();
-    home.fails("train --resume run", 1, &["KL penalty", "put its folder back"]);
+    home.fails("train --resume run", 2, &["KL penalty", "put its folder back"]);
 }
 
 #[test]

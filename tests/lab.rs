@@ -208,8 +208,16 @@ fn groups_taken_apart_add_up_to_the_loss() {
         ("grpo", &[]),
         ("sft", &[]),
         ("luffy", &[]),
+        ("sft-kl", &[]),
+        ("sft+grpo", &[]),
+        ("dapo", &[]),
+        ("chord", &["objective.sft_token_weight=p(1-p)"]),
+        ("hpt", &["objective.gate_share=0.3"]),
     ] {
         let (mut bench, _) = Bench::of(&[method], own);
+        if method == "sft-kl" {
+            bench.step(); // away from the base
+        }
         let report = reports(&bench.step()).pop().unwrap().1;
         let views = groups(&mut bench, 0, 2);
         let members: Vec<_> = views.iter().flat_map(|v| &v.members).collect();
@@ -221,6 +229,7 @@ fn groups_taken_apart_add_up_to_the_loss() {
             ("RL on demonstrations", sum(|t| t.rl_demo), report.loss_rl_demo),
             ("self", sum(|t| t.self_term), report.loss_self),
             ("entropy", sum(|t| t.entropy), report.loss_entropy),
+            ("KL", sum(|t| t.kl), report.loss_kl),
         ] {
             let error = (got - expected).abs() / expected.abs().max(1.0);
             assert!(error < 1e-4, "{method} {own:?}, {name}: {got}, reported {expected}");
