@@ -218,7 +218,8 @@ mod tests {
             ("head", vec![3, 2], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
             ("norm", vec![3], vec![-1.0, 0.5, 2.0]),
         ];
-        let bytes_of: [(Storage, Dtype, fn(f32) -> Vec<u8>); 3] = [
+        type ToBytes = fn(f32) -> Vec<u8>;
+        let bytes_of: [(Storage, Dtype, ToBytes); 3] = [
             (Storage::F32, Dtype::F32, |v| v.to_le_bytes().to_vec()),
             (Storage::F16, Dtype::F16, |v| f16::from_f32(v).to_le_bytes().to_vec()),
             (Storage::Bf16, Dtype::BF16, |v| bf16::from_f32(v).to_le_bytes().to_vec()),

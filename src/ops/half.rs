@@ -53,7 +53,7 @@ impl HalfMatrix {
     pub fn new(bytes: &[u8], half: Half, rows: usize, device: &Device) -> Option<Self> {
         let row_bytes = bytes.len() / rows.max(1);
         let words = bytes.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        (row_bytes % 4 == 0 && row_bytes * rows == bytes.len()).then(|| {
+        (row_bytes.is_multiple_of(4) && row_bytes * rows == bytes.len()).then(|| {
             let data = TensorData::new(words.collect::<Vec<_>>(), [rows, row_bytes / 4]);
             Self { words: Tensor::from_data(data, &device.clone().without_autodiff()), half }
         })
