@@ -161,7 +161,7 @@ fn max_prob() {
     check("right", right, &most, (column::SELF, &[0.277_259]), &[0.0, -0.2]);
     check("right's weight", right, &most, (column::WEIGHT, &[0.4]), &[0.0, -0.2]);
     let wrong: Sequences = &[(false, &mixed, signed(0.5))];
-    check("wrong", wrong, &most, (column::SELF, &[-0.693_147]), &[0.0, 0.5]);
+    check("wrong", wrong, &most, (column::SELF, &[-LN_2]), &[0.0, 0.5]);
     // Â = −1: ρ = 1, 1/2 and min(−0.5, −0.8) is held; without the first token 1/2 · 0.8 is left.
     check("ratio", &[(false, &mixed, ratio(0.5))], &most, (column::SELF, &[0.4]), &[0.0; 2]);
     // It is about rollouts: a demonstration's p = 1/4, 1/2 both count.
