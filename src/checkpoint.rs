@@ -76,6 +76,7 @@ pub async fn write(
     base: &ModelFolder,
     model: &Llama,
     optimizer: &AdamW,
+    #[cfg_attr(target_family = "wasm", expect(unused, reason = "a page holds nothing back"))]
     buffer: &Buffer,
     mut state: State,
 ) -> Result<()> {

@@ -369,7 +369,7 @@ fn golden_outcomes(
 
 /// Errors relative to the largest slope, and to the loss.
 fn apart(got: &Outcome, configuration: &Value) -> [f64; 2] {
-    let members = list(&configuration["d_logprobs"]).iter().flat_map(|g| list(g));
+    let members = list(&configuration["d_logprobs"]).iter().flat_map(list);
     let want: Vec<f64> = members.flat_map(numbers).collect();
     assert_eq!(got.slopes.len(), want.len());
     let largest = want.iter().fold(0.0f64, |most, x| most.max(x.abs()));

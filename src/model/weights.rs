@@ -16,6 +16,7 @@ use std::ops::Range;
 pub fn read(
     tensors: &Tensors,
     config: ModelConfig,
+    #[cfg_attr(target_family = "wasm", expect(unused, reason = "a page trains models whole"))]
     frozen: Frozen,
     device: &Device,
 ) -> Result<Llama> {

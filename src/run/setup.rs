@@ -131,7 +131,12 @@ fn adapt(_: &mut Llama, config: &Config) -> Result<()> {
 }
 
 /// The model in `path` that a resumed run, now at `model`, began with.
-fn began_with(path: &str, model: &Llama, device: &Device) -> Result<Llama> {
+fn began_with(
+    path: &str,
+    #[cfg_attr(target_family = "wasm", expect(unused, reason = "it has no adapters"))]
+    model: &Llama,
+    device: &Device,
+) -> Result<Llama> {
     let folder = model_folder(path).map_err(|e| {
         let why = "the KL penalty needs the model that the run began with";
         Error { what: format!("{}; {why}", e.what), next: None, ..e }
