@@ -3,7 +3,7 @@
 
 use super::Half;
 
-/// The numbers of words [n], low half first, [2n].
+/// The numbers of words `[n]`, low half first, `[2n]`.
 pub fn widen(words: &[u32], half: Half) -> Vec<f64> {
     words
         .iter()
