@@ -2,7 +2,7 @@
 
 use crate::config::Storage;
 use crate::error::{Error, Result};
-use crate::model::{Llama, ModelFolder, Parameter, tensors};
+use crate::model::{Llama, ModelFolder, Parameter, serialize};
 use crate::objective::buffer::Buffer;
 use crate::optim::AdamW;
 use crate::platform::{Bytes, FileWriter, FolderWriter};
@@ -140,7 +140,7 @@ async fn write_moments(file: &mut FileWriter, optimizer: &AdamW) -> Result<()> {
             blocks.push(Parameter { name, shape, tensor: tensor.clone() });
         }
     }
-    tensors::write(file, blocks, Storage::F32, None, |_, _| Ok(())).await
+    serialize::write(file, blocks, Storage::F32, None, |_, _| Ok(())).await
 }
 
 /// The buffer of a checkpoint from its file's bytes.

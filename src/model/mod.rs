@@ -10,6 +10,7 @@ mod linear;
 mod llama;
 pub mod lora;
 mod parameters;
+pub mod serialize;
 pub mod tensors;
 pub mod weights;
 

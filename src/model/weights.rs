@@ -1,6 +1,7 @@
 //! Weights in and out, under Hugging Face's names.
 
-use super::tensors::{self, SAME_MODEL, Tensors};
+use super::serialize::write as write_tensors;
+use super::tensors::{SAME_MODEL, Tensors};
 use super::{Llama, ModelConfig, Parameter, ParameterMut};
 use crate::config::{Frozen, Storage};
 use crate::error::{Error, Result};
@@ -152,5 +153,5 @@ pub async fn write(
         Ok(())
     };
     // transformers refuses a file that does not name its framework.
-    tensors::write(file, parameters, storage, Some("pt"), require_storable).await
+    write_tensors(file, parameters, storage, Some("pt"), require_storable).await
 }

@@ -13,6 +13,7 @@ const PARAMETERS = {
     workgroup: ["256"],
     side: [8, 16],
     lanes: [1, 2, 4, 8, 16, 32, 64, 128, 256],
+    bfloat: BOOLEANS,
     greedy: BOOLEANS,
     top_k: BOOLEANS,
     top_p: BOOLEANS,
