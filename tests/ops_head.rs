@@ -1,9 +1,10 @@
 //! Token statistics, their gradient, and the fused LM head: both backends against f64 loops.
 
-use std::sync::OnceLock;
+#[allow(dead_code, reason = "each test file uses a part")]
+mod backends;
 
-use burn::tensor::wgpu::WgpuBackend;
-use burn::tensor::{Device, DeviceKind, Int, Tensor, TensorData, activation};
+use backends::devices;
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use srft::ops::given_gradient::given_gradient;
 use srft::ops::lm_head;
 use srft::ops::token_stats::{self, RECORD, reference, token_stats};
@@ -13,19 +14,6 @@ const FORWARD: f64 = 6e-5;
 const BACKWARD: f64 = 1e-4;
 /// The shaders' workgroup: sizes around it are where indices go wrong.
 const W: usize = 256;
-
-/// The CPU backend, and Vulkan on the software adapter. A missing adapter is a failure.
-fn devices() -> [(&'static str, Device); 2] {
-    static LAVAPIPE: OnceLock<Device> = OnceLock::new();
-    let lavapipe = LAVAPIPE.get_or_init(|| {
-        Device::wgpu_options()
-            .graphics_api(WgpuBackend::Vulkan)
-            .device_kind(DeviceKind::Cpu)
-            .init()
-            .expect("a software Vulkan adapter (Mesa's lavapipe) to test on")
-    });
-    [("cpu", Device::flex()), ("lavapipe", lavapipe.clone())]
-}
 
 /// Rows of logits with their targets and upstream gradients.
 struct Case {

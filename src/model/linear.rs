@@ -36,10 +36,14 @@ pub struct Adapter {
 }
 
 impl Linear {
-    /// All zero; the matrix takes no memory before it is filled.
+    /// All zero; natively the matrix takes no memory before it is filled.
     pub fn empty(input: usize, output: usize, bias: bool, device: &Device) -> Self {
+        #[cfg(not(target_family = "wasm"))]
+        let weight = Tensor::<2>::zeros([1, 1], device).expand([output, input]);
+        #[cfg(target_family = "wasm")]
+        let weight = Tensor::zeros([output, input], device);
         Self {
-            weight: Weight::Whole(Tensor::<2>::zeros([1, 1], device).expand([output, input])),
+            weight: Weight::Whole(weight),
             bias: bias.then(|| Tensor::zeros([1, output], device)),
             #[cfg(not(target_family = "wasm"))]
             adapter: None,

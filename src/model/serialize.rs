@@ -7,8 +7,7 @@ use crate::ops::readback;
 use crate::platform::FileWriter;
 #[cfg(not(target_family = "wasm"))]
 use burn::tensor::{bf16, f16};
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
-use std::collections::HashMap;
+use serde_json::{Map, json};
 
 /// Values that are turned into bytes at a time.
 const CHUNK: usize = 1 << 16;
@@ -41,25 +40,26 @@ pub async fn write(
 
 /// What stands before the values: the length of the JSON that follows, padded to a multiple of 8.
 fn header(blocks: &[Parameter], storage: Storage, format: Option<&str>) -> Vec<u8> {
-    let dtype = match storage {
-        Storage::F32 => Dtype::F32,
-        Storage::F16 => Dtype::F16,
-        Storage::Bf16 => Dtype::BF16,
+    let (dtype, bytes) = match storage {
+        Storage::F32 => ("F32", 4),
+        Storage::F16 => ("F16", 2),
+        Storage::Bf16 => ("BF16", 2),
     };
+    let about = format.map(|name| ("__metadata__".to_string(), json!({"format": name})));
+    let mut fields = Map::from_iter(about);
     let mut end = 0;
-    let tensors = blocks.chunk_by(|a, b| a.name == b.name).map(|blocks| {
+    for blocks in blocks.chunk_by(|a, b| a.name == b.name) {
         let begin = end;
         let count: usize = blocks.iter().map(|block| block.tensor.shape().num_elements()).sum();
-        end += count * dtype.bitsize() / 8;
-        let shape = blocks[0].shape.clone();
-        (blocks[0].name.clone(), TensorInfo { dtype, shape, data_offsets: (begin, end) })
-    });
-    let format = format.map(|name| HashMap::from([("format".to_string(), name.to_string())]));
-    let metadata = Metadata::new(format, tensors.collect());
-    let metadata = metadata.expect("blocks add up to the tensor's shape");
-    let mut json = serde_json::to_vec(&metadata).expect("names and numbers");
-    json.resize(json.len().next_multiple_of(8), b' ');
-    [&(json.len() as u64).to_le_bytes(), json.as_slice()].concat()
+        end += count * bytes;
+        let (name, shape) = (blocks[0].name.clone(), &blocks[0].shape);
+        assert_eq!(count, shape.iter().product::<usize>(), "{name}: blocks add up to the tensor");
+        let value = json!({"dtype": dtype, "shape": shape, "data_offsets": [begin, end]});
+        fields.insert(name, value);
+    }
+    let mut text = serde_json::to_vec(&fields).expect("names and numbers");
+    text.resize(text.len().next_multiple_of(8), b' ');
+    [&(text.len() as u64).to_le_bytes(), text.as_slice()].concat()
 }
 
 fn append(values: &[f32], storage: Storage, bytes: &mut Vec<u8>) {
@@ -78,7 +78,8 @@ mod tests {
     use crate::platform::{FolderWriter, read};
     use burn::tensor::{Device, Tensor, TensorData};
     use pollster::block_on;
-    use safetensors::tensor::TensorView;
+    use safetensors::tensor::{Dtype, TensorView};
+    use std::collections::HashMap;
 
     fn block(name: &str, shape: &[usize], rows: usize, values: Vec<f32>) -> Parameter {
         let columns = values.len() / rows;

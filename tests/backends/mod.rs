@@ -5,20 +5,20 @@ use std::sync::OnceLock;
 use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::{Device, DeviceKind, Tensor};
 
-/// The CPU backend and a software Vulkan adapter; a missing adapter is a failure, not a skip.
+/// The CPU backend and Vulkan: software, or with `SRFT_TEST_GPU=1` the machine's own GPU. A missing
+/// adapter is a failure, not a skip.
 pub fn devices() -> [(&'static str, Device); 2] {
     static VULKAN: OnceLock<Device> = OnceLock::new();
     let vulkan = VULKAN.get_or_init(|| {
+        let (kind, what) = match std::env::var_os("SRFT_TEST_GPU") {
+            Some(_) => (DeviceKind::DiscreteGpu(0), "the first discrete GPU"),
+            None => (DeviceKind::Cpu, "lavapipe (Debian: libvulkan1 and mesa-vulkan-drivers)"),
+        };
         Device::wgpu_options()
             .graphics_api(WgpuBackend::Vulkan)
-            .device_kind(DeviceKind::Cpu)
+            .device_kind(kind)
             .init()
-            .unwrap_or_else(|e| {
-                panic!(
-                    "no software Vulkan adapter: {e}\n  install lavapipe (Debian: libvulkan1 and \
-                     mesa-vulkan-drivers)"
-                )
-            })
+            .unwrap_or_else(|e| panic!("no Vulkan adapter: {e}\n  these tests need {what}"))
     });
     [("flex", Device::flex()), ("vulkan", vulkan.clone())]
 }
