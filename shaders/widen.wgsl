@@ -14,7 +14,7 @@ fn from_f16(bits: u32) -> f32 {
     let normal = (magnitude << 13u) + (112u << 23u); // bias 127 in place of 15
     let small = bitcast<u32>(f32(magnitude) * 5.9604644775390625e-8);
     let value = select(normal, small, magnitude < 0x400u);
-    return bitcast<f32>(value | (bits & 0x8000u) << 16u);
+    return bitcast<f32>(value | ((bits & 0x8000u) << 16u));
 }
 
 @compute @workgroup_size(W)

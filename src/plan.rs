@@ -88,6 +88,9 @@ pub struct Circumstances {
     pub on_cpu: bool,
     /// The layers' matrices stay in half precision.
     pub halves: bool,
+    /// Tokens of the longest text, prompt and response, where the data is known; else as many are
+    /// counted on as `data.max_tokens` or the model's context allow.
+    pub longest: Option<usize>,
 }
 
 /// The memory of training `model` as `config` says, with `lora` or whole.
@@ -95,7 +98,7 @@ pub fn plan(
     config: &Config,
     model: &ModelConfig,
     lora: Option<&Lora>,
-    Circumstances { on_cpu, halves }: Circumstances,
+    Circumstances { on_cpu, halves, longest }: Circumstances,
 ) -> Plan {
     let s = Sizes::new(model, lora);
     let (d, f, layers) = (model.hidden_size, model.intermediate_size, model.layers);
@@ -126,10 +129,11 @@ pub fn plan(
 
     let objective = config.stages();
     let samples = objective.iter().any(|o| o.uses_rollouts()) || config.eval.examples > 0;
-    let longest = match config.data.max_tokens {
+    let allowed = match config.data.max_tokens {
         0 => model.max_positions,
         most => most.min(model.max_positions),
     };
+    let longest = longest.unwrap_or(allowed);
     let rows = config.rollout.prompts * config.rollout.group;
     let slots = if config.rollout.slots == 0 { 512 } else { config.rollout.slots };
     let slots = slots.min(rows);

@@ -330,4 +330,19 @@ fn a_plan_says_what_goes_where_before_anything_is_loaded() {
     let plan: Value = serde_json::from_str(&adapted).unwrap();
     assert!(plan["items"].as_array().unwrap().iter().any(|i| i["for"] == "adapters"));
     home.fails("plan --model qwen --memory 0.001", INPUT, &["do not fit", "--lora-rank"]);
+    // With the data at hand it counts on texts as long as they are, not as the model allows.
+    let cache = |arguments: &str| {
+        let plan = home.succeeds(&format!("plan --model qwen --device cpu --json {arguments}"));
+        let plan: Value = serde_json::from_str(&plan).unwrap();
+        let items = plan["items"].as_array().unwrap().clone();
+        let cache = items.into_iter().find(|i| i["for"] == "KV cache").unwrap();
+        cache["of"].as_str().unwrap().to_string()
+    };
+    assert!(cache("").ends_with(" rows of 128 positions"), "{}", cache(""));
+    home.write(
+        "short.jsonl",
+        "{\"prompt\": \"1+1=\", \"completion\": \"2\", \"answer\": \"2\"}\n".repeat(3),
+    );
+    let short = cache("--data short.jsonl --verifier numeric --max-new-tokens 9");
+    assert!(short.ends_with(" rows of 13 positions"), "{short}");
 }

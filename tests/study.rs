@@ -235,7 +235,7 @@ fn its_folders_are_ordinary_runs_without_what_only_resuming_needs() {
 fn a_part_of_it_gives_tables_that_say_what_is_missing() {
     let home = home();
     let printed = home.succeeds(&format!("{} --only main/srft", study("out")));
-    assert!(printed.contains("**Not done: 11 of 13 runs**"), "{printed}");
+    assert!(printed.contains("**Not done: 11 of 13 runs"), "{printed}");
     assert_eq!(finished(&home.path("out")).len(), 2);
     home.succeeds(&format!("{} --only weak/sft", study("out")));
     assert_eq!(
@@ -255,6 +255,27 @@ fn a_part_of_it_gives_tables_that_say_what_is_missing() {
     assert_eq!(finished(&home.path("one")).len(), TASKS - 2);
     home.succeeds("study --out one --device cpu");
     assert_eq!(finished(&home.path("one")).len(), TASKS - 2, "with the seeds asked for");
+}
+
+#[test]
+fn a_study_has_a_report() {
+    let home = home();
+    home.fails("report out", 2, &["no such folder"]);
+    home.succeeds(&format!("{} --only main/srft", study("out")));
+    home.succeeds("report out");
+    let html = String::from_utf8(home.read("out/report.html")).unwrap();
+    assert!(
+        html.contains("11 of 13 runs are not done") && html.contains("Nothing can be compared")
+    );
+    home.succeeds("study --out out --device cpu");
+    home.succeeds("report out --out all.html");
+    let html = String::from_utf8(home.read("all.html")).unwrap();
+    assert!(html.contains("id=\"forest-main\"") && !html.contains("not done"));
+    let printed = home.succeeds("report out --text");
+    assert!(printed.contains("13 of 13") && printed.contains("out/tables.md"), "{printed}");
+    home.fails("report out out/runs/main/srft/seed-0", 2, &["a report of its own"]);
+    std::fs::remove_file(home.path("out/results.json")).unwrap();
+    home.fails("report out", 2, &["srft study --out out --tables"]);
 }
 
 #[test]

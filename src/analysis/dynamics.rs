@@ -78,6 +78,15 @@ pub struct Dynamics {
     pub paths: Vec<RunPath>,
 }
 
+impl Dynamics {
+    /// Whether every point has a distance to each reference: a file may have been altered.
+    pub fn is_whole(&self) -> bool {
+        let k = self.references.len();
+        let mut points = self.paths.iter().flat_map(|path| &path.points);
+        points.all(|p| p.distances.len() == k && p.distances.iter().all(|d| d.is_finite()))
+    }
+}
+
 /// The tokens of up to `count` problems, from each suite that is trained on in turn.
 pub fn prompts(
     suites: &[Suite],

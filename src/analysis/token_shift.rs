@@ -158,6 +158,16 @@ impl TokenShift {
         Self { base, model, all: Distribution::of(&responses), suites, responses }
     }
 
+    /// Whether every response has as many numbers as tokens: a file may have been altered.
+    pub fn is_whole(&self) -> bool {
+        let same = |r: &ResponseShift| {
+            let n = r.tokens.len();
+            [&r.before, &r.after, &r.delta_p, &r.delta_logp].iter().all(|list| list.len() == n)
+        };
+        let bins = [&self.all.delta_p, &self.all.delta_logp];
+        self.responses.iter().all(same) && bins.iter().all(|b| b.counts.len() == b.edges.len() + 1)
+    }
+
     /// Up to `count` responses, from each suite in turn: the ones to show.
     pub fn shown(&self, count: usize) -> Vec<&ResponseShift> {
         let suites: Vec<_> = self.responses.chunk_by(|a, b| a.suite == b.suite).collect();

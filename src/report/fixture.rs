@@ -1,6 +1,7 @@
 //! Runs made by hand, for tests.
 
 use super::read::{RunRecord, SampledEpisode, SampledGroup, Status};
+use crate::analysis::token_shift::{ResponseShift, TokenShift};
 use crate::config::Config;
 use crate::eval::Score;
 use crate::metrics::StepReport;
@@ -48,6 +49,8 @@ pub fn run(name: &str, steps: u32) -> RunRecord {
         status: Status::Finished,
         summary: None,
         device: Some("CPU (flex)".into()),
+        shift: None,
+        dynamics: None,
         notes: Vec::new(),
     }
 }
@@ -86,4 +89,18 @@ pub fn group(step: u32, prompt: &str, responses: &[(&str, bool)]) -> SampledGrou
         episodes: responses.iter().map(episode).collect(),
         unscored: Vec::new(),
     }
+}
+
+/// The token shift of one response of two tokens, the first of them `token`.
+pub fn shift(token: &str) -> TokenShift {
+    let response = ResponseShift {
+        suite: "add".into(),
+        prompt: "2+2=".into(),
+        tokens: vec![token.into(), "<eos>".into()],
+        before: vec![0.8, 0.1],
+        after: vec![0.4, 0.2],
+        delta_p: vec![-0.4, 0.1],
+        delta_logp: vec![-0.69, 0.69],
+    };
+    TokenShift::new("tiny", "runs/a/best", vec![response])
 }

@@ -1,19 +1,20 @@
-//! The report as one HTML file: sections rendered by templates, every text in them escaped.
+//! The report on runs as one HTML file.
 
 use super::charts::charts;
+use super::frame::{Section, page, percent_encoded};
 use super::look::{Look, looks};
 use super::number::{fixed, grouped, span};
-use super::read::RunRecord;
+use super::read::{DYNAMICS, RunRecord, SHIFT};
 use super::results::{COSTS, Time, costs, table};
 use super::samples::samples;
 use super::sentences::{notices, sentences};
 use super::settings::{between, from_default};
-use crate::text::chat::json::value;
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Value;
-use minijinja::{AutoEscape, Environment};
+use crate::analysis::draw;
 use serde::Serialize;
 use serde_json::json;
+
+/// Responses whose tokens are coloured.
+const STRIPS: usize = 8;
 
 /// What every section is made from.
 struct Report<'a> {
@@ -21,106 +22,61 @@ struct Report<'a> {
     looks: Vec<Look>,
 }
 
-/// A section: its place in the page, its template, and what that is filled with.
-struct Section {
-    id: &'static str,
-    title: &'static str,
-    template: &'static str,
-    fill: fn(&Report) -> serde_json::Value,
-}
-
 /// The sections, in the order of the page.
-const SECTIONS: &[Section] = &[
-    Section {
-        id: "happened",
-        title: "What happened",
-        template: include_str!("page/happened.html.jinja"),
-        fill: happened,
-    },
-    Section {
-        id: "curves",
-        title: "Curves",
-        template: include_str!("page/curves.html.jinja"),
-        fill: curves,
-    },
-    Section {
-        id: "rollouts",
-        title: "Sampled rollouts",
-        template: include_str!("page/rollouts.html.jinja"),
-        fill: rollouts,
-    },
-    Section {
-        id: "configuration",
-        title: "Configuration",
-        template: include_str!("page/configuration.html.jinja"),
-        fill: configuration,
-    },
-    Section {
-        id: "environment",
-        title: "Environment",
-        template: include_str!("page/environment.html.jinja"),
-        fill: environment,
-    },
-];
-
-const FRAME: &str = include_str!("page/frame.html.jinja");
-/// The page's colours: the report has those that it had when the program was built.
-const COLOURS: &str = include_str!("../../web/page/colours.css");
-const STYLE: &str = include_str!("page/report.css");
-const SCRIPT: &str = include_str!("page/report.js");
+fn sections<'a>() -> [Section<Report<'a>>; 6] {
+    [
+        Section {
+            id: "happened",
+            title: "What happened",
+            template: include_str!("page/happened.html.jinja"),
+            fill: happened,
+        },
+        Section {
+            id: "curves",
+            title: "Curves",
+            template: include_str!("page/curves.html.jinja"),
+            fill: curves,
+        },
+        Section {
+            id: "shift",
+            title: "What training moved",
+            template: include_str!("page/shift.html.jinja"),
+            fill: shift,
+        },
+        Section {
+            id: "rollouts",
+            title: "Sampled rollouts",
+            template: include_str!("page/rollouts.html.jinja"),
+            fill: rollouts,
+        },
+        Section {
+            id: "configuration",
+            title: "Configuration",
+            template: include_str!("page/configuration.html.jinja"),
+            fill: configuration,
+        },
+        Section {
+            id: "environment",
+            title: "Environment",
+            template: include_str!("page/environment.html.jinja"),
+            fill: environment,
+        },
+    ]
+}
 
 /// The report on `runs` as HTML that needs nothing besides itself.
 pub fn html(runs: &[RunRecord]) -> String {
     let report = Report { runs, looks: looks(runs) };
-    let environment = templates();
-    let sections: Vec<Value> = SECTIONS
-        .iter()
-        .map(|section| {
-            let runs = json!({"runs": report.named(), "id": section.id, "title": section.title});
-            let fill = merged(runs, (section.fill)(&report));
-            let body = render(&environment, section.template, fill);
-            Value::from_pairs([
-                ("id", Value::from(section.id)),
-                ("title", Value::from(section.title)),
-                ("body", Value::from_safe_string(body)),
-            ])
-        })
-        .collect();
     let names: Vec<&str> = runs.iter().map(|r| r.name.as_str()).collect();
-    let frame = Value::from_pairs([
-        ("names", Value::from(names.join(", "))),
-        ("runs", value(&json!(report.named()))),
-        ("last_step", Value::from(runs.iter().map(RunRecord::updates).max().unwrap_or(0).max(1))),
-        ("version", Value::from(env!("CARGO_PKG_VERSION"))),
-        ("style", Value::from_safe_string(format!("{COLOURS}{STYLE}"))),
-        ("script", Value::from_safe_string(SCRIPT.into())),
-        ("sections", Value::from_iter(sections)),
-    ]);
-    render_value(&environment, FRAME, frame)
-}
-
-/// Every `{{ }}` in them is escaped, whatever a template is called.
-fn templates() -> Environment<'static> {
-    let mut environment = Environment::new();
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-    environment.set_syntax(syntax.expect("two switches"));
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment
-}
-
-fn render(environment: &Environment, template: &str, fill: serde_json::Value) -> String {
-    render_value(environment, template, value(&fill))
-}
-
-fn render_value(environment: &Environment, template: &str, fill: Value) -> String {
-    environment.render_str(template, fill).expect("the program's own template, filled by it")
-}
-
-fn merged(mut one: serde_json::Value, other: serde_json::Value) -> serde_json::Value {
-    if let (Some(one), serde_json::Value::Object(other)) = (one.as_object_mut(), other) {
-        one.extend(other);
-    }
-    one
+    let sources: Vec<String> = runs.iter().map(|r| r.path.display().to_string()).collect();
+    let last_step = runs.iter().map(RunRecord::updates).max().unwrap_or(0).max(1);
+    let head = json!({
+        "names": names.join(", "),
+        "sources": sources,
+        "runs": report.named(),
+        "last_step": last_step,
+    });
+    page(head, &report, &sections())
 }
 
 /// A run as every section knows it.
@@ -174,18 +130,18 @@ fn curves(report: &Report) -> serde_json::Value {
     })
 }
 
-/// As a URL carries it.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b',' => {
-                encoded.push(byte.into());
-            }
-            _ => encoded += &format!("%{byte:02X}"),
-        }
-    }
-    encoded
+fn shift(report: &Report) -> serde_json::Value {
+    let drawn = |run: &RunRecord| {
+        json!({
+            "shift": run.shift.as_ref().map(|shift| draw::token_shift(shift, STRIPS)),
+            "dynamics": run.dynamics.as_ref().map(draw::dynamics),
+        })
+    };
+    json!({
+        "drawn": report.runs.iter().map(drawn).collect::<Vec<_>>(),
+        "shift_file": SHIFT,
+        "dynamics_file": DYNAMICS,
+    })
 }
 
 fn rollouts(report: &Report) -> serde_json::Value {
@@ -267,7 +223,7 @@ mod tests {
         let mut grpo = whole("b");
         grpo.config = config(&["objective.method=grpo", "train.steps=20"]);
         let html = html(&[whole("a"), grpo]);
-        for section in SECTIONS {
+        for section in sections() {
             assert!(html.contains(&format!("<section id=\"{}\"", section.id)), "{}", section.id);
         }
         // Two of evaluations, four of suites' curves come with two suites; w_SFT and the like are a's alone.
@@ -304,6 +260,7 @@ mod tests {
             group.demonstration = Some(HOSTILE.into());
             group.episodes = vec![episode.clone()];
         }
+        run.shift = Some(super::super::fixture::shift(HOSTILE));
         let html = html(&[run, whole("b")]);
         assert!(count(&html, "onerror") > 20, "it is shown");
         assert_eq!(count(&html, "<img"), 0);
@@ -311,15 +268,6 @@ mod tests {
         assert_eq!(count(&html, "<script"), 1);
         assert_eq!(count(&html, "onerror=\""), 0, "a quote would end an attribute");
         assert!(!html.contains("49&amp;amp;"), "no template is made of it");
-    }
-
-    #[test]
-    fn the_script_cannot_end_itself() {
-        assert!(
-            !SCRIPT.contains("</script")
-                && !STYLE.contains("</style")
-                && !COLOURS.contains("</style")
-        );
     }
 
     #[test]

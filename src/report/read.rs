@@ -1,6 +1,8 @@
 //! Run folders as plain records. Nothing is locked or changed: a run may go on meanwhile, and one
 //! that crashed is read as far as it came.
 
+use crate::analysis::dynamics::Dynamics;
+use crate::analysis::token_shift::TokenShift;
 use crate::checkpoint::STATE;
 use crate::config::{Config, Objective};
 use crate::error::{Error, Result};
@@ -46,9 +48,18 @@ pub struct RunRecord {
     pub summary: Option<Summary>,
     /// What it was computed on, `NAME (BACKEND)`; unknown before the first checkpoint.
     pub device: Option<String>,
+    /// What training did to tokens' probabilities, where `srft analyze` left it under [`SHIFT`].
+    pub shift: Option<TokenShift>,
+    /// The run's way among other models, where `srft analyze` left it under [`DYNAMICS`].
+    pub dynamics: Option<Dynamics>,
     /// What was amiss in the files.
     pub notes: Vec<String>,
 }
+
+/// Where a run's folder may hold its token shift.
+pub const SHIFT: &str = "token-shift.json";
+/// Where a run's folder may hold its learning dynamics.
+pub const DYNAMICS: &str = "dynamics.json";
 
 /// A line of `samples.jsonl`: a prompt of a step with its rollouts.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -116,6 +127,8 @@ fn read_run(path: &Path, name: String) -> Result<RunRecord> {
         None if is_held(path) => Status::Training,
         None => Status::Stopped,
     };
+    let shift = analysis(&path.join(SHIFT), TokenShift::is_whole, &mut notes);
+    let dynamics = analysis(&path.join(DYNAMICS), Dynamics::is_whole, &mut notes);
     let of_summary = summary.as_ref().map(|s| format!("{} ({})", s.device, s.backend));
     let device = of_summary.or_else(|| device_of_checkpoint(path));
     Ok(RunRecord {
@@ -128,6 +141,8 @@ fn read_run(path: &Path, name: String) -> Result<RunRecord> {
         status,
         summary,
         device,
+        shift,
+        dynamics,
         notes,
     })
 }
@@ -175,6 +190,24 @@ fn lines<T: for<'a> Deserialize<'a>>(path: &Path, notes: &mut Vec<String>) -> Re
         })
     };
     whole.lines().enumerate().map(parse).collect()
+}
+
+/// An analysis, if there is one; one that is damaged is left out and noted.
+fn analysis<T: for<'a> Deserialize<'a>>(
+    path: &Path,
+    is_whole: fn(&T) -> bool,
+    notes: &mut Vec<String>,
+) -> Option<T> {
+    if !exists(path) {
+        return None;
+    }
+    let read = || serde_json::from_str::<T>(&read_text(path).ok()?).ok().filter(is_whole);
+    let whole = read();
+    if whole.is_none() {
+        let path = path.display();
+        notes.push(format!("{path} is not what srft analyze writes, and is left out"));
+    }
+    whole
 }
 
 fn summary(path: &Path) -> Result<Option<Summary>> {
@@ -338,6 +371,26 @@ mod tests {
         assert_eq!(read(home.path()).unwrap().device.as_deref(), Some("CPU (flex)"));
         write_atomic(&checkpoints.join("step-000002").join(STATE), b"{").unwrap();
         assert_eq!(read(home.path()).unwrap().device, None);
+    }
+
+    #[test]
+    fn an_analysis_that_was_altered_is_left_out_and_told() {
+        let home = tempfile::tempdir().unwrap();
+        written(home.path());
+        let path = home.path().join(SHIFT);
+        let shift = super::super::fixture::shift("<b>");
+        for (alter, kept) in [
+            (None, true),
+            (Some(("\"after\":[0.4,0.2]", "\"after\":[0.4]")), false),
+            (Some(("\"base\":", "\"bass\":")), false),
+        ] {
+            let text = serde_json::to_string(&shift).unwrap();
+            let altered = alter.map_or(text.clone(), |(old, new)| text.replace(old, new));
+            assert_eq!(altered == text, kept);
+            write_atomic(&path, altered.as_bytes()).unwrap();
+            let run = read(home.path()).unwrap();
+            assert_eq!((run.shift.is_some(), run.notes.is_empty()), (kept, kept), "{altered}");
+        }
     }
 
     #[test]

@@ -24,20 +24,20 @@ pub fn text(runs: &[RunRecord], width: usize) -> String {
         false => blocks.push(results(runs, &rows, width)),
     }
     let took = runs.iter().map(|run| [vec![run.name.clone()], costs(run)].concat()).collect();
-    blocks.push(drawn(&[&["run"], &COSTS[..]].concat(), took, false, width));
+    blocks.push(drawn(&[&["run"], &COSTS[..]].concat(), took, COSTS.len() + 1, width));
     blocks.extend(runs.iter().map(|run| curves(run, runs.len() > 1, width)));
     if let [_, _, ..] = runs {
         let differences = between(runs);
         let names = runs.iter().map(|r| r.name.as_str());
         let header: Vec<&str> = std::iter::once("setting").chain(names).collect();
         let rows = differences.into_iter().map(|d| [vec![d.key], d.values].concat()).collect();
-        blocks.push(drawn(&header, rows, false, width));
+        blocks.push(drawn(&header, rows, runs.len() + 1, width));
     }
     blocks.join("\n\n")
 }
 
-/// A table; numbers stand to the right, from the second column on.
-fn drawn(header: &[&str], rows: Vec<Vec<String>>, numbers: bool, width: usize) -> String {
+/// A table; numbers stand to the right, after `words` columns of words.
+pub fn drawn(header: &[&str], rows: Vec<Vec<String>>, words: usize, width: usize) -> String {
     let mut table = Table::new();
     table
         .load_preset(presets::ASCII_MARKDOWN)
@@ -47,7 +47,7 @@ fn drawn(header: &[&str], rows: Vec<Vec<String>>, numbers: bool, width: usize) -
     for row in rows {
         table.add_row(row);
     }
-    for column in table.column_iter_mut().skip(1).filter(|_| numbers) {
+    for column in table.column_iter_mut().skip(words) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.to_string()
@@ -64,7 +64,7 @@ fn results(runs: &[RunRecord], rows: &[Row], width: usize) -> String {
         }));
         texts
     };
-    let table = drawn(&header, rows.iter().map(row).collect(), true, width);
+    let table = drawn(&header, rows.iter().map(row).collect(), 1, width);
     format!("Accuracy in percent, base → end ± 95% margin (change):\n{table}")
 }
 
@@ -92,7 +92,7 @@ fn curves(run: &RunRecord, named: bool, width: usize) -> String {
 }
 
 /// Words on lines no longer than `width`, as far as words are not longer.
-fn wrapped(paragraph: &str, width: usize) -> String {
+pub fn wrapped(paragraph: &str, width: usize) -> String {
     let mut text = String::new();
     let mut column = 0;
     for word in paragraph.split(' ') {

@@ -155,6 +155,28 @@ impl<'a> Reader<'a> {
         Ok(suites)
     }
 
+    /// Tokens of the longest text that the user's files come to, each prompt with its demonstration or
+    /// the longest response that may be sampled; `None` for the built-in task.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn longest(&mut self) -> Result<Option<usize>> {
+        if self.config.data.train.is_empty() {
+            return Ok(None);
+        }
+        let mut examples = self.training()?;
+        if !self.config.data.eval.is_empty() {
+            examples.extend(self.suites()?.into_iter().flat_map(|suite| suite.examples));
+        }
+        let (tokenizer, model) = (self.files.tokenizer, self.files.model);
+        let mut longest = 0;
+        for example in &examples {
+            let encoded = crate::data::encode::encode(tokenizer, &model.eos_tokens, example)?;
+            let shown = encoded.demonstration.map_or(0, |tokens| tokens.len());
+            let response = shown.max(self.config.rollout.max_new_tokens);
+            longest = longest.max(encoded.prompt.len() + response);
+        }
+        Ok(Some(longest.min(model.max_positions)))
+    }
+
     fn training(&mut self) -> Result<Vec<Example>> {
         let stages = self.config.stages();
         let response = stages.iter().any(Objective::uses_demonstrations);

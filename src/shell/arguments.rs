@@ -286,10 +286,10 @@ pub struct Explain {
 The file needs no network and nothing beside it. A run that still trains, or that crashed, is shown
 as far as it came.")]
 pub struct Report {
-    /// Run folders.
+    /// Run folders, or the folder of one study.
     #[arg(required = true, value_name = "DIR")]
     pub runs: Vec<PathBuf>,
-    /// Where the report goes; by default report.html in the run's folder, or here for several runs.
+    /// Where the report goes; by default report.html in the folder, or here for several runs.
     #[arg(long, value_name = "FILE.html")]
     pub out: Option<PathBuf>,
     /// Print it as text; a file is then written only where --out is given.

@@ -1,14 +1,14 @@
 //! `srft plan`.
 
 use super::arguments::Plan;
-use super::say;
 use super::tables::table;
+use super::{note, say};
 use srft::config::Frozen;
 use srft::error::{Error, Result};
 use srft::model::Lora;
 use srft::plan::{Circumstances, Item, plan as memory_plan, stored_bytes};
 use srft::platform::memory_bytes;
-use srft::run::{held, lora_settings, model_folder};
+use srft::run::{Reader, grader, held, lora_settings, model_folder};
 use srft::text::Tokenizer;
 
 /// Prints where a run's memory would go.
@@ -24,7 +24,12 @@ pub fn plan(arguments: Plan) -> Result<()> {
     };
     let on_cpu = config.run.device == "cpu";
     let halves = held(&config, &folder)? == Frozen::Stored && folder.names_halves();
-    let plan = memory_plan(&config, &model, lora.as_ref(), Circumstances { on_cpu, halves });
+    let grader = grader(&config)?;
+    let mut reader = Reader::new(&config, &folder, &tokenizer, &model, &grader)?;
+    let longest = reader.longest()?;
+    reader.notes.iter().for_each(note);
+    let here = Circumstances { on_cpu, halves, longest };
+    let plan = memory_plan(&config, &model, lora.as_ref(), here);
     let mib = |bytes: usize| format!("{:.0}", bytes as f64 / f64::from(1 << 20));
     let mut rows = Vec::new();
     for (when, items) in

@@ -12,7 +12,7 @@ use srft::metrics::StepReport;
 use srft::platform::{Stopwatch, exists, read_text, write_atomic};
 use srft::run::Observer;
 use srft::study::results::{Finished, RESULTS, Results};
-use srft::study::tables::{TABLES, TIMES, markdown, times};
+use srft::study::tables::{TABLES, TIMES, markdown, tables, times};
 use srft::study::{Queue, SPEC, Spec, Study, Task, preset};
 use std::fmt::{self, Display};
 use std::io::IsTerminal;
@@ -40,9 +40,8 @@ pub async fn study(arguments: Arguments) -> Result<()> {
         result?;
     }
     let results = write(&study)?;
-    say(markdown(&results).trim_end())?;
-    say("")?;
-    say(times(&results).trim_end())?;
+    say(tables_of(&results))?;
+    say(times_of(&results).trim_end())?;
     let out = study.out.display();
     say(format_args!("\nthe tables: {out}/{TABLES}, {out}/{TIMES}, {out}/{RESULTS}"))
 }
@@ -71,9 +70,17 @@ fn write(study: &Study) -> Result<Results> {
     let mut json = serde_json::to_vec_pretty(&results).expect("plain records");
     json.push(b'\n');
     write_atomic(&study.out.join(RESULTS), &json)?;
-    write_atomic(&study.out.join(TABLES), markdown(&results).as_bytes())?;
-    write_atomic(&study.out.join(TIMES), times(&results).as_bytes())?;
+    write_atomic(&study.out.join(TABLES), tables_of(&results).as_bytes())?;
+    write_atomic(&study.out.join(TIMES), times_of(&results).as_bytes())?;
     Ok(results)
+}
+
+fn tables_of(results: &Results) -> String {
+    markdown(&format!("Study {}", results.name), &tables(results))
+}
+
+fn times_of(results: &Results) -> String {
+    markdown(&format!("Study {}: seconds", results.name), &times(results))
 }
 
 /// The study's device, tested.

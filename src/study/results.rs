@@ -37,6 +37,21 @@ pub struct Results {
     pub tables: Vec<TableResult>,
 }
 
+impl Results {
+    /// Every row that is compared with the control, in or out of distribution.
+    pub fn comparisons(
+        &self,
+        ood: bool,
+    ) -> impl Iterator<Item = (&RegimeResult, &RowResult, &Compared)> {
+        let rows = self.regimes.iter().flat_map(|g| g.rows.iter().map(move |row| (g, row)));
+        rows.filter_map(move |(regime, row)| {
+            let differences = row.difference.as_ref()?;
+            let side = if ood { &differences.outside } else { &differences.inside };
+            Some((regime, row, side.as_ref()?))
+        })
+    }
+}
+
 /// A choice of a regime's rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TableResult {

@@ -1,8 +1,9 @@
-//! Results as Markdown: `tables.md`, the same for the same runs, and `times.md`, which is not.
+//! Results as tables between headings and words, which a report shows as HTML and [`markdown`] writes:
+//! `tables.md`, the same for the same runs, and `times.md`, which is not.
 
 use super::results::{Accuracies, Compared, RegimeResult, Results, RowResult};
 use super::stats::{Spread, Verdict};
-use std::fmt::Write;
+use serde::Serialize;
 
 /// Everything but seconds.
 pub const TABLES: &str = "tables.md";
@@ -12,40 +13,98 @@ pub const TIMES: &str = "times.md";
 const ABOUT: &str = "\
 Accuracies are pass@1 by sampling in %, means over suites; ± is the sample standard deviation over \
 seeds. A difference is a row less CONTROL, paired by seed and problem, with its 95% interval from a \
-bootstrap over seeds and problems (`srft::study::stats`). CONTROL wins where the interval lies below 0, \
+bootstrap over seeds and problems (srft::study::stats). CONTROL wins where the interval lies below 0, \
 loses where it lies above, and ties where it holds 0; intervals are not adjusted for how many there are: \
 of differences that are none, one in twenty excludes 0. Compute is 2 operations a parameter for a \
 token sampled and 6 for one trained on, over CONTROL's. Entropy is that of the rollouts over the last \
-tenth of the steps, in nats; length is that of the responses in evaluation, in tokens.
-";
+tenth of the steps, in nats; length is that of the responses in evaluation, in tokens.";
 
-/// The study's tables.
-pub fn markdown(results: &Results) -> String {
+/// A piece of a document, top to bottom.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Block {
+    /// Begins a part.
+    Heading {
+        /// Its words.
+        text: String,
+    },
+    /// Words.
+    Paragraph {
+        /// The words.
+        text: String,
+    },
+    /// Words that must not be overlooked.
+    Notice {
+        /// The words.
+        text: String,
+    },
+    /// Numbers.
+    Table(Table),
+    /// What names mean.
+    Legend {
+        /// Name and meaning.
+        entries: Vec<(String, String)>,
+    },
+}
+
+/// A table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Table {
+    /// Its columns.
+    pub header: Vec<String>,
+    /// Its rows, a cell a column.
+    pub rows: Vec<Vec<String>>,
+    /// How many of its columns, from the left, are words; the others are numbers.
+    pub words: usize,
+}
+
+impl Block {
+    fn heading(text: impl Into<String>) -> Self {
+        Self::Heading { text: text.into() }
+    }
+
+    fn paragraph(text: impl Into<String>) -> Self {
+        Self::Paragraph { text: text.into() }
+    }
+
+    fn table(header: &[&str], rows: Vec<Vec<String>>, words: usize) -> Self {
+        let header = header.iter().map(|h| h.to_string()).collect();
+        Self::Table(Table { header, rows, words })
+    }
+}
+
+/// The study's tables: those it asks for, where its control wins, regime by regime.
+pub fn tables(results: &Results) -> Vec<Block> {
     let control = &results.control;
-    let mut text = format!("# Study {}\n\n{}\n", results.name, ABOUT.replace("CONTROL", control));
-    text += &what_is_missing(results);
+    let mut blocks = vec![Block::paragraph(ABOUT.replace("CONTROL", control))];
+    blocks.push(what_is_missing(results));
     for table in &results.tables {
         let regime = results.regimes.iter().find(|r| r.name == table.regime);
         let row = |name: &String| regime?.rows.iter().find(|r| r.name == *name);
         let rows: Vec<&RowResult> = table.rows.iter().filter_map(row).collect();
         if let (Some(regime), false) = (regime, rows.is_empty()) {
-            let _ = write!(text, "## {}\n\nRegime {}.\n\n", table.title, regime.name);
-            text += &of_rows(regime, &rows, control);
+            blocks.push(Block::heading(&table.title));
+            blocks.push(Block::paragraph(format!("Regime {}.", regime.name)));
+            blocks.extend(of_rows(regime, &rows, control));
         }
     }
-    text += &where_it_wins(results);
+    blocks.extend(where_it_wins(results));
     for regime in results.regimes.iter().filter(|r| !r.rows.is_empty()) {
-        let _ = write!(text, "## Regime {}\n\n{}", regime.name, paragraph(&regime.about));
-        text += &of_rows(regime, &regime.rows.iter().collect::<Vec<_>>(), control);
-        text += "By suite:\n\n";
-        text += &by_suite(regime);
+        blocks.push(Block::heading(format!("Regime {}", regime.name)));
+        if !regime.about.is_empty() {
+            blocks.push(Block::paragraph(&regime.about));
+        }
+        blocks.extend(of_rows(regime, &regime.rows.iter().collect::<Vec<_>>(), control));
+        blocks.push(Block::paragraph("By suite:"));
+        blocks.push(by_suite(regime));
     }
-    text + &choices(results) + &legend(results)
+    blocks.extend(choices(results));
+    blocks.extend(legend(results));
+    blocks
 }
 
 /// Seconds, row by row.
-pub fn times(results: &Results) -> String {
-    let mut text = format!("# Study {}: seconds\n\nMeans over seeds.\n\n", results.name);
+pub fn times(results: &Results) -> Vec<Block> {
     let mut rows = Vec::new();
     for regime in &results.regimes {
         for row in &regime.rows {
@@ -58,22 +117,50 @@ pub fn times(results: &Results) -> String {
         }
     }
     let header = ["regime", "row", "runs", "sampling", "updates", "evaluation", "together"];
-    text += &table(&header, rows, 2);
-    text
+    vec![
+        Block::paragraph("Seconds that a run took, means over seeds."),
+        Block::table(&header, rows, 2),
+    ]
 }
 
-fn what_is_missing(results: &Results) -> String {
+/// A document of Markdown.
+pub fn markdown(title: &str, blocks: &[Block]) -> String {
+    let block = |block: &Block| match block {
+        Block::Heading { text } => format!("## {text}\n"),
+        Block::Paragraph { text } => format!("{text}\n"),
+        Block::Notice { text } => format!("**{text}**\n"),
+        Block::Table(table) => table.markdown(),
+        Block::Legend { entries } => {
+            entries.iter().map(|(name, meaning)| format!("- {name}: {meaning}\n")).collect()
+        }
+    };
+    let parts = std::iter::once(format!("# {title}\n")).chain(blocks.iter().map(block));
+    parts.collect::<Vec<_>>().join("\n")
+}
+
+impl Table {
+    fn markdown(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let rule = |i: usize| if i < self.words { "---" } else { "--:" }.to_string();
+        let rule: Vec<String> = (0..self.header.len()).map(rule).collect();
+        let body: String = self.rows.iter().map(|cells| line(cells)).collect();
+        format!("{}{}{body}", line(&self.header), line(&rule))
+    }
+}
+
+fn what_is_missing(results: &Results) -> Block {
     const NAMED: usize = 10;
     let missing = &results.missing;
     if missing.is_empty() {
-        return format!("All {} runs are done.\n\n", results.runs);
+        return Block::paragraph(format!("All {} runs are done.", results.runs));
     }
     let named = missing.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
     let more = if missing.len() > NAMED { "; ..." } else { "" };
-    format!("**Not done: {} of {} runs** ({named}{more}).\n\n", missing.len(), results.runs)
+    let text = format!("Not done: {} of {} runs ({named}{more}).", missing.len(), results.runs);
+    Block::Notice { text }
 }
 
-fn of_rows(regime: &RegimeResult, rows: &[&RowResult], control: &str) -> String {
+fn of_rows(regime: &RegimeResult, rows: &[&RowResult], control: &str) -> Vec<Block> {
     let samples = regime.suites.values().map(|s| s.samples).max().unwrap_or(1);
     let has_outside = regime.suites.values().any(|s| s.ood);
     let pass = format!("pass@{samples}");
@@ -92,7 +179,7 @@ fn of_rows(regime: &RegimeResult, rows: &[&RowResult], control: &str) -> String 
     header.push(if has_outside { &said } else { control });
     header.extend(["entropy", "length", "updates", "sampled", "trained", "compute"]);
     let mut lines = vec![base_line(regime, header.len(), has_outside)];
-    let mut notes = String::new();
+    let mut notes = Vec::new();
     for row in rows {
         let mut cells = vec![row.name.clone(), row.runs.len().to_string()];
         cells.extend(both(&row.accuracy, has_outside));
@@ -118,9 +205,9 @@ fn of_rows(regime: &RegimeResult, rows: &[&RowResult], control: &str) -> String 
         ]);
         cells.push(c.relative.map_or(String::new(), |r| format!("{r:.2}")));
         lines.push(cells);
-        notes += &diverged(row);
+        notes.extend(diverged(row));
     }
-    format!("{}{notes}", table(&header, lines, 1))
+    std::iter::once(Block::table(&header, lines, 1)).chain(notes).collect()
 }
 
 fn base_line(regime: &RegimeResult, width: usize, has_outside: bool) -> Vec<String> {
@@ -132,58 +219,46 @@ fn base_line(regime: &RegimeResult, width: usize, has_outside: bool) -> Vec<Stri
 }
 
 /// Says which of a row's runs broke down.
-fn diverged(row: &RowResult) -> String {
+fn diverged(row: &RowResult) -> Option<Block> {
     let ended = row.runs.iter().filter_map(|r| Some((r.seed, r.diverged.as_ref()?)));
     let said: Vec<String> = ended.map(|(seed, why)| format!("seed {seed} ({why})")).collect();
-    match said.is_empty() {
-        true => String::new(),
-        false => format!(
-            "{} diverged, and its last good weights count: {}.\n\n",
-            row.name,
-            said.join("; ")
-        ),
-    }
+    let said = said.join("; ");
+    let text = format!("{} diverged, and its last good weights count: {said}.", row.name);
+    (!said.is_empty()).then_some(Block::Notice { text })
 }
 
 /// A line a comparison: what it says of the control.
-fn where_it_wins(results: &Results) -> String {
+pub fn where_it_wins(results: &Results) -> Vec<Block> {
     let control = &results.control;
-    let regimes: Vec<&RegimeResult> = results.regimes.iter().filter(|r| r.rows.len() > 1).collect();
-    if regimes.is_empty() {
-        return String::new();
-    }
-    let mut text = format!("## Where {control} wins, ties and loses\n\n");
+    let mut blocks = Vec::new();
     for (title, ood) in [("In distribution", false), ("Out of distribution", true)] {
-        let of = |row: &RowResult| {
-            let differences = row.difference.clone()?;
-            if ood { differences.outside } else { differences.inside }
-        };
-        let mut lines = Vec::new();
-        let mut counts = [0; 3];
-        for regime in &regimes {
-            for row in &regime.rows {
-                let Some(compared) = of(row) else { continue };
-                counts[compared.control as usize] += 1;
-                lines.push(vec![
-                    regime.name.clone(),
-                    row.name.clone(),
-                    word(compared.control).into(),
-                    interval(&compared),
-                    row.compute.relative.map_or(String::new(), |r| format!("{r:.2}")),
-                ]);
-            }
-        }
-        if lines.is_empty() {
+        let comparisons: Vec<_> = results.comparisons(ood).collect();
+        if comparisons.is_empty() {
             continue;
         }
-        let [wins, ties, loses] = counts;
-        let _ = write!(text, "{title}: {control} wins {wins}, ties {ties}, loses {loses}.\n\n");
-        text += &table(&["regime", "against", control, "difference", "compute"], lines, 2);
+        let [wins, ties, loses] = [Verdict::Wins, Verdict::Ties, Verdict::Loses]
+            .map(|v| comparisons.iter().filter(|(.., compared)| compared.control == v).count());
+        let said = format!("{title}: {control} wins {wins}, ties {ties}, loses {loses}.");
+        let line = |(regime, row, compared): &(&RegimeResult, &RowResult, &Compared)| {
+            vec![
+                regime.name.clone(),
+                row.name.clone(),
+                word(compared.control).into(),
+                interval(compared),
+                row.compute.relative.map_or(String::new(), |r| format!("{r:.2}")),
+            ]
+        };
+        let header = ["regime", "against", control, "difference", "compute"];
+        blocks.push(Block::paragraph(said));
+        blocks.push(Block::table(&header, comparisons.iter().map(line).collect(), 3));
     }
-    text
+    if !blocks.is_empty() {
+        blocks.insert(0, Block::heading(format!("Where {control} wins, ties and loses")));
+    }
+    blocks
 }
 
-fn by_suite(regime: &RegimeResult) -> String {
+fn by_suite(regime: &RegimeResult) -> Block {
     let mut suites: Vec<_> = regime.suites.iter().collect();
     suites.sort_by_key(|(name, size)| (size.ood, (*name).clone()));
     let heads: Vec<String> = suites
@@ -201,23 +276,25 @@ fn by_suite(regime: &RegimeResult) -> String {
         let cells = suites.iter().map(|(name, _)| cell(row, name));
         std::iter::once(row.name.clone()).chain(cells).collect()
     };
-    table(&header, regime.rows.iter().map(line).collect(), 1)
+    Block::table(&header, regime.rows.iter().map(line).collect(), 1)
 }
 
 /// What rows are, where their names do not say it.
-fn legend(results: &Results) -> String {
-    let mut said: Vec<(&str, &str)> = Vec::new();
+fn legend(results: &Results) -> Vec<Block> {
+    let mut entries: Vec<(String, String)> = Vec::new();
     for row in results.regimes.iter().flat_map(|r| &r.rows) {
-        if !row.about.is_empty() && !said.iter().any(|(name, _)| *name == row.name) {
-            said.push((&row.name, &row.about));
+        if !row.about.is_empty() && !entries.iter().any(|(name, _)| *name == row.name) {
+            entries.push((row.name.clone(), row.about.clone()));
         }
     }
-    let lines: String = said.iter().map(|(name, about)| format!("- {name}: {about}\n")).collect();
-    if lines.is_empty() { lines } else { format!("## Rows\n\n{lines}") }
+    match entries.is_empty() {
+        true => Vec::new(),
+        false => vec![Block::heading("Rows"), Block::Legend { entries }],
+    }
 }
 
 /// What tuned rows took from their grids.
-fn choices(results: &Results) -> String {
+fn choices(results: &Results) -> Vec<Block> {
     let tuned = |regime: &RegimeResult| {
         let rows = regime.rows.iter().filter(|r| r.points > 0);
         let line = |r: &RowResult| {
@@ -227,12 +304,13 @@ fn choices(results: &Results) -> String {
     };
     let lines: Vec<Vec<String>> = results.regimes.iter().flat_map(tuned).collect();
     if lines.is_empty() {
-        return String::new();
+        return Vec::new();
     }
-    format!(
-        "## What was tuned\n\nOn problems and a seed that no other table sees.\n\n{}",
-        table(&["regime", "row", "points", "chosen"], lines, 4)
-    )
+    vec![
+        Block::heading("What was tuned"),
+        Block::paragraph("On problems and a seed that no other table sees."),
+        Block::table(&["regime", "row", "points", "chosen"], lines, 4),
+    ]
 }
 
 fn both(accuracies: &Accuracies, has_outside: bool) -> Vec<String> {
@@ -253,12 +331,14 @@ fn spread(spread: Option<Spread>, scale: f64, digits: usize) -> String {
     }
 }
 
-fn interval(compared: &Compared) -> String {
+/// `+2.1 [+0.4, +3.8]`, in points.
+pub fn interval(compared: &Compared) -> String {
     let d = &compared.difference;
     format!("{:+.1} [{:+.1}, {:+.1}]", 100.0 * d.mean, 100.0 * d.low, 100.0 * d.high)
 }
 
-fn word(verdict: Verdict) -> &'static str {
+/// What a verdict says of the control.
+pub fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Wins => "wins",
         Verdict::Ties => "ties",
@@ -268,18 +348,4 @@ fn word(verdict: Verdict) -> &'static str {
 
 fn thousands(tokens: f64) -> String {
     format!("{:.1}k", tokens / 1000.0)
-}
-
-fn paragraph(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("{text}\n\n") }
-}
-
-/// A Markdown table, numbers to the right from column `numbers` on.
-fn table(header: &[&str], rows: Vec<Vec<String>>, numbers: usize) -> String {
-    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-    let rule: Vec<String> =
-        (0..header.len()).map(|i| if i < numbers { "---" } else { "--:" }.into()).collect();
-    let header: Vec<String> = header.iter().map(|h| h.to_string()).collect();
-    let body: String = rows.iter().map(|cells| line(cells)).collect();
-    format!("{}{}{body}\n", line(&header), line(&rule))
 }

@@ -235,3 +235,18 @@ for (const [name, options] of [
         assert(scroll <= width, `${scroll} px wide on ${width}`);
     });
 }
+
+browserTest("a study's report opens, draws every difference and asks the network for nothing", { url: "about:blank" }, async (page) => {
+    srft("study", "--preset", "smoke", "--device", "cpu", "--out", "smoke");
+    const url = report("study.html", "smoke");
+    const requests = [];
+    page.on("request", (request) => requests.push(request.url()));
+    await page.goto(url);
+    assert.deepEqual(requests.filter((url) => !url.startsWith("data:")), [url], "nothing but the file itself");
+    const results = JSON.parse(readFileSync(join(scratch, "smoke/results.json"), "utf8"));
+    const compared = results.regimes.flatMap((regime) => regime.rows).filter((row) => row.difference);
+    assert(compared.length > 0);
+    assert.equal(await page.locator(".interval").count(), 2 * compared.length, "in and out of distribution");
+    await page.evaluate(axe);
+    assert.deepEqual(await page.evaluate(async () => (await globalThis.axe.run()).violations.map((v) => v.id)), []);
+});
