@@ -48,9 +48,9 @@ pub struct RunRecord {
     pub summary: Option<Summary>,
     /// What it was computed on, `NAME (BACKEND)`; unknown before the first checkpoint.
     pub device: Option<String>,
-    /// What training did to tokens' probabilities, where `srft analyze` left it under [`SHIFT`].
+    /// What training did to tokens' probabilities, where `srft analyze` left it as `token-shift.json`.
     pub shift: Option<TokenShift>,
-    /// The run's way among other models, where `srft analyze` left it under [`DYNAMICS`].
+    /// The run's way among other models, where `srft analyze` left it as `dynamics.json`.
     pub dynamics: Option<Dynamics>,
     /// What was amiss in the files.
     pub notes: Vec<String>,
