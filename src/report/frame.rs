@@ -30,11 +30,13 @@ pub fn page<R>(head: serde_json::Value, report: &R, sections: &[Section<R>]) -> 
     let environment = templates();
     let body = |section: &Section<R>| {
         let about = json!({"id": section.id, "title": section.title});
-        let fill = [head.clone(), about, (section.fill)(report)].into_iter().reduce(merged);
+        let fill = merged(merged(head.clone(), about), (section.fill)(report));
+        let body = environment.render_str(section.template, value(&fill));
+        let body = body.expect("the program's own template, filled by it");
         Value::from_pairs([
             ("id", Value::from(section.id)),
             ("title", Value::from(section.title)),
-            ("body", Value::from_safe_string(render(&environment, section.template, &fill))),
+            ("body", Value::from_safe_string(body)),
         ])
     };
     let sections: Vec<Value> = sections.iter().map(body).collect();
@@ -55,11 +57,6 @@ fn templates() -> Environment<'static> {
     environment.set_syntax(syntax.expect("two switches"));
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment
-}
-
-fn render(environment: &Environment, template: &str, fill: &Option<serde_json::Value>) -> String {
-    let fill = value(fill.as_ref().expect("head, section and its own"));
-    environment.render_str(template, fill).expect("the program's own template, filled by it")
 }
 
 fn merged(mut one: serde_json::Value, other: serde_json::Value) -> serde_json::Value {

@@ -28,7 +28,10 @@ fn sections<'a>() -> [Section<Report<'a>>; 6] {
         Section {
             id: "happened",
             title: "What happened",
-            template: include_str!("page/happened.html.jinja"),
+            template: concat!(
+                include_str!("page/outcome.html.jinja"),
+                include_str!("page/happened.html.jinja")
+            ),
             fill: happened,
         },
         Section {

@@ -89,7 +89,7 @@ pub fn study_text(results: &Results, path: &Path, width: usize) -> String {
 }
 
 /// Three sentences: what was compared, what came of it, by how much.
-pub fn sentences(results: &Results) -> Vec<String> {
+fn sentences(results: &Results) -> Vec<String> {
     let Results { control, regimes, .. } = results;
     let rows: usize = regimes.iter().map(|r| r.rows.len()).sum();
     let seeds = regimes.iter().flat_map(|r| &r.rows).map(|r| r.runs.len()).max().unwrap_or(0);
@@ -102,8 +102,7 @@ pub fn sentences(results: &Results) -> Vec<String> {
         results.runs
     )];
     let tally = |ood: bool| {
-        let of = |v| results.comparisons(ood).filter(|(.., c)| c.control == v).count();
-        let [wins, ties, loses] = [Verdict::Wins, Verdict::Ties, Verdict::Loses].map(of);
+        let [wins, ties, loses] = results.tally(ood);
         (wins + ties + loses > 0).then(|| format!("wins {wins}, ties {ties} and loses {loses}"))
     };
     match (tally(false), tally(true)) {

@@ -5,43 +5,59 @@ use super::say;
 use super::tables::terminal_width;
 use srft::error::{Error, Result};
 use srft::platform::write_atomic;
-use srft::report::{html, is_study, read_runs, read_study, study_html, study_text, text};
+use srft::report::{
+    RunRecord, html, is_study, read_runs, read_study, study_html, study_text, text,
+};
+use srft::study::results::Results;
 use std::path::{Path, PathBuf};
 
 const FILE: &str = "report.html";
 
+/// What a report is on.
+enum Subject {
+    Runs(Vec<RunRecord>),
+    Study(Results, PathBuf),
+}
+
 /// Writes the report on some runs, or on a study, or prints it.
 pub fn report(arguments: Report) -> Result<()> {
-    let (html, printed) = of(&arguments)?;
+    let subject = Subject::read(&arguments.runs)?;
     if arguments.text {
-        say(printed.trim_end())?;
+        say(subject.text(terminal_width()))?;
     }
     let out = match (arguments.out, arguments.text) {
         (Some(out), _) => out,
         (None, true) => return Ok(()),
         (None, false) => place(&arguments.runs),
     };
+    let html = subject.html();
     write_atomic(&out, html.as_bytes())?;
     say(format_args!("report: {} ({} kB)", out.display(), html.len().div_ceil(1000)))
 }
 
-/// As HTML and as text.
-fn of(arguments: &Report) -> Result<(String, String)> {
-    let width = terminal_width();
-    match arguments.runs.as_slice() {
-        [folder] if is_study(folder) => {
-            let results = read_study(folder)?;
-            Ok((study_html(&results, folder), study_text(&results, folder, width)))
-        }
-        folders => match folders.iter().find(|folder| is_study(folder)) {
-            Some(study) => Err(Error::input("a study has a report of its own")
+impl Subject {
+    fn read(folders: &[PathBuf]) -> Result<Self> {
+        match (folders, folders.iter().find(|folder| is_study(folder))) {
+            (_, None) => Ok(Self::Runs(read_runs(folders)?)),
+            ([folder], Some(_)) => Ok(Self::Study(read_study(folder)?, folder.clone())),
+            (_, Some(study)) => Err(Error::input("a study has a report of its own")
                 .at(study.display())
                 .next("name it alone, or run folders alone")),
-            None => {
-                let runs = read_runs(folders)?;
-                Ok((html(&runs), text(&runs, width)))
-            }
-        },
+        }
+    }
+
+    fn html(&self) -> String {
+        match self {
+            Self::Runs(runs) => html(runs),
+            Self::Study(results, folder) => study_html(results, folder),
+        }
+    }
+
+    fn text(&self, width: usize) -> String {
+        match self {
+            Self::Runs(runs) => text(runs, width),
+            Self::Study(results, folder) => study_text(results, folder, width),
+        }
     }
 }
 

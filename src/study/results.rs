@@ -50,6 +50,12 @@ impl Results {
             Some((regime, row, side.as_ref()?))
         })
     }
+
+    /// How many of these comparisons the control wins, ties and loses.
+    pub fn tally(&self, ood: bool) -> [usize; 3] {
+        [Verdict::Wins, Verdict::Ties, Verdict::Loses]
+            .map(|v| self.comparisons(ood).filter(|(.., compared)| compared.control == v).count())
+    }
 }
 
 /// A choice of a regime's rows.

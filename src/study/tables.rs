@@ -236,8 +236,7 @@ pub fn where_it_wins(results: &Results) -> Vec<Block> {
         if comparisons.is_empty() {
             continue;
         }
-        let [wins, ties, loses] = [Verdict::Wins, Verdict::Ties, Verdict::Loses]
-            .map(|v| comparisons.iter().filter(|(.., compared)| compared.control == v).count());
+        let [wins, ties, loses] = results.tally(ood);
         let said = format!("{title}: {control} wins {wins}, ties {ties}, loses {loses}.");
         let line = |(regime, row, compared): &(&RegimeResult, &RowResult, &Compared)| {
             vec![
