@@ -88,7 +88,7 @@ settings! {
         train: String = String::new();
         /// Files for evaluation, parted by commas; empty: the built-in suites, or a tenth of `train`.
         eval: String = String::new();
-        /// exact | numeric | math | choice | regex | command: how a response's answer is judged.
+        /// exact | numeric | math | choice | regex | command | given (by the program that trains): how a response's answer is judged.
         verifier: Comparison = Comparison::Exact;
         /// The answer is what follows this marker in a response; empty: the whole response.
         answer_after: String = String::new();
@@ -310,6 +310,8 @@ choice! {
         Regex = "regex",
         /// By `reward.command`: right from a score of a half on.
         Command = "command",
+        /// By a function of the program that holds the library: right from a score of a half on.
+        Given = "given",
     }
 }
 choice! {

@@ -5,7 +5,7 @@ use crate::config::Rewarded;
 use crate::error::{Error, Result};
 use crate::records::Example;
 use std::fmt::Debug;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A response to be graded.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +19,7 @@ pub struct Submission<'a> {
 }
 
 /// A part of the reward besides the answer.
-pub trait Part: Debug {
+pub trait Part: Debug + Send + Sync {
     /// Its name in configs and reports.
     fn name(&self) -> &'static str;
 
@@ -44,9 +44,9 @@ pub struct Grader {
     /// What training rewards of the answer.
     pub rewarded: Rewarded,
     /// Judges the answer in the verifier's place: a score of at least a half is right.
-    pub judge: Option<Rc<dyn Part>>,
+    pub judge: Option<Arc<dyn Part>>,
     /// The other parts with their weights, where the answer's is 1.
-    pub parts: Vec<(f64, Rc<dyn Part>)>,
+    pub parts: Vec<(f64, Arc<dyn Part>)>,
 }
 
 impl Grader {
@@ -57,7 +57,7 @@ impl Grader {
 
     /// Grades submissions, in their order. What cannot be graded says why: it is no 0.
     pub fn grade(&self, submissions: &[Submission]) -> Vec<std::result::Result<Grade, String>> {
-        let named = |part: &Rc<dyn Part>| {
+        let named = |part: &Arc<dyn Part>| {
             let name = part.name();
             let scores = part.scores(submissions).into_iter();
             scores.map(move |s| s.map_err(|why| format!("{name}: {why}"))).collect::<Vec<_>>()
@@ -160,7 +160,7 @@ mod tests {
         let verifier = Verifier { comparison: Comparison::Exact, answer_after: None };
         let mut grader = Grader::of(verifier, Rewarded::Answer);
         assert_eq!(grades(&grader, &["42"]), [Ok(Grade { right: true, score: 1.0 })]);
-        grader.parts.push((0.25, Rc::new(Length)));
+        grader.parts.push((0.25, Arc::new(Length)));
         assert_eq!(
             grades(&grader, &["42", "long", ""]),
             [
@@ -170,7 +170,7 @@ mod tests {
             ]
         );
         grader.parts.clear();
-        grader.judge = Some(Rc::new(Length));
+        grader.judge = Some(Arc::new(Length));
         assert_eq!(grades(&grader, &["long"]), [Ok(Grade { right: true, score: 1.0 })]);
         assert!(grader.check_gold("anything").is_ok() && grader.check_gold(" ").is_err());
     }

@@ -91,10 +91,15 @@ impl Verifier {
             #[cfg(not(target_family = "wasm"))]
             Comparison::Regex => parts::whole(trimmed).map(|_| ()),
             #[cfg(target_family = "wasm")]
-            Comparison::Math | Comparison::Choice | Comparison::Regex | Comparison::Command => Err(
-                Error::input(format!("the {} verifier is the program's", self.comparison.name()))
-                    .next("in a page take exact or numeric"),
-            ),
+            Comparison::Math
+            | Comparison::Choice
+            | Comparison::Regex
+            | Comparison::Command
+            | Comparison::Given => Err(Error::input(format!(
+                "the {} verifier is the program's",
+                self.comparison.name()
+            ))
+            .next("in a page take exact or numeric")),
             _ => Ok(()),
         }
     }

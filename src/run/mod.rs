@@ -1,6 +1,7 @@
 //! A run and its folder: prepare, train with evaluations and checkpoints, summarise.
 
 mod folder;
+mod given;
 #[cfg(not(target_family = "wasm"))]
 mod pretrain;
 mod reader;
@@ -13,6 +14,7 @@ pub use folder::{
 };
 #[cfg(not(target_family = "wasm"))]
 pub use folder::{checkpoints, samples_of, suite_files, write_suites};
+pub use given::{GIVEN, Given};
 #[cfg(not(target_family = "wasm"))]
 pub use pretrain::{PRETRAIN, pretraining, take_base};
 pub use reader::Reader;
@@ -61,8 +63,18 @@ pub struct Run {
 impl Run {
     /// Prepares a new run in `path`, where none must be.
     pub fn create(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
+        Self::create_with(config, &Given::default(), selected, path)
+    }
+
+    /// The same with what a program gives.
+    pub fn create_with(
+        config: Config,
+        given: &Given,
+        selected: &Selected,
+        path: &Path,
+    ) -> Result<Self> {
         let base = model_folder(&config.model.path)?;
-        let parts = setup::trainer_of(config, &base, None, &selected.device)?;
+        let parts = setup::trainer_of(config, &base, None, given, &selected.device)?;
         let folder = RunFolder::create(path, &parts.trainer.config)?;
         let state = State::new(parts.trainer.config.fingerprint(), device_name(selected));
         Ok(Self::assembled(parts, folder, base, state, selected))
@@ -71,19 +83,30 @@ impl Run {
     /// Takes up the run in `path` at its latest checkpoint, which is a whole model: the folder
     /// that the run began with is needed only where there is no checkpoint yet, or a KL penalty.
     pub fn resume(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
+        Self::resume_with(config, &Given::default(), selected, path)
+    }
+
+    /// The same with what a program gives, which must be what it gave before.
+    pub fn resume_with(
+        config: Config,
+        given: &Given,
+        selected: &Selected,
+        path: &Path,
+    ) -> Result<Self> {
         let folder = RunFolder::open(path)?;
         let before = Config::resolve(&[RunFolder::config_layer(path)?])?;
         config.require_resumes(&before)?;
-        let (latest, device) = (folder.latest()?, device_name(selected));
+        let (latest, name) = (folder.latest()?, device_name(selected));
         let (base, mut state) = match &latest {
             Some(latest) => (ModelFolder::read(latest), checked(latest, &config)?),
             None => {
-                (model_folder(&config.model.path), State::new(config.fingerprint(), device.clone()))
+                (model_folder(&config.model.path), State::new(config.fingerprint(), name.clone()))
             }
         };
         let base = base?;
         let began = latest.as_ref().map(|_| config.model.path.clone());
-        let mut parts = setup::trainer_of(config, &base, began.as_deref(), &selected.device)?;
+        let (began, device) = (began.as_deref(), &selected.device);
+        let mut parts = setup::trainer_of(config, &base, began, given, device)?;
         let trainer = &mut parts.trainer;
         if let Some(latest) = &latest {
             let moments = map(&latest.join(checkpoint::MOMENTS))?;
@@ -102,7 +125,7 @@ impl Run {
             folder.write_config(&trainer.config)?;
         }
         folder.rewind(state.step)?;
-        let began_on = std::mem::replace(&mut state.device, device);
+        let began_on = std::mem::replace(&mut state.device, name);
         let mut run = Self::assembled(parts, folder, base, state, selected);
         run.moved_from = (began_on != run.state.device).then_some(began_on);
         run.saved_at = latest.map(|_| run.trainer.step);
@@ -255,9 +278,7 @@ impl Run {
 
     /// The last evaluation and checkpoint, and the summary.
     pub async fn finish(&mut self, observer: &mut dyn Observer) -> Result<Summary> {
-        if self.evaluated_at != Some(self.trainer.step) {
-            self.evaluate(observer).await?;
-        }
+        self.scores(observer).await?;
         self.save(observer).await?;
         self.summary.finish(self.trainer.step);
         self.folder.write_summary(&self.summary)?;
@@ -304,6 +325,14 @@ impl Run {
     pub fn judge(&self) -> Judge<'_> {
         let Trainer { tokenizer, grader, config, .. } = &self.trainer;
         Judge { tokenizer, grader, config }
+    }
+
+    /// The present policy's scores on the run's suites, recorded; evaluates unless they are on file.
+    pub async fn scores(&mut self, observer: &mut dyn Observer) -> Result<Vec<Score>> {
+        if self.evaluated_at != Some(self.trainer.step) {
+            self.evaluate(observer).await?;
+        }
+        Ok(self.folder.evaluations()?.pop().map(|e| e.scores).unwrap_or_default())
     }
 
     async fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<()> {

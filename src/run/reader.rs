@@ -1,6 +1,7 @@
 //! A config's examples for a model: what it could not be trained or judged on is an error here, never
 //! a score.
 
+use super::given::{GIVEN, Given};
 use crate::config::{Config, Objective};
 use crate::data::builtin;
 use crate::data::source::Source;
@@ -23,6 +24,7 @@ const WRITTEN_SECS: i64 = 1_721_952_000;
 pub struct Reader<'a> {
     /// Which files, and what the method needs of them.
     config: &'a Config,
+    given: Option<&'a Given>,
     #[cfg(not(target_family = "wasm"))]
     files: files::Files<'a>,
     /// What the user should hear.
@@ -42,6 +44,7 @@ impl<'a> Reader<'a> {
         let _ = (folder, tokenizer, model, grader);
         Ok(Self {
             config,
+            given: None,
             #[cfg(not(target_family = "wasm"))]
             files: files::Files {
                 data: &config.data,
@@ -52,6 +55,11 @@ impl<'a> Reader<'a> {
             },
             notes: Vec::new(),
         })
+    }
+
+    /// The reader with what a program gives in place of files.
+    pub(super) fn with(self, given: &'a Given) -> Self {
+        Self { given: Some(given), ..self }
     }
 
     /// The training source.
@@ -190,12 +198,28 @@ impl<'a> Reader<'a> {
     #[cfg(not(target_family = "wasm"))]
     pub fn examples(&mut self, path: &str, response: bool, answer: bool) -> Result<Vec<Example>> {
         let needs = crate::data::shape::Needs { response, answer };
-        self.files.read(path, needs, response, &mut self.notes)
+        let Some(name) = path.strip_prefix(GIVEN) else {
+            return self.files.read(path, needs, response, &mut self.notes);
+        };
+        let nothing = Given::default();
+        let mut examples = self.given.unwrap_or(&nothing).examples(name)?.to_vec();
+        for (index, example) in examples.iter_mut().enumerate() {
+            if example.suite.is_empty() {
+                example.suite = name.into();
+            }
+            let usable = self.files.require_usable(example, needs, response);
+            usable.map_err(|e| e.at(format!("{path}: example {index}")))?;
+        }
+        match examples.is_empty() {
+            false => Ok(examples),
+            true => Err(Error::input("no examples").at(path).next("give at least one")),
+        }
     }
 
     /// A page has no files.
     #[cfg(target_family = "wasm")]
     fn examples(&mut self, path: &str, _: bool, _: bool) -> Result<Vec<Example>> {
+        let _ = (self.given, GIVEN);
         Err(Error::input("a page reads no data files")
             .at(path)
             .next("train on it with the program"))
@@ -203,6 +227,7 @@ impl<'a> Reader<'a> {
 }
 
 fn stem(path: &str) -> String {
+    let path = path.strip_prefix(GIVEN).unwrap_or(path);
     let stem = std::path::Path::new(path).file_stem();
     stem.unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -298,6 +323,28 @@ mod files {
                     .at(path)
                     .next("raise data.max_tokens, or take a model with a longer context")),
             }
+        }
+
+        /// An error for an example that a program gave and that cannot be trained or judged on.
+        pub fn require_usable(
+            &self,
+            example: &mut Example,
+            needs: Needs,
+            keeps_response: bool,
+        ) -> Result<()> {
+            if needs.response && example.demonstration.is_none() {
+                return Err(Error::input("no demonstration, which the method imitates")
+                    .next("give it one, or take a method without demonstrations, such as grpo"));
+            }
+            if needs.answer || !example.answer.is_empty() {
+                self.grader.check_gold(&example.answer)?;
+            }
+            if !keeps_response {
+                example.demonstration = None;
+            }
+            let encoded = encode(self.tokenizer, &self.model.eos_tokens, example)?;
+            let response = encoded.demonstration.map_or(1, |tokens| tokens.len());
+            self.require_fits(encoded.prompt.len(), response)
         }
 
         fn require_fits(&self, prompt: usize, response: usize) -> Result<()> {

@@ -1,5 +1,6 @@
 //! From a config to the parts of a run.
 
+use super::given::Given;
 use super::reader::Reader;
 use crate::config::{Config, Frozen, Objective};
 use crate::data::builtin;
@@ -18,7 +19,7 @@ use {
     crate::config::{Comparison, unknown},
     crate::model::{Lora, lora::TARGETS},
     crate::reward::{Format, Part, command::Command},
-    std::rc::Rc,
+    std::sync::Arc,
     std::time::Duration,
 };
 
@@ -43,16 +44,20 @@ pub fn load_model(
 
 /// How responses are judged: the built-in task's way, or as configured for the user's files.
 pub fn grader(config: &Config) -> Result<Grader> {
+    grader_of(config, &Given::default())
+}
+
+fn grader_of(config: &Config, given: &Given) -> Result<Grader> {
     let data = &config.data;
     if data.train.is_empty() && data.eval.is_empty() {
-        return Ok(Grader::of(builtin::verifier(), data.reward));
+        return given.judge(Grader::of(builtin::verifier(), data.reward), config);
     }
     let marker = (!data.answer_after.is_empty()).then(|| data.answer_after.clone());
     let verifier = Verifier { comparison: data.verifier, answer_after: marker };
     let grader = Grader::of(verifier, data.reward);
     #[cfg(not(target_family = "wasm"))]
     let grader = with_parts(grader, config)?;
-    Ok(grader)
+    given.judge(grader, config)
 }
 
 /// The parts that only a program has.
@@ -61,14 +66,14 @@ fn with_parts(mut grader: Grader, config: &Config) -> Result<Grader> {
     let reward = &config.reward;
     if !reward.command.is_empty() {
         let limit = Duration::from_secs_f64(reward.command_secs);
-        let command: Rc<dyn Part> = Rc::new(Command::new(&reward.command, limit)?);
+        let command: Arc<dyn Part> = Arc::new(Command::new(&reward.command, limit)?);
         match config.data.verifier {
             Comparison::Command => grader.judge = Some(command),
             _ => grader.parts.push((reward.command_weight, command)),
         }
     }
     if !reward.format.is_empty() {
-        grader.parts.push((reward.format_weight, Rc::new(Format::new(&reward.format)?)));
+        grader.parts.push((reward.format_weight, Arc::new(Format::new(&reward.format)?)));
     }
     Ok(grader)
 }
@@ -173,7 +178,7 @@ pub struct Parts {
 /// Everything that a trainer needs, loaded and checked before the first step.
 pub fn trainer(config: Config, device: &Device) -> Result<Parts> {
     let folder = model_folder(&config.model.path)?;
-    trainer_of(config, &folder, None, device)
+    trainer_of(config, &folder, None, &Given::default(), device)
 }
 
 /// The same for a model that is already read; `began` names the one that the run began with, where
@@ -182,6 +187,7 @@ pub(super) fn trainer_of(
     config: Config,
     folder: &ModelFolder,
     began: Option<&str>,
+    given: &Given,
     device: &Device,
 ) -> Result<Parts> {
     let (mut model, tokenizer) = folder.load_frozen(held(&config, folder)?, device)?;
@@ -193,8 +199,9 @@ pub(super) fn trainer_of(
     adapt(&mut model, &config)?;
     #[cfg(target_family = "wasm")]
     require_kept_buffer(&config)?;
-    let grader = grader(&config)?;
-    let mut reader = Reader::new(&config, folder, &tokenizer, &model.config, &grader)?;
+    let grader = grader_of(&config, given)?;
+    let reader = Reader::new(&config, folder, &tokenizer, &model.config, &grader)?;
+    let mut reader = reader.with(given);
     let (source, suites) = (reader.source()?, reader.suites()?);
     let notes = reader.notes;
     let optimizer = AdamW::new(config.optimizer.clone(), &model);

@@ -1,0 +1,54 @@
+//! Adapters, opened and tested once each.
+
+use crate::convert::to_python;
+use crate::error::OrRaise;
+use pollster::block_on;
+use pyo3::prelude::*;
+use serde_json::json;
+use srft::device::{Selected, adapters, choose, select};
+use srft::error::{Error, Result};
+use srft::selftest;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// Devices by the name they were asked for: all models and trainers share them.
+static OPENED: Mutex<BTreeMap<String, Selected>> = Mutex::new(BTreeMap::new());
+
+/// Opens a device, and refuses one whose kernels fail their self-test.
+pub fn open(wanted: &str) -> Result<Selected> {
+    let mut opened = OPENED.lock().map_err(|_| Error::machine("opening a device failed before"))?;
+    if let Some(selected) = opened.get(wanted) {
+        return Ok(selected.clone());
+    }
+    let selected = block_on(select(wanted))?;
+    block_on(selftest::run(&selected.device))?.require_passed(&selected.name)?;
+    opened.insert(wanted.into(), selected.clone());
+    Ok(selected)
+}
+
+/// Every adapter of this machine, the CPU first: a list of dicts.
+///
+/// `index`, `name`, `backend` (flex, vulkan, metal, dx12, gl), `driver`, `kind` (discrete GPU,
+/// integrated GPU, virtual GPU, software, CPU), `memory_bytes` where the system tells it, and
+/// `auto`: whether `device="auto"` takes it. An index, a backend or a part of the name is what
+/// `device=` understands.
+#[pyfunction]
+pub fn devices(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let list = py.detach(|| block_on(adapters()));
+    let auto = choose("auto", &list).or_raise()?.0.index;
+    let rows: Vec<_> = list
+        .iter()
+        .map(|a| {
+            json!({
+                "index": a.index,
+                "name": a.name,
+                "backend": a.backend,
+                "driver": a.driver,
+                "kind": a.kind.name(),
+                "memory_bytes": a.memory_bytes,
+                "auto": a.index == auto,
+            })
+        })
+        .collect();
+    to_python(py, &rows)
+}

@@ -1,0 +1,51 @@
+//! `import srft`: the core's functions over numpy arrays. This crate converts and adds no logic; what
+//! a function computes stands in the core, and what it means in `srft.pyi` and the docstrings.
+//!
+//! The interpreter's lock is let go wherever the core computes, so other threads of Python go on; a
+//! reward function takes it back for as long as it runs.
+
+mod convert;
+mod device;
+mod episode;
+mod error;
+mod example;
+mod group;
+mod model;
+mod objective;
+mod reward;
+mod trainer;
+
+use pyo3::prelude::*;
+
+/// SRFT (arXiv 2506.19767), one formula at a time, and a trainer that puts them together.
+///
+/// Arrays are numpy's, entropies and log-probabilities in nats. Shapes are written N (tokens of a
+/// response), V (vocabulary), G (rollouts a prompt). Everything runs on the adapter that
+/// `srft.devices()` lists first as a GPU, or on the CPU; `device="cpu"` and so on choose another.
+#[pymodule(name = "srft")]
+mod module {
+    #[pymodule_export]
+    use super::device::devices;
+    #[pymodule_export]
+    use super::episode::{Episode, rollout};
+    #[pymodule_export]
+    use super::example::{Example, Task, task};
+    #[pymodule_export]
+    use super::group::Group;
+    #[pymodule_export]
+    use super::model::{Model, TokenStats, Tokenizer, token_stats};
+    #[pymodule_export]
+    use super::objective::{Loss, advantages, loss, weights};
+    #[pymodule_export]
+    use super::reward::rewards;
+    #[pymodule_export]
+    use super::trainer::Trainer;
+
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        super::error::add(module)
+    }
+}

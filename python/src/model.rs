@@ -1,0 +1,307 @@
+//! Models, their tokenizers, and what they think of a text.
+
+use crate::convert::to_python;
+use crate::device::open;
+use crate::episode::Prompt;
+use crate::error::{OrRaise, exception, input};
+use burn::tensor::Tensor;
+use numpy::{PyArray1, PyArray2, PyArrayMethods};
+use pollster::block_on;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use serde_json::Value;
+use srft::config::{Frozen, Storage};
+use srft::data::batch::{MicroBatch, micro_batches};
+use srft::data::encode::{Encoded, encode};
+use srft::error::{Error, Result};
+use srft::model::{Llama, ModelFolder, Parameter};
+use srft::objective::loss::{response_logits, token_statistics};
+use srft::ops::readback;
+use srft::records::{Role, Sequence, TermCoefficients};
+use srft::run::model_folder;
+use srft::text;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Text to tokens and back, as a `tokenizer.json` says.
+#[pyclass(frozen, module = "srft")]
+pub struct Tokenizer(pub Arc<text::Tokenizer>);
+
+#[pymethods]
+impl Tokenizer {
+    /// Reads a model folder's `tokenizer.json`; "tiny" is the built-in model's.
+    #[staticmethod]
+    #[pyo3(signature = (path = "tiny"))]
+    fn load(path: &str) -> PyResult<Self> {
+        let folder = model_folder(path).or_raise()?;
+        let place = format!("{}/tokenizer.json", folder.place);
+        let tokenizer = text::Tokenizer::from_bytes(&folder.tokenizer, &place).or_raise()?;
+        Ok(Self(Arc::new(tokenizer)))
+    }
+
+    /// Token ids of a text that starts a sequence (with begin-of-text, where the tokenizer has it), or
+    /// with `continuation=True` of one that goes on, such as a response: uint32 [N].
+    #[pyo3(signature = (text, *, continuation = false))]
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        text: &str,
+        continuation: bool,
+    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let ids = match continuation {
+            true => self.0.encode_continuation(text),
+            false => self.0.encode(text),
+        };
+        Ok(PyArray1::from_vec(py, ids.or_raise()?))
+    }
+
+    /// The text of token ids, without special tokens.
+    fn decode(&self, ids: Vec<u32>) -> String {
+        self.0.decode(&ids)
+    }
+
+    /// Each token as the vocabulary spells it.
+    fn pieces(&self, ids: Vec<u32>) -> Vec<String> {
+        self.0.spelled(&ids)
+    }
+
+    /// V, gaps included.
+    fn __len__(&self) -> usize {
+        self.0.vocab_size()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Tokenizer({} tokens)", self.0.vocab_size())
+    }
+}
+
+/// A model on a device, as it is now: a trainer that goes on does not change it.
+#[pyclass(frozen, module = "srft")]
+pub struct Model {
+    /// The files it came from.
+    pub folder: Arc<ModelFolder>,
+    /// The weights, shared until someone updates them.
+    pub policy: Llama,
+    /// Text in and out.
+    pub tokenizer: Arc<text::Tokenizer>,
+    /// The adapter's name.
+    pub adapter: String,
+}
+
+#[pymethods]
+impl Model {
+    /// Loads a Hugging Face folder (Llama, Mistral, Qwen2, Qwen3), a PEFT adapter's, or without a path
+    /// (or with "tiny") the built-in model of 0.57 million weights. The device's kernels pass their
+    /// self-test first.
+    #[staticmethod]
+    #[pyo3(signature = (path = None, device = "auto"))]
+    fn load(py: Python<'_>, path: Option<PathBuf>, device: &str) -> PyResult<Self> {
+        py.detach(|| {
+            let selected = open(device)?;
+            let path = path.unwrap_or_else(|| "tiny".into());
+            let folder = model_folder(&path.to_string_lossy())?;
+            let (policy, tokenizer) = folder.load_frozen(Frozen::F32, &selected.device)?;
+            let (folder, tokenizer) = (Arc::new(folder), Arc::new(tokenizer));
+            Ok(Self { folder, policy, tokenizer, adapter: selected.name })
+        })
+        .or_raise()
+    }
+
+    /// Writes a folder that `Model.load`, `srft --model` and transformers read; `dtype` is f32, f16 or
+    /// bf16.
+    #[pyo3(signature = (path, dtype = "f32"))]
+    fn save(&self, py: Python<'_>, path: PathBuf, dtype: &str) -> PyResult<()> {
+        let all = [Storage::F32, Storage::F16, Storage::Bf16];
+        let storage = all
+            .into_iter()
+            .find(|s| s.name() == dtype)
+            .ok_or_else(|| input(format!("no dtype `{dtype}`"), "one of: f32, f16, bf16"))?;
+        py.detach(|| block_on(self.folder.save(&path, &self.policy, storage))).or_raise()
+    }
+
+    /// Its tokenizer.
+    #[getter]
+    fn tokenizer(&self) -> Tokenizer {
+        Tokenizer(self.tokenizer.clone())
+    }
+
+    /// The adapter that it is on.
+    #[getter]
+    fn device(&self) -> &str {
+        &self.adapter
+    }
+
+    /// Its `config.json`.
+    #[getter]
+    fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let config: Value = serde_json::from_slice(&self.folder.config)
+            .map_err(|e| exception(Error::input(e.to_string()).at(&self.folder.place)))?;
+        to_python(py, &config)
+    }
+
+    /// What trains: a dict of float32 arrays by their names in `model.safetensors`. A copy.
+    fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        arrays(py, self.policy.parameters())
+    }
+
+    /// Number of weights.
+    #[getter]
+    fn size(&self) -> usize {
+        self.policy.count()
+    }
+
+    /// Logits before each token of a response and its end-of-text, whole: float32 [N, V].
+    ///
+    /// `response` is text, or the token ids of an episode; with None, the prompt is the text, from its
+    /// second token on. softmax(logits[t]) is what the model expects at token t.
+    #[pyo3(signature = (prompt, response = None))]
+    fn logits<'py>(
+        &self,
+        py: Python<'py>,
+        prompt: Prompt<'_>,
+        response: Option<Response>,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let (batch, _) = self.batch(&prompt, response)?;
+        let (values, shape) = py
+            .detach(|| {
+                let logits = response_logits(&self.policy, &batch);
+                let shape = logits.dims();
+                Ok((block_on(readback::floats(logits))?, shape))
+            })
+            .or_raise()?;
+        PyArray1::from_vec(py, values).reshape(shape)
+    }
+
+    fn __repr__(&self) -> String {
+        let (place, size) = (&self.folder.place, self.policy.count());
+        format!("Model({place:?}, {size} weights, on {})", self.adapter)
+    }
+}
+
+/// A response: text, or token ids.
+#[derive(FromPyObject)]
+pub enum Response {
+    /// Text; its end-of-text is added.
+    Text(String),
+    /// Token ids as they are.
+    Tokens(Vec<u32>),
+}
+
+impl Model {
+    /// A batch of one response, and its tokens.
+    fn batch(
+        &self,
+        prompt: &Prompt<'_>,
+        response: Option<Response>,
+    ) -> PyResult<(MicroBatch, Vec<u32>)> {
+        let mut example = prompt.record();
+        let tokens = match response {
+            None => {
+                // Bare text is a demonstration without a prompt.
+                example.demonstration = Some(std::mem::take(&mut example.prompt));
+                None
+            }
+            Some(Response::Text(text)) => {
+                example.demonstration = Some(text);
+                None
+            }
+            Some(Response::Tokens(tokens)) => Some(tokens),
+        };
+        let config = &self.policy.config;
+        let Encoded { prompt, demonstration, .. } =
+            encode(&self.tokenizer, &config.eos_tokens, &example).or_raise()?;
+        let response = tokens.or(demonstration).unwrap_or_default();
+        if let Some(id) = response.iter().find(|&&id| id as usize >= config.vocab_size) {
+            let last = config.vocab_size - 1;
+            return Err(input(format!("token {id}"), &format!("ids go from 0 to {last}")));
+        }
+        if response.is_empty() {
+            return Err(input("the response has no tokens", "give at least one"));
+        }
+        config.require_fits(prompt.len(), response.len()).or_raise()?;
+        // A coefficient of 1 only marks the sequence as one to keep.
+        let sequence = Sequence {
+            role: Role::Demonstration,
+            prompt,
+            response: response.clone(),
+            learned: Vec::new(),
+            old_logprobs: Vec::new(),
+            terms: TermCoefficients { sft: 1.0, ..Default::default() },
+        };
+        let batch = micro_batches(&[sequence], usize::MAX).swap_remove(0);
+        Ok((batch, response))
+    }
+}
+
+/// What a model thinks of each token of a response.
+#[pyclass(frozen, get_all, module = "srft")]
+pub struct TokenStats {
+    /// Token ids [N], end-of-text included.
+    tokens: Py<PyArray1<u32>>,
+    /// Each as the vocabulary spells it.
+    pieces: Vec<String>,
+    /// ln π of each [N], nats.
+    logprobs: Py<PyArray1<f32>>,
+    /// H = -Σ p ln p over the whole vocabulary where each is predicted [N], nats.
+    entropies: Py<PyArray1<f32>>,
+}
+
+#[pymethods]
+impl TokenStats {
+    fn __len__(&self) -> usize {
+        self.pieces.len()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("TokenStats({:?})", self.pieces.concat())
+    }
+}
+
+/// Log-probability and entropy of each token of a response, by the fused kernel that trains.
+///
+/// `token_stats(model, prompt, response)`: the response's tokens and its end-of-text, or given token
+/// ids as they are. `token_stats(model, text)`: those of the text, from its second token on.
+#[pyfunction]
+#[pyo3(signature = (model, prompt, response = None))]
+pub fn token_stats(
+    py: Python<'_>,
+    model: &Bound<'_, Model>,
+    prompt: Prompt<'_>,
+    response: Option<Response>,
+) -> PyResult<TokenStats> {
+    let model = model.get();
+    let (batch, tokens) = model.batch(&prompt, response)?;
+    let stats = py.detach(|| {
+        let stats = token_statistics(&model.policy, &batch);
+        block_on(readback::floats(stats))
+    });
+    let (mut logprobs, mut entropies) = (Vec::new(), Vec::new());
+    for pair in stats.or_raise()?.chunks_exact(2) {
+        logprobs.push(pair[0]);
+        entropies.push(pair[1]);
+    }
+    Ok(TokenStats {
+        pieces: model.tokenizer.spelled(&tokens),
+        tokens: PyArray1::from_vec(py, tokens).unbind(),
+        logprobs: PyArray1::from_vec(py, logprobs).unbind(),
+        entropies: PyArray1::from_vec(py, entropies).unbind(),
+    })
+}
+
+/// Weights, or their gradients, as arrays by name; the blocks of one weight joined.
+pub fn arrays<'py>(py: Python<'py>, parameters: Vec<Parameter>) -> PyResult<Bound<'py, PyDict>> {
+    let mut whole: Vec<(String, Vec<usize>, Vec<Tensor<2>>)> = Vec::new();
+    for Parameter { name, shape, tensor } in parameters {
+        match whole.last_mut() {
+            Some((last, _, blocks)) if *last == name => blocks.push(tensor),
+            _ => whole.push((name, shape, vec![tensor])),
+        }
+    }
+    let dict = PyDict::new(py);
+    for (name, shape, blocks) in whole {
+        let values: Result<Vec<f32>> =
+            py.detach(|| block_on(readback::floats(Tensor::cat(blocks, 0))));
+        dict.set_item(name, PyArray1::from_vec(py, values.or_raise()?).reshape(shape)?)?;
+    }
+    Ok(dict)
+}

@@ -1,0 +1,205 @@
+//! Rewards: the core's verifiers, or a function of Python's.
+
+use crate::episode::Episode;
+use crate::error::{exception, input};
+use crate::example::{Example, Examples, of_episode};
+use numpy::PyArray1;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use srft::config::{Comparison, RewardValues, Rewarded};
+use srft::data::builtin;
+use srft::error::Error;
+use srft::records;
+use srft::reward::{Grader, Part, Submission, Verifier};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+/// A reward function: `(example, response) -> float in [0, 1]`.
+///
+/// What it raises ends the step before the update; then the part has no score for any response, and the
+/// exception waits here to be raised in the caller.
+pub struct Function {
+    function: Py<PyAny>,
+    raised: Mutex<Option<PyErr>>,
+}
+
+impl Function {
+    /// Wraps a callable.
+    pub fn new(function: &Bound<'_, PyAny>) -> PyResult<Arc<Self>> {
+        if !function.is_callable() {
+            return Err(PyTypeError::new_err(format!(
+                "reward is a {}, expected a function (example, response) -> a score from 0 to 1",
+                function.get_type()
+            )));
+        }
+        Ok(Arc::new(Self { function: function.clone().unbind(), raised: Mutex::new(None) }))
+    }
+
+    /// What it raised, once.
+    pub fn raised(&self) -> Option<PyErr> {
+        self.raised.lock().ok()?.take()
+    }
+
+    fn score(&self, py: Python<'_>, submission: &Submission<'_>) -> PyResult<Option<f64>> {
+        let example = Example(submission.example.clone());
+        let score = self.function.bind(py).call1((example, submission.response))?;
+        if score.is_none() {
+            return Ok(None);
+        }
+        let value: f64 = score.extract().map_err(|_| {
+            let got = score.get_type();
+            PyTypeError::new_err(format!("the reward function gave a {got}, expected a number"))
+        })?;
+        match (0.0..=1.0).contains(&value) {
+            true => Ok(Some(value)),
+            false => Err(PyValueError::new_err(format!(
+                "the reward function gave {value} for {:?}, expected 0 to 1",
+                submission.response
+            ))),
+        }
+    }
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a reward function in Python")
+    }
+}
+
+impl Part for Function {
+    fn name(&self) -> &'static str {
+        "the reward function"
+    }
+
+    fn scores(&self, submissions: &[Submission]) -> Vec<Result<f64, String>> {
+        Python::attach(|py| {
+            let mut scores = Vec::with_capacity(submissions.len());
+            for submission in submissions {
+                // A response that was cut off is wrong, whatever it says.
+                let score = match submission.finished {
+                    true => self.score(py, submission),
+                    false => Ok(Some(0.0)),
+                };
+                match score {
+                    Ok(score) => scores.push(score.ok_or_else(|| "it gave None".to_string())),
+                    Err(raised) => {
+                        let why = raised.to_string();
+                        if let Ok(mut slot) = self.raised.lock() {
+                            slot.get_or_insert(raised);
+                        }
+                        return vec![Err(why); submissions.len()];
+                    }
+                }
+            }
+            scores
+        })
+    }
+}
+
+/// Who judges.
+pub struct Judge {
+    grader: Grader,
+    function: Option<Arc<Function>>,
+}
+
+impl Default for Judge {
+    /// The built-in task's verifier.
+    fn default() -> Self {
+        Self { grader: Grader::of(builtin::verifier(), Rewarded::Answer), function: None }
+    }
+}
+
+impl Judge {
+    /// The built-in one, a verifier by name, or a function.
+    fn of(reward: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let Some(reward) = reward else { return Ok(Self::default()) };
+        let Ok(name) = reward.cast::<PyString>() else {
+            let function = Function::new(reward)?;
+            let mut judge = Self::default();
+            judge.grader.judge = Some(function.clone());
+            return Ok(Self { function: Some(function), ..judge });
+        };
+        let all = [
+            Comparison::Exact,
+            Comparison::Numeric,
+            Comparison::Math,
+            Comparison::Choice,
+            Comparison::Regex,
+        ];
+        let name = name.to_string();
+        let comparison = all.into_iter().find(|c| c.name() == name).ok_or_else(|| {
+            input(
+                format!("no verifier `{name}`"),
+                "one of: exact, numeric, math, choice, regex; or a function",
+            )
+        })?;
+        let verifier = Verifier { comparison, answer_after: None };
+        Ok(Self { grader: Grader::of(verifier, Rewarded::Answer), function: None })
+    }
+}
+
+/// Rewards of (example, response, finished), in the values that training has.
+pub fn grades_of(
+    py: Python<'_>,
+    judge: &Judge,
+    responses: &[(&records::Example, &str, bool)],
+    values: RewardValues,
+) -> PyResult<Vec<f64>> {
+    let submissions: Vec<Submission> = responses
+        .iter()
+        .map(|&(example, response, finished)| Submission { example, response, finished })
+        .collect();
+    if judge.function.is_none() {
+        for Submission { example, .. } in &submissions {
+            judge
+                .grader
+                .check_gold(&example.answer)
+                .map_err(|e| exception(e.at(format!("{:?}", example.prompt))))?;
+        }
+    }
+    let grades = py.detach(|| judge.grader.grade(&submissions));
+    if let Some(raised) = judge.function.as_ref().and_then(|f| f.raised()) {
+        return Err(raised);
+    }
+    let reward = |grade: Result<srft::reward::Grade, String>| match grade {
+        Ok(grade) => Ok(f64::from(values.at(grade.score))),
+        Err(why) => Err(exception(
+            Error::input(format!("no reward: {why}"))
+                .next("leave that episode out, or give it a score"),
+        )),
+    };
+    grades.into_iter().map(reward).collect()
+}
+
+/// Rewards of episodes [number of episodes], float64: +1 where right and -1 where wrong, or with
+/// `values="binary"` 1 and 0.
+///
+/// `examples` are those that the episodes were rolled out from. `reward` is None for the built-in
+/// task's verifier (the answer is what follows the one ">"), the name of another (exact, numeric, math,
+/// choice, regex), or a function `(example, response) -> score in [0, 1]`, which becomes
+/// 2 * score - 1. An episode that the length limit cut is wrong, and a function is not asked.
+#[pyfunction]
+#[pyo3(signature = (examples, episodes, reward = None, *, values = "signed"))]
+pub fn rewards<'py>(
+    py: Python<'py>,
+    examples: Examples<'py>,
+    episodes: Vec<Py<Episode>>,
+    reward: Option<Bound<'py, PyAny>>,
+    values: &str,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let judge = Judge::of(reward.as_ref())?;
+    let all = [RewardValues::Signed, RewardValues::Binary];
+    let values = all
+        .into_iter()
+        .find(|v| v.name() == values)
+        .ok_or_else(|| input(format!("no values `{values}`"), "signed or binary"))?;
+    let examples = examples.records();
+    let mut responses = Vec::with_capacity(episodes.len());
+    for episode in &episodes {
+        let episode = episode.get();
+        let example = of_episode(&examples, episode.prompt)?;
+        responses.push((example, episode.response.as_str(), !episode.truncated));
+    }
+    Ok(PyArray1::from_vec(py, grades_of(py, &judge, &responses, values)?))
+}
