@@ -4,7 +4,7 @@ use crate::convert::{layers, to_python};
 use crate::error::{OrRaise, input};
 use crate::group::Group;
 use crate::model::{Model, arrays};
-use numpy::{PyArray1, PyReadonlyArray1};
+use numpy::{AllowTypeChange, PyArray1, PyArrayLike1};
 use pollster::block_on;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -25,7 +25,7 @@ use srft::trainer::Trainer;
 #[pyo3(signature = (rewards, std = true))]
 pub fn advantages(
     py: Python<'_>,
-    rewards: PyReadonlyArray1<'_, f64>,
+    rewards: PyArrayLike1<'_, f64, AllowTypeChange>,
     std: bool,
 ) -> PyResult<Py<PyArray1<f64>>> {
     let rewards = rewards.as_array().to_vec();
@@ -45,7 +45,7 @@ pub fn advantages(
 #[expect(clippy::type_complexity, reason = "a pair of arrays")]
 pub fn weights(
     py: Python<'_>,
-    entropy: PyReadonlyArray1<'_, f64>,
+    entropy: PyArrayLike1<'_, f64, AllowTypeChange>,
     sft_scale: f32,
     rl_scale: f32,
     sft_sign: &str,

@@ -1,0 +1,248 @@
+"""SRFT (arXiv 2506.19767), one formula at a time, and a trainer that puts them together.
+
+Docstrings stand in the module itself: help(srft.Trainer).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "Episode",
+    "Error",
+    "Example",
+    "Group",
+    "InputError",
+    "Loss",
+    "MachineError",
+    "Model",
+    "NumbersError",
+    "Task",
+    "TokenStats",
+    "Tokenizer",
+    "Trainer",
+    "__version__",
+    "advantages",
+    "devices",
+    "loss",
+    "rewards",
+    "rollout",
+    "task",
+    "token_stats",
+    "weights",
+]
+
+__version__: str
+
+_Config: TypeAlias = Mapping[str, Any] | str | PathLike[str]
+_Reward: TypeAlias = Callable[[Example, str], float | bool | None]
+
+class Error(Exception):
+    what: str
+    place: str | None
+    next: str | None
+
+class InputError(Error, ValueError): ...
+class MachineError(Error, RuntimeError): ...
+class NumbersError(Error, ArithmeticError): ...
+
+def devices() -> list[dict[str, Any]]: ...
+def task(name: str = "arithmetic") -> Task: ...
+def rollout(
+    model: Model,
+    prompts: Sequence[Example | str],
+    group: int = 8,
+    seed: int = 0,
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+    max_new_tokens: int | None = None,
+) -> list[Episode]: ...
+def rewards(
+    examples: Example | Sequence[Example],
+    episodes: Sequence[Episode],
+    reward: _Reward | Literal["exact", "numeric", "math", "choice", "regex"] | None = None,
+    *,
+    values: Literal["signed", "binary"] = "signed",
+) -> NDArray[np.float64]: ...
+def advantages(rewards: ArrayLike, std: bool = True) -> NDArray[np.float64]: ...
+def weights(
+    entropy: ArrayLike,
+    *,
+    sft_scale: float = 0.5,
+    rl_scale: float = 0.1,
+    sft_sign: Literal["minus", "plus"] = "minus",
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+def token_stats(
+    model: Model, prompt: Example | str, response: str | Sequence[int] | NDArray[np.uint32] | None = None
+) -> TokenStats: ...
+def loss(
+    model: Model,
+    groups: Group | Sequence[Group],
+    method: str = "srft",
+    settings: _Config | None = None,
+    *,
+    gradients: bool = False,
+) -> Loss: ...
+@final
+class Example:
+    def __new__(
+        cls,
+        prompt: str,
+        answer: str = "",
+        demonstration: str | None = None,
+        *,
+        suite: str = "",
+        extra: dict[str, Any] | None = None,
+    ) -> Example: ...
+    @property
+    def prompt(self) -> str: ...
+    @property
+    def answer(self) -> str: ...
+    @property
+    def demonstration(self) -> str | None: ...
+    @property
+    def suite(self) -> str: ...
+    @property
+    def extra(self) -> dict[str, Any]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Task:
+    @property
+    def suites(self) -> list[str]: ...
+    def examples(self, seed: int = 0, n: int = 1) -> list[Example]: ...
+    def held_out(self, n: int = 200) -> list[Example]: ...
+
+@final
+class Episode:
+    @property
+    def prompt(self) -> int: ...
+    @property
+    def sample(self) -> int: ...
+    @property
+    def tokens(self) -> NDArray[np.uint32]: ...
+    @property
+    def logprobs(self) -> NDArray[np.float32]: ...
+    @property
+    def entropies(self) -> NDArray[np.float32]: ...
+    @property
+    def truncated(self) -> bool: ...
+    @property
+    def response(self) -> str: ...
+
+@final
+class Group:
+    def __new__(
+        cls,
+        example: Example,
+        episodes: Sequence[Episode],
+        rewards: Sequence[float] | NDArray[np.float64] | None = None,
+        demonstration_reward: float | None = None,
+    ) -> Group: ...
+    @property
+    def example(self) -> Example: ...
+    @property
+    def episodes(self) -> list[Episode]: ...
+    @property
+    def rewards(self) -> NDArray[np.float64]: ...
+    @property
+    def demonstration_reward(self) -> float | None: ...
+    @property
+    def advantages(self) -> NDArray[np.float64]: ...
+
+@final
+class Tokenizer:
+    @staticmethod
+    def load(path: str = "tiny") -> Tokenizer: ...
+    def encode(self, text: str, *, continuation: bool = False) -> NDArray[np.uint32]: ...
+    def decode(self, ids: Sequence[int] | NDArray[np.uint32]) -> str: ...
+    def pieces(self, ids: Sequence[int] | NDArray[np.uint32]) -> list[str]: ...
+    def __len__(self) -> int: ...
+
+@final
+class Model:
+    @staticmethod
+    def load(path: str | PathLike[str] | None = None, device: str = "auto") -> Model: ...
+    def save(self, path: str | PathLike[str], dtype: Literal["f32", "f16", "bf16"] = "f32") -> None: ...
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def config(self) -> dict[str, Any]: ...
+    @property
+    def size(self) -> int: ...
+    def parameters(self) -> dict[str, NDArray[np.float32]]: ...
+    def logits(
+        self, prompt: Example | str, response: str | Sequence[int] | NDArray[np.uint32] | None = None
+    ) -> NDArray[np.float32]: ...
+
+@final
+class TokenStats:
+    @property
+    def tokens(self) -> NDArray[np.uint32]: ...
+    @property
+    def pieces(self) -> list[str]: ...
+    @property
+    def logprobs(self) -> NDArray[np.float32]: ...
+    @property
+    def entropies(self) -> NDArray[np.float32]: ...
+    def __len__(self) -> int: ...
+
+@final
+class Loss:
+    @property
+    def terms(self) -> dict[str, float]: ...
+    @property
+    def grad_norm(self) -> dict[str, float]: ...
+    @property
+    def prompts(self) -> list[dict[str, Any]]: ...
+    @property
+    def gradients(self) -> dict[str, NDArray[np.float32]] | None: ...
+
+@final
+class Trainer:
+    def __new__(
+        cls,
+        config: _Config | None = None,
+        *,
+        out: str | PathLike[str] | None = None,
+        examples: Sequence[Example] | None = None,
+        suites: Mapping[str, Sequence[Example]] | None = None,
+        reward: _Reward | None = None,
+    ) -> Trainer: ...
+    @staticmethod
+    def resume(
+        out: str | PathLike[str],
+        config: _Config | None = None,
+        *,
+        examples: Sequence[Example] | None = None,
+        suites: Mapping[str, Sequence[Example]] | None = None,
+        reward: _Reward | None = None,
+    ) -> Trainer: ...
+    def step(self) -> dict[str, Any]: ...
+    def evaluate(self) -> list[dict[str, Any]]: ...
+    def save(self, path: str | PathLike[str] | None = None) -> Path: ...
+    def finish(self) -> dict[str, Any]: ...
+    @property
+    def reports(self) -> list[dict[str, Any]]: ...
+    @property
+    def groups(self) -> list[Group]: ...
+    @property
+    def model(self) -> Model: ...
+    @property
+    def config(self) -> dict[str, Any]: ...
+    @property
+    def out(self) -> Path: ...
+    @property
+    def steps_done(self) -> int: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[dict[str, Any]]: ...
+    def __next__(self) -> dict[str, Any]: ...

@@ -1,0 +1,30 @@
+"""What the tests share: the tiny model, and the program whose numbers the package must give."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import srft
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def model():
+    return srft.Model.load("tiny", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def program():
+    """Runs `srft` of this checkout, which check.sh has built."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    path = target / "release" / "srft"
+    assert path.exists(), f"{path} is not there: run cargo build --release first"
+
+    def run(*arguments, expect=0):
+        done = subprocess.run([path, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == expect, done.stderr
+        return done
+
+    return run

@@ -1,0 +1,275 @@
+"""The trainer: iteration, interrupts, reward functions, several at once, resuming, own examples."""
+
+import json
+import signal
+import threading
+import time
+
+import pytest
+import srft
+
+SMALL = {
+    "run.device": "cpu",
+    "train.steps": 4,
+    "rollout.prompts": 3,
+    "rollout.group": 4,
+    "eval.examples": 5,
+}
+
+
+def untimed(reports):
+    return [{k: v for k, v in report.items() if not k.endswith("_secs")} for report in reports]
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """The reports of the small run, undisturbed."""
+    return untimed(srft.Trainer(SMALL))
+
+
+def test_iteration_has_a_length_and_an_end(expected):
+    trainer = srft.Trainer(SMALL)
+    assert len(trainer) == 4 and "0 of 4 steps" in repr(trainer)
+    first = next(trainer)
+    assert len(trainer) == 3 and trainer.steps_done == 1
+    rest = list(trainer)
+    assert untimed([first, *rest]) == expected == untimed(trainer.reports)
+    assert len(trainer) == 0 and list(trainer) == []
+    assert [report["step"] for report in trainer.reports] == [1, 2, 3, 4]
+
+
+def test_an_interrupt_comes_between_steps():
+    large = SMALL | {"rollout.prompts": 32, "rollout.group": 8}
+    expected = untimed(srft.Trainer(large))
+    trainer = srft.Trainer(large)
+    next(trainer)
+
+    def interrupt():
+        time.sleep(0.02)  # a tenth of a step
+        signal.raise_signal(signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        thread.start()
+        for _ in trainer:
+            pass
+    thread.join()
+    assert trainer.steps_done == 2, "the step in which it came is whole"
+    assert untimed(trainer.reports) == expected[:2]
+    list(trainer)
+    assert untimed(trainer.reports) == expected
+
+
+def test_a_reward_function_judges(expected):
+    asked = []
+
+    def reward(example, response):
+        asked.append((example, response))
+        return example.answer == response.split(">")[-1] and response.count(">") == 1
+
+    trainer = srft.Trainer(SMALL, reward=reward)
+    assert untimed(trainer) == expected, "it is the built-in verifier, in Python"
+    assert all(isinstance(e, srft.Example) and isinstance(r, str) for e, r in asked)
+    assert trainer.config["data.verifier"] == "given"
+
+
+def test_a_reward_function_that_raises_ends_the_step(expected):
+    class Bug(Exception):
+        pass
+
+    trouble = Bug("line 3 of mine")
+    calls = 0
+
+    def reward(example, response):
+        nonlocal calls
+        calls += 1
+        if calls == 20:
+            raise trouble
+        return example.answer == response.split(">")[-1] and response.count(">") == 1
+
+    trainer = srft.Trainer(SMALL, reward=reward)
+    with pytest.raises(Bug) as raised:
+        list(trainer)
+    assert raised.value is trouble and raised.traceback[-1].name == "reward"
+    done = trainer.steps_done
+    assert done < 4 and untimed(trainer.reports) == expected[:done], "the step was not applied"
+    list(trainer)
+    assert untimed(trainer.reports) == expected, "and the run goes on"
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "words"),
+    [("high", TypeError, "gave a <class 'str'>"), (2.0, ValueError, "gave 2 for"), (float("nan"), ValueError, "NaN")],
+)
+def test_a_score_must_be_one(given, kind, words):
+    trainer = srft.Trainer(SMALL, reward=lambda example, response: given)
+    with pytest.raises(kind, match=words):
+        trainer.step()
+    assert trainer.steps_done == 0
+
+
+def test_none_leaves_a_rollout_out():
+    calls = iter(range(10**6))
+    trainer = srft.Trainer(
+        SMALL | {"objective.method": "grpo"},
+        reward=lambda example, response: None if next(calls) % 4 == 0 else len(response) % 2,
+    )
+    report = trainer.step()
+    assert report["unscored"] == 3 and [len(g.episodes) for g in trainer.groups] == [3, 3, 3]
+    with pytest.raises(srft.MachineError, match="no response could be scored"):
+        srft.Trainer(SMALL | {"objective.method": "grpo"}, reward=lambda example, response: None).step()
+    with pytest.raises(TypeError, match="expected a function"):
+        srft.Trainer(SMALL, reward=3)
+
+
+def test_two_trainers_at_once(expected):
+    other = SMALL | {"run.seed": 1}
+    alone = untimed(srft.Trainer(other))
+    trainers = [srft.Trainer(SMALL), srft.Trainer(other)]
+    results = [None, None]
+
+    def train(index):
+        results[index] = untimed(trainers[index])
+
+    threads = [threading.Thread(target=train, args=[i]) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [expected, alone]
+
+
+def test_a_trainer_does_one_thing_at_a_time():
+    def reward(example, response):
+        trainer.step()
+
+    trainer = srft.Trainer(SMALL, reward=reward)
+    with pytest.raises(srft.InputError, match="the trainer is in a step"):
+        trainer.step()
+    assert trainer.steps_done == 0
+
+
+def test_the_interpreter_is_free_while_a_step_computes():
+    trainer = srft.Trainer(SMALL | {"rollout.prompts": 32, "rollout.group": 8})
+    ticks, done = 0, threading.Event()
+
+    def work():
+        trainer.step()
+        done.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not done.wait(0.001):
+        ticks += 1
+    thread.join()
+    assert ticks > 10
+
+
+def test_resuming_goes_on_bit_for_bit(expected, tmp_path):
+    trainer = srft.Trainer(SMALL, out=tmp_path / "run")
+    next(trainer), next(trainer)
+    checkpoint = trainer.save()
+    assert checkpoint.is_dir() and tmp_path / "run" in checkpoint.parents
+    next(trainer)
+    del trainer
+    resumed = srft.Trainer.resume(tmp_path / "run")
+    assert resumed.steps_done == 2
+    assert untimed([*resumed.reports, *resumed]) == expected
+    summary = resumed.finish()
+    assert summary["steps"] == 4 and (tmp_path / "run" / "summary.json").exists()
+    with pytest.raises(srft.InputError, match="is training in this folder"):
+        srft.Trainer.resume(tmp_path / "run")
+    del resumed
+    with pytest.raises(srft.InputError, match="optimizer.lr"):
+        srft.Trainer.resume(tmp_path / "run", {"optimizer.lr": 0.5})
+    with pytest.raises(srft.InputError, match="run"):
+        srft.Trainer(SMALL, out=tmp_path / "run")
+
+
+def test_evaluations_are_kept_and_not_repeated(tmp_path):
+    trainer = srft.Trainer(SMALL, out=tmp_path / "run")
+    first = trainer.evaluate()
+    assert trainer.evaluate() == first and [s["suite"] for s in first] == srft.task().suites
+    trainer.step()
+    trainer.evaluate()
+    lines = (tmp_path / "run" / "evaluations.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [0, 1]
+    assert json.loads(lines[0])["scores"] == first
+
+
+def test_a_trained_model_can_be_taken_out(tmp_path):
+    trainer = srft.Trainer(SMALL)
+    before = trainer.model
+    trainer.step()
+    after = trainer.model
+    name = "model.norm.weight"
+    assert (before.parameters()[name] != after.parameters()[name]).any(), "a snapshot stays as it was"
+    again = srft.Model.load(trainer.save(tmp_path / "model"), device="cpu")
+    assert (again.parameters()[name] == after.parameters()[name]).all()
+
+
+EXAMPLES = [srft.Example(f"{n}=", answer=str(n % 10), demonstration=f">{n % 10}") for n in range(100)]
+
+
+def right(example, response):
+    return response == f">{example.answer}"
+
+
+def test_examples_of_ones_own(program, tmp_path):
+    out = tmp_path / "run"
+    trainer = srft.Trainer(
+        SMALL | {"train.steps": 30, "rollout.prompts": 8},
+        out=out,
+        examples=EXAMPLES[:80],
+        suites={"held": EXAMPLES[80:90], "other": EXAMPLES[90:]},
+        reward=right,
+    )
+    before = trainer.evaluate()
+    assert [(s["suite"], s["n"]) for s in before] == [("held", 5), ("other", 5)]
+    reports = list(trainer)
+    assert reports[-1]["reward"] > 0 > reports[0]["reward"]
+    assert {group.example.suite for group in trainer.groups} == {"train"}
+    trainer.save()
+    del trainer
+    # Nobody else can go on with it unasked.
+    told = program("train", "--resume", out, expect=2).stderr
+    assert "a program" in told and "next:" in told
+    resumed = srft.Trainer.resume(
+        out,
+        examples=EXAMPLES[:80],
+        suites={"held": EXAMPLES[80:90], "other": EXAMPLES[90:]},
+        reward=right,
+    )
+    assert resumed.steps_done == 30
+
+
+def test_a_tenth_is_evaluated_on_where_no_suite_is_given():
+    trainer = srft.Trainer(SMALL, examples=EXAMPLES, reward=right)
+    assert [(s["suite"], s["n"]) for s in trainer.evaluate()] == [("train", 5)]
+
+
+@pytest.mark.parametrize(
+    ("examples", "words"),
+    [
+        ([], "no examples"),
+        ([srft.Example("1=", "1")] * 20, "given:train: example 0: no demonstration"),
+        ([srft.Example("1=", "", ">1")] * 20, "the gold answer is empty"),
+        ([srft.Example("ab", "1", ">1")] * 20, "no token for 'a'"),
+        ([srft.Example("1" * 4000, "1", ">1")] * 20, "example 0"),
+    ],
+)
+def test_bad_examples_are_refused(examples, words):
+    with pytest.raises(srft.InputError, match=words):
+        srft.Trainer(SMALL, examples=examples)
+
+
+def test_bad_suite_names_are_refused():
+    with pytest.raises(srft.InputError, match="a suite is called 'a,b'|a suite is called \"a,b\""):
+        srft.Trainer(SMALL, examples=EXAMPLES, suites={"a,b": EXAMPLES})
+
+
+def test_a_loss_that_is_not_finite_stops(tmp_path):
+    trainer = srft.Trainer(SMALL | {"optimizer.lr": 1e30, "optimizer.warmup_steps": 0, "train.steps": 20})
+    with pytest.raises(srft.NumbersError, match="the update was not applied") as raised:
+        list(trainer)
+    assert isinstance(raised.value, ArithmeticError) and "lower learning rate" in raised.value.next
