@@ -5,8 +5,8 @@
 #   ./check.sh format lint  only these
 #
 # Stages:
-#   tools        C and C++ compilers, a software Vulkan adapter, Chromium, rustfmt and clippy, the compile
-#                targets, wasm-bindgen; Node.js 20 or newer must be there
+#   tools        C and C++ compilers, a software Vulkan adapter, Chromium, Python's venv, rustfmt and
+#                clippy, the compile targets, wasm-bindgen; Node.js 20 or newer must be there
 #   format       rustfmt
 #   lint         clippy on the program, tests and benches; links in the documentation
 #   portability  the core compiles for browsers, the program for Windows and macOS
@@ -14,13 +14,15 @@
 #   fuzz         every reader of files from elsewhere, a minute each (SRFT_FUZZ_SECS)
 #   web          the page: built, its types checked, tested in Chromium on the CPU backend and on
 #                software WebGPU
+#   python       the package: built and installed as a user would in an environment of its own,
+#                tested, and every notebook run
 #
 # Everything is compiled with the release profile: one native build serves the program, its tests
 # and the benches, and the checks share its build scripts and macros.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-STAGES=(tools format lint portability tests fuzz web)
+STAGES=(tools format lint portability tests fuzz web python)
 TARGETS=(wasm32-unknown-unknown x86_64-pc-windows-gnu aarch64-apple-darwin)
 left_out=()
 passed=0 failed=0 skipped=0 counted=false
@@ -48,6 +50,7 @@ install_packages() {
     local missing=()
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
     command -v c++ >/dev/null || missing+=(g++)
+    python3 -m ensurepip --version >/dev/null 2>&1 || missing+=(python3-venv)
     for package in libvulkan1 mesa-vulkan-drivers chromium; do
         dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
     done
@@ -68,6 +71,7 @@ tools() {
         echo "not a Debian: a C linker, Mesa's software Vulkan driver (lavapipe) and" \
             "/usr/bin/chromium must be there"
     fi
+    try "install Python 3.10 or newer with venv and pip (on Debian: python3-venv)" python3 -m ensurepip --version
     for component in rustfmt clippy; do
         "cargo-${component/rust/}" --version >/dev/null 2>&1 ||
             try "install $component" rustup component add "$component"
@@ -79,12 +83,12 @@ tools() {
 }
 
 format() {
-    try "run cargo fmt" cargo fmt --check
+    try "run cargo fmt" cargo fmt --all --check
 }
 
 lint() {
     try "mend what clippy names; an exception needs its reason beside it" \
-        cargo clippy --locked --release --all-targets -- -D warnings
+        cargo clippy --locked --release --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" try "mend the documentation comments" \
         cargo doc --locked --release --lib --no-deps
 }
@@ -108,12 +112,13 @@ portability() {
     compile_for "${TARGETS[2]}"
 }
 
-# Runs tests and adds up what they close with: cargo a line a binary, node a line a kind, fuzz/run.sh
-# one.
+# Runs tests and adds up what they close with: cargo a line a binary, node a line a kind, pytest and
+# fuzz/run.sh one.
 count() {
-    local line
+    local line number kind
     local cargo='^test result: .* ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored'
     local plain='^([0-9]+) passed, ([0-9]+) failed$'
+    local pytest='^=+ ([0-9]+ [a-z]+(, [0-9]+ [a-z]+)*) in '
     local node='^[^a-z]+ (pass|fail|cancelled|skipped|todo) ([0-9]+)$'
     counted=true
     while IFS= read -r line; do
@@ -125,6 +130,15 @@ count() {
         elif [[ $line =~ $plain ]]; then
             passed=$((passed + BASH_REMATCH[1]))
             failed=$((failed + BASH_REMATCH[2]))
+        elif [[ $line =~ $pytest ]]; then
+            while read -r number kind; do
+                case $kind in
+                passed) passed=$((passed + number)) ;;
+                failed | error*) failed=$((failed + number)) ;;
+                warning*) ;;
+                *) skipped=$((skipped + number)) ;;
+                esac
+            done <<<"${BASH_REMATCH[1]//, /$'\n'}"
         elif [[ $line =~ $node ]]; then
             case ${BASH_REMATCH[1]} in
             pass) passed=$((passed + BASH_REMATCH[2])) ;;
@@ -158,6 +172,22 @@ web() {
     try "mend what the compiler names" cargo build --locked --release
     try "node --test tests/web/FILE --test-name-pattern NAME runs one test alone" \
         count node --test --test-reporter spec --test-concurrency 2 tests/web/*.test.mjs
+}
+
+# A new environment each time: an old one may hold what the package no longer brings.
+python() {
+    local folder=${CARGO_TARGET_DIR:-target}/python
+    rm -rf "$folder"
+    try "see Python's message above" python3 -m venv "$folder"
+    try "it needs the package index once" \
+        "$folder/bin/pip" install --quiet --disable-pip-version-check -r python/requirements-test.txt
+    try "the compiler's message stands above" \
+        "$folder/bin/pip" install --quiet --disable-pip-version-check ./python
+    # Its numbers are held against the program's.
+    try "mend what the compiler names" cargo build --locked --release
+    export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}"
+    try "a notebook whose numbers changed for a reason: python notebooks/execute.py NAME stores them" \
+        count "$folder/bin/python" -m pytest --rootdir . -p no:cacheprovider python/tests notebooks
 }
 
 for stage in "$@"; do

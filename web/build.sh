@@ -106,8 +106,9 @@ bind_and_optimise() {
 
 assemble() {
     rm -rf dist
-    mkdir -p dist/srft
+    mkdir -p dist/srft dist/notebooks
     cp -R page/. dist/
+    cp ../notebooks/*.ipynb dist/notebooks/
     cp package/* ../LICENSE-* ../assets/tiny/model.safetensors dist/srft/
     cp "$built"/srft.js "$built"/srft.d.ts "$built"/srft_bg.wasm dist/srft/
 }

@@ -89,6 +89,10 @@ browserTest("a preset and settings come from the address", { path: "index.html#p
     assert.equal(await page.locator("#lesson").isVisible(), true);
     assert.equal(await page.locator("#set-wd").inputValue(), "0.5");
     assert.equal(await page.locator("#set-lr").inputValue(), "0.0004");
+    const notebook = page.locator("#lesson-notebook");
+    assert.equal(await notebook.getAttribute("href"), "notebooks/03-objective.ipynb");
+    const fetched = await page.evaluate(async (url) => (await fetch(url)).json(), "notebooks/03-objective.ipynb");
+    assert(JSON.stringify(fetched).includes("#preset=wrong-demonstrations"), "which links back");
     await page.locator("#presets a", { hasText: "Few demonstrations" }).click();
     await page.waitForFunction(() => location.hash.includes("preset=few-demonstrations"));
     await page.waitForFunction(() => document.querySelector("#set-d").value === "0.1");

@@ -138,6 +138,7 @@ export class Controls {
         write(byId("lesson-title"), lesson.title);
         write(byId("lesson-text"), lesson.text);
         write(byId("lesson-look"), lesson.look);
+        byId("lesson-notebook").setAttribute("href", `notebooks/${lesson.notebook}.ipynb`);
     }
 
     #boxes() {

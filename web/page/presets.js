@@ -10,6 +10,7 @@
  * @property {string} text two sentences
  * @property {string} look what to look at
  * @property {string} target
+ * @property {string} notebook that takes the same apart: a file of notebooks/, which links back
  * @property {Choices} values
  */
 
@@ -21,6 +22,7 @@ export const PRESETS = [
         text: "SFT, RL and SRFT start from one base and see the same problems; SRFT’s objective is Eq. 13 as printed. Every prompt has a right demonstration.",
         look: "How far each method moves from the base (|Δ ln p|), and how w_SFT rises while w_RL falls as the policy grows sure.",
         target: "charts",
+        notebook: "04-training",
         values: {},
     },
     {
@@ -29,6 +31,7 @@ export const PRESETS = [
         text: "Reinforcement makes likelier what already works, and a higher learning rate does so in a hurry, until the policy has one answer left. Without entropy the rollouts of a group are alike, and there is nothing more to learn from.",
         look: "The entropy chart: the lines fall to a few hundredths of a nat; in the group panel ever more prompts have all rollouts right or all wrong, and then RL’s Â is 0.",
         target: "chart-entropy",
+        notebook: "05-reading",
         values: { lr: "0.0012", m: "grpo,srft", p: "16", g: "8" },
     },
     {
@@ -37,6 +40,7 @@ export const PRESETS = [
         text: "At temperature 0.01 the rollouts of a prompt are the same text, so they earn the same reward and every advantage is 0. RL (GRPO) then has no gradient and stays where the base is; SRFT still learns from the demonstrations and from Eq. 12, which has no baseline.",
         look: "The group panel with RL (GRPO) chosen: Â is 0 in every row, and each term says why it is 0.",
         target: "group",
+        notebook: "02-rollouts",
         values: { t: "0.01" },
     },
     {
@@ -45,6 +49,7 @@ export const PRESETS = [
         text: "Half of the teacher’s demonstrations end in a wrong answer. SFT imitates them all the same; SRFT’s demonstration term has a negative advantage where the verifier rejects them.",
         look: "Accuracy: how much SFT loses, and whether SRFT loses less.",
         target: "chart-accuracy-in",
+        notebook: "03-objective",
         values: { wd: "0.5" },
     },
     {
@@ -53,6 +58,7 @@ export const PRESETS = [
         text: "Training rewards any response that mentions the right answer somewhere, but evaluation wants it at the end. Reinforcement finds the gap between the two.",
         look: "Reward rises while held-out accuracy does not follow; in the group panel, read what the rewarded rollouts say.",
         target: "chart-reward",
+        notebook: "02-rollouts",
         values: { rw: "mention", m: "grpo,srft", p: "16", g: "8" },
     },
     {
@@ -61,6 +67,7 @@ export const PRESETS = [
         text: "SRFT with w_SFT = w_RL = 1, so entropy no longer decides what counts. The paper’s ablation freezes one of them at a time.",
         look: "The weights are flat lines at 1; compare SRFT’s entropy and its movement from the base.",
         target: "chart-weights",
+        notebook: "03-objective",
         values: { ew: "one" },
     },
     {
@@ -69,6 +76,7 @@ export const PRESETS = [
         text: "Only one prompt in ten comes with a demonstration. SFT has little to imitate; reinforcement goes on learning from its own rollouts.",
         look: "Accuracy: SFT falls behind, SRFT keeps both sources.",
         target: "chart-accuracy-in",
+        notebook: "04-training",
         values: { d: "0.1" },
     },
 ];
