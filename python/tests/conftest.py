@@ -8,11 +8,13 @@ import pytest
 import srft
 
 ROOT = Path(__file__).parents[2]
+# As in the core's own tests: on the machine's first GPU, where that is asked for.
+DEVICE = "auto" if os.environ.get("SRFT_TEST_GPU") else "cpu"
 
 
 @pytest.fixture(scope="session")
 def model():
-    return srft.Model.load("tiny", device="cpu")
+    return srft.Model.load("tiny", device=DEVICE)
 
 
 @pytest.fixture(scope="session")

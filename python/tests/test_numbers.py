@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import srft
+from conftest import DEVICE
 
 close = dict(rtol=2e-5, atol=2e-6)
 
@@ -49,7 +50,7 @@ def test_token_statistics_are_the_programs(model, program, tmp_path):
     lines = [{"prompt": e.prompt, "completion": e.demonstration, "answer": e.answer} for e in examples]
     data, out = tmp_path / "data.jsonl", tmp_path / "scored.jsonl"
     data.write_text("\n".join(map(json.dumps, lines)))
-    program("score", "--data", data, "--out", out, "--device", "cpu")
+    program("score", "--data", data, "--out", out, "--device", DEVICE)
     for example, line in zip(examples, out.read_text().splitlines(), strict=True):
         scored, stats = json.loads(line), srft.token_stats(model, example.prompt, example.demonstration)
         assert scored["tokens"] == stats.tokens.tolist()
@@ -140,7 +141,7 @@ def test_the_loss_is_the_programs(model, group, program, tmp_path):
     path = tmp_path / "episodes.jsonl"
     path.write_text(json.dumps(line))
     for method in ["srft", "grpo", "srft-official"]:
-        told = program("explain", "--episodes", path, "--method", method, "--device", "cpu", "--json")
+        told = program("explain", "--episodes", path, "--method", method, "--device", DEVICE, "--json")
         told, loss = json.loads(told.stdout), srft.loss(model, group, method)
         for name, value in told["terms"].items():
             # The program takes the policy for its own sampler; here the sampler's numbers are known.
@@ -155,7 +156,7 @@ def test_the_gradient_is_the_one_that_trains(model, group):
     norm = np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in loss.gradients.values()))
     assert norm == pytest.approx(loss.grad_norm["total"], rel=1e-5)
     assert srft.loss(model, group).gradients is None
-    trainer = srft.Trainer({"run.device": "cpu", "optimizer.warmup_steps": 0, "optimizer.lr": 1e-3})
+    trainer = srft.Trainer({"run.device": DEVICE, "optimizer.warmup_steps": 0, "optimizer.lr": 1e-3})
     before, report, after = trainer.model, trainer.step(), trainer.model.parameters()
     loss = srft.loss(before, trainer.groups, gradients=True)
     assert loss.terms["total"] == pytest.approx(report["loss"], rel=1e-4)
@@ -182,7 +183,7 @@ def test_other_methods_and_switches(model, group):
 
 def test_training_is_the_programs(program, tmp_path):
     """The same settings and seed: the same numbers, bit for bit, in the same files."""
-    settings = {"run.seed": 7, "train.steps": 3, "rollout.prompts": 4, "eval.examples": 10, "run.device": "cpu"}
+    settings = {"run.seed": 7, "train.steps": 3, "rollout.prompts": 4, "eval.examples": 10, "run.device": DEVICE}
     flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     program("train", "--out", tmp_path / "program", *flags)
     trainer = srft.Trainer(settings, out=tmp_path / "python")
@@ -214,6 +215,6 @@ def test_the_built_in_task(model):
     assert len(held_out) == 5 and not {e.prompt for e in held_out} & {e.prompt for e in task.examples(n=500)}
     for example in examples:
         assert example.demonstration.endswith(">" + example.answer)
-    trainer = srft.Trainer({"run.seed": 4, "rollout.prompts": 10, "objective.method": "sft", "run.device": "cpu"})
+    trainer = srft.Trainer({"run.seed": 4, "rollout.prompts": 10, "objective.method": "sft", "run.device": DEVICE})
     trainer.step()
     assert [group.example for group in trainer.groups] == examples

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import srft
+from conftest import DEVICE
 
 
 def test_text_goes_there_and_back(model):
@@ -23,13 +24,13 @@ def test_text_goes_there_and_back(model):
 
 def test_a_model_goes_to_disk_and_back(model, tmp_path):
     model.save(tmp_path / "model")
-    again = srft.Model.load(tmp_path / "model", device="cpu")
+    again = srft.Model.load(tmp_path / "model", device=DEVICE)
     before, after = model.parameters(), again.parameters()
     assert before.keys() == after.keys() and sum(p.size for p in before.values()) == model.size
     for name, weights in before.items():
         np.testing.assert_array_equal(weights, after[name], err_msg=name)
     model.save(tmp_path / "half", dtype="bf16")
-    halved = srft.Model.load(tmp_path / "half", device="cpu").parameters()
+    halved = srft.Model.load(tmp_path / "half", device=DEVICE).parameters()
     for name, weights in before.items():
         np.testing.assert_allclose(halved[name], weights, rtol=2**-8, err_msg=name)
     with pytest.raises(srft.InputError, match="no dtype `f64`\n  next: one of: f32, f16, bf16"):

@@ -7,9 +7,10 @@ import time
 
 import pytest
 import srft
+from conftest import DEVICE
 
 SMALL = {
-    "run.device": "cpu",
+    "run.device": DEVICE,
     "train.steps": 4,
     "rollout.prompts": 3,
     "rollout.group": 4,
@@ -204,7 +205,7 @@ def test_a_trained_model_can_be_taken_out(tmp_path):
     after = trainer.model
     name = "model.norm.weight"
     assert (before.parameters()[name] != after.parameters()[name]).any(), "a snapshot stays as it was"
-    again = srft.Model.load(trainer.save(tmp_path / "model"), device="cpu")
+    again = srft.Model.load(trainer.save(tmp_path / "model"), device=DEVICE)
     assert (again.parameters()[name] == after.parameters()[name]).all()
 
 

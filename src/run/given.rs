@@ -21,6 +21,7 @@ pub struct Given {
 
 impl Given {
     /// The examples of that name.
+    #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "a page has no such program"))]
     pub(super) fn examples(&self, name: &str) -> Result<&[Example]> {
         self.examples.get(name).map(Vec::as_slice).ok_or_else(|| {
             Error::input("a program gave this run its examples, and they are not here")
