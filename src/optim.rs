@@ -83,8 +83,11 @@ pub fn learning_rate(settings: &Settings, step: u32, total: u32) -> f64 {
 
 /// The squared global L2 norm of gradients, `[1]`, still on the device.
 pub fn squared_norm(gradients: &[Tensor<2>]) -> Tensor<1> {
-    let squares: Vec<Tensor<1>> = gradients.iter().map(|g| (g.clone() * g.clone()).sum()).collect();
-    Tensor::cat(squares, 0).sum()
+    // One dimension after the other: burn's sum of a whole tensor adds atomically where a GPU can, in
+    // whatever order its workgroups end, and a run would not come to the same bits twice.
+    let sum = |x: Tensor<2>| x.sum_dim(1).sum_dim(0); // [1, 1]
+    let squares: Vec<Tensor<2>> = gradients.iter().map(|g| sum(g.clone() * g.clone())).collect();
+    sum(Tensor::cat(squares, 0)).flatten(0, 1)
 }
 
 #[cfg(test)]

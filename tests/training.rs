@@ -19,6 +19,8 @@ use srft::model::{Llama, ModelConfig, ModelFolder};
 use srft::objective::{Update, assemble};
 use srft::ops::objective::column;
 use srft::ops::readback;
+use srft::optim::squared_norm;
+use srft::random::Stream;
 use srft::records::{Example, Group};
 use srft::score::score;
 use srft::text::Tokenizer;
@@ -135,6 +137,25 @@ fn one_seed_on_one_adapter_gives_the_same_bits() {
 
 /// Random numbers are the same bits on every backend; a probability that differs in its last digit
 /// could still tip a draw, which the first assertion would name. At these sizes none is near it.
+/// Of gradients that one workgroup could not sum: a GPU with atomic addition must keep an order, too.
+#[test]
+fn the_norm_of_large_gradients_is_the_same_bits_each_time() {
+    let mut stream = Stream::new(3, 1, 0);
+    let shapes = [[700, 900], [1, 4096], [2000, 3]];
+    let values = shapes.map(|[r, c]| (0..r * c).map(|_| stream.normal()).collect::<Vec<f32>>());
+    let expected: f64 = values.iter().flatten().map(|&x| f64::from(x).powi(2)).sum();
+    for (name, device) in devices() {
+        let tensor = |(v, shape): (&Vec<f32>, [usize; 2])| {
+            Tensor::from_data(TensorData::new(v.clone(), shape), &device)
+        };
+        let gradients: Vec<Tensor<2>> = values.iter().zip(shapes).map(tensor).collect();
+        let norm = || floats(squared_norm(&gradients))[0];
+        let first = norm();
+        assert!((f64::from(first) / expected - 1.0).abs() < 1e-5, "{name}: {first}, {expected}");
+        assert!((0..30).all(|_| norm().to_bits() == first.to_bits()), "{name}");
+    }
+}
+
 #[test]
 fn cpu_and_vulkan_agree_for_ten_steps() {
     for method in ["sft", "srft"] {

@@ -65,7 +65,7 @@ impl Group {
             ));
         }
         let demonstration_reward = match (demonstration_reward, &record.demonstration) {
-            (given, None) => given.filter(|_| false),
+            (_, None) => None,
             (Some(reward), _) => Some(reward),
             (None, Some(text)) => grades_of(py, &judge, &[(record, text, true)], values)?.pop(),
         };

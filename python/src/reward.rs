@@ -4,9 +4,10 @@ use crate::episode::Episode;
 use crate::error::{exception, input};
 use crate::example::{Example, Examples, of_episode};
 use numpy::PyArray1;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
+use pyo3::{PyTraverseError, PyVisit};
 use srft::config::{Comparison, RewardValues, Rewarded};
 use srft::data::builtin;
 use srft::error::Error;
@@ -20,7 +21,8 @@ use std::sync::{Arc, Mutex};
 /// What it raises ends the step before the update; then the part has no score for any response, and the
 /// exception waits here to be raised in the caller.
 pub struct Function {
-    function: Py<PyAny>,
+    /// None once Python's collector found it in a cycle of its own.
+    function: Mutex<Option<Py<PyAny>>>,
     raised: Mutex<Option<PyErr>>,
 }
 
@@ -33,7 +35,8 @@ impl Function {
                 function.get_type()
             )));
         }
-        Ok(Arc::new(Self { function: function.clone().unbind(), raised: Mutex::new(None) }))
+        let function = Mutex::new(Some(function.clone().unbind()));
+        Ok(Arc::new(Self { function, raised: Mutex::new(None) }))
     }
 
     /// What it raised, once.
@@ -41,9 +44,30 @@ impl Function {
         self.raised.lock().ok()?.take()
     }
 
+    /// Shows the callable to Python's collector.
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.function.try_lock() {
+            Ok(function) => visit.call(&*function),
+            Err(_) => Ok(()), // in use, so alive
+        }
+    }
+
+    /// Lets go of the callable.
+    pub fn clear(&self) {
+        if let Ok(mut function) = self.function.lock() {
+            function.take();
+        }
+    }
+
+    fn callable(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let function = self.function.lock().ok();
+        let callable = function.and_then(|f| f.as_ref().map(|f| f.clone_ref(py)));
+        callable.ok_or_else(|| PyRuntimeError::new_err("the reward function is gone"))
+    }
+
     fn score(&self, py: Python<'_>, submission: &Submission<'_>) -> PyResult<Option<f64>> {
         let example = Example(submission.example.clone());
-        let score = self.function.bind(py).call1((example, submission.response))?;
+        let score = self.callable(py)?.bind(py).call1((example, submission.response))?;
         if score.is_none() {
             return Ok(None);
         }

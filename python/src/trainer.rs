@@ -10,6 +10,7 @@ use crate::reward::Function;
 use pollster::block_on;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use pyo3::{PyTraverseError, PyVisit};
 use srft::config::Config;
 use srft::error::{Error, Result};
 use srft::eval::Score;
@@ -18,6 +19,7 @@ use srft::records;
 use srft::run::{GIVEN, Given, Observer, Run, RunFolder};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, TryLockError};
+use tempfile::TempDir;
 
 /// A run: a model, its optimiser, its problems, and a folder that keeps what happened.
 ///
@@ -50,7 +52,7 @@ struct State {
     groups: Vec<records::Group>,
     adapter: String,
     /// The folder, where nobody asked for one.
-    _temporary: Option<tempfile::TempDir>,
+    _temporary: Option<TempDir>,
 }
 
 /// Keeps what the run tells.
@@ -127,8 +129,11 @@ impl Trainer {
         }
     }
 
-    fn of(run: Run, adapter: String, reward: Option<Arc<Function>>) -> Self {
-        let state = State { run, groups: Vec::new(), adapter, _temporary: None };
+    fn of(
+        (run, adapter, temporary): (Run, String, Option<TempDir>),
+        reward: Option<Arc<Function>>,
+    ) -> Self {
+        let state = State { run, groups: Vec::new(), adapter, _temporary: temporary };
         Self { state: Mutex::new(state), reward }
     }
 }
@@ -160,12 +165,7 @@ impl Trainer {
             let run = Run::create_with(config, &given, &selected, &path.unwrap_or_default())?;
             Ok((run, selected.name, temporary))
         });
-        let (run, adapter, temporary) = made.or_raise()?;
-        let trainer = Self::of(run, adapter, reward);
-        if let Ok(mut state) = trainer.state.lock() {
-            state._temporary = temporary;
-        }
-        Ok(trainer)
+        Ok(Self::of(made.or_raise()?, reward))
     }
 
     /// Takes up the run in a folder at its latest checkpoint, bit for bit on the same adapter; `config`
@@ -188,10 +188,9 @@ impl Trainer {
         let config = resolve(all, &settings).or_raise()?;
         let resumed = py.detach(|| {
             let selected = open(&config.run.device)?;
-            Ok((Run::resume_with(config, &given, &selected, &out)?, selected.name))
+            Ok((Run::resume_with(config, &given, &selected, &out)?, selected.name, None))
         });
-        let (run, adapter) = resumed.or_raise()?;
-        Ok(Self::of(run, adapter, reward))
+        Ok(Self::of(resumed.or_raise()?, reward))
     }
 
     /// One step of the algorithm: rollouts, rewards, advantages, loss, update. Returns its report, a
@@ -295,6 +294,16 @@ impl Trainer {
         match self.with(py, |state| Ok(state.run.is_done()))? {
             true => Ok(None),
             false => self.step(py).map(Some),
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
+        self.reward.as_ref().map_or(Ok(()), |function| function.traverse(&visit))
+    }
+
+    fn __clear__(&self) {
+        if let Some(function) = &self.reward {
+            function.clear();
         }
     }
 

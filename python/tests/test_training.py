@@ -1,9 +1,11 @@
 """The trainer: iteration, interrupts, reward functions, several at once, resuming, own examples."""
 
+import gc
 import json
 import signal
 import threading
 import time
+import weakref
 
 import pytest
 import srft
@@ -148,6 +150,20 @@ def test_a_trainer_does_one_thing_at_a_time():
     with pytest.raises(srft.InputError, match="the trainer is in a step"):
         trainer.step()
     assert trainer.steps_done == 0
+
+
+def test_a_reward_function_that_holds_its_trainer_is_collected():
+    class Judge:
+        def __call__(self, example, response):
+            return 0.5
+
+    judge = Judge()
+    judge.trainer = srft.Trainer(SMALL, reward=judge)
+    judge.trainer.step()
+    gone, folder = weakref.ref(judge), judge.trainer.out
+    del judge
+    gc.collect()
+    assert gone() is None and not folder.exists()
 
 
 def test_the_interpreter_is_free_while_a_step_computes():

@@ -43,3 +43,117 @@ impl Given {
         Ok(grader)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::select;
+    use crate::eval::Score;
+    use crate::metrics::StepReport;
+    use crate::reward::Submission;
+    use crate::run::{Observer, Run};
+    use pollster::block_on;
+    use std::path::Path;
+
+    /// Likes responses that begin with the gold answer.
+    #[derive(Debug)]
+    struct Begins;
+
+    impl Part for Begins {
+        fn name(&self) -> &'static str {
+            "begins"
+        }
+
+        fn scores(&self, submissions: &[Submission]) -> Vec<std::result::Result<f64, String>> {
+            let begins = |s: &Submission| s.response.starts_with(&s.example.answer);
+            submissions.iter().map(|s| Ok(f64::from(u8::from(begins(s))))).collect()
+        }
+    }
+
+    struct Silent;
+
+    impl Observer for Silent {
+        fn evaluated(&mut self, _: u32, _: &[Score]) {}
+        fn stepped(&mut self, _: &StepReport, _: u32) {}
+        fn saved(&mut self, _: &Path) {}
+    }
+
+    fn examples(numbers: std::ops::Range<u32>) -> Vec<Example> {
+        let example = |n| Example {
+            suite: String::new(),
+            prompt: format!("{n}="),
+            demonstration: Some(format!("{n}")),
+            answer: "1".into(),
+            layout: Default::default(),
+            extra: Default::default(),
+        };
+        numbers.map(example).collect()
+    }
+
+    fn config(settings: &[&str]) -> Config {
+        let layer = |setting: &&str| Config::setting(setting).unwrap();
+        Config::resolve(&settings.iter().map(layer).collect::<Vec<_>>()).unwrap()
+    }
+
+    const SETTINGS: [&str; 5] = [
+        "data.train=given:numbers",
+        "data.eval=given:later",
+        "data.verifier=given",
+        "rollout.prompts=2",
+        "eval.examples=3",
+    ];
+
+    #[test]
+    fn a_run_learns_from_what_it_is_given_and_from_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("run");
+        let selected = block_on(select("cpu")).unwrap();
+        let mut given = Given { judge: Some(Arc::new(Begins)), ..Default::default() };
+        given.examples.insert("numbers".into(), examples(10..20));
+        given.examples.insert("later".into(), examples(20..30));
+        let mut run = Run::create_with(config(&SETTINGS), &given, &selected, &path).unwrap();
+        let scores = block_on(run.scores(&mut Silent)).unwrap();
+        assert_eq!((scores[0].suite.as_str(), scores[0].n), ("later", 3));
+        for group in block_on(run.advance(&mut Silent)).unwrap() {
+            assert!(given.examples["numbers"].iter().any(|e| e.prompt == group.example.prompt));
+            assert_eq!(group.example.suite, "numbers");
+            let demonstration = group.demonstration.unwrap();
+            assert!(demonstration.right, "10 to 19 begin with 1");
+            for episode in group.episodes {
+                assert_eq!(episode.right, episode.response.starts_with('1'));
+            }
+        }
+        block_on(run.save(&mut Silent)).unwrap();
+        drop(run);
+        let resumed = Run::resume_with(config(&SETTINGS), &given, &selected, &path).unwrap();
+        assert_eq!(resumed.step(), 1);
+        drop(resumed);
+        let alone = Run::resume(config(&SETTINGS), &selected, &path).err().unwrap();
+        assert_eq!(alone.place.as_deref(), Some("data.verifier"));
+        given.examples.remove("later");
+        let less = Run::resume_with(config(&SETTINGS), &given, &selected, &path).err().unwrap();
+        assert_eq!(less.place.as_deref(), Some("given:later"));
+    }
+
+    #[test]
+    fn examples_that_are_of_no_use_are_named() {
+        let home = tempfile::tempdir().unwrap();
+        let selected = block_on(select("cpu")).unwrap();
+        let spoil: [(fn(&mut Example), &str); 4] = [
+            (|e| e.demonstration = None, "given:numbers: example 3: no demonstration"),
+            (|e| e.answer.clear(), "given:numbers: example 3: the gold answer is empty"),
+            (|e| e.prompt = "x=".into(), "given:numbers: example 3: the tokenizer has no token"),
+            (|e| e.prompt = "1".repeat(999), "given:numbers: example 3: 1000 prompt"),
+        ];
+        for (index, (spoil, message)) in spoil.into_iter().enumerate() {
+            let mut given = Given { judge: Some(Arc::new(Begins)), ..Default::default() };
+            given.examples.insert("numbers".into(), examples(10..20));
+            given.examples.insert("later".into(), examples(20..30));
+            spoil(&mut given.examples.get_mut("numbers").unwrap()[3]);
+            let path = home.path().join(index.to_string());
+            let error = Run::create_with(config(&SETTINGS), &given, &selected, &path);
+            let error = error.err().unwrap().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+}
