@@ -139,13 +139,14 @@ mod tests {
     fn examples_that_are_of_no_use_are_named() {
         let home = tempfile::tempdir().unwrap();
         let selected = block_on(select("cpu")).unwrap();
-        let spoil: [(fn(&mut Example), &str); 4] = [
+        type Spoil = fn(&mut Example);
+        let cases: [(Spoil, &str); 4] = [
             (|e| e.demonstration = None, "given:numbers: example 3: no demonstration"),
             (|e| e.answer.clear(), "given:numbers: example 3: the gold answer is empty"),
             (|e| e.prompt = "x=".into(), "given:numbers: example 3: the tokenizer has no token"),
             (|e| e.prompt = "1".repeat(999), "given:numbers: example 3: 1000 prompt"),
         ];
-        for (index, (spoil, message)) in spoil.into_iter().enumerate() {
+        for (index, (spoil, message)) in cases.into_iter().enumerate() {
             let mut given = Given { judge: Some(Arc::new(Begins)), ..Default::default() };
             given.examples.insert("numbers".into(), examples(10..20));
             given.examples.insert("later".into(), examples(20..30));
