@@ -69,6 +69,9 @@ impl Observer for Latest {
     fn saved(&mut self, _path: &Path) {}
 }
 
+/// The name of the examples that a trainer is given.
+const TRAIN: &str = "train";
+
 /// What Python gives a run, and the settings that say so.
 fn given(
     examples: Option<Vec<Py<Example>>>,
@@ -78,14 +81,16 @@ fn given(
     let records = |list: Vec<Py<Example>>| list.iter().map(|e| e.get().0.clone()).collect();
     let (mut given, mut settings) = (Given::default(), Vec::new());
     if let Some(examples) = examples {
-        settings.push(format!("data.train={:?}", format!("{GIVEN}train")));
-        given.examples.insert("train".into(), records(examples));
+        settings.push(format!("data.train={:?}", format!("{GIVEN}{TRAIN}")));
+        given.examples.insert(TRAIN.into(), records(examples));
     }
     let mut names = Vec::new();
     for (name, list) in suites.into_iter().flatten() {
         let name: String = name.extract()?;
-        if name.contains([',', '/', '\\']) || name.trim() != name || name.is_empty() {
-            return Err(input(format!("a suite is called {name:?}"), "use letters and digits"));
+        let is_plain = !name.contains([',', '/', '\\']) && name.trim() == name && !name.is_empty();
+        if !is_plain || name == TRAIN {
+            let next = format!("use letters and digits, and not {TRAIN:?}");
+            return Err(input(format!("a suite is called {name:?}"), &next));
         }
         names.push(format!("{GIVEN}{name}"));
         given.examples.insert(name, records(list.extract()?));
@@ -114,19 +119,24 @@ impl Trainer {
         py: Python<'_>,
         work: impl FnOnce(&mut State) -> Result<T> + Send,
     ) -> PyResult<T> {
-        let done = py.detach(|| match self.state.try_lock() {
-            Ok(mut state) => work(&mut state),
-            Err(TryLockError::WouldBlock) => Err(Error::input("the trainer is in a step")
-                .next("wait for it; its own reward function cannot use it")),
+        py.detach(|| match self.state.try_lock() {
+            Ok(mut state) => {
+                let done = work(&mut state);
+                // What the reward function raised is the reason for whatever else went wrong.
+                match self.reward.as_ref().and_then(|function| function.raised()) {
+                    Some(raised) => Err(raised),
+                    None => done.or_raise(),
+                }
+            }
+            Err(TryLockError::WouldBlock) => {
+                Err(input("the trainer is in a step", "wait; its reward function cannot use it"))
+            }
             Err(TryLockError::Poisoned(_)) => {
                 Err(Error::machine("a step of this trainer broke off")
                     .next("make a new one; Trainer.resume takes up its last checkpoint"))
+                .or_raise()
             }
-        });
-        match self.reward.as_ref().and_then(|function| function.raised()) {
-            Some(raised) => Err(raised),
-            None => done.or_raise(),
-        }
+        })
     }
 
     fn of(
@@ -200,6 +210,11 @@ impl Trainer {
         // An interrupt that waits is raised before a step, not after one whose report it would lose.
         py.check_signals()?;
         let report = self.with(py, |state| {
+            let steps = state.run.config().train.steps;
+            if state.run.step() >= steps {
+                return Err(Error::input(format!("all {steps} steps are done"))
+                    .next("make a trainer with more train.steps"));
+            }
             let mut latest = Latest::default();
             state.groups = block_on(state.run.advance(&mut latest))?;
             Ok(latest.0)

@@ -112,6 +112,8 @@ def test_bad_groups_are_refused(model):
         srft.loss(model, srft.Group(example, episodes), "ppo")
     with pytest.raises(srft.InputError, match="context|positions|tokens"):
         srft.token_stats(model, "1" * 5000)
+    with pytest.raises(srft.InputError, match="max_new_tokens is 0"):
+        srft.rollout(model, [example], max_new_tokens=0)
     with pytest.raises(srft.InputError, match="temperature -1"):
         srft.rollout(model, [example], temperature=-1)
 

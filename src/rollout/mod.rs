@@ -76,6 +76,9 @@ pub async fn respond(
         ))
         .next("shorten or drop the prompt"));
     }
+    if plan.max_new_tokens == 0 {
+        return Err(Error::input("max_new_tokens is 0").next("let a response have at least 1"));
+    }
     Decoder::new(model, prompts, plan).run().await
 }
 
