@@ -50,7 +50,7 @@ def test_an_interrupt_comes_between_steps():
     next(trainer)
 
     def interrupt():
-        time.sleep(0.02)  # a tenth of a step
+        time.sleep(0.05)  # within a step, which takes some 0.3 s
         signal.raise_signal(signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
