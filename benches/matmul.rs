@@ -1,7 +1,7 @@
 //! burn's matrix product against `shaders/matmul_nt.wgsl`, on the shapes of Qwen2.5-0.5B: equality with
 //! sampled entries in f64 first, then time.
 //!
-//!     cargo bench --bench matmul [-- --device cpu|lavapipe|gpu] [--tokens 64,4096]      (default: gpu)
+//!     cargo bench --bench matmul [-- --device vulkan] [--tokens 64,4096]      (--device as srft has it)
 //!
 //! out [M, N] = a [M, K]·b [N, K]ᵀ for M tokens: a decoding step of 64 rows, a micro-batch of 4,096.
 //! Each time is the shortest of five, after one that compiles, ending when the device is done;
@@ -11,8 +11,9 @@
 
 use std::time::Instant;
 
-use burn::tensor::wgpu::WgpuBackend;
-use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
+use pollster::block_on;
+use srft::device::select;
 use srft::ops::matmul::kernel;
 use srft::random::Stream;
 
@@ -32,7 +33,9 @@ fn main() {
         let at = arguments.iter().position(|argument| argument == flag)?;
         arguments.get(at + 1).map(String::as_str)
     };
-    let device = open(value("--device").unwrap_or("gpu"));
+    let selected = block_on(select(value("--device").unwrap_or("vulkan"))).expect("an adapter");
+    let device = selected.device;
+    println!("{} ({})", selected.name, selected.backend);
     println!(
         "{:<14} {:>5}  {:>9} TFLOP/s  {:>9} TFLOP/s  time of ours to burn's",
         "", "M", "burn", "ours"
@@ -53,23 +56,6 @@ fn main() {
                 ours / burn
             );
         }
-    }
-}
-
-fn open(name: &str) -> Device {
-    match name {
-        "cpu" => Device::flex(),
-        "lavapipe" => Device::wgpu_options()
-            .graphics_api(WgpuBackend::Vulkan)
-            .device_kind(DeviceKind::Cpu)
-            .init()
-            .expect("a software Vulkan adapter"),
-        "gpu" => Device::wgpu_options()
-            .graphics_api(WgpuBackend::Vulkan)
-            .device_kind(DeviceKind::DiscreteGpu(0))
-            .init()
-            .expect("a discrete GPU; --device cpu and lavapipe work without"),
-        other => panic!("--device {other}: expected cpu, lavapipe or gpu"),
     }
 }
 

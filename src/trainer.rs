@@ -17,7 +17,7 @@ use crate::ops::readback;
 use crate::ops::sampling::Sampling;
 use crate::optim::{AdamW, learning_rate, squared_norm};
 use crate::platform::Stopwatch;
-use crate::records::{Demonstration, Episode, Example, Group, Role};
+use crate::records::{Demonstration, Example, Group, Role};
 use crate::reward::{Grade, Grader, Submission};
 use crate::rollout::{Plan, Stops, respond};
 use crate::text::Tokenizer;
@@ -204,17 +204,10 @@ impl Trainer {
         for ((response, text), grade) in responses.into_iter().zip(texts).zip(grades) {
             let group = &mut groups[response.prompt];
             match grade {
-                Ok(Grade { right, score }) => group.episodes.push(Episode {
-                    prompt: response.prompt,
-                    sample: response.sample,
-                    tokens: response.tokens,
-                    logprobs: response.logprobs,
-                    entropies: response.entropies,
-                    truncated: response.truncated,
-                    response: text,
-                    reward: objective.reward_values.at(score),
-                    right,
-                }),
+                Ok(Grade { right, score }) => {
+                    let reward = objective.reward_values.at(score);
+                    group.episodes.push(response.into_episode(text, reward, right));
+                }
                 Err(why) => group.unscored.push(why),
             }
         }

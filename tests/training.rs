@@ -135,8 +135,6 @@ fn one_seed_on_one_adapter_gives_the_same_bits() {
     }
 }
 
-/// Random numbers are the same bits on every backend; a probability that differs in its last digit
-/// could still tip a draw, which the first assertion would name. At these sizes none is near it.
 /// Of gradients that one workgroup could not sum: a GPU with atomic addition must keep an order, too.
 #[test]
 fn the_norm_of_large_gradients_is_the_same_bits_each_time() {
@@ -156,6 +154,8 @@ fn the_norm_of_large_gradients_is_the_same_bits_each_time() {
     }
 }
 
+/// Random numbers are the same bits on every backend; a probability that differs in its last digit
+/// could still tip a draw, which the first assertion would name. At these sizes none is near it.
 #[test]
 fn cpu_and_vulkan_agree_for_ten_steps() {
     for method in ["sft", "srft"] {

@@ -131,7 +131,7 @@ pub fn rollout(
     let sampling = Sampling { temperature, top_k, top_p, min_p }.checked().or_raise()?;
     let examples: Vec<records::Example> = prompts.iter().map(Prompt::record).collect();
     let model = model.get();
-    let (policy, tokenizer) = (&model.policy, &*model.tokenizer);
+    let (policy, tokenizer) = (&model.policy, &model.tokenizer);
     let max_new_tokens = max_new_tokens.unwrap_or_else(|| Config::default().rollout.max_new_tokens);
     let sampled = py.detach(|| {
         let eos_tokens = &policy.config.eos_tokens;
@@ -151,20 +151,7 @@ pub fn rollout(
     });
     let episode = |response: srft::rollout::Response| {
         let text = tokenizer.decode(&response.tokens);
-        Episode::new(
-            py,
-            records::Episode {
-                prompt: response.prompt,
-                sample: response.sample,
-                tokens: response.tokens,
-                logprobs: response.logprobs,
-                entropies: response.entropies,
-                truncated: response.truncated,
-                response: text,
-                reward: 0.0,
-                right: false,
-            },
-        )
+        Episode::new(py, response.into_episode(text, 0.0, false)) // nobody has judged it yet
     };
     Ok(sampled.or_raise()?.into_iter().map(episode).collect())
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 /// Text to tokens and back, as a `tokenizer.json` says.
 #[pyclass(frozen, module = "srft")]
-pub struct Tokenizer(pub Arc<text::Tokenizer>);
+pub struct Tokenizer(text::Tokenizer);
 
 #[pymethods]
 impl Tokenizer {
@@ -36,7 +36,7 @@ impl Tokenizer {
         let folder = model_folder(path).or_raise()?;
         let place = format!("{}/tokenizer.json", folder.place);
         let tokenizer = text::Tokenizer::from_bytes(&folder.tokenizer, &place).or_raise()?;
-        Ok(Self(Arc::new(tokenizer)))
+        Ok(Self(tokenizer))
     }
 
     /// Token ids of a text that starts a sequence (with begin-of-text, where the tokenizer has it), or
@@ -83,7 +83,7 @@ pub struct Model {
     /// The weights, shared until someone updates them.
     pub policy: Llama,
     /// Text in and out.
-    pub tokenizer: Arc<text::Tokenizer>,
+    pub tokenizer: text::Tokenizer,
     /// The adapter's name.
     pub adapter: String,
 }
@@ -101,8 +101,7 @@ impl Model {
             let path = path.unwrap_or_else(|| "tiny".into());
             let folder = model_folder(&path.to_string_lossy())?;
             let (policy, tokenizer) = folder.load_frozen(Frozen::F32, &selected.device)?;
-            let (folder, tokenizer) = (Arc::new(folder), Arc::new(tokenizer));
-            Ok(Self { folder, policy, tokenizer, adapter: selected.name })
+            Ok(Self { folder: Arc::new(folder), policy, tokenizer, adapter: selected.name })
         })
         .or_raise()
     }

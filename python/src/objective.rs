@@ -127,7 +127,7 @@ pub fn loss(
         optimizer: AdamW::new(config.optimizer.clone(), &policy),
         source: Source::Examples(Vec::new()),
         grader: grader(&config).or_raise()?,
-        tokenizer: (*model.tokenizer).clone(),
+        tokenizer: model.tokenizer.clone(),
         model: policy,
         step: 0,
         buffer: Default::default(),

@@ -105,11 +105,28 @@ fn given(
     Ok((given, settings))
 }
 
-fn resolve(mut layers: Vec<(String, toml::Table)>, settings: &[String]) -> Result<Config> {
-    for setting in settings {
-        layers.push(Config::setting(setting)?);
+/// What a trainer is asked for.
+struct Asked {
+    config: Config,
+    given: Given,
+    reward: Option<Arc<Function>>,
+}
+
+impl Asked {
+    /// `layers` hold what stands below the settings that come with what is given.
+    fn read(
+        mut layers: Vec<(String, toml::Table)>,
+        examples: Option<Vec<Py<Example>>>,
+        suites: Option<&Bound<'_, PyDict>>,
+        reward: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let reward = reward.map(Function::new).transpose()?;
+        let (given, settings) = given(examples, suites, reward.as_ref())?;
+        for setting in &settings {
+            layers.push(Config::setting(setting).or_raise()?);
+        }
+        Ok(Self { config: Config::resolve(&layers).or_raise()?, given, reward })
     }
-    Config::resolve(&layers)
 }
 
 impl Trainer {
@@ -160,9 +177,8 @@ impl Trainer {
         suites: Option<&Bound<'_, PyDict>>,
         reward: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let reward = reward.map(Function::new).transpose()?;
-        let (given, settings) = given(examples, suites, reward.as_ref())?;
-        let config = resolve(layers(config)?, &settings).or_raise()?;
+        let Asked { config, given, reward } =
+            Asked::read(layers(config)?, examples, suites, reward)?;
         let made = py.detach(|| {
             let temporary = match out {
                 Some(_) => None,
@@ -191,11 +207,9 @@ impl Trainer {
         suites: Option<&Bound<'_, PyDict>>,
         reward: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let reward = reward.map(Function::new).transpose()?;
-        let (given, settings) = given(examples, suites, reward.as_ref())?;
         let mut all = vec![RunFolder::config_layer(&out).or_raise()?];
         all.extend(layers(config)?);
-        let config = resolve(all, &settings).or_raise()?;
+        let Asked { config, given, reward } = Asked::read(all, examples, suites, reward)?;
         let resumed = py.detach(|| {
             let selected = open(&config.run.device)?;
             Ok((Run::resume_with(config, &given, &selected, &out)?, selected.name, None))
@@ -272,7 +286,7 @@ impl Trainer {
             Ok(Model {
                 folder: Arc::new(state.run.base().clone()),
                 policy: trainer.model.clone(),
-                tokenizer: Arc::new(trainer.tokenizer.clone()),
+                tokenizer: trainer.tokenizer.clone(),
                 adapter: state.adapter.clone(),
             })
         })

@@ -10,6 +10,7 @@ use crate::model::Llama;
 use crate::ops::attention::KvCache;
 use crate::ops::readback;
 use crate::ops::sampling::{Draw, Sampled, Sampling, sample};
+use crate::records::Episode;
 use burn::tensor::{Int, Tensor, TensorData};
 
 /// Decoding steps between two looks at the sampled ids: each look is a readback, and an ended row
@@ -59,6 +60,23 @@ pub struct Response {
     pub entropies: Vec<f32>,
     /// No end within the limit.
     pub truncated: bool,
+}
+
+impl Response {
+    /// The scored episode; `text` is the response decoded.
+    pub fn into_episode(self, text: String, reward: f32, right: bool) -> Episode {
+        Episode {
+            prompt: self.prompt,
+            sample: self.sample,
+            tokens: self.tokens,
+            logprobs: self.logprobs,
+            entropies: self.entropies,
+            truncated: self.truncated,
+            response: text,
+            reward,
+            right,
+        }
+    }
 }
 
 /// Samples `plan.group` responses to each prompt, in order of (prompt, sample).

@@ -19,6 +19,9 @@ pub struct Given {
     pub judge: Option<Arc<dyn Part>>,
 }
 
+/// What a run is given that files and verifiers are enough for.
+pub(super) static NOTHING: Given = Given { examples: BTreeMap::new(), judge: None };
+
 impl Given {
     /// The examples of that name.
     #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "a page has no such program"))]

@@ -23,6 +23,8 @@ pub use setup::{Parts, grader, load_model, model_folder, trainer};
 pub use setup::{held, lora_settings};
 pub use summary::{SuiteSummary, Summary};
 
+use given::NOTHING;
+
 use crate::checkpoint::{self, State};
 use crate::config::Config;
 use crate::device::{Selected, require_silence};
@@ -63,7 +65,7 @@ pub struct Run {
 impl Run {
     /// Prepares a new run in `path`, where none must be.
     pub fn create(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
-        Self::create_with(config, &Given::default(), selected, path)
+        Self::create_with(config, &NOTHING, selected, path)
     }
 
     /// The same with what a program gives.
@@ -83,7 +85,7 @@ impl Run {
     /// Takes up the run in `path` at its latest checkpoint, which is a whole model: the folder
     /// that the run began with is needed only where there is no checkpoint yet, or a KL penalty.
     pub fn resume(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
-        Self::resume_with(config, &Given::default(), selected, path)
+        Self::resume_with(config, &NOTHING, selected, path)
     }
 
     /// The same with what a program gives, which must be what it gave before.
@@ -278,7 +280,7 @@ impl Run {
 
     /// The last evaluation and checkpoint, and the summary.
     pub async fn finish(&mut self, observer: &mut dyn Observer) -> Result<Summary> {
-        self.scores(observer).await?;
+        self.require_evaluated(observer).await?;
         self.save(observer).await?;
         self.summary.finish(self.trainer.step);
         self.folder.write_summary(&self.summary)?;
@@ -329,10 +331,15 @@ impl Run {
 
     /// The present policy's scores on the run's suites, recorded; evaluates unless they are on file.
     pub async fn scores(&mut self, observer: &mut dyn Observer) -> Result<Vec<Score>> {
-        if self.evaluated_at != Some(self.trainer.step) {
-            self.evaluate(observer).await?;
-        }
+        self.require_evaluated(observer).await?;
         Ok(self.folder.evaluations()?.pop().map(|e| e.scores).unwrap_or_default())
+    }
+
+    async fn require_evaluated(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        match self.evaluated_at == Some(self.trainer.step) {
+            true => Ok(()),
+            false => self.evaluate(observer).await,
+        }
     }
 
     async fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<()> {

@@ -1,7 +1,7 @@
 //! A config's examples for a model: what it could not be trained or judged on is an error here, never
 //! a score.
 
-use super::given::{GIVEN, Given};
+use super::given::{GIVEN, Given, NOTHING};
 use crate::config::{Config, Objective};
 use crate::data::builtin;
 use crate::data::source::Source;
@@ -24,7 +24,7 @@ const WRITTEN_SECS: i64 = 1_721_952_000;
 pub struct Reader<'a> {
     /// Which files, and what the method needs of them.
     config: &'a Config,
-    given: Option<&'a Given>,
+    given: &'a Given,
     #[cfg(not(target_family = "wasm"))]
     files: files::Files<'a>,
     /// What the user should hear.
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
         let _ = (folder, tokenizer, model, grader);
         Ok(Self {
             config,
-            given: None,
+            given: &NOTHING,
             #[cfg(not(target_family = "wasm"))]
             files: files::Files {
                 data: &config.data,
@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
 
     /// The reader with what a program gives in place of files.
     pub(super) fn with(self, given: &'a Given) -> Self {
-        Self { given: Some(given), ..self }
+        Self { given, ..self }
     }
 
     /// The training source.
@@ -201,8 +201,7 @@ impl<'a> Reader<'a> {
         let Some(name) = path.strip_prefix(GIVEN) else {
             return self.files.read(path, needs, response, &mut self.notes);
         };
-        let nothing = Given::default();
-        let mut examples = self.given.unwrap_or(&nothing).examples(name)?.to_vec();
+        let mut examples = self.given.examples(name)?.to_vec();
         for (index, example) in examples.iter_mut().enumerate() {
             if example.suite.is_empty() {
                 example.suite = name.into();

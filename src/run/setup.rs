@@ -1,6 +1,6 @@
 //! From a config to the parts of a run.
 
-use super::given::Given;
+use super::given::{Given, NOTHING};
 use super::reader::Reader;
 use crate::config::{Config, Frozen, Objective};
 use crate::data::builtin;
@@ -44,7 +44,7 @@ pub fn load_model(
 
 /// How responses are judged: the built-in task's way, or as configured for the user's files.
 pub fn grader(config: &Config) -> Result<Grader> {
-    grader_of(config, &Given::default())
+    grader_of(config, &NOTHING)
 }
 
 fn grader_of(config: &Config, given: &Given) -> Result<Grader> {
@@ -178,7 +178,7 @@ pub struct Parts {
 /// Everything that a trainer needs, loaded and checked before the first step.
 pub fn trainer(config: Config, device: &Device) -> Result<Parts> {
     let folder = model_folder(&config.model.path)?;
-    trainer_of(config, &folder, None, &Given::default(), device)
+    trainer_of(config, &folder, None, &NOTHING, device)
 }
 
 /// The same for a model that is already read; `began` names the one that the run began with, where

@@ -8,13 +8,14 @@
 pub mod chat;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-/// A tokenizer as its `tokenizer.json` describes it.
+/// A tokenizer as its `tokenizer.json` describes it; clones share it.
 #[derive(Clone)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Arc<tokenizers::Tokenizer>,
     /// The token that stands for whatever the vocabulary lacks, where there is one.
     unknown: Option<u32>,
     /// A byte-pair model without such a token leaves out what it can't spell, and shifts the
@@ -47,7 +48,7 @@ impl Tokenizer {
             None => model["unk_id"].as_u64().and_then(|id| u32::try_from(id).ok()),
         };
         let drops = model["type"] == "BPE" && model["unk_token"].is_null();
-        Ok(Self { inner, unknown, drops, vocab_size: highest as usize + 1 })
+        Ok(Self { inner: Arc::new(inner), unknown, drops, vocab_size: highest as usize + 1 })
     }
 
     /// Tokens of a text that starts a sequence: with what the post-processor puts around it, such
