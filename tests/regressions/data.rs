@@ -1,0 +1,1 @@
+//! Data as it comes: files, lists, stop texts.

@@ -1,0 +1,1 @@
+//! Model and adapter folders as they come.

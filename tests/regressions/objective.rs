@@ -1,0 +1,1 @@
+//! What is rewarded is what is trained.

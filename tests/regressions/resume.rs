@@ -1,0 +1,1 @@
+//! A run survives: signals, cuts, changed files and settings.

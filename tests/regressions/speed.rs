@@ -1,0 +1,1 @@
+//! Reading: each text is encoded once, and in one pass.

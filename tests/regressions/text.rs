@@ -1,0 +1,1 @@
+//! Text as the model reads it: tokenizers, templates, ends of text.

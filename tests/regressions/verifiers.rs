@@ -1,0 +1,1 @@
+//! Verifiers that reinforcement cannot game.

@@ -1,0 +1,1 @@
+//! Nothing is deleted that isn't ours.
