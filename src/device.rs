@@ -108,9 +108,9 @@ pub fn require_silence() -> Result<()> {
 
 /// Every adapter, the CPU backend first.
 pub async fn adapters() -> Vec<Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let mut list = vec![cpu()];
-    for handle in instance.enumerate_adapters(wgpu::Backends::all()).await {
+    let (instance, handles) = found().await;
+    for handle in handles {
         let (info, limits) = (handle.get_info(), handle.limits());
         list.push(Adapter {
             index: list.len(),
@@ -148,6 +148,25 @@ pub async fn adapters() -> Vec<Adapter> {
         }
     }
     list
+}
+
+/// What wgpu finds. Without a desktop session Mesa's EGL writes to standard error as soon as it is asked, so
+/// OpenGL is asked there only where nothing else is found.
+async fn found() -> (wgpu::Instance, Vec<wgpu::Adapter>) {
+    let of = async |backends| {
+        let descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor { backends, ..descriptor });
+        let handles = instance.enumerate_adapters(backends).await;
+        (instance, handles)
+    };
+    let session = std::env::var_os("XDG_RUNTIME_DIR").map(std::path::PathBuf::from);
+    if cfg!(target_os = "linux") && !session.is_some_and(|folder| folder.is_dir()) {
+        let (instance, handles) = of(wgpu::Backends::all() - wgpu::Backends::GL).await;
+        if !handles.is_empty() {
+            return (instance, handles);
+        }
+    }
+    of(wgpu::Backends::all()).await
 }
 
 fn cpu() -> Adapter {
@@ -224,7 +243,10 @@ fn install_hint(api: &str) -> &'static str {
             "take a browser with WebGPU, switched on and with a GPU that it allows (a page sees it \
              over https or on localhost only), or go on with the CPU"
         }
-        _ => "install the GPU's OpenGL driver, or take --device auto",
+        _ => {
+            "install the GPU's OpenGL driver (and without a desktop session set XDG_RUNTIME_DIR to a \
+             folder), or take --device auto"
+        }
     }
 }
 

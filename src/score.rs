@@ -6,6 +6,7 @@ use crate::metrics::mean;
 use crate::model::Llama;
 use crate::objective::loss::token_statistics;
 use crate::ops::readback;
+use crate::platform::give_way;
 use crate::records::{Role, Sequence, TermCoefficients};
 
 /// A response's tokens with what the model thinks of each.
@@ -45,6 +46,7 @@ pub async fn score(
         .map(|s| Scored { tokens: s.response.clone(), logprobs: vec![], entropies: vec![] })
         .collect();
     for batch in micro_batches(&sequences, micro_batch_tokens) {
+        give_way().await;
         let stats = readback::floats(token_statistics(model, &batch)).await?;
         for (row, &member) in batch.members.iter().enumerate() {
             for pair in stats[2 * batch.starts[row]..2 * batch.starts[row + 1]].chunks_exact(2) {

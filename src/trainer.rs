@@ -16,7 +16,7 @@ use crate::ops::objective::{COLUMNS, Switches, column};
 use crate::ops::readback;
 use crate::ops::sampling::Sampling;
 use crate::optim::{AdamW, learning_rate, squared_norm};
-use crate::platform::Stopwatch;
+use crate::platform::{Stopwatch, give_way};
 use crate::records::{Demonstration, Example, Group, Role};
 use crate::reward::{Grade, Grader, Submission};
 use crate::rollout::{Plan, Stops, respond};
@@ -231,6 +231,7 @@ impl Trainer {
         let mut total: Vec<Option<Tensor<2>>> = vec![None; self.optimizer.moments.len()];
         let mut packed = Vec::new();
         for (micro_batch, batch) in batches.iter().enumerate() {
+            give_way().await;
             let backward = Backward {
                 layer_by_layer: self.config.train.checkpointing,
                 dropout: DropoutKey {
@@ -248,7 +249,8 @@ impl Trainer {
                 &switches,
                 backward,
                 &mut total,
-            );
+            )
+            .await;
             packed.push(sums.flatten::<1>(0, 1));
         }
         let tensors: Vec<Tensor<2>> = total
@@ -291,7 +293,11 @@ impl Trainer {
         sequences.iter_mut().for_each(|s| s.terms.sft = 1.0);
         let batches = micro_batches(&sequences, self.config.train.micro_batch_tokens);
         let mut sums = [[0.0f64; 2]; 2]; // [demonstrations, rollouts] × [nats, tokens]
-        let stats = batches.iter().map(|b| token_statistics(model, b)).collect();
+        let mut stats = Vec::with_capacity(batches.len());
+        for batch in &batches {
+            give_way().await;
+            stats.push(token_statistics(model, batch));
+        }
         let stats = readback::floats(Tensor::cat(stats, 0)).await?; // [Σ N, 2]
         let mut pairs = stats.chunks_exact(2);
         for &member in batches.iter().flat_map(|b| &b.members) {

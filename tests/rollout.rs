@@ -4,12 +4,14 @@
 mod backends;
 
 use backends::{compare, devices};
+use burn::tensor::Device;
 use pollster::block_on;
 use srft::model::{Llama, ModelFolder};
 use srft::ops::readback;
 use srft::ops::sampling::Sampling;
 use srft::rollout::{Plan, Response, Stops, respond};
 use srft::text::Tokenizer;
+use std::task::{Context, Waker};
 
 const PROMPTS: [&str; 5] = ["5+1=", "812+99=", "7*6=", "3,1,2s", "40-8="];
 
@@ -106,4 +108,20 @@ fn stops_and_limits_end_a_response() {
             assert_eq!(short.truncated, free.tokens.len() > 3, "{backend}");
         }
     }
+}
+
+/// Ctrl-C in Python and a page's Cancel end a rollout by dropping it; nothing of it stays.
+#[test]
+fn a_rollout_can_be_dropped_between_tokens() {
+    let (model, tokenizer) = ModelFolder::tiny().load(&Device::flex()).unwrap();
+    let plan = plan(&model, Stops::default());
+    let expected = sampled(&model, &tokenizer, &plan);
+    let prompts: Vec<Vec<u32>> = PROMPTS.iter().map(|p| tokenizer.encode(p).unwrap()).collect();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut dropped = Box::pin(respond(&model, &prompts, &plan));
+    for token in 0..10 {
+        assert!(dropped.as_mut().poll(&mut context).is_pending(), "at token {token}");
+    }
+    drop(dropped);
+    assert_eq!(sampled(&model, &tokenizer, &plan), expected);
 }

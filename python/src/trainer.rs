@@ -230,7 +230,7 @@ impl Trainer {
                     .next("make a trainer with more train.steps"));
             }
             let mut latest = Latest::default();
-            state.groups = block_on(state.run.advance(&mut latest))?;
+            (_, state.groups) = block_on(state.run.advance(&mut latest))?;
             Ok(latest.0)
         })?;
         to_python(py, &report)

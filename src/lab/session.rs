@@ -206,7 +206,7 @@ impl Session {
         let (run, slot) = (index as u32, &mut self.slots[index]);
         let mut herald = Herald { emit, run: Some(run) };
         slot.before = slot.run.trainer().model.clone();
-        slot.groups = slot.run.advance(&mut herald).await?;
+        (_, slot.groups) = slot.run.advance(&mut herald).await?;
         let trainer = slot.run.trainer();
         let (probes, shift) = self.probes.look(&trainer.model).await?;
         emit(Event::Strip { run, step: trainer.step, probes, shift }, None);

@@ -7,6 +7,8 @@ use super::layers::Layer;
 #[cfg(not(target_family = "wasm"))]
 use crate::ops::given_gradient::given_gradient;
 #[cfg(not(target_family = "wasm"))]
+use crate::platform::give_way;
+#[cfg(not(target_family = "wasm"))]
 use crate::random::dropout_mask;
 #[cfg(not(target_family = "wasm"))]
 use burn::tensor::TensorData;
@@ -44,7 +46,7 @@ impl Llama {
     ///
     /// With `layer_by_layer` the graph of one layer exists at a time, for a second forward pass; a page
     /// does without, since its models are small and its download counted.
-    pub fn gradients(
+    pub async fn gradients(
         &self,
         padded: &Padded,
         #[cfg_attr(target_family = "wasm", expect(unused, reason = "see above"))]
@@ -57,7 +59,7 @@ impl Llama {
         let rows = batch * positions;
         #[cfg(not(target_family = "wasm"))]
         if layer_by_layer {
-            return self.gradients_by_layer(padded, dropout, sum, loss_of);
+            return self.gradients_by_layer(padded, dropout, sum, loss_of).await;
         }
         let tracked = self.tracked_in(0..self.layers.len(), rows, dropout);
         let loss = loss_of(&tracked, tracked.hidden(tokens.clone(), *batch, *positions));
@@ -65,7 +67,7 @@ impl Llama {
     }
 
     #[cfg(not(target_family = "wasm"))]
-    fn gradients_by_layer(
+    async fn gradients_by_layer(
         &self,
         padded: &Padded,
         dropout: DropoutKey,
@@ -77,6 +79,7 @@ impl Llama {
         // Dropout belongs to the function that is differentiated: the first pass has the same.
         let mut inputs = vec![self.embed(tokens.clone())];
         for index in 0..self.layers.len() {
+            give_way().await;
             let twin = self.with_dropout(index..index + 1, rows, dropout);
             let x = inputs[index].clone();
             inputs.push(twin.layer(index, x, *batch, *positions));
@@ -89,6 +92,7 @@ impl Llama {
         take(&tracked, &mut gradients, sum);
         for (index, input) in inputs.into_iter().enumerate().rev() {
             let Some(dy) = dx else { return };
+            give_way().await;
             let tracked = self.tracked_in(index..index + 1, rows, dropout);
             let x = leaf(input);
             let y = tracked.layer(index, x.clone(), *batch, *positions);

@@ -126,7 +126,7 @@ fn with_base(
 
 /// Adds the gradient of the sum of a micro-batch's loss terms to `sum`; gives the kernel's sums,
 /// [B, 8]. `base` is the model that a KL penalty holds the demonstrations to, where there is one.
-pub fn micro_batch_gradient(
+pub async fn micro_batch_gradient(
     model: &Llama,
     base: Option<&Llama>,
     batch: &MicroBatch,
@@ -144,7 +144,7 @@ pub fn micro_batch_gradient(
     let ranges = whole_sequences(&batch.starts, model.config.vocab_size);
     let mut sums = Vec::with_capacity(ranges.len());
     let Backward { layer_by_layer, dropout } = backward;
-    model.gradients(&padded, layer_by_layer, dropout, sum, |tracked, hidden| {
+    let loss_of = |tracked: &Llama, hidden: Tensor<2>| {
         let hidden = hidden.select(0, predicts); // [N, D]
         let plain = |t: &Tensor<2>| t.clone().without_autodiff();
         let head: Vec<Tensor<2>> = tracked.head().iter().map(plain).collect();
@@ -178,7 +178,8 @@ pub fn micro_batch_gradient(
             },
         );
         lm_head::attach(hidden, tracked.head(), d_hidden, d_head)
-    });
+    };
+    model.gradients(&padded, layer_by_layer, dropout, sum, loss_of).await;
     Tensor::cat(sums, 0)
 }
 

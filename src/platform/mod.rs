@@ -25,7 +25,9 @@ pub use system::{
 };
 
 use crate::error::{Error, Result};
+use std::future::poll_fn;
 use std::path::Path;
+use std::task::Poll;
 #[cfg(not(target_family = "wasm"))]
 use std::time::Instant;
 #[cfg(target_family = "wasm")]
@@ -40,6 +42,21 @@ pub fn read_text(path: &Path) -> Result<String> {
             .at(format!("{}:{line}", path.display()))
             .next("save it as UTF-8")
     })
+}
+
+/// Gives way once: whoever drives the future that awaits this may go on, or drop it. The core gives way
+/// between decoding steps, between micro-batches, and between layers that are computed again, so work
+/// that is no longer wanted ends there. Nothing is changed before such a work is whole.
+pub async fn give_way() {
+    let mut given = false;
+    poll_fn(|context| match std::mem::replace(&mut given, true) {
+        true => Poll::Ready(()),
+        false => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 /// Seconds between two calls, for reports only: no number of a run depends on it.

@@ -10,6 +10,7 @@ use crate::model::Llama;
 use crate::ops::attention::KvCache;
 use crate::ops::readback;
 use crate::ops::sampling::{Draw, Sampled, Sampling, sample};
+use crate::platform::give_way;
 use crate::records::Episode;
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -20,6 +21,9 @@ const STEPS_PER_LOOK: usize = 8;
 /// Rows decoded at a time where the plan does not say: bounds the cache's memory; has no effect on
 /// what is sampled.
 const SLOTS: usize = 512;
+
+/// Responses of one call: some gigabytes of them.
+const MOST: usize = 10_000_000;
 
 /// New rows wait until this share of the slots is free: a prefill of one row is a poor batch.
 const REFILL_AT: usize = 4;
@@ -86,13 +90,23 @@ pub async fn respond(
     plan: &Plan<'_>,
 ) -> Result<Vec<Response>> {
     let limit = model.config.max_positions;
-    if let Some(long) = prompts.iter().find(|p| p.is_empty() || p.len() >= limit) {
+    if let Some(index) = prompts.iter().position(|p| p.is_empty() || p.len() >= limit) {
         return Err(Error::input(format!(
             "a prompt has {} tokens; the model takes 1 to {}",
-            long.len(),
+            prompts[index].len(),
             limit - 1
         ))
+        .at(format!("prompt {index}"))
         .next("shorten or drop the prompt"));
+    }
+    let responses = prompts.len().checked_mul(plan.group);
+    if !prompts.is_empty() && !responses.is_some_and(|n| (1..=MOST).contains(&n)) {
+        return Err(Error::input(format!(
+            "{} responses to each of {} prompts",
+            plan.group,
+            prompts.len()
+        ))
+        .next(format!("ask for at least one, and for {MOST} at most in all")));
     }
     if plan.max_new_tokens == 0 {
         return Err(Error::input("max_new_tokens is 0").next("let a response have at least 1"));
@@ -146,6 +160,7 @@ impl<'a> Decoder<'a> {
     async fn run(mut self) -> Result<Vec<Response>> {
         let Some(mut next) = self.refill(None) else { return Ok(self.responses) };
         loop {
+            give_way().await;
             let Sampled { mut tokens, stats } = self.draw(next);
             self.stats.push((self.alive.clone(), stats));
             self.unread.push(tokens.clone());

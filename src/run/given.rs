@@ -117,7 +117,7 @@ mod tests {
         let mut run = Run::create_with(config(&SETTINGS), &given, &selected, &path).unwrap();
         let scores = block_on(run.scores(&mut Silent)).unwrap();
         assert_eq!((scores[0].suite.as_str(), scores[0].n), ("later", 3));
-        for group in block_on(run.advance(&mut Silent)).unwrap() {
+        for group in block_on(run.advance(&mut Silent)).unwrap().1 {
             assert!(given.examples["numbers"].iter().any(|e| e.prompt == group.example.prompt));
             assert_eq!(group.example.suite, "numbers");
             let demonstration = group.demonstration.unwrap();

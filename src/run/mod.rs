@@ -58,8 +58,17 @@ pub struct Run {
     summary: Summary,
     evaluated_at: Option<u32>,
     saved_at: Option<u32>,
+    applied: Option<Applied>,
     moved_from: Option<String>,
     notes: Vec<String>,
+}
+
+/// A step whose update is in the weights, until all that is due after it is done.
+struct Applied {
+    report: StepReport,
+    groups: Vec<Group>,
+    /// The report is in the folder.
+    is_written: bool,
 }
 
 impl Run {
@@ -154,6 +163,7 @@ impl Run {
             summary,
             evaluated_at: None,
             saved_at: None,
+            applied: None,
             moved_from: None,
             notes,
         }
@@ -245,37 +255,62 @@ impl Run {
 
     /// Whether nothing is left but [`Run::finish`].
     pub fn is_done(&self) -> bool {
-        self.trainer.step >= self.trainer.config.train.steps || self.is_stale()
+        let ended = self.trainer.step >= self.trainer.config.train.steps || self.is_stale();
+        ended && self.applied.is_none()
     }
 
-    /// One step, and what is due after it: samples, an evaluation, a checkpoint. Returns the groups
-    /// that the step trained on.
-    pub async fn advance(&mut self, observer: &mut dyn Observer) -> Result<Vec<Group>> {
-        let steps = self.trainer.config.train.steps;
-        let (report, groups) = match self.trainer.step().await {
-            Ok(done) => done,
-            Err(e) if e.kind == Kind::Numbers => return Err(self.diverged(e, observer).await),
-            Err(e) => return Err(e),
-        };
-        // A browser skips the work of a shader that it refused, and says so only here.
-        require_silence()?;
-        let clock = Stopwatch::start();
-        self.folder.append_step(&report)?;
-        let every = self.trainer.config.checkpoint.samples_every;
-        if every > 0 && (report.step % every == 1 || every == 1 || report.step == steps) {
-            self.folder.append_samples(report.step, &groups)?;
+    /// Whether a step's update is in the weights, and not yet done what is due after it.
+    pub fn is_amid_step(&self) -> bool {
+        self.applied.is_some()
+    }
+
+    /// One step, and what is due after it: samples, an evaluation, a checkpoint. Returns its report and
+    /// the groups that it trained on.
+    ///
+    /// Where something failed, or was dropped, after the update, the next call does no step: it does
+    /// what is left of this one.
+    pub async fn advance(
+        &mut self,
+        observer: &mut dyn Observer,
+    ) -> Result<(StepReport, Vec<Group>)> {
+        if self.applied.is_none() {
+            let (report, groups) = match self.trainer.step().await {
+                Ok(done) => done,
+                Err(e) if e.kind == Kind::Numbers => return Err(self.diverged(e, observer).await),
+                Err(e) => return Err(e),
+            };
+            // A browser skips the work of a shader that it refused, and says so only here.
+            require_silence()?;
+            self.summary.add(&report);
+            observer.stepped(&report, self.trainer.config.train.steps);
+            self.applied = Some(Applied { report, groups, is_written: false });
         }
-        self.summary.add(&report);
-        observer.stepped(&report, steps);
-        let due = |every: u32| every > 0 && report.step % every == 0 && report.step < steps;
-        self.summary.other_secs += clock.elapsed_secs();
+        self.write_applied()?;
+        let (step, steps) = (self.trainer.step, self.trainer.config.train.steps);
+        let due = |every: u32| every > 0 && step.is_multiple_of(every) && step < steps;
         if due(self.trainer.config.eval.every) {
-            self.evaluate(observer).await?;
+            self.require_evaluated(observer).await?;
         }
         if due(self.trainer.config.checkpoint.every) {
             self.save(observer).await?;
         }
-        Ok(groups)
+        let Applied { report, groups, .. } = self.applied.take().expect("set above");
+        Ok((report, groups))
+    }
+
+    /// Puts the report of a step that was applied into the folder, with its samples where they are due.
+    fn write_applied(&mut self) -> Result<()> {
+        let Some(applied) = self.applied.as_mut().filter(|a| !a.is_written) else { return Ok(()) };
+        let (report, steps) = (&applied.report, self.trainer.config.train.steps);
+        let clock = Stopwatch::start();
+        self.folder.append_step(report)?;
+        applied.is_written = true;
+        let every = self.trainer.config.checkpoint.samples_every;
+        if every > 0 && (report.step % every == 1 || every == 1 || report.step == steps) {
+            self.folder.append_samples(report.step, &applied.groups)?;
+        }
+        self.summary.other_secs += clock.elapsed_secs();
+        Ok(())
     }
 
     /// The last evaluation and checkpoint, and the summary.
@@ -287,9 +322,12 @@ impl Run {
         Ok(self.summary.clone())
     }
 
-    /// The step reports on file.
+    /// The reports of all steps: those on file, and one that could not be written yet.
     pub fn reports(&self) -> Result<Vec<StepReport>> {
-        self.folder.steps(self.trainer.step)
+        let unwritten = self.applied.as_ref().filter(|a| !a.is_written).map(|a| a.report.clone());
+        let mut reports = self.folder.steps(self.trainer.step - u32::from(unwritten.is_some()))?;
+        reports.extend(unwritten);
+        Ok(reports)
     }
 
     /// The evaluations on file.
@@ -353,18 +391,23 @@ impl Run {
         if self.trainer.config.eval.write_samples {
             self.folder.write_samples(step, &self.suites, &samples)?;
         }
-        self.record(Evaluation { step, eval_secs: clock.elapsed_secs(), scores: scores.clone() })?;
-        self.saved_at = None;
-        observer.evaluated(step, &scores);
+        let eval_secs = clock.elapsed_secs();
         let accuracy = mean_accuracy(&scores, false).or_else(|| mean_accuracy(&scores, true));
-        if step > 0 && accuracy > self.state.best_accuracy {
-            self.state.best_accuracy = accuracy;
-            self.state.stale_evaluations = 0;
+        let is_best = step > 0 && accuracy > self.state.best_accuracy;
+        if is_best {
+            // Before its line, which says that all of the evaluation is done.
             let storage = self.trainer.config.checkpoint.dtype;
             self.base.save(&self.folder.best(), &self.trainer.model, storage).await?;
+        }
+        self.record(Evaluation { step, eval_secs, scores: scores.clone() })?;
+        self.saved_at = None;
+        if is_best {
+            self.state.best_accuracy = accuracy;
+            self.state.stale_evaluations = 0;
         } else if step > 0 {
             self.state.stale_evaluations += 1;
         }
+        observer.evaluated(step, &scores);
         Ok(())
     }
 
@@ -379,6 +422,7 @@ impl Run {
     /// Writes a checkpoint of the present step, unless there is one.
     pub async fn save(&mut self, observer: &mut dyn Observer) -> Result<PathBuf> {
         let step = self.trainer.step;
+        self.write_applied()?; // a checkpoint never stands without the lines before it
         if let Some(path) = self.folder.latest()?.filter(|_| self.saved_at == Some(step)) {
             return Ok(path);
         }
