@@ -27,6 +27,8 @@ pub struct Suite {
     pub out_of_distribution: bool,
     /// The problems.
     pub examples: Vec<Example>,
+    /// How many it has, where these are some of them.
+    pub of: Option<usize>,
 }
 
 /// A suite's result.
@@ -109,19 +111,19 @@ impl Judge<'_> {
         let prompts = examples.iter().map(prompt).collect::<Result<Vec<_>>>()?;
         let eval = &self.config.eval;
         let sampling = Sampling { temperature: eval.temperature as f32, ..Sampling::default() };
-        let stops = self.config.rollout.stops();
         let plan = Plan {
             group: eval.samples,
             sampling,
             max_new_tokens: self.config.rollout.max_new_tokens,
             eos_tokens: eos,
-            stops: Stops::new(self.tokenizer, &stops),
+            stops: Stops::new(self.tokenizer, &self.config.rollout.stop),
             slots: self.config.rollout.slots,
             seed: self.config.run.seed,
             step: EVAL_STEP,
         };
         let responses = respond(model, &prompts, &plan).await?;
-        let texts: Vec<String> = responses.iter().map(|r| self.text(r)).collect();
+        let text = |r: &Response| plan.stops.text(self.tokenizer, &r.tokens);
+        let texts: Vec<String> = responses.iter().map(text).collect();
         let submissions: Vec<Submission> = responses
             .iter()
             .zip(&texts)
@@ -155,11 +157,6 @@ impl Judge<'_> {
                     .collect()
             })
             .collect())
-    }
-
-    /// The response's text, without end-of-text.
-    pub fn text(&self, response: &Response) -> String {
-        self.tokenizer.decode(&response.tokens)
     }
 }
 
@@ -230,6 +227,7 @@ mod tests {
             name: "s".into(),
             out_of_distribution: false,
             examples: Vec::with_capacity(problems),
+            of: None,
         }
     }
 

@@ -91,6 +91,8 @@ pub struct Circumstances {
     /// Tokens of the longest text, prompt and response, where the data is known; else as many are
     /// counted on as `data.max_tokens` or the model's context allow.
     pub longest: Option<usize>,
+    /// Responses are sampled in evaluation.
+    pub evaluates: bool,
 }
 
 /// The memory of training `model` as `config` says, with `lora` or whole.
@@ -98,7 +100,7 @@ pub fn plan(
     config: &Config,
     model: &ModelConfig,
     lora: Option<&Lora>,
-    Circumstances { on_cpu, halves, longest }: Circumstances,
+    Circumstances { on_cpu, halves, longest, evaluates }: Circumstances,
 ) -> Plan {
     let s = Sizes::new(model, lora);
     let (d, f, layers) = (model.hidden_size, model.intermediate_size, model.layers);
@@ -128,7 +130,7 @@ pub fn plan(
     }
 
     let objective = config.stages();
-    let samples = objective.iter().any(|o| o.uses_rollouts()) || config.eval.examples > 0;
+    let samples = objective.iter().any(|o| o.uses_rollouts()) || evaluates;
     let allowed = match config.data.max_tokens {
         0 => model.max_positions,
         most => most.min(model.max_positions),

@@ -1,6 +1,6 @@
 //! The training step, in the order of the paper's algorithm: sample, score, weigh, update.
 
-use crate::config::{Config, EntropyOver, GroupOf, Objective, SftGate, TooLong};
+use crate::config::{Config, EntropyOver, GroupOf, Objective, SftGate};
 use crate::data::batch::micro_batches;
 use crate::data::encode::encode;
 use crate::data::source::Source;
@@ -95,7 +95,8 @@ impl Trainer {
     /// Samples a group for each example and scores rollouts and demonstrations.
     pub async fn groups(&self, examples: Vec<Example>) -> Result<Vec<Group>> {
         let objective = self.objective();
-        let (eos_tokens, limit) = (&self.model.config.eos_tokens, self.token_limit());
+        let limit = self.config.data.most_tokens(self.model.config.max_positions);
+        let eos_tokens = &self.model.config.eos_tokens;
         let mut groups = Vec::with_capacity(examples.len());
         for example in examples {
             let encoded = encode(&self.tokenizer, eos_tokens, &example)?;
@@ -122,16 +123,6 @@ impl Trainer {
             self.sample(&mut groups, &objective).await?;
         }
         Ok(groups)
-    }
-
-    /// Most tokens of a prompt and its demonstration, where longer ones are to be cut.
-    fn token_limit(&self) -> usize {
-        let takes = self.model.config.max_positions + 1;
-        match (self.config.data.too_long, self.config.data.max_tokens) {
-            (TooLong::Cut, 0) => takes,
-            (TooLong::Cut, most) => most.min(takes),
-            _ => usize::MAX,
-        }
     }
 
     /// Demonstrations without answers, which are only imitated, count as right.
@@ -172,13 +163,12 @@ impl Trainer {
     async fn sample(&self, groups: &mut [Group], objective: &Objective) -> Result<()> {
         let rollout = &self.config.rollout;
         let shared = objective.group_of == GroupOf::Shared;
-        let stops = rollout.stops();
         let plan = Plan {
             group: rollout.group - usize::from(shared),
             sampling: Sampling::of(rollout),
             max_new_tokens: rollout.max_new_tokens,
             eos_tokens: &self.model.config.eos_tokens,
-            stops: Stops::new(&self.tokenizer, &stops),
+            stops: Stops::new(&self.tokenizer, &rollout.stop),
             slots: rollout.slots,
             seed: self.config.run.seed,
             step: self.step,
@@ -186,7 +176,7 @@ impl Trainer {
         let prompts: Vec<Vec<u32>> = groups.iter().map(|g| g.prompt_tokens.clone()).collect();
         let responses = respond(&self.model, &prompts, &plan).await?;
         let texts: Vec<String> =
-            responses.iter().map(|r| self.tokenizer.decode(&r.tokens)).collect();
+            responses.iter().map(|r| plan.stops.text(&self.tokenizer, &r.tokens)).collect();
         let submissions: Vec<Submission> = responses
             .iter()
             .zip(&texts)

@@ -72,7 +72,7 @@ fn example(prompt: &str, demonstration: Option<&str>) -> Example {
 }
 
 fn suite(name: &str, out_of_distribution: bool, examples: Vec<Example>) -> Suite {
-    Suite { name: name.into(), out_of_distribution, examples }
+    Suite { name: name.into(), out_of_distribution, examples, of: None }
 }
 
 fn asked(suite: &str, prompt: &[u32], response: &[u32]) -> Asked {
@@ -387,7 +387,7 @@ fn the_program_follows_a_run() {
     home.succeeds(&format!("{train} --set checkpoint.keep=9 --out run"));
     home.succeeds(&format!("{train} --method sft --seed 1 --out other"));
     let analyze = "analyze dynamics --device cpu --responses 6 --set rollout.max_new_tokens=8 \
-         --references base=model,end=run/checkpoints/step-000004";
+         --reference base=model --reference end=run/checkpoints/step-000004";
     let text = home.succeeds(&format!("{analyze} --run run,other --json"));
     let value: Value = serde_json::from_str(&text).unwrap();
     assert!(value["metric"].as_str().unwrap().contains("|Δ ln p|"));
@@ -448,9 +448,9 @@ fn what_cannot_be_analysed() {
     }
 
     let dynamics = "dynamics --device cpu --run";
-    refused(&format!("{dynamics} run --references base"), &["`base` is not of the form NAME=DIR"]);
+    refused(&format!("{dynamics} run --reference base"), &["`base` is not of the form NAME=DIR"]);
     refused(
-        &format!("{dynamics} run --references a=model,a=run/best"),
+        &format!("{dynamics} run --reference a=model --reference a=run/best"),
         &["`a=run/best`", "another"],
     );
     refused(&format!("{dynamics} nowhere --references a=model"), &["nowhere", "config.toml"]);

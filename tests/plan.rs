@@ -94,7 +94,7 @@ fn compare(settings: &str, halves: bool, device: &Device, counter: &dyn Counter)
     let config = common::config(&settings);
     let shape = ModelConfig::from_json(MODEL.as_bytes(), "test").unwrap();
     let lora = lora_settings(&config).unwrap();
-    let here = Circumstances { on_cpu, halves, longest: None };
+    let here = Circumstances { on_cpu, halves, longest: None, evaluates: true };
     let predicted = plan(&config, &shape, lora.as_ref(), here).peak_bytes();
     let before = counter.held();
     let mut model = if halves {

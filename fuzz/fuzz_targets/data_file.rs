@@ -28,10 +28,10 @@ fuzz_target!(|input: &[u8]| {
     if file == "data.jsonl" {
         let text = std::str::from_utf8(bytes).expect("it was read").trim_start_matches('\u{FEFF}');
         let array = format!("[{}]", text.trim_ascii_end().replace('\n', ",\n"));
-        assert_eq!(
-            parse(array.as_bytes(), "data.json", NONE).expect("it was read").rows,
-            read.rows
-        );
+        // Lines make an array; what is one document, or spread over lines, does not.
+        if let Ok(array) = parse(array.as_bytes(), "data.json", NONE) {
+            assert_eq!(array.rows, read.rows);
+        }
     }
 });
 

@@ -34,7 +34,10 @@ pub fn layers(given: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, Table)>
     for (key, value) in dict.iter() {
         let key = key.cast::<PyString>()?.to_string();
         let value: Value = depythonize(&value).map_err(|e| {
-            input(format!("{key}: {e}"), "settings are numbers, texts, true and false")
+            input(
+                format!("{key}: {e}"),
+                "settings are numbers, texts, lists of texts, true and false",
+            )
         })?;
         match (key.split_once('.'), value) {
             (Some((section, name)), value) => {

@@ -81,13 +81,13 @@ fn given(
     let records = |list: Vec<Py<Example>>| list.iter().map(|e| e.get().0.clone()).collect();
     let (mut given, mut settings) = (Given::default(), Vec::new());
     if let Some(examples) = examples {
-        settings.push(format!("data.train={:?}", format!("{GIVEN}{TRAIN}")));
+        settings.push(format!("data.train=[\"{GIVEN}{TRAIN}\"]"));
         given.examples.insert(TRAIN.into(), records(examples));
     }
     let mut names = Vec::new();
     for (name, list) in suites.into_iter().flatten() {
         let name: String = name.extract()?;
-        let is_plain = !name.contains([',', '/', '\\']) && name.trim() == name && !name.is_empty();
+        let is_plain = !name.contains(['/', '\\']) && name.trim() == name && !name.is_empty();
         if !is_plain || name == TRAIN {
             let next = format!("use letters and digits, and not {TRAIN:?}");
             return Err(input(format!("a suite is called {name:?}"), &next));
@@ -96,7 +96,7 @@ fn given(
         given.examples.insert(name, records(list.extract()?));
     }
     if !names.is_empty() {
-        settings.push(format!("data.eval={:?}", names.join(",")));
+        settings.push(format!("data.eval={}", toml::Value::from(names)));
     }
     if let Some(reward) = reward {
         settings.push("data.verifier=\"given\"".into());

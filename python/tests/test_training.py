@@ -282,7 +282,7 @@ def test_bad_examples_are_refused(examples, words):
         srft.Trainer(SMALL, examples=examples)
 
 
-@pytest.mark.parametrize("name", ["a,b", "", " a", "a/b", "train"])
+@pytest.mark.parametrize("name", ["", " a", "a/b", "train"])
 def test_bad_suite_names_are_refused(name):
     with pytest.raises(srft.InputError, match="a suite is called"):
         srft.Trainer(SMALL, examples=EXAMPLES, suites={name: EXAMPLES})

@@ -92,13 +92,12 @@ async fn sample(
     sampling: Sampling,
     config: &Config,
 ) -> Result<Vec<Response>> {
-    let stops = config.rollout.stops();
     let plan = Plan {
         group,
         sampling: sampling.checked()?,
         max_new_tokens: config.rollout.max_new_tokens,
         eos_tokens: &model.config.eos_tokens,
-        stops: Stops::new(tokenizer, &stops),
+        stops: Stops::new(tokenizer, &config.rollout.stop),
         slots: config.rollout.slots,
         seed: config.run.seed,
         step: SAMPLE_STEP,

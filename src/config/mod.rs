@@ -123,7 +123,8 @@ impl Config {
 
     /// Every key as `section.key` with its value, as JSON.
     pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
-        let json = |value| serde_json::to_value(value).expect("settings are scalars");
+        let json =
+            |value| serde_json::to_value(value).expect("settings are scalars and lists of texts");
         self.flat().into_iter().map(|(key, value)| (key, json(value))).collect()
     }
 
@@ -148,6 +149,11 @@ impl Config {
             ),
             ("rollout.temperature", self.rollout.temperature >= 0.0, "0 (greedy) or more"),
             (
+                "rollout.stop",
+                self.rollout.stop.iter().all(|stop| !stop.is_empty()),
+                "a list without an empty text, which would end every response before it begins",
+            ),
+            (
                 "rollout.temperature",
                 self.rollout.temperature > 0.0
                     || !self.stages().iter().any(Objective::uses_rollouts),
@@ -169,7 +175,6 @@ impl Config {
             ),
             ("train.steps", self.train.steps > 0, "at least 1"),
             ("train.micro_batch_tokens", self.train.micro_batch_tokens > 0, "at least 1"),
-            ("eval.examples", self.eval.examples > 0, "at least 1"),
             ("eval.samples", self.eval.samples > 0, "at least 1"),
             ("eval.temperature", self.eval.temperature >= 0.0, "0 (greedy) or more"),
             ("objective.clip_low", (0.0..=1.0).contains(&self.objective.clip_low), "in [0, 1]"),
@@ -257,7 +262,7 @@ impl Config {
             ("lora.dropout", (0.0..0.99).contains(&self.lora.dropout), "a share in [0, 0.99)"),
             (
                 "lora.targets",
-                self.lora.rank == 0 || self.lora.targets.split_whitespace().next().is_some(),
+                self.lora.rank == 0 || !self.lora.targets.is_empty(),
                 "some of the model's matrices",
             ),
             ("checkpoint.keep", self.checkpoint.keep > 0, "at least 1: the last one"),
@@ -301,7 +306,7 @@ impl Method {
 }
 
 fn to_table(config: &Config) -> Table {
-    Table::try_from(config).expect("settings are plain scalars and strings")
+    Table::try_from(config).expect("settings are scalars, texts and lists of texts")
 }
 
 /// The method that a layer names.
@@ -322,14 +327,21 @@ fn overlay(base: &mut Table, layer: &Table) -> Result<()> {
         let Some((slots, keys)) = pairs else { continue };
         for (key, value) in keys {
             let value = match (slots.get(key), value) {
+                (Some(Value::Array(_)), Value::String(text)) => list(key, text),
                 // `lr = 1` is a fine float: TOML tells integers from floats, users do not.
                 (Some(Value::Float(_)), Value::Integer(i)) => Value::Float(*i as f64),
                 (Some(old), new) if !old.same_type(new) => {
                     let (expected, given) = (old.type_str(), new.type_str());
+                    let next = match old {
+                        Value::Array(_) => {
+                            format!("texts: {section}.{key} = [\"one\", \"another\"]")
+                        }
+                        _ => "`srft config` prints every key with its values and meaning".into(),
+                    };
                     return Err(Error::input(format!(
                         "{section}.{key} = {new} is of type {given}, expected {expected}"
                     ))
-                    .next("`srft config` prints every key with its values and meaning"));
+                    .next(next));
                 }
                 (_, value) => value.clone(),
             };
@@ -337,6 +349,17 @@ fn overlay(base: &mut Table, layer: &Table) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A list that is written as one text: a list of that text alone. The names of matrices, which have
+/// no white space, may be parted by it.
+fn list(key: &str, text: &str) -> Value {
+    let items: Vec<&str> = match key {
+        "targets" => text.split_whitespace().collect(),
+        _ if text.is_empty() => Vec::new(),
+        _ => vec![text],
+    };
+    Value::Array(items.into_iter().map(Value::from).collect())
 }
 
 fn check_keys(layer: &Table) -> Result<()> {
@@ -416,6 +439,28 @@ mod tests {
         assert!(error.contains("objective.second must be"), "{error}");
     }
 
+    /// Stop texts as people write them (transformers #28932, MLX-Textgen #3), and lists of files.
+    #[test]
+    fn a_list_is_not_split_and_one_text_is_a_list_of_it() {
+        for (setting, expected) in [
+            ("rollout.stop=<|im_end|>", &["<|im_end|>"][..]),
+            ("rollout.stop=[INST]", &["[INST]"]),
+            ("rollout.stop=", &[]),
+            (r#"rollout.stop="\n\n""#, &["\n\n"]),
+            (r#"rollout.stop=["a|b", "c,d"]"#, &["a|b", "c,d"]),
+        ] {
+            let config = Config::resolve(&[Config::setting(setting).unwrap()]).unwrap();
+            assert_eq!(config.rollout.stop, expected, "{setting}");
+            assert_eq!(resolve(&config.to_annotated_toml()).unwrap(), config, "{setting}");
+        }
+        let old =
+            "[data]\neval = \"a, b.jsonl\"\ntrain = \"\"\n[lora]\ntargets = \"q_proj v_proj\"";
+        let config = resolve(old).unwrap();
+        assert_eq!(config.data.eval, ["a, b.jsonl"]);
+        assert!(config.data.train.is_empty());
+        assert_eq!(config.lora.targets, ["q_proj", "v_proj"]);
+    }
+
     #[test]
     fn keys_written_beside_another_method_go_with_it() {
         let mut official = resolve("[objective]\nmethod = \"srft-official\"").unwrap();
@@ -449,6 +494,12 @@ mod tests {
             ("[objective]\nmethod = \"ppo\"", "one of: srft"),
             ("a = ]", "c.toml:1"),
             ("[rollout]\ntemperature = 0", "rollout.temperature"),
+            (
+                "[rollout]\nstop = [\"a\", \"\"]",
+                "rollout.stop must be a list without an empty text",
+            ),
+            ("[rollout]\nstop = 5", "rollout.stop = [\"one\", \"another\"]"),
+            ("[data]\neval = [1]", "expected a string"),
         ] {
             let message = resolve(text).unwrap_err().to_string();
             assert!(message.contains(expected), "{text:?} gave: {message}");

@@ -59,7 +59,8 @@ impl Config {
     /// A checksum of every key that decides a run: a checkpoint carries it, so that it is never
     /// taken for another run's.
     pub fn fingerprint(&self) -> u32 {
-        let lines = self.decisive().into_iter().map(|(key, value)| format!("{key} = {value}\n"));
+        let lines =
+            self.decisive().into_iter().map(|(key, value)| format!("{key} = {}\n", plain(value)));
         crc32fast::hash(lines.collect::<String>().as_bytes())
     }
 
@@ -71,6 +72,14 @@ impl Config {
         let mut keys = self.flat();
         keys.retain(|(k, _)| !(FREE.contains(&k.as_str()) || constant && k == "train.steps"));
         keys
+    }
+}
+
+/// A list of texts as the one text that it was when the first checkpoints were written.
+fn plain(value: Value) -> Value {
+    match value.as_array() {
+        Some(items) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ").into(),
+        None => value,
     }
 }
 

@@ -78,16 +78,16 @@ settings! {
         /// Share of the adapters' inputs that training sets to 0.
         dropout: f64 = 0.0;
         /// The matrices that get one.
-        targets: String = "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".into();
+        targets: Vec<String> = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"].map(String::from).to_vec();
     }
     /// What it is trained on.
     data: Data {
         /// Built-in task, used where no file is given.
         task: String = "arithmetic".into();
-        /// JSONL, JSON or CSV file of problems (README, "Your model, your data"); empty: the built-in task.
-        train: String = String::new();
-        /// Files for evaluation, parted by commas; empty: the built-in suites, or a tenth of `train`.
-        eval: String = String::new();
+        /// JSONL, JSON or CSV files of problems, one after the other (README, "Your model, your data"); none: the built-in task.
+        train: Vec<String> = Vec::new();
+        /// Files for evaluation, a suite each; none: the built-in suites, or a tenth of `train`.
+        eval: Vec<String> = Vec::new();
         /// exact | numeric | math | choice | regex | command | given (by the program that trains): how a response's answer is judged.
         verifier: Comparison = Comparison::Exact;
         /// The answer is what follows this marker in a response; empty: the whole response.
@@ -213,8 +213,8 @@ settings! {
         top_p: f64 = 1.0;
         /// Keep tokens at least this share as probable as the most probable; 0: all.
         min_p: f64 = 0.0;
-        /// Texts that end a response where they appear in it, parted by |; empty: end-of-text alone.
-        stop: String = String::new();
+        /// Texts that end a response where they appear in it: what is judged ends before them; none: end-of-text alone.
+        stop: Vec<String> = Vec::new();
         /// Responses decoded at a time; a finished one makes room for the next. 0: as many as 512.
         slots: usize = 0;
         /// Longest response, in tokens.
@@ -256,8 +256,8 @@ settings! {
     eval: Eval {
         /// Evaluate every so many steps; 0: only before and after.
         every: u32 = 0;
-        /// Problems a suite.
-        examples: usize = 200;
+        /// Problems a suite; 0: all of a file's, 200 of a built-in suite's.
+        examples: usize = 0;
         /// Problems of a suite to pass over first: a validation set beside the test set.
         skip: usize = 0;
         /// Samples a problem; accuracy is their mean.
@@ -511,12 +511,33 @@ choice! {
     }
 }
 
-impl Rollout {
-    /// The texts that end a response.
-    pub fn stops(&self) -> Vec<String> {
-        self.stop.split('|').filter(|s| !s.is_empty()).map(String::from).collect()
+impl Data {
+    /// Most tokens of a prompt and its demonstration for a model of `positions`, where longer ones
+    /// are cut.
+    pub fn most_tokens(&self, positions: usize) -> usize {
+        let takes = positions + 1; // the last token is predicted only
+        match (self.too_long, self.max_tokens) {
+            (TooLong::Cut, 0) => takes,
+            (TooLong::Cut, most) => most.min(takes),
+            _ => usize::MAX,
+        }
     }
 }
+
+impl Eval {
+    /// Problems of a built-in suite.
+    pub fn builtin_examples(&self) -> usize {
+        if self.examples == 0 { BUILTIN_EXAMPLES } else { self.examples }
+    }
+
+    /// Problems of a file at most.
+    pub fn file_examples(&self) -> usize {
+        if self.examples == 0 { usize::MAX } else { self.examples }
+    }
+}
+
+/// Problems of a built-in suite where no number is asked for.
+const BUILTIN_EXAMPLES: usize = 200;
 
 impl Objective {
     /// Whether the loss needs rollouts: a demonstration's advantage is over them, too.
@@ -527,6 +548,11 @@ impl Objective {
     /// Whether the loss needs demonstrations.
     pub fn uses_demonstrations(&self) -> bool {
         self.sft || self.rl_demo
+    }
+
+    /// Whether it matters what is right: then every example needs an answer.
+    pub fn uses_answers(&self) -> bool {
+        self.uses_rollouts() || self.sft_gate != SftGate::None
     }
 
     /// Whether exp(∓H) multiplies a weight.

@@ -1,9 +1,12 @@
 //! The user's own data: a file of rows as JSONL, JSON or CSV. Every doubt is an error with its file
 //! and line; nothing is guessed.
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use std::collections::BTreeSet;
+use serde_json::{Deserializer, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::once;
 
 use super::fields::{self, Bad, Record, Records, kind, listed};
 use super::shape::{self, Needs, Row};
@@ -12,11 +15,14 @@ use crate::error::{Error, Result};
 /// Bad lines shown in one error: enough to see a pattern, few enough to read.
 const MAX_BAD_LINES: usize = 5;
 
-const EXPECTED: &str = concat!(
-    r#"each row must be an object such as {"prompt": "2+2=", "response": "2+2=4", "answer": "4"} "#,
-    r#"or {"messages": [{"role": "user", "content": "2+2="}, "#,
-    r#"{"role": "assistant", "content": "4"}]}; in CSV the header has the names"#,
-);
+/// What a row looks like that has what is needed.
+fn expected(needs: Needs) -> String {
+    let answer = if needs.answer { r#", "answer": "4""# } else { "" };
+    let text = if needs.answer { "" } else { r#", or {"text": "2+2=4"}"# };
+    format!(
+        r#"each row must be an object such as {{"prompt": "2+2=", "response": "2+2=4"{answer}}} or {{"messages": [{{"role": "user", "content": "2+2="}}, {{"role": "assistant", "content": "4"}}]{answer}}}{text}; in CSV the header has the names"#
+    )
+}
 
 /// What a file holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +37,7 @@ pub struct Rows {
 pub fn parse(bytes: &[u8], file: &str, needs: Needs) -> Result<Rows> {
     let bytes = bytes.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(bytes).trim_ascii_end();
     if bytes.is_empty() {
-        return Err(Error::input("no examples: the file is empty").at(file).next(EXPECTED));
+        return Err(Error::input("no examples: the file is empty").at(file).next(expected(needs)));
     }
     let records = reader(file, bytes)?(utf8(bytes, file)?);
     let (mut rows, mut bad, mut hidden) = (Vec::new(), Vec::new(), 0);
@@ -49,10 +55,12 @@ pub fn parse(bytes: &[u8], file: &str, needs: Needs) -> Result<Rows> {
         bad.push(format!("and {hidden} more bad lines"));
     }
     if !bad.is_empty() {
-        return Err(Error::input(bad.join("\n")).next(EXPECTED));
+        return Err(Error::input(bad.join("\n")).next(expected(needs)));
     }
     if rows.is_empty() {
-        return Err(Error::input("no examples: the file has no rows").at(file).next(EXPECTED));
+        return Err(Error::input("no examples: the file has no rows")
+            .at(file)
+            .next(expected(needs)));
     }
     let mut ignored = BTreeSet::new();
     ignored.extend(rows.iter().flat_map(|row| row.extra.keys()));
@@ -61,14 +69,10 @@ pub fn parse(bytes: &[u8], file: &str, needs: Needs) -> Result<Rows> {
     Ok(Rows { rows, notes })
 }
 
-/// A file's name without its folders and its last extension: the suite's name in reports.
-pub fn stem(file: &str) -> &str {
-    split_name(file).0
-}
-
-/// A file's name without its folders, in two: before the last full stop and after it.
+/// A file's name without its folders, in two: before its format and the format, packed or not.
 fn split_name(file: &str) -> (&str, &str) {
     let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
+    let name = name.strip_suffix(".gz").unwrap_or(name);
     match name.rsplit_once('.') {
         Some((stem, extension)) if !stem.is_empty() => (stem, extension),
         _ => (name, ""),
@@ -77,20 +81,24 @@ fn split_name(file: &str) -> (&str, &str) {
 
 type Reader = for<'a> fn(&'a str) -> Records<'a>;
 
-/// The reader for a file, by its name and, where that says nothing, by its first character.
+/// The reader for a file, by its name and, where that says nothing, by its first characters.
 fn reader(file: &str, bytes: &[u8]) -> Result<Reader> {
     let (stem, extension) = split_name(file);
-    let is_object = bytes.trim_ascii_start().starts_with(b"{");
-    match extension.to_ascii_lowercase().as_str() {
-        "jsonl" => Ok(json_lines),
-        "csv" => csv(file),
-        "parquet" => Err(Error::input("Parquet can't be read").at(file).next(format!(
+    let mut marks = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
+    let starts = (marks.next(), marks.next());
+    match (extension.to_ascii_lowercase().as_str(), starts) {
+        ("csv", _) => csv(file),
+        ("parquet", _) => Err(Error::input("Parquet can't be read").at(file).next(format!(
             "convert it: python -c \"import pandas; pandas.read_parquet(r'{file}')\
              .to_json('{stem}.jsonl', orient='records', lines=True)\""
         ))),
-        // pandas and others call JSONL .json too.
-        _ if is_object => Ok(json_lines),
-        "json" => Ok(json_array),
+        // pandas and others call JSONL .json too, and people an array .jsonl.
+        (_, (Some(b'{'), _)) => Ok(json_objects),
+        ("json" | "jsonl", (Some(b'['), _)) | (_, (Some(b'['), Some(b'{' | b']'))) => {
+            Ok(json_array)
+        }
+        ("json", _) => Ok(json_array),
+        ("jsonl", _) => Ok(json_lines),
         _ => Err(Error::input("the file's name doesn't tell its format")
             .at(file)
             .next("name it .jsonl (an object a line), .json (an array of objects) or .csv")),
@@ -121,22 +129,81 @@ fn json_lines(text: &str) -> Records<'_> {
     }))
 }
 
+/// Objects: one a line as JSONL, or laid out in another way, or one that holds the list of rows.
+fn json_objects(text: &str) -> Records<'_> {
+    let mut values = Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    let first = values.next().map(|first| first.map(|_| values.byte_offset()));
+    let is_spread = match first {
+        // One value over several lines, or all in one line: no line is a row by itself.
+        Some(Ok(end)) => text[..end].trim_start().contains('\n') || !text.contains('\n'),
+        // A line that is a bracket alone begins something laid out over lines.
+        _ => text.trim_start().lines().next().is_some_and(|line| line.trim().len() == 1),
+    };
+    if !is_spread {
+        return json_lines(text);
+    }
+    let values: serde_json::Result<Vec<&RawValue>> =
+        Deserializer::from_str(text).into_iter().collect();
+    match values.map_err(|e| Bad { line: e.line(), reason: fields::reason(&e) }) {
+        Ok(values) if values.len() == 1 => match rows_within(values[0], text) {
+            Ok(Some(rows)) => located(rows, text),
+            Ok(None) => located(values, text),
+            Err(bad) => Box::new(once(Err(bad))),
+        },
+        Ok(values) => located(values, text),
+        Err(bad) => Box::new(once(Err(bad))),
+    }
+}
+
+/// The rows of an object that is none itself but holds one list of objects, whatever that is called:
+/// `{"data": [...]}`. `None` for a row.
+fn rows_within<'a>(
+    object: &'a RawValue,
+    text: &str,
+) -> std::result::Result<Option<Vec<&'a RawValue>>, Bad> {
+    let fields: BTreeMap<String, &RawValue> =
+        serde_json::from_str(object.get()).unwrap_or_default();
+    if shape::CONTENT.iter().any(|name| fields.contains_key(*name)) {
+        return Ok(None);
+    }
+    let rows = |value: &&'a RawValue| serde_json::from_str::<Vec<&RawValue>>(value.get()).ok();
+    let holds_objects = |rows: &Vec<&RawValue>| {
+        !rows.is_empty() && rows.iter().all(|row| row.get().starts_with('{'))
+    };
+    let lists = fields.iter().filter_map(|(name, v)| Some((name, rows(v).filter(holds_objects)?)));
+    let (names, mut lists): (Vec<&String>, Vec<Vec<&RawValue>>) = lists.unzip();
+    match lists.len() {
+        0 | 1 => Ok(lists.pop()),
+        _ => {
+            let start = object.get().as_ptr().addr() - text.as_ptr().addr();
+            let line = 1 + newlines(&text.as_bytes()[..start]);
+            let names = listed(names);
+            let reason =
+                format!("one object with the lists {names}; give each as a file of its own");
+            Err(Bad { line, reason })
+        }
+    }
+}
+
 /// JSON: one array of objects, however it is laid out.
 fn json_array(text: &str) -> Records<'_> {
-    let elements: Vec<&RawValue> = match serde_json::from_str(text) {
-        Ok(elements) => elements,
+    match serde_json::from_str(text) {
+        Ok(elements) => located(elements, text),
         Err(e) => {
             let reason = match e.is_data() {
                 true => "expected an array of objects".into(),
                 false => fields::reason(&e),
             };
-            return Box::new(std::iter::once(Err(Bad { line: e.line(), reason })));
+            Box::new(once(Err(Bad { line: e.line(), reason })))
         }
-    };
+    }
+}
+
+/// The objects that slices of the text, in their order, are.
+fn located<'a>(values: Vec<&'a RawValue>, text: &'a str) -> Records<'a> {
     let (mut line, mut read) = (1, 0);
-    Box::new(elements.into_iter().map(move |element| {
-        let json = element.get();
-        // The elements are slices of the text.
+    Box::new(values.into_iter().map(move |value| {
+        let json = value.get();
         let start = json.as_ptr().addr() - text.as_ptr().addr();
         line += newlines(&text.as_bytes()[read..start]);
         read = start;
@@ -144,10 +211,24 @@ fn json_array(text: &str) -> Records<'_> {
     }))
 }
 
+/// The answer of a row as it is written.
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    answer: &'a RawValue,
+}
+
 /// The object that is written from `line` on.
 fn object(json: &str, line: usize) -> Record {
     match fields::parse(json) {
-        Ok(Value::Object(fields)) => Ok((line, fields)),
+        Ok(Value::Object(mut fields)) => {
+            // An answer is compared as it was written: 4.50 is not 4.5 to everyone.
+            if let Some(answer @ (Value::Number(_) | Value::Bool(_))) = fields.get_mut("answer") {
+                let written = serde_json::from_str::<Answer>(json).map(|row| row.answer.get());
+                *answer = written.map_or_else(|_| answer.to_string(), String::from).into();
+            }
+            Ok((line, fields))
+        }
         Ok(other) => {
             let kind = kind(&other);
             let reason = format!("{kind}; expected an object with `prompt`, `messages` or `text`");
@@ -207,6 +288,70 @@ mod tests {
         }
     }
 
+    /// `{"data": [...]}` (datasets #372), one object and several, pretty-printed (ChatGLM3 #985).
+    #[test]
+    fn datasets_372_rows_are_found_however_they_are_laid_out() {
+        let pretty = GOOD.replace(", ", ",\n ").replace('{', "{\n ").replace('}', "\n}");
+        for (file, text, lines) in [
+            ("a.json", format!(r#"{{"data": [{GOOD}, {GOOD}]}}"#), vec![1, 1]),
+            (
+                "a.jsonl",
+                format!("{{\n\"version\": 1,\n\"rows\": [\n{GOOD},\n{pretty}]}}"),
+                vec![4, 5],
+            ),
+            ("a.json", pretty.clone(), vec![1]),
+            ("a.jsonl", format!("\n{pretty}\n{pretty}\r\n\n{GOOD}"), vec![2, 7, 13]),
+            ("a.jsonl", format!("{GOOD}{GOOD}"), vec![1, 1]),
+            ("a.jsonl", format!("{GOOD}\r{GOOD}\r"), vec![1, 1]),
+            ("a.jsonl", format!("[\n{GOOD},\n{GOOD}\n]"), vec![2, 3]),
+        ] {
+            let rows = parse(text.as_bytes(), file, ALL).unwrap();
+            assert_eq!(lines_of(&rows), lines, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_of_rows_is_one_error() {
+        for (text, line, reason) in [
+            (
+                format!(r#"{{"train": [{GOOD}], "test": [{GOOD}]}}"#),
+                1,
+                "the lists `test`, `train`; give each",
+            ),
+            (r#"{"prompt": {"0": "a"}, "answer": {"0": "b"}}"#.into(), 1, "`prompt` is an object"),
+            (r#"{"data": []}"#.into(), 1, "only `data`"),
+            (r#"{"data": {"rows": [{"a": 1}]}}"#.into(), 1, "only `data`"),
+            (format!("{{\n\"data\": [\n{GOOD}\n{GOOD}]}}"), 4, "not JSON: expected `,` or `]`"),
+            ("{\n\"prompt\": \"a\",\n}".into(), 3, "not JSON: trailing comma"),
+            (format!("{{\n\"prompt\": \"a\"}}\n{GOOD}\nmore"), 4, "not JSON: expected value"),
+        ] {
+            let error = parse(text.as_bytes(), "a.json", NONE).unwrap_err();
+            assert!(error.what.starts_with(&format!("a.json:{line}: ")), "{text}: {error}");
+            assert!(error.what.contains(reason) && !error.what.contains('\n'), "{text}: {error}");
+        }
+    }
+
+    /// A number or a truth value as answer is what CSV makes of it: the text, to the last digit.
+    #[test]
+    fn an_answer_is_kept_as_it_is_written() {
+        for (written, expected) in [
+            ("204", "204"),
+            ("4.50", "4.50"),
+            ("-1.0e3", "-1.0e3"),
+            ("123456789012345678901234567890", "123456789012345678901234567890"),
+            ("0.1000000000000000055511151231257827", "0.1000000000000000055511151231257827"),
+            ("true", "true"),
+        ] {
+            let line = format!(r#"{{"prompt": "a", "answer": {written} }}"#);
+            for (file, text) in
+                [("a.jsonl", format!("{line}\n{line}")), ("a.json", format!("[{line}]"))]
+            {
+                let rows = parse(text.as_bytes(), file, NONE).unwrap();
+                assert_eq!(rows.rows[0].answer.as_deref(), Some(expected));
+            }
+        }
+    }
+
     #[test]
     fn bad_rows_of_an_array_are_found_on_their_lines() {
         for (text, line, reason) in [
@@ -235,6 +380,7 @@ mod tests {
             ("{'prompt': 'a'}", "key must be a string"),
             (r#"{"prompt": "a", "prompt": "b"}"#, "field `prompt` stands here twice"),
             (r#"{"prompt": "a", "answer": "b"}"#, "no `response`"),
+            (r#"{"prompt": "a", "completion": "b", "answer": [4]}"#, "`answer` is an array"),
         ] {
             let text = format!("{GOOD}\n{line}\n{GOOD}\n");
             let error = parse(text.as_bytes(), "data.jsonl", ALL).unwrap_err();
@@ -266,8 +412,12 @@ mod tests {
             ("a", GOOD, None),
             ("a.txt", &format!(" {GOOD}"), None),
             ("a.txt", table, Some("name it .jsonl")),
-            ("a.txt", &array, Some("name it .jsonl")),
-            ("a.jsonl", &array, Some("each row must be an object")),
+            ("a.txt", &array, None),
+            ("a.txt", "[INST] hi", Some("name it .jsonl")),
+            ("a.jsonl", &array, None),
+            ("a.csv.gz", table, None),
+            ("a.json.gz", &array, None),
+            ("a.gz", table, Some("name it .jsonl")),
             ("b/a.parquet", GOOD, Some("pandas.read_parquet(r'b/a.parquet').to_json('a.jsonl', ")),
         ] {
             let next = parse(text.as_bytes(), file, NONE).err().and_then(|e| e.next);
@@ -314,18 +464,5 @@ mod tests {
         let text = format!(r#"{{"prompt": "a", {}}}"#, extra.join(", "));
         let rows = parse(text.as_bytes(), "a.jsonl", NONE).unwrap();
         assert!(rows.notes[0].contains("`x18`, `x19` and 2 more (passed"), "{:?}", rows.notes);
-    }
-
-    #[test]
-    fn stems_of_all_platforms() {
-        for (file, expected) in [
-            ("a.jsonl", "a"),
-            ("/x/y.z/a.b.jsonl", "a.b"),
-            (r"C:\data\sums.jsonl", "sums"),
-            ("plain", "plain"),
-            (".jsonl", ".jsonl"),
-        ] {
-            assert_eq!(stem(file), expected);
-        }
     }
 }

@@ -15,6 +15,8 @@ pub mod file;
 #[cfg(not(target_family = "wasm"))]
 mod messages;
 #[cfg(not(target_family = "wasm"))]
+pub mod packed;
+#[cfg(not(target_family = "wasm"))]
 pub mod render;
 #[cfg(not(target_family = "wasm"))]
 pub mod shape;

@@ -18,6 +18,9 @@ const KNOWN: [&str; 8] = [
     "chat_template_kwargs",
 ];
 
+/// The fields of which each row has one.
+pub(super) const CONTENT: [&str; 3] = ["prompt", "messages", "text"];
+
 /// Fields that can't stand in one row: two shapes, or two names for one thing.
 const RIVALS: [(&str, &str); 10] = [
     ("prompt", "messages"),
@@ -37,7 +40,8 @@ const RIVALS: [(&str, &str); 10] = [
 pub struct Needs {
     /// A demonstration in every row: any method with a supervised term.
     pub response: bool,
-    /// A prompt and its gold answer in every row: any method with rewards, and every evaluation.
+    /// A prompt and its gold answer in every row: any method with rewards, and every file for
+    /// evaluation.
     pub answer: bool,
 }
 
@@ -81,6 +85,18 @@ pub struct Chat {
     pub tools: Option<Value>,
     /// Further variables of the template, such as `enable_thinking`.
     pub template_arguments: Map<String, Value>,
+}
+
+impl Row {
+    /// The row for whoever answers its prompt: a template need not write what was answered.
+    pub fn without_response(mut self) -> Self {
+        match &mut self.content {
+            Content::Completion { response, .. } => *response = None,
+            Content::Chat(chat) => chat.response.clear(),
+            Content::Text(_) => {}
+        }
+        self
+    }
 }
 
 /// The row that `fields` make, or why they make none.
@@ -151,10 +167,10 @@ fn require_enough(content: &Content, answer: Option<&str>, needs: Needs) -> Resu
         return Err(format!("no `response`, {why}; in `messages` it is the last, an assistant's"));
     }
     if needs.answer && matches!(content, Content::Text(_)) {
-        return Err("`text` has no prompt that the model could answer, as this method needs".into());
+        return Err("`text` has no prompt to answer, which rewards and evaluation need".into());
     }
     if needs.answer && answer.is_none() {
-        return Err("no `answer`, which the verifier needs as gold answer".into());
+        return Err("no `answer`, which rewards and evaluation compare with".into());
     }
     Ok(())
 }
@@ -302,16 +318,12 @@ mod tests {
             (r#"{"question": "a", "solution": "b"}"#, NONE, "`text`, only `question`, `solution`"),
             (r#"{"response": "a", "answer": "b"}"#, ALL, "no `prompt`"),
             (r#"{"prompt": "a", "answer": "b"}"#, ALL, "no `response`, which this method needs"),
-            (r#"{"prompt": "a", "response": "b"}"#, ALL, "no `answer`, which the verifier needs"),
+            (r#"{"prompt": "a", "response": "b"}"#, ALL, "no `answer`, which rewards"),
             (r#"{"text": "a", "answer": "b"}"#, ANSWER, "`text` has no prompt"),
             (r#"{"prompt": "", "answer": "c"}"#, NONE, "`prompt` is empty"),
             (r#"{"prompt": "a", "response": " "}"#, NONE, "`response` is empty"),
             (r#"{"prompt": "a", "answer": ""}"#, NONE, "`answer` is empty"),
-            (
-                r#"{"prompt": "a", "answer": 4.5}"#,
-                NONE,
-                r#"the number 4.5; expected a string: write "4.5""#,
-            ),
+            (r#"{"prompt": 4.5}"#, NONE, r#"the number 4.5; expected a string: write "4.5""#),
             (r#"{"prompt": true}"#, NONE, "`prompt` is a boolean; expected a string"),
             (r#"{"prompt": {"a": 1}}"#, NONE, "`prompt` is an object; expected a string"),
             (r#"{"prompt": ["a"]}"#, NONE, "message 1 of `prompt` is a string"),

@@ -103,9 +103,9 @@ fn model(run: &RunRecord) -> String {
 }
 
 fn data(run: &RunRecord) -> String {
-    match run.config.data.train.as_str() {
-        "" => format!("the built-in {} task", run.config.data.task),
-        path => file_name(path),
+    match run.config.data.train.as_slice() {
+        [] => format!("the built-in {} task", run.config.data.task),
+        files => files.iter().map(|path| file_name(path)).collect::<Vec<_>>().join(" and "),
     }
 }
 

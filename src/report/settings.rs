@@ -91,7 +91,7 @@ mod tests {
             pairs(&between(&[a, b])),
             [
                 ("run.seed", vec!["0", "4"]),
-                ("rollout.stop", vec!["x", "\"\""]),
+                ("rollout.stop", vec!["[\"x\"]", "[]"]),
                 ("optimizer.lr", vec!["0.001", "0.0008"]),
             ]
         );

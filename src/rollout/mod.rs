@@ -56,7 +56,7 @@ pub struct Response {
     pub prompt: usize,
     /// Index within the group.
     pub sample: usize,
-    /// Tokens with what ended them, if the policy came to it.
+    /// Tokens with what ended them, if the policy came to it: an end-of-text, or those of a stop text.
     pub tokens: Vec<u32>,
     /// ln π of each token, nats.
     pub logprobs: Vec<f32>,

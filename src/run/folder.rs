@@ -72,12 +72,14 @@ pub fn samples_of(path: &Path, step: u32) -> PathBuf {
     path.join("evaluations").join(format!("step-{step:06}"))
 }
 
-/// The files of suites' samples, `SUITE.jsonl`, numbered where names are alike.
+/// The files of suites' samples, `SUITE.jsonl` without the suite's folders, numbered where names are
+/// alike.
 #[cfg(not(target_family = "wasm"))]
 pub fn suite_files<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut files: Vec<String> = Vec::new();
     for name in names {
-        let name = numbered(name, |n| files.contains(&format!("{n}.jsonl")));
+        let name =
+            numbered(&name.replace(['/', ':'], "-"), |n| files.contains(&format!("{n}.jsonl")));
         files.push(format!("{name}.jsonl"));
     }
     files

@@ -1,7 +1,10 @@
 //! A run and its folder: prepare, train with evaluations and checkpoints, summarise.
 
+#[cfg(not(target_family = "wasm"))]
+mod files;
 mod folder;
 mod given;
+mod names;
 #[cfg(not(target_family = "wasm"))]
 mod pretrain;
 mod reader;
@@ -381,6 +384,9 @@ impl Run {
     }
 
     async fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        if self.suites.is_empty() {
+            return self.take_as_best().await;
+        }
         let clock = Stopwatch::start();
         let samples = self.judge().samples(&self.trainer.model, &self.suites).await?;
         let k = self.trainer.config.eval.samples;
@@ -396,8 +402,7 @@ impl Run {
         let is_best = step > 0 && accuracy > self.state.best_accuracy;
         if is_best {
             // Before its line, which says that all of the evaluation is done.
-            let storage = self.trainer.config.checkpoint.dtype;
-            self.base.save(&self.folder.best(), &self.trainer.model, storage).await?;
+            self.write_best().await?;
         }
         self.record(Evaluation { step, eval_secs, scores: scores.clone() })?;
         self.saved_at = None;
@@ -409,6 +414,20 @@ impl Run {
         }
         observer.evaluated(step, &scores);
         Ok(())
+    }
+
+    /// Where there is nothing to evaluate on, the latest model is the best that is known.
+    async fn take_as_best(&mut self) -> Result<()> {
+        self.evaluated_at = Some(self.trainer.step);
+        match self.trainer.step {
+            0 => Ok(()),
+            _ => self.write_best().await,
+        }
+    }
+
+    async fn write_best(&self) -> Result<()> {
+        let storage = self.trainer.config.checkpoint.dtype;
+        self.base.save(&self.folder.best(), &self.trainer.model, storage).await
     }
 
     fn record(&mut self, evaluation: Evaluation) -> Result<()> {

@@ -1,7 +1,10 @@
 //! A config's examples for a model: what it could not be trained or judged on is an error here, never
 //! a score.
 
+#[cfg(not(target_family = "wasm"))]
+use super::files::Files;
 use super::given::{GIVEN, Given, NOTHING};
+use super::names::suite_names;
 use crate::config::{Config, Objective};
 use crate::data::builtin;
 use crate::data::source::Source;
@@ -11,9 +14,13 @@ use crate::model::{ModelConfig, ModelFolder};
 use crate::records::Example;
 use crate::reward::Grader;
 use crate::text::Tokenizer;
+use std::collections::BTreeMap;
 
 /// One in this many of a user's examples is kept for evaluation where no file for it is given.
 const EVAL_ONE_IN: usize = 10;
+
+/// A suite of a file with more problems than this is worth a word: it is evaluated whole, and twice.
+const MANY_PROBLEMS: usize = 1000;
 
 /// What templates take for now when they write a date into a prompt: 26 July 2024, Llama 3.1's own
 /// default, so that a run resumed tomorrow reads what it read today. Seconds since 1970.
@@ -25,10 +32,23 @@ pub struct Reader<'a> {
     /// Which files, and what the method needs of them.
     config: &'a Config,
     given: &'a Given,
+    /// The suite that each file is.
+    names: BTreeMap<&'a str, String>,
     #[cfg(not(target_family = "wasm"))]
-    files: files::Files<'a>,
+    files: Files<'a>,
     /// What the user should hear.
     pub notes: Vec<String>,
+}
+
+/// What is asked of each example of a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// A response must be there.
+    pub response: bool,
+    /// An answer must be there.
+    pub answer: bool,
+    /// A response that is there is kept; else nothing of it is read.
+    pub keeps_responses: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -42,12 +62,14 @@ impl<'a> Reader<'a> {
     ) -> Result<Self> {
         #[cfg(target_family = "wasm")]
         let _ = (folder, tokenizer, model, grader);
+        let data = &config.data;
         Ok(Self {
             config,
             given: &NOTHING,
+            names: suite_names(data.train.iter().chain(&data.eval).map(String::as_str)),
             #[cfg(not(target_family = "wasm"))]
-            files: files::Files {
-                data: &config.data,
+            files: Files {
+                data,
                 tokenizer,
                 model,
                 grader,
@@ -62,16 +84,80 @@ impl<'a> Reader<'a> {
         Self { given, ..self }
     }
 
-    /// The training source.
-    pub fn source(&mut self) -> Result<Source> {
+    /// What to train on, and what to evaluate on: the built-in suites, the files of `data.eval`, or
+    /// a tenth of `data.train`. Training with no answers at all has no suite.
+    pub fn source_and_suites(&mut self) -> Result<(Source, Vec<Suite>)> {
         let data = &self.config.data;
-        if !data.train.is_empty() {
-            let examples = self.training()?;
-            return Ok(Source::Examples(match data.eval.is_empty() {
-                true => split(examples).0,
-                false => examples,
-            }));
+        if data.train.is_empty() {
+            let source = self.builtin_source()?;
+            return Ok((source, self.suites()?));
         }
+        let mut training = self.training()?;
+        let suites = match data.eval.is_empty() {
+            true => self.held_out(&mut training),
+            false => self.evaluation_files()?,
+        };
+        let examples = training.into_iter().flat_map(|suite| suite.examples).collect();
+        Ok((Source::Examples(examples), self.taken(suites)?))
+    }
+
+    /// What to evaluate on, of which there must be something.
+    pub fn suites(&mut self) -> Result<Vec<Suite>> {
+        let data = &self.config.data;
+        let suites = match (data.train.is_empty(), data.eval.is_empty()) {
+            (_, false) => self.evaluation_files()?,
+            (true, true) => self.builtin_suites(),
+            (false, true) => {
+                let mut training = self.training()?;
+                self.held_out(&mut training)
+            }
+        };
+        match suites.is_empty() {
+            false => self.taken(suites),
+            true => Err(Error::input("too few examples with an answer to evaluate on")
+                .at(data.train.join(", "))
+                .next("give a file for evaluation with --eval-data")),
+        }
+    }
+
+    /// The suites with the responses that they come with: what the files of `data.eval` give, which
+    /// need neither response nor answer, or the built-in demonstrations.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn answered_suites(&mut self) -> Result<Vec<Suite>> {
+        if self.config.data.eval.is_empty() {
+            return self.suites();
+        }
+        let wanted = Wanted { response: false, answer: false, keeps_responses: true };
+        let suites = self.files_of(&self.config.data.eval, wanted)?;
+        self.taken(suites)
+    }
+
+    /// The examples of `data.train`, each with its response.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn responses(&mut self) -> Result<Vec<Example>> {
+        let wanted = Wanted { response: true, answer: false, keeps_responses: true };
+        let suites = self.files_of(&self.config.data.train, wanted)?;
+        Ok(suites.into_iter().flat_map(|suite| suite.examples).collect())
+    }
+
+    /// Tokens of the longest text that a user's examples come to, each prompt with its demonstration
+    /// or the longest response that may be sampled; `None` for the built-in task.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn longest(&self, source: &Source, suites: &[Suite]) -> Result<Option<usize>> {
+        let Source::Examples(examples) = source else { return Ok(None) };
+        let (tokenizer, model) = (self.files.tokenizer, self.files.model);
+        let mut longest = 0;
+        for example in examples.iter().chain(suites.iter().flat_map(|suite| &suite.examples)) {
+            let encoded = crate::data::encode::encode(tokenizer, &model.eos_tokens, example)?;
+            let shown = encoded.demonstration.map_or(0, |tokens| tokens.len());
+            let response = shown.max(self.config.rollout.max_new_tokens);
+            longest = longest.max(encoded.prompt.len() + response);
+        }
+        Ok(Some(longest.min(model.max_positions)))
+    }
+
+    fn builtin_source(&self) -> Result<Source> {
+        let data = &self.config.data;
         if !data.eval.is_empty() {
             return Err(Error::input("a file for evaluation, but none for training")
                 .at("data.eval")
@@ -85,128 +171,124 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The evaluation suites: the built-in ones, the files of `data.eval`, or a tenth of `data.train`.
-    /// Training with no answers at all has none.
-    pub fn suites(&mut self) -> Result<Vec<Suite>> {
-        let (n, skip) = (self.config.eval.examples, self.config.eval.skip);
-        let mut suites = self.whole_suites(n.saturating_add(skip))?;
-        for suite in &mut suites {
-            let all = std::mem::take(&mut suite.examples);
-            let had = all.len();
-            suite.examples = all.into_iter().skip(skip).take(n).collect();
-            if suite.examples.is_empty() && skip > 0 {
-                return Err(Error::input(format!(
-                    "{} has {had} problems to evaluate on",
-                    suite.name
-                ))
-                .at("eval.skip")
-                .next(format!("pass over fewer of them than {skip}")));
-            }
-        }
-        Ok(suites)
+    /// As many problems as are passed over and taken.
+    fn builtin_suites(&self) -> Vec<Suite> {
+        let eval = &self.config.eval;
+        let count = eval.skip.saturating_add(eval.builtin_examples());
+        let suite = |s: &builtin::Suite| Suite {
+            name: s.name.into(),
+            out_of_distribution: s.out_of_distribution,
+            // The same problems for every seed of training, so that runs compare.
+            examples: builtin::held_out(s, count, 0),
+            of: None,
+        };
+        builtin::suites().iter().map(suite).collect()
     }
 
-    /// Those with all their problems, or for the built-in ones the first `n`.
-    fn whole_suites(&mut self, n: usize) -> Result<Vec<Suite>> {
-        let data = &self.config.data;
-        let of_file =
-            |path: &str, examples| Suite { name: stem(path), out_of_distribution: false, examples };
-        match (data.train.as_str(), data.eval.as_str()) {
-            ("", "") => Ok(builtin::suites()
-                .iter()
-                .map(|s| Suite {
-                    name: s.name.into(),
-                    out_of_distribution: s.out_of_distribution,
-                    // The same problems for every seed of training, so that runs compare.
-                    examples: builtin::held_out(s, n, 0),
-                })
-                .collect()),
-            (train, "") => {
-                let said = self.notes.len(); // when the file was read for training
-                let held = split(self.training()?).1;
-                self.notes.truncate(said);
-                if held.is_empty() {
-                    return Err(Error::input(format!(
-                        "fewer than {EVAL_ONE_IN} examples leave none to evaluate on"
-                    ))
-                    .at(train)
-                    .next("give an evaluation file with --eval-data"));
-                }
-                Ok(vec![of_file(train, held)])
-            }
-            (_, eval) => {
-                let read = |path: &str| Ok(of_file(path, self.examples(path, false, true)?));
-                eval.split(',').map(str::trim).filter(|p| !p.is_empty()).map(read).collect()
-            }
-        }
-    }
-
-    /// The suites with the responses that they come with: what the files of `data.eval` give, which
-    /// need neither response nor answer, or the built-in demonstrations.
-    #[cfg(not(target_family = "wasm"))]
-    pub fn answered_suites(&mut self) -> Result<Vec<Suite>> {
-        let (data, n) = (&self.config.data, self.config.eval.examples);
-        if data.eval.is_empty() {
-            return self.suites();
-        }
-        let needs = crate::data::shape::Needs { response: false, answer: false };
-        let mut suites = Vec::new();
-        for path in data.eval.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-            let mut examples = self.files.read(path, needs, true, &mut self.notes)?;
-            if examples.len() > n {
-                self.notes
-                    .push(format!("{path}: the first {n} examples are taken (eval.examples)"));
-            }
-            examples.truncate(n);
-            suites.push(Suite { name: stem(path), out_of_distribution: false, examples });
-        }
-        Ok(suites)
-    }
-
-    /// Tokens of the longest text that the user's files come to, each prompt with its demonstration or
-    /// the longest response that may be sampled; `None` for the built-in task.
-    #[cfg(not(target_family = "wasm"))]
-    pub fn longest(&mut self) -> Result<Option<usize>> {
-        if self.config.data.train.is_empty() {
-            return Ok(None);
-        }
-        let mut examples = self.training()?;
-        if !self.config.data.eval.is_empty() {
-            examples.extend(self.suites()?.into_iter().flat_map(|suite| suite.examples));
-        }
-        let (tokenizer, model) = (self.files.tokenizer, self.files.model);
-        let mut longest = 0;
-        for example in &examples {
-            let encoded = crate::data::encode::encode(tokenizer, &model.eos_tokens, example)?;
-            let shown = encoded.demonstration.map_or(0, |tokens| tokens.len());
-            let response = shown.max(self.config.rollout.max_new_tokens);
-            longest = longest.max(encoded.prompt.len() + response);
-        }
-        Ok(Some(longest.min(model.max_positions)))
-    }
-
-    fn training(&mut self) -> Result<Vec<Example>> {
+    /// The training files, each with all of its examples.
+    fn training(&mut self) -> Result<Vec<Suite>> {
         let stages = self.config.stages();
         let response = stages.iter().any(Objective::uses_demonstrations);
-        // Without a file for evaluation a tenth of this one is evaluated on.
-        let answer = stages.iter().any(|o| o.uses_rollouts() || o.rl_demo)
-            || self.config.data.eval.is_empty();
-        self.examples(&self.config.data.train.clone(), response, answer)
+        let answer = stages.iter().any(Objective::uses_answers);
+        let wanted = Wanted { response, answer, keeps_responses: response };
+        self.files_of(&self.config.data.train, wanted)
     }
 
-    /// The examples of a file that have what is needed.
+    fn evaluation_files(&mut self) -> Result<Vec<Suite>> {
+        let wanted = Wanted { response: false, answer: true, keeps_responses: false };
+        self.files_of(&self.config.data.eval, wanted)
+    }
+
+    /// Takes every tenth example that has an answer out of each training file.
+    fn held_out(&mut self, training: &mut [Suite]) -> Vec<Suite> {
+        let (mut suites, mut judged, mut all) = (Vec::new(), 0, 0);
+        for suite in training {
+            let mut held = Vec::new();
+            let mut seen = 0;
+            all += suite.examples.len();
+            for example in std::mem::take(&mut suite.examples) {
+                seen += usize::from(can_be_judged(&example));
+                let is_held = can_be_judged(&example) && seen % EVAL_ONE_IN == 0;
+                if is_held { &mut held } else { &mut suite.examples }.push(example);
+            }
+            judged += seen;
+            if !held.is_empty() {
+                suites.push(Suite { name: suite.name.clone(), examples: held, ..*suite });
+            }
+        }
+        let add = "a file for evaluation (--eval-data) brings problems";
+        self.notes.extend(match (judged, suites.is_empty()) {
+            (0, _) => Some(format!("no answers in the data: nothing is evaluated; {add}")),
+            (_, true) => Some(format!(
+                "fewer than {EVAL_ONE_IN} examples with an answer: all are trained on, and nothing \
+                 is evaluated; {add}"
+            )),
+            _ if judged < all => Some(format!(
+                "{judged} of {all} examples have an answer: every tenth of these is kept for \
+                 evaluation"
+            )),
+            _ => None,
+        });
+        suites
+    }
+
+    /// The problems of each suite that are evaluated, and a word where these are not all.
+    fn taken(&mut self, mut suites: Vec<Suite>) -> Result<Vec<Suite>> {
+        let Config { eval, data, .. } = self.config;
+        let is_builtin = data.train.is_empty() && data.eval.is_empty();
+        let most = if is_builtin { eval.builtin_examples() } else { eval.file_examples() };
+        for suite in &mut suites {
+            let had = suite.examples.len();
+            suite.examples.drain(..eval.skip.min(had));
+            suite.examples.truncate(most);
+            let (name, takes) = (&suite.name, suite.examples.len());
+            if takes == 0 && eval.skip > 0 {
+                return Err(Error::input(format!("{name} has {had} problems to evaluate on"))
+                    .at("eval.skip")
+                    .next(format!("pass over fewer of them than {}", eval.skip)));
+            }
+            if takes < had && !is_builtin {
+                suite.of = Some(had);
+                self.notes.push(format!(
+                    "{name}: {takes} of {had} problems are evaluated (eval.examples, eval.skip)"
+                ));
+            } else if takes > MANY_PROBLEMS && !is_builtin {
+                self.notes.push(format!(
+                    "{name}: all {takes} problems are evaluated; eval.examples=200 takes the first 200"
+                ));
+            }
+        }
+        Ok(suites)
+    }
+
+    /// The suites of files, in their order.
+    fn files_of(&mut self, paths: &'a [String], wanted: Wanted) -> Result<Vec<Suite>> {
+        let mut suites = Vec::with_capacity(paths.len());
+        for path in paths {
+            let name = self.names[path.as_str()].clone();
+            let examples = match path.strip_prefix(GIVEN) {
+                Some(given) => self.given_examples(given, path, &name, wanted)?,
+                None => self.read(path, &name, wanted)?,
+            };
+            suites.push(Suite { name, out_of_distribution: false, examples, of: None });
+        }
+        Ok(suites)
+    }
+
     #[cfg(not(target_family = "wasm"))]
-    pub fn examples(&mut self, path: &str, response: bool, answer: bool) -> Result<Vec<Example>> {
-        let needs = crate::data::shape::Needs { response, answer };
-        let Some(name) = path.strip_prefix(GIVEN) else {
-            return self.files.read(path, needs, response, &mut self.notes);
-        };
-        let mut examples = self.given.examples(name)?.to_vec();
+    fn given_examples(
+        &self,
+        given: &str,
+        path: &str,
+        suite: &str,
+        wanted: Wanted,
+    ) -> Result<Vec<Example>> {
+        let mut examples = self.given.examples(given)?.to_vec();
         for (index, example) in examples.iter_mut().enumerate() {
             if example.suite.is_empty() {
-                example.suite = name.into();
+                example.suite = suite.into();
             }
-            let usable = self.files.require_usable(example, needs, response);
+            let usable = self.files.require_usable(example, wanted);
             usable.map_err(|e| e.at(format!("{path}: example {index}")))?;
         }
         match examples.is_empty() {
@@ -215,164 +297,34 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[cfg(not(target_family = "wasm"))]
+    fn read(&mut self, path: &str, suite: &str, wanted: Wanted) -> Result<Vec<Example>> {
+        self.files.read(path, suite, wanted, &mut self.notes)
+    }
+
+    /// A page has no program that gives.
+    #[cfg(target_family = "wasm")]
+    fn given_examples(
+        &mut self,
+        _: &str,
+        path: &str,
+        suite: &str,
+        wanted: Wanted,
+    ) -> Result<Vec<Example>> {
+        let _ = self.given;
+        self.read(path, suite, wanted)
+    }
+
     /// A page has no files.
     #[cfg(target_family = "wasm")]
-    fn examples(&mut self, path: &str, _: bool, _: bool) -> Result<Vec<Example>> {
-        let _ = (self.given, GIVEN);
+    fn read(&mut self, path: &str, _: &str, wanted: Wanted) -> Result<Vec<Example>> {
+        let _ = (wanted.response, wanted.answer, wanted.keeps_responses);
         Err(Error::input("a page reads no data files")
             .at(path)
             .next("train on it with the program"))
     }
 }
 
-fn stem(path: &str) -> String {
-    let path = path.strip_prefix(GIVEN).unwrap_or(path);
-    let stem = std::path::Path::new(path).file_stem();
-    stem.unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// (for training, for evaluation): every tenth example goes to the second.
-fn split(examples: Vec<Example>) -> (Vec<Example>, Vec<Example>) {
-    let mut parts = (Vec::new(), Vec::new());
-    for (index, example) in examples.into_iter().enumerate() {
-        let part = if index % EVAL_ONE_IN == EVAL_ONE_IN - 1 { &mut parts.1 } else { &mut parts.0 };
-        part.push(example);
-    }
-    parts
-}
-
-/// The user's files.
-#[cfg(not(target_family = "wasm"))]
-mod files {
-    use super::stem;
-    use crate::config::{Data, TooLong, Turns};
-    use crate::data::encode::encode;
-    use crate::data::shape::Needs;
-    use crate::data::{file, render};
-    use crate::error::{Error, Result};
-    use crate::model::ModelConfig;
-    use crate::platform::read;
-    use crate::records::Example;
-    use crate::reward::Grader;
-    use crate::text::Tokenizer;
-    use crate::text::chat::ChatTemplate;
-    use std::path::Path;
-
-    /// Lines named in a note; the others are counted.
-    const LINES_NAMED: usize = 5;
-
-    /// What reading needs besides the file.
-    pub struct Files<'a> {
-        pub data: &'a Data,
-        pub tokenizer: &'a Tokenizer,
-        pub model: &'a ModelConfig,
-        pub grader: &'a Grader,
-        pub template: Option<ChatTemplate>,
-    }
-
-    impl Files<'_> {
-        /// Responses that are not kept do not count as too long either.
-        pub fn read(
-            &self,
-            path: &str,
-            needs: Needs,
-            keeps_responses: bool,
-            notes: &mut Vec<String>,
-        ) -> Result<Vec<Example>> {
-            let file = file::parse(&read(Path::new(path))?, path, needs)?;
-            notes.extend(file.notes);
-            let (suite, all_turns) = (stem(path), self.data.turns == Turns::All);
-            let (mut examples, mut long, mut unlearned) = (Vec::new(), Vec::new(), Vec::new());
-            for row in file.rows {
-                let line = row.line;
-                let at = |e: Error| e.at(format!("{path}:{line}"));
-                let example = render::example(row, &suite, self.template.as_ref(), all_turns);
-                let (mut example, rewritten) = example.map_err(at)?;
-                if rewritten > 0 && needs.response {
-                    unlearned.push(line);
-                }
-                if needs.answer || !example.answer.is_empty() {
-                    self.grader.check_gold(&example.answer).map_err(at)?;
-                }
-                if !keeps_responses {
-                    example.demonstration = None;
-                }
-                let encoded = encode(self.tokenizer, &self.model.eos_tokens, &example);
-                let encoded = encoded.map_err(at)?;
-                let response = encoded.demonstration.map_or(1, |tokens| tokens.len());
-                match self.require_fits(encoded.prompt.len(), response) {
-                    Ok(()) => examples.push(example),
-                    Err(e) if self.data.too_long == TooLong::Error => return Err(at(e)),
-                    Err(_) => {
-                        long.push(line);
-                        // A prompt that leaves no room cannot be cut.
-                        let cuts = self.data.too_long == TooLong::Cut;
-                        if cuts && self.require_fits(encoded.prompt.len(), 1).is_ok() {
-                            examples.push(example);
-                        }
-                    }
-                }
-            }
-            notes.extend(note_of(path, &long, "too long", self.done()));
-            let why = "read and not learned: the chat template writes them otherwise later on";
-            notes.extend(note_of(path, &unlearned, "with earlier turns of the assistant", why));
-            match examples.is_empty() {
-                false => Ok(examples),
-                true => Err(Error::input("every example is too long")
-                    .at(path)
-                    .next("raise data.max_tokens, or take a model with a longer context")),
-            }
-        }
-
-        /// An error for an example that a program gave and that cannot be trained or judged on.
-        pub fn require_usable(
-            &self,
-            example: &mut Example,
-            needs: Needs,
-            keeps_response: bool,
-        ) -> Result<()> {
-            if needs.response && example.demonstration.is_none() {
-                return Err(Error::input("no demonstration, which the method imitates")
-                    .next("give it one, or take a method without demonstrations, such as grpo"));
-            }
-            if needs.answer || !example.answer.is_empty() {
-                self.grader.check_gold(&example.answer)?;
-            }
-            if !keeps_response {
-                example.demonstration = None;
-            }
-            let encoded = encode(self.tokenizer, &self.model.eos_tokens, example)?;
-            let response = encoded.demonstration.map_or(1, |tokens| tokens.len());
-            self.require_fits(encoded.prompt.len(), response)
-        }
-
-        fn require_fits(&self, prompt: usize, response: usize) -> Result<()> {
-            let most = self.data.max_tokens;
-            if most > 0 && prompt + response > most {
-                return Err(Error::input(format!(
-                    "{prompt} prompt and {response} response tokens, more than data.max_tokens = \
-                     {most}"
-                ))
-                .next("raise it, or set data.too_long to drop or cut"));
-            }
-            self.model.require_fits(prompt, response)
-        }
-
-        /// What is done with examples that are too long.
-        fn done(&self) -> &'static str {
-            match self.data.too_long {
-                TooLong::Cut => "cut, or dropped where the prompt alone is",
-                TooLong::Drop | TooLong::Error => "dropped",
-            }
-        }
-    }
-
-    /// What the user should hear of some lines of a file.
-    fn note_of(path: &str, lines: &[usize], what: &str, done: &str) -> Option<String> {
-        let named: Vec<String> = lines.iter().take(LINES_NAMED).map(usize::to_string).collect();
-        let more = if lines.len() > LINES_NAMED { ", ..." } else { "" };
-        (!lines.is_empty()).then(|| {
-            format!("{path}: {} {what}: {done} (lines {}{more})", lines.len(), named.join(", "))
-        })
-    }
+fn can_be_judged(example: &Example) -> bool {
+    !example.answer.is_empty() && !example.prompt.is_empty()
 }

@@ -82,8 +82,7 @@ fn with_parts(mut grader: Grader, config: &Config) -> Result<Grader> {
 #[cfg(not(target_family = "wasm"))]
 pub fn lora_settings(config: &Config) -> Result<Option<Lora>> {
     let settings = &config.lora;
-    let targets: Vec<String> = settings.targets.split_whitespace().map(String::from).collect();
-    if let Some(target) = targets.iter().find(|t| !TARGETS.contains(&t.as_str())) {
+    if let Some(target) = settings.targets.iter().find(|t| !TARGETS.contains(&t.as_str())) {
         return Err(unknown("matrix", target, TARGETS.into_iter()).at("lora.targets"));
     }
     Ok((settings.rank > 0).then_some(Lora {
@@ -91,7 +90,7 @@ pub fn lora_settings(config: &Config) -> Result<Option<Lora>> {
         alpha: settings.alpha,
         rslora: settings.rslora,
         dropout: settings.dropout,
-        targets,
+        targets: settings.targets.clone(),
     }))
 }
 
@@ -202,7 +201,7 @@ pub(super) fn trainer_of(
     let grader = grader_of(&config, given)?;
     let reader = Reader::new(&config, folder, &tokenizer, &model.config, &grader)?;
     let mut reader = reader.with(given);
-    let (source, suites) = (reader.source()?, reader.suites()?);
+    let (source, suites) = reader.source_and_suites()?;
     let notes = reader.notes;
     let optimizer = AdamW::new(config.optimizer.clone(), &model);
     let trainer = Trainer {

@@ -31,8 +31,7 @@ pub async fn analyze(arguments: Analyze) -> Result<()> {
 async fn analyze_token_shift(mut arguments: AnalyzeTokenShift) -> Result<()> {
     let form = Form::of(arguments.out.as_deref())?;
     // What is looked at is all the data that this command has, as in `srft eval`.
-    let given = arguments.settings.data.take();
-    arguments.settings.eval_data = arguments.settings.eval_data.or(given);
+    arguments.settings.look_at_data();
     let config = arguments.settings.resolve(Vec::new(), &[])?;
     let selected = ready(&config, arguments.json).await?;
     let (folder, model, tokenizer) =
@@ -159,11 +158,14 @@ fn config_of(run: &Path, settings: &Settings) -> Result<Config> {
 fn references(texts: &[String]) -> Result<Vec<(String, String)>> {
     let mut named: Vec<(String, String)> = Vec::new();
     for text in texts {
-        let next = "for example --references base=tiny,sft=runs/sft/best,rl=runs/grpo/best";
+        let next = "for example --reference base=tiny --reference rl=runs/grpo/best";
         let refused = |why| Error::input(format!("the reference `{text}` {why}")).next(next);
         let pair =
             text.split_once('=').filter(|(name, place)| !name.is_empty() && !place.is_empty());
         let (name, place) = pair.ok_or_else(|| refused("is not of the form NAME=DIR"))?;
+        if place.contains(',') && !Path::new(place).exists() {
+            return Err(refused("is no folder; each reference has a flag of its own"));
+        }
         if named.iter().any(|(other, _)| other == name) {
             return Err(refused("has the name of another"));
         }

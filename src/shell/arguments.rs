@@ -78,12 +78,12 @@ pub struct Settings {
     /// Seed of everything random.
     #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
-    /// Data: JSONL, JSON or CSV in TRL's shapes, with answers.
+    /// Data: JSONL, JSON or CSV in TRL's shapes, with answers where they are judged (repeatable).
     #[arg(long, value_name = "FILE")]
-    pub data: Option<String>,
-    /// Evaluation data, the same formats; several files parted by commas.
+    pub data: Vec<String>,
+    /// Evaluation data, the same formats; a suite a file (repeatable).
     #[arg(long, value_name = "FILE")]
-    pub eval_data: Option<String>,
+    pub eval_data: Vec<String>,
     /// exact | numeric | math | choice | regex | command.
     #[arg(long)]
     pub verifier: Option<String>,
@@ -93,6 +93,9 @@ pub struct Settings {
     /// Longest response, in tokens.
     #[arg(long, value_name = "TOKENS")]
     pub max_new_tokens: Option<usize>,
+    /// A text that ends a response where it appears; what is judged ends before it (repeatable).
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub stop: Vec<String>,
 }
 
 const MAX_NEW: &str = "rollout.max_new_tokens";
@@ -116,30 +119,49 @@ impl Settings {
             ("--model", "model.path", self.model.clone()),
             ("--device", "run.device", self.device.clone()),
             ("--seed", "run.seed", self.seed.map(|s| s.to_string())),
-            ("--data", "data.train", self.data.clone()),
-            ("--eval-data", "data.eval", self.eval_data.clone()),
             ("--verifier", "data.verifier", self.verifier.clone()),
             ("--reward-cmd", "reward.command", self.reward_cmd.clone()),
             ("--max-new-tokens", MAX_NEW, self.max_new_tokens.map(|n| n.to_string())),
         ];
         for (flag, key, value) in named.iter().chain(flags) {
             if let Some(value) = value {
-                layers.push(flag_layer(flag, key, value));
+                layers.push(flag_layer(flag, key, value_of(key, value)));
+            }
+        }
+        let lists = [
+            ("--data", "data.train", &self.data),
+            ("--eval-data", "data.eval", &self.eval_data),
+            ("--stop", "rollout.stop", &self.stop),
+        ];
+        for (flag, key, values) in lists {
+            if !values.is_empty() {
+                layers.push(flag_layer(flag, key, values.clone().into()));
             }
         }
         Config::resolve(&layers)
     }
+
+    /// Takes `--data` for evaluation, unless `--eval-data` is given: for commands that only look.
+    pub fn look_at_data(&mut self) {
+        if self.eval_data.is_empty() {
+            self.eval_data = std::mem::take(&mut self.data);
+        }
+    }
 }
 
-/// A layer of one key from a flag; numbers stay numbers, except in names.
-fn flag_layer(flag: &str, key: &str, value: &str) -> (String, toml::Table) {
+/// A flag's value; numbers stay numbers, except in names.
+fn value_of(key: &str, value: &str) -> toml::Value {
+    const NUMBERS: [&str; 5] =
+        ["run.seed", "train.steps", "eval.samples", "lora.rank", "rollout.max_new_tokens"];
+    match value.parse::<i64>() {
+        Ok(number) if NUMBERS.contains(&key) => number.into(),
+        _ => value.into(),
+    }
+}
+
+/// A layer of one key from a flag.
+fn flag_layer(flag: &str, key: &str, value: toml::Value) -> (String, toml::Table) {
     let (section, key) = key.split_once('.').expect("a full key");
-    let value = match value.parse::<i64>() {
-        Ok(number) if ["seed", "steps", "samples", "rank", "max_new_tokens"].contains(&key) => {
-            toml::Value::Integer(number)
-        }
-        _ => toml::Value::String(value.into()),
-    };
     let inner = toml::Table::from_iter([(key.to_string(), value)]);
     (flag.into(), toml::Table::from_iter([(section.to_string(), toml::Value::Table(inner))]))
 }
@@ -197,7 +219,7 @@ pub struct Pretrain {
   srft eval                                       the built-in base on the built-in suites
   srft eval --model runs/srft-seed0/best --samples 4
   srft eval --model runs/qwen/best --data heldout.jsonl --verifier math --samples 8 --out results
-  srft eval --model ./my-model --data easy.jsonl,hard.jsonl --verifier numeric --json")]
+  srft eval --model ./my-model --data easy.jsonl --data hard.jsonl --verifier numeric --json")]
 pub struct Eval {
     #[command(flatten)]
     pub settings: Settings,
@@ -356,7 +378,7 @@ pub struct Plan {
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
   srft analyze token-shift --model runs/srft-seed0/best
-  srft analyze dynamics --references base=tiny,rl=runs/grpo/best --run runs/srft-seed0")]
+  srft analyze dynamics --reference base=tiny --reference rl=runs/grpo/best --run runs/srft-seed0")]
 pub enum Analyze {
     /// How far fine-tuning moved the probability of each token of responses (Fig. 2).
     TokenShift(AnalyzeTokenShift),
@@ -416,19 +438,20 @@ pub struct AnalyzeTokenShift {
 #[derive(Args)]
 #[command(after_help = "Examples:
   srft train --set checkpoint.every=10 --set checkpoint.keep=1000 --out runs/srft
-  srft analyze dynamics --references base=tiny,sft=runs/sft/best,rl=runs/grpo/best --run runs/srft
-  srft analyze dynamics --references base=tiny,rl=runs/grpo/best --run runs/a,runs/b --out d.svg
+  srft analyze dynamics --run runs/srft --reference base=tiny --reference rl=runs/grpo/best
+  srft analyze dynamics --run runs/a --run runs/b --reference base=tiny --reference rl=runs/grpo/best \\
+    --out d.svg
 
 Each reference answers the problems that the first run is evaluated on; a model's distance to it is the
 mean |Δ ln p| over the tokens of those answers. The settings are the first run's, the seed is 0.")]
 pub struct AnalyzeDynamics {
     #[command(flatten)]
     pub settings: Settings,
-    /// Reference models by name.
-    #[arg(long, value_name = "NAME=DIR,...", value_delimiter = ',', required = true)]
+    /// A reference model and its name (repeatable).
+    #[arg(long = "reference", alias = "references", value_name = "NAME=DIR", required = true)]
     pub references: Vec<String>,
-    /// Run folders; every checkpoint in them is a point.
-    #[arg(long, value_name = "DIR,...", value_delimiter = ',', required = true)]
+    /// A run folder; every checkpoint in it is a point (repeatable).
+    #[arg(long, value_name = "DIR", required = true)]
     pub run: Vec<PathBuf>,
     /// Responses that each reference generates.
     #[arg(long, value_name = "N", default_value_t = 64)]

@@ -14,8 +14,7 @@ use srft::run::{Reader, grader, load_model, write_suites};
 /// Accuracy on every suite.
 pub async fn eval(mut arguments: Eval) -> Result<()> {
     // What is evaluated on is all the data that this command has.
-    let given = arguments.settings.data.take();
-    arguments.settings.eval_data = arguments.settings.eval_data.or(given);
+    arguments.settings.look_at_data();
     let samples = ("--samples", "eval.samples", arguments.samples.map(|s| s.to_string()));
     let config = arguments.settings.resolve(Vec::new(), &[samples])?;
     let selected = ready(&config, arguments.json).await?;
@@ -40,10 +39,11 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
     let with_margin = |v: f64, margin: f64| format!("{:.1} ± {:.1}", 100.0 * v, 100.0 * margin);
     let mut rows: Vec<Vec<String>> = scores
         .iter()
-        .map(|s| {
+        .zip(&suites)
+        .map(|(s, suite)| {
             let mut row = vec![
                 s.suite.clone(),
-                s.n.to_string(),
+                suite.of.map_or(s.n.to_string(), |of| format!("{}/{of}", s.n)),
                 with_margin(s.accuracy, s.margin),
                 with_margin(s.pass, s.pass_margin),
             ];
@@ -88,19 +88,18 @@ pub async fn generate(arguments: Generate) -> Result<()> {
     let rollout = &config.rollout;
     let temperature = arguments.temperature.unwrap_or(rollout.temperature) as f32;
     let sampling = Sampling { temperature, ..Sampling::of(rollout) }.checked()?;
-    let stops = rollout.stops();
     let plan = Plan {
         group: arguments.n.max(1),
         sampling,
         max_new_tokens: rollout.max_new_tokens,
         eos_tokens: &model.config.eos_tokens,
-        stops: Stops::new(&tokenizer, &stops),
+        stops: Stops::new(&tokenizer, &rollout.stop),
         slots: rollout.slots,
         seed: config.run.seed,
         step: 0,
     };
     for response in respond(&model, &[prompt], &plan).await? {
-        let text = tokenizer.decode(&response.tokens);
+        let text = plan.stops.text(&tokenizer, &response.tokens);
         if arguments.json {
             say(json!({
                 "prompt": arguments.prompt,

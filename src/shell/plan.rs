@@ -26,9 +26,10 @@ pub fn plan(arguments: Plan) -> Result<()> {
     let halves = held(&config, &folder)? == Frozen::Stored && folder.names_halves();
     let grader = grader(&config)?;
     let mut reader = Reader::new(&config, &folder, &tokenizer, &model, &grader)?;
-    let longest = reader.longest()?;
+    let (source, suites) = reader.source_and_suites()?;
+    let longest = reader.longest(&source, &suites)?;
     reader.notes.iter().for_each(note);
-    let here = Circumstances { on_cpu, halves, longest };
+    let here = Circumstances { on_cpu, halves, longest, evaluates: !suites.is_empty() };
     let plan = memory_plan(&config, &model, lora.as_ref(), here);
     let mib = |bytes: usize| format!("{:.0}", bytes as f64 / f64::from(1 << 20));
     let mut rows = Vec::new();

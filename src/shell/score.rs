@@ -11,8 +11,7 @@ use srft::run::{Reader, grader, load_model};
 /// Scores the responses of a data file.
 pub async fn score(arguments: Score) -> Result<()> {
     let config = arguments.settings.resolve(Vec::new(), &[])?;
-    let data = &config.data.train;
-    if data.is_empty() {
+    if config.data.train.is_empty() {
         return Err(Error::input("no data to score").next("give --data F.jsonl"));
     }
     let selected = ready(&config, false).await?;
@@ -21,9 +20,12 @@ pub async fn score(arguments: Score) -> Result<()> {
     let grader = grader(&config)?;
     let mut reader = Reader::new(&config, &folder, &tokenizer, &model.config, &grader)?;
     let mut pairs = Vec::new();
-    for example in reader.examples(data, true, false)? {
+    let most = config.data.most_tokens(model.config.max_positions);
+    for example in reader.responses()? {
         let encoded = encode(&tokenizer, &model.config.eos_tokens, &example)?;
-        pairs.push((encoded.prompt, encoded.demonstration.unwrap_or_default()));
+        let mut response = encoded.demonstration.unwrap_or_default();
+        response.truncate(most.saturating_sub(encoded.prompt.len()).max(1));
+        pairs.push((encoded.prompt, response));
     }
     reader.notes.iter().for_each(note);
     let scored = srft::score::score(&model, pairs, config.train.micro_batch_tokens).await?;

@@ -82,7 +82,9 @@ fn report(summary: &Summary, path: &Path, json: bool) -> Result<()> {
         value["event"] = "summary".into();
         return say(value);
     }
-    say(before_and_after(summary))?;
+    if !summary.suites.is_empty() {
+        say(before_and_after(summary))?;
+    }
     let peak = match summary.peak_memory_bytes {
         Some(bytes) => format!(", peak memory {} MiB", bytes >> 20),
         None => String::new(),

@@ -305,11 +305,11 @@ pub fn cost_of(config: &Config) -> f64 {
     };
     let a_prompt: f64 = stages.iter().zip(&shares[2 - stages.len()..]).map(of_stage).sum();
     let trained = f64::from(config.train.steps) * config.rollout.prompts as f64 * a_prompt;
-    let suites = match config.data.eval.as_str() {
-        "" => crate::data::builtin::suites().len(),
-        files => files.split(',').count(),
+    let suites = match config.data.eval.len() {
+        0 => crate::data::builtin::suites().len(),
+        files => files,
     };
-    trained + (suites * config.eval.examples * config.eval.samples) as f64
+    trained + (suites * config.eval.builtin_examples() * config.eval.samples) as f64
 }
 
 impl fmt::Display for Task {

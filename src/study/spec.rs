@@ -392,7 +392,11 @@ fn require_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result
 
 /// What is chosen on must not be what is reported.
 fn require_other_problems(tuning: &Config, test: &Config) -> Result<()> {
-    let range = |c: &Config| (c.eval.skip, c.eval.skip.saturating_add(c.eval.examples));
+    let taken = |c: &Config| match c.data.eval.is_empty() {
+        true => c.eval.builtin_examples(),
+        false => c.eval.file_examples(),
+    };
+    let range = |c: &Config| (c.eval.skip, c.eval.skip.saturating_add(taken(c)));
     let ((a, b), (c, d)) = (range(tuning), range(test));
     if tuning.data.eval != test.data.eval || b <= c || d <= a {
         return Ok(());

@@ -65,7 +65,16 @@ impl Tokenizer {
     /// The text of `ids` without special tokens. An id that the tokenizer doesn't know (a model's
     /// vocabulary may be padded) shows as U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
-        let decoded = |run: &[u32]| guarded(|| self.inner.decode(run, true)).ok()?.ok();
+        self.decoded(ids, true)
+    }
+
+    /// The same with special tokens as the vocabulary spells them.
+    pub fn decode_spelled(&self, ids: &[u32]) -> String {
+        self.decoded(ids, false)
+    }
+
+    fn decoded(&self, ids: &[u32], skips_special: bool) -> String {
+        let decoded = |run: &[u32]| guarded(|| self.inner.decode(run, skips_special)).ok()?.ok();
         let known = |run| decoded(run).unwrap_or_else(|| UNKNOWN.into());
         let runs = ids.split(|&id| self.inner.id_to_token(id).is_none());
         runs.map(known).collect::<Vec<_>>().join(UNKNOWN)

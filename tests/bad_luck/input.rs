@@ -165,8 +165,6 @@ fn data_that_cannot_be_used() {
     }
     home.write("latin.jsonl", b"{\"prompt\": \"1\"}\n{\"prompt\": \"\xE9\"}\n");
     home.fails(&format!("{TRAIN} --data latin.jsonl"), INPUT, &["latin.jsonl:2", "UTF-8"]);
-    let few = ["good.jsonl", "leave none to evaluate on", "--eval-data"];
-    home.fails(&format!("{TRAIN} --data good.jsonl"), INPUT, &few);
     home.fails(&format!("{TRAIN} --eval-data good.jsonl"), INPUT, &["add --data"]);
     assert!(!home.path("run").exists() && !home.path("runs").exists());
 }

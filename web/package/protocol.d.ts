@@ -236,7 +236,7 @@ config: string,
 /**
  * The same as `section.key` → value, for controls.
  */
-settings: Record<string, string | number | boolean>, 
+settings: Record<string, string | number | boolean | Array<string>>, 
 /**
  * Its steps so far, where it was loaded.
  */

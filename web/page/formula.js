@@ -9,7 +9,7 @@ import { methodOf } from "./methods.js";
  * @typedef {import("../package/protocol.js").FormulaView} FormulaView
  * @typedef {import("../package/protocol.js").Member} Member
  * @typedef {import("../package/protocol.js").TokenView} TokenView
- * @typedef {Record<string, string | number | boolean>} Settings
+ * @typedef {Record<string, string | number | boolean | Array<string>>} Settings
  */
 
 /**

@@ -65,7 +65,7 @@ pub struct RunView {
     /// `config.toml`: every setting with its meaning.
     pub config: String,
     /// The same as `section.key` → value, for controls.
-    #[cfg_attr(test, ts(type = "Record<string, string | number | boolean>"))]
+    #[cfg_attr(test, ts(type = "Record<string, string | number | boolean | Array<string>>"))]
     pub settings: serde_json::Map<String, serde_json::Value>,
     /// Its steps so far, where it was loaded.
     pub reports: Vec<StepReport>,
