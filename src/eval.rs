@@ -133,7 +133,7 @@ impl Judge<'_> {
                 finished: !r.truncated,
             })
             .collect();
-        let grades = self.grader.grade(&submissions);
+        let grades = self.grader.grade(&submissions)?;
         if let Some(Err(why)) = grades.first().filter(|_| grades.iter().all(|g| g.is_err())) {
             return Err(Error::machine(format!("no response could be scored: {why}"))
                 .next("mend the reward command, and evaluate again"));

@@ -3,7 +3,9 @@
 use crate::error::{Error, Result};
 use crate::objective::{Update, assemble};
 use crate::ops::objective::column;
-use crate::records::{Demonstration, Episode, Example, Group, Layout, Role, TermCoefficients};
+use crate::records::{
+    Demonstration, Episode, Example, Group, Layout, Origin, Role, TermCoefficients,
+};
 use crate::trainer::Trainer;
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +34,8 @@ pub struct PromptExplanation {
     pub prompt: String,
     /// Responses, the demonstration last.
     pub responses: Vec<String>,
-    /// Rewards, the demonstration's last.
-    pub rewards: Vec<f64>,
+    /// Rewards, the demonstration's last; null where it was not judged.
+    pub rewards: Vec<Option<f64>>,
     /// Â, the demonstration's last.
     pub advantages: Vec<f64>,
     /// Mean entropy of each response's tokens, nats, the demonstration's last.
@@ -81,6 +83,7 @@ pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<
         tokens.push(eos);
         Ok(tokens)
     };
+    let values = trainer.objective().reward_values;
     let group = |line: &str| -> Result<Group> {
         let line: Line = serde_json::from_str(line).map_err(|e| {
             Error::input(e.to_string()).next(
@@ -100,13 +103,14 @@ pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<
                 truncated: false,
                 response: e.response,
                 reward: e.reward,
-                right: e.reward > 0.0,
+                right: values.is_right(e.reward),
             });
         }
         let demonstration = match &line.demonstration {
             Some(text) => {
                 let reward = line.demonstration_reward.unwrap_or(1.0);
-                Some(Demonstration { tokens: respond(text)?, reward, right: reward > 0.0 })
+                let (tokens, right) = (respond(text)?, values.is_right(reward));
+                Some(Demonstration { tokens, reward: Some(reward), right })
             }
             None => None,
         };
@@ -124,12 +128,14 @@ pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<
             trainer.model.config.require_fits(prompt_tokens.len(), response)?;
         }
         Ok(Group {
+            origin: Origin::Drawn,
             example,
             prompt_tokens,
             learned: Vec::new(),
             episodes,
             demonstration,
             unscored: Vec::new(),
+            unscored_demo: None,
         })
     };
     let lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());
@@ -165,11 +171,14 @@ pub async fn explain(trainer: &Trainer, groups: &mut [Group]) -> Result<Explanat
     for (norm, mask) in norms.iter_mut().zip(masks) {
         *norm = trainer.gradient(&masked(&update, mask)).await?.norm;
     }
-    let total = trainer.gradient(&observed(&update)).await?;
-    let sum = |column: usize| total.sums.iter().map(|s| s[column]).sum::<f64>();
+    let mut total = trainer.gradient(&observed(&update)).await?;
+    let bare = update.sequences.iter().zip(&mut total.sums).filter(|(s, _)| s.terms.is_zero());
+    bare.for_each(|(_, sums)| sums[..column::LOSSES].fill(0.0));
+    // A sum of nothing is -0.0 in Rust.
+    let sum = |column: usize| total.sums.iter().map(|s| s[column]).sum::<f64>() + 0.0;
     let of =
         |role: Role| update.sequences.iter().zip(&total.sums).filter(move |(s, _)| s.role == role);
-    let regulariser = |role| of(role).map(|(_, sums)| sums[column::REGULARISER]).sum::<f64>();
+    let regulariser = |role| of(role).map(|(_, sums)| sums[column::REGULARISER]).sum::<f64>() + 0.0;
     let values = [
         sum(column::SFT),
         sum(column::RL_DEMO),
@@ -195,11 +204,14 @@ pub async fn explain(trainer: &Trainer, groups: &mut [Group]) -> Result<Explanat
             let demo_text = group.example.demonstration.iter().filter(|_| demo.is_some());
             let demo_reward = group.demonstration.iter().filter(|_| demo.is_some());
             let responses = group.episodes.iter().map(|e| &e.response).chain(demo_text);
-            let rewards = group.episodes.iter().map(|e| e.reward);
+            let rewards = group.episodes.iter().map(|e| Some(e.reward));
             PromptExplanation {
                 prompt: group.example.prompt.clone(),
                 responses: responses.cloned().collect(),
-                rewards: rewards.chain(demo_reward.map(|d| d.reward)).map(f64::from).collect(),
+                rewards: rewards
+                    .chain(demo_reward.map(|d| d.reward))
+                    .map(|r| r.map(f64::from))
+                    .collect(),
                 advantages: advantages.clone(),
                 entropy: members
                     .iter()

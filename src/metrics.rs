@@ -49,35 +49,38 @@ metrics! {
     loss_kl: f64, "";
     /// Global L2 norm of the gradient before clipping: √Σg² over all parameters.
     grad_norm: f64, "";
-    /// Mean reward of the rollouts, in the values that objective.reward_values names.
-    reward: f64, "";
-    /// Rollouts that the verifier accepts / rollouts.
-    accuracy: f64, "share";
-    /// Mean reward of the demonstrations.
-    reward_demo: f64, "";
-    /// Mean advantage Â of the demonstrations within their groups, Eq. 7.
-    advantage_demo: f64, "";
-    /// Groups whose rollouts are all right / groups.
-    groups_all_right: f64, "share";
-    /// Groups whose rollouts are all wrong / groups.
-    groups_all_wrong: f64, "share";
+    /// Mean reward of the rollouts that the verifier could judge, in the values that objective.reward_values names.
+    reward: Option<f64>, "";
+    /// Rollouts that the verifier accepts / rollouts that it could judge.
+    accuracy: Option<f64>, "share";
+    /// Mean reward of the demonstrations that were judged.
+    reward_demo: Option<f64>, "";
+    /// Mean advantage Â of the demonstrations that were judged, within their groups, Eq. 7.
+    advantage_demo: Option<f64>, "";
+    /// Groups whose rollouts are all right / groups with a rollout that the verifier could judge.
+    groups_all_right: Option<f64>, "share";
+    /// Groups whose rollouts are all wrong / groups with a rollout that the verifier could judge.
+    groups_all_wrong: Option<f64>, "share";
     /// Mean of H = −Σ p·ln p over rollout tokens, under the policy that sampled them.
-    entropy: f64, "nats";
-    /// Mean of H = −Σ p·ln p over demonstration tokens, before the update.
-    entropy_demo: f64, "nats";
-    /// Mean of w_SFT = scale·exp(∓H) over demonstrations, Eq. 8.
-    w_sft: f64, "";
-    /// Mean of w_RL = scale·exp(H) over all rollouts, Eq. 11; applied to the right ones only.
-    w_rl: f64, "";
+    entropy: Option<f64>, "nats";
+    /// Mean of H = −Σ p·ln p over the tokens of demonstrations that carry loss, before the update.
+    entropy_demo: Option<f64>, "nats";
+    /// Mean of w_SFT = scale·exp(∓H) over the demonstrations that carry loss, Eq. 8.
+    w_sft: Option<f64>, "";
+    /// Mean of w_RL = scale·exp(H) over the rollouts that carry loss, Eq. 11; the loss uses it on the
+    /// positive ones only.
+    w_rl: Option<f64>, "";
     /// Rollout tokens whose ratio was clipped / rollout tokens.
-    clip_share: f64, "share";
+    clip_share: Option<f64>, "share";
     /// Mean length of a rollout, its end-of-text counted.
-    response_tokens: f64, "tokens";
+    response_tokens: Option<f64>, "tokens";
     /// Rollouts cut by rollout.max_new_tokens / rollouts.
-    truncated_share: f64, "share";
+    truncated_share: Option<f64>, "share";
     /// Rollouts that the verifier failed on: left out of the update and of every mean.
     unscored: u64, "rollouts";
-    /// Tokens sampled in this step.
+    /// Demonstrations that the verifier failed on: still imitated, but not reinforced.
+    unscored_demos: u64, "demonstrations";
+    /// Tokens sampled in this step, those of unscored rollouts too.
     rollout_tokens: u64, "tokens";
     /// Response tokens that carried loss in this step.
     trained_tokens: u64, "tokens";
@@ -95,10 +98,15 @@ impl StepReport {
     }
 }
 
+/// The mean of an iterator; `None` where it is empty.
+pub fn mean_of(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0u32), |(s, n), v| (s + v, n + 1));
+    (count > 0).then(|| sum / f64::from(count))
+}
+
 /// The mean of an iterator; 0 where it is empty.
 pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = values.fold((0.0, 0u32), |(s, n), v| (s + v, n + 1));
-    if count == 0 { 0.0 } else { sum / f64::from(count) }
+    mean_of(values).unwrap_or(0.0)
 }
 
 /// `docs/metrics.md`: a row a metric.
@@ -106,7 +114,8 @@ pub fn as_markdown() -> String {
     let mut text = String::from(
         "# Metrics\n\nOne line a step in `metrics.jsonl`. Written by `srft config --metrics`; a test \
          holds this file against the code. The means in the loss terms are taken as \
-         `objective.aggregate` says. π is the policy, H its entropy, Â the advantage.\n\n\
+         `objective.aggregate` says. π is the policy, H its entropy, Â the advantage. What a step has no value \
+         for is null: `reward` where nothing was sampled, `w_sft` where nothing was imitated.\n\n\
          | key | unit | meaning |\n|---|---|---|\n",
     );
     for d in DEFINITIONS {

@@ -67,28 +67,56 @@ pub struct Episode {
 pub struct Demonstration {
     /// Response tokens, end-of-text included.
     pub tokens: Vec<u32>,
-    /// What the verifier gave it: a wrong demonstration has a low reward.
-    pub reward: f32,
+    /// What the verifier gave it: a wrong demonstration has a low reward. `None` where there was
+    /// nothing to judge (no answer, or a cut end) or the verifier failed: then it is no part of its
+    /// group's advantages and has no RL term.
+    pub reward: Option<f32>,
     /// Its answer is right.
     pub right: bool,
+}
+
+/// A rollout that the verifier failed on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unscored {
+    /// Why.
+    pub why: String,
+    /// How many tokens were sampled for it.
+    pub tokens: usize,
+}
+
+/// How a group came into a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Drawn from the data in this step; with rollouts, where the method samples.
+    Drawn,
+    /// Taken from ReLIFT's buffer, without rollouts, to be imitated.
+    #[default]
+    Held,
 }
 
 /// A prompt, its rollouts, and its demonstration: the unit over which advantages are taken.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(not(target_family = "wasm"), derive(Serialize, Deserialize))]
 pub struct Group {
+    /// How it came into the step. Only held groups are written to a file.
+    #[cfg_attr(not(target_family = "wasm"), serde(default))]
+    pub origin: Origin,
     /// The problem.
     pub example: Example,
     /// The prompt in tokens, begin-of-text included.
     pub prompt_tokens: Vec<u32>,
     /// Positions of the prompt that imitation learns too, rising.
     pub learned: Vec<usize>,
-    /// The rollouts; empty for purely supervised methods.
+    /// The rollouts that were scored; empty for purely supervised methods.
     pub episodes: Vec<Episode>,
     /// The demonstration; `None` for purely on-policy methods.
     pub demonstration: Option<Demonstration>,
-    /// Why rollouts are missing: what the verifier failed on has no reward and no part in the update.
-    pub unscored: Vec<String>,
+    /// The rollouts that the verifier failed on: they have no reward and no part in the update.
+    pub unscored: Vec<Unscored>,
+    /// Why the demonstration has no reward, where the verifier failed on it.
+    #[cfg_attr(not(target_family = "wasm"), serde(default))]
+    pub unscored_demo: Option<String>,
 }
 
 /// Whether a sequence of the update is a rollout of the policy or a teacher's demonstration.
@@ -140,7 +168,8 @@ pub struct TermCoefficients {
     pub sft: f32,
     /// RL on the demonstration (Eqs. 9–10): `−Â_demo / normaliser`.
     pub rl_demo: f32,
-    /// Signed self term (Eqs. 11–12): `−1/normaliser` for right, `+1/normaliser` for wrong rollouts.
+    /// Signed self term (Eqs. 11–12): `−v/normaliser` for a reward v in [−1, 1], which is 1 for right
+    /// and −1 for wrong rollouts.
     pub self_logp: f32,
     /// Advantage self term (PPO/GRPO): `−Â / normaliser`, multiplied by the clipped ratio.
     pub self_ratio: f32,

@@ -5,7 +5,7 @@ use crate::data::batch::micro_batches;
 use crate::data::encode::encode;
 use crate::data::source::Source;
 use crate::error::{Error, Result};
-use crate::metrics::{StepReport, mean};
+use crate::metrics::{StepReport, mean_of};
 use crate::model::{DropoutKey, Llama};
 use crate::objective::buffer::Buffer;
 use crate::objective::loss::{
@@ -17,7 +17,7 @@ use crate::ops::readback;
 use crate::ops::sampling::Sampling;
 use crate::optim::{AdamW, learning_rate, squared_norm};
 use crate::platform::{Stopwatch, give_way};
-use crate::records::{Demonstration, Example, Group, Role};
+use crate::records::{Demonstration, Example, Group, Origin, Role, Unscored};
 use crate::reward::{Grade, Grader, Submission};
 use crate::rollout::{Plan, Stops, respond};
 use crate::text::Tokenizer;
@@ -80,7 +80,7 @@ impl Trainer {
         let update = assemble(&groups, &objective);
         let gradient = self.gradient(&update).await?;
         let lr = learning_rate(&self.config.optimizer, self.step, self.config.train.steps);
-        let mut report = report(&groups, &update, &gradient);
+        let mut report = report(&groups, &update, &gradient, &objective);
         report.step = self.step + 1;
         report.lr = lr;
         check_finite(&report)?;
@@ -98,64 +98,81 @@ impl Trainer {
         let limit = self.config.data.most_tokens(self.model.config.max_positions);
         let eos_tokens = &self.model.config.eos_tokens;
         let mut groups = Vec::with_capacity(examples.len());
+        let mut cut = Vec::with_capacity(examples.len());
         for example in examples {
             let encoded = encode(&self.tokenizer, eos_tokens, &example)?;
+            let room = limit.saturating_sub(encoded.prompt.len()).max(1);
             let uses = objective.uses_demonstrations();
-            let demonstration = encoded.demonstration.filter(|_| uses).map(|mut tokens| {
-                // Loading said that it would be cut.
-                tokens.truncate(limit.saturating_sub(encoded.prompt.len()).max(1));
-                Demonstration { tokens, reward: 0.0, right: false }
-            });
-            let response = demonstration.as_ref().map_or(1, |d: &Demonstration| d.tokens.len());
+            let mut demonstration = encoded
+                .demonstration
+                .filter(|_| uses)
+                .map(|tokens| Demonstration { tokens, reward: None, right: false });
+            cut.push(demonstration.as_ref().is_some_and(|d| d.tokens.len() > room));
+            // Loading said that it would be cut.
+            demonstration.iter_mut().for_each(|d| d.tokens.truncate(room));
+            let response = demonstration.as_ref().map_or(1, |d| d.tokens.len());
             let fits = self.model.config.require_fits(encoded.prompt.len(), response);
             fits.map_err(|e| e.at(format!("{:?}", example.prompt)))?;
             groups.push(Group {
+                origin: Origin::Drawn,
                 example,
                 prompt_tokens: encoded.prompt,
                 learned: encoded.learned,
                 episodes: Vec::new(),
                 demonstration,
                 unscored: Vec::new(),
+                unscored_demo: None,
             });
         }
-        self.grade_demonstrations(&mut groups, &objective)?;
+        self.grade_demonstrations(&mut groups, &cut, &objective)?;
         if objective.uses_rollouts() {
             self.sample(&mut groups, &objective).await?;
         }
         Ok(groups)
     }
 
-    /// Demonstrations without answers, which are only imitated, count as right.
-    fn grade_demonstrations(&self, groups: &mut [Group], objective: &Objective) -> Result<()> {
-        let judged = objective.rl_demo
-            || objective.uses_rollouts()
-            || objective.sft_gate != SftGate::None
-            || groups.iter().all(|g| !g.example.answer.is_empty());
-        let ended = |d: &Demonstration| {
-            let eos = &self.model.config.eos_tokens;
-            d.tokens.last().is_some_and(|t| eos.contains(t))
-        };
-        let texts: Vec<String> = groups
+    /// Grades the demonstrations that have something to be judged: one that was cut has no end, and
+    /// one without an answer is only imitated.
+    fn grade_demonstrations(
+        &self,
+        groups: &mut [Group],
+        cut: &[bool],
+        objective: &Objective,
+    ) -> Result<()> {
+        let gated = objective.sft_gate != SftGate::None;
+        let needed = objective.uses_rollouts() || gated;
+        let (judged, texts): (Vec<usize>, Vec<String>) = groups
             .iter()
-            .filter_map(|g| Some(self.tokenizer.decode(&g.demonstration.as_ref()?.tokens)))
-            .collect();
-        let shown = groups.iter().filter_map(|g| Some((&g.example, g.demonstration.as_ref()?)));
-        let submissions: Vec<Submission> = shown
+            .enumerate()
+            .filter(|(i, g)| !cut[*i] && (needed || !g.example.answer.is_empty()))
+            .filter_map(|(i, g)| {
+                Some((i, self.tokenizer.decode(&g.demonstration.as_ref()?.tokens)))
+            })
+            .unzip();
+        let submissions: Vec<Submission> = judged
+            .iter()
             .zip(&texts)
-            .map(|((example, d), response)| Submission { example, response, finished: ended(d) })
+            .map(|(&i, response)| Submission {
+                example: &groups[i].example,
+                response,
+                finished: true,
+            })
             .collect();
-        let grades = match judged {
-            true => self.grader.grade(&submissions),
-            false => vec![Ok(Grade { right: true, score: 1.0 }); submissions.len()],
-        };
-        let demonstrations = groups.iter_mut().filter_map(|g| g.demonstration.as_mut());
-        for (demonstration, grade) in demonstrations.zip(grades) {
-            let grade = grade.map_err(|why| {
-                Error::machine(format!("a demonstration could not be scored: {why}"))
-                    .next("mend the reward command, and resume")
-            })?;
-            demonstration.right = grade.right;
-            demonstration.reward = objective.reward_values.at(grade.score);
+        let grades = self.grader.grade(&submissions)?;
+        // Rollouts that can be judged are enough to learn from.
+        if gated && !objective.uses_rollouts() {
+            require_some("demonstration", &grades)?;
+        }
+        for (i, grade) in judged.into_iter().zip(grades) {
+            let group = &mut groups[i];
+            match (grade, &mut group.demonstration) {
+                (Ok(grade), Some(demonstration)) => {
+                    demonstration.right = grade.right;
+                    demonstration.reward = Some(objective.reward_values.at(grade.score));
+                }
+                (Err(why), _) => group.unscored_demo = Some(why),
+                (Ok(_), None) => {}
+            }
         }
         Ok(())
     }
@@ -186,11 +203,8 @@ impl Trainer {
                 finished: !r.truncated,
             })
             .collect();
-        let grades = self.grader.grade(&submissions);
-        if let Some(Err(why)) = grades.first().filter(|_| grades.iter().all(|g| g.is_err())) {
-            return Err(Error::machine(format!("no response could be scored: {why}"))
-                .next("mend the reward command, and resume"));
-        }
+        let grades = self.grader.grade(&submissions)?;
+        require_some("response", &grades)?;
         for ((response, text), grade) in responses.into_iter().zip(texts).zip(grades) {
             let group = &mut groups[response.prompt];
             match grade {
@@ -198,7 +212,7 @@ impl Trainer {
                     let reward = objective.reward_values.at(score);
                     group.episodes.push(response.into_episode(text, reward, right));
                 }
-                Err(why) => group.unscored.push(why),
+                Err(why) => group.unscored.push(Unscored { why, tokens: response.tokens.len() }),
             }
         }
         Ok(())
@@ -303,53 +317,74 @@ impl Trainer {
     }
 }
 
-fn report(groups: &[Group], update: &Update, gradient: &Gradient) -> StepReport {
+/// A verifier that fails on everything is broken, and nothing can be learned.
+fn require_some(what: &str, grades: &[std::result::Result<Grade, String>]) -> Result<()> {
+    match grades.first() {
+        Some(Err(why)) if grades.iter().all(|g| g.is_err()) => {
+            Err(Error::machine(format!("no {what} could be scored: {why}"))
+                .next("mend the reward command, and resume"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn report(
+    groups: &[Group],
+    update: &Update,
+    gradient: &Gradient,
+    objective: &Objective,
+) -> StepReport {
     let episodes = || groups.iter().flat_map(|g| &g.episodes);
-    let sum = |column: usize| gradient.sums.iter().map(|s| s[column]).sum::<f64>();
+    // A sum of nothing is -0.0 in Rust.
+    let sum = |column: usize| gradient.sums.iter().map(|s| s[column]).sum::<f64>() + 0.0;
     let of_role = |role: Role, column: usize| {
         let rows = update.sequences.iter().zip(&gradient.sums);
         rows.filter(move |(s, _)| s.role == role && !s.terms.is_zero())
             .map(move |(s, row)| (row[column], s.loss_tokens() as f64))
     };
-    let rollout_tokens: usize = episodes().map(|e| e.tokens.len()).sum();
+    let total =
+        |role: Role, column: usize| of_role(role, column).map(|(v, _)| v).sum::<f64>() + 0.0;
+    let scored_tokens: usize = episodes().map(|e| e.tokens.len()).sum();
+    let unscored_tokens: usize = groups.iter().flat_map(|g| &g.unscored).map(|u| u.tokens).sum();
     let demo_tokens: f64 = of_role(Role::Demonstration, 0).map(|(_, n)| n).sum();
+    let share = |part: f64, of: f64| (of > 0.0).then(|| part / of);
     let all = |right: bool| {
         let same = |g: &&Group| g.episodes.iter().all(|e| e.right == right);
         let sampled = groups.iter().filter(|g| !g.episodes.is_empty());
-        mean(sampled.map(|g| f64::from(u8::from(same(&g)))))
+        mean_of(sampled.map(|g| f64::from(u8::from(same(&g)))))
     };
-    let demonstrated =
-        || groups.iter().zip(&update.advantages).filter(|(g, _)| g.demonstration.is_some());
+    let reward_of = |g: &Group| Some(f64::from(g.demonstration.as_ref()?.reward?));
+    // Beside no rollouts, or apart from them, a demonstration has no advantage.
+    let compared = groups.iter().zip(&update.advantages).filter(|(g, _)| {
+        objective.group_of != GroupOf::Apart && !g.episodes.is_empty() && reward_of(g).is_some()
+    });
     let terms = [column::SFT, column::RL_DEMO, column::SELF, column::REGULARISER].map(sum);
-    let regulariser = |role| of_role(role, column::REGULARISER).map(|(value, _)| value).sum();
     let entropies = episodes().flat_map(|e| &e.entropies).map(|&h| f64::from(h));
     StepReport {
         loss: terms.iter().sum(),
         loss_sft: terms[0],
         loss_rl_demo: terms[1],
         loss_self: terms[2],
-        loss_entropy: regulariser(Role::Rollout),
-        loss_kl: regulariser(Role::Demonstration),
+        loss_entropy: total(Role::Rollout, column::REGULARISER),
+        loss_kl: total(Role::Demonstration, column::REGULARISER),
         grad_norm: gradient.norm,
-        reward: mean(episodes().map(|e| f64::from(e.reward))),
-        accuracy: mean(episodes().map(|e| f64::from(u8::from(e.right)))),
-        reward_demo: mean(
-            groups.iter().filter_map(|g| Some(f64::from(g.demonstration.as_ref()?.reward))),
-        ),
-        advantage_demo: mean(demonstrated().filter_map(|(_, a)| a.last().copied())),
+        reward: mean_of(episodes().map(|e| f64::from(e.reward))),
+        accuracy: mean_of(episodes().map(|e| f64::from(u8::from(e.right)))),
+        reward_demo: mean_of(groups.iter().filter_map(reward_of)),
+        advantage_demo: mean_of(compared.filter_map(|(_, a)| a.last().copied())),
         groups_all_right: all(true),
         groups_all_wrong: all(false),
-        entropy: mean(entropies),
-        entropy_demo: of_role(Role::Demonstration, column::ENTROPY).map(|(h, _)| h).sum::<f64>()
-            / demo_tokens.max(1.0),
-        w_sft: mean(of_role(Role::Demonstration, column::WEIGHT).map(|(w, _)| w)),
-        w_rl: mean(of_role(Role::Rollout, column::WEIGHT).map(|(w, _)| w)),
-        clip_share: of_role(Role::Rollout, column::CLIPPED).map(|(c, _)| c).sum::<f64>()
-            / (rollout_tokens.max(1) as f64),
-        response_tokens: mean(episodes().map(|e| e.tokens.len() as f64)),
-        truncated_share: mean(episodes().map(|e| f64::from(u8::from(e.truncated)))),
+        entropy: mean_of(entropies),
+        entropy_demo: share(total(Role::Demonstration, column::ENTROPY), demo_tokens),
+        w_sft: mean_of(of_role(Role::Demonstration, column::WEIGHT).map(|(w, _)| w))
+            .filter(|_| objective.sft),
+        w_rl: mean_of(of_role(Role::Rollout, column::WEIGHT).map(|(w, _)| w)),
+        clip_share: share(total(Role::Rollout, column::CLIPPED), scored_tokens as f64),
+        response_tokens: mean_of(episodes().map(|e| e.tokens.len() as f64)),
+        truncated_share: mean_of(episodes().map(|e| f64::from(u8::from(e.truncated)))),
         unscored: groups.iter().map(|g| g.unscored.len() as u64).sum(),
-        rollout_tokens: rollout_tokens as u64,
+        unscored_demos: groups.iter().filter(|g| g.unscored_demo.is_some()).count() as u64,
+        rollout_tokens: (scored_tokens + unscored_tokens) as u64,
         trained_tokens: update
             .sequences
             .iter()
@@ -362,17 +397,18 @@ fn report(groups: &[Group], update: &Update, gradient: &Gradient) -> StepReport 
 
 fn check_finite(report: &StepReport) -> Result<()> {
     let named = [
-        ("L_SFT", report.loss_sft),
-        ("L_RL,demo", report.loss_rl_demo),
-        ("L_self", report.loss_self),
-        ("entropy bonus", report.loss_entropy),
-        ("KL penalty", report.loss_kl),
-        ("gradient norm", report.grad_norm),
+        ("L_SFT", Some(report.loss_sft)),
+        ("L_RL,demo", Some(report.loss_rl_demo)),
+        ("L_self", Some(report.loss_self)),
+        ("entropy bonus", Some(report.loss_entropy)),
+        ("KL penalty", Some(report.loss_kl)),
+        ("gradient norm", Some(report.grad_norm)),
         // Where no sequence carries loss, only these tell that the policy is broken.
         ("entropy of the rollouts", report.entropy),
         ("entropy of the demonstrations", report.entropy_demo),
     ];
-    match named.iter().find(|(_, value)| !value.is_finite()) {
+    let known = named.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+    match known.into_iter().find(|(_, value)| !value.is_finite()) {
         Some((name, value)) => Err(Error::numbers(format!(
             "step {}: {name} is {value}; the update was not applied",
             report.step

@@ -14,7 +14,7 @@ use srft::objective::advantage::EPSILON;
 use srft::objective::assemble;
 use srft::objective::loss::{BatchEntropy, switches};
 use srft::ops::objective::{COLUMNS, Row, column, objective};
-use srft::records::{Episode, Example, Group, Role};
+use srft::records::{Episode, Example, Group, Origin, Role};
 
 /// Largest error, relative to the largest value of its kind; TRL's advantages are f32 like the kernel.
 const TOLERANCE: f64 = 1e-5;
@@ -103,6 +103,7 @@ fn group(prompt: usize, golden: &Value) -> Group {
         }
     };
     Group {
+        origin: Origin::Drawn,
         example: Example {
             suite: String::new(),
             prompt: String::new(),
@@ -116,6 +117,7 @@ fn group(prompt: usize, golden: &Value) -> Group {
         episodes: responses.iter().zip(rewards).enumerate().map(episode).collect(),
         demonstration: None,
         unscored: Vec::new(),
+        unscored_demo: None,
     }
 }
 

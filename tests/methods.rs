@@ -16,7 +16,7 @@ use srft::config::Objective;
 use srft::objective::loss::{BatchEntropy, switches};
 use srft::objective::{assemble, reference};
 use srft::ops::objective::{Row, column, objective};
-use srft::records::{Demonstration, Episode, Example, Group, Role};
+use srft::records::{Demonstration, Episode, Example, Group, Origin, Role, Unscored};
 
 /// A token: ln p, entropy, and ln p of the sampler (of the base, for a demonstration).
 type Token = [f64; 3];
@@ -45,6 +45,7 @@ fn group(responses: &Responses) -> Group {
         right: r.right,
     };
     Group {
+        origin: Origin::Drawn,
         example: Example {
             suite: String::new(),
             prompt: String::new(),
@@ -58,10 +59,11 @@ fn group(responses: &Responses) -> Group {
         episodes: rollouts.iter().enumerate().map(episode).collect(),
         demonstration: Some(Demonstration {
             tokens: vec![8; demonstration.tokens.len()],
-            reward: demonstration.reward as f32,
+            reward: Some(demonstration.reward as f32),
             right: demonstration.right,
         }),
         unscored: Vec::new(),
+        unscored_demo: None,
     }
 }
 
@@ -298,12 +300,76 @@ fn by_hand() {
     }
 }
 
+/// TRL #5352: the reward that is reported is the one that is trained. A rollout between right and wrong
+/// acts in the signed self term by its sign and size, whatever values its rewards have.
+#[test]
+fn trl_5352_a_partial_score_acts_by_its_sign_and_size() {
+    // N_r = 8; v = 1/2, −1/4; 0, −1. w_RL = 0.1: (0.1 − 1.25 − 3) ln 2 / 8.
+    let loss = -4.15 / 8.0 * LN_2;
+    let mut slopes = [0.0; 13];
+    slopes[..4].copy_from_slice(&[-0.006_25, -0.006_25, 0.031_25, 0.031_25]);
+    slopes[7..10].copy_from_slice(&[0.125; 3]);
+    for (values, rewards) in
+        [("signed", [0.5, -0.25, 0.0, -1.0]), ("binary", [0.75, 0.375, 0.5, 0.0])]
+    {
+        let mut groups = two_prompts();
+        let rollouts = groups.iter_mut().flat_map(|g| &mut g[..2]);
+        rollouts.zip(rewards).for_each(|(rollout, reward)| rollout.reward = reward);
+        let settings = format!("sft = false\nrl_demo = false\nreward_values = \"{values}\"");
+        let objective = objective_at(0, &settings);
+        check(values, outcomes(&groups, &objective), loss, &slopes);
+    }
+    // Given rewards that are no values of the objective's count as the nearest.
+    let mut given = two_prompts();
+    given[0][0].reward = 5.0;
+    let own = "sft = false\nrl_demo = false\nreward_values = \"binary\"";
+    let [plain, beyond] =
+        [two_prompts(), given].map(|groups| outcomes(&groups, &objective_at(0, own))[0].1.loss);
+    assert_eq!(plain, beyond);
+}
+
+/// A verifier that failed on all of a prompt's rollouts says nothing of the prompt: HPT does not imitate
+/// it, ReLIFT does not take it for one that it held, and SFT goes on. Without a reward, a demonstration
+/// is imitated and not reinforced.
+#[test]
+fn what_could_not_be_judged_is_neither_solved_nor_unsolved() {
+    for (method, imitates) in
+        [("hpt", false), ("relift", false), ("srft", true), ("srft-hpt", true)]
+    {
+        let mut records: Vec<Group> = two_prompts().iter().map(group).collect();
+        let failed = |e: Episode| Unscored { why: "broken".into(), tokens: e.tokens.len() };
+        records[1].unscored = records[1].episodes.drain(..).map(failed).collect();
+        let objective = objective_at(0, &format!("method = \"{method}\""));
+        let update = assemble(&records, &objective);
+        let last = update.sequences.last().unwrap();
+        assert_eq!((last.role, last.terms.sft > 0.0), (Role::Demonstration, imitates), "{method}");
+    }
+    let mut records: Vec<Group> = two_prompts().iter().map(group).collect();
+    let all = |records: &[Group]| {
+        let update = assemble(records, &objective_at(0, "method = \"srft\""));
+        let demos: Vec<_> =
+            update.sequences.iter().filter(|s| s.role == Role::Demonstration).cloned().collect();
+        (update.advantages, demos[0].terms, demos[1].terms)
+    };
+    let (before, first, second) = all(&records);
+    records[0].demonstration.as_mut().unwrap().reward = None;
+    let (advantages, unjudged, other) = all(&records);
+    // Its group is that of its rollouts, and the mean of the RL term that of the other's three tokens.
+    assert_eq!((advantages[0][2], &advantages[1]), (0.0, &before[1]));
+    assert!((advantages[0][0] - A).abs() < 1e-6 && (advantages[0][1] + A).abs() < 1e-6);
+    assert_eq!((unjudged.sft, unjudged.rl_demo), (first.sft, 0.0));
+    assert!((other.rl_demo / second.rl_demo - 5.0 / 3.0).abs() < 1e-6);
+}
+
 /// What ReLIFT held comes back without rollouts, and is imitated as SFT would.
 #[test]
 fn relift_imitates_what_it_held() {
     let groups = two_prompts();
     let mut held: Vec<Group> = groups.iter().map(group).collect();
-    held.iter_mut().for_each(|g| g.episodes.clear());
+    held.iter_mut().for_each(|g| {
+        g.episodes.clear();
+        g.origin = Origin::Held;
+    });
     let objective = objective_at(0, "method = \"relift\"");
     let mut slopes = [0.0; 13];
     [4, 5, 10, 11, 12].into_iter().for_each(|t| slopes[t] = -0.2);
@@ -362,7 +428,10 @@ fn golden_outcomes(
     let objective = objective_at(step, &format!("method = \"{method}\"\n{own}{further}"));
     let mut records: Vec<Group> = groups.iter().map(group).collect();
     if name == "relift, SFT step" {
-        records.iter_mut().for_each(|g| g.episodes.clear());
+        records.iter_mut().for_each(|g| {
+            g.episodes.clear();
+            g.origin = Origin::Held;
+        });
     }
     outcomes_of(groups, &records, &objective)
 }

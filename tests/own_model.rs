@@ -222,10 +222,8 @@ fn a_command_judges_and_its_failures_are_counted() {
     let mut command = home.command(&train);
     let output = command.arg("sh judge.sh").output().unwrap();
     let said = program::stderr(&output);
-    // Demonstrations must be judged: the one that is refused stops the run with the reason.
-    if !output.status.success() {
-        assert_error(&output, "train", MACHINE, &["not today"]);
-    }
+    // A demonstration that is refused is imitated, and not reinforced.
+    assert!(output.status.success(), "{said}");
     assert!(said.contains("judging"), "its stderr is shown: {said}");
     let grpo = format!(
         "{TRAIN} {TWO} --method grpo --data sums.jsonl --verifier command --out grpo --reward-cmd"

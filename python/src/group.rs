@@ -10,13 +10,14 @@ use srft::config::RewardValues;
 use srft::data::encode::encode;
 use srft::model::ModelConfig;
 use srft::objective::advantage;
-use srft::records::{self, Demonstration};
+use srft::records::{self, Demonstration, Origin};
 use srft::text::Tokenizer;
 
 /// A prompt, its rollouts with their rewards, and its demonstration.
 ///
-/// Rewards that are not given are the built-in verifier's, +1 or -1; an episode with a reward above 0
-/// counts as right.
+/// Rewards that are not given are the built-in verifier's, +1 or -1. Where no verdict is known, an
+/// episode counts as right whose score is at least a half: a reward of 0 or more, or with
+/// `objective.reward_values = "binary"` of 0.5 or more.
 #[pyclass(frozen, module = "srft")]
 pub struct Group {
     /// The problem.
@@ -31,8 +32,10 @@ pub struct Group {
     /// Of the demonstration; None where there is none.
     #[pyo3(get)]
     demonstration_reward: Option<f64>,
-    /// Whether each rollout is right, and last the demonstration.
-    right: Vec<bool>,
+    /// Whether each rollout is right, and last the demonstration, where a verifier said so.
+    right: Option<Vec<bool>>,
+    /// How it came into a step.
+    origin: Origin,
 }
 
 #[pymethods]
@@ -69,13 +72,14 @@ impl Group {
             (Some(reward), _) => Some(reward),
             (None, Some(text)) => grades_of(py, &judge, &[(record, text, true)], values)?.pop(),
         };
-        let right = rewards.iter().copied().chain(demonstration_reward).map(|r| r > 0.0).collect();
+        let origin = if episodes.is_empty() { Origin::Held } else { Origin::Drawn };
         let rewards = PyArray1::from_vec(py, rewards).unbind();
-        Ok(Self { example, episodes, rewards, demonstration_reward, right })
+        Ok(Self { example, episodes, rewards, demonstration_reward, right: None, origin })
     }
 
     /// Â of the rollouts and, last, of the demonstration (Eqs. 6-7) [G + 1]: (r - mean) / (std + 1e-6)
-    /// with the sample standard deviation; exactly 0 where all rewards are equal.
+    /// with the sample standard deviation; exactly 0 where all rewards are equal. Those of the default
+    /// method, whatever the group was trained by: `loss(model, group, method).prompts` has a method's own.
     #[getter]
     fn advantages<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let mut rewards = self.rewards.bind(py).to_vec()?;
@@ -96,19 +100,22 @@ impl Group {
         py: Python<'_>,
         tokenizer: &Tokenizer,
         model: &ModelConfig,
+        values: RewardValues,
     ) -> PyResult<records::Group> {
         let example = self.example.get().0.clone();
         let encoded = encode(tokenizer, &model.eos_tokens, &example).or_raise()?;
         let rewards = self.rewards.bind(py).to_vec()?;
-        let scored = self.episodes.iter().zip(rewards).zip(&self.right);
+        let all = rewards.iter().copied().chain(self.demonstration_reward);
+        let right = self.right.clone();
+        let right = right.unwrap_or_else(|| all.map(|r| values.is_right(r as f32)).collect());
+        let scored = self.episodes.iter().zip(rewards).zip(&right);
         let episodes: Vec<_> = scored
             .map(|((e, reward), &right)| e.get().record(py, reward, right))
             .collect::<PyResult<_>>()?;
-        let reward = self.demonstration_reward.unwrap_or_default();
         let demonstration = encoded.demonstration.map(|tokens| Demonstration {
             tokens,
-            reward: reward as f32,
-            right: self.right.last().is_some_and(|&right| right),
+            reward: self.demonstration_reward.map(|reward| reward as f32),
+            right: right.get(episodes.len()).is_some_and(|&right| right),
         });
         let lengths = episodes.iter().map(|e| e.tokens.len());
         for length in lengths.chain(demonstration.iter().map(|d| d.tokens.len())) {
@@ -122,12 +129,14 @@ impl Group {
             ));
         }
         Ok(records::Group {
+            origin: self.origin,
             example,
             prompt_tokens: encoded.prompt,
             learned: encoded.learned,
             episodes,
             demonstration,
             unscored: Vec::new(),
+            unscored_demo: None,
         })
     }
 
@@ -143,8 +152,9 @@ impl Group {
                 .map(|e| Py::new(py, Episode::new(py, e)))
                 .collect::<PyResult<_>>()?,
             rewards: PyArray1::from_vec(py, rewards).unbind(),
-            demonstration_reward: group.demonstration.map(|d| f64::from(d.reward)),
-            right,
+            demonstration_reward: group.demonstration.and_then(|d| d.reward).map(f64::from),
+            right: Some(right),
+            origin: group.origin,
         })
     }
 }

@@ -119,7 +119,9 @@ pub fn loss(
         Groups::One(group) => vec![group],
         Groups::Many(groups) => groups,
     };
-    let record = |g: &Bound<'_, Group>| g.get().record(py, &model.tokenizer, &model.policy.config);
+    let values = config.objective.reward_values;
+    let record =
+        |g: &Bound<'_, Group>| g.get().record(py, &model.tokenizer, &model.policy.config, values);
     let mut groups: Vec<_> = groups.iter().map(record).collect::<PyResult<_>>()?;
     let policy = model.policy.clone();
     let trainer = Trainer {

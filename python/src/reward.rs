@@ -1,7 +1,7 @@
 //! Rewards: the core's verifiers, or a function of Python's.
 
 use crate::episode::Episode;
-use crate::error::{exception, input};
+use crate::error::{OrRaise, exception, input};
 use crate::example::{Example, Examples, of_episode};
 use numpy::PyArray1;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
@@ -12,14 +12,13 @@ use srft::config::{Comparison, RewardValues, Rewarded};
 use srft::data::builtin;
 use srft::error::Error;
 use srft::records;
-use srft::reward::{Grader, Part, Submission, Verifier};
+use srft::reward::{Grader, Part, Scores, Submission, Verifier};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
 /// A reward function: `(example, response) -> float in [0, 1]`.
 ///
-/// What it raises ends the step before the update; then the part has no score for any response, and the
-/// exception waits here to be raised in the caller.
+/// What it raises ends the step before the update; the exception waits here to be raised in the caller.
 pub struct Function {
     /// None once Python's collector found it in a cycle of its own.
     function: Mutex<Option<Py<PyAny>>>,
@@ -96,7 +95,7 @@ impl Part for Function {
         "the reward function"
     }
 
-    fn scores(&self, submissions: &[Submission]) -> Vec<Result<f64, String>> {
+    fn scores(&self, submissions: &[Submission]) -> Result<Scores, Error> {
         Python::attach(|py| {
             let mut scores = Vec::with_capacity(submissions.len());
             for submission in submissions {
@@ -108,15 +107,15 @@ impl Part for Function {
                 match score {
                     Ok(score) => scores.push(score.ok_or_else(|| "it gave None".to_string())),
                     Err(raised) => {
-                        let why = raised.to_string();
+                        let why = Error::machine(raised.to_string());
                         if let Ok(mut slot) = self.raised.lock() {
                             slot.get_or_insert(raised);
                         }
-                        return vec![Err(why); submissions.len()];
+                        return Err(why);
                     }
                 }
             }
-            scores
+            Ok(scores)
         })
     }
 }
@@ -186,6 +185,7 @@ pub fn grades_of(
     if let Some(raised) = judge.function.as_ref().and_then(|f| f.raised()) {
         return Err(raised);
     }
+    let grades = grades.or_raise()?;
     let reward = |grade: Result<srft::reward::Grade, String>| match grade {
         Ok(grade) => Ok(f64::from(values.at(grade.score))),
         Err(why) => Err(exception(

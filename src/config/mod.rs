@@ -55,11 +55,12 @@ impl Config {
     /// The objective of update `step`, counted from 0: the configured one, or in a second stage
     /// that method's preset as it is; with the μ of that step, and the constant that is divided by.
     pub fn objective_at(&self, step: u32) -> Objective {
-        let first = f64::from(self.train.steps) * (1.0 - self.objective.second_share);
+        // A share of 0.7 is a little less in binary, and its product with 10 must be 7 all the same.
+        let share = self.objective.second_share * (1.0 + 2.0 * f64::EPSILON);
+        let second = (f64::from(self.train.steps) * share) as u32;
+        let first = self.train.steps.saturating_sub(second);
         let (mut objective, step) = match Method::named(&self.objective.second) {
-            Some(method) if f64::from(step) >= first => {
-                (method.objective(), step - first.ceil() as u32)
-            }
+            Some(method) if step >= first => (method.objective(), step - first),
             _ => (self.objective.clone(), step),
         };
         objective.mu = objective.mu_at(step);
@@ -138,10 +139,32 @@ impl Config {
         .collect()
     }
 
+    /// Whether the self term's advantages are taken over one response, so that its gradient is 0.
+    fn compares_nothing(&self, objective: &Objective) -> bool {
+        let with_demonstrations = objective.uses_demonstrations()
+            && objective.group_of != GroupOf::Apart
+            && (self.data.demonstrations > 0.0 || !self.data.train.is_empty());
+        let shared = usize::from(objective.group_of == GroupOf::Shared);
+        let rollouts = self.rollout.group.saturating_sub(shared);
+        objective.self_term == SelfTerm::Advantage
+            && rollouts + usize::from(with_demonstrations) < 2
+    }
+
     fn validate(&self) -> Result<()> {
         let rules: &[(&str, bool, &str)] = &[
             ("rollout.prompts", self.rollout.prompts > 0, "at least 1"),
             ("rollout.group", self.rollout.group > 0, "at least 1"),
+            (
+                "rollout.group",
+                self.rollout.group > 1
+                    || self.stages().iter().all(|o| o.group_of != GroupOf::Shared),
+                "at least 2: the demonstration takes the place of a rollout (objective.group_of = shared)",
+            ),
+            (
+                "rollout.group",
+                !self.stages().iter().any(|o| self.compares_nothing(o)),
+                "larger: advantages compare the responses to a prompt, and a single one's is always 0",
+            ),
             (
                 "rollout.prompts",
                 self.rollout.prompts.saturating_mul(self.rollout.group) <= MOST_ROLLOUTS,
@@ -158,6 +181,11 @@ impl Config {
                 self.rollout.temperature > 0.0
                     || !self.stages().iter().any(Objective::uses_rollouts),
                 "above 0 for training: greedy rollouts of a group are all alike",
+            ),
+            (
+                "rollout.top_k",
+                self.rollout.top_k != 1 || !self.stages().iter().any(Objective::uses_rollouts),
+                "0 (all) or at least 2 for training: greedy rollouts of a group are all alike",
             ),
             ("rollout.top_p", self.rollout.top_p > 0.0 && self.rollout.top_p <= 1.0, "in (0, 1]"),
             ("rollout.min_p", (0.0..=1.0).contains(&self.rollout.min_p), "in [0, 1]"),
@@ -270,11 +298,6 @@ impl Config {
                 "objective",
                 self.objective.uses_rollouts() || self.objective.uses_demonstrations(),
                 "left with at least one term: sft, rl_demo or self_term",
-            ),
-            (
-                "objective.group_of",
-                !(self.objective.group_of == GroupOf::Shared && self.rollout.group < 2),
-                "with rollout.group at least 2 when the demonstration takes one of its places",
             ),
         ];
         let broken = |key: &str, must: &str| {

@@ -119,7 +119,7 @@ settings! {
         sft: bool = true;
         /// Reinforcement term on the demonstration, Eqs. 9-10.
         rl_demo: bool = true;
-        /// none | signed (Eq. 12: rewards are the signs) | advantage (GRPO's clipped ratio).
+        /// none | signed (Eq. 12: a reward acts by its sign and size) | advantage (GRPO's clipped ratio).
         self_term: SelfTerm = SelfTerm::Signed;
         /// Whether exp(∓H) multiplies the weights; false leaves their scales alone.
         entropy_weights: bool = true;
@@ -155,7 +155,7 @@ settings! {
         sft_gate: SftGate = SftGate::None;
         /// none | solved (HPT): which prompts' rollouts carry loss.
         rl_gate: RlGate = RlGate::None;
-        /// γ: a prompt is solved where the share of its rollouts that are right is above this.
+        /// γ: a prompt is solved where the share of its judged rollouts that are right is above this.
         gate_share: f64 = 0.0;
         /// Leave the rollouts of a group whose rewards are all equal out of the update, and out of its means (DAPO).
         drop_equal_groups: bool = false;
@@ -348,7 +348,7 @@ choice! {
     SelfTerm {
         /// No rollouts.
         None = "none",
-        /// Eq. 12: right ones up, wrong ones down, no baseline.
+        /// Eq. 12: right ones up, wrong ones down, as much as they are rewarded; no baseline.
         Signed = "signed",
         /// The clipped ratio times the group advantage.
         Advantage = "advantage",
@@ -573,5 +573,20 @@ impl RewardValues {
             RewardValues::Signed => (2.0 * score - 1.0) as f32,
             RewardValues::Binary => score as f32,
         }
+    }
+
+    /// A reward on the scale of Eq. 12, whatever its values: 1 for a right answer, −1 for a wrong one,
+    /// and 2s − 1 for a score s between.
+    pub fn signed(self, reward: f32) -> f64 {
+        let value = match self {
+            RewardValues::Signed => f64::from(reward),
+            RewardValues::Binary => 2.0 * f64::from(reward) - 1.0,
+        };
+        value.clamp(-1.0, 1.0)
+    }
+
+    /// Whether a reward that came without a verdict counts as right: its score is at least a half.
+    pub fn is_right(self, reward: f32) -> bool {
+        self.signed(reward) >= 0.0
     }
 }

@@ -5,7 +5,7 @@ use super::protocol::{
     Candidate, FormulaView, GroupView, Member, PromptView, TermValues, TokenView,
 };
 use super::session::Slot;
-use crate::config::Objective;
+use crate::config::{Objective, RewardValues};
 use crate::data::batch::{MicroBatch, micro_batches};
 use crate::error::{Error, Result};
 use crate::model::Llama;
@@ -42,7 +42,12 @@ pub async fn inspect(slot: &Slot, run: u32, index: u32) -> Result<GroupView> {
     let members = range.clone().map(|i| {
         let own: Vec<Vec<Belief>> = beliefs.iter().map(|of| of[i - first].clone()).collect();
         let advantage = update.advantages[index as usize][i - first];
-        let lines = Lines { update: &update, switches: &switches, tokenizer: &trainer.tokenizer };
+        let lines = Lines {
+            values: objective.reward_values,
+            update: &update,
+            switches: &switches,
+            tokenizer: &trainer.tokenizer,
+        };
         lines.member(i, group, i - first, advantage, own)
     });
     Ok(GroupView {
@@ -147,6 +152,7 @@ fn by_sequence(
 
 /// What every member's numbers are made from.
 struct Lines<'a> {
+    values: RewardValues,
     update: &'a Update,
     switches: &'a Switches,
     tokenizer: &'a Tokenizer,
@@ -214,14 +220,16 @@ impl Lines<'_> {
         let coefficients = &sequence.terms;
         let episode = group.episodes.get(place).filter(|_| !is_demonstration);
         let demonstration = group.demonstration.as_ref().filter(|_| is_demonstration);
-        let reward = episode.map(|e| e.reward).or(demonstration.map(|d| d.reward));
+        let reward = episode.map(|e| e.reward).or(demonstration.and_then(|d| d.reward));
         Member {
             role: if is_demonstration { "demonstration" } else { "rollout" }.into(),
             response: match episode {
                 Some(episode) => episode.response.clone(),
                 None => group.example.demonstration.clone().unwrap_or_default(),
             },
-            reward: f64::from(reward.unwrap_or_default()),
+            reward: reward.map(f64::from),
+            right: episode.map(|e| e.right).or(demonstration.map(|d| d.right)).unwrap_or_default(),
+            signed: reward.map_or(0.0, |r| self.values.signed(r)),
             truncated: episode.is_some_and(|e| e.truncated),
             advantage,
             entropy: mean(|t| t.entropy),

@@ -3,7 +3,7 @@
 
 use super::advantage::advantages;
 use crate::config::{Aggregate, GroupOf, Objective, RlGate, SelfTerm, SftAggregate, SftGate};
-use crate::records::{Group, Role, Sequence, TermCoefficients};
+use crate::records::{Episode, Group, Origin, Role, Sequence, TermCoefficients};
 
 /// Everything that an update trains on.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
     let demonstrations = Normaliser::new(
         objective.aggregate,
         objective,
-        parts.iter().filter_map(Part::demonstration_length),
+        parts.iter().filter(|p| p.graded).filter_map(Part::demonstration_length),
     );
     let imitated = Normaliser::new(
         match objective.sft_aggregate {
@@ -62,7 +62,7 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
                 learned: Vec::new(),
                 old_logprobs: episode.logprobs.clone(),
                 terms: match part.reinforces {
-                    true => rollout_terms(objective, episode.right, advantage, divisor),
+                    true => rollout_terms(objective, episode, advantage, divisor),
                     false => TermCoefficients::default(),
                 },
             });
@@ -88,6 +88,8 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
 struct Part<'a> {
     group: &'a Group,
     demonstrates: bool,
+    /// The demonstration has a reward, and with it a part in the RL term and its mean.
+    graded: bool,
     /// Of rollouts, then the demonstration.
     advantages: Vec<f64>,
     /// Its rollouts carry loss, and count in its mean.
@@ -101,28 +103,30 @@ impl<'a> Part<'a> {
         let demonstration =
             group.demonstration.as_ref().filter(|_| objective.uses_demonstrations());
         let apart = objective.group_of == GroupOf::Apart;
-        let rewards: Vec<f64> = group
-            .episodes
-            .iter()
-            .map(|e| e.reward)
-            .chain(demonstration.filter(|_| !apart).map(|d| d.reward))
-            .map(f64::from)
-            .collect();
+        let demonstration_reward = demonstration.and_then(|d| d.reward);
+        let member = demonstration_reward.filter(|_| !apart);
+        let rewards: Vec<f64> =
+            group.episodes.iter().map(|e| e.reward).chain(member).map(f64::from).collect();
         let mut advantages = advantages(&rewards, objective.advantage_std);
         let all_equal = advantages.iter().all(|&a| a == 0.0);
-        advantages.extend(demonstration.filter(|_| apart).map(|_| 0.0));
+        advantages.extend(demonstration.filter(|_| member.is_none()).map(|_| 0.0));
 
+        // Without a rollout that could be judged, nobody knows whether the prompt is solved.
         let right = group.episodes.iter().filter(|e| e.right).count() as f64;
-        let solved = right / group.episodes.len().max(1) as f64 > objective.gate_share;
-        // What a buffer held comes back without rollouts: that is when it is imitated.
-        let is_due = objective.buffer == 0 || group.episodes.is_empty();
+        let share = (!group.episodes.is_empty()).then(|| right / group.episodes.len() as f64);
+        let solved = share.map(|share| share > objective.gate_share);
         Self {
             group,
             demonstrates: demonstration.is_some(),
+            graded: demonstration_reward.is_some(),
             advantages,
-            reinforces: (solved || objective.rl_gate == RlGate::None)
+            reinforces: (solved == Some(true) || objective.rl_gate == RlGate::None)
                 && !(all_equal && objective.drop_equal_groups),
-            imitates: is_due && !(solved && objective.sft_gate == SftGate::Unsolved),
+            imitates: match group.origin {
+                Origin::Held => true,
+                Origin::Drawn if objective.buffer > 0 => false,
+                Origin::Drawn => objective.sft_gate != SftGate::Unsolved || solved == Some(false),
+            },
         }
     }
 
@@ -139,7 +143,7 @@ impl<'a> Part<'a> {
 
 fn rollout_terms(
     objective: &Objective,
-    right: bool,
+    episode: &Episode,
     advantage: f64,
     divisor: f64,
 ) -> TermCoefficients {
@@ -149,12 +153,15 @@ fn rollout_terms(
     let terms = TermCoefficients { entropy, ..Default::default() };
     match objective.self_term {
         SelfTerm::None => TermCoefficients::default(),
-        // Eq. 12: −w_RL ln π on positives, +ln π on negatives.
-        SelfTerm::Signed => TermCoefficients {
-            self_logp: (if right { -scale } else { scale }) as f32,
-            self_positive: right,
-            ..terms
-        },
+        // Eq. 12: −w_RL ln π on positives, +ln π on negatives, each as much as it is rewarded.
+        SelfTerm::Signed => {
+            let reward = objective.reward_values.signed(episode.reward);
+            TermCoefficients {
+                self_logp: (-reward * scale) as f32,
+                self_positive: reward > 0.0,
+                ..terms
+            }
+        }
         SelfTerm::Advantage => TermCoefficients {
             self_ratio: (-advantage * scale) as f32,
             self_positive: advantage > 0.0,
@@ -175,7 +182,8 @@ fn demonstration_terms(objective: &Objective, part: &Part, divisors: Divisors) -
         };
     let (sft_share, rl_share) = objective.shares();
     let sft = if imitate { sft_share / divisors.sft } else { 0.0 };
-    let rl_demo = if objective.rl_demo { -advantage * (rl_share / divisors.rl) } else { 0.0 };
+    let reinforce = objective.rl_demo && part.graded;
+    let rl_demo = if reinforce { -advantage * (rl_share / divisors.rl) } else { 0.0 };
     TermCoefficients {
         sft: sft as f32,
         rl_demo: rl_demo as f32,

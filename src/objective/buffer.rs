@@ -1,7 +1,7 @@
 //! ReLIFT's buffer (arXiv 2506.07527): right demonstrations of prompts that no rollout got right, held
 //! until there are enough of them for a step of SFT. See `config/methods/relift.rs`.
 
-use crate::records::Group;
+use crate::records::{Group, Origin};
 
 /// The demonstrations held, the latest first; a checkpoint keeps them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,13 +16,13 @@ impl Buffer {
         (size > 0).then(|| self.held.get(..size))?.map(<[Group]>::to_vec)
     }
 
-    /// What is held after a step on `groups`: less those that it imitated, which have no rollouts,
-    /// or more by those that it could not solve.
+    /// What is held after a step on `groups`: less those that it imitated, or more by those that it could
+    /// not solve. Where no rollout could be judged, nobody knows.
     pub fn settle(&mut self, groups: &[Group], size: usize) {
         if size == 0 {
             return;
         }
-        if groups.iter().all(|g| g.episodes.is_empty()) {
+        if groups.iter().all(|g| g.origin == Origin::Held) {
             self.held.drain(..size.min(self.held.len()));
             return;
         }
@@ -30,7 +30,12 @@ impl Buffer {
             let is_right = g.demonstration.as_ref().is_some_and(|d| d.right);
             is_right && !g.episodes.is_empty() && g.episodes.iter().all(|e| !e.right)
         });
-        let bare = |g: &Group| Group { episodes: Vec::new(), unscored: Vec::new(), ..g.clone() };
+        let bare = |g: &Group| Group {
+            origin: Origin::Held,
+            episodes: Vec::new(),
+            unscored: Vec::new(),
+            ..g.clone()
+        };
         self.held.splice(0..0, unsolved.map(bare));
     }
 }
@@ -54,6 +59,7 @@ mod tests {
             right,
         };
         Group {
+            origin: Origin::Drawn,
             example: Example {
                 suite: String::new(),
                 prompt: prompt.into(),
@@ -65,8 +71,9 @@ mod tests {
             prompt_tokens: vec![1],
             learned: Vec::new(),
             episodes: rollouts.iter().map(episode).collect(),
-            demonstration: Some(Demonstration { tokens: vec![8], reward: 1.0, right }),
+            demonstration: Some(Demonstration { tokens: vec![8], reward: Some(1.0), right }),
             unscored: Vec::new(),
+            unscored_demo: None,
         }
     }
 
@@ -90,7 +97,10 @@ mod tests {
         assert_eq!(names(&buffer.held), ["b", "c", "a"], "the latest first");
         let due = buffer.due(2).unwrap();
         assert_eq!(names(&due), ["b", "c"]);
-        assert!(due.iter().all(|g| g.episodes.is_empty()));
+        assert!(due.iter().all(|g| g.episodes.is_empty() && g.origin == Origin::Held));
+        // A step of which no rollout could be judged is no step on what was held.
+        buffer.settle(&[group("unscored", true, &[])], 2);
+        assert_eq!(names(&buffer.held), ["b", "c", "a"]);
         buffer.settle(&due, 2);
         assert_eq!((names(&buffer.held), buffer.due(2)), (vec!["a"], None));
     }

@@ -24,7 +24,7 @@ struct Metric {
     group: &'static str,
     name: &'static str,
     title: &'static str,
-    value: fn(&StepReport) -> f64,
+    value: fn(&StepReport) -> Option<f64>,
     /// Whether the metric means anything under this objective.
     acts: fn(&Objective) -> bool,
     least: Option<(f64, f64)>,
@@ -49,7 +49,7 @@ macro_rules! metric {
             group: $group,
             name: stringify!($field),
             title: $title,
-            value: |r| r.$field $(as $cast)?,
+            value: |r| (r.$field $(as $cast)?).into(),
             acts: $acts,
             $($flag: true,)*
             ..Metric { least: $least, ..PLAIN }
@@ -61,7 +61,7 @@ const PLAIN: Metric = Metric {
     group: "",
     name: "",
     title: "",
-    value: |_| 0.0,
+    value: |_| None,
     acts: |_| true,
     least: None,
     averaged: false,
@@ -108,6 +108,14 @@ const METRICS: &[Metric] = &[
     metric!(RESPONSES, response_tokens, "Length of a rollout", rollouts, FROM_ZERO, averaged),
     metric!(RESPONSES, truncated_share, "Rollouts cut", rollouts, FROM_ZERO, averaged),
     metric!(RESPONSES, unscored as f64, "Rollouts unscored", rollouts, FROM_ZERO, rare),
+    metric!(
+        RESPONSES,
+        unscored_demos as f64,
+        "Demonstrations unscored",
+        |o| o.uses_demonstrations(),
+        FROM_ZERO,
+        rare
+    ),
     metric!(
         RESPONSES,
         clip_share,

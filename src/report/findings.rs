@@ -66,7 +66,10 @@ pub fn ends(values: &[(u32, f64)]) -> Option<(f64, f64, usize)> {
     apart.then(|| (mean(&values[..n]), mean(&values[values.len() - n..]), n))
 }
 
-fn of_rollouts(run: &RunRecord, value: fn(&StepReport) -> f64) -> Option<(f64, f64, usize)> {
+fn of_rollouts(
+    run: &RunRecord,
+    value: fn(&StepReport) -> Option<f64>,
+) -> Option<(f64, f64, usize)> {
     ends(&run.values(value, rollouts))
 }
 
@@ -155,8 +158,11 @@ fn within_margin(run: &RunRecord) -> Option<String> {
 }
 
 fn unscored(run: &RunRecord) -> Option<String> {
-    let failed: u64 = run.steps.iter().map(|r| r.unscored).sum();
-    (failed > 0).then(|| format!("the verifier failed on {failed} of its rollouts"))
+    let sum = |of: fn(&StepReport) -> u64| run.steps.iter().map(of).sum::<u64>();
+    let failed = [(sum(|r| r.unscored), "rollouts"), (sum(|r| r.unscored_demos), "demonstrations")];
+    let named = failed.iter().filter(|(count, _)| *count > 0);
+    let named: Vec<String> = named.map(|(count, what)| format!("{count} of its {what}")).collect();
+    (!named.is_empty()).then(|| format!("the verifier failed on {}", named.join(" and ")))
 }
 
 fn cut(run: &RunRecord) -> Option<String> {
@@ -211,8 +217,8 @@ mod tests {
     fn a_collapse_and_groups_without_contrast_are_told() {
         let mut run = run("a", 40);
         for (i, step) in run.steps.iter_mut().enumerate() {
-            step.entropy = 0.4 - 0.0099 * i as f64;
-            step.groups_all_right = i as f64 / 40.0;
+            step.entropy = Some(0.4 - 0.0099 * i as f64);
+            step.groups_all_right = Some(i as f64 / 40.0);
         }
         // Means of four steps: 0.4 − 1.5 · 0.0099, and 0.4 − 37.5 · 0.0099; 37.5 / 40.
         assert_eq!(
@@ -229,8 +235,8 @@ mod tests {
     fn a_divergence_is_told_first() {
         let mut run = run("a", 40);
         for step in &mut run.steps[20..] {
-            step.reward = -0.5;
-            step.truncated_share = 1.0;
+            step.reward = Some(-0.5);
+            step.truncated_share = Some(1.0);
         }
         run.steps[30].grad_norm = 50.0;
         assert_eq!(
@@ -267,7 +273,7 @@ mod tests {
         let mut run = run("a", 40);
         run.config = config(&["objective.method=sft"]);
         for step in &mut run.steps[20..] {
-            (step.entropy, step.reward) = (0.0, -1.0);
+            (step.entropy, step.reward) = (Some(0.0), Some(-1.0));
         }
         assert_eq!(texts(&run), Vec::<String>::new());
     }

@@ -290,7 +290,8 @@ mod tests {
     fn two_usual_runs_make_a_small_file() {
         let mut run = run("a", 200);
         for (i, step) in run.steps.iter_mut().enumerate() {
-            (step.reward, step.entropy) = (1.0 / (1.0 + i as f64), 0.3 / (1.0 + i as f64));
+            (step.reward, step.entropy) =
+                (Some(1.0 / (1.0 + i as f64)), Some(0.3 / (1.0 + i as f64)));
             (step.loss, step.grad_norm) = ((i as f64).sin(), (i as f64).cos().abs());
         }
         let responses = [("5+3=8,1>18", true); 8];

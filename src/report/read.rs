@@ -74,12 +74,15 @@ pub struct SampledGroup {
     pub answer: String,
     /// The teacher's response.
     pub demonstration: Option<String>,
-    /// What the verifier gave the demonstration; `None` where the method takes none.
+    /// What the verifier gave the demonstration; `None` where the method takes none or it was not judged.
     pub demonstration_reward: Option<f32>,
     /// The rollouts.
     pub episodes: Vec<SampledEpisode>,
     /// Why rollouts are missing: the verifier failed on them.
     pub unscored: Vec<String>,
+    /// Why the demonstration was not judged, where the verifier failed on it.
+    #[serde(default)]
+    pub unscored_demonstration: Option<String>,
 }
 
 /// A rollout in `samples.jsonl`.
@@ -242,10 +245,10 @@ impl RunRecord {
         format!("{}, seed {}", self.config.objective.method.name(), self.config.run.seed)
     }
 
-    /// A metric over its steps, without those where the objective gives it no meaning.
+    /// A metric over its steps, without those that have no value or where the objective gives it no meaning.
     pub fn values(
         &self,
-        value: fn(&StepReport) -> f64,
+        value: fn(&StepReport) -> Option<f64>,
         acts: fn(&Objective) -> bool,
     ) -> Vec<(u32, f64)> {
         let [first, last] =
@@ -254,7 +257,8 @@ impl RunRecord {
             true => first,
             false => acts(&self.config.objective_at(step.saturating_sub(1))),
         };
-        self.steps.iter().filter(|r| acts(r.step)).map(|r| (r.step, value(r))).collect()
+        let acting = self.steps.iter().filter(|r| acts(r.step));
+        acting.filter_map(|r| Some((r.step, value(r)?))).collect()
     }
 }
 
@@ -262,12 +266,13 @@ impl RunRecord {
 mod tests {
     use super::*;
     use crate::platform::write_atomic;
-    use crate::records::{Demonstration, Episode, Example, Group, Layout};
+    use crate::records::{Demonstration, Episode, Example, Group, Layout, Origin, Unscored};
     use std::fs;
     use std::io::Write;
 
     fn group(prompt: &str) -> Group {
         Group {
+            origin: Origin::Drawn,
             example: Example {
                 suite: "add".into(),
                 prompt: prompt.into(),
@@ -289,8 +294,9 @@ mod tests {
                 reward: 0.5,
                 right: true,
             }],
-            demonstration: Some(Demonstration { tokens: vec![4], reward: 1.0, right: true }),
-            unscored: vec!["broken".into()],
+            demonstration: Some(Demonstration { tokens: vec![4], reward: Some(1.0), right: true }),
+            unscored: vec![Unscored { why: "broken".into(), tokens: 3 }],
+            unscored_demo: None,
         }
     }
 
@@ -334,6 +340,7 @@ mod tests {
                 truncated: true,
             }],
             unscored: vec!["broken".into()],
+            unscored_demonstration: None,
         };
         assert_eq!(run.samples[0], expected);
         assert!(run.notes.is_empty() && run.summary.is_none() && run.device.is_none());

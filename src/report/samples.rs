@@ -6,7 +6,7 @@ use crate::config::{FixedWeight, Objective};
 use crate::objective::advantage::EPSILON;
 use crate::objective::assemble;
 use crate::records::{
-    Demonstration, Episode, Example, Group, Layout, Role, Sequence, TermCoefficients,
+    Demonstration, Episode, Example, Group, Layout, Origin, Role, Sequence, TermCoefficients,
 };
 use serde::Serialize;
 
@@ -74,7 +74,8 @@ pub struct Member {
     who: String,
     demonstration: bool,
     response: Text,
-    right: bool,
+    /// right, wrong or unjudged.
+    verdict: &'static str,
     truncated: bool,
     reward: String,
     /// Â of Eq. 7.
@@ -158,13 +159,11 @@ fn spread(count: usize) -> impl Iterator<Item = usize> {
 
 fn view_of(group: &SampledGroup, objective: &Objective) -> GroupView {
     let update = assemble(&[as_trained(group, objective)], objective);
-    let rewards: Vec<f64> = group
-        .episodes
-        .iter()
-        .map(|e| e.reward)
-        .chain(group.demonstration_reward.filter(|_| objective.uses_demonstrations()))
-        .map(f64::from)
-        .collect();
+    let demonstration_reward =
+        group.demonstration_reward.filter(|_| objective.uses_demonstrations());
+    let rewards = group.episodes.iter().map(|e| e.reward).chain(demonstration_reward);
+    let rewards: Vec<f64> = rewards.map(f64::from).collect();
+    let values = objective.reward_values;
     let mut members = Vec::new();
     let advantages = update.advantages.first().into_iter().flatten();
     for (i, (sequence, &advantage)) in update.sequences.iter().zip(advantages).enumerate() {
@@ -178,11 +177,22 @@ fn view_of(group: &SampledGroup, objective: &Objective) -> GroupView {
             who: if demonstration { "demonstration".into() } else { format!("rollout {}", i + 1) },
             demonstration,
             response: Text::new(response),
-            right: episode.map_or(rewards[i] > middle(objective), |e| e.right),
+            verdict: match episode
+                .map(|e| e.right)
+                .or(demonstration_reward.map(|r| values.is_right(r)))
+            {
+                Some(true) => "right",
+                Some(false) => "wrong",
+                None => "unjudged",
+            },
             truncated: episode.is_some_and(|e| e.truncated),
-            reward: signed(rewards[i], 2),
-            advantage: signed(advantage, 3),
-            acts: acting(sequence, objective),
+            reward: rewards.get(i).map_or("–".into(), |&r| signed(r, 2)),
+            advantage: if i < rewards.len() { signed(advantage, 3) } else { "–".into() },
+            acts: acting(
+                sequence,
+                episode.map_or(1.0, |e| values.signed(e.reward).abs()),
+                objective,
+            ),
         });
     }
     GroupView {
@@ -195,11 +205,6 @@ fn view_of(group: &SampledGroup, objective: &Objective) -> GroupView {
         calculation: calculation(&rewards, objective),
         members,
     }
-}
-
-/// A reward between right and wrong: the file has the demonstration's reward without the verdict.
-fn middle(objective: &Objective) -> f64 {
-    f64::from(objective.reward_values.at(0.5))
 }
 
 /// The group as the trainer had it. The file holds text: a token stands for each response, which
@@ -216,12 +221,15 @@ fn as_trained(group: &SampledGroup, objective: &Objective) -> Group {
         reward: e.reward,
         right: e.right,
     };
-    let demonstration = |reward: f32| Demonstration {
+    // The file has the demonstration's reward without the verdict.
+    let demonstration = |_: &String| Demonstration {
         tokens: vec![0],
-        reward,
-        right: f64::from(reward) > middle(objective),
+        reward: group.demonstration_reward,
+        right: group.demonstration_reward.is_some_and(|r| objective.reward_values.is_right(r)),
     };
+    let is_held = group.episodes.is_empty() && group.unscored.is_empty();
     Group {
+        origin: if is_held { Origin::Held } else { Origin::Drawn },
         example: Example {
             suite: String::new(),
             prompt: String::new(),
@@ -233,8 +241,9 @@ fn as_trained(group: &SampledGroup, objective: &Objective) -> Group {
         prompt_tokens: vec![0],
         learned: Vec::new(),
         episodes: group.episodes.iter().enumerate().map(episode).collect(),
-        demonstration: group.demonstration_reward.map(demonstration),
+        demonstration: group.demonstration.as_ref().map(demonstration),
         unscored: Vec::new(),
+        unscored_demo: None,
     }
 }
 
@@ -262,8 +271,9 @@ fn calculation(rewards: &[f64], objective: &Objective) -> String {
     }
 }
 
-/// The terms of the loss that act on a sequence, with their direction.
-fn acting(sequence: &Sequence, objective: &Objective) -> Vec<String> {
+/// The terms of the loss that act on a sequence, with their direction; `size` is that of a rollout's
+/// reward, 1 for a plain right or wrong.
+fn acting(sequence: &Sequence, size: f64, objective: &Objective) -> Vec<String> {
     let TermCoefficients { sft, rl_demo, self_logp, self_ratio, self_positive, entropy, kl } =
         sequence.terms;
     let weight = |name: &str, weight, scale: f64| match (objective.varies(weight), scale) {
@@ -285,7 +295,8 @@ fn acting(sequence: &Sequence, objective: &Objective) -> Vec<String> {
         acts.push(format!("RL on the demonstration: {} by Â (Eqs. 9–10)", way(rl_demo)));
     }
     if self_logp != 0.0 {
-        acts.push(format!("self term: {}{w_rl} (Eqs. 11–12)", way(self_logp)));
+        let by = if size < 1.0 { format!(", {} times", fixed(size, 2)) } else { String::new() };
+        acts.push(format!("self term: {}{w_rl}{by} (Eqs. 11–12)", way(self_logp)));
     }
     if self_ratio != 0.0 {
         acts.push(format!("self term: {} by Â{w_rl} (clipped ratio)", way(self_ratio)));

@@ -256,7 +256,7 @@ mod tests {
     fn several_runs_share_what_is_the_same() {
         let mut grpo = evaluated("b", [0.66, 0.5]);
         grpo.config = config(&["objective.method=grpo", "run.seed=3", "train.steps=200"]);
-        grpo.steps.iter_mut().for_each(|s| s.truncated_share = 0.25);
+        grpo.steps.iter_mut().for_each(|s| s.truncated_share = Some(0.25));
         let [what, came, look] = sentences(&[evaluated("a", [0.948, 0.733]), grpo]);
         assert_eq!(
             what,

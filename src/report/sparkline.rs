@@ -10,7 +10,7 @@ const VALUE: usize = 9;
 /// Longer lines tell no more.
 const WIDEST: usize = 72;
 
-type Metric = fn(&StepReport) -> f64;
+type Metric = fn(&StepReport) -> Option<f64>;
 
 /// The values as blocks from their lowest (▁) to their highest (█), in at most `width` columns, each
 /// the mean of the values that fall on it. Values that are all one are in the middle; a column
@@ -34,26 +34,28 @@ pub fn sparkline(values: &[f64], width: usize) -> String {
 
 /// What a run shows of itself while it goes on: the last value of reward, entropy, weights and loss
 /// terms, with the curve up to it, a line each and none wider than `width` columns. What was 0 at
-/// every step is left out.
+/// every step, or has no value at any, is left out.
 pub fn live_lines(reports: &[StepReport], width: usize) -> Vec<String> {
     let curves: [(&str, Metric); 10] = [
         ("reward", |r| r.reward),
         ("entropy", |r| r.entropy),
         ("w_SFT", |r| r.w_sft),
         ("w_RL", |r| r.w_rl),
-        ("loss", |r| r.loss),
-        ("L_SFT", |r| r.loss_sft),
-        ("L_RL,demo", |r| r.loss_rl_demo),
-        ("L_self", |r| r.loss_self),
-        ("bonus", |r| r.loss_entropy),
-        ("KL", |r| r.loss_kl),
+        ("loss", |r| Some(r.loss)),
+        ("L_SFT", |r| Some(r.loss_sft)),
+        ("L_RL,demo", |r| Some(r.loss_rl_demo)),
+        ("L_self", |r| Some(r.loss_self)),
+        ("bonus", |r| Some(r.loss_entropy)),
+        ("KL", |r| Some(r.loss_kl)),
     ];
     let width = width.min(WIDEST);
     let line = |(name, value): (&str, Metric)| {
-        let values: Vec<f64> = reports.iter().map(value).collect();
-        let last = *values.last().filter(|_| values.iter().any(|&v| v != 0.0))?;
-        let curve = sparkline(&values, width.saturating_sub(NAME + VALUE + 2));
-        let whole = format!("{name:<NAME$}{last:>+VALUE$.4}  {curve}");
+        let values: Vec<Option<f64>> = reports.iter().map(value).collect();
+        let last = *values.last().filter(|_| values.iter().flatten().any(|&v| v != 0.0))?;
+        let last = last.map_or("–".into(), |v| format!("{v:+.4}"));
+        let drawn: Vec<f64> = values.into_iter().map(|v| v.unwrap_or(f64::NAN)).collect();
+        let curve = sparkline(&drawn, width.saturating_sub(NAME + VALUE + 2));
+        let whole = format!("{name:<NAME$}{last:>VALUE$}  {curve}");
         Some(whole.chars().take(width).collect::<String>().trim_end().to_string())
     };
     curves.into_iter().filter_map(line).collect()
@@ -90,7 +92,7 @@ mod tests {
     fn live_lines_fit_every_terminal() {
         let reports: Vec<StepReport> = (0u8..100)
             .map(|step| StepReport {
-                reward: f64::from(step) / 100.0,
+                reward: Some(f64::from(step) / 100.0),
                 loss: -12_345.678_9,
                 loss_self: -12_345.678_9,
                 ..Default::default()
@@ -104,5 +106,9 @@ mod tests {
         // Twenty columns of five steps each.
         assert_eq!(live_lines(&reports, 40)[0], "reward     +0.9900  ▁▁▂▂▂▃▃▄▄▄▅▅▅▆▆▇▇▇██");
         assert!(live_lines(&[], 80).is_empty());
+        // A step that sampled nothing has no reward: a gap, and no number.
+        let mut gap = reports.clone();
+        gap[99].reward = None;
+        assert_eq!(live_lines(&gap, 120)[0].split_whitespace().nth(1), Some("–"));
     }
 }

@@ -18,13 +18,17 @@ pub struct Submission<'a> {
     pub finished: bool,
 }
 
+/// Scores in [0, 1]; one that is missing says why.
+pub type Scores = Vec<std::result::Result<f64, String>>;
+
 /// A part of the reward besides the answer.
 pub trait Part: Debug + Send + Sync {
     /// Its name in configs and reports.
     fn name(&self) -> &'static str;
 
-    /// A score in [0, 1] a submission, in their order, or why there is none.
-    fn scores(&self, submissions: &[Submission]) -> Vec<std::result::Result<f64, String>>;
+    /// A score a submission, in their order. An error is a part that does not work at all: it ends
+    /// the step.
+    fn scores(&self, submissions: &[Submission]) -> Result<Scores>;
 }
 
 /// What a response earned.
@@ -56,18 +60,31 @@ impl Grader {
     }
 
     /// Grades submissions, in their order. What cannot be graded says why: it is no 0.
-    pub fn grade(&self, submissions: &[Submission]) -> Vec<std::result::Result<Grade, String>> {
-        let named = |part: &Arc<dyn Part>| {
-            let name = part.name();
-            let scores = part.scores(submissions).into_iter();
-            scores.map(move |s| s.map_err(|why| format!("{name}: {why}"))).collect::<Vec<_>>()
+    pub fn grade(
+        &self,
+        submissions: &[Submission],
+    ) -> Result<Vec<std::result::Result<Grade, String>>> {
+        let named = |part: &Arc<dyn Part>| -> Result<Scores> {
+            let (name, of) = (part.name(), submissions.len());
+            let scores = part.scores(submissions)?;
+            if scores.len() != of {
+                return Err(Error::machine(format!(
+                    "{name} gave {} scores for {of} responses",
+                    scores.len()
+                ))
+                .next("a part of the reward gives one score a response, in their order"));
+            }
+            Ok(scores.into_iter().map(|s| s.map_err(|why| format!("{name}: {why}"))).collect())
         };
         let answers = match &self.judge {
-            Some(judge) => named(judge),
+            Some(judge) => named(judge)?,
             None => submissions.iter().map(|s| Ok(f64::from(u8::from(self.answers(s))))).collect(),
         };
-        let others: Vec<_> =
-            self.parts.iter().map(|(weight, part)| (*weight, named(part))).collect();
+        let others: Vec<(f64, Scores)> = self
+            .parts
+            .iter()
+            .map(|(weight, part)| Ok((*weight, named(part)?)))
+            .collect::<Result<_>>()?;
         let total: f64 = 1.0 + others.iter().map(|(weight, _)| weight).sum::<f64>();
         let grade = |(index, answer): (usize, std::result::Result<f64, String>)| {
             let answer = answer?;
@@ -81,7 +98,7 @@ impl Grader {
             }
             Ok(Grade { right: answer >= 0.5, score: sum / total })
         };
-        answers.into_iter().enumerate().map(grade).collect()
+        Ok(answers.into_iter().enumerate().map(grade).collect())
     }
 
     /// Refuses a gold answer that no response could match.
@@ -116,12 +133,14 @@ mod tests {
             "length"
         }
 
-        fn scores(&self, submissions: &[Submission]) -> Vec<std::result::Result<f64, String>> {
+        fn scores(&self, submissions: &[Submission]) -> Result<Scores> {
             let score = |s: &Submission| match s.response.len() {
                 0 => Err("nothing to measure".to_string()),
                 n => Ok(if n > 3 { 1.0 } else { 0.0 }),
             };
-            submissions.iter().map(score).collect()
+            // One that is "lost" has no score at all, as from a judge that miscounts.
+            let counted = submissions.iter().filter(|s| s.response != "lost");
+            Ok(counted.map(score).collect())
         }
     }
 
@@ -152,7 +171,7 @@ mod tests {
                 finished: *finished,
             })
             .collect();
-        grader.grade(&submissions)
+        grader.grade(&submissions).unwrap()
     }
 
     #[test]
@@ -173,6 +192,21 @@ mod tests {
         grader.judge = Some(Arc::new(Length));
         assert_eq!(grades(&grader, &["long"]), [Ok(Grade { right: true, score: 1.0 })]);
         assert!(grader.check_gold("anything").is_ok() && grader.check_gold(" ").is_err());
+    }
+
+    #[test]
+    fn a_part_that_miscounts_is_an_error_and_no_lost_rollout() {
+        let verifier = Verifier { comparison: Comparison::Exact, answer_after: None };
+        let example = example("42");
+        let submissions = ["42", "lost"].map(|response| Submission {
+            example: &example,
+            response,
+            finished: true,
+        });
+        let mut grader = Grader::of(verifier, Rewarded::Answer);
+        grader.parts.push((0.25, Arc::new(Length)));
+        let error = grader.grade(&submissions).unwrap_err();
+        assert_eq!(error.what, "length gave 1 scores for 2 responses");
     }
 
     #[test]

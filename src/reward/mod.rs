@@ -17,7 +17,7 @@ mod parts;
 mod process;
 mod rational;
 
-pub use grade::{Grade, Grader, Part, Submission};
+pub use grade::{Grade, Grader, Part, Scores, Submission};
 #[cfg(not(target_family = "wasm"))]
 pub use parts::Format;
 

@@ -1,7 +1,7 @@
 //! The parts of a reward that the program has besides the answer: a format, and the user's own command.
 
 use super::command::{Command, Request};
-use super::grade::{Part, Submission};
+use super::grade::{Part, Scores, Submission};
 use crate::error::{Error, Result};
 use regex::Regex;
 
@@ -29,9 +29,9 @@ impl Part for Format {
         "format"
     }
 
-    fn scores(&self, submissions: &[Submission]) -> Vec<std::result::Result<f64, String>> {
+    fn scores(&self, submissions: &[Submission]) -> Result<Scores> {
         let matches = |s: &Submission| s.finished && self.0.is_match(s.response.trim());
-        submissions.iter().map(|s| Ok(f64::from(u8::from(matches(s))))).collect()
+        Ok(submissions.iter().map(|s| Ok(f64::from(u8::from(matches(s))))).collect())
     }
 }
 
@@ -40,7 +40,7 @@ impl Part for Command {
         "command"
     }
 
-    fn scores(&self, submissions: &[Submission]) -> Vec<std::result::Result<f64, String>> {
+    fn scores(&self, submissions: &[Submission]) -> Result<Scores> {
         let requests: Vec<Request> = submissions
             .iter()
             .map(|&Submission { example, response, finished }| Request {
@@ -52,6 +52,7 @@ impl Part for Command {
                 extra: &example.extra,
             })
             .collect();
-        self.score_all(&requests).into_iter().map(|s| s.map_err(|e| e.to_string())).collect()
+        let scores = self.score_all(&requests).into_iter();
+        Ok(scores.map(|s| s.map_err(|e| e.to_string())).collect())
     }
 }

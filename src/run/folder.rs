@@ -229,9 +229,10 @@ impl RunFolder {
                 "prompt": group.example.prompt,
                 "answer": group.example.answer,
                 "demonstration": group.example.demonstration,
-                "demonstration_reward": group.demonstration.as_ref().map(|d| d.reward),
+                "demonstration_reward": group.demonstration.as_ref().and_then(|d| d.reward),
                 "episodes": episodes,
-                "unscored": group.unscored,
+                "unscored": group.unscored.iter().map(|u| &u.why).collect::<Vec<_>>(),
+                "unscored_demonstration": group.unscored_demo,
             });
             self.append(SAMPLES, &line)?;
         }

@@ -53,7 +53,7 @@ mod tests {
     use crate::device::select;
     use crate::eval::Score;
     use crate::metrics::StepReport;
-    use crate::reward::Submission;
+    use crate::reward::{Scores, Submission};
     use crate::run::{Observer, Run};
     use pollster::block_on;
     use std::path::Path;
@@ -67,9 +67,9 @@ mod tests {
             "begins"
         }
 
-        fn scores(&self, submissions: &[Submission]) -> Vec<std::result::Result<f64, String>> {
+        fn scores(&self, submissions: &[Submission]) -> Result<Scores> {
             let begins = |s: &Submission| s.response.starts_with(&s.example.answer);
-            submissions.iter().map(|s| Ok(f64::from(u8::from(begins(s))))).collect()
+            Ok(submissions.iter().map(|s| Ok(f64::from(u8::from(begins(s))))).collect())
         }
     }
 

@@ -66,7 +66,7 @@ fn print(e: &Explanation) -> Result<()> {
             vec![
                 response.clone(),
                 kind.into(),
-                format!("{:+.1}", p.rewards[i]),
+                p.rewards[i].map_or("–".into(), |r| format!("{r:+.1}")),
                 format!("{:+.3}", p.advantages[i]),
                 format!("{:.4}", p.entropy[i]),
                 weight,

@@ -64,9 +64,15 @@ fn line(text: impl Display) {
 }
 
 fn sentence(r: &StepReport) -> String {
+    let number =
+        |value: Option<f64>, digits| value.map_or("–".into(), |v| format!("{v:.digits$}"));
     format!(
-        "reward {:+.2}  entropy {:.3}  w_SFT {:.3}  w_RL {:.3}  loss {:+.4}",
-        r.reward, r.entropy, r.w_sft, r.w_rl, r.loss
+        "reward {}  entropy {}  w_SFT {}  w_RL {}  loss {:+.4}",
+        r.reward.map_or("–".into(), |v| format!("{v:+.2}")),
+        number(r.entropy, 3),
+        number(r.w_sft, 3),
+        number(r.w_rl, 3),
+        r.loss
     )
 }
 

@@ -5,7 +5,7 @@ use super::spec::{Regime, Row};
 use super::stats::{Difference, Spread, Verdict, pass_at_k};
 use crate::error::{Error, Result};
 use crate::eval::{Score, mean_accuracy};
-use crate::metrics::{StepReport, mean};
+use crate::metrics::{StepReport, mean, mean_of};
 use crate::platform::{exists, read_text};
 use crate::run::{EVALUATIONS, Evaluation, METRICS, SUMMARY, Summary, samples_of, suite_files};
 use serde::{Deserialize, Serialize};
@@ -451,7 +451,9 @@ fn paired(run: &Read, control: &Read, ood: bool) -> Vec<Vec<f64>> {
 fn entropy_at_the_end(reports: &[StepReport]) -> Option<f64> {
     let last = (reports.len() as f64 * LAST_STEPS).ceil() as usize;
     let last = &reports[reports.len() - last..];
-    last.iter().any(|r| r.rollout_tokens > 0).then(|| mean(last.iter().map(|r| r.entropy)))
+    // Runs of before had a 0 where a step sampled nothing.
+    let sampled = last.iter().filter(|r| r.rollout_tokens > 0);
+    mean_of(sampled.filter_map(|r| r.entropy))
 }
 
 fn json<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T> {

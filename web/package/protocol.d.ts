@@ -454,9 +454,18 @@ role: string,
  */
 response: string, 
 /**
- * What the reward gave.
+ * What the reward gave; none where it could not judge.
  */
-reward: number, 
+reward: number | null, 
+/**
+ * Its answer is right.
+ */
+right: boolean, 
+/**
+ * The reward on the scale of Eq. 12, from −1 (wrong) to 1 (right): the signed self term's sign
+ * and size.
+ */
+signed: number, 
 /**
  * Cut by the length limit.
  */
@@ -686,63 +695,68 @@ loss_kl: number,
  */
 grad_norm: number, 
 /**
- * Mean reward of the rollouts, in the values that objective.reward_values names.
+ * Mean reward of the rollouts that the verifier could judge, in the values that objective.reward_values names.
  */
-reward: number, 
+reward: number | null, 
 /**
- * Rollouts that the verifier accepts / rollouts.
+ * Rollouts that the verifier accepts / rollouts that it could judge.
  */
-accuracy: number, 
+accuracy: number | null, 
 /**
- * Mean reward of the demonstrations.
+ * Mean reward of the demonstrations that were judged.
  */
-reward_demo: number, 
+reward_demo: number | null, 
 /**
- * Mean advantage Â of the demonstrations within their groups, Eq. 7.
+ * Mean advantage Â of the demonstrations that were judged, within their groups, Eq. 7.
  */
-advantage_demo: number, 
+advantage_demo: number | null, 
 /**
- * Groups whose rollouts are all right / groups.
+ * Groups whose rollouts are all right / groups with a rollout that the verifier could judge.
  */
-groups_all_right: number, 
+groups_all_right: number | null, 
 /**
- * Groups whose rollouts are all wrong / groups.
+ * Groups whose rollouts are all wrong / groups with a rollout that the verifier could judge.
  */
-groups_all_wrong: number, 
+groups_all_wrong: number | null, 
 /**
  * Mean of H = −Σ p·ln p over rollout tokens, under the policy that sampled them.
  */
-entropy: number, 
+entropy: number | null, 
 /**
- * Mean of H = −Σ p·ln p over demonstration tokens, before the update.
+ * Mean of H = −Σ p·ln p over the tokens of demonstrations that carry loss, before the update.
  */
-entropy_demo: number, 
+entropy_demo: number | null, 
 /**
- * Mean of w_SFT = scale·exp(∓H) over demonstrations, Eq. 8.
+ * Mean of w_SFT = scale·exp(∓H) over the demonstrations that carry loss, Eq. 8.
  */
-w_sft: number, 
+w_sft: number | null, 
 /**
- * Mean of w_RL = scale·exp(H) over all rollouts, Eq. 11; applied to the right ones only.
+ * Mean of w_RL = scale·exp(H) over the rollouts that carry loss, Eq. 11; the loss uses it on the
+ * positive ones only.
  */
-w_rl: number, 
+w_rl: number | null, 
 /**
  * Rollout tokens whose ratio was clipped / rollout tokens.
  */
-clip_share: number, 
+clip_share: number | null, 
 /**
  * Mean length of a rollout, its end-of-text counted.
  */
-response_tokens: number, 
+response_tokens: number | null, 
 /**
  * Rollouts cut by rollout.max_new_tokens / rollouts.
  */
-truncated_share: number, 
+truncated_share: number | null, 
 /**
  * Rollouts that the verifier failed on: left out of the update and of every mean.
  */
 unscored: number, 
 /**
- * Tokens sampled in this step.
+ * Demonstrations that the verifier failed on: still imitated, but not reinforced.
+ */
+unscored_demos: number, 
+/**
+ * Tokens sampled in this step, those of unscored rollouts too.
  */
 rollout_tokens: number, 
 /**

@@ -74,7 +74,7 @@ const KINDS = [
             sampling(state).map((run) => {
                 // Some methods count right and wrong as 1 and 0: here all do as 1 and −1.
                 const binary = run.view.settings["objective.reward_values"] === "binary";
-                const line = reported(run, ({ reward }) => (binary ? 2 * reward - 1 : reward));
+                const line = reported(run, ({ reward }) => (reward !== null && binary ? 2 * reward - 1 : reward));
                 return { ...line, raw: line.y, y: averaged(line.y) };
             }),
     },
@@ -123,8 +123,17 @@ const named = (run) => ({ key: run.view.method, method: run.view.method, label: 
 /** Runs that draw rollouts: SFT has neither reward nor rollout entropy. @param {State} state */
 const sampling = (state) => state.runs.filter((run) => run.reports.some((report) => report.rollout_tokens > 0));
 
-/** @param {Run} run @param {(report: StepReport) => number} value @returns {Line} */
-const reported = (run, value) => ({ ...named(run), x: run.reports.map((r) => r.step), y: run.reports.map(value) });
+/**
+ * A metric of a run, without the steps that have no value.
+ * @param {Run} run @param {(report: StepReport) => number | null} value @returns {Line}
+ */
+const reported = (run, value) => {
+    const points = run.reports.flatMap((report) => {
+        const y = value(report);
+        return y === null ? [] : [{ x: report.step, y }];
+    });
+    return { ...named(run), x: points.map((p) => p.x), y: points.map((p) => p.y) };
+};
 
 /** @param {State} state @param {boolean} ood @returns {Line[]} */
 function accuracy(state, ood) {

@@ -130,7 +130,7 @@ function sft(formula, settings, member, token) {
     if (member.role !== "demonstration") return nothing("only the demonstration is imitated");
     if (settings["objective.sft"] === false) return nothing(`${nameOf(settings)} has no supervised term`);
     const gate = settings["objective.sft_gate"];
-    if (gate === "reward" && member.reward <= 0)
+    if (gate === "reward" && !member.right)
         return nothing("sft_gate = reward, and the verifier rejects this demonstration");
     if (gate === "advantage" && member.advantage <= 0)
         return nothing("sft_gate = advantage, and this demonstration’s Â is not above 0");
@@ -162,6 +162,7 @@ function demonstration(formula, settings, member, token) {
     if (member.role !== "demonstration") return nothing("it acts on the demonstration only");
     if (settings["objective.rl_demo"] === false)
         return nothing(`${nameOf(settings)} does not reinforce demonstrations`);
+    if (member.reward === null) return nothing("the verifier could not judge this demonstration");
     if (member.advantage === 0) return nothing("Â = 0: every reward of the group is the same");
     const p = Math.exp(token.logp);
     const n = rlN(formula, member);
@@ -189,18 +190,23 @@ function self(formula, member, token) {
     if (formula.self_term === "none") return nothing("self_term = none: there are no rollouts to learn from");
     if (Math.exp(token.logp) > formula.max_prob) return nothing(`max_prob = ${formula.max_prob}, and p is above it`);
     if (formula.self_term === "signed") {
+        // A reward between right and wrong acts by its size, |v|.
+        const size = Math.abs(member.signed);
+        if (size === 0) return nothing("the reward is halfway between right and wrong: v = 0");
+        const times = size < 1 ? "|v| · " : "";
+        const shown = size < 1 ? [size, " · "] : [];
         if (!member.weight_applies) {
             return {
-                symbols: "ln p / N (wrong: no weight)",
-                calculation: [token.logp, " / ", n],
-                value: token.logp / n,
+                symbols: `${times}ln p / N (${size < 1 ? "v < 0" : "wrong"}: no weight)`,
+                calculation: [...shown, token.logp, " / ", n],
+                value: (size * token.logp) / n,
                 zero: null,
             };
         }
         return {
-            symbols: "w_RL · (−ln p) / N (right)",
-            calculation: [token.weight, " · ", -token.logp, " / ", n],
-            value: (token.weight * -token.logp) / n,
+            symbols: `${times}w_RL · (−ln p) / N (${size < 1 ? "v > 0" : "right"})`,
+            calculation: [...shown, token.weight, " · ", -token.logp, " / ", n],
+            value: (size * token.weight * -token.logp) / n,
             zero: null,
         };
     }

@@ -166,7 +166,7 @@ export class Group {
     #row(member, index) {
         const demonstration = member.role === "demonstration";
         const who = demonstration ? "demonstration" : `rollout ${index + 1}`;
-        const right = member.reward > 0;
+        const { right } = member;
         const tokens = member.tokens.map((token) => ({
             text: token.text,
             says: `Δ ln p ${signed(token.logp_after - token.logp, 2)}`,
@@ -203,7 +203,7 @@ export class Group {
                     (t) => this.#choose(index, t),
                 ),
             ),
-            value("reward", signed(member.reward, 0)),
+            value("reward", member.reward === null ? "–" : signed(member.reward, Math.abs(member.signed) < 1 ? 2 : 0)),
             value("Â", signed(member.advantage, 2)),
             value("H", fixed(member.entropy, 2)),
             weight,

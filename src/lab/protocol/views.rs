@@ -203,8 +203,13 @@ pub struct Member {
     pub role: String,
     /// The response without end-of-text.
     pub response: String,
-    /// What the reward gave.
-    pub reward: f64,
+    /// What the reward gave; none where it could not judge.
+    pub reward: Option<f64>,
+    /// Its answer is right.
+    pub right: bool,
+    /// The reward on the scale of Eq. 12, from −1 (wrong) to 1 (right): the signed self term's sign
+    /// and size.
+    pub signed: f64,
     /// Cut by the length limit.
     pub truncated: bool,
     /// Â, Eq. 7.
