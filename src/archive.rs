@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-/// Most bytes that an archive may unpack to: a run of the largest model that a tab could hold.
-const MOST_BYTES: u64 = 2 << 30;
+/// Most bytes that an archive may unpack to. A tab holds file and contents at once, and never gives
+/// memory back.
+const MOST_BYTES: u64 = 512 << 20;
 
 /// The run folder `path` as `name/…` in the archive, for each (name, path).
 pub fn pack(runs: &[(&str, &Path)]) -> Result<Vec<u8>> {
@@ -55,21 +56,24 @@ pub fn unpack(bytes: &[u8], home: &Path) -> Result<Vec<String>> {
     };
     let mut archive =
         ZipArchive::new(Cursor::new(bytes)).map_err(|e| unreadable(format!("not a zip: {e}")))?;
+    let too_large = || unreadable(format!("it unpacks to more than {} MiB", MOST_BYTES >> 20));
     let mut files: Vec<(PathBuf, Vec<u8>)> = Vec::new();
     let mut room = MOST_BYTES;
     for index in 0..archive.len() {
         let entry = archive.by_index(index).map_err(|e| unreadable(e.to_string()))?;
         // A path that would leave the folder is none.
         let Some(path) = entry.enclosed_name().filter(|_| entry.is_file()) else { continue };
+        let size = entry.size();
+        room = room.checked_sub(size).ok_or_else(too_large)?;
         let mut contents = Vec::new();
-        // The size that an entry claims is not to be believed.
+        // The size that an entry claims is not to be believed, so no more than that is read.
         entry
-            .take(room + 1)
+            .take(size + 1)
             .read_to_end(&mut contents)
             .map_err(|e| unreadable(format!("{}: {e}", path.display())))?;
-        room = room.checked_sub(contents.len() as u64).ok_or_else(|| {
-            unreadable(format!("it unpacks to more than {} GiB", MOST_BYTES >> 30))
-        })?;
+        if contents.len() as u64 > size {
+            return Err(unreadable(format!("{} is longer than it says", path.display())));
+        }
         files.push((path, contents));
     }
     let mut names = Vec::new();
@@ -140,6 +144,21 @@ mod tests {
         let text = |path: &str| std::fs::read_to_string(again.path().join(path)).unwrap();
         assert_eq!([text("x/config.toml"), text(&format!("y/{state}"))], ["1", "6"]);
         assert!(!again.path().join("x/.lock").exists());
+    }
+
+    /// web.md W24: a bomb is refused before it fills the tab.
+    #[test]
+    fn what_is_too_large_is_refused_unread() {
+        let mut bomb = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default();
+        bomb.start_file("a/config.toml", options).unwrap();
+        let zeros = vec![0; 1 << 20];
+        for _ in 0..=MOST_BYTES >> 20 {
+            bomb.write_all(&zeros).unwrap();
+        }
+        let home = tempfile::tempdir().unwrap();
+        let error = unpack(&bomb.finish().unwrap().into_inner(), home.path()).unwrap_err();
+        assert!(error.to_string().contains("more than 512 MiB"), "{error}");
     }
 
     #[test]

@@ -52,15 +52,22 @@ impl Lab {
         }
     }
 
-    /// One step of the run that has done the fewest; to be called while `playing`.
+    /// A slice of the evaluation under way, or a step of the run that has done the fewest; to be called
+    /// while `busy`.
     pub async fn advance(&mut self) {
         self.0.advance().await;
     }
 
-    /// Whether steps are to be done.
+    /// Whether steps or slices are to be done.
     #[wasm_bindgen(getter)]
-    pub fn playing(&self) -> bool {
-        self.0.is_playing()
+    pub fn busy(&self) -> bool {
+        self.0.is_busy()
+    }
+
+    /// Whether an evaluation is under way.
+    #[wasm_bindgen(getter)]
+    pub fn evaluating(&self) -> bool {
+        self.0.is_evaluating()
     }
 }
 

@@ -84,11 +84,16 @@ impl Bench {
     /// A step of every run.
     fn step(&mut self) -> Vec<Event> {
         let mut events = self.send(Command::Step);
-        while self.lab.is_playing() {
+        events.extend(self.rest());
+        events
+    }
+
+    /// What is still to be done.
+    fn rest(&mut self) -> Vec<Event> {
+        while self.lab.is_busy() {
             block_on(self.lab.advance());
         }
-        events.extend(self.events());
-        events
+        self.events()
     }
 
     fn save(&mut self) -> Vec<u8> {
@@ -112,6 +117,15 @@ fn reports(events: &[Event]) -> Vec<(u32, StepReport)> {
         _ => None,
     };
     events.iter().filter_map(report).collect()
+}
+
+/// Run, step and movement of each view of the probes.
+fn strips(events: &[Event]) -> Vec<(u32, u32, f64)> {
+    let strip = |event: &Event| match event {
+        Event::Strip { run, step, shift, .. } => Some((*run, *step, *shift)),
+        _ => None,
+    };
+    events.iter().filter_map(strip).collect()
 }
 
 fn groups(bench: &mut Bench, run: u32, count: u32) -> Vec<GroupView> {
@@ -173,7 +187,7 @@ fn runs_go_in_step_and_each_is_the_native_trainers_run() {
 fn a_saved_file_goes_on_where_it_stopped() {
     let (mut bench, _) = Bench::of(&["grpo", "srft"], &[]);
     bench.step();
-    bench.step();
+    let last = strips(&bench.step());
     let file = bench.save();
     let expected = reports(&bench.step());
     assert_eq!(expected.len(), 2);
@@ -183,6 +197,7 @@ fn a_saved_file_goes_on_where_it_stopped() {
     let events = other.send_file(load, Some(file.clone()));
     let Some(Event::Ready(ready)) = events.first() else { panic!("{events:?}") };
     assert_eq!(ready.step, 2);
+    assert_eq!(strips(&events), last, "what the page shows of the probes is there again");
     assert!(ready.runs.iter().all(|r| r.reports.len() == 2 && r.evaluations.len() == 2));
     assert_eq!(reports(&other.step()), expected);
 
@@ -272,13 +287,73 @@ fn questions_are_answered_by_the_base_and_every_run() {
     assert!(greedy.iter().flat_map(|a| &a.tokens).all(|t| t.p > 0.0 && t.entropy >= 0.0));
     let drawn: Vec<_> = (0..4).map(|_| ask(&mut bench, 1.0)).collect();
     assert!(drawn.iter().any(|answers| answers != &drawn[0]), "each question is drawn anew");
+}
 
-    let events = bench.send(Command::Evaluate { suites: vec!["add".into()], examples: 3 });
-    assert_eq!(events.len(), 3);
+/// How far the evaluation was, and the scores of models that were through.
+fn evaluation(events: &[Event]) -> (Vec<u32>, Vec<(Option<u32>, Vec<usize>)>) {
+    let (mut done, mut scored) = (Vec::new(), Vec::new());
     for event in events {
-        let Event::Evaluation { scores, asked: true, .. } = event else { panic!("{event:?}") };
-        assert_eq!((scores.len(), scores[0].suite.as_str(), scores[0].n), (1, "add", 3));
+        match event {
+            Event::Evaluating { done: so_far, .. } => done.push(*so_far),
+            Event::Evaluation { run, scores, asked: true, .. } => {
+                scored.push((*run, scores.iter().map(|s| s.n).collect()));
+            }
+            _ => {}
+        }
     }
+    (done, scored)
+}
+
+/// web.md W6: an evaluation is cut into slices, other commands are heard between them, and it can be
+/// cancelled.
+#[test]
+fn an_evaluation_is_heard_between_its_slices_and_can_be_cancelled() {
+    let (mut bench, _) = Bench::of(&["sft", "srft"], &[]);
+    bench.step();
+    let ask = |suites: &[&str], examples| Command::Evaluate {
+        suites: suites.iter().map(|s| s.to_string()).collect(),
+        examples,
+    };
+    assert_eq!(bench.send(ask(&["add", "two"], 50)), []);
+    assert!(bench.complaint(ask(&[], 1)).contains("cancel it first"));
+    block_on(bench.lab.advance());
+    assert!(matches!(bench.events()[..], [Event::Evaluating { done: 64, of: 300 }]));
+    let paused = bench.send(Command::Pause);
+    assert!(matches!(paused[..], [Event::State { state: State::Paused, step: 1 }]));
+    let (done, scored) = evaluation(&bench.rest());
+    assert_eq!(done, [100, 164, 200, 264, 300]);
+    let each = [None, Some(0), Some(1)].map(|run| (run, vec![50, 50]));
+    assert_eq!(scored, each);
+
+    bench.send(ask(&["add"], 200));
+    block_on(bench.lab.advance());
+    assert_eq!(bench.send(Command::Cancel).len(), 1, "one slice's progress");
+    assert!(!bench.lab.is_busy());
+    assert_eq!(reports(&bench.step()).len(), 2, "and the runs go on");
+    assert_eq!(bench.send(Command::Cancel), [], "nothing to cancel is no error");
+}
+
+/// web.md W1: the page's preset says that RL does not move where all rewards are equal.
+#[test]
+fn with_all_rewards_equal_grpo_stays_where_the_base_is() {
+    let presets = include_str!("../web/page/presets.js");
+    let preset = presets.split("id: ").find(|p| p.starts_with("\"equal-rewards\"")).unwrap();
+    assert!(preset.contains("values: { k: \"1\" }"), "{preset}");
+    assert!(include_str!("../web/page/settings.js").contains("path: \"rollout.top_k\""));
+    let greedy = ["rollout.top_k=1", "rollout.prompts=8", "rollout.group=4", "train.steps=12"];
+    let moved = |method: &str| {
+        let (mut bench, _) = Bench::of(&[method], &greedy);
+        let events: Vec<Event> = (0..12).flat_map(|_| bench.step()).collect();
+        let norms = reports(&events).iter().map(|(_, r)| r.grad_norm).fold(0.0, f64::max);
+        let shift = events.iter().rev().find_map(|e| match e {
+            Event::Strip { shift, .. } => Some(*shift),
+            _ => None,
+        });
+        (norms, shift.unwrap())
+    };
+    assert_eq!(moved("grpo"), (0.0, 0.0));
+    let (norm, shift) = moved("srft");
+    assert!(norm > 0.0 && shift > 0.0, "{norm}, {shift}");
 }
 
 #[test]
@@ -301,7 +376,7 @@ fn a_file_or_setting_that_is_wrong_leaves_the_runs_as_they_were() {
     spoilt[heads[0]..][..4].copy_from_slice(b"= = ");
     for bytes in [b"PK".to_vec(), file[..file.len() / 2].to_vec(), spoilt] {
         other.send(Command::Resume);
-        assert!(other.lab.is_playing());
+        assert!(other.lab.is_busy());
         let events = other.send_file(load(), Some(bytes));
         let [Event::State { state: State::Paused, .. }, Event::Error(e)] = &events[..] else {
             panic!("{events:?}")

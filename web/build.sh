@@ -2,8 +2,9 @@
 # Builds the page and its package into web/dist, a static site that works from any path:
 # cargo → wasm-bindgen → wasm-opt → copies. What has not changed is not built again.
 #
-#   web/build.sh         builds, prints the sizes, fails when the download has grown too large
-#   web/build.sh tools   only installs what building needs
+#   web/build.sh            builds, prints the sizes, fails when the download has grown too large
+#   web/build.sh tools      only installs what building needs
+#   web/build.sh assemble   only copies: enough after a change of JavaScript, HTML or CSS
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -104,17 +105,31 @@ bind_and_optimise() {
     echo "$inputs" >"$built/inputs"
 }
 
+# srft/ is the package, for pages of others. The page's own files, package and all, lie in a folder
+# whose name changes with them, so that no cache serves parts of two versions together; index.html
+# and its watchdog, which says so where that folder is gone, are all that keeps its name.
 assemble() {
+    local own scripts
     rm -rf dist
     mkdir -p dist/srft dist/notebooks
-    cp -R page/. dist/
     cp ../notebooks/*.ipynb dist/notebooks/
     cp package/* ../LICENSE-* ../assets/tiny/model.safetensors dist/srft/
     cp "$built"/srft.js "$built"/srft.d.ts "$built"/srft_bg.wasm dist/srft/
+    own=v-$(cat page/* dist/srft/* | sha256sum | cut -c1-10)
+    mkdir "dist/$own"
+    cp page/*.css page/*.js "dist/$own/"
+    mkdir "dist/$own/srft"
+    cp dist/srft/*.js dist/srft/*.wasm dist/srft/*.safetensors "dist/$own/srft/"
+    mv "dist/$own/watchdog.js" dist/
+    # All scripts are asked for at once, not one after the other imported it.
+    scripts=$(cd "dist/$own" && printf '<link rel="modulepreload" href="%s">\\n' *.js srft/client.js srft/link.js srft/store.js)
+    sed -E -e "s#^<script type=\"module\"#$scripts&#" page/index.html |
+        sed -E -e "s#(href|src)=\"([a-z/-]+\.(css|js))\"#\1=\"$own/\2\"#" >dist/index.html
 }
 
 case "${1-}" in
 tools) tools ;;
+assemble) assemble ;;
 "")
     tools
     compile
@@ -123,7 +138,7 @@ tools) tools ;;
     node sizes.mjs dist "$built/sizes.json"
     ;;
 *)
-    echo "web/build.sh: no command '$1'; there is: tools"
+    echo "web/build.sh: no command '$1'; there are: tools, assemble"
     exit 2
     ;;
 esac

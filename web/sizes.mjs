@@ -13,6 +13,8 @@ import { brotliCompressSync, constants } from "node:zlib";
 const LIMIT = 2_004_000;
 const CORE = ["srft/srft_bg.wasm", "srft/srft.js"];
 const NOT_LOADED = /\.d\.ts$|\.md$|package\.json$|LICENSE-/;
+/** The page's own copy of the package. */
+const COPY = /^v-[0-9a-f]+\/srft\//;
 
 const [dist, cachePath] = process.argv.slice(2);
 const known = readCache();
@@ -21,6 +23,7 @@ const sizes = new Map(
         .filter((entry) => entry.isFile() && !NOT_LOADED.test(entry.name))
         .map((entry) => join(entry.parentPath ?? entry.path, entry.name).slice(dist.length + 1))
         .sort()
+        .filter((name) => !COPY.test(name))
         .map((name) => [name, measure(name)]),
 );
 writeFileSync(cachePath, JSON.stringify(Object.fromEntries([...sizes.values()].map((s) => [s.hash, s.brotli]))));

@@ -2,6 +2,7 @@
 //! what a page wants to know of them. Commands come in, events go out; see [`protocol`].
 
 mod answer;
+mod asked;
 mod inspect;
 mod preset;
 mod probes;
@@ -10,7 +11,7 @@ mod session;
 
 use crate::error::{Error, Result};
 use crate::platform::{exists, remove_folder_atomic};
-use protocol::{Command, Complaint, Event, State};
+use protocol::{Command, Complaint, Event, Ready, State};
 use session::{Opened, Session};
 use std::path::{Path, PathBuf};
 
@@ -32,8 +33,17 @@ impl Lab {
         Self { home: home.into(), emit, opened: None, session: None, sessions: 0 }
     }
 
-    /// Whether [`Lab::advance`] is to be called.
-    pub fn is_playing(&self) -> bool {
+    /// Whether [`Lab::advance`] is to be called: the runs play, or an evaluation is under way.
+    pub fn is_busy(&self) -> bool {
+        self.is_playing() || self.is_evaluating()
+    }
+
+    /// Whether an evaluation that was asked for is under way.
+    pub fn is_evaluating(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_evaluating)
+    }
+
+    fn is_playing(&self) -> bool {
         self.session.as_ref().is_some_and(Session::is_playing)
     }
 
@@ -44,9 +54,15 @@ impl Lab {
         }
     }
 
-    /// One step of the run that has done the fewest.
+    /// A slice of the evaluation under way, or one step of the run that has done the fewest.
     pub async fn advance(&mut self) {
         let Some(session) = &mut self.session else { return };
+        if session.is_evaluating() {
+            if let Err(error) = session.evaluate_on(&self.emit).await {
+                self.complain(&error);
+            }
+            return;
+        }
         let result = session.advance(&self.emit).await;
         if let Err(error) = &result {
             session.pause();
@@ -62,7 +78,7 @@ impl Lab {
             Command::Start(start) => {
                 let opened = self.open(&start.device).await?;
                 let home = self.new_home()?;
-                self.welcome(Session::start(&start, opened, &home).await, &home)?;
+                self.welcome(Session::start(&start, opened, &home).await, &home).await?;
             }
             Command::Load { device } => {
                 let bytes = bytes.ok_or_else(|| {
@@ -70,7 +86,7 @@ impl Lab {
                 })?;
                 let opened = self.open(&device).await?;
                 let home = self.new_home()?;
-                self.welcome(Session::load(&bytes, opened, &home).await, &home)?;
+                self.welcome(Session::load(&bytes, opened, &home).await, &home).await?;
             }
             Command::Stop => {
                 self.session = None;
@@ -89,10 +105,9 @@ impl Lab {
                 self.tell_state();
             }
             Command::Evaluate { suites, examples } => {
-                for event in self.running()?.evaluate(&suites, examples).await? {
-                    (self.emit)(event, None);
-                }
+                self.running()?.evaluate(&suites, examples)?;
             }
+            Command::Cancel => self.running()?.cancel(),
             Command::Ask { prompt, temperature } => {
                 let answers = self.running()?.ask(&prompt, temperature).await?;
                 (self.emit)(Event::Sample { prompt, answers }, None);
@@ -134,9 +149,8 @@ impl Lab {
 
     /// The new session, in `home`, takes the place of the present one; if it came to nothing, that
     /// one stays as it is, paused.
-    fn welcome(&mut self, made: Result<Session>, home: &Path) -> Result<()> {
-        let made = made.and_then(|session| Ok((session.view()?, session)));
-        let (view, session) = match made {
+    async fn welcome(&mut self, made: Result<Session>, home: &Path) -> Result<()> {
+        let (view, strips, session) = match Self::seen(made).await {
             Ok(made) => made,
             Err(error) => {
                 clear(home)?;
@@ -150,8 +164,17 @@ impl Lab {
         let before = self.session.replace(session).map(|session| session.home.clone());
         before.as_deref().map_or(Ok(()), clear)?;
         (self.emit)(Event::Ready(view), None);
+        for strip in strips {
+            (self.emit)(strip, None);
+        }
         self.tell_state();
         Ok(())
+    }
+
+    /// A session with what the page is told of it.
+    async fn seen(made: Result<Session>) -> Result<(Ready, Vec<Event>, Session)> {
+        let session = made?;
+        Ok((session.view()?, session.strips().await?, session))
     }
 
     fn tell_state(&self) {

@@ -27,13 +27,16 @@ pub enum Command {
     Pause,
     /// Ends the runs; their weights are dropped. `start` or `load` begin anew.
     Stop,
-    /// Evaluates the base and every run now; answered by an `evaluation` each.
+    /// Evaluates the base and every run now, in slices between which other commands are heard;
+    /// answered by an `evaluation` each.
     Evaluate {
         /// Suites by name; none: all.
         suites: Vec<String>,
         /// Problems a suite.
         examples: u32,
     },
+    /// Ends the evaluation under way; models that are not through get no `evaluation`.
+    Cancel,
     /// The base and every run answer a prompt; answered by `sample`.
     Ask {
         /// The prompt, for example `59+63=`.
@@ -123,6 +126,13 @@ pub enum Event {
         scores: Vec<Score>,
         /// Asked for, rather than due by `eval.every`.
         asked: bool,
+    },
+    /// How far the evaluation is that was asked for.
+    Evaluating {
+        /// Problems done, of all models together.
+        done: u32,
+        /// Of so many.
+        of: u32,
     },
     /// A group, taken apart.
     Group(GroupView),

@@ -2,6 +2,7 @@
 
 use super::Emit;
 use super::answer::answer;
+use super::asked::{Asked, SLICE, SLICE_GPU};
 use super::inspect::inspect;
 use super::preset;
 use super::probes::Probes;
@@ -77,6 +78,7 @@ pub struct Session {
     slots: Vec<Slot>,
     is_base_evaluated: bool,
     play_until: u32, // steps of every run
+    asked: Option<Asked>,
     questions: u32,
 }
 
@@ -127,6 +129,7 @@ impl Session {
             slots,
             is_base_evaluated: false,
             play_until: 0,
+            asked: None,
             questions: 0,
         })
     }
@@ -207,11 +210,10 @@ impl Session {
         let mut herald = Herald { emit, run: Some(run) };
         slot.before = slot.run.trainer().model.clone();
         (_, slot.groups) = slot.run.advance(&mut herald).await?;
-        let trainer = slot.run.trainer();
-        let (probes, shift) = self.probes.look(&trainer.model).await?;
-        emit(Event::Strip { run, step: trainer.step, probes, shift }, None);
+        emit(self.strip(run, &self.slots[index]).await?, None);
+        let slot = &mut self.slots[index];
         if slot.run.is_done() {
-            slot.run.finish(&mut herald).await?;
+            slot.run.finish(&mut Herald { emit, run: Some(run) }).await?;
         }
         Ok(())
     }
@@ -231,8 +233,12 @@ impl Session {
         Ok(())
     }
 
-    /// Evaluates the base and every run on the suites named (none: all), `examples` problems each.
-    pub async fn evaluate(&self, names: &[String], examples: u32) -> Result<Vec<Event>> {
+    /// Begins to evaluate the base and every run on the suites named (none: all), `examples` problems
+    /// each; [`Session::evaluate_on`] carries it on.
+    pub fn evaluate(&mut self, names: &[String], examples: u32) -> Result<()> {
+        if self.is_evaluating() {
+            return Err(Error::input("an evaluation is under way").next("cancel it first"));
+        }
         let first = &self.slots[0].run;
         let mut config = first.config().clone();
         config.eval.examples = examples.max(1) as usize;
@@ -243,14 +249,42 @@ impl Session {
             return Err(unknown("suite", name, suites.iter().map(|s| &*s.name)));
         }
         suites.retain(|s| names.is_empty() || names.contains(&s.name));
-        let event = |run, step, scores| Event::Evaluation { run, step, scores, asked: true };
-        let scores = first.judge().evaluate(&self.base, &suites).await?;
-        let mut events = vec![event(None, 0, scores)];
-        for (index, slot) in self.slots.iter().enumerate() {
-            let scores = slot.run.score(&suites).await?;
-            events.push(event(Some(index as u32), slot.run.step(), scores));
+        let slice = if self.selected.kind.is_gpu() { SLICE_GPU } else { SLICE };
+        self.asked = Some(Asked::new(suites, slice, self.slots.len() + 1));
+        Ok(())
+    }
+
+    /// Whether an evaluation that was asked for is under way.
+    pub fn is_evaluating(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// The next slice of the evaluation under way, which an error ends.
+    pub async fn evaluate_on(&mut self, emit: &Emit) -> Result<()> {
+        let Some(mut asked) = self.asked.take() else { return Ok(()) };
+        asked.advance(&self.base, &self.slots, emit).await?;
+        self.asked = Some(asked).filter(|asked| !asked.is_done());
+        Ok(())
+    }
+
+    /// Ends the evaluation under way, if there is one.
+    pub fn cancel(&mut self) {
+        self.asked = None;
+    }
+
+    /// How every run that has done a step sees the probes now.
+    pub async fn strips(&self) -> Result<Vec<Event>> {
+        let mut strips = Vec::new();
+        for (run, slot) in self.slots.iter().enumerate().filter(|(_, s)| s.run.step() > 0) {
+            strips.push(self.strip(run as u32, slot).await?);
         }
-        Ok(events)
+        Ok(strips)
+    }
+
+    async fn strip(&self, run: u32, slot: &Slot) -> Result<Event> {
+        let Trainer { model, step, .. } = slot.run.trainer();
+        let (probes, shift) = self.probes.look(model).await?;
+        Ok(Event::Strip { run, step: *step, probes, shift })
     }
 
     /// The base's answer to a prompt, then each run's.

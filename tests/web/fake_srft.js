@@ -1,7 +1,7 @@
 // A trainer without a model, in place of srft.js: what the client makes of answers and failures is
 // tested with it in milliseconds. A setting `fail=HOW@STEP@DEVICE` makes it fail on the way to that
 // step on that device: `panic` (a fatal event, then silence), `trap` (an exception), `close` (the
-// worker ends without a word), `error` (a complaint that is not fatal).
+// worker ends without a word), `error` (a complaint that is not fatal), `loop` (it computes for ever).
 
 export default async function init() {}
 
@@ -11,12 +11,23 @@ export class Lab {
     #step = 0;
     #turn = 0;
     #until = 0;
+    /** Slices of the evaluation still to be done, and of how many. */
+    #slices = 0;
+    #of = 0;
 
     constructor(_weights, emit) {
         this.#emit = (event, bytes) => emit(JSON.stringify(event), bytes);
     }
 
-    get playing() {
+    get busy() {
+        return this.#playing || this.evaluating;
+    }
+
+    get evaluating() {
+        return this.#slices > 0;
+    }
+
+    get #playing() {
         return this.#step < this.#until;
     }
 
@@ -27,13 +38,14 @@ export class Lab {
 
     async advance() {
         await new Promise((resolve) => setTimeout(resolve, 10));
+        if (this.evaluating) return this.#evaluateOn();
         await this.#fail(this.#step + 1);
-        if (!this.playing) return;
+        if (!this.#playing) return;
         this.#emit({ type: "step", run: this.#turn, report: { step: this.#step + 1 } });
         this.#turn = (this.#turn + 1) % this.#start.runs.length;
         if (this.#turn > 0) return;
         this.#step += 1;
-        if (!this.playing) this._pause();
+        if (!this.#playing) this._pause();
     }
 
     _start(start) {
@@ -86,10 +98,24 @@ export class Lab {
         this.#state("stopped");
     }
 
-    _evaluate() {
-        for (const run of [null, ...this.#start.runs.keys()]) {
-            this.#emit({ type: "evaluation", run, step: this.#step, scores: [], asked: true });
-        }
+    _evaluate({ examples }) {
+        this.#slices = this.#of = examples * (this.#start.runs.length + 1);
+    }
+
+    _cancel() {
+        this.#slices = 0;
+    }
+
+    /** A problem a slice. */
+    #evaluateOn() {
+        this.#slices -= 1;
+        const done = this.#of - this.#slices;
+        this.#emit({ type: "evaluating", done, of: this.#of });
+        const models = this.#start.runs.length + 1;
+        const model = (done * models) / this.#of;
+        if (!Number.isInteger(model)) return;
+        const run = model === 1 ? null : model - 2;
+        this.#emit({ type: "evaluation", run, step: this.#step, scores: [], asked: true });
     }
 
     _ask({ prompt }) {
@@ -119,6 +145,7 @@ export class Lab {
                 await new Promise(() => {});
             }
             if (how === "trap") throw new WebAssembly.RuntimeError("unreachable");
+            if (how === "loop") for (;;);
             if (how === "close") self.close();
             if (how === "error") {
                 this.#complain({ what: "the loss is not finite", next: "lower the rate", fatal: false });

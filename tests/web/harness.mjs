@@ -89,6 +89,13 @@ export function browserTest(name, settings, body) {
     });
 }
 
+/** The same with a trainer without a model (fake_srft.js). */
+export function fakeTest(name, body, settings = {}) {
+    const before = (page) =>
+        page.route("**/srft/srft.js", (route) => route.fulfill({ path: root + "tests/web/fake_srft.js" }));
+    browserTest(name, { before, timeout: 60, ...settings }, body);
+}
+
 /** Collects what goes wrong on a page and in its workers. */
 function watch(page) {
     const problems = [];
@@ -118,8 +125,8 @@ export async function connect(page, options = {}) {
         window.events = [];
         window.openStore = openStore;
         window.trainer = Trainer.connect(options);
-        const types = ["ready", "state", "step", "strip", "evaluation", "group", "sample"];
-        for (const type of [...types, "saved", "error", "recovered", "lost"]) {
+        const types = ["ready", "state", "step", "strip", "evaluation", "evaluating", "group", "sample"];
+        for (const type of [...types, "loading", "saved", "error", "recovered", "lost"]) {
             trainer.on(type, (event, bytes) => events.push({ ...event, size: bytes?.length }));
         }
     }, options);

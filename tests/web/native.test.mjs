@@ -58,7 +58,7 @@ function filesOf(folder, inside) {
 const TOLERANCE = 2e-5;
 
 browserTest("the same seed and settings give the same steps in the browser and natively", {}, async (page) => {
-    await connect(page, { saveEvery: 100 });
+    await connect(page);
     const { runs } = await call(page, "start", start("cpu", METHODS, SETTINGS));
     for (let step = 0; step < STEPS; step += 1) await call(page, "step");
     for (const [run, method] of METHODS.entries()) {
@@ -68,7 +68,7 @@ browserTest("the same seed and settings give the same steps in the browser and n
 });
 
 browserTest("a run begun in the browser goes on natively", {}, async (page) => {
-    await connect(page, { saveEvery: 100 });
+    await connect(page);
     await call(page, "start", start("cpu", METHODS, SETTINGS));
     await call(page, "step");
     await call(page, "step");

@@ -111,17 +111,18 @@ browserTest("evaluate and ask", { path: "index.html#" + QUICK }, async (page) =>
     });
     await page.locator("#prompt").fill("12+34=");
     await page.locator("#ask-button").click();
-    await page.waitForFunction(() => document.querySelector("#answers").childElementCount === 4);
+    await page.waitForFunction(() => document.querySelectorAll("#answers .answer").length === 4);
     await page.locator("#prompt").fill("twelve");
     await page.locator("#ask-button").click();
-    await page.waitForFunction(() => /no token for/.test(document.querySelector("#errors").textContent));
+    await page.waitForFunction(() => /no token for/.test(document.querySelector("#ask-says").textContent));
 });
 
 /** The step of the checkpoint that the browser keeps. */
 async function storedStep() {
     const done = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
     const database = await done(indexedDB.open("srft"));
-    const last = await done(database.transaction("checkpoints").objectStore("checkpoints").get("last"));
+    const slot = sessionStorage.getItem("srft-tab");
+    const last = await done(database.transaction("checkpoints").objectStore("checkpoints").get(slot));
     database.close();
     return last?.step;
 }
@@ -143,7 +144,7 @@ browserTest("a file that is none is told, and the runs go on", { path: "index.ht
     const curve = page.locator("#chart-shift g.series").first();
     const points = await curve.getAttribute("data-points");
     await page.locator("#load").setInputFiles({ name: "a.zip", mimeType: "application/zip", buffer: Buffer.from("PK") });
-    await page.locator("#errors").getByText("not a zip").waitFor();
+    await page.locator("#files-say").getByText("not a zip").waitFor();
     await reach(page, "paused", before);
     assert.equal(await curve.getAttribute("data-points"), points);
     await page.locator("#step").click();

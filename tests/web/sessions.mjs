@@ -31,7 +31,7 @@ export async function reportsOf(page, run) {
 
 /** The self-test, one step, the others of ten, and everything that can be asked. */
 export async function tenStepsAndQuestions(page, device, backend) {
-    await connect(page, { saveEvery: 100 });
+    await connect(page);
     const ready = await call(page, "start", start(device, METHODS, SMALL));
     assert.equal(ready.adapter?.backend, backend, JSON.stringify(ready));
     assert.equal(ready.adapter.is_gpu, false);

@@ -12,7 +12,7 @@ const slow = { webgpu: true, timeout: 1800 };
 const TOLERANCE = 1e-4;
 
 browserTest("self-test, ten steps of each method, evaluation, questions and a group on WebGPU", slow, async (page) => {
-    await connect(page, { saveEvery: 100 });
+    await connect(page);
     await call(page, "start", start("cpu", METHODS, SMALL));
     await call(page, "step");
     await call(page, "step");

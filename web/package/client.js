@@ -3,7 +3,7 @@
 
 /** @import { Command, Complaint, Event, Start } from "./protocol.js" */
 /** @import * as Public from "./index.js" */
-/** @import { Checkpoint, EventOf, Options, Store, TrainerEvent } from "./index.js" */
+/** @import { Checkpoint, EventOf, Failed, Loading, Options, Store, TrainerEvent } from "./index.js" */
 import { Link, TrainerError, closed, first, ready } from "./link.js";
 import { openStore } from "./store.js";
 
@@ -16,7 +16,9 @@ export class Trainer {
     /** @type {Store | null} */
     store;
     #workerUrl;
-    #saveEvery;
+    #saveEverySecs;
+    #patienceSecs;
+    #beside;
     /** @type {Map<string, Set<(event: any, bytes: Uint8Array | undefined) => void>>} */
     #listeners = new Map();
     /** @type {Link | null} */
@@ -41,7 +43,16 @@ export class Trainer {
     /** The most steps that all runs together have ever done: a step beyond it is new. */
     #furthest = 0;
     #saving = false;
+    /** When a checkpoint was last kept, ms. */
+    #savedAt = 0;
     #storeFailed = false;
+    /** The longest step of a run so far, s: a worker may be silent for as long. */
+    #slowest = 0;
+    /** Whether the runs were given up; their checkpoint is kept. */
+    #isLost = false;
+    #hidden = () => {
+        if (document.visibilityState === "hidden") this.#autosave(true);
+    };
 
     /** @param {Options} [options] */
     static connect(options = {}) {
@@ -51,10 +62,14 @@ export class Trainer {
     }
 
     /** @param {Options} options */
-    constructor({ workerUrl, store, saveEvery = 10 }) {
-        this.#workerUrl = workerUrl ?? new URL("./worker.js", import.meta.url);
+    constructor({ workerUrl, store, saveEverySecs = 30, patienceSecs = 5, beside }) {
+        this.#workerUrl = workerUrl;
         this.store = store === undefined ? openStore() : store;
-        this.#saveEvery = saveEvery;
+        this.#saveEverySecs = saveEverySecs;
+        this.#patienceSecs = patienceSecs;
+        this.#beside = beside;
+        // A hidden page may never be seen again.
+        document.addEventListener("visibilitychange", this.#hidden);
     }
 
     /**
@@ -99,11 +114,11 @@ export class Trainer {
     }
 
     async pause() {
-        await this.#do({ type: "pause" });
+        await this.#do({ type: "pause" }).catch(unlessDied);
     }
 
     async stop() {
-        await this.#do({ type: "stop" });
+        await this.#do({ type: "stop" }).catch(unlessDied);
     }
 
     /**
@@ -113,6 +128,10 @@ export class Trainer {
     async evaluate(examples, suites = []) {
         const got = await this.#do({ type: "evaluate", suites, examples });
         return got.map(([event]) => event).filter((event) => event.type === "evaluation");
+    }
+
+    async cancel() {
+        await this.#do({ type: "cancel" });
     }
 
     /**
@@ -132,12 +151,19 @@ export class Trainer {
     }
 
     async save() {
+        const kept = this.checkpoint;
+        if (this.#isLost && kept) return { ...kept, bytes: kept.bytes.slice() };
         const [{ name, step }, bytes] = first("saved", await this.#do({ type: "save" }));
         const copy = /** @type {Uint8Array} */ (bytes).slice(); // the caller may transfer it
         return { bytes: copy, name, step, url: location.href };
     }
 
+    async keep() {
+        if (this.checkpoint) await this.#keep({ ...this.checkpoint, url: location.href });
+    }
+
     close() {
+        document.removeEventListener("visibilitychange", this.#hidden);
         this.#link?.end(closed);
         this.#link = null;
         this.#runs = null;
@@ -164,12 +190,13 @@ export class Trainer {
             this.#playing = command.type === "resume";
         }
         if (command.type === "stop") this.#forget();
+        const of = command.type;
         if (command.type !== "start" && command.type !== "load") {
-            return this.#open().request(command, bytes, command.type === "step");
+            return this.#open().request(command, bytes, { of, lasts: of === "step", patience: this.#patience(of) });
         }
         const before = this.#runs;
         this.#forget();
-        const got = await this.#open().request(command, bytes).catch((error) => {
+        const got = await this.#open().request(command, bytes, { of }).catch((error) => {
             if (!error.complaint.fatal) this.#runs ??= before; // a wrong file or setting ends nothing
             throw error;
         });
@@ -177,7 +204,21 @@ export class Trainer {
         const { step } = ready(got);
         this.#runs = { start: type === "start" ? /** @type {Start} */ (start) : null, device: command.device };
         this.checkpoint = bytes ? { bytes: bytes.slice(), name: "loaded", step, url: location.href } : null;
+        this.#savedAt = performance.now();
+        this.#slowest = 0;
+        this.#isLost = false;
         return got;
+    }
+
+    /**
+     * How long a worker may be silent after a command: for ever, but where it is to stand still. A pause
+     * leaves time for the step under way; what a stop ends need not be waited for.
+     * @param {Command["type"]} type
+     */
+    #patience(type) {
+        if (type === "stop") return 1000 * this.#patienceSecs;
+        if (type === "pause") return 1000 * Math.max(this.#patienceSecs, 2 * this.#slowest);
+        return undefined;
     }
 
     /** The runs are over, or others take their place. */
@@ -187,7 +228,7 @@ export class Trainer {
     }
 
     /**
-     * @param {Event} event
+     * @param {Event | Failed | Loading} event
      * @param {Uint8Array} [bytes]
      */
     #receive(event, bytes) {
@@ -196,6 +237,7 @@ export class Trainer {
             this.#count(event.runs.map(({ reports }) => reports.at(-1)?.step ?? event.step));
         }
         if (event.type === "step") {
+            this.#slowest = Math.max(this.#slowest, event.report.rollout_secs + event.report.train_secs || 0);
             this.#count(this.#steps.map((step, run) => (run === event.run ? event.report.step : step)));
         }
         if (event.type === "saved" && bytes) this.#keep({ bytes, name: event.name, step: event.step, url: location.href });
@@ -217,11 +259,14 @@ export class Trainer {
         }
     }
 
-    /** Saves when enough steps are unsaved, or any while the runs rest. */
-    async #autosave() {
-        const unsaved = Math.min(...this.#steps) - (this.checkpoint?.step ?? 0);
-        const due = unsaved >= (this.#resting ? 1 : this.#saveEvery);
-        if (!due || !this.#runs || this.#recovery || this.#saving) return;
+    /**
+     * Saves what is unsaved: now and then while the runs play, at once when they rest.
+     * @param {boolean} [now]
+     */
+    async #autosave(now = this.#resting) {
+        const unsaved = Math.min(...this.#steps) > (this.checkpoint?.step ?? 0);
+        const waited = performance.now() - this.#savedAt >= 1000 * this.#saveEverySecs;
+        if (!unsaved || !(now || waited) || !this.#runs || this.#recovery || this.#saving) return;
         this.#saving = true;
         const request = this.#open().request({ type: "save" });
         const saved = await request.then(() => true, () => false); // an error event has told
@@ -232,8 +277,9 @@ export class Trainer {
     /** @param {Checkpoint} checkpoint */
     async #keep(checkpoint) {
         this.checkpoint = checkpoint;
+        this.#savedAt = performance.now();
         try {
-            await this.store?.put(checkpoint);
+            await this.store?.put({ ...checkpoint, beside: this.#beside?.() });
         } catch (error) {
             if (this.#storeFailed) return; // said once
             this.#storeFailed = true;
@@ -242,7 +288,7 @@ export class Trainer {
                 kind: "machine",
                 what: `the browser did not store the checkpoint: ${error}`,
                 place: "IndexedDB",
-                next: "free some space, or save to a file; until then a reload loses the runs",
+                next: "save to a file; a reload would lose the runs. Private windows and full disks store nothing",
                 fatal: false,
             });
         }
@@ -288,9 +334,10 @@ export class Trainer {
     #lose(reason) {
         this.#forget();
         this.#playing = false;
+        this.#isLost = true;
         const kept = this.checkpoint;
         const next = kept
-            ? `step ${kept.step} is kept: download it and go on with \`srft train --resume\`, or reload the page`
+            ? `step ${kept.step} is kept: save it to a file and go on with \`srft train --resume\`, or reload the page`
             : "start again, with a smaller preset or on the device cpu";
         this.#emit({ type: "lost", reason: { ...reason, next }, step: kept?.step ?? 0 });
     }
@@ -308,4 +355,12 @@ export class Trainer {
             }
         }
     }
+}
+
+/**
+ * A worker that gave no answer is replaced: then, too, the runs stand still.
+ * @param {TrainerError} error
+ */
+function unlessDied(error) {
+    if (!error.complaint.fatal) throw error;
 }

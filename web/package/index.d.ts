@@ -25,8 +25,24 @@ export interface Lost {
     step: number;
 }
 
+/** How much of wasm and weights has come, before the first command is heard. */
+export interface Loading {
+    type: "loading";
+    /** Bytes so far. */
+    loaded: number;
+    /** Of so many; an estimate where the server compresses. */
+    total: number;
+}
+
+/** Something went wrong. */
+export interface Failed extends Complaint {
+    type: "error";
+    /** The request that failed and whose promise rejects, too; none where the runs failed by themselves. */
+    of?: Command["type"];
+}
+
 /** Everything that a listener can hear. */
-export type TrainerEvent = Event | Recovered | Lost;
+export type TrainerEvent = Exclude<Event, { type: "error" }> | Failed | Loading | Recovered | Lost;
 
 /** The event of a type. */
 export type EventOf<T extends TrainerEvent["type"]> = Extract<TrainerEvent, { type: T }>;
@@ -41,6 +57,8 @@ export interface Checkpoint {
     step: number;
     /** Address of the page that saved it, with its settings. */
     url: string;
+    /** What the page wanted kept beside it (`Options.beside`). */
+    beside?: unknown;
 }
 
 /** Where the last checkpoint survives a reload. */
@@ -50,16 +68,38 @@ export interface Store {
     delete(): Promise<void>;
 }
 
-/** A store in IndexedDB; another name is another place. */
-export function openStore(name?: string): Store;
+/** What a slot of a database holds. */
+export interface Slot {
+    slot: string;
+    step: number;
+    url: string;
+    /** When it was put, ms since 1970. */
+    at: number;
+}
+
+/** A store that knows its neighbours. */
+export interface SlotStore extends Store {
+    /** The other slots of the database, newest first. */
+    others(): Promise<Slot[]>;
+}
+
+/**
+ * A store in IndexedDB; another name is another database, another slot (`last` unless given) another
+ * place in it. Requests reject after some seconds where the browser gives no answer.
+ */
+export function openStore(name?: string, slot?: string): SlotStore;
 
 export interface Options {
     /** Where worker.js is, unless beside client.js. */
     workerUrl?: URL;
     /** Where checkpoints are kept; null: in memory alone. IndexedDB unless given. */
     store?: Store | null;
-    /** Save every so many steps; 10 unless given. */
-    saveEvery?: number;
+    /** While the runs play, save every so many seconds, 30 unless given; also when they rest, and when the page is hidden. */
+    saveEverySecs?: number;
+    /** A worker that is silent for so many seconds (5 unless given) after `pause` or `stop` is replaced. */
+    patienceSecs?: number;
+    /** What else is to be kept with a checkpoint; asked whenever one is stored. */
+    beside?: () => unknown;
 }
 
 /** A request that failed. The same complaint came as an `error` event. */
@@ -91,18 +131,25 @@ export class Trainer {
     step(): Promise<EventOf<"state">>;
     /** Steps until paused, stopped or done; resolves when it has begun. */
     resume(): Promise<void>;
-    /** Stops after the present step of a run. */
+    /**
+     * Stops after the present step of a run. A worker that gives no answer is replaced, and the runs
+     * stand at their last checkpoint (`recovered`).
+     */
     pause(): Promise<void>;
-    /** Ends the runs. */
+    /** Ends the runs, and a worker that gives no answer with them. */
     stop(): Promise<void>;
-    /** Evaluates the base and every run; every suite unless named. */
+    /** Evaluates the base and every run; every suite unless named. Resolves with less where cancelled. */
     evaluate(examples: number, suites?: string[]): Promise<EventOf<"evaluation">[]>;
+    /** Ends the evaluation under way. */
+    cancel(): Promise<void>;
     /** The base and every run answer a prompt; temperature 0, the default, is greedy. */
     ask(prompt: string, temperature?: number): Promise<EventOf<"sample">>;
     /** Takes a prompt's group of a run's last step apart. */
     inspect(run: number, prompt: number): Promise<GroupView>;
-    /** Packs the run folders into a file. */
+    /** Packs the run folders into a file; of runs that are lost, the last checkpoint. */
     save(): Promise<Checkpoint>;
+    /** Stores the last checkpoint with the page's present address: after a `load` from a file. */
+    keep(): Promise<void>;
     /** Ends the worker. */
     close(): void;
 }

@@ -2,14 +2,19 @@
 // failed is never spoken to again; the client makes another link.
 
 /** @import { Command, Complaint, Event } from "./protocol.js" */
-/** @import { EventOf } from "./index.js" */
+/** @import { EventOf, Failed, Loading } from "./index.js" */
 /** @typedef {[event: Event, bytes: Uint8Array | undefined]} Message */
 /**
  * A request under way. One that lasts beyond its handling (a step is done while the worker steps)
- * ends with the next `state` that is not playing.
- * @typedef {{ lasts: boolean, handled: boolean, got: Message[],
+ * ends with the next `state` that is not playing. `of` is the command, where its errors are told as
+ * such.
+ * @typedef {{ of?: Command["type"], lasts: boolean, handled: boolean, got: Message[],
  *     resolve(got: Message[]): void, reject(error: Error): void }} Request
  */
+/** @typedef {{ of?: Command["type"], lasts?: boolean, patience?: number }} How */
+
+/** Between two looks at a worker that is to answer, ms. */
+const LOOK = 250;
 
 /** A request that failed; `complaint` says what, where, and what to do next. */
 export class TrainerError extends Error {
@@ -26,6 +31,8 @@ export class Link {
     #worker;
     #over = false;
     #count = 0;
+    /** Messages so far. */
+    #heard = 0;
     /** @type {Map<number, Request>} */
     #requests = new Map();
     #waiting = new AbortController();
@@ -33,40 +40,63 @@ export class Link {
     #onDeath;
 
     /**
-     * @param {URL} url of worker.js
-     * @param {(event: Event, bytes: Uint8Array | undefined) => void} onEvent
+     * @param {URL | undefined} url of worker.js, unless it is beside this file
+     * @param {(event: Event | Failed | Loading, bytes: Uint8Array | undefined) => void} onEvent
      * @param {(complaint: Complaint) => void} onDeath called once, after the requests were rejected
      */
     constructor(url, onEvent, onDeath) {
         this.#onEvent = onEvent;
         this.#onDeath = onDeath;
-        // Also the name of the lock that the worker holds while it lives.
-        const name = `srft-${Date.now()}-${Math.random()}`;
-        this.#worker = new Worker(url, { type: "module", name });
+        this.#worker = workerAt(url);
         this.#worker.onmessage = ({ data }) => {
+            this.#heard += 1;
             if ("holds" in data) this.#awaitDeath(name);
+            else if ("loading" in data) this.#onEvent({ type: "loading", ...data.loading }, undefined);
             else if ("done" in data) this.#done(data.done);
             else this.#receive(data.id, JSON.parse(data.event), data.bytes);
         };
         this.#worker.onerror = (error) => {
             error.preventDefault(); // it is reported as an event
-            this.#die(died(error.message ?? `${url} did not load`));
+            this.#die(died(error.message ?? `${url ?? "worker.js"} did not load`));
         };
+        // Of the lock that the worker holds while it lives.
+        const name = `srft-${Date.now()}-${Math.random()}`;
+        this.#worker.postMessage({ name });
     }
 
     /**
      * Sends a command; resolves with the events that came while it was handled.
      * @param {Command} command
      * @param {Uint8Array} [bytes] copied, so that the caller's stay
-     * @param {boolean} [lasts]
+     * @param {How} [how] `patience`: a worker that is silent for so long, ms, is given up
      * @returns {Promise<Message[]>}
      */
-    request(command, bytes, lasts = false) {
+    request(command, bytes, { of, lasts = false, patience } = {}) {
         const id = ++this.#count;
         return new Promise((resolve, reject) => {
-            this.#requests.set(id, { lasts, handled: false, got: [], resolve, reject });
+            this.#requests.set(id, { of, lasts, handled: false, got: [], resolve, reject });
             this.#worker.postMessage({ id, command: JSON.stringify(command), bytes });
+            if (patience !== undefined) this.#watch(id, patience);
         });
+    }
+
+    /**
+     * Gives a worker up that says nothing for so long while this request waits. What is counted is looks,
+     * so that a computer's sleep is no silence.
+     * @param {number} id
+     * @param {number} patience ms
+     */
+    #watch(id, patience) {
+        let silent = 0;
+        let heard = this.#heard;
+        const timer = setInterval(() => {
+            if (!this.#requests.has(id)) return clearInterval(timer);
+            silent = heard === this.#heard ? silent + LOOK : 0;
+            heard = this.#heard;
+            if (silent < patience) return;
+            clearInterval(timer);
+            this.#leave(died(`it gave no answer for ${Math.round(patience / 1000)} s`));
+        }, LOOK);
     }
 
     /**
@@ -108,7 +138,8 @@ export class Link {
      */
     #receive(id, event, bytes) {
         if (this.#over) return;
-        this.#onEvent(event, bytes);
+        const of = this.#requests.get(id)?.of;
+        this.#onEvent(event.type === "error" && of ? { ...event, of } : event, bytes);
         for (const [key, request] of this.#requests) {
             const own = key === id;
             if (own) request.got.push([event, bytes]);
@@ -137,6 +168,22 @@ export class Link {
         this.#requests.delete(id);
         request.resolve(request.got);
     }
+}
+
+/**
+ * A worker of that address. The literal in here is what bundlers look for.
+ * @param {URL | undefined} url
+ */
+function workerAt(url) {
+    const address = String(url ?? import.meta.url.replace(/[^/]*$/, "worker.js"));
+    // A worker's script has to be of the page's origin, but may import one of another.
+    if (/^https?:/.test(address) && new URL(address).origin !== location.origin) {
+        const script = new Blob([`import ${JSON.stringify(address)};`], { type: "text/javascript" });
+        return new Worker(URL.createObjectURL(script), { type: "module" });
+    }
+    return url
+        ? new Worker(url, { type: "module" })
+        : new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
 }
 
 /**

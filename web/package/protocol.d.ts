@@ -12,7 +12,7 @@ suites: Array<string>,
 /**
  * Problems a suite.
  */
-examples: number, } | { "type": "ask", 
+examples: number, } | { "type": "cancel" } | { "type": "ask", 
 /**
  * The prompt, for example `59+63=`.
  */
@@ -115,7 +115,15 @@ scores: Array<Score>,
 /**
  * Asked for, rather than due by `eval.every`.
  */
-asked: boolean, } | { "type": "group" } & GroupView | { "type": "sample", 
+asked: boolean, } | { "type": "evaluating", 
+/**
+ * Problems done, of all models together.
+ */
+done: number, 
+/**
+ * Of so many.
+ */
+of: number, } | { "type": "group" } & GroupView | { "type": "sample", 
 /**
  * The prompt.
  */

@@ -1,16 +1,21 @@
-// The last checkpoint, kept by the browser in IndexedDB, so that a reload loses little.
+// Checkpoints, kept by the browser in IndexedDB, so that a reload loses little.
 
-/** @import { Checkpoint, Store } from "./index.js" */
+/** @import { Checkpoint, SlotStore, Slot } from "./index.js" */
 
 const TABLE = "checkpoints";
-const LAST = "last";
+/** Before the key of what a checkpoint is, beside the checkpoint itself. */
+const ABOUT = "about ";
+/** A database that does not open, or a request that does not end: some browsers have let one wait for ever, ms. */
+const OPENS = 3000;
+const ANSWERS = 10_000;
 
 /**
- * A place for one checkpoint; another name is another place.
- * @param {string} [name] of the database
- * @returns {Store}
+ * A place for one checkpoint; another name is another database, another slot another place in it.
+ * @param {string} [name]
+ * @param {string} [slot]
+ * @returns {SlotStore}
  */
-export function openStore(name = "srft") {
+export function openStore(name = "srft", slot = "last") {
     /**
      * @template T
      * @param {IDBTransactionMode} mode
@@ -18,16 +23,15 @@ export function openStore(name = "srft") {
      * @returns {Promise<T>}
      */
     async function run(mode, act) {
-        const opening = indexedDB.open(name, 1);
-        opening.onupgradeneeded = () => opening.result.createObjectStore(TABLE);
-        const database = await result(opening);
+        const database = await opened(name);
         try {
             const transaction = database.transaction(TABLE, mode);
             const request = act(transaction.objectStore(TABLE));
-            await new Promise((resolve, reject) => {
+            const done = new Promise((resolve, reject) => {
                 transaction.oncomplete = resolve;
                 transaction.onerror = transaction.onabort = () => reject(transaction.error);
             });
+            await within(ANSWERS, done);
             return request.result;
         } finally {
             database.close();
@@ -36,26 +40,55 @@ export function openStore(name = "srft") {
 
     return {
         async put(checkpoint) {
-            await run("readwrite", (table) => table.put(checkpoint, LAST));
+            const { step, url } = checkpoint;
+            await run("readwrite", (table) => {
+                table.put({ slot, step, url, at: Date.now() }, ABOUT + slot);
+                return table.put(checkpoint, slot);
+            });
         },
         async get() {
-            const found = await run("readonly", (table) => table.get(LAST));
+            const found = await run("readonly", (table) => table.get(slot));
             return /** @type {Checkpoint | undefined} */ (found);
         },
         async delete() {
-            await run("readwrite", (table) => table.delete(LAST));
+            await run("readwrite", (table) => {
+                table.delete(ABOUT + slot);
+                return table.delete(slot);
+            });
+        },
+        async others() {
+            const range = IDBKeyRange.bound(ABOUT, `${ABOUT}\uffff`);
+            const all = /** @type {Slot[]} */ (await run("readonly", (table) => table.getAll(range)));
+            return all.filter((other) => other.slot !== slot).sort((a, b) => b.at - a.at);
         },
     };
 }
 
+/** @param {string} name @returns {Promise<IDBDatabase>} */
+function opened(name) {
+    const opening = indexedDB.open(name, 1);
+    /** @type {Promise<IDBDatabase>} */
+    const database = new Promise((resolve, reject) => {
+        opening.onupgradeneeded = () => opening.result.createObjectStore(TABLE);
+        opening.onsuccess = () => resolve(opening.result);
+        opening.onerror = () => reject(opening.error);
+        opening.onblocked = () => reject(new Error("another tab holds the database"));
+    });
+    return within(OPENS, database).catch((error) => {
+        database.then((late) => late.close(), () => {});
+        throw error;
+    });
+}
+
 /**
  * @template T
- * @param {IDBRequest<T>} request
+ * @param {number} ms
+ * @param {Promise<T>} promise
  * @returns {Promise<T>}
  */
-function result(request) {
+function within(ms, promise) {
     return new Promise((resolve, reject) => {
-        request.onsuccess = () => resolve(request.result);
-        request.onerror = () => reject(request.error);
+        const timer = setTimeout(() => reject(new Error(`the browser's storage gave no answer for ${ms / 1000} s`)), ms);
+        promise.then(resolve, reject).finally(() => clearTimeout(timer));
     });
 }

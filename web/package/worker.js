@@ -3,6 +3,11 @@
 
 import init, { Lab } from "./srft.js";
 
+/** What is downloaded, for the bar: about the sizes of srft_bg.wasm and model.safetensors. */
+const BYTES = { wasm: 8_000_000, weights: 2_300_000 };
+
+const download = { loaded: 0, total: 0, told: 0 };
+
 /** @type {{ id: number, command: string, bytes?: Uint8Array }[]} */
 const queue = [];
 let wake = () => {};
@@ -10,50 +15,87 @@ let wake = () => {};
 let current = 0;
 
 self.addEventListener("message", ({ data }) => {
+    if ("name" in data) return hold(data.name);
     queue.push(data);
     wake();
-});
-
-// Held until the worker ends, however it ends: the page waits for the same lock, and so learns of a
-// death that no event tells.
-navigator.locks?.request(self.name, () => {
-    self.postMessage({ holds: true });
-    return new Promise(() => {});
 });
 
 // What escapes the trainer's own reports: an engine out of memory, a promise nobody waits for.
 self.addEventListener("unhandledrejection", ({ reason }) => fail(reason));
 main().catch(fail);
 
+/**
+ * Holds a lock until the worker ends, however it ends: the page waits for the same lock, and so learns
+ * of a death that no event tells.
+ * @param {string} name
+ */
+function hold(name) {
+    navigator.locks?.request(name, () => {
+        self.postMessage({ holds: true });
+        return new Promise(() => {});
+    });
+}
+
 async function main() {
-    const weights = fetched(new URL("model.safetensors", import.meta.url));
-    await init().catch((error) => {
+    // Literal addresses: bundlers see no others.
+    const wasm = fetched(new URL("./srft_bg.wasm", import.meta.url), BYTES.wasm);
+    const weights = fetched(new URL("./model.safetensors", import.meta.url), BYTES.weights);
+    await init({ module_or_path: wasm }).catch((error) => {
         throw new Error(`srft_bg.wasm did not load: ${error}`);
     });
-    const lab = new Lab(await weights, emit);
+    const lab = new Lab(new Uint8Array(await (await weights).arrayBuffer()), emit);
+    /** The evaluation under way: it is done when its last slice is, and others are heard meanwhile. */
+    let evaluation = 0;
     for (;;) {
         const next = queue.shift();
         if (next) {
             current = next.id;
             await lab.handle(next.command, next.bytes);
-            self.postMessage({ done: current });
-            current = 0;
-        } else if (lab.playing) {
+            if (lab.evaluating && evaluation === 0) evaluation = current;
+            else self.postMessage({ done: current });
+        } else if (lab.busy) {
+            current = lab.evaluating ? evaluation : 0;
             await lab.advance();
         } else {
             await new Promise((resolve) => (wake = () => resolve(undefined)));
+        }
+        current = 0;
+        if (evaluation !== 0 && !lab.evaluating) {
+            self.postMessage({ done: evaluation });
+            evaluation = 0;
         }
         await turn();
     }
 }
 
 /**
+ * A file of the package; how much of it has come is told.
  * @param {URL} url
+ * @param {number} about its size, where the server does not say
  */
-async function fetched(url) {
+async function fetched(url, about) {
+    download.total += about;
     const response = await fetch(url);
     if (!response.ok) throw new Error(`${url} did not load: ${response.status}`);
-    return new Uint8Array(await response.arrayBuffer());
+    count(response.clone(), about).catch(() => {}); // the other half of the clone tells
+    return response;
+}
+
+/** @param {Response} response @param {number} about */
+async function count(response, about) {
+    // What is compressed on the way has the compressed length in its head.
+    const length = Number(response.headers.get("content-length"));
+    if (length && !response.headers.get("content-encoding")) download.total += length - about;
+    const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
+    for (;;) {
+        const { value } = await reader.read();
+        if (!value) return;
+        download.loaded += value.length;
+        const now = performance.now();
+        if (now - download.told < 100) continue;
+        download.told = now;
+        self.postMessage({ loading: { loaded: download.loaded, total: download.total } });
+    }
 }
 
 /**

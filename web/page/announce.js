@@ -4,9 +4,12 @@ import { byId, h } from "./dom.js";
 import { percent } from "./format.js";
 import { methodOf } from "./methods.js";
 import { meanAccuracy } from "./state.js";
+import { inPageWords } from "./words.js";
 
 /** @typedef {import("./state.js").State} State */
 /** @typedef {Pick<import("../package/protocol.js").Complaint, "what" | "place" | "next">} Trouble */
+
+/** A request that the trainer refused. @typedef {{ complaint: Trouble }} Refusal */
 
 /** Says something once the present speech is over. @param {string} text */
 export function announce(text) {
@@ -31,10 +34,28 @@ export function evaluationSays({ runs }) {
 }
 
 /**
+ * What went wrong with something the visitor did, where it was done; empties the place without trouble.
+ * @param {string} id of the place
+ * @param {Trouble | string | null} trouble
+ */
+export function tellAt(id, trouble) {
+    const place = byId(id);
+    place.hidden = trouble === null;
+    if (trouble === null) return place.replaceChildren();
+    if (typeof trouble === "string") place.replaceChildren(trouble);
+    else {
+        const { what, next } = inPageWords(trouble);
+        place.replaceChildren(h("strong", {}, `${what}.`), next ? ` What next: ${next}.` : "");
+    }
+    place.scrollIntoView({ block: "nearest" });
+}
+
+/**
  * Shows an error until it is dismissed: what, where, what next. The same one twice is one.
  * @param {Trouble} trouble
  */
-export function complain({ what, place, next }) {
+export function complain(trouble) {
+    const { what, place, next } = inPageWords(trouble);
     show("trouble", what, [place ? `Where: ${place}` : "", next ? `What next: ${next}` : ""]);
 }
 

@@ -1,74 +1,93 @@
 // Ask: the visitor's own prompt, answered by the base and every run, token by token.
 
-import { button, byId, h, input, select } from "./dom.js";
+import { tellAt } from "./announce.js";
+import { button, byId, enable, h, input, isEnabled, select } from "./dom.js";
 import { fixed, probability, visible } from "./format.js";
 import { methodOf } from "./methods.js";
+import { answerTo, isRight } from "./problem.js";
 import { tokenRow } from "./tokens.js";
 
 /** @typedef {import("./state.js").State} State */
-/** @typedef {import("./state.js").Answer} Answer */
+/** @typedef {import("../package/protocol.js").Answer} Answer */
+/** @typedef {{ prompt: string, answers: Answer[] }} Sample */
 
 export class Ask {
     #state;
-    /** @type {State["sample"] | undefined} */
-    #drawn = undefined;
+    #ask;
 
     /**
      * @param {State} state
-     * @param {(prompt: string, temperature: number) => void} ask
+     * @param {(prompt: string, temperature: number) => Promise<Sample>} ask rejects with what went wrong
      */
     constructor(state, ask) {
         this.#state = state;
+        this.#ask = ask;
         byId("ask-form").addEventListener("submit", (event) => {
             event.preventDefault();
             const prompt = input("prompt").value.trim();
-            if (!prompt || !state.ready) return;
-            this.wait(true);
-            ask(prompt, Number(select("ask-temperature").value));
+            if (prompt && state.ready && isEnabled(button("ask-button"))) this.#send(prompt);
         });
     }
 
+    /** @param {string} prompt */
+    async #send(prompt) {
+        this.#wait(true);
+        tellAt("ask-says", null);
+        try {
+            this.#draw(await this.#ask(prompt, Number(select("ask-temperature").value)));
+        } catch (error) {
+            // The answers to another prompt must not stand under this one.
+            byId("answers").replaceChildren();
+            tellAt("ask-says", /** @type {import("./announce.js").Refusal} */ (error).complaint);
+        }
+        this.#wait(false);
+    }
+
     /** @param {boolean} waiting */
-    wait(waiting) {
-        button("ask-button").disabled = waiting;
+    #wait(waiting) {
+        enable(button("ask-button"), !waiting);
         button("ask-button").textContent = waiting ? "Asking …" : "Ask";
     }
 
+    /** The examples, of the trainer's suites. */
     draw() {
-        const { ready, sample, runs } = this.#state;
-        if (ready && byId("examples-to-ask").childElementCount === 0) {
-            byId("examples-to-ask").append(
-                ...ready.suites.map(({ prompt, name, ood }) => {
-                    const chip = h(
-                        "button",
-                        { type: "button", class: "chip", title: `${name}${ood ? ", out of distribution" : ""}` },
-                        prompt,
-                    );
-                    chip.addEventListener("click", () => {
-                        input("prompt").value = prompt;
-                        /** @type {HTMLFormElement} */ (byId("ask-form")).requestSubmit();
-                    });
-                    return chip;
-                }),
-            );
-        }
-        if (sample === this.#drawn) return;
-        this.#drawn = sample;
-        byId("answer-token").textContent = sample
-            ? "The stronger tint and underline, the less sure. Point at a token for its probability."
-            : "The base and every run answer as they are now; ask again later.";
-        byId("answers").replaceChildren(
-            ...(sample?.answers ?? []).map((answer) => {
-                const method =
-                    answer.run === null ? { id: "base", label: "base" } : methodOf(runs[answer.run]?.view.method ?? "");
-                return this.#answer(answer, method.id, method.label);
+        const { ready } = this.#state;
+        if (!ready || byId("examples-to-ask").childElementCount > 0) return;
+        byId("examples-to-ask").append(
+            ...ready.suites.map(({ prompt, name, ood }) => {
+                const chip = h(
+                    "button",
+                    { type: "button", class: "chip", title: `${name}${ood ? ", out of distribution" : ""}` },
+                    prompt,
+                );
+                chip.addEventListener("click", () => {
+                    input("prompt").value = prompt;
+                    /** @type {HTMLFormElement} */ (byId("ask-form")).requestSubmit();
+                });
+                return chip;
             }),
         );
-        this.wait(false);
     }
 
-    /** @param {Answer} answer @param {string} id @param {string} label */
-    #answer(answer, id, label) {
+    /** @param {Sample} sample */
+    #draw({ prompt, answers }) {
+        const right = answerTo(prompt);
+        byId("answer-token").textContent =
+            "The stronger tint and underline, the less sure. Point at a token for its probability.";
+        const question = h(
+            "p",
+            { class: "asked" },
+            h("b", { class: "mono" }, prompt),
+            right === null
+                ? " is no problem of the kinds above, and the model knows nothing else: what it says means little."
+                : ` right answer ${right}`,
+        );
+        byId("answers").replaceChildren(question, ...answers.map((answer) => this.#answer(answer, prompt)));
+    }
+
+    /** @param {Answer} answer @param {string} prompt */
+    #answer(answer, prompt) {
+        const { id, label } = whoOf(this.#state, answer);
         const tokens = answer.tokens.map(({ text, p, entropy }) => ({
             text,
             says: `p ${probability(p)}, entropy ${fixed(entropy, 2)} nats`,
@@ -90,7 +109,7 @@ export class Ask {
         return h(
             "div",
             { class: `answer method-${id}` },
-            h("h3", { class: "who" }, label),
+            h("h3", { class: "who" }, verdict(isRight(prompt, answer)), label),
             row,
             h(
                 "p",
@@ -99,4 +118,19 @@ export class Ask {
             ),
         );
     }
+}
+
+/** Whose answer it is. @param {State} state @param {Answer} answer */
+export function whoOf({ runs }, { run }) {
+    return run === null ? { id: "base", label: "base" } : methodOf(runs[run]?.view.method ?? "");
+}
+
+/** A sign of right or wrong, said as well; nothing where nobody knows. @param {boolean | null} right */
+export function verdict(right) {
+    if (right === null) return "";
+    return h(
+        "span",
+        { class: right ? "verdict right" : "verdict wrong", role: "img", "aria-label": right ? "right:" : "wrong:" },
+        right ? "✓ " : "✗ ",
+    );
 }

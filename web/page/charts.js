@@ -2,7 +2,7 @@
 
 import { Chart } from "./chart.js";
 import { DataTable } from "./data-table.js";
-import { byId, button, h, input, write } from "./dom.js";
+import { byId, button, enable, h, input, onPress, write } from "./dom.js";
 import { fixed, percent, signed } from "./format.js";
 import { methodOf } from "./methods.js";
 import { at, meanAccuracy } from "./state.js";
@@ -212,7 +212,7 @@ export class Charts {
             this.#shown.push(shown);
         }
         this.#slider.addEventListener("input", () => point(this.#slider.valueAsNumber, true));
-        button("follow").addEventListener("click", () => {
+        onPress("follow", () => {
             this.#pinned = null;
             point(null, false);
         });
@@ -247,6 +247,15 @@ export class Charts {
         }
     }
 
+    /** What the lines of a chart are at. @param {string} id */
+    says(id) {
+        const shown = this.#shown.find(({ kind }) => kind.id === id);
+        const values = (shown?.lines ?? []).flatMap(({ label, y }) =>
+            y.length ? [`${label} ${shown?.kind.format(y[y.length - 1])}`] : [],
+        );
+        return values.length ? `${shown?.kind.title}, step ${this.#state.step}: ${values.join(", ")}` : "";
+    }
+
     #drawSlider() {
         const { cursor, step, ready } = this.#state;
         const steps = String(ready?.steps ?? 200);
@@ -258,7 +267,7 @@ export class Charts {
             cursor === null ? `step ${step}, following the latest` : `step ${cursor}`,
         );
         write(byId("cursor-step"), cursor === null ? `step ${step}` : `step ${cursor}`);
-        button("follow").disabled = cursor === null;
+        enable(button("follow"), cursor !== null);
     }
 }
 

@@ -1,30 +1,36 @@
 // Runs to a file and back: by button, by dropping a file, and by themselves after a reload.
 
-import { button, byId, h, input } from "./dom.js";
+import { tellAt } from "./announce.js";
+import { button, byId, enable, h, input, onPress } from "./dom.js";
 import { read, write } from "./url.js";
 
 /** @typedef {import("./url.js").Address} Address */
-/** @typedef {{ bytes: Uint8Array, name: string, step: number, url: string }} Checkpoint */
+/** @typedef {import("../package/index.js").Checkpoint} Checkpoint */
+
+/** As src/archive.rs has it: no more is unpacked. */
+const MOST_BYTES = 512 * 2 ** 20;
 
 /**
  * @param {() => Promise<Checkpoint>} save
  * @param {(bytes: Uint8Array, name: string) => void} load
  */
 export function offerFiles(save, load) {
-    const saver = button("save");
-    saver.addEventListener("click", async () => {
-        saver.disabled = true;
+    onPress("save", async () => {
+        enable(button("save"), false);
+        tellAt("files-say", null);
         try {
             const { bytes, name } = await save();
             download(bytes, name);
-        } catch {
-            // An error event has told what went wrong.
-        } finally {
-            saver.disabled = false;
+        } catch (error) {
+            tellAt("files-say", /** @type {import("./announce.js").Refusal} */ (error).complaint);
         }
+        enable(button("save"), true);
     });
     const take = async (/** @type {File | null | undefined} */ file) => {
-        if (file) load(new Uint8Array(await file.arrayBuffer()), file.name);
+        if (!file) return;
+        const why = await objectionTo(file);
+        tellAt("files-say", why && `${file.name} ${why}. Choose a file that was saved here, or a zip of a run folder.`);
+        if (why === null) load(new Uint8Array(await file.arrayBuffer()), file.name);
     };
     const chooser = input("load");
     chooser.addEventListener("change", () => {
@@ -44,6 +50,16 @@ export function offerFiles(save, load) {
     });
 }
 
+/**
+ * Why a file cannot be one of ours, before it fills the trainer's memory, which a tab never gives back.
+ * @param {File} file
+ */
+async function objectionTo(file) {
+    if (file.size > MOST_BYTES) return `is larger than ${MOST_BYTES / 2 ** 20} MiB`;
+    const head = await file.slice(0, 2).text().catch(() => "");
+    return head === "PK" ? null : "is not a zip";
+}
+
 /** @param {Uint8Array} bytes @param {string} name */
 function download(bytes, name) {
     const url = URL.createObjectURL(
@@ -60,8 +76,12 @@ function download(bytes, name) {
  * @param {Address} address
  */
 export function isOf(checkpoint, address) {
-    if (!checkpoint) return false;
-    const saved = new URL(checkpoint.url, location.href);
+    return checkpoint !== undefined && isAt(checkpoint.url, address);
+}
+
+/** Whether a page's address has these settings. @param {string} url @param {Address} address */
+export function isAt(url, address) {
+    const saved = new URL(url, location.href);
     return saved.pathname === location.pathname && write(read(saved.hash)) === write(address);
 }
 

@@ -3,7 +3,7 @@
 import { byId, h, s, select, write } from "./dom.js";
 import { METHODS, OUTLINES, SHOWN } from "./methods.js";
 import { PRESETS, presetOf } from "./presets.js";
-import { DEVICES, SETTINGS } from "./settings.js";
+import { DEVICES, SETTINGS, objection } from "./settings.js";
 import { resolved } from "./start.js";
 import { effective, methodsOf } from "./url.js";
 
@@ -11,7 +11,7 @@ import { effective, methodsOf } from "./url.js";
 /** @typedef {import("./settings.js").Choices} Choices */
 /** @typedef {import("./start.js").Ready} Ready */
 /** @typedef {import("./url.js").Address} Address */
-/** @typedef {{ setting: Setting, field: HTMLInputElement | HTMLSelectElement, output: HTMLElement | null, item: HTMLElement }} Control */
+/** @typedef {{ setting: Setting, field: HTMLInputElement | HTMLSelectElement, output: HTMLElement | null, item: HTMLElement, wrong: HTMLElement }} Control */
 
 /** Those that matter for the run as a whole rather than for what it learns. */
 const PLAIN = ["n", "seed"];
@@ -54,7 +54,7 @@ export class Controls {
             const control = make(setting);
             this.#controls.push(control);
             control.field.addEventListener("input", () => this.#tell(control));
-            control.field.addEventListener("change", () => this.#choose(setting.key, control.field.value));
+            control.field.addEventListener("change", () => this.#take(control));
             const place =
                 setting.scope === "srft"
                     ? "switches"
@@ -98,6 +98,8 @@ export class Controls {
         }
         const srft = ready.runs.find((run) => run.method === "srft");
         if (srft?.settings["objective.entropy_weights"] === false) own.ew = "one";
+        const { dev } = effective(this.#address); // where it computes is the page's choice, not the file's
+        if (dev && dev !== "auto") own.dev = dev;
         return { preset: undefined, own };
     }
 
@@ -111,7 +113,8 @@ export class Controls {
             if (field instanceof HTMLSelectElement && ![...field.options].some((o) => o.value === value)) {
                 field.append(h("option", { value }, value));
             }
-            if (document.activeElement !== field || field instanceof HTMLSelectElement) field.value = value;
+            const isTyped = document.activeElement === field || !control.wrong.hidden;
+            if (!isTyped || field instanceof HTMLSelectElement) field.value = value;
             control.item.classList.toggle("chosen", choices[setting.key] !== undefined);
             this.#tell(control);
         }
@@ -123,22 +126,10 @@ export class Controls {
         }
         select("device").value = choices.dev ?? "auto";
         /** @type {HTMLInputElement} */ (byId(`weights-${choices.ew ?? "exp"}`)).checked = true;
-        this.#drawLesson(address);
-    }
-
-    /** @param {Address} address */
-    #drawLesson({ preset }) {
-        const lesson = presetOf(preset);
         for (const link of byId("presets").querySelectorAll("a")) {
-            if (link.hash === `#preset=${preset}`) link.setAttribute("aria-current", "true");
+            if (link.hash === `#preset=${address.preset}`) link.setAttribute("aria-current", "true");
             else link.removeAttribute("aria-current");
         }
-        byId("lesson").hidden = !lesson;
-        if (!lesson) return;
-        write(byId("lesson-title"), lesson.title);
-        write(byId("lesson-text"), lesson.text);
-        write(byId("lesson-look"), lesson.look);
-        byId("lesson-notebook").setAttribute("href", `notebooks/${lesson.notebook}.ipynb`);
     }
 
     #boxes() {
@@ -153,6 +144,15 @@ export class Controls {
                 .map((box) => box.value)
                 .join(),
         );
+    }
+
+    /** Takes a value that holds; one that does not is refused beside its field. @param {Control} control */
+    #take({ setting, field, wrong }) {
+        const why = objection(setting, field.value);
+        wrong.hidden = why === null;
+        write(wrong, why ?? "");
+        field.setAttribute("aria-invalid", String(why !== null));
+        if (why === null) this.#choose(setting.key, field.value);
     }
 
     /** @param {string} key @param {string} value */
@@ -183,8 +183,9 @@ const swatch = ({ dash, shape }) =>
 /** @param {Setting} setting @returns {Control} */
 function make(setting) {
     const id = `set-${setting.key}`;
-    const described = { id, "aria-describedby": `${id}-help` };
+    const described = { id, "aria-describedby": `${id}-help ${id}-wrong` };
     const { min = 0, max = 1, step = 1 } = setting;
+    const wrong = h("p", { class: "wrong", id: `${id}-wrong`, role: "alert", hidden: true });
     const field =
         setting.kind === "choice"
             ? h("select", described, ...(setting.values ?? []).map(([value, text]) => h("option", { value }, text)))
@@ -196,7 +197,8 @@ function make(setting) {
         h("label", { for: id }, setting.label),
         ...(output ? [output] : []),
         field,
+        wrong,
         h("p", { class: "help", id: `${id}-help` }, setting.help),
     );
-    return { setting, field, output, item };
+    return { setting, field, output, item, wrong };
 }

@@ -64,6 +64,31 @@ export const select = (id) => /** @type {HTMLSelectElement} */ (byId(id));
 export const button = (id) => /** @type {HTMLButtonElement} */ (byId(id));
 
 /**
+ * A button that cannot be pressed now keeps its focus, which `disabled` would take from whoever is
+ * there with the keyboard.
+ * @param {HTMLButtonElement} element
+ * @param {boolean} on
+ */
+export function enable(element, on) {
+    if (on) element.removeAttribute("aria-disabled");
+    else element.setAttribute("aria-disabled", "true");
+}
+
+/** Whether a button may be pressed. @param {HTMLButtonElement} element */
+export const isEnabled = (element) => element.getAttribute("aria-disabled") !== "true";
+
+/**
+ * What a button does where it may be pressed.
+ * @param {string} id
+ * @param {() => void} act
+ */
+export function onPress(id, act) {
+    button(id).addEventListener("click", () => {
+        if (isEnabled(button(id))) act();
+    });
+}
+
+/**
  * Writes a text only where it differs: an equal write would still cost a layout.
  * @param {Node} node
  * @param {string} text

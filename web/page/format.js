@@ -31,6 +31,9 @@ export function significant(x) {
     return minus(String(Number(x.toPrecision(4))));
 }
 
+/** A count, its thousands apart. @param {number} n */
+export const grouped = (n) => n.toLocaleString("en-GB");
+
 /** Accuracy in percent. @param {number} share */
 export const percent = (share) => fixed(100 * share, 1);
 

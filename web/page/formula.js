@@ -107,7 +107,7 @@ export function weightOf(formula, member, token) {
               ? token.entropy
               : Math.log(token.weight / phi / scale) / sign;
     const body = {
-        symbols: `${scale}·exp(${sign < 0 ? "−" : "+"}H), H: ${over[/** @type {keyof typeof over} */ (formula.entropy_over)] ?? ""}${weighs ? ", · p·(1 − p)" : ""}`,
+        symbols: `${significant(scale)}·exp(${sign < 0 ? "−" : "+"}H), H: ${over[/** @type {keyof typeof over} */ (formula.entropy_over)] ?? ""}${weighs ? ", · p·(1 − p)" : ""}`,
         calculation: [scale, " · exp(", sign * entropy, ")", ...shown],
         value: scale * Math.exp(sign * entropy) * phi,
         zero: null,

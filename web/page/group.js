@@ -1,7 +1,8 @@
 // The group panel: one prompt of a run's last step, its rollouts and its demonstration, row by row;
 // every token a button that opens what the update did to it, and why.
 
-import { byId, button, fillSelect, h, select, write } from "./dom.js";
+import { tellAt } from "./announce.js";
+import { byId, fillSelect, h, onPress, select, write } from "./dom.js";
 import { fixed, signed, spoken, visible } from "./format.js";
 import { methodOf } from "./methods.js";
 import { candidates, formulas } from "./token-detail.js";
@@ -23,27 +24,29 @@ export class Group {
     #prompt = select("group-prompt");
     #section = byId("group");
     #visible = false;
-    /** What the visitor wants to see. */
-    #wanted = { run: -1, prompt: 0 };
+    /** What is to be seen; a prompt that nobody chose is one whose rollouts differ. @type {{ run: number, prompt: number | null }} */
+    #wanted = { run: -1, prompt: null };
+    /** The method to begin with. */
+    #method = "srft";
     /** When it last asked, and for what. */
     #asked = { at: 0, key: "" };
     /** @type {GroupView | null} */
     #drawn = null;
     /** The beginning that the choices belong to. @type {State["ready"]} */
     #ready = null;
-    /** The token whose terms are shown; at first one of the demonstration. @type {{ member: number, token: number }} */
-    #chosen = { member: Infinity, token: 0 };
+    /** The token whose terms are shown. @type {{ member: number, token: number }} */
+    #chosen = { member: 0, token: 0 };
 
     /**
      * @param {State} state
-     * @param {(run: number, prompt: number) => void} inspect asks the trainer for a group
+     * @param {(run: number, prompt: number) => Promise<unknown>} inspect asks the trainer for a group
      */
     constructor(state, inspect) {
         this.#state = state;
         this.#inspect = inspect;
-        this.#run.addEventListener("change", () => this.#want(Number(this.#run.value), 0));
+        this.#run.addEventListener("change", () => this.#want(Number(this.#run.value), null));
         this.#prompt.addEventListener("change", () => this.#want(this.#wanted.run, Number(this.#prompt.value)));
-        button("group-refresh").addEventListener("click", () => this.#ask());
+        onPress("group-refresh", () => this.#ask());
         new IntersectionObserver(
             ([entry]) => {
                 this.#visible = entry.isIntersecting;
@@ -51,6 +54,11 @@ export class Group {
             },
             { rootMargin: "200px" },
         ).observe(this.#section);
+    }
+
+    /** The method that the next beginning opens with. @param {string} method */
+    prefer(method) {
+        this.#method = method;
     }
 
     draw() {
@@ -62,21 +70,21 @@ export class Group {
         if (ready && ready !== this.#ready) {
             this.#ready = ready;
             this.#asked.key = "";
-            // SRFT's group tells most: it has every term.
-            this.#wanted = {
-                run: Math.max(
-                    0,
-                    runs.findIndex((run) => run.view.method === "srft"),
-                ),
-                prompt: 0,
-            };
+            const run = runs.findIndex(({ view }) => view.method === this.#method);
+            this.#wanted = { run: Math.max(0, run), prompt: null };
             this.#run.value = String(this.#wanted.run);
         }
         // An answer that was overtaken by another question is no longer wanted.
-        const wanted = !group || (group.run === this.#wanted.run && group.prompt === this.#wanted.prompt);
+        const { run, prompt } = this.#wanted;
+        const kept = group !== null && !this.#fresh && runs.every((other) => !other.fresh);
+        if (kept && group.run !== run) this.#wanted.run = group.run;
+        if (kept) this.#run.value = String(group.run);
+        const wanted = !group || kept || (group.run === run && (prompt ?? group.prompt) === group.prompt);
         if (wanted && group !== this.#drawn) this.#drawGroup(group);
-        this.#drawStatus();
-        if (this.#visible && this.#due()) this.#ask();
+        this.#run.disabled = this.#prompt.disabled = kept;
+        this.#drawStatus(kept);
+        const resting = this.#state.phase === "paused" || this.#state.phase === "done";
+        if ((this.#visible || resting) && this.#due()) this.#ask();
     }
 
     /** While someone reads, the rows stay. */
@@ -102,7 +110,7 @@ export class Group {
         return [this.#state.step, this.#wanted.run, this.#wanted.prompt].join();
     }
 
-    /** @param {number} run @param {number} prompt */
+    /** @param {number} run @param {number | null} prompt */
     #want(run, prompt) {
         this.#wanted = { run, prompt };
         this.#ask();
@@ -111,16 +119,30 @@ export class Group {
     #ask() {
         if (!this.#fresh) return;
         this.#asked = { at: performance.now(), key: this.#key() };
-        this.#inspect(this.#wanted.run, this.#wanted.prompt);
+        const { run, prompt } = this.#wanted;
+        tellAt("group-says", null);
+        this.#inspect(run, prompt ?? this.#telling() ?? 0).catch((error) => tellAt("group-says", error.complaint));
     }
 
-    #drawStatus() {
-        const { group } = this.#state;
-        const text = !group
-            ? this.#fresh
-                ? "Loading the group …"
-                : "It opens after the next step."
-            : `Step ${group.step}${this.#held ? ", held while you look" : ""}`;
+    /** A prompt of the group's step that some rollouts solve and some don't: there the update has most to say. */
+    #telling() {
+        const { group, step } = this.#state;
+        if (!group || group.run !== this.#wanted.run || group.step < step) return undefined;
+        const mixed = group.prompts.findIndex(({ right, rollouts }) => right > 0 && right < rollouts);
+        return mixed < 0 ? undefined : mixed;
+    }
+
+    /** @param {boolean} kept whether the group is from before a reload */
+    #drawStatus(kept) {
+        const { group, phase } = this.#state;
+        const none =
+            phase === "done"
+                ? "The last step is not kept after a reload; a restart opens it again."
+                : this.#fresh
+                  ? "Loading the group …"
+                  : "It opens after the next step.";
+        const what = kept ? ", as before the reload; others open after the next step" : "";
+        const text = !group ? none : `Step ${group.step}${what}${this.#held ? ", held while you look" : ""}`;
         write(byId("group-status"), text);
     }
 
@@ -157,9 +179,12 @@ export class Group {
         );
         byId("group-rows").replaceChildren(head, ...group.members.map((member, i) => this.#row(member, i)));
         const same = before?.run === group.run && before.step === group.step && before.prompt === group.prompt;
-        const last = group.members.length - 1;
-        if (!same) this.#chosen = { member: Math.min(this.#chosen.member, last), token: 0 };
+        if (!same) this.#chosen = mostMoved(group);
         this.#choose(this.#chosen.member, this.#chosen.token);
+        // Nobody chose this prompt: a telling one of the same step is shown in its place, once.
+        const telling = this.#wanted.prompt === null ? this.#telling() : undefined;
+        const isTelling = group.prompts[group.prompt].right % Math.max(1, group.prompts[group.prompt].rollouts) > 0;
+        if (telling !== undefined && !isTelling && this.#fresh) this.#ask();
     }
 
     /** @param {Member} member @param {number} index */
@@ -238,4 +263,16 @@ export class Group {
         byId("token-title").setAttribute("aria-label", `Token ${t + 1}, ${spoken(token.text)}`);
         byId("token-terms").replaceChildren(...formulas(group, settings, member, token));
     }
+}
+
+/** The token that the update moved most. @param {GroupView} group */
+function mostMoved({ members }) {
+    let most = { member: 0, token: 0, by: -1 };
+    members.forEach(({ tokens }, member) =>
+        tokens.forEach(({ logp, logp_after }, token) => {
+            const by = Math.abs(logp_after - logp);
+            if (by > most.by) most = { member, token, by };
+        }),
+    );
+    return { member: most.member, token: most.token };
 }

@@ -1,24 +1,27 @@
 // The page's wiring: events of the trainer → state → what is due to be drawn; the visitor → commands.
 //
 // Elements that stay under their ids: #play #step #restart (buttons), #phase #step-count #speed
-// #adapter #self-test (status), #cursor (slider over steps) #follow, #chart-accuracy-in
-// #chart-accuracy-out #chart-shift #chart-reward #chart-entropy #chart-weights (figures: an svg with
-// g.series[data-series][data-points] > .line, .mark; button.as-table), #probe #strip-table (one row
-// for the base, one a run; td.shaded), #group-run #group-prompt #group-refresh #group-rows (.member,
-// button.token) #token-candidates #token-terms (<data value> holds exact numbers), #suite #examples
-// #evaluate #scores, #prompt #ask-button #answers, #save #load #continued #start-anew,
-// #errors (role alert), #announcer (live), #presets a, #methods input, #set-KEY (settings.js),
-// #weights-exp #weights-one, #device, #lesson. On <html>: data-state (loading | ready | playing |
-// paused | done | error) and data-step.
+// #adapter #self-test (status), #example-prompt #example-answers #example-next, #cursor (slider over
+// steps) #follow, #chart-accuracy-in #chart-accuracy-out #chart-shift #chart-reward #chart-entropy
+// #chart-weights (figures: an svg with g.series[data-series][data-points] > .line, .mark;
+// button.as-table), #probe #strip-table (one row for the base, one a run; td.shaded), #group-run
+// #group-prompt #group-refresh #group-rows (.member, button.token) #token-candidates #token-terms
+// (<data value> holds exact numbers), #suite #examples #evaluate #scores, #prompt #ask-button #answers,
+// #save #load #continued #start-anew, #errors (role alert), #ask-says #evaluate-says #files-say
+// #group-says (what went wrong there), #announcer (live), #presets a, #methods input, #set-KEY
+// (settings.js), #weights-exp #weights-one, #device, #lesson. On <html>: data-state (loading | ready |
+// playing | paused | done | error), data-step, and data-scripts once the page is wired.
 
 import { Trainer, TrainerError } from "./srft/client.js";
-import { announce, complain, evaluationSays, forget, reassure } from "./announce.js";
+import { announce, complain, evaluationSays, forget, reassure, tellAt } from "./announce.js";
 import { Ask } from "./ask.js";
 import { Charts } from "./charts.js";
-import { isOf, noteContinued, offerFiles } from "./checkpoints.js";
+import { isAt, isOf, noteContinued, offerFiles } from "./checkpoints.js";
 import { Controls } from "./controls.js";
-import { button, byId, goTo, painter } from "./dom.js";
+import { byId, goTo, onPress, painter } from "./dom.js";
+import { Example } from "./example.js";
 import { Group } from "./group.js";
+import { drawLesson, drawNow } from "./lesson.js";
 import { methodOf } from "./methods.js";
 import { presetOf } from "./presets.js";
 import { Scores } from "./scores.js";
@@ -26,14 +29,19 @@ import { isRunning, startOf } from "./start.js";
 import { State } from "./state.js";
 import { drawDevice, drawStatus } from "./status.js";
 import { Strip } from "./strip.js";
+import { TabStore, keepGroup, keptGroup } from "./tabs.js";
 import { offerTheme } from "./theme.js";
 import { effective, read, write } from "./url.js";
 
+/** @typedef {import("../package/index.js").Checkpoint} Checkpoint */
 /** @typedef {import("./url.js").Address} Address */
 /** @typedef {import("./start.js").Ready} Ready */
 
-const trainer = Trainer.connect();
 const state = new State();
+const store = new TabStore();
+const trainer = Trainer.connect({ store, beside: () => state.keepsake });
+/** What of the trainer has come. @type {import("./status.js").Download | null} */
+let download = null;
 /** What the controls show. @type {Address} */
 let draft = read(location.hash);
 /** What the present runs were started with, as an address; none before the first. @type {string | null} */
@@ -44,9 +52,13 @@ let beginnings = 0;
 const isChanged = () => applied !== null && write(draft) !== applied;
 
 const paint = painter({
-    status: () => drawStatus(state, isChanged()),
+    status: () => drawStatus(state, isChanged(), download),
     device: () => drawDevice(state),
-    charts: () => charts.draw(),
+    example: () => example.draw(),
+    charts: () => {
+        charts.draw();
+        drawNow(running(), now);
+    },
     cursor: () => {
         charts.drawCursor();
         strip.draw();
@@ -55,7 +67,10 @@ const paint = painter({
     group: () => group.draw(),
     scores: () => scores.draw(),
     answers: () => ask.draw(),
-    controls: () => controls.draw(draft),
+    controls: () => {
+        controls.draw(draft);
+        drawLesson(running(), now);
+    },
 });
 
 const charts = new Charts(
@@ -63,41 +78,62 @@ const charts = new Charts(
     () => paint("cursor"),
     () => paint("charts"),
 );
+const now = (/** @type {string} */ chart) => charts.says(chart);
+/** The address of the present runs. */
+const running = () => (applied === null ? draft : read(applied));
 const strip = new Strip(state, () => paint("strip"));
-const group = new Group(state, (run, prompt) => trainer.send({ type: "inspect", run, prompt }));
-const scores = new Scores(state, async (suites, examples) => {
-    await trainer.evaluate(examples, suites).catch(() => {});
-    scores.wait(false);
-    announce("The evaluation is done; its results are in the table.");
-});
-const ask = new Ask(state, async (prompt, temperature) => {
-    await trainer.ask(prompt, temperature).catch(() => {});
-    ask.wait(false);
-});
+const group = new Group(state, (run, prompt) => trainer.inspect(run, prompt));
+const scores = new Scores(
+    state,
+    async (suites, examples) => {
+        try {
+            const got = await trainer.evaluate(examples, suites);
+            const whole = got.length > state.runs.length;
+            announce(whole ? "The evaluation is done; its results are in the table." : "The evaluation was cancelled.");
+        } finally {
+            state.evaluating = null;
+            paint("status", "scores");
+        }
+    },
+    () => trainer.send({ type: "cancel" }),
+);
+const ask = new Ask(state, (prompt, temperature) => trainer.ask(prompt, temperature));
+const example = new Example(state, (prompt) => trainer.ask(prompt));
 const controls = new Controls((address) => {
     draft = address;
     paint("controls", "status");
 });
 
-for (const type of /** @type {const} */ (["ready", "state", "step", "strip", "evaluation", "group", "sample"])) {
+for (const type of /** @type {const} */ (["ready", "state", "step", "strip", "evaluation", "evaluating", "group"])) {
     trainer.on(type, (event) => {
         const was = state.phase;
         paint(...state.receive(event, performance.now()));
         if (event.type === "evaluation" && !event.asked) milestone(evaluationSays(state));
-        if (state.phase === "done" && was !== "done") milestone(`Done: ${state.step} steps of every run.`);
+        if (state.phase === "done" && was !== "done") {
+            paint("example");
+            milestone(`Done: ${state.step} steps of every run. ${evaluationSays(state) ?? ""}`);
+        }
     });
 }
+trainer.on("loading", (event) => {
+    download = event;
+    paint("status");
+});
+/** What is told where it was asked for; the rest is told here. */
+const TOLD_THERE = ["ask", "evaluate", "inspect", "save", "load"];
 trainer.on("error", (error) => {
-    complain(error);
+    if (!error.of || !TOLD_THERE.includes(error.of) || error.fatal) complain(error);
     if (error.fatal) fail();
 });
 trainer.on("recovered", ({ reason, step, device }) => {
     forget();
+    const wanted = effective(running()).dev;
+    const moved = device === "cpu" && wanted !== "cpu" ? " It computes on the CPU now." : "";
     reassure(
         `The trainer was started again, and the runs went on from step ${step}.`,
-        `What had happened: ${reason.what}${device === "cpu" ? " It computes on the CPU now." : ""}`,
+        `What had happened: ${reason.what.replace(/\.$/, "")}.${moved}`,
     );
-    paint("device");
+    paint("device", "example");
 });
 trainer.on("lost", ({ reason }) => {
     complain(reason);
@@ -113,7 +149,26 @@ function milestone(text) {
 
 function fail() {
     state.phase = "error";
+    state.pausing = false;
     paint("status", "device", "group");
+}
+
+/**
+ * What the browser has kept of runs with this address, of this tab or of one that was closed.
+ * @param {Address} address
+ * @returns {Promise<{ kept: Checkpoint | undefined, note: string }>}
+ */
+async function keptOf(address) {
+    try {
+        const own = await store.get();
+        if (isOf(own, address)) return { kept: own, note: "" };
+        const { found, elsewhere } = await store.inherit((url) => isAt(url, address));
+        const note = "Another tab runs the same; this one has runs of its own.";
+        return { kept: found, note: elsewhere ? note : "" };
+    } catch (error) {
+        const why = error instanceof Error ? error.message : String(error);
+        return { kept: undefined, note: `What this browser may have kept cannot be read: ${why}. The runs start anew.` };
+    }
 }
 
 /**
@@ -124,28 +179,43 @@ async function begin({ anew = true } = {}) {
     const mine = ++beginnings;
     const address = draft;
     const device = effective(address).dev ?? "auto";
-    const hadRuns = state.ready !== null && state.phase !== "error";
     applied = write(address);
+    group.prefer(presetOf(address.preset)?.run ?? "srft");
     state.phase = "loading";
     forget();
     noteContinued("", null);
     paint("status", "device", "controls");
     try {
-        if (hadRuns) await trainer.stop();
-        const kept = anew ? undefined : await trainer.store?.get().catch(() => undefined);
-        let ready = kept && isOf(kept, address) ? await trainer.load(kept.bytes, device).catch(() => null) : null;
+        // Ends a beginning that hangs, too.
+        if (mine > 1) await trainer.stop();
+        let { kept, note } = anew ? { kept: undefined, note: "" } : await keptOf(address);
+        if (mine !== beginnings) return;
+        state.phase = "loading";
+        let ready = kept ? await trainer.load(kept.bytes, device).catch(damaged) : null;
+        if (ready instanceof TrainerError) {
+            note = `The kept runs cannot be read (${ready.complaint.what}); these start anew.`;
+            ready = null;
+        }
         if (mine !== beginnings) return;
         if (ready && isRunning(ready, address)) {
+            paint(...state.restore(/** @type {any} */ (kept?.beside), keptGroup(applied)));
             noteContinued(`Continued from step ${ready.step}, as this browser had kept it.`, () => begin());
         } else {
             forget();
             ready = await trainer.start(startOf(address));
+            if (mine === beginnings) noteContinued(note, null);
         }
         if (mine === beginnings) begun(ready, presetOf(address.preset)?.title);
     } catch {
         // An error event has told what went wrong.
         if (mine === beginnings) fail();
     }
+}
+
+/** An error of a file that cannot be read; others are no matter of the file. @param {unknown} error */
+function damaged(error) {
+    if (error instanceof TrainerError && !error.complaint.fatal) return error;
+    throw error;
 }
 
 /** @param {Ready} ready @param {string} [title] of the preset */
@@ -173,11 +243,13 @@ async function loadFile(bytes, name) {
         draft = controls.addressOf(ready);
         applied = write(draft);
         history.pushState(null, "", `#${applied}`);
+        trainer.keep(); // with this address: a reload finds it
         noteContinued(`Loaded ${name}: at step ${ready.step} of ${ready.steps}, with the file’s settings.`, null);
         paint("device", "controls", "status");
         milestone(`Loaded ${name}, step ${ready.step}.`);
     } catch (error) {
         if (mine !== beginnings) return;
+        if (error instanceof TrainerError) tellAt("files-say", error.complaint);
         // A file that is none leaves the runs as they were.
         const harmless = hadRuns && error instanceof TrainerError && !error.complaint.fatal;
         if (harmless) state.phase = before === "playing" ? "paused" : before;
@@ -186,14 +258,32 @@ async function loadFile(bytes, name) {
     }
 }
 
+/** Takes the address as the draft, and tells what in it is not taken. @param {string} hash */
+function takeAddress(hash) {
+    const { unknown, ...address } = read(hash);
+    draft = address;
+    return () => {
+        if (unknown.length === 0) return;
+        complain({
+            what: `The address has settings that this page does not take: ${unknown.join(", ")}`,
+            place: "after the # in the address",
+            next: "they were left out; the rest holds",
+        });
+    };
+}
+
 byId("settings-form").addEventListener("submit", (event) => event.preventDefault());
-button("play").addEventListener("click", () => trainer.send({ type: state.phase === "playing" ? "pause" : "resume" }));
-button("step").addEventListener("click", () => trainer.send({ type: "step" }));
-button("restart").addEventListener("click", () => {
+onPress("play", () => {
+    state.pausing = state.phase === "playing";
+    trainer.send({ type: state.pausing ? "pause" : "resume" });
+    paint("status");
+});
+onPress("step", () => trainer.send({ type: "step" }));
+onPress("restart", () => {
     if (isChanged()) history.pushState(null, "", `#${write(draft)}`);
     begin();
 });
-// Presets are links: they go into the history, and to the part that changes.
+// Presets are links: they go into the history, and to the lesson with what it tells to look at.
 document.addEventListener("click", (event) => {
     const link = /** @type {Element} */ (event.target).closest?.("a");
     const hash = link?.getAttribute("href") ?? "";
@@ -203,22 +293,19 @@ document.addEventListener("click", (event) => {
     draft = read(hash);
     if (location.hash !== hash) history.pushState(null, "", hash);
     begin();
-    goTo(byId(presetOf(draft.preset)?.target ?? "charts"));
+    drawLesson(draft, now);
+    goTo(byId("lesson"));
 });
 addEventListener("popstate", () => {
-    draft = read(location.hash);
-    if (write(draft) !== applied) begin();
+    const tell = takeAddress(location.hash);
+    if (write(draft) !== applied) begin().then(tell);
+    else tell();
 });
+addEventListener("pagehide", () => keepGroup(applied, state.group));
 byId("settings").toggleAttribute("open", matchMedia("(min-width: 1000px)").matches);
 
 offerTheme();
 offerFiles(() => trainer.save(), loadFile);
-const { unknown } = read(location.hash);
-begin({ anew: false }).then(() => {
-    if (unknown.length)
-        complain({
-            what: `The address has settings that this page does not know: ${unknown.join(", ")}`,
-            place: "after the # in the address",
-            next: "they were left out; the rest holds",
-        });
-});
+const tell = takeAddress(location.hash);
+begin({ anew: false }).then(tell);
+document.documentElement.dataset.scripts = "wired";

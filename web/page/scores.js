@@ -1,7 +1,8 @@
 // Evaluation: any suite, now; and the results, suite by suite, base beside runs.
 
+import { tellAt } from "./announce.js";
 import { button, byId, h, input, select } from "./dom.js";
-import { percent } from "./format.js";
+import { grouped, percent } from "./format.js";
 import { methodOf } from "./methods.js";
 import { meanAccuracy } from "./state.js";
 
@@ -11,34 +12,58 @@ import { meanAccuracy } from "./state.js";
 export class Scores {
     #state;
     #suites = select("suite");
+    #evaluate;
+    #isWaiting = false;
 
     /**
      * @param {State} state
-     * @param {(suites: string[], examples: number) => void} evaluate
+     * @param {(suites: string[], examples: number) => Promise<void>} evaluate rejects with what went wrong
+     * @param {() => void} cancel
      */
-    constructor(state, evaluate) {
+    constructor(state, evaluate, cancel) {
         this.#state = state;
+        this.#evaluate = evaluate;
         byId("evaluate-form").addEventListener("submit", (event) => {
             event.preventDefault();
             const { ready } = state;
             if (!ready) return;
+            if (this.#isWaiting) return cancel();
+            const examples = input("examples").valueAsNumber;
+            const { min, max } = input("examples");
+            if (!(Number.isInteger(examples) && examples >= Number(min) && examples <= Number(max))) {
+                return tellAt("evaluate-says", `Problems goes from ${min} to ${max}, a suite.`);
+            }
             const choice = this.#suites.value;
             const chosen = ready.suites.filter(
                 (suite) => choice === suite.name || choice === (suite.ood ? "out" : "in"),
             );
-            evaluate(choice === "all" ? [] : chosen.map((suite) => suite.name), input("examples").valueAsNumber || 20);
-            this.wait(true);
+            this.#run(choice === "all" ? [] : chosen.map((suite) => suite.name), examples);
         });
     }
 
-    /** @param {boolean} waiting */
-    wait(waiting) {
-        button("evaluate").disabled = waiting;
-        button("evaluate").textContent = waiting ? "Evaluating …" : "Evaluate now";
+    /** @param {string[]} suites @param {number} examples */
+    async #run(suites, examples) {
+        tellAt("evaluate-says", null);
+        this.#isWaiting = true;
+        this.#drawButton();
+        try {
+            await this.#evaluate(suites, examples);
+        } catch (error) {
+            tellAt("evaluate-says", /** @type {import("./announce.js").Refusal} */ (error).complaint);
+        }
+        this.#isWaiting = false;
+        this.#drawButton();
+    }
+
+    #drawButton() {
+        const { evaluating } = this.#state;
+        const far = evaluating ? `, ${grouped(evaluating.done)} of ${grouped(evaluating.of)} done` : "";
+        button("evaluate").textContent = this.#isWaiting ? `Cancel${far}` : "Evaluate now";
     }
 
     draw() {
         const { ready, runs, latest } = this.#state;
+        this.#drawButton();
         if (!ready) return;
         this.#fillSuites();
         const columns = [{ id: "base", label: "base", result: latest.get(-1) }];

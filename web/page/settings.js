@@ -37,6 +37,8 @@ export const SETTINGS = [
             ["0.003", "0.003"],
             ["0.006", "0.006"],
         ],
+        min: 1e-6,
+        max: 0.1,
         help: "Peak of AdamW’s step size; it warms up over 5 steps, then falls in a straight line.",
     },
     {
@@ -74,6 +76,21 @@ export const SETTINGS = [
         initial: "1",
         label: "Temperature",
         help: "Of sampling; low makes the rollouts of a group alike.",
+    },
+    {
+        key: "k",
+        path: "rollout.top_k",
+        scope: "all",
+        kind: "choice",
+        initial: "0",
+        label: "Draw from",
+        values: [
+            ["0", "all tokens"],
+            ["1", "the likeliest"],
+        ],
+        min: 0,
+        max: 100,
+        help: "Of the likeliest alone, the rollouts of a group are all the same.",
     },
     {
         key: "d",
@@ -117,9 +134,9 @@ export const SETTINGS = [
         path: "train.steps",
         scope: "all",
         kind: "number",
-        min: 5,
+        min: 1,
         max: 1000,
-        step: 5,
+        step: 1,
         initial: "200",
         label: "Steps",
         help: "Updates of every run.",
@@ -130,7 +147,7 @@ export const SETTINGS = [
         scope: "all",
         kind: "number",
         min: 0,
-        max: 9999,
+        max: 2 ** 32 - 1,
         step: 1,
         initial: "0",
         label: "Seed",
@@ -242,6 +259,7 @@ export const SETTINGS = [
             ["0.001", "0.001"],
             ["0.01", "0.01"],
         ],
+        max: 0.1,
         help: "Reported in the authors’ script, absent from the paper.",
     },
     {
@@ -279,3 +297,21 @@ export const DEVICES = [
     ["cpu", "CPU (SIMD)"],
     ["webgpu", "WebGPU, a software one too"],
 ];
+
+/**
+ * Why a setting cannot have a value, in words; none where it can.
+ * @param {Setting} setting
+ * @param {string} text
+ * @returns {string | null}
+ */
+export function objection({ label, kind, values, min = 0, max = 1 }, text) {
+    // A value besides those of a list of numbers is fine, for example another learning rate.
+    if (kind === "choice" && !values?.every(([value]) => Number.isFinite(Number(value)))) {
+        const known = values?.some(([value]) => value === text);
+        return known ? null : `${label} is one of ${values?.map(([value]) => value).join(", ")}.`;
+    }
+    const value = Number(text);
+    if (text.trim() === "" || !Number.isFinite(value)) return `${label} is a number.`;
+    if (kind === "number" && !Number.isInteger(value)) return `${label} is a whole number.`;
+    return value < min || value > max ? `${label} goes from ${min} to ${max}.` : null;
+}

@@ -1,14 +1,13 @@
 // What came in from the trainer, and nothing else: the one place that the parts of the page read.
 
 /**
- * @typedef {import("../package/protocol.js").Event} TrainerEvent
+ * @typedef {Exclude<import("../package/protocol.js").Event, { type: "error" }>} TrainerEvent
  * @typedef {import("../package/protocol.js").Ready} Ready
  * @typedef {import("../package/protocol.js").RunView} RunView
  * @typedef {import("../package/protocol.js").StepReport} StepReport
  * @typedef {import("../package/protocol.js").Score} Score
  * @typedef {import("../package/protocol.js").TokenScores} TokenScores
  * @typedef {import("../package/protocol.js").GroupView} GroupView
- * @typedef {import("../package/protocol.js").Answer} Answer
  */
 
 /** @typedef {{ step: number, scores: Score[] }} Evaluation */
@@ -19,7 +18,8 @@
  * @typedef {{ view: RunView, reports: StepReport[], evaluations: Evaluation[], strips: Strip[], fresh: boolean }} Run
  */
 /** @typedef {"loading" | "ready" | "playing" | "paused" | "done" | "error"} Phase */
-/** @typedef {"status" | "charts" | "strip" | "group" | "scores" | "answers" | "controls"} Part what there is to draw */
+/** @typedef {"status" | "charts" | "strip" | "group" | "scores" | "answers" | "example" | "controls"} Part what there is to draw */
+/** What a reload would lose of the page, kept beside the checkpoint. @typedef {{ strips: Strip[][] }} Keepsake */
 
 export class State {
     constructor() {
@@ -39,8 +39,10 @@ export class State {
         this.latest = new Map();
         /** @type {GroupView | null} */
         this.group = null;
-        /** @type {{ prompt: string, answers: Answer[] } | null} */
-        this.sample = null;
+        /** How far the evaluation is that was asked for. @type {{ done: number, of: number } | null} */
+        this.evaluating = null;
+        /** Whether a pause was asked for that has not come yet. */
+        this.pausing = false;
         /** When each of the last steps of all runs ended, ms. @type {number[]} */
         this.times = [];
     }
@@ -62,15 +64,15 @@ export class State {
                 return this.#stepped(event.run, event.report, now);
             case "strip":
                 this.runs[event.run]?.strips.push(event);
-                return ["strip", "charts"];
+                return ["strip", "charts", "example"];
             case "evaluation":
                 return this.#evaluated(event);
+            case "evaluating":
+                this.evaluating = event;
+                return ["scores", "status"];
             case "group":
                 this.group = event;
                 return ["group"];
-            case "sample":
-                this.sample = event;
-                return ["answers"];
             default:
                 return [];
         }
@@ -93,13 +95,44 @@ export class State {
             strips: [],
             fresh: false,
         }));
-        return ["status", "charts", "strip", "group", "scores", "answers", "controls"];
+        const base = this.runs[0]?.evaluations.find(({ step }) => step === 0);
+        if (base) this.#isBase(base);
+        return ["status", "charts", "strip", "group", "scores", "answers", "example", "controls"];
+    }
+
+    /** The runs share their base's evaluation. @param {Evaluation} base */
+    #isBase(base) {
+        this.base = base;
+        this.latest.set(-1, base);
+    }
+
+    /** @returns {Keepsake} */
+    get keepsake() {
+        return { strips: this.runs.map((run) => run.strips) };
+    }
+
+    /**
+     * Takes back what was kept of these runs; what has come since stays.
+     * @param {Partial<Keepsake> | undefined} kept
+     * @param {GroupView | null} group that was shown
+     * @returns {Part[]}
+     */
+    restore(kept, group) {
+        this.runs.forEach((run, i) => {
+            const from = run.strips[0]?.step ?? Infinity;
+            const last = run.reports.at(-1)?.step ?? 0;
+            const before = kept?.strips?.[i]?.filter(({ step }) => step < from && step <= last) ?? [];
+            run.strips = [...before, ...run.strips];
+        });
+        if (group && group.step === this.runs[group.run]?.reports.at(-1)?.step) this.group ??= group;
+        return ["charts", "strip", "group"];
     }
 
     /** @param {"playing" | "paused" | "done" | "stopped"} state @param {number} step @returns {Part[]} */
     #turn(state, step) {
         this.phase = state === "stopped" ? "ready" : state;
         this.step = step;
+        this.pausing = false;
         // The time that a pause took is no step's.
         if (state !== "playing") this.times = [];
         return ["status", "group"];

@@ -1,12 +1,12 @@
 // The bar that is always in sight: what computes, how far it is, and the buttons that move it.
 
-import { button, byId, write } from "./dom.js";
-import { fixed } from "./format.js";
+import { button, byId, enable, write } from "./dom.js";
+import { fixed, grouped } from "./format.js";
 
 /** @typedef {import("./state.js").State} State */
 
 const PHASES = {
-    loading: "loading the trainer and testing its kernels …",
+    loading: "testing the trainer’s kernels on this device …",
     ready: "ready",
     playing: "playing",
     paused: "paused",
@@ -18,8 +18,27 @@ const PHASES = {
 const pace = (speed) =>
     speed < 0.5 ? `${fixed(1 / speed, 1)} s a step` : `${fixed(speed, speed < 10 ? 1 : 0)} steps/s`;
 
-/** @param {State} state @param {boolean} changed whether settings wait for a restart */
-export function drawStatus(state, changed) {
+/** @param {State} state @param {Download | null} download */
+function phaseOf({ phase, base, step, pausing, evaluating }, download) {
+    if (phase === "loading" && download && download.loaded < download.total) {
+        return `loading the trainer, ${megabytes(download.loaded)} of ${megabytes(download.total)} MB …`;
+    }
+    if (pausing) return "pausing after the present step …";
+    if (evaluating) return `evaluating, ${grouped(evaluating.done)} of ${grouped(evaluating.of)} problems …`;
+    if (phase === "playing" && step === 0 && !base) return "playing, the base is evaluated first …";
+    return PHASES[phase];
+}
+
+const megabytes = (/** @type {number} */ bytes) => fixed(bytes / 1e6, 1);
+
+/** @typedef {{ loaded: number, total: number }} Download */
+
+/**
+ * @param {State} state
+ * @param {boolean} changed whether settings wait for a restart
+ * @param {Download | null} download before the trainer is there
+ */
+export function drawStatus(state, changed, download) {
     const { phase, ready } = state;
     const loading = phase === "loading";
     const step = loading ? 0 : state.step;
@@ -31,13 +50,15 @@ export function drawStatus(state, changed) {
     const movable = ready !== null && (phase === "playing" || phase === "paused" || phase === "ready");
     byId("play").setAttribute("data-icon", playing ? "pause" : "play");
     write(byId("play-text"), playing ? "Pause" : "Play");
-    button("play").disabled = !movable;
-    button("step").disabled = !movable || playing;
-    button("restart").disabled = loading;
+    enable(button("play"), movable);
+    enable(button("step"), movable && !playing);
     write(byId("restart-text"), changed ? "Restart to apply" : "Restart");
     byId("restart").classList.toggle("due", changed);
-    byId("progress").style.setProperty("--share", steps ? (step / steps).toFixed(4) : "0");
-    write(byId("phase"), PHASES[phase]);
+    const share = loading && download ? Math.min(1, download.loaded / download.total) : steps ? step / steps : 0;
+    byId("progress").style.setProperty("--share", share.toFixed(4));
+    write(byId("phase"), phaseOf(state, download));
+    const name = "SRFT, live: three ways to fine-tune a language model";
+    document.title = steps && !loading && phase !== "error" ? `${step}/${steps} · ${name}` : name;
     write(byId("step-count"), ready && !loading ? `step ${step} of ${steps}` : "");
     const speed = playing ? state.speed : null;
     write(byId("speed"), speed === null ? "" : pace(speed));
@@ -72,7 +93,7 @@ export function drawDevice({ ready, phase }) {
     byId("self-test").title = kernels.join(", ");
     write(
         byId("model"),
-        `${model.parameters.toLocaleString("en-GB")} parameters, ${model.layers} layers, width ${model.hidden}, ${model.vocabulary} symbols`,
+        `${grouped(model.parameters)} parameters, ${model.layers} layers, width ${model.hidden}, ${model.vocabulary} symbols`,
     );
     write(byId("max-entropy"), `ln ${model.vocabulary} = ${fixed(Math.log(model.vocabulary), 2)}`);
 }

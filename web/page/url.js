@@ -3,7 +3,7 @@
 
 import { METHODS, SHOWN } from "./methods.js";
 import { presetOf } from "./presets.js";
-import { DEVICES, SETTINGS } from "./settings.js";
+import { DEVICES, SETTINGS, objection } from "./settings.js";
 
 /** @typedef {import("./settings.js").Choices} Choices */
 /** @typedef {{ preset: string | undefined, own: Choices }} Address a preset, and what was chosen besides */
@@ -20,8 +20,11 @@ export function read(hash) {
     let preset;
     for (const [key, value] of new URLSearchParams(hash.replace(/^#/, ""))) {
         if (key === "preset" && presetOf(value)) preset = value;
-        else if (fits(key, value)) own[key] = value;
-        else unknown.push(value ? `${key}=${value}` : key);
+        else {
+            const why = refusal(key, value);
+            if (why === null) own[key] = value;
+            else unknown.push((value ? `${key}=${value}` : key) + (why ? ` (${why})` : ""));
+        }
     }
     return { preset, own, unknown };
 }
@@ -44,14 +47,16 @@ export function methodsOf(choices) {
     return METHODS.map((m) => m.id).filter((id) => wanted.includes(id));
 }
 
-/** @param {string} key @param {string} value */
-function fits(key, value) {
-    if (key === "m") return methodsOf({ m: value }).length > 0;
-    if (key === "ew") return value === "one" || value === "exp";
-    if (key === "dev") return DEVICES.some(([device]) => device === value);
+/**
+ * Why a key cannot have a value: none where it can, no words where the key is unknown.
+ * @param {string} key
+ * @param {string} value
+ * @returns {string | null}
+ */
+function refusal(key, value) {
+    if (key === "m") return methodsOf({ m: value }).length > 0 ? null : "";
+    if (key === "ew") return value === "one" || value === "exp" ? null : "";
+    if (key === "dev") return DEVICES.some(([device]) => device === value) ? null : "";
     const setting = SETTINGS.find((x) => x.key === key);
-    if (!setting || value.trim() === "") return false;
-    // A learning rate besides those of the list is fine: what the trainer refuses, it explains.
-    const numeric = setting.kind !== "choice" || setting.values?.every(([v]) => Number.isFinite(Number(v)));
-    return numeric ? Number.isFinite(Number(value)) : (setting.values?.some(([v]) => v === value) ?? false);
+    return setting ? objection(setting, value) : "";
 }

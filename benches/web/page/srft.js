@@ -13,7 +13,7 @@ async function lab() {
     return async (command, wanted, bytes) => {
         events = [];
         await lab.handle(JSON.stringify(command), bytes);
-        while (lab.playing) await lab.advance();
+        while (lab.busy) await lab.advance();
         const error = events.find((event) => event.type === "error");
         if (error) throw new Error(`${error.what} (${error.place}): ${error.next}`);
         const answer = events.find((event) => event.type === wanted);

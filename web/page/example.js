@@ -1,0 +1,100 @@
+// One problem in large type, answered by the base and every run as they are now: what is trained to do
+// what. It is asked again while the runs play, seldom enough not to hold them up.
+
+import { whoOf, verdict } from "./ask.js";
+import { byId, h, onPress, write } from "./dom.js";
+import { answerTo, isRight, read } from "./problem.js";
+
+/** @typedef {import("./state.js").State} State */
+/** @typedef {import("./ask.js").Sample} Sample */
+
+/** Between two questions, ms; and so many times what one takes. */
+const PACE = 3000;
+const SHARE = 15;
+
+export class Example {
+    #state;
+    #ask;
+    /** The beginning that the problem belongs to. @type {State["ready"]} */
+    #ready = null;
+    #prompt = 0;
+    #asking = false;
+    /** When it may be asked again, ms. */
+    #next = 0;
+    /** The step that the answers are of. */
+    #step = -1;
+
+    /**
+     * @param {State} state
+     * @param {(prompt: string) => Promise<Sample>} ask
+     */
+    constructor(state, ask) {
+        this.#state = state;
+        this.#ask = ask;
+        onPress("example-next", () => {
+            this.#prompt += 1;
+            this.#send();
+        });
+    }
+
+    draw() {
+        const { ready, phase, step } = this.#state;
+        if (!ready || phase === "loading" || phase === "error") return;
+        if (ready !== this.#ready) {
+            this.#ready = ready;
+            this.#prompt = 0;
+            this.#choose();
+        } else if (step !== this.#step && (performance.now() > this.#next || phase === "done")) this.#send();
+    }
+
+    get #problems() {
+        return this.#state.ready?.suites.filter((suite) => !suite.ood) ?? [];
+    }
+
+    /** Begins with a problem that the base gets wrong, if one is found soon: there is something to learn. */
+    async #choose() {
+        const from = performance.now();
+        for (let i = 0; i < this.#problems.length; i += 1) {
+            this.#prompt = i;
+            const sample = await this.#send();
+            const base = sample?.answers[0];
+            if (!sample || !base || isRight(sample.prompt, base) === false || performance.now() - from > 1000) return;
+        }
+    }
+
+    /** @returns {Promise<Sample | undefined>} */
+    async #send() {
+        const problems = this.#problems;
+        if (this.#asking || problems.length === 0) return;
+        this.#asking = true;
+        const { step } = this.#state;
+        const from = performance.now();
+        const prompt = problems[this.#prompt % problems.length].prompt;
+        const sample = await this.#ask(prompt).catch(() => undefined); // the next one may come through
+        this.#asking = false;
+        this.#next = performance.now() + Math.max(PACE, SHARE * (performance.now() - from));
+        if (!sample) return;
+        this.#step = step;
+        this.#show(sample);
+        return sample;
+    }
+
+    /** @param {Sample} sample */
+    #show({ prompt, answers }) {
+        write(byId("example-prompt"), prompt);
+        write(byId("example-answer"), answerTo(prompt) ?? "");
+        byId("example-answers").replaceChildren(
+            ...answers.map((answer) => {
+                const { id, label } = whoOf(this.#state, answer);
+                const { working, answer: said } = read(answer);
+                return h(
+                    "li",
+                    { class: `method-${id}` },
+                    h("span", { class: "who" }, label),
+                    h("b", { class: "mono" }, verdict(isRight(prompt, answer)), said || "no answer"),
+                    h("span", { class: "working mono" }, working),
+                );
+            }),
+        );
+    }
+}
