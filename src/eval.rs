@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::Llama;
 use crate::ops::sampling::Sampling;
 use crate::records::Example;
-use crate::reward::{Grade, Grader, Submission};
+use crate::reward::{Grade, Grader, MEND, Submission};
 use crate::rollout::{Plan, Response, Stops, respond};
 use crate::text::Tokenizer;
 use serde::{Deserialize, Serialize};
@@ -135,8 +135,7 @@ impl Judge<'_> {
             .collect();
         let grades = self.grader.grade(&submissions)?;
         if let Some(Err(why)) = grades.first().filter(|_| grades.iter().all(|g| g.is_err())) {
-            return Err(Error::machine(format!("no response could be scored: {why}"))
-                .next("mend the reward command, and evaluate again"));
+            return Err(Error::machine(format!("no response could be scored: {why}")).next(MEND));
         }
         let mut graded = responses.iter().zip(texts).zip(grades);
         Ok(suites

@@ -18,7 +18,7 @@ use crate::ops::sampling::Sampling;
 use crate::optim::{AdamW, learning_rate, squared_norm};
 use crate::platform::{Stopwatch, give_way};
 use crate::records::{Demonstration, Example, Group, Origin, Role, Unscored};
-use crate::reward::{Grade, Grader, Submission};
+use crate::reward::{Grade, Grader, MEND, Submission};
 use crate::rollout::{Plan, Stops, respond};
 use crate::text::Tokenizer;
 use burn::tensor::Tensor;
@@ -321,8 +321,7 @@ impl Trainer {
 fn require_some(what: &str, grades: &[std::result::Result<Grade, String>]) -> Result<()> {
     match grades.first() {
         Some(Err(why)) if grades.iter().all(|g| g.is_err()) => {
-            Err(Error::machine(format!("no {what} could be scored: {why}"))
-                .next("mend the reward command, and resume"))
+            Err(Error::machine(format!("no {what} could be scored: {why}")).next(MEND))
         }
         _ => Ok(()),
     }

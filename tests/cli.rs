@@ -37,6 +37,7 @@ fn a_run_folder_holds_what_is_documented() {
         "config.toml",
         "evaluations",
         "evaluations.jsonl",
+        "inputs.json",
         "metrics.jsonl",
         "samples.jsonl",
         "summary.json",

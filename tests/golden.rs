@@ -208,7 +208,7 @@ fn saved(folder: &ModelFolder, model: &Llama, storage: Storage) -> Vec<(String, 
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("saved");
     block_on(folder.save(&path, model, storage)).unwrap();
-    let files = names_in(&path).unwrap().into_iter();
+    let files = names_in(&path).unwrap().into_iter().filter(|name| !name.starts_with('.'));
     files.map(|name| (name.clone(), std::fs::read(path.join(name)).unwrap())).collect()
 }
 

@@ -8,19 +8,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-/// Sums of one digit, answered by one digit: within reach of a few steps, so that rewards,
-/// evaluations and `best` change along the way.
-fn sums() -> String {
-    let line = |a: u32| {
-        let (b, sum) = (a % 4, a % 4 + a % 5);
-        format!(r#"{{"prompt": "{}+{b}=", "response": "{sum}", "answer": "{sum}"}}"#, a % 5) + "\n"
-    };
-    (0..20).map(line).collect()
-}
-
 fn home() -> Home {
     let home = Home::new();
-    home.write("sums.jsonl", sums());
+    home.write_arabic_sums(0);
     home
 }
 
@@ -31,6 +21,16 @@ const RUN: &str = "train --device cpu --model model --data sums.jsonl --eval-dat
 fn spawn(home: &Home, arguments: &str) -> Child {
     let mut command = home.command(arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// What a crash of the whole machine leaves besides: the last line cut, here within a character.
+fn tear(home: &Home, out: &str, kills: usize) {
+    let path = home.path(out).join("samples.jsonl");
+    let Ok(mut samples) = std::fs::read(&path) else { return };
+    // Lines of the last checkpoint are on disk for good.
+    samples.extend_from_slice("{\"step\": 1, \"prompt\": \"٤".as_bytes());
+    samples.truncate(samples.len() - kills % 2);
+    std::fs::write(&path, samples).unwrap();
 }
 
 #[test]
@@ -64,6 +64,7 @@ fn killed_at_twenty_random_moments_it_ends_as_if_nothing_had_been() {
                     child.wait().unwrap();
                     kills += 1;
                     underway += usize::from(steps() > 0);
+                    tear(&home, &out, kills);
                     continue;
                 }
             }

@@ -186,8 +186,14 @@ fn its_folders_are_ordinary_runs_without_what_only_resuming_needs() {
     );
     assert_eq!(home.names("out/runs"), ["main", "tried", "weak"]);
     assert_eq!(home.names("out/runs/main/sft"), ["seed-0", "seed-1"]);
-    let files =
-        ["config.toml", "evaluations", "evaluations.jsonl", "metrics.jsonl", "summary.json"];
+    let files = [
+        "config.toml",
+        "evaluations",
+        "evaluations.jsonl",
+        "inputs.json",
+        "metrics.jsonl",
+        "summary.json",
+    ];
     assert_eq!(home.names("out/runs/main/srft/seed-1"), files);
     assert_eq!(home.names("out/bases/weak"), ["model", "run"]);
     assert_eq!(home.names("out/tuning/main/sft"), ["optimizer.lr=0.001", "optimizer.lr=0.01"]);

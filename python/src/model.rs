@@ -107,15 +107,17 @@ impl Model {
     }
 
     /// Writes a folder that `Model.load`, `srft --model` and transformers read; `dtype` is f32, f16 or
-    /// bf16.
-    #[pyo3(signature = (path, dtype = "f32"))]
-    fn save(&self, py: Python<'_>, path: PathBuf, dtype: &str) -> PyResult<()> {
+    /// bf16. A folder with anything else in it than a model that was saved so is an error; with
+    /// `overwrite` files of the same names are replaced there, and nothing is removed.
+    #[pyo3(signature = (path, dtype = "f32", *, overwrite = false))]
+    fn save(&self, py: Python<'_>, path: PathBuf, dtype: &str, overwrite: bool) -> PyResult<()> {
         let all = [Storage::F32, Storage::F16, Storage::Bf16];
         let storage = all
             .into_iter()
             .find(|s| s.name() == dtype)
             .ok_or_else(|| input(format!("no dtype `{dtype}`"), "one of: f32, f16, bf16"))?;
-        py.detach(|| block_on(self.folder.save(&path, &self.policy, storage))).or_raise()
+        py.detach(|| block_on(self.folder.export(&path, &self.policy, storage, overwrite)))
+            .or_raise()
     }
 
     /// Its tokenizer.

@@ -196,9 +196,12 @@ impl Trainer {
 
     /// Takes up the run in a folder at its latest checkpoint, bit for bit on the same adapter; `config`
     /// lays settings over its own, as far as a resumed run allows. Examples, suites and a reward
-    /// function that it began with must be given again.
+    /// function that it began with must be given again; other examples, or files that changed since, are
+    /// an error unless `accept_changes`.
     #[staticmethod]
-    #[pyo3(signature = (out, config = None, *, examples = None, suites = None, reward = None))]
+    #[pyo3(signature = (
+        out, config = None, *, examples = None, suites = None, reward = None, accept_changes = false
+    ))]
     fn resume(
         py: Python<'_>,
         out: PathBuf,
@@ -206,13 +209,15 @@ impl Trainer {
         examples: Option<Vec<Py<Example>>>,
         suites: Option<&Bound<'_, PyDict>>,
         reward: Option<&Bound<'_, PyAny>>,
+        accept_changes: bool,
     ) -> PyResult<Self> {
         let mut all = vec![RunFolder::config_layer(&out).or_raise()?];
         all.extend(layers(config)?);
         let Asked { config, given, reward } = Asked::read(all, examples, suites, reward)?;
         let resumed = py.detach(|| {
             let selected = open(&config.run.device)?;
-            Ok((Run::resume_with(config, &given, &selected, &out)?, selected.name, None))
+            let run = Run::resume_with(config, &given, accept_changes, &selected, &out)?;
+            Ok((run, selected.name, None))
         });
         Ok(Self::of(resumed.or_raise()?, reward))
     }
@@ -245,15 +250,15 @@ impl Trainer {
     }
 
     /// Writes a checkpoint to go on from into the run's folder, or with a path the model alone, as
-    /// `Model.load` reads it. Returns the path.
-    #[pyo3(signature = (path = None))]
-    fn save(&self, py: Python<'_>, path: Option<PathBuf>) -> PyResult<PathBuf> {
+    /// `Model.load` reads it, by the rules of `Model.save`. Returns the path.
+    #[pyo3(signature = (path = None, *, overwrite = false))]
+    fn save(&self, py: Python<'_>, path: Option<PathBuf>, overwrite: bool) -> PyResult<PathBuf> {
         self.with(py, |state| match path {
             None => block_on(state.run.save(&mut Latest::default())),
             Some(path) => {
                 let storage = state.run.config().checkpoint.dtype;
                 let model = &state.run.trainer().model;
-                block_on(state.run.base().save(&path, model, storage))?;
+                block_on(state.run.base().export(&path, model, storage, overwrite))?;
                 Ok(path)
             }
         })

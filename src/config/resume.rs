@@ -1,11 +1,71 @@
 //! What of a run's config may change when it is taken up again.
 
-use super::{Config, Schedule};
+use super::{Config, SECTIONS, Schedule};
 use crate::error::{Error, Result};
-use toml::Value;
+use toml::{Table, Value};
 
-/// Keys that no number of an update depends on, and no comparison of before with after.
-const FREE: [&str; 10] = [
+/// Keys that no number of an update depends on, and no comparison of before with after, with the
+/// reason. Every other key is in [`DECISIVE`]; `train.steps` is a case of its own.
+const FREE: [(&str, &str); 12] = [
+    ("run.device", "another device rounds otherwise, which the run says when it is taken up"),
+    ("model.frozen", "a stored matrix is widened exactly before each product"),
+    ("reward.command_secs", "a response that takes too long is left out, not judged otherwise"),
+    ("train.checkpointing", "what is computed twice comes out the same"),
+    ("train.patience", "when to stop, not what comes before"),
+    ("eval.every", "evaluation draws random numbers of its own"),
+    ("eval.write_samples", "what is written besides"),
+    ("checkpoint.every", "what is written besides"),
+    ("checkpoint.dtype", "how `best` is stored; what is resumed from is f32"),
+    ("checkpoint.keep", "what is kept"),
+    ("checkpoint.samples_every", "what is written besides"),
+    ("train.steps", "where neither the learning rate nor a second stage depends on their number"),
+];
+
+/// Keys that a number of an update depends on, or a comparison of before with after; all keys of
+/// `objective`, `optimizer` and `lora` besides. Not free for a reason that is easily missed:
+/// `rollout.slots` is how many rows a product has, whose rounding is in the log-probabilities that
+/// sampling gives; `train.micro_batch_tokens` is the order of a sum; `eval.examples` and its like decide
+/// what after is compared with; `reward.command` judges.
+#[cfg(test)]
+const DECISIVE: [&str; 34] = [
+    "run.seed",
+    "model.path",
+    "data.task",
+    "data.train",
+    "data.eval",
+    "data.verifier",
+    "data.answer_after",
+    "data.problems",
+    "data.pool",
+    "data.demonstrations",
+    "data.wrong_demonstrations",
+    "data.terse_demonstrations",
+    "data.max_tokens",
+    "data.too_long",
+    "data.turns",
+    "data.reward",
+    "reward.format",
+    "reward.format_weight",
+    "reward.command",
+    "reward.command_weight",
+    "rollout.prompts",
+    "rollout.group",
+    "rollout.temperature",
+    "rollout.top_k",
+    "rollout.top_p",
+    "rollout.min_p",
+    "rollout.stop",
+    "rollout.slots",
+    "rollout.max_new_tokens",
+    "train.micro_batch_tokens",
+    "eval.examples",
+    "eval.skip",
+    "eval.samples",
+    "eval.temperature",
+];
+
+/// The keys that version 0.1 took for free.
+const FREE_BEFORE: [&str; 10] = [
     "run.device",
     "train.patience",
     "eval.every",
@@ -64,13 +124,34 @@ impl Config {
         crc32fast::hash(lines.collect::<String>().as_bytes())
     }
 
+    /// The same of the config.toml of version 0.1, which it computed of the keys that it had.
+    pub fn fingerprint_before(file: &Table) -> u32 {
+        let text = |section: &str, key: &str| file.get(section)?.get(key).map(Value::to_string);
+        let constant = text("optimizer", "schedule").as_deref() == Some("\"constant\"")
+            && text("objective", "second").as_deref() == Some("\"\"");
+        let mut lines = String::new();
+        for (section, key) in SECTIONS.iter().flat_map(|s| s.keys.iter().map(|k| (s.name, k.name)))
+        {
+            let name = format!("{section}.{key}");
+            let free = FREE_BEFORE.contains(&&*name) || constant && name == "train.steps";
+            if let Some(value) = text(section, key).filter(|_| !free) {
+                lines += &format!("{name} = {value}\n");
+            }
+        }
+        crc32fast::hash(lines.as_bytes())
+    }
+
     /// The keys that must stay. More steps are welcome where neither the learning rate nor a second
     /// stage depends on their number.
     fn decisive(&self) -> Vec<(String, Value)> {
         let constant =
             self.optimizer.schedule == Schedule::Constant && self.objective.second.is_empty();
+        let is_free = |key: &str| {
+            let named = FREE.iter().any(|(free, _)| *free == key);
+            named && (constant || key != "train.steps")
+        };
         let mut keys = self.flat();
-        keys.retain(|(k, _)| !(FREE.contains(&k.as_str()) || constant && k == "train.steps"));
+        keys.retain(|(key, _)| !is_free(key));
         keys
     }
 }
@@ -105,6 +186,8 @@ mod tests {
             ("train.micro_batch_tokens=7", "train.micro_batch_tokens"),
             ("train.steps=300", "train.steps"),
             ("eval.examples=9", "eval.examples"),
+            ("rollout.slots=7", "rollout.slots"),
+            ("reward.command=cat", "reward.command"),
         ] {
             let error = changed(&["optimizer.schedule=linear", setting]).unwrap_err();
             assert_eq!(error.place.as_deref(), Some(key), "{error}");
@@ -130,6 +213,8 @@ mod tests {
     fn what_only_watches_may_change() {
         for setting in [
             "run.device=cpu",
+            "reward.command_secs=90",
+            "model.frozen=f32",
             "eval.every=5",
             "checkpoint.keep=9",
             "train.patience=2",
@@ -137,5 +222,38 @@ mod tests {
         ] {
             changed(&["optimizer.schedule=constant", setting]).unwrap();
         }
+    }
+
+    /// A new setting belongs to one of the two lists.
+    #[test]
+    fn every_setting_may_change_or_may_not() {
+        let whole = ["objective.", "optimizer.", "lora."];
+        let all: Vec<String> = Config::default().flat().into_iter().map(|(key, _)| key).collect();
+        for key in &all {
+            let free = FREE.iter().any(|(name, _)| name == key);
+            let decides = DECISIVE.contains(&key.as_str())
+                || whole.iter().any(|section| key.starts_with(section));
+            assert!(free != decides, "is `{key}` free on resume? say so in config/resume.rs");
+        }
+        let listed = FREE.map(|(key, _)| key).into_iter().chain(DECISIVE);
+        let unknown: Vec<&str> = listed.filter(|key| !all.iter().any(|k| k == key)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+
+    /// As version 0.1 computed it of the same settings.
+    #[test]
+    fn a_run_of_before_is_known_by_its_own_file() {
+        let settings = ["optimizer.schedule=constant", "train.steps=7", "rollout.slots=9"];
+        let layers: Vec<_> = settings.iter().map(|s| Config::setting(s).unwrap()).collect();
+        let text = Config::resolve(&layers).unwrap().to_annotated_toml();
+        let of = |text: &str| Config::fingerprint_before(&text.parse().unwrap());
+        let known = of(&text);
+        // Keys of later versions are not in such a file, and what was free has no part.
+        assert_eq!(
+            known,
+            of(&text.replace("steps = 7", "steps = 8").replace("slots = 9", "slots = 1"))
+        );
+        assert_ne!(known, of(&text.replace("group = 8", "group = 4")));
+        assert_ne!(known, of(&text.replace("group = 8\n", "")));
     }
 }

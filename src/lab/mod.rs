@@ -24,13 +24,15 @@ pub struct Lab {
     emit: Emit,
     opened: Option<Opened>,
     session: Option<Session>,
-    sessions: u32, // begun so far; each has a folder of its own in `home`
+    stopped: Option<PathBuf>, // the folder of a session that was stopped, which stays until the next
+    sessions: u32,            // begun so far; each has a folder of its own in `home`
 }
 
 impl Lab {
-    /// No runs yet. `home` is the folder that is theirs: what else is in it goes.
+    /// No runs yet. `home` is the folder that theirs are made in.
     pub fn new(home: impl Into<PathBuf>, emit: Emit) -> Self {
-        Self { home: home.into(), emit, opened: None, session: None, sessions: 0 }
+        let home = home.into();
+        Self { home, emit, opened: None, session: None, stopped: None, sessions: 0 }
     }
 
     /// Whether [`Lab::advance`] is to be called: the runs play, or an evaluation is under way.
@@ -89,7 +91,8 @@ impl Lab {
                 self.welcome(Session::load(&bytes, opened, &home).await, &home).await?;
             }
             Command::Stop => {
-                self.session = None;
+                self.stopped =
+                    self.session.take().map(|session| session.home).or(self.stopped.take());
                 self.tell_state();
             }
             Command::Step => {
@@ -140,11 +143,16 @@ impl Lab {
 
     /// An empty folder for the runs of the next session; those of the present one stay.
     fn new_home(&mut self) -> Result<PathBuf> {
-        if self.session.is_none() {
-            clear(&self.home)?;
+        if let Some(home) = self.stopped.take() {
+            clear(&home)?;
         }
-        self.sessions += 1;
-        Ok(self.home.join(self.sessions.to_string()))
+        loop {
+            self.sessions += 1;
+            let home = self.home.join(self.sessions.to_string());
+            if !exists(&home) {
+                return Ok(home);
+            }
+        }
     }
 
     /// The new session, in `home`, takes the place of the present one; if it came to nothing, that

@@ -23,6 +23,8 @@ pub const WEIGHTS: &str = "model.safetensors";
 pub const TOKENIZER: &str = "tokenizer.json";
 /// Which shard holds which tensor.
 const INDEX: &str = "model.safetensors.index.json";
+/// What a saved model is called where it cannot be.
+pub const EXPORT: &str = "model";
 const GENERATION: &str = "generation_config.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
@@ -125,6 +127,14 @@ impl ModelFolder {
         self.beside.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.as_slice())
     }
 
+    /// Whether it is an adapter's, which lies over a base of its own.
+    pub fn is_adapted(&self) -> bool {
+        #[cfg(not(target_family = "wasm"))]
+        return self.adapter.is_some();
+        #[cfg(target_family = "wasm")]
+        false
+    }
+
     /// Builds the model on a device, all of it in f32, and the tokenizer, checking that they belong
     /// together.
     pub fn load(&self, device: &Device) -> Result<(Llama, Tokenizer)> {
@@ -210,15 +220,28 @@ impl ModelFolder {
         Ok(())
     }
 
-    /// Writes the folder `path`, whole or not at all: this one's files with the model's present
-    /// weights, or with its adapters alone.
+    /// Writes a folder that the user names, whole or not at all: this one's files with the model's
+    /// present weights, or with its adapters alone. Refused where something else lies than a model
+    /// that was saved so.
     pub async fn save(&self, path: &Path, model: &Llama, storage: Storage) -> Result<()> {
-        let mut folder = FolderWriter::begin(path)?;
+        self.export(path, model, storage, false).await
+    }
+
+    /// The same; with `overwrite` also into a folder with other files, of which those of the same names
+    /// are replaced.
+    pub async fn export(
+        &self,
+        path: &Path,
+        model: &Llama,
+        storage: Storage,
+        overwrite: bool,
+    ) -> Result<()> {
+        let mut folder = FolderWriter::export(path, EXPORT, overwrite)?;
         self.write(&mut folder, model, storage).await?;
         folder.finish()
     }
 
-    /// Writes the same files into a folder that gets others too.
+    /// Writes the same files into a folder that is begun already, and may get others too.
     pub async fn write(
         &self,
         folder: &mut FolderWriter,

@@ -18,7 +18,7 @@ pub mod weights;
 pub use adapter::AdapterFiles;
 pub use backward::{DropoutKey, Padded, ParameterGradients};
 pub use config::ModelConfig;
-pub use folder::{CONFIG, ModelFolder, TOKENIZER, WEIGHTS};
+pub use folder::{CONFIG, EXPORT, ModelFolder, TOKENIZER, WEIGHTS};
 pub use llama::{HEAD, Llama};
 pub use lora::Lora;
 pub use parameters::{Parameter, ParameterMut};

@@ -1,9 +1,11 @@
 //! Reading, and writing so that a crash at any moment leaves either the old or the new file.
 
 use super::Bytes;
+use super::out::Target;
 use crate::error::{Error, Result, io};
 use crc32fast::Hasher;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -42,18 +44,19 @@ pub fn is_folder(path: &Path) -> bool {
     path.is_dir()
 }
 
-/// `path` with `.suffix` after its whole name.
-fn sibling(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
+/// The hidden name `.NAME.suffix` beside `path`: one that nobody else uses.
+pub(super) fn hidden(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
     name.push(".");
     name.push(suffix);
     path.with_file_name(name)
 }
 
 /// Suffix of what is not yet, or no longer, to be read.
-const PARTIAL: &str = "partial";
+pub(super) const PARTIAL: &str = "srft-partial";
 /// Suffix of what is being replaced.
-const OLD: &str = "old";
+const OLD: &str = "srft-old";
 
 fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = File::create(path)?;
@@ -78,24 +81,30 @@ fn sync_parent(path: &Path) {
     path.parent().into_iter().for_each(sync_folder);
 }
 
-/// Writes a file under a temporary name, syncs it, and renames it into place.
+/// Writes a file under a temporary name, syncs it, and renames it into place. A link stays one: the
+/// file that it leads to is replaced. What is no file, such as a terminal, is written to as it is.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let partial = sibling(path, PARTIAL);
-    let written = write_synced(&partial, bytes).and_then(|()| fs::rename(&partial, path));
-    written.map_err(|e| {
-        let _ = fs::remove_file(&partial);
-        io(path, e)
-    })?;
-    sync_parent(path);
+    let place = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    let written = match fs::metadata(&place) {
+        Ok(there) if !there.is_file() && !there.is_dir() => fs::write(&place, bytes),
+        _ => {
+            let partial = hidden(&place, PARTIAL);
+            let written = write_synced(&partial, bytes).and_then(|()| fs::rename(&partial, &place));
+            written.inspect_err(|_| drop(fs::remove_file(&partial)))
+        }
+    };
+    written.map_err(|e| io(path, e))?;
+    sync_parent(&place);
     Ok(())
 }
 
-/// A folder that is being written: it appears whole or not at all, in the place of an older one,
-/// which [`mend_folder`] brings back after a crash between the two renames. Dropped before
-/// [`FolderWriter::finish`], it leaves the older one as it was.
+/// A folder that is being written: it appears whole or not at all. Dropped before
+/// [`FolderWriter::finish`], it leaves what was there as it was.
 pub struct FolderWriter {
     path: PathBuf,
+    stage: PathBuf,
     files: Vec<FileWriter>,
+    target: Option<Target>, // where the user named the folder
 }
 
 /// A file of a [`FolderWriter`]: what is written goes on to the disk, and nothing is kept.
@@ -103,23 +112,40 @@ pub struct FileWriter {
     name: String,
     path: PathBuf, // once the folder is in its place
     file: File,
+    bytes: u64,
     checksum: Hasher,
 }
 
 impl FolderWriter {
-    /// Begins the folder `path`, and makes those above it.
+    /// Begins the folder `path`, which a run keeps for itself: it takes the place of an older one,
+    /// which [`mend_folder`] brings back after a crash between the two renames.
     pub fn begin(path: &Path) -> Result<Self> {
         mend_folder(path)?;
-        create_folder(&sibling(path, PARTIAL))?;
-        Ok(Self { path: path.into(), files: Vec::new() })
+        Self::staged(path.into(), hidden(path, PARTIAL), None)
+    }
+
+    /// Begins a folder that the user named, with a command's results of that kind: see
+    /// [`out`](super::out).
+    pub fn export(path: &Path, kind: &'static str, overwrite: bool) -> Result<Self> {
+        let target = Target::of(path, kind, overwrite)?;
+        let stage = target.stage();
+        if stage.exists() {
+            fs::remove_dir_all(&stage).map_err(|e| io(&stage, e))?;
+        }
+        Self::staged(target.path.clone(), stage, Some(target))
+    }
+
+    fn staged(path: PathBuf, stage: PathBuf, target: Option<Target>) -> Result<Self> {
+        create_folder(&stage)?;
+        Ok(Self { path, stage, files: Vec::new(), target })
     }
 
     /// Begins a file; each name once.
     pub fn file(&mut self, name: &str) -> Result<&mut FileWriter> {
         let path = self.path.join(name);
-        let file = File::create(sibling(&self.path, PARTIAL).join(name));
-        let file = file.map_err(|e| io(&path, e))?;
-        self.files.push(FileWriter { name: name.into(), path, file, checksum: Hasher::new() });
+        let file = File::create(self.stage.join(name)).map_err(|e| io(&path, e))?;
+        let checksum = Hasher::new();
+        self.files.push(FileWriter { name: name.into(), path, file, bytes: 0, checksum });
         Ok(self.files.last_mut().expect("just pushed"))
     }
 
@@ -130,19 +156,25 @@ impl FolderWriter {
 
     /// Syncs the files and puts the folder in its place.
     pub fn finish(mut self) -> Result<()> {
-        for FileWriter { path, file, .. } in self.files.drain(..) {
+        let mut files = BTreeMap::new();
+        for FileWriter { name, path, file, bytes, checksum } in self.files.drain(..) {
             file.sync_all().map_err(|e| io(&path, e))?;
+            files.insert(name, (bytes, checksum.finalize()));
         }
-        let (path, partial) = (&self.path, sibling(&self.path, PARTIAL));
-        sync_folder(&partial);
-        let replace = || {
-            if path.exists() {
-                fs::rename(path, sibling(path, OLD))?;
-            }
-            fs::rename(&partial, path)
-        };
-        replace().map_err(|e| io(path, e))?;
-        sync_parent(path);
+        if let Some(target) = &self.target {
+            target.put(&self.stage, &files)?;
+            sync_folder(&self.path);
+        } else {
+            sync_folder(&self.stage);
+            let replace = || {
+                if self.path.exists() {
+                    fs::rename(&self.path, hidden(&self.path, OLD))?;
+                }
+                fs::rename(&self.stage, &self.path)
+            };
+            replace().map_err(|e| io(&self.path, e))?;
+        }
+        sync_parent(&self.path);
         Ok(())
     }
 }
@@ -151,7 +183,10 @@ impl Drop for FolderWriter {
     /// Removes the older folder if the new one is in its place; else the new one.
     fn drop(&mut self) {
         self.files.clear(); // some systems remove no file that is open
-        let _ = mend_folder(&self.path);
+        let _ = match &self.target {
+            Some(_) => fs::remove_dir_all(&self.stage).map_err(|e| io(&self.stage, e)),
+            None => mend_folder(&self.path),
+        };
     }
 }
 
@@ -159,6 +194,7 @@ impl FileWriter {
     /// Appends to the file.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.checksum.update(bytes);
+        self.bytes += bytes.len() as u64;
         self.file.write_all(bytes).map_err(|e| io(&self.path, e))
     }
 }
@@ -166,11 +202,11 @@ impl FileWriter {
 /// Ends what a crash left half done at `path`: brings back a folder that was being replaced and
 /// removes what was being written or removed.
 pub fn mend_folder(path: &Path) -> Result<()> {
-    let old = sibling(path, OLD);
+    let old = hidden(path, OLD);
     if old.exists() && !path.exists() {
         fs::rename(&old, path).map_err(|e| io(path, e))?;
     }
-    for leftover in [old, sibling(path, PARTIAL)].iter().filter(|p| p.exists()) {
+    for leftover in [old, hidden(path, PARTIAL)].iter().filter(|p| p.exists()) {
         fs::remove_dir_all(leftover).map_err(|e| io(leftover, e))?;
     }
     Ok(())
@@ -178,26 +214,51 @@ pub fn mend_folder(path: &Path) -> Result<()> {
 
 /// Mends every folder in `parent`.
 pub fn mend_folders_in(parent: &Path) -> Result<()> {
-    for path in names_in(parent)?.iter().map(|name| parent.join(name)) {
-        if path.extension().is_some_and(|e| e == OLD || e == PARTIAL) {
-            mend_folder(&path.with_extension(""))?;
+    for name in names_in(parent)? {
+        let ended = [OLD, PARTIAL].iter().find_map(|s| name.strip_suffix(&format!(".{s}")));
+        if let Some(name) = ended.and_then(|name| name.strip_prefix('.')) {
+            mend_folder(&parent.join(name))?;
         }
     }
     Ok(())
 }
 
+/// Brings back `path` where a version before 0.2 was replacing it when it crashed. That version called
+/// the older folder `NAME.old`, as a user might: nothing else of such a name is touched.
+pub fn mend_older(path: &Path) -> Result<()> {
+    let mut old = path.as_os_str().to_os_string();
+    old.push(".old");
+    match path.exists() || !Path::new(&old).is_dir() {
+        true => Ok(()),
+        false => fs::rename(&old, path).map_err(|e| io(path, e)),
+    }
+}
+
 /// Removes a folder so that a crash never leaves a part of it under its name.
 pub fn remove_folder_atomic(path: &Path) -> Result<()> {
-    let partial = sibling(path, PARTIAL);
+    let partial = hidden(path, PARTIAL);
     let removed = fs::rename(path, &partial).and_then(|()| fs::remove_dir_all(&partial));
     removed.map_err(|e| io(path, e))
 }
 
-/// Appends one line to a file, creating it if needed.
+/// Removes a file, if it is there.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io(path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Appends one line to a file, creating it if needed. A line that cannot be written whole leaves
+/// nothing.
 pub fn append_line(path: &Path, line: &str) -> Result<()> {
-    let mut file =
-        OpenOptions::new().create(true).append(true).open(path).map_err(|e| io(path, e))?;
-    file.write_all(format!("{line}\n").as_bytes()).map_err(|e| io(path, e))
+    let append = || {
+        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        let before = file.metadata()?.len();
+        let written = file.write_all(format!("{line}\n").as_bytes());
+        written.inspect_err(|_| drop(file.set_len(before)))
+    };
+    append().map_err(|e| io(path, e))
 }
 
 /// Keeps other processes out of a folder until it is dropped or this process ends, however it
@@ -205,11 +266,13 @@ pub fn append_line(path: &Path, line: &str) -> Result<()> {
 #[derive(Debug)]
 pub struct FolderLock(#[expect(dead_code, reason = "held, not read")] File);
 
-const LOCK: &str = ".lock";
+/// The file that is locked; it stays.
+pub(super) const LOCK: &str = ".lock";
 
 /// Locks a folder.
 pub fn lock_folder(path: &Path) -> Result<FolderLock> {
-    let file = File::create(path.join(LOCK)).map_err(|e| io(path, e))?;
+    let file = OpenOptions::new().create(true).write(true).truncate(false).open(path.join(LOCK));
+    let file = file.map_err(|e| io(path, e))?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => {
             Err(Error::input("another process is training in this folder")
@@ -276,9 +339,9 @@ mod tests {
             fs::write(at(name).join("file"), text).unwrap();
         };
         for (left, kept) in [
-            (vec![("best", "one"), ("best.partial", "t")], "one"),
-            (vec![("best.old", "one"), ("best.partial", "two")], "one"),
-            (vec![("best.old", "one"), ("best", "two")], "two"),
+            (vec![("best", "one"), (".best.srft-partial", "t")], "one"),
+            (vec![(".best.srft-old", "one"), (".best.srft-partial", "two")], "one"),
+            (vec![(".best.srft-old", "one"), ("best", "two")], "two"),
             (vec![("best", "two")], "two"),
         ] {
             left.iter().for_each(|(name, text)| make(name, text));
@@ -311,7 +374,7 @@ mod tests {
         let best = home.path().join("best");
         begin(&best, "one").finish().unwrap();
         let writer = begin(&best, "two");
-        fs::remove_dir_all(home.path().join("best.partial")).unwrap();
+        fs::remove_dir_all(home.path().join(".best.srft-partial")).unwrap();
         assert!(writer.finish().is_err());
         assert_eq!(read(&best.join("file")).unwrap(), b"one");
         assert_eq!(read_all(home.path()), ["best"]);

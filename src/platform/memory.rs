@@ -76,6 +76,11 @@ impl FolderWriter {
         Ok(Self { path: path.into(), files: Vec::new() })
     }
 
+    /// Begins a folder that is the user's to name; in a tab there is none.
+    pub fn export(path: &Path, _kind: &'static str, _overwrite: bool) -> Result<Self> {
+        Self::begin(path)
+    }
+
     /// Begins a file; each name once.
     pub fn file(&mut self, name: &str) -> Result<&mut FileWriter> {
         self.files.push(FileWriter { name: name.into(), bytes: Vec::new() });
@@ -112,6 +117,12 @@ pub fn remove_folder_atomic(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Removes a file, if it is there.
+pub fn remove_file(path: &Path) -> Result<()> {
+    files(|all| all.remove(path));
+    Ok(())
+}
+
 /// Appends one line to a file, creating it if needed.
 pub fn append_line(path: &Path, line: &str) -> Result<()> {
     files(|all| {
@@ -134,6 +145,11 @@ pub fn mend_folder(_path: &Path) -> Result<()> {
 
 /// Nothing to do here.
 pub fn mend_folders_in(_parent: &Path) -> Result<()> {
+    Ok(())
+}
+
+/// Nothing to do here.
+pub fn mend_older(_path: &Path) -> Result<()> {
     Ok(())
 }
 

@@ -11,6 +11,8 @@ mod files;
 )]
 mod memory;
 #[cfg(not(target_family = "wasm"))]
+mod out;
+#[cfg(not(target_family = "wasm"))]
 use files as system;
 #[cfg(target_family = "wasm")]
 use memory as system;
@@ -18,15 +20,17 @@ use memory as system;
 pub use bytes::Bytes;
 #[cfg(not(target_family = "wasm"))]
 pub use files::is_held;
+#[cfg(not(target_family = "wasm"))]
+pub use out::{OutFile, require_folder};
 pub use system::{
     FileWriter, FolderLock, FolderWriter, append_line, create_folder, exists, is_folder,
-    lock_folder, map, mend_folder, mend_folders_in, names_in, read, remove_folder_atomic,
-    sync_file, write_atomic,
+    lock_folder, map, mend_folder, mend_folders_in, mend_older, names_in, read, remove_file,
+    remove_folder_atomic, sync_file, write_atomic,
 };
 
 use crate::error::{Error, Result};
 use std::future::poll_fn;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::task::Poll;
 #[cfg(not(target_family = "wasm"))]
 use std::time::Instant;
@@ -57,6 +61,18 @@ pub async fn give_way() {
         }
     })
     .await;
+}
+
+/// The path from the root, so that it means the same after a program has changed its folder.
+#[cfg(not(target_family = "wasm"))]
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.into())
+}
+
+/// A tab has one folder.
+#[cfg(target_family = "wasm")]
+pub fn absolute(path: &Path) -> PathBuf {
+    path.into()
 }
 
 /// Seconds between two calls, for reports only: no number of a run depends on it.

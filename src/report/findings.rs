@@ -31,7 +31,8 @@ pub struct Finding {
 
 /// What stands out in a run, the gravest first.
 pub fn findings(run: &RunRecord) -> Vec<Finding> {
-    let rules: [fn(&RunRecord) -> Option<String>; 10] = [
+    let rules: [fn(&RunRecord) -> Option<String>; 11] = [
+        diverged,
         reward_fell,
         gradient_jumped,
         below_base,
@@ -45,6 +46,10 @@ pub fn findings(run: &RunRecord) -> Vec<Finding> {
     ];
     let ranked = (0u8..).zip(rules);
     ranked.filter_map(|(rank, rule)| Some(Finding { rank, text: rule(run)? })).collect()
+}
+
+fn diverged(run: &RunRecord) -> Option<String> {
+    run.diverged.as_ref().map(|_| format!("it diverged after step {}", run.updates()))
 }
 
 fn rollouts(o: &Objective) -> bool {

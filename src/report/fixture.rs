@@ -47,6 +47,7 @@ pub fn run(name: &str, steps: u32) -> RunRecord {
         evaluations: Vec::new(),
         samples: Vec::new(),
         status: Status::Finished,
+        diverged: None,
         summary: None,
         device: Some("CPU (flex)".into()),
         shift: None,

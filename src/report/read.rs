@@ -7,10 +7,10 @@ use crate::checkpoint::STATE;
 use crate::config::{Config, Objective};
 use crate::error::{Error, Result};
 use crate::metrics::StepReport;
-use crate::platform::{exists, is_held, names_in, read_text};
+use crate::platform::{exists, is_held, names_in, read, read_text};
 use crate::run::{
-    CHECKPOINTS, CONFIG, EVALUATIONS, Evaluation, METRICS, RunFolder, SAMPLES, SUMMARY, Summary,
-    numbered,
+    CHECKPOINTS, CONFIG, DIVERGED, EVALUATIONS, Evaluation, METRICS, RunFolder, SAMPLES, SUMMARY,
+    Summary, numbered, parse_lines,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,8 +23,10 @@ pub enum Status {
     Finished,
     /// A process trains in the folder now.
     Training,
-    /// Not to its end, and nothing trains in it: it was stopped, crashed or diverged.
+    /// Not to its end, and nothing trains in it: it was stopped or crashed.
     Stopped,
+    /// Its numbers were no longer finite; what it trained before that is kept.
+    Diverged,
 }
 
 /// A run as its folder tells it.
@@ -44,6 +46,8 @@ pub struct RunRecord {
     pub samples: Vec<SampledGroup>,
     /// How far it came.
     pub status: Status,
+    /// What was no longer finite, of a run that diverged.
+    pub diverged: Option<String>,
     /// The summary, of a run that came to its end.
     pub summary: Option<Summary>,
     /// What it was computed on, `NAME (BACKEND)`; unknown before the first checkpoint.
@@ -125,7 +129,12 @@ fn read_run(path: &Path, name: String) -> Result<RunRecord> {
     let done = steps.last().map_or(0, |r| r.step);
     // A run that was resumed with more steps has the summary of its first end.
     let summary = summary(&path.join(SUMMARY))?.filter(|s| s.steps == done);
+    let diverged = match exists(&path.join(DIVERGED)) {
+        true => Some(read_text(&path.join(DIVERGED))?.trim().to_string()),
+        false => None,
+    };
     let status = match &summary {
+        _ if diverged.is_some() => Status::Diverged,
         Some(_) => Status::Finished,
         None if is_held(path) => Status::Training,
         None => Status::Stopped,
@@ -142,6 +151,7 @@ fn read_run(path: &Path, name: String) -> Result<RunRecord> {
         evaluations,
         samples,
         status,
+        diverged,
         summary,
         device,
         shift,
@@ -180,19 +190,13 @@ fn lines<T: for<'a> Deserialize<'a>>(path: &Path, notes: &mut Vec<String>) -> Re
     if !exists(path) {
         return Ok(Vec::new());
     }
-    let text = read_text(path)?;
-    let (whole, rest) = text.rsplit_once('\n').map_or(("", text.as_str()), |(w, rest)| (w, rest));
-    if !rest.is_empty() {
+    let bytes = read(path)?;
+    // Cut within a character it is not even text.
+    let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
+    if whole < bytes.len() {
         notes.push(format!("the last line of {} is cut short and left out", path.display()));
     }
-    let parse = |(index, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|e| {
-            Error::input(e.to_string())
-                .at(format!("{}:{}", path.display(), index + 1))
-                .next("the line was altered, or another version of srft wrote it")
-        })
-    };
-    whole.lines().enumerate().map(parse).collect()
+    parse_lines(path, &bytes[..whole])
 }
 
 /// An analysis, if there is one; one that is damaged is left out and noted.

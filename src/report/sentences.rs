@@ -34,6 +34,13 @@ pub fn notices(runs: &[RunRecord]) -> Vec<String> {
                 "{so_far}, and nothing trains in it; to go on: srft train --resume {}",
                 run.path.display()
             )),
+            Status::Diverged => notices.push(format!(
+                "{} diverged: {done} of {of} updates are on file, then it ended ({}). Resumed it would \
+                 come to the same end: begin a new run with a lower optimizer.lr, or from one of its \
+                 checkpoints.",
+                run.name,
+                run.diverged.as_deref().unwrap_or_default()
+            )),
         }
         notices.extend(run.notes.iter().map(|note| format!("{}: {note}.", run.name)));
     }

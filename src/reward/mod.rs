@@ -27,6 +27,10 @@ use crate::config::Comparison;
 use crate::error::{Error, Result};
 use rational::Rational;
 
+/// What to do where nothing could be scored.
+pub const MEND: &str =
+    "mend what judges the answers, or give the reward command more time with reward.command_secs";
+
 /// Decides whether a response is right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verifier {

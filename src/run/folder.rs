@@ -1,7 +1,8 @@
-//! The run folder: config.toml, metrics.jsonl, samples.jsonl, evaluations.jsonl, checkpoints/,
-//! summary.json.
+//! The run folder: config.toml, inputs.json, metrics.jsonl, samples.jsonl, evaluations.jsonl,
+//! checkpoints/, summary.json.
 
 use super::Summary;
+use crate::checkpoint::{STATE, State};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::Score;
@@ -11,8 +12,9 @@ use crate::metrics::StepReport;
 #[cfg(not(target_family = "wasm"))]
 use crate::platform::FolderWriter;
 use crate::platform::{
-    FolderLock, append_line, create_folder, exists, lock_folder, mend_folder, mend_folders_in,
-    names_in, read_text, remove_folder_atomic, sync_file, write_atomic,
+    FolderLock, absolute, append_line, create_folder, exists, lock_folder, mend_folder,
+    mend_folders_in, mend_older, names_in, read, read_text, remove_file, remove_folder_atomic,
+    sync_file, write_atomic,
 };
 use crate::records::Group;
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,8 @@ use std::path::{Path, PathBuf};
 pub const CONFIG: &str = "config.toml";
 /// The folder of checkpoints, `step-N` each.
 pub const CHECKPOINTS: &str = "checkpoints";
+/// The files that the run's numbers come from, as they were when it began.
+pub const INPUTS: &str = "inputs.json";
 /// A [`StepReport`] a line.
 pub const METRICS: &str = "metrics.jsonl";
 /// A group of rollouts a line.
@@ -32,13 +36,21 @@ pub const EVALUATIONS: &str = "evaluations.jsonl";
 /// The [`Summary`] of a run that came to its end.
 pub const SUMMARY: &str = "summary.json";
 
+/// Why a run ended whose numbers were no longer finite.
+pub const DIVERGED: &str = "diverged.txt";
+/// The best model so far.
+const BEST: &str = "best";
+/// Every sample of each evaluation.
+const EVERY_SAMPLE: &str = "evaluations";
+
 /// The files that grow by a line at a time; each line has its `step`.
 const LINES: [&str; 3] = [METRICS, SAMPLES, EVALUATIONS];
 
 /// A run's files, held against other processes.
 #[derive(Debug)]
 pub struct RunFolder {
-    path: PathBuf,
+    path: PathBuf, // from the root: the process may change its folder
+    shown: PathBuf,
     _lock: FolderLock,
 }
 
@@ -69,7 +81,7 @@ pub fn fresh_folder(name: &str) -> PathBuf {
 /// The folder of the samples that the run in `path` drew in its evaluation after `step` updates.
 #[cfg(not(target_family = "wasm"))]
 pub fn samples_of(path: &Path, step: u32) -> PathBuf {
-    path.join("evaluations").join(format!("step-{step:06}"))
+    path.join(EVERY_SAMPLE).join(format!("step-{step:06}"))
 }
 
 /// The files of suites' samples, `SUITE.jsonl` without the suite's folders, numbered where names are
@@ -85,10 +97,13 @@ pub fn suite_files<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     files
 }
 
-/// Writes the samples of each suite as `SUITE.jsonl` in a folder, whole or not at all.
+/// Writes the samples of each suite as `SUITE.jsonl` into a folder that is begun.
 #[cfg(not(target_family = "wasm"))]
-pub fn write_suites(path: &Path, suites: &[Suite], samples: &[Vec<Sample>]) -> Result<()> {
-    let mut folder = FolderWriter::begin(path)?;
+pub fn write_suites(
+    mut folder: FolderWriter,
+    suites: &[Suite],
+    samples: &[Vec<Sample>],
+) -> Result<()> {
     for (name, samples) in suite_files(suites.iter().map(|s| &*s.name)).iter().zip(samples) {
         let line = |s: &Sample| format!("{}\n", serde_json::to_string(s).expect("a plain record"));
         folder.file(name)?.write(samples.iter().map(line).collect::<String>().as_bytes())?;
@@ -116,14 +131,45 @@ pub fn checkpoints(path: &Path) -> Result<Vec<(u32, PathBuf)>> {
     Ok(found)
 }
 
+/// Refuses a folder where a run would write over something.
+fn require_no_run(path: &Path) -> Result<()> {
+    let is_there = |name: &&&str| exists(&path.join(name));
+    if LINES.iter().chain([&CONFIG]).any(|name| is_there(&name)) {
+        return Err(Error::input("a run is already here")
+            .at(path.display())
+            .next(format!("srft train --resume {0}, or another --out", path.display())));
+    }
+    let checkpoints = names_in(&path.join(CHECKPOINTS)).unwrap_or_default();
+    let kept = [BEST, EVERY_SAMPLE, SUMMARY, INPUTS, DIVERGED];
+    let taken = match checkpoints.is_empty() {
+        true => kept.iter().find(is_there).copied(),
+        false => Some(CHECKPOINTS),
+    };
+    match taken {
+        None => Ok(()),
+        Some(name) => Err(Error::input(format!("`{name}` is here, and no run that it belongs to"))
+            .at(path.display())
+            .next("give another --out, or move it away")),
+    }
+}
+
+/// The records of a JSONL file's bytes, a line each.
+pub fn parse_lines<T: for<'a> Deserialize<'a>>(path: &Path, bytes: &[u8]) -> Result<Vec<T>> {
+    let lines = bytes.split(|&b| b == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
+    let parse = |(index, line): (usize, &[u8])| {
+        serde_json::from_slice(line).map_err(|e| {
+            Error::input(e.to_string())
+                .at(format!("{}:{}", path.display(), index + 1))
+                .next("the line was altered, or another version of srft wrote it")
+        })
+    };
+    lines.map(parse).collect()
+}
+
 impl RunFolder {
     /// Makes the folder and writes the resolved config.
     pub fn create(path: &Path, config: &Config) -> Result<Self> {
-        if LINES.iter().chain([&CONFIG]).any(|name| exists(&path.join(name))) {
-            return Err(Error::input("a run is already here")
-                .at(path.display())
-                .next(format!("srft train --resume {0}, or another --out", path.display())));
-        }
+        require_no_run(path)?;
         let folder = Self::hold(path)?;
         folder.write_config(config)?;
         Ok(folder)
@@ -133,20 +179,37 @@ impl RunFolder {
     pub fn open(path: &Path) -> Result<Self> {
         require_run(path)?;
         let folder = Self::hold(path)?;
-        mend_folder(&folder.best())?;
-        mend_folders_in(&path.join(CHECKPOINTS))?;
+        let (best, checkpoints) = (folder.best(), path.join(CHECKPOINTS));
+        if !exists(&path.join(INPUTS)) {
+            mend_older(&best)?; // only versions that did not write that file left such folders
+            for name in names_in(&checkpoints)?.iter().filter_map(|n| n.strip_suffix(".old")) {
+                mend_older(&checkpoints.join(name))?;
+            }
+        }
+        mend_folder(&best)?;
+        mend_folders_in(&checkpoints)?;
         Ok(folder)
     }
 
     fn hold(path: &Path) -> Result<Self> {
-        let checkpoints = path.join(CHECKPOINTS);
-        create_folder(&checkpoints)?;
-        Ok(Self { path: path.into(), _lock: lock_folder(path)? })
+        create_folder(&path.join(CHECKPOINTS))?;
+        let (lock, shown) = (lock_folder(path)?, path.into());
+        Ok(Self { path: absolute(path), shown, _lock: lock })
     }
 
-    /// The folder.
+    /// The folder, from the root.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The folder as the user named it.
+    pub fn shown(&self) -> &Path {
+        &self.shown
+    }
+
+    /// A path in the folder as the user would write it.
+    pub fn as_shown(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.path).map_or_else(|_| path.into(), |rest| self.shown.join(rest))
     }
 
     /// The config of the run in `path`, a layer to resolve.
@@ -175,16 +238,32 @@ impl RunFolder {
         Ok(self.path.join(CHECKPOINTS).join(format!("step-{step:06}")))
     }
 
-    /// Removes all checkpoints but the last `keep`.
-    pub fn remove_older(&self, keep: usize) -> Result<()> {
-        let all = checkpoints(&self.path)?;
-        let older = &all[..all.len().saturating_sub(keep)];
-        older.iter().try_for_each(|(_, path)| remove_folder_atomic(path))
+    /// Removes all checkpoints but the last `keep` of those that a run of this fingerprint wrote: what
+    /// else lies among them is the user's.
+    pub fn remove_older(&self, keep: usize, run: u32) -> Result<()> {
+        let is_own = |(step, path): &(u32, PathBuf)| {
+            let bytes = read(&path.join(STATE)).unwrap_or_default();
+            serde_json::from_slice(&bytes).is_ok_and(|s: State| s.run == run && s.step == *step)
+        };
+        let mut own = checkpoints(&self.path)?;
+        own.retain(is_own);
+        own.truncate(own.len().saturating_sub(keep));
+        own.iter().try_for_each(|(_, path)| remove_folder_atomic(path))
     }
 
     /// Where to write the best model so far.
     pub fn best(&self) -> PathBuf {
-        self.path.join("best")
+        self.path.join(BEST)
+    }
+
+    /// Says why the run cannot go on.
+    pub fn write_diverged(&self, why: &str) -> Result<()> {
+        write_atomic(&self.path.join(DIVERGED), format!("{why}\n").as_bytes())
+    }
+
+    /// Takes that back: the run goes on.
+    pub fn remove_diverged(&self) -> Result<()> {
+        remove_file(&self.path.join(DIVERGED))
     }
 
     /// Appends a step's metrics.
@@ -205,7 +284,7 @@ impl RunFolder {
         suites: &[Suite],
         samples: &[Vec<Sample>],
     ) -> Result<()> {
-        write_suites(&samples_of(&self.path, step), suites, samples)
+        write_suites(FolderWriter::begin(&samples_of(&self.path, step))?, suites, samples)
     }
 
     /// Appends a step's rollouts with their rewards.
@@ -261,37 +340,25 @@ impl RunFolder {
 
     fn lines<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<Vec<T>> {
         let path = self.path.join(name);
-        if !exists(&path) {
-            return Ok(Vec::new());
+        match exists(&path) {
+            true => parse_lines(&path, &read(&path)?),
+            false => Ok(Vec::new()),
         }
-        let text = read_text(&path)?;
-        let parse = |(index, line): (usize, &str)| {
-            serde_json::from_str(line).map_err(|e| {
-                Error::input(e.to_string())
-                    .at(format!("{}:{}", path.display(), index + 1))
-                    .next("the line was altered, or another version of srft wrote it")
-            })
-        };
-        text.lines().enumerate().map(parse).collect()
     }
 
     /// Cuts the line files back to `step`: what came after the checkpoint will come again.
     pub fn rewind(&self, step: u32) -> Result<()> {
         for path in LINES.map(|name| self.path.join(name)).iter().filter(|p| exists(p)) {
-            let text = read_text(path)?;
-            // A line cut short by a crash does not parse and goes too.
-            let kept: String = text
-                .lines()
-                .filter(|line| {
-                    serde_json::from_str::<Value>(line)
-                        .ok()
-                        .and_then(|v| v["step"].as_u64())
-                        .is_some_and(|s| s <= u64::from(step))
-                })
-                .map(|line| format!("{line}\n"))
-                .collect();
-            if kept != text {
-                write_atomic(path, kept.as_bytes())?;
+            let bytes = read(path)?;
+            // A line cut short by a crash, perhaps within a character, does not parse and goes too.
+            let is_kept = |line: &&[u8]| {
+                let value: Option<Value> = serde_json::from_slice(line).ok();
+                value.and_then(|v| v["step"].as_u64()).is_some_and(|s| s <= u64::from(step))
+            };
+            let lines = bytes.split(|&b| b == b'\n').filter(is_kept);
+            let kept = lines.flat_map(|line| [line, &b"\n"[..]]).collect::<Vec<_>>().concat();
+            if kept != bytes {
+                write_atomic(path, &kept)?;
             }
         }
         Ok(())

@@ -128,13 +128,14 @@ mod tests {
         }
         block_on(run.save(&mut Silent)).unwrap();
         drop(run);
-        let resumed = Run::resume_with(config(&SETTINGS), &given, &selected, &path).unwrap();
+        let resumed = Run::resume_with(config(&SETTINGS), &given, false, &selected, &path).unwrap();
         assert_eq!(resumed.step(), 1);
         drop(resumed);
         let alone = Run::resume(config(&SETTINGS), &selected, &path).err().unwrap();
         assert_eq!(alone.place.as_deref(), Some("data.verifier"));
         given.examples.remove("later");
-        let less = Run::resume_with(config(&SETTINGS), &given, &selected, &path).err().unwrap();
+        let less =
+            Run::resume_with(config(&SETTINGS), &given, false, &selected, &path).err().unwrap();
         assert_eq!(less.place.as_deref(), Some("given:later"));
     }
 

@@ -6,14 +6,19 @@ mod folder;
 mod given;
 mod names;
 #[cfg(not(target_family = "wasm"))]
+mod inputs;
+#[cfg(target_family = "wasm")]
+#[path = "inputs/none.rs"]
+mod inputs;
+#[cfg(not(target_family = "wasm"))]
 mod pretrain;
 mod reader;
 mod setup;
 mod summary;
 
 pub use folder::{
-    CHECKPOINTS, CONFIG, EVALUATIONS, Evaluation, METRICS, RunFolder, SAMPLES, SUMMARY,
-    fresh_folder, numbered,
+    CHECKPOINTS, CONFIG, DIVERGED, EVALUATIONS, Evaluation, METRICS, RunFolder, SAMPLES, SUMMARY,
+    fresh_folder, numbered, parse_lines,
 };
 #[cfg(not(target_family = "wasm"))]
 pub use folder::{checkpoints, samples_of, suite_files, write_suites};
@@ -27,6 +32,7 @@ pub use setup::{held, lora_settings};
 pub use summary::{SuiteSummary, Summary};
 
 use given::NOTHING;
+use inputs::Inputs;
 
 use crate::checkpoint::{self, State};
 use crate::config::Config;
@@ -35,7 +41,7 @@ use crate::error::{Error, Kind, Result};
 use crate::eval::{Judge, Score, Suite, mean_accuracy, score};
 use crate::metrics::StepReport;
 use crate::model::ModelFolder;
-use crate::platform::{Stopwatch, map};
+use crate::platform::{FolderWriter, Stopwatch, map};
 use crate::records::Group;
 use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
@@ -89,35 +95,48 @@ impl Run {
     ) -> Result<Self> {
         let base = model_folder(&config.model.path)?;
         let parts = setup::trainer_of(config, &base, None, given, &selected.device)?;
-        let folder = RunFolder::create(path, &parts.trainer.config)?;
         let state = State::new(parts.trainer.config.fingerprint(), device_name(selected));
+        let inputs = Inputs::of(&parts.trainer.config, given, Some(&base), state.run)?;
+        let folder = RunFolder::create(path, &parts.trainer.config)?;
+        inputs.write(folder.path())?;
         Ok(Self::assembled(parts, folder, base, state, selected))
     }
 
     /// Takes up the run in `path` at its latest checkpoint, which is a whole model: the folder
     /// that the run began with is needed only where there is no checkpoint yet, or a KL penalty.
     pub fn resume(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
-        Self::resume_with(config, &NOTHING, selected, path)
+        Self::resume_with(config, &NOTHING, false, selected, path)
     }
 
-    /// The same with what a program gives, which must be what it gave before.
+    /// The same with what a program gives. What the run learns from must be what it was when the run
+    /// began, unless `accepts_changes`.
     pub fn resume_with(
         config: Config,
         given: &Given,
+        accepts_changes: bool,
         selected: &Selected,
         path: &Path,
     ) -> Result<Self> {
         let folder = RunFolder::open(path)?;
-        let before = Config::resolve(&[RunFolder::config_layer(path)?])?;
+        let layer = RunFolder::config_layer(path)?;
+        let before = Config::resolve(std::slice::from_ref(&layer))?;
         config.require_resumes(&before)?;
         let (latest, name) = (folder.latest()?, device_name(selected));
+        let began_from = Inputs::read(folder.path())?;
+        let run = began_from.as_ref().map_or_else(|| config.fingerprint(), |inputs| inputs.run);
         let (base, mut state) = match &latest {
-            Some(latest) => (ModelFolder::read(latest), checked(latest, &config)?),
-            None => {
-                (model_folder(&config.model.path), State::new(config.fingerprint(), name.clone()))
+            Some(latest) => {
+                // A version with other settings had another fingerprint of the same ones.
+                let runs = [run, config.fingerprint(), Config::fingerprint_before(&layer.1)];
+                (ModelFolder::read(latest), checked(latest, &runs)?)
             }
+            None => (model_folder(&config.model.path), State::new(run, name.clone())),
         };
         let base = base?;
+        require_steps_left(&config, &state)?;
+        let reads_base = latest.is_none() || base.is_adapted();
+        let now = Inputs::of(&config, given, reads_base.then_some(&base), state.run)?;
+        let (inputs, changes) = now.since(began_from, accepts_changes)?;
         let began = latest.as_ref().map(|_| config.model.path.clone());
         let (began, device) = (began.as_deref(), &selected.device);
         let mut parts = setup::trainer_of(config, &base, began, given, device)?;
@@ -138,6 +157,9 @@ impl Run {
         if trainer.config != before {
             folder.write_config(&trainer.config)?;
         }
+        inputs.write(folder.path())?;
+        parts.notes.extend(changes);
+        folder.remove_diverged()?;
         folder.rewind(state.step)?;
         let began_on = std::mem::replace(&mut state.device, name);
         let mut run = Self::assembled(parts, folder, base, state, selected);
@@ -188,9 +210,14 @@ impl Run {
         Ok(())
     }
 
-    /// Where the run is kept.
+    /// Where the run is kept, from the root.
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The same as the user named it.
+    pub fn shown(&self) -> &Path {
+        self.folder.shown()
     }
 
     /// The device that the resumed checkpoint was computed on, where it is another one: the run
@@ -226,24 +253,36 @@ impl Run {
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Summary> {
+        self.do_steps(observer, stop).await?;
+        self.finish(observer).await
+    }
+
+    /// Everything but [`Run::finish`].
+    pub async fn do_steps(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<()> {
         self.begin(observer).await?;
         while !self.is_done() {
             if stop.load(Ordering::SeqCst) {
                 self.save(observer).await?;
-                let (step, path) = (self.trainer.step, self.folder.path().display());
+                let step = self.trainer.step;
                 return Err(Error::interrupted(format!("stopped after step {step}, all saved"))
-                    .next(format!("srft train --resume {path}")));
+                    .next(self.how_to_go_on()));
             }
             self.advance(observer).await?;
         }
-        self.finish(observer).await
+        Ok(())
     }
 
-    /// Evaluates the base, unless that is on file.
+    fn how_to_go_on(&self) -> String {
+        format!("srft train --resume {}", self.folder.shown().display())
+    }
+
+    /// Evaluates the base, unless that is on file, or what is due since an evaluation failed.
     pub async fn begin(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let (step, every) = (self.trainer.step, self.trainer.config.eval.every);
+        let is_due = every > 0 && step % every == 0 && step < self.trainer.config.train.steps;
         match self.evaluated_at {
-            Some(_) => Ok(()),
-            None => self.evaluate(observer).await,
+            Some(at) if at == step || !is_due => Ok(()),
+            _ => self.evaluate(observer).await,
         }
     }
 
@@ -280,7 +319,7 @@ impl Run {
             let (report, groups) = match self.trainer.step().await {
                 Ok(done) => done,
                 Err(e) if e.kind == Kind::Numbers => return Err(self.diverged(e, observer).await),
-                Err(e) => return Err(e),
+                Err(e) => return Err(self.halted(e, observer).await),
             };
             // A browser skips the work of a shader that it refused, and says so only here.
             require_silence()?;
@@ -344,15 +383,25 @@ impl Run {
         patience > 0 && self.state.stale_evaluations >= patience
     }
 
+    /// What failed left the weights of the last step whole: they are saved, so that nothing is lost
+    /// but the step that could not be done.
+    async fn halted(&mut self, error: Error, observer: &mut dyn Observer) -> Error {
+        let saved = self.trainer.step > 0 && self.save(observer).await.is_ok();
+        let kept = if saved { "the weights are saved; to go on" } else { "to go on" };
+        let first = error.next.map_or(String::new(), |next| format!("{next}; "));
+        Error { next: Some(format!("{first}{kept}: {}", self.how_to_go_on())), ..error }
+    }
+
     /// The update was not applied: the weights before it are kept, if they are finite, for a new
     /// run with other settings. The same run would only come to the same end.
     async fn diverged(&mut self, error: Error, observer: &mut dyn Observer) -> Error {
         let saved = self.save(observer).await.ok();
+        let _ = self.folder.write_diverged(&error.what); // a full disk changes nothing of it
         let next = match saved.or_else(|| self.folder.latest().ok().flatten()) {
             Some(path) => format!(
                 "begin a new run with a lower learning rate from the weights before it, or from an \
                  earlier checkpoint: srft train --model {} --set optimizer.lr=...",
-                path.display()
+                self.folder.as_shown(&path).display()
             ),
             None => "begin again with a lower learning rate: --set optimizer.lr=...".into(),
         };
@@ -388,7 +437,10 @@ impl Run {
             return self.take_as_best().await;
         }
         let clock = Stopwatch::start();
-        let samples = self.judge().samples(&self.trainer.model, &self.suites).await?;
+        let samples = match self.judge().samples(&self.trainer.model, &self.suites).await {
+            Ok(samples) => samples,
+            Err(e) => return Err(self.halted(e, observer).await),
+        };
         let k = self.trainer.config.eval.samples;
         let scored = self.suites.iter().zip(&samples);
         let scores: Vec<Score> = scored.map(|(suite, samples)| score(suite, samples, k)).collect();
@@ -427,7 +479,9 @@ impl Run {
 
     async fn write_best(&self) -> Result<()> {
         let storage = self.trainer.config.checkpoint.dtype;
-        self.base.save(&self.folder.best(), &self.trainer.model, storage).await
+        let mut folder = FolderWriter::begin(&self.folder.best())?;
+        self.base.write(&mut folder, &self.trainer.model, storage).await?;
+        folder.finish()
     }
 
     fn record(&mut self, evaluation: Evaluation) -> Result<()> {
@@ -450,24 +504,36 @@ impl Run {
         let path = self.folder.checkpoint(step)?;
         let Trainer { model, optimizer, buffer, config, .. } = &self.trainer;
         checkpoint::write(&path, &self.base, model, optimizer, buffer, state).await?;
-        self.folder.remove_older(config.checkpoint.keep)?;
+        self.folder.remove_older(config.checkpoint.keep, self.state.run)?;
         self.saved_at = Some(step);
         self.summary.other_secs += clock.elapsed_secs();
-        observer.saved(&path);
+        observer.saved(&self.folder.as_shown(&path));
         Ok(path)
     }
 }
 
-/// The state of the checkpoint in `path`, which must be whole and of this run.
-fn checked(path: &Path, config: &Config) -> Result<State> {
+/// The state of the checkpoint in `path`, which must be whole and of this run, known by one of these
+/// fingerprints.
+fn checked(path: &Path, runs: &[u32]) -> Result<State> {
     let state = checkpoint::check(|name| map(&path.join(name)));
     let state = state.map_err(|e| e.at(path.display()))?;
-    if state.run == config.fingerprint() {
+    if runs.contains(&state.run) {
         return Ok(state);
     }
     Err(Error::input("the checkpoint belongs to a run with other settings")
         .at(path.display())
         .next("put back the checkpoint, or the config.toml, that was here before"))
+}
+
+/// Refuses fewer steps than are done.
+fn require_steps_left(config: &Config, state: &State) -> Result<()> {
+    let (done, steps) = (state.step, config.train.steps);
+    match done <= steps {
+        true => Ok(()),
+        false => Err(Error::input(format!("{done} steps are done, more than {steps}"))
+            .at("train.steps")
+            .next(format!("resume with --steps {done} or more, or begin anew from a checkpoint"))),
+    }
 }
 
 fn device_name(selected: &Selected) -> String {

@@ -3,9 +3,9 @@
 use super::{CONFIG, Run, model_folder};
 use crate::config::{Config, Model, Storage};
 use crate::device::Selected;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{self, Llama};
-use crate::platform::{exists, map, write_atomic};
+use crate::platform::{exists, map, names_in, write_atomic};
 use crate::text::Tokenizer;
 use std::path::Path;
 
@@ -41,6 +41,14 @@ pub async fn pretraining(config: Config, selected: &Selected, out: &Path) -> Res
     if exists(&run.join(CONFIG)) {
         return Run::resume(config, selected, &run);
     }
+    let others = names_in(out).unwrap_or_default().into_iter().filter(|name| name != "start");
+    if let Some(name) = others.into_iter().next() {
+        return Err(Error::input(format!(
+            "`{name}` is here, and no pretraining that it belongs to"
+        ))
+        .at(out.display())
+        .next("give a new --out"));
+    }
     let folder = model_folder(&shape)?;
     let shape = folder.shape(&Tokenizer::from_bytes(&folder.tokenizer, &folder.place)?)?;
     let fresh = Llama::random(shape, config.run.seed, &selected.device);
@@ -52,7 +60,13 @@ pub async fn pretraining(config: Config, selected: &Selected, out: &Path) -> Res
 pub fn take_base(out: &Path) -> Result<()> {
     let best = out.join("run").join("best");
     for name in [model::CONFIG, model::TOKENIZER, model::WEIGHTS] {
-        write_atomic(&out.join(name), &map(&best.join(name))?)?;
+        let (made, place) = (map(&best.join(name))?, out.join(name));
+        if exists(&place) && *map(&place)? != *made {
+            return Err(Error::input("another file is here than the run made")
+                .at(place.display())
+                .next("move it away, and run the same command again"));
+        }
+        write_atomic(&place, &made)?;
     }
     Ok(())
 }

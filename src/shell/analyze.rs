@@ -10,10 +10,10 @@ use srft::analysis::token_shift::{Bins, Distribution, ResponseShift, TokenShift,
 use srft::analysis::{draw, require_same_tokens, responses};
 use srft::config::Config;
 use srft::error::{Error, Result};
-use srft::platform::write_atomic;
+use srft::platform::OutFile;
 use srft::run::{Reader, RunFolder, grader, load_model};
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Changes of a token's probability below this are shown as none.
 const VISIBLE: f64 = 0.005;
@@ -29,7 +29,7 @@ pub async fn analyze(arguments: Analyze) -> Result<()> {
 }
 
 async fn analyze_token_shift(mut arguments: AnalyzeTokenShift) -> Result<()> {
-    let form = Form::of(arguments.out.as_deref())?;
+    let form = Form::of(arguments.out.as_deref(), arguments.overwrite, &arguments.settings)?;
     // What is looked at is all the data that this command has, as in `srft eval`.
     arguments.settings.look_at_data();
     let config = arguments.settings.resolve(Vec::new(), &[])?;
@@ -111,7 +111,7 @@ fn strip(response: &ResponseShift, coloured: bool) -> String {
 }
 
 async fn analyze_dynamics(arguments: AnalyzeDynamics) -> Result<()> {
-    let form = Form::of(arguments.out.as_deref())?;
+    let form = Form::of(arguments.out.as_deref(), arguments.overwrite, &arguments.settings)?;
     let named = references(&arguments.references)?;
     let config = config_of(&arguments.run[0], &arguments.settings)?;
     let selected = ready(&config, arguments.json).await?;
@@ -220,34 +220,58 @@ fn print_dynamics(dynamics: &Dynamics) -> Result<()> {
 }
 
 /// Where the whole result goes besides the terminal.
-enum Form {
+enum Form<'a> {
     None,
-    Json(PathBuf),
-    Svg(PathBuf),
+    Json(OutFile<'a>),
+    Svg(OutFile<'a>),
 }
 
-impl Form {
+impl<'a> Form<'a> {
     /// By the file's name; refused before anything is computed.
-    fn of(out: Option<&Path>) -> Result<Self> {
+    fn of(out: Option<&'a Path>, overwrite: bool, settings: &Settings) -> Result<Self> {
         let Some(path) = out else { return Ok(Form::None) };
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("json") => Ok(Form::Json(path.into())),
-            Some("svg") => Ok(Form::Svg(path.into())),
-            _ => Err(Error::input("the file's name doesn't tell its format")
-                .at(path.display())
-                .next("name it .json (every number) or .svg (a picture)")),
+        let form = match path.extension().and_then(|e| e.to_str()) {
+            Some("json") => {
+                Form::Json(OutFile { path, kind: "analysis", is_such: is_numbers, overwrite })
+            }
+            Some("svg") => {
+                Form::Svg(OutFile { path, kind: "picture", is_such: is_picture, overwrite })
+            }
+            _ => {
+                return Err(Error::input("the file's name doesn't tell its format")
+                    .at(path.display())
+                    .next("name it .json (every number) or .svg (a picture)"));
+            }
+        };
+        if let Form::Json(file) | Form::Svg(file) = &form {
+            let read = settings.data.iter().chain(&settings.eval_data);
+            file.require_free(&read.map(Path::new).collect::<Vec<_>>())?;
         }
+        Ok(form)
     }
 
     fn write(&self, record: &impl Serialize, svg: impl FnOnce() -> String) -> Result<()> {
         match self {
             Form::None => Ok(()),
-            Form::Json(path) => {
+            Form::Json(file) => {
                 let mut text = serde_json::to_vec(record).expect("a plain record");
                 text.push(b'\n');
-                write_atomic(path, &text)
+                file.write(&text)
             }
-            Form::Svg(path) => write_atomic(path, svg().as_bytes()),
+            Form::Svg(file) => file.write(svg().as_bytes()),
         }
     }
+}
+
+/// Whether bytes are an analysis with every number.
+fn is_numbers(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<TokenShift>(bytes).is_ok()
+        || serde_json::from_slice::<Dynamics>(bytes).is_ok()
+}
+
+/// Whether bytes are a picture of one.
+fn is_picture(bytes: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(4000)]);
+    let headings = [">Token shift from ", ">Learning dynamics<"];
+    head.starts_with("<svg") && headings.iter().any(|heading| head.contains(heading))
 }

@@ -188,6 +188,9 @@ pub struct Train {
     /// Go on with the run in this folder.
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
+    /// With --resume: go on though data or base are other files than when the run began.
+    #[arg(long, requires = "resume")]
+    pub accept_changes: bool,
     /// One JSON object a line instead of a progress bar and tables.
     #[arg(long)]
     pub json: bool,
@@ -229,6 +232,9 @@ pub struct Eval {
     /// Folder for every sample, a JSONL file a suite.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Write there whatever is there: files of the same names are replaced, nothing else is touched.
+    #[arg(long)]
+    pub overwrite: bool,
     /// One JSON object instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -271,6 +277,9 @@ pub struct Score {
     /// Where the results go, one object a line: tokens, logprobs, entropies.
     #[arg(long, value_name = "O.jsonl")]
     pub out: PathBuf,
+    /// Write there whatever is there: files of the same names are replaced, nothing else is touched.
+    #[arg(long)]
+    pub overwrite: bool,
 }
 
 #[derive(Args)]
@@ -314,6 +323,9 @@ pub struct Report {
     /// Where the report goes; by default report.html in the folder, or here for several runs.
     #[arg(long, value_name = "FILE.html")]
     pub out: Option<PathBuf>,
+    /// Write there whatever is there: files of the same names are replaced, nothing else is touched.
+    #[arg(long)]
+    pub overwrite: bool,
     /// Print it as text; a file is then written only where --out is given.
     #[arg(long)]
     pub text: bool,
@@ -355,6 +367,9 @@ pub struct Merge {
     /// Where the model folder goes.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Write there whatever is there: files of the same names are replaced, nothing else is touched.
+    #[arg(long)]
+    pub overwrite: bool,
 }
 
 #[derive(Args)]
@@ -430,6 +445,9 @@ pub struct AnalyzeTokenShift {
     /// Where everything goes: every number (.json), or a picture (.svg).
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Write there whatever is there: files of the same names are replaced, nothing else is touched.
+    #[arg(long)]
+    pub overwrite: bool,
     /// JSON instead of strips and tables.
     #[arg(long)]
     pub json: bool,
@@ -459,6 +477,9 @@ pub struct AnalyzeDynamics {
     /// Where everything goes: every number (.json), or a picture (.svg).
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Write there whatever is there: files of the same names are replaced, nothing else is touched.
+    #[arg(long)]
+    pub overwrite: bool,
     /// JSON instead of tables.
     #[arg(long)]
     pub json: bool,

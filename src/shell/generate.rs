@@ -5,11 +5,17 @@ use super::tables::table;
 use super::train::ready;
 use super::{note, say};
 use serde_json::json;
+use srft::config::Config;
 use srft::error::{Error, Result};
-use srft::eval::{Judge, Score, mean_accuracy, score};
+use srft::eval::{Judge, Score, Suite, mean_accuracy, score};
 use srft::ops::sampling::Sampling;
+use srft::platform::{FolderWriter, require_folder};
 use srft::rollout::{Plan, Stops, respond};
-use srft::run::{Reader, grader, load_model, write_suites};
+use srft::run::{Reader, grader, load_model, suite_files, write_suites};
+use std::path::Path;
+
+/// What a folder of samples is called.
+const SAMPLES: &str = "evaluation";
 
 /// Accuracy on every suite.
 pub async fn eval(mut arguments: Eval) -> Result<()> {
@@ -17,6 +23,9 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
     arguments.settings.look_at_data();
     let samples = ("--samples", "eval.samples", arguments.samples.map(|s| s.to_string()));
     let config = arguments.settings.resolve(Vec::new(), &[samples])?;
+    if let Some(path) = &arguments.out {
+        require_folder(path, SAMPLES, arguments.overwrite)?;
+    }
     let selected = ready(&config, arguments.json).await?;
     let (folder, model, tokenizer) =
         load_model(&config.model.path, config.model.frozen, &selected.device)?;
@@ -24,13 +33,17 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
     let mut reader = Reader::new(&config, &folder, &tokenizer, &model.config, &grader)?;
     let suites = reader.suites()?;
     reader.notes.iter().for_each(note);
+    if let Some(path) = &arguments.out {
+        require_no_input(path, &suites, &config)?;
+    }
     let judge = Judge { tokenizer: &tokenizer, grader: &grader, config: &config };
     let all = judge.samples(&model, &suites).await?;
     let k = config.eval.samples;
     let scores: Vec<Score> =
         suites.iter().zip(&all).map(|(s, samples)| score(s, samples, k)).collect();
     if let Some(path) = &arguments.out {
-        write_suites(path, &suites, &all)?;
+        let folder = FolderWriter::export(path, SAMPLES, arguments.overwrite)?;
+        write_suites(folder, &suites, &all)?;
     }
     if arguments.json {
         return say(json!({"model": config.model.path, "scores": scores}));
@@ -63,6 +76,22 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
     match scores.iter().map(|s| s.unscored).sum::<usize>() {
         0 => Ok(()),
         n => say(format_args!("{n} samples could not be scored and are left out")),
+    }
+}
+
+/// Refuses samples of a suite that would take the place of the file that it was read from.
+fn require_no_input(out: &Path, suites: &[Suite], config: &Config) -> Result<()> {
+    let whole = |path: &Path| std::fs::canonicalize(path).ok();
+    let read: Vec<_> = config.data.eval.iter().filter_map(|p| whole(Path::new(p))).collect();
+    let files = suite_files(suites.iter().map(|suite| &*suite.name)).into_iter();
+    let mut taken = files
+        .map(|name| out.join(name))
+        .filter(|path| whole(path).is_some_and(|path| read.contains(&path)));
+    match taken.next() {
+        None => Ok(()),
+        Some(path) => Err(Error::input("the samples would take the place of what is read")
+            .at(path.display())
+            .next("give another --out")),
     }
 }
 

@@ -4,17 +4,15 @@ use super::arguments::Merge;
 use super::say;
 use srft::device::select;
 use srft::error::{Error, Result};
-use srft::platform::exists;
+use srft::model::EXPORT;
+use srft::platform::require_folder;
 use srft::run::model_folder;
 
 /// Writes an adapter's folder as a whole model.
 pub async fn merge(arguments: Merge) -> Result<()> {
     let config = arguments.settings.resolve(Vec::new(), &[])?;
-    if exists(&arguments.out) {
-        return Err(Error::input("something is already here")
-            .at(arguments.out.display())
-            .next("give a folder that does not exist yet"));
-    }
+    let (out, overwrite) = (&arguments.out, arguments.overwrite);
+    require_folder(out, EXPORT, overwrite)?;
     let mut folder = model_folder(&config.model.path)?;
     let adapter = folder.adapter.take().ok_or_else(|| {
         Error::input("no adapter is here: adapter_config.json is missing")
@@ -26,6 +24,6 @@ pub async fn merge(arguments: Merge) -> Result<()> {
     let (model, _) = folder.load(&selected.device)?;
     let mut model = adapter.lay_over(model, &selected.device)?;
     model.merge();
-    folder.save(&arguments.out, &model, config.checkpoint.dtype).await?;
-    say(format_args!("model: {}", arguments.out.display()))
+    folder.export(out, &model, config.checkpoint.dtype, overwrite).await?;
+    say(format_args!("model: {}", out.display()))
 }

@@ -10,6 +10,7 @@ mod plan;
 mod progress;
 mod report;
 mod score;
+mod stop;
 mod study;
 mod tables;
 mod train;
@@ -24,6 +25,9 @@ use std::path::Path;
 
 /// Runs the command that was asked for.
 pub async fn run(arguments: Arguments) -> Result<()> {
+    if matches!(arguments.command, Command::Train(_) | Command::Pretrain(_) | Command::Study(_)) {
+        stop::hold_signals();
+    }
     match arguments.command {
         Command::Train(a) => train::train(a).await,
         Command::Pretrain(a) => train::pretrain(a).await,

@@ -4,7 +4,7 @@ use super::arguments::Report;
 use super::say;
 use super::tables::terminal_width;
 use srft::error::{Error, Result};
-use srft::platform::write_atomic;
+use srft::platform::OutFile;
 use srft::report::{
     RunRecord, html, is_study, read_runs, read_study, study_html, study_text, text,
 };
@@ -31,8 +31,16 @@ pub fn report(arguments: Report) -> Result<()> {
         (None, false) => place(&arguments.runs),
     };
     let html = subject.html();
-    write_atomic(&out, html.as_bytes())?;
+    let overwrite = arguments.overwrite;
+    OutFile { path: &out, kind: "report", is_such, overwrite }.write(html.as_bytes())?;
     say(format_args!("report: {} ({} kB)", out.display(), html.len().div_ceil(1000)))
+}
+
+/// Whether bytes are what this command wrote.
+fn is_such(bytes: &[u8]) -> bool {
+    let title = b"<title>SRFT report: ";
+    let head = &bytes[..bytes.len().min(2000)];
+    head.starts_with(b"<!doctype html>") && head.windows(title.len()).any(|part| part == title)
 }
 
 impl Subject {

@@ -3,10 +3,12 @@
 use super::arguments::Score;
 use super::train::ready;
 use super::{note, say};
+use serde_json::{Map, Value};
 use srft::data::encode::encode;
 use srft::error::{Error, Result};
-use srft::platform::write_atomic;
+use srft::platform::OutFile;
 use srft::run::{Reader, grader, load_model};
+use std::path::Path;
 
 /// Scores the responses of a data file.
 pub async fn score(arguments: Score) -> Result<()> {
@@ -14,6 +16,10 @@ pub async fn score(arguments: Score) -> Result<()> {
     if config.data.train.is_empty() {
         return Err(Error::input("no data to score").next("give --data F.jsonl"));
     }
+    let Score { out, overwrite, .. } = &arguments;
+    let out = OutFile { path: out, kind: "scores", is_such, overwrite: *overwrite };
+    let read: Vec<&Path> = config.data.train.iter().map(Path::new).collect();
+    out.require_free(&read)?;
     let selected = ready(&config, false).await?;
     let (folder, model, tokenizer) =
         load_model(&config.model.path, config.model.frozen, &selected.device)?;
@@ -33,6 +39,16 @@ pub async fn score(arguments: Score) -> Result<()> {
         .iter()
         .map(|s| format!("{}\n", serde_json::to_string(s).expect("a plain record")))
         .collect();
-    write_atomic(&arguments.out, lines.as_bytes())?;
-    say(format_args!("{} responses scored: {}", scored.len(), arguments.out.display()))
+    out.write(lines.as_bytes())?;
+    say(format_args!("{} responses scored: {}", scored.len(), out.path.display()))
+}
+
+/// Whether bytes are what this command wrote.
+fn is_such(bytes: &[u8]) -> bool {
+    let keys = |line: &[u8]| {
+        let line: Map<String, Value> = serde_json::from_slice(line).ok()?;
+        Some(line.keys().eq(["tokens", "logprobs", "entropies"]))
+    };
+    let mut lines = bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty());
+    lines.all(|line| keys(line) == Some(true))
 }

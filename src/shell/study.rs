@@ -1,7 +1,8 @@
 //! `srft study`.
 
 use super::arguments::Study as Arguments;
-use super::train::{ready, stop_on_interrupt};
+use super::stop::stop_on_interrupt;
+use super::train::ready;
 use super::{note, say};
 use indicatif::{ProgressBar, ProgressStyle};
 use srft::config::Config;

@@ -2,16 +2,15 @@
 
 use super::arguments::{Pretrain, Settings, Train};
 use super::progress::Progress;
+use super::stop::stop_on_interrupt;
 use super::tables::before_and_after;
 use super::{note, say};
 use srft::config::Config;
 use srft::device::{Selected, select};
-use srft::error::{Error, Result};
-use srft::run::{PRETRAIN, Run, RunFolder, Summary, fresh_folder, pretraining, take_base};
+use srft::error::Result;
+use srft::run::{Given, PRETRAIN, Run, RunFolder, Summary, fresh_folder, pretraining, take_base};
 use srft::selftest;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Trains, from the start or from a checkpoint.
 pub async fn train(arguments: Train) -> Result<()> {
@@ -24,7 +23,10 @@ pub async fn train(arguments: Train) -> Result<()> {
     let config = arguments.settings.resolve(base, &[steps, rank])?;
     let selected = ready(&config, arguments.json).await?;
     let mut run = match &arguments.resume {
-        Some(path) => Run::resume(config, &selected, path)?,
+        Some(path) => {
+            let (given, accepts) = (Given::default(), arguments.accept_changes);
+            Run::resume_with(config, &given, accepts, &selected, path)?
+        }
         None => {
             let name = format!("{}-seed{}", config.objective.method.name(), config.run.seed);
             let path = arguments.out.clone().unwrap_or_else(|| fresh_folder(&name));
@@ -33,7 +35,7 @@ pub async fn train(arguments: Train) -> Result<()> {
     };
     let mut progress = Progress::new(arguments.json, run.config().train.steps, run.reports()?);
     run.notes().iter().for_each(note);
-    progress.say(&format!("run folder: {}", run.path().display()));
+    progress.say(&format!("run folder: {}", run.shown().display()));
     if arguments.resume.is_some() {
         progress.say(&format!("resumed after step {}", run.step()));
     }
@@ -46,7 +48,7 @@ pub async fn train(arguments: Train) -> Result<()> {
     let result = run.train(&mut progress, &stop).await;
     progress.finish();
     let summary = result?;
-    report(&summary, run.path(), arguments.json)
+    report(&summary, run.shown(), arguments.json)
 }
 
 /// Opens the configured device, says which and why, and runs the self-test on it.
@@ -59,21 +61,6 @@ pub async fn ready(config: &Config, json: bool) -> Result<Selected> {
     let report = selftest::run(&selected.device).await?;
     report.require_passed(&selected.name)?;
     Ok(selected)
-}
-
-/// A flag that Ctrl-C sets; a second one ends the program.
-pub fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::SeqCst) {
-            // A second Ctrl-C: the user will not wait for the step. The last checkpoint stands.
-            std::process::exit(130);
-        }
-        note("\nfinishing this step and saving; press Ctrl-C again to stop at once");
-    })
-    .map_err(|e| Error::machine(format!("cannot listen for Ctrl-C: {e}")))?;
-    Ok(stop)
 }
 
 fn report(summary: &Summary, path: &Path, json: bool) -> Result<()> {
@@ -119,7 +106,7 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     progress.finish();
     let summary = result?;
     take_base(&arguments.out)?;
-    report(&summary, run.path(), arguments.json)?;
+    report(&summary, run.shown(), arguments.json)?;
     match arguments.json {
         true => Ok(()),
         false => say(format_args!("the base: {}", arguments.out.display())),

@@ -1,6 +1,5 @@
 //! Carrying a study's runs out.
 
-use super::results::DIVERGED;
 use super::runs::{Study, Task, cost_of};
 use crate::config::{Config, Data, Rollout};
 use crate::device::Selected;
@@ -35,19 +34,17 @@ impl Study {
         })?;
         let mut run = self.take_up(task, config, selected, &path).await?;
         self.begin(&mut run, observer).await?;
-        match run.train(observer, stop).await {
-            Ok(_) => {}
-            Err(e) if e.kind == Kind::Numbers => {
-                write_atomic(&path.join(DIVERGED), format!("{}\n", e.what).as_bytes())?;
-                run.finish(observer).await?;
-            }
+        match run.do_steps(observer, stop).await {
+            Ok(()) => {}
+            Err(e) if e.kind == Kind::Numbers => {} // the run says so in a file
             Err(e) if e.kind == Kind::Interrupted => {
                 return Err(Error { next: Some("the same command goes on here".into()), ..e });
             }
             Err(e) => return Err(e.at(task)),
         }
-        drop(run);
+        // The summary says that a task is done, so it comes last.
         if let Task::Base { name } = task {
+            run.scores(observer).await?;
             let best = path.join("best");
             let mut model = FolderWriter::begin(&self.base_model(name))?;
             for file in names_in(&best)? {
@@ -55,6 +52,8 @@ impl Study {
             }
             model.finish()?;
         }
+        run.finish(observer).await?;
+        drop(run);
         self.tidy(task)
     }
 

@@ -6,14 +6,15 @@ use super::stats::{Difference, Spread, Verdict, pass_at_k};
 use crate::error::{Error, Result};
 use crate::eval::{Score, mean_accuracy};
 use crate::metrics::{StepReport, mean, mean_of};
-use crate::platform::{exists, read_text};
-use crate::run::{EVALUATIONS, Evaluation, METRICS, SUMMARY, Summary, samples_of, suite_files};
+use crate::platform::{exists, read, read_text};
+use crate::run::{
+    DIVERGED, EVALUATIONS, Evaluation, METRICS, SUMMARY, Summary, parse_lines, samples_of,
+    suite_files,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Says why a run ended before its last step.
-pub const DIVERGED: &str = "diverged.txt";
 /// Where the results are written.
 pub const RESULTS: &str = "results.json";
 
@@ -464,9 +465,5 @@ fn json<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T> {
 }
 
 fn lines<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>> {
-    let text = read_text(path)?;
-    let parse = |(index, line): (usize, &str)| {
-        json(line).map_err(|e| e.at(format!("{}:{}", path.display(), index + 1)))
-    };
-    text.lines().enumerate().map(parse).collect()
+    parse_lines(path, &read(path)?)
 }

@@ -5,7 +5,9 @@ use super::spec::{Cell, Point, Regime, Row, Spec};
 use crate::config::{Change, Config};
 use crate::error::{Error, Result};
 use crate::eval::mean_accuracy;
-use crate::platform::{FolderLock, create_folder, exists, lock_folder, write_atomic};
+use crate::platform::{
+    FolderLock, create_folder, exists, lock_folder, names_in, read_text, write_atomic,
+};
 use crate::run::{CONFIG, RunFolder};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -80,16 +82,45 @@ impl Study {
     /// Makes the folder, keeps other processes out of it, and writes into it what was asked for: the
     /// text that the study was read from.
     pub fn keep(&self, text: &str) -> Result<FolderLock> {
-        create_folder(&self.out)?;
-        let lock = lock_folder(&self.out)?;
         let mut table: Table = text.parse().expect("a study was read from it");
         let seeds = table.insert("seeds".into(), i64::from(self.spec.seeds).into());
         let text = match seeds == table.get("seeds").cloned() {
             true => text.to_string(),
             false => table.to_string(),
         };
-        write_atomic(&self.out.join(SPEC), text.as_bytes())?;
+        let is_same = self.require_own(&text)?;
+        create_folder(&self.out)?;
+        let lock = lock_folder(&self.out)?;
+        if !is_same {
+            write_atomic(&self.out.join(SPEC), text.as_bytes())?;
+        }
         Ok(lock)
+    }
+
+    /// Refuses a folder with something else in it than this study; whether its text is there as it is.
+    fn require_own(&self, text: &str) -> Result<bool> {
+        let names = names_in(&self.out).unwrap_or_default();
+        let shown: Vec<&String> = names.iter().filter(|name| !name.starts_with('.')).collect();
+        let refused = |what: String| {
+            Err(Error::input(what).at(self.out.display()).next("give another --out"))
+        };
+        if !names.iter().any(|name| name == SPEC) {
+            return match shown.first() {
+                None => Ok(false),
+                Some(name) => refused(format!("`{name}` is here, and no study that it belongs to")),
+            };
+        }
+        let before = read_text(&self.out.join(SPEC))?;
+        if before == text {
+            return Ok(true);
+        }
+        let name =
+            before.parse::<Table>().ok().and_then(|t| Some(t.get("name")?.as_str()?.to_string()));
+        match name {
+            Some(name) if name == self.spec.name && names.len() > 1 => Ok(false),
+            Some(name) if name != self.spec.name => refused(format!("the study {name} is here")),
+            _ => refused(format!("a {SPEC} is here that no study was begun by")),
+        }
     }
 
     /// Every run in order: bases, trials, then seed by seed, so that the tables are whole early.

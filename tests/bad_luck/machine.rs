@@ -44,7 +44,7 @@ fn assert_same_run_but_for_samples(home: &Home) {
 fn no_space_left_for_the_summary_or_for_what_is_printed() {
     let home = Home::new();
     fs::create_dir(home.path("run")).unwrap();
-    symlink("/dev/full", home.path("run/summary.json.partial")).unwrap();
+    symlink("/dev/full", home.path("run/.summary.json.srft-partial")).unwrap();
     let run = format!("{TRAIN} --steps 2 --out run");
     home.fails(&run, MACHINE, &["run/summary.json", "No space left", "--resume"]);
     home.succeeds("train --resume run");

@@ -105,6 +105,7 @@ fn a_setting_that_would_make_it_another_run_is_refused_on_resume() {
         ("--set optimizer.lr=2e-5", "optimizer.lr"),
         ("--set rollout.temperature=0.5", "rollout.temperature"),
         ("--set eval.examples=9", "eval.examples"),
+        ("--set rollout.slots=2", "rollout.slots"),
         ("--model elsewhere", "model.path"),
     ] {
         let words = [key, "when the run began", "srft train --model"];
@@ -119,11 +120,12 @@ fn leftovers_of_a_crash_are_mended() {
     home.succeeds(&format!("{TRAIN} --config run/config.toml --out whole"));
     // Killed between the two renames that replace `best`, and while writing and removing others.
     let rename = |from: &str, to: &str| fs::rename(home.path(from), home.path(to)).unwrap();
-    rename("run/best", "run/best.old");
-    fs::create_dir(home.path("run/best.partial")).unwrap();
-    home.write("run/best.partial/model.safetensors", "half");
-    rename("run/checkpoints/step-000004", "run/checkpoints/step-000004.partial");
-    fs::remove_file(home.path("run/checkpoints/step-000004.partial/state.json")).unwrap();
+    rename("run/best", "run/.best.srft-old");
+    fs::create_dir(home.path("run/.best.srft-partial")).unwrap();
+    home.write("run/.best.srft-partial/model.safetensors", "half");
+    let removed = "run/checkpoints/.step-000004.srft-partial";
+    rename("run/checkpoints/step-000004", removed);
+    fs::remove_file(home.path(removed).join("state.json")).unwrap();
     // A line cut short, as a crash of the whole machine can leave it.
     let mut metrics = home.read("run/metrics.jsonl");
     metrics.truncate(metrics.len() - 9);

@@ -42,6 +42,23 @@ impl Home {
         pollster::block_on(folder.save(&self.path(name), &model, Storage::F32)).unwrap();
     }
 
+    /// Gives `model/` digits of two bytes each, so that its texts are not ASCII, and `sums.jsonl`: sums
+    /// of one digit, answered by one digit, within reach of a few steps.
+    pub fn write_arabic_sums(&self, shift: u32) {
+        let digit = |n: u32| char::from_u32('٠' as u32 + n).expect("a digit");
+        let text = String::from_utf8(self.read("model/tokenizer.json")).unwrap();
+        let spell = |text: String, n: u32| {
+            text.replace(&format!("\"{n}\":"), &format!("\"{}\":", digit(n)))
+        };
+        self.write("model/tokenizer.json", (0..10).fold(text, spell));
+        let line = |a: u32| {
+            let (a, b) = ((a + shift) % 5, a % 4);
+            let (x, y, sum) = (digit(a), digit(b), digit(a + b));
+            format!(r#"{{"prompt": "{x}+{y}=", "response": "{sum}", "answer": "{sum}"}}"#) + "\n"
+        };
+        self.write("sums.jsonl", (0..20).map(line).collect::<String>());
+    }
+
     /// A path in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
@@ -153,7 +170,7 @@ pub fn leftovers(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|e| e == "partial" || e == "old") {
+        if path.extension().is_some_and(|e| e == "srft-partial" || e == "srft-old") {
             found.push(path);
         } else if path.is_dir() {
             found.extend(leftovers(&path));

@@ -1,1 +1,267 @@
-//! A run survives: signals, cuts, changed files and settings.
+//! A run survives what happens to the machine, and does not go on as another one unawares.
+
+use crate::program::{Home, assert_error, assert_same_run, parse_lines, stderr};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+const INPUT: i32 = 2;
+const MACHINE: i32 = 3;
+
+/// Prompts, responses and answers that are not ASCII.
+fn home() -> Home {
+    let home = Home::new();
+    home.write_arabic_sums(0);
+    home
+}
+
+const RUN: &str = "train --device cpu --model model --data sums.jsonl --eval-data sums.jsonl \
+     --set rollout.prompts=4 --set rollout.group=3 --set rollout.max_new_tokens=4 \
+     --set optimizer.lr=1e-2 --set checkpoint.samples_every=1 --set eval.every=3";
+
+/// A running command and its standard output, read until a line has all of `words`.
+fn started(home: &Home, arguments: &str, words: &[&str]) -> (Child, BufReader<ChildStdout>) {
+    let mut command = home.command(arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !words.iter().all(|word| line.contains(word)) {
+        line.clear();
+        let read = stdout.read_line(&mut line).unwrap();
+        assert!(read > 0, "it ended before {words:?}");
+    }
+    (child, stdout)
+}
+
+fn send(signal: &str, child: &Child) {
+    let kill = format!("kill -{signal} {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+}
+
+/// NeMo-Automodel #405, pytorch-lightning #1455, pocket-tts #277: what a scheduler ends a job with.
+/// Twice, as `timeout` does.
+#[test]
+fn lightning_1455_a_terminated_run_saves_and_resumes_to_the_same_bytes() {
+    let home = home();
+    let run = |out: &str| {
+        let kept = "--set checkpoint.every=0 --set checkpoint.keep=1";
+        format!("{RUN} --steps 300 {kept} --json --out {out}")
+    };
+    home.succeeds(&run("whole"));
+    for signal in ["TERM", "HUP"] {
+        let (child, mut stdout) = started(&home, &run(signal), &[r#""step":3,"#]);
+        send(signal, &child);
+        send(signal, &child);
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let next = format!("srft train --resume {signal}");
+        assert_error(&output, signal, 130, &["all saved", &next]);
+        let steps = home.lines(&format!("{signal}/metrics.jsonl")).len();
+        assert!((3..300).contains(&steps), "stopped after {steps}");
+        assert_eq!(parse_lines(&rest).pop().unwrap()["event"], "checkpoint");
+        home.succeeds(&format!("train --resume {signal}"));
+        assert_same_run(&home, "whole", signal);
+    }
+}
+
+/// Under `nohup` a run outlives its terminal.
+#[test]
+fn a_hangup_that_is_ignored_stops_nothing() {
+    let home = home();
+    let program = env!("CARGO_BIN_EXE_srft");
+    let script = format!("trap '' HUP; exec {program} {RUN} --steps 40 --json --out run");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).current_dir(home.path("")).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut String::new()).unwrap();
+    send("HUP", &child);
+    stdout.read_to_end(&mut Vec::new()).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(home.lines("run/metrics.jsonl").len(), 40);
+}
+
+/// Before there is anything to save a signal ends the program as it ends any other.
+#[test]
+fn a_command_that_saves_nothing_is_ended_at_once() {
+    use std::os::unix::process::ExitStatusExt;
+    let home = home();
+    fs::create_dir(home.path("pipes")).unwrap();
+    // Settings that never come.
+    let fifo = Command::new("mkfifo").arg(home.path("pipes/c.toml")).status().unwrap();
+    assert!(fifo.success());
+    let mut child =
+        home.command("train --config pipes/c.toml").stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    send("TERM", &child);
+    assert_eq!(child.wait().unwrap().signal(), Some(15));
+}
+
+/// A crash of the machine, or a full disk, within a character: what is left is not even text.
+#[test]
+fn a_line_cut_within_a_character_is_left_out() {
+    let home = home();
+    let run = |out: &str| format!("{RUN} --steps 6 --set checkpoint.every=2 --out {out}");
+    home.succeeds(&run("whole"));
+    home.succeeds(&run("cut"));
+    fs::remove_dir_all(home.path("cut/checkpoints/step-000006")).unwrap();
+    for name in ["samples.jsonl", "metrics.jsonl", "evaluations.jsonl"] {
+        let torn = "{\"step\": 7, \"prompt\": \"٤+".as_bytes();
+        let mut file =
+            fs::OpenOptions::new().append(true).open(home.path("cut").join(name)).unwrap();
+        file.write_all(&torn[..torn.len() - 2]).unwrap();
+    }
+    let mut samples = home.read("cut/samples.jsonl");
+    let end = samples.iter().rposition(|&b| b == 0xD9).unwrap();
+    samples.truncate(end + 1);
+    assert!(std::str::from_utf8(&samples).is_err(), "within a character");
+    home.write("cut/samples.jsonl", samples);
+    let told = home.succeeds("report cut --text");
+    assert!(told.contains("cut short and left out"), "{told}");
+    home.succeeds("train --resume cut");
+    assert_same_run(&home, "whole", "cut");
+}
+
+/// OpenTau #502, NeMo-RL #2519: data, evaluation data or the base that were replaced meanwhile.
+#[test]
+fn opentau_502_files_that_changed_since_are_named_and_refused() {
+    let home = home();
+    let same = home.read("sums.jsonl");
+    home.write_arabic_sums(1);
+    let other = home.read("sums.jsonl");
+    for name in ["sums.jsonl", "heldout.jsonl"] {
+        home.write(name, &same);
+    }
+    let data = RUN.replace("--eval-data sums.jsonl", "--eval-data heldout.jsonl");
+    home.succeeds(&format!("{data} --lora-rank 2 --steps 3 --out run"));
+    let resume = "train --resume run --set eval.every=1";
+    home.succeeds(resume);
+    for (file, named) in [
+        ("sums.jsonl", "data.train: sums.jsonl"),
+        ("heldout.jsonl", "data.eval: heldout.jsonl"),
+        ("model/model.safetensors", "model.path: model.safetensors"),
+    ] {
+        let before = home.read(file);
+        let mut now = before.clone();
+        let at = now.len() - 2;
+        match file.ends_with("jsonl") {
+            true => now.clone_from(&other),
+            false => now[at] ^= 1,
+        }
+        home.write(file, &now);
+        let words = ["changed since the run began", named, "--accept-changes"];
+        home.fails(resume, INPUT, &words);
+        home.write(file, &before);
+        home.succeeds(resume);
+        home.write(file, &now);
+        let output = home.command(&format!("{resume} --accept-changes")).output().unwrap();
+        assert!(output.status.success() && stderr(&output).contains(named), "{}", stderr(&output));
+        home.succeeds(resume); // it goes on with what was accepted
+    }
+}
+
+/// A run of an earlier version, or of a page, has no `inputs.json`, and other settings than today.
+#[test]
+fn a_run_that_does_not_say_what_it_read_goes_on_with_a_note() {
+    let home = home();
+    let run = |out: &str| format!("{RUN} --steps 6 --set checkpoint.every=2 --out {out}");
+    home.succeeds(&run("whole"));
+    home.succeeds(&run("run"));
+    fs::remove_dir_all(home.path("run/checkpoints/step-000006")).unwrap();
+    fs::remove_file(home.path("run/inputs.json")).unwrap();
+    // It was being replaced by that version when it crashed.
+    fs::rename(home.path("run/best"), home.path("run/best.old")).unwrap();
+    let output = home.command("train --resume run").output().unwrap();
+    let said = stderr(&output);
+    assert!(output.status.success() && said.contains("was not checked"), "{said}");
+    assert_same_run(&home, "whole", "run");
+    home.write_arabic_sums(1);
+    home.fails("train --resume run", INPUT, &["changed since the run began"]);
+}
+
+/// transformers #18070, composer #1384: fewer steps than are done.
+#[test]
+fn transformers_18070_fewer_steps_than_are_done_are_refused() {
+    let home = home();
+    home.succeeds(&format!("{RUN} --set optimizer.schedule=constant --steps 9 --out run"));
+    let config = home.read("run/config.toml");
+    home.fails(
+        "train --resume run --steps 4",
+        INPUT,
+        &["train.steps", "9 steps are done", "--steps 9"],
+    );
+    assert_eq!(home.read("run/config.toml"), config);
+    home.succeeds("train --resume run --steps 10");
+    assert_eq!(home.lines("run/metrics.jsonl").len(), 10);
+}
+
+/// A reward command that fails after `n` answers, for good or by taking too long.
+fn failing(home: &Home, n: usize, then: &str) {
+    let script = format!(
+        "n=0; while read line; do n=$((n+1)); if [ $n -gt {n} ] && [ ! -e mended ]; then {then}; fi; \
+         echo '{{\"score\": 0.5}}'; done"
+    );
+    home.write("judge.sh", script);
+}
+
+/// verl #6673, NeMo-Gym #1354: the run that a reward command ended keeps its weights, and goes on with
+/// more time for it.
+#[test]
+fn verl_6673_a_failed_reward_command_loses_no_step_and_may_get_more_time() {
+    let home = home();
+    let command = |out: &str| {
+        let judge = "--verifier command --set reward.command=sh~judge.sh --set checkpoint.every=0";
+        format!("{RUN} {judge} --steps 8 --set eval.every=0 --set eval.examples=2 --out {out}")
+    };
+    let run = |out: &str, more: &str| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_srft"));
+        let arguments = format!("{} {more}", command(out));
+        program.args(arguments.split_whitespace().map(|a| a.replace('~', " ")));
+        program.current_dir(home.path("")).output().unwrap()
+    };
+    failing(&home, 1 << 30, "exit 1");
+    assert!(run("whole", "").status.success());
+    for (name, then) in [("slow", "sleep 30"), ("dead", "exit 1")] {
+        let _ = fs::remove_file(home.path("mended"));
+        failing(&home, 60, then);
+        let output = run(name, "--set reward.command_secs=0.5");
+        let next = format!("srft train --resume {name}");
+        let words = ["scored", "reward.command_secs", "the weights are saved", next.as_str()];
+        let message = assert_error(&output, name, MACHINE, &words);
+        assert!(!message.contains("evaluate again"), "{message}");
+        let done = home.lines(&format!("{name}/metrics.jsonl")).len();
+        assert!((1..8).contains(&done), "{done} steps");
+        assert_eq!(home.names(&format!("{name}/checkpoints")), [format!("step-{done:06}")]);
+        home.write("mended", "");
+        let resumed = format!("train --resume {name} --set reward.command_secs=60");
+        home.succeeds(&resumed);
+        assert_same_run_but_for_older(&home, "whole", name);
+    }
+}
+
+/// The same but for the checkpoint that only the failure made.
+fn assert_same_run_but_for_older(home: &Home, one: &str, other: &str) {
+    let older = home.names(&format!("{other}/checkpoints"));
+    for name in older.iter().rev().skip(1) {
+        fs::remove_dir_all(home.path(other).join("checkpoints").join(name)).unwrap();
+    }
+    assert_same_run(home, one, other);
+}
+
+/// ms-swift #3136, unsloth #3006: a run whose numbers broke says so wherever it is looked at.
+#[test]
+fn ms_swift_3136_a_report_tells_that_a_run_diverged() {
+    let home = home();
+    let wild = "--set optimizer.lr=1e30 --set optimizer.warmup_steps=0 --steps 9 --out run";
+    home.fails(&format!("{RUN} {wild}"), 4, &["not applied"]);
+    let text = home.succeeds("report run --text");
+    assert!(text.contains("diverged") && text.contains("not applied"), "{text}");
+    assert!(!text.contains("--resume") && !text.contains("Nothing stands out"), "{text}");
+    home.succeeds("report run");
+    let html = String::from_utf8(home.read("run/report.html")).unwrap();
+    assert!(html.contains("it diverged after step 1"));
+    // It comes to the same end, and stays told.
+    home.fails("train --resume run", 4, &["not applied"]);
+    assert!(home.succeeds("report run --text").contains("diverged"));
+}

@@ -1,0 +1,210 @@
+//! Folders and files that the user names for results. Whatever lies there and was not written by the
+//! same command stays as it is, unless `overwrite` asks otherwise, and then only files of the same
+//! names are replaced.
+//!
+//! A folder of results is recognised by [`MARKER`] in it, which lists its files with length and CRC-32:
+//! one that was changed since is the user's. A file is recognised by what is in it.
+
+use super::files::{LOCK, PARTIAL, hidden};
+use super::{create_folder, map, read, write_atomic};
+use crate::error::{Error, Result, io};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// In a folder of results, what they are and which files belong to them.
+const MARKER: &str = ".srft.json";
+/// What a run keeps for itself in its folder: nobody else makes folders of these names there.
+const OF_A_RUN: [&str; 3] = ["best", "checkpoints", "evaluations"];
+/// Names that an error lists.
+const NAMED: usize = 3;
+
+#[derive(Serialize, Deserialize)]
+struct Marker {
+    /// What the command calls its results.
+    kind: String,
+    /// Length and CRC-32 by name.
+    files: BTreeMap<String, (u64, u32)>,
+}
+
+/// A folder that the user named, and that may be written to.
+pub(super) struct Target {
+    pub(super) path: PathBuf,
+    kind: &'static str,
+    /// Whether the folder is there.
+    exists: bool,
+    /// Files that the same command wrote there before.
+    own: Vec<String>,
+}
+
+/// Refuses a folder for results of a kind where something lies that is not such a result. Called before
+/// long work, too: the folder is written at its end.
+pub fn require_folder(path: &Path, kind: &'static str, overwrite: bool) -> Result<()> {
+    Target::of(path, kind, overwrite).map(drop)
+}
+
+impl Target {
+    pub(super) fn of(path: &Path, kind: &'static str, overwrite: bool) -> Result<Self> {
+        let refused = |what: String| Error::input(what).at(path.display());
+        let exists = fs::symlink_metadata(path).is_ok();
+        if exists && !path.is_dir() {
+            return Err(refused(format!("this is no folder, so no {kind} goes there"))
+                .next("give another folder; what is here stays"));
+        }
+        // A link's folder is the one that it leads to.
+        let path = match exists {
+            true => fs::canonicalize(path).map_err(|e| io(path, e))?,
+            false => super::absolute(path),
+        };
+        let (own, others) = match exists {
+            true => contents(&path, kind)?,
+            false => (Vec::new(), Vec::new()),
+        };
+        let elsewhere = "give a folder of its own";
+        if exists && !others.is_empty() && is_kept(&path) {
+            return Err(refused("a run or a study is kept here".into()).next(elsewhere));
+        }
+        let inside = path.ancestors().zip(path.ancestors().skip(1)).find(|(_, of)| is_kept(of));
+        if let Some((below, of)) = inside {
+            let name = below.file_name().unwrap_or_default().to_string_lossy();
+            if OF_A_RUN.contains(&&*name) || exists && !others.is_empty() {
+                let of = of.display();
+                return Err(refused(format!("this belongs to the run in {of}")).next(elsewhere));
+            }
+        }
+        if !others.is_empty() && !overwrite {
+            let (some, rest) = others.split_at(others.len().min(NAMED));
+            let more = if rest.is_empty() { "" } else { ", ..." };
+            return Err(refused(format!(
+                "there is something else than a {kind} of srft's here: {}{more}",
+                some.join(", ")
+            ))
+            .next(
+                "give a new folder, or ask for this one with --overwrite (in Python overwrite=True): \
+                 files of the same names are then replaced, and nothing is removed",
+            ));
+        }
+        Ok(Self { path, kind, exists, own })
+    }
+
+    /// Where its files are written first: within the folder, if there is one, since that may be a mount.
+    pub(super) fn stage(&self) -> PathBuf {
+        match self.exists {
+            true => self.path.join(format!(".{PARTIAL}")),
+            false => hidden(&self.path, PARTIAL),
+        }
+    }
+
+    /// Puts the files of the stage in their place, and removes those of before that are none of them.
+    pub(super) fn put(&self, stage: &Path, files: &BTreeMap<String, (u64, u32)>) -> Result<()> {
+        let marker = Marker { kind: self.kind.into(), files: files.clone() };
+        let marker = serde_json::to_vec(&marker).expect("a plain record");
+        write_atomic(&stage.join(MARKER), &marker)?;
+        let rename = |from: &Path, to: &Path| fs::rename(from, to).map_err(|e| io(to, e));
+        if !self.exists {
+            return rename(stage, &self.path);
+        }
+        for name in files.keys().map(String::as_str).chain([MARKER]) {
+            rename(&stage.join(name), &self.path.join(name))?;
+        }
+        for path in self.own.iter().filter(|name| !files.contains_key(*name)) {
+            let path = self.path.join(path);
+            fs::remove_file(&path).map_err(|e| io(&path, e))?;
+        }
+        fs::remove_dir(stage).map_err(|e| io(stage, e))
+    }
+}
+
+/// (files that a command with results of this kind wrote, everything else) in a folder.
+fn contents(path: &Path, kind: &str) -> Result<(Vec<String>, Vec<String>)> {
+    let bytes = read(&path.join(MARKER)).unwrap_or_default();
+    let marker = serde_json::from_slice(&bytes).ok().filter(|m: &Marker| m.kind == kind);
+    let written = |name: &String| {
+        let (length, checksum) = *marker.as_ref()?.files.get(name)?;
+        let file = fs::metadata(path.join(name)).ok().filter(|m| m.len() == length)?;
+        let same = || map(&path.join(name)).is_ok_and(|b| crc32fast::hash(&b) == checksum);
+        Some(file.len() == 0 || same())
+    };
+    let entries = fs::read_dir(path).map_err(|e| io(path, e))?.flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for name in names.into_iter().filter(|name| *name != format!(".{PARTIAL}")) {
+        match (name == MARKER && marker.is_some(), written(&name) == Some(true)) {
+            (true, _) => {}
+            (_, true) => own.push(name),
+            _ => others.push(name),
+        }
+    }
+    Ok((own, others))
+}
+
+/// Whether a folder is a run's or a study's.
+fn is_kept(folder: &Path) -> bool {
+    let is_there = |name: &str| folder.join(name).exists();
+    is_there(LOCK) || is_there("config.toml") && is_there("checkpoints")
+}
+
+/// A file that the user named for results.
+#[derive(Debug, Clone, Copy)]
+pub struct OutFile<'a> {
+    /// Where it goes.
+    pub path: &'a Path,
+    /// What it is, for messages: `report`.
+    pub kind: &'a str,
+    /// Whether these are such results: one of before may be replaced.
+    pub is_such: fn(&[u8]) -> bool,
+    /// Whether the user asked to replace whatever is there.
+    pub overwrite: bool,
+}
+
+impl OutFile<'_> {
+    /// Refuses a place where something else is, or one of the command's own inputs. Called before long
+    /// work, too.
+    pub fn require_free(&self, inputs: &[&Path]) -> Result<()> {
+        let Self { path, kind, .. } = self;
+        let refused = |what: String| Error::input(what).at(path.display());
+        let same = |other: &&Path| match (fs::canonicalize(path), fs::canonicalize(other)) {
+            (Ok(here), Ok(there)) => here == there,
+            _ => false,
+        };
+        if inputs.iter().any(same) {
+            return Err(refused("this is what is read".into()).next("give --out another file"));
+        }
+        if let Some(above) = path.parent().filter(|p| !p.as_os_str().is_empty() && !p.exists()) {
+            create_folder(above)?;
+        }
+        let Ok(there) = fs::metadata(path) else {
+            return match fs::symlink_metadata(path) {
+                Ok(_) => Err(refused("this is a link to nothing".into()).next("remove the link")),
+                Err(_) => Ok(()),
+            };
+        };
+        if there.is_dir() {
+            return Err(refused(format!("this is a folder, and the {kind} is a file"))
+                .next("give the name of a file"));
+        }
+        let is_free = !there.is_file() || there.len() == 0;
+        if is_free || (self.is_such)(&map(path)?) {
+            return Ok(());
+        }
+        let above = fs::canonicalize(path).map_err(|e| io(path, e))?;
+        if above.parent().is_some_and(is_kept) {
+            return Err(refused(format!("this belongs to a run or a study, and is no {kind}"))
+                .next("give --out another file"));
+        }
+        match self.overwrite {
+            true => Ok(()),
+            false => Err(refused(format!("there is a file here that is no {kind} of srft's"))
+                .next("give --out another file, or add --overwrite to replace this one")),
+        }
+    }
+
+    /// Writes it.
+    pub fn write(&self, bytes: &[u8]) -> Result<()> {
+        self.require_free(&[])?;
+        write_atomic(self.path, bytes)
+    }
+}
