@@ -34,6 +34,24 @@ export function evaluationSays({ runs }) {
 }
 
 /**
+ * What the runs came to, with how little one seed and so many problems tell; none before their end.
+ * @param {State} state
+ * @returns {string | null}
+ */
+export function verdictOf({ phase, base, runs, step }) {
+    const last = runs.map((run) => run.evaluations.at(-1));
+    if (phase !== "done" || !base || last.some((evaluation) => evaluation?.step !== step)) return null;
+    const models = [base, ...last].map((evaluation) => evaluation?.scores ?? []);
+    const names = ["base", ...runs.map((run) => methodOf(run.view.method).label)];
+    const half = (/** @type {boolean} */ ood) => {
+        const shares = models.map((scores, i) => `${names[i]} ${percent(meanAccuracy(scores, ood) ?? 0)}%`);
+        const n = models[0].filter((score) => score.ood === ood).reduce((sum, score) => sum + score.n, 0);
+        return `${shares.join(", ")} of ${n} held-out problems ${ood ? "out of" : "in"} distribution (±${Math.round(98 / Math.sqrt(n))} points)`;
+    };
+    return `After ${step} steps, right: ${half(false)}; ${half(true)}. One seed proves nothing.`;
+}
+
+/**
  * What went wrong with something the visitor did, where it was done; empties the place without trouble.
  * @param {string} id of the place
  * @param {Trouble | string | null} trouble

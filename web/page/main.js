@@ -13,12 +13,12 @@
 // playing | paused | done | error), data-step, and data-scripts once the page is wired.
 
 import { Trainer, TrainerError } from "./srft/client.js";
-import { announce, complain, evaluationSays, forget, reassure, tellAt } from "./announce.js";
+import { announce, complain, evaluationSays, forget, reassure, tellAt, verdictOf } from "./announce.js";
 import { Ask } from "./ask.js";
 import { Charts } from "./charts.js";
 import { isAt, isOf, noteContinued, offerFiles } from "./checkpoints.js";
 import { Controls } from "./controls.js";
-import { byId, goTo, onPress, painter } from "./dom.js";
+import { byId, goTo, onPress, painter, write } from "./dom.js";
 import { Example } from "./example.js";
 import { Group } from "./group.js";
 import { drawLesson, drawNow } from "./lesson.js";
@@ -31,7 +31,7 @@ import { drawDevice, drawStatus } from "./status.js";
 import { Strip } from "./strip.js";
 import { TabStore, keepGroup, keptGroup } from "./tabs.js";
 import { offerTheme } from "./theme.js";
-import { effective, read, write } from "./url.js";
+import { effective, read, write as addressText } from "./url.js";
 
 /** @typedef {import("../package/index.js").Checkpoint} Checkpoint */
 /** @typedef {import("./url.js").Address} Address */
@@ -49,10 +49,16 @@ let applied = null;
 /** Counts beginnings: one that was overtaken by a later one does nothing more. */
 let beginnings = 0;
 
-const isChanged = () => applied !== null && write(draft) !== applied;
+const isChanged = () => applied !== null && addressText(draft) !== applied;
 
 const paint = painter({
-    status: () => drawStatus(state, isChanged(), download),
+    status: () => {
+        drawStatus(state, isChanged(), download);
+        const verdict = verdictOf(state);
+        byId("again").hidden = verdict === null;
+        const soon = "What came of it will stand here: after some two minutes on a CPU.";
+        write(/** @type {Element} */ (byId("verdict").firstElementChild), verdict ?? soon);
+    },
     device: () => drawDevice(state),
     example: () => example.draw(),
     charts: () => {
@@ -179,7 +185,7 @@ async function begin({ anew = true } = {}) {
     const mine = ++beginnings;
     const address = draft;
     const device = effective(address).dev ?? "auto";
-    applied = write(address);
+    applied = addressText(address);
     group.prefer(presetOf(address.preset)?.run ?? "srft");
     state.phase = "loading";
     forget();
@@ -241,7 +247,7 @@ async function loadFile(bytes, name) {
         const ready = await trainer.load(bytes, effective(draft).dev ?? "auto");
         if (mine !== beginnings) return;
         draft = controls.addressOf(ready);
-        applied = write(draft);
+        applied = addressText(draft);
         history.pushState(null, "", `#${applied}`);
         trainer.keep(); // with this address: a reload finds it
         noteContinued(`Loaded ${name}: at step ${ready.step} of ${ready.steps}, with the file’s settings.`, null);
@@ -280,7 +286,13 @@ onPress("play", () => {
 });
 onPress("step", () => trainer.send({ type: "step" }));
 onPress("restart", () => {
-    if (isChanged()) history.pushState(null, "", `#${write(draft)}`);
+    if (isChanged()) history.pushState(null, "", `#${addressText(draft)}`);
+    begin();
+});
+onPress("again", () => {
+    const seed = Number(effective(draft).seed ?? state.runs[0]?.view.settings["run.seed"] ?? 0);
+    draft = { ...draft, own: { ...draft.own, seed: String(seed + 1) } };
+    history.pushState(null, "", `#${addressText(draft)}`);
     begin();
 });
 // Presets are links: they go into the history, and to the lesson with what it tells to look at.
@@ -298,7 +310,7 @@ document.addEventListener("click", (event) => {
 });
 addEventListener("popstate", () => {
     const tell = takeAddress(location.hash);
-    if (write(draft) !== applied) begin().then(tell);
+    if (addressText(draft) !== applied) begin().then(tell);
     else tell();
 });
 addEventListener("pagehide", () => keepGroup(applied, state.group));
