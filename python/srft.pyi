@@ -3,7 +3,7 @@
 Docstrings stand in the module itself: help(srft.Trainer).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
@@ -39,7 +39,10 @@ __all__ = [
 __version__: str
 
 _Config: TypeAlias = Mapping[str, Any] | str | PathLike[str]
-_Reward: TypeAlias = Callable[[Example, str], float | bool | None]
+_Function: TypeAlias = Callable[[Example, str], float | bool | None]
+_Verifier: TypeAlias = Literal["exact", "numeric", "math", "choice", "regex"]
+_Reward: TypeAlias = _Function | _Verifier
+_Ids: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
 
 class Error(Exception):
     what: str
@@ -54,7 +57,7 @@ def devices() -> list[dict[str, Any]]: ...
 def task(name: str = "arithmetic") -> Task: ...
 def rollout(
     model: Model,
-    prompts: Sequence[Example | str],
+    prompts: Example | str | Iterable[Example | str],
     group: int = 8,
     seed: int = 0,
     *,
@@ -67,7 +70,7 @@ def rollout(
 def rewards(
     examples: Example | Sequence[Example],
     episodes: Sequence[Episode],
-    reward: _Reward | Literal["exact", "numeric", "math", "choice", "regex"] | None = None,
+    reward: _Reward | None = None,
     *,
     values: Literal["signed", "binary"] = "signed",
 ) -> NDArray[np.float64]: ...
@@ -80,12 +83,12 @@ def weights(
     sft_sign: Literal["minus", "plus"] = "minus",
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
 def token_stats(
-    model: Model, prompt: Example | str, response: str | Sequence[int] | NDArray[np.uint32] | None = None
+    model: Model, prompt: Example | str, response: str | _Ids | None = None
 ) -> TokenStats: ...
 def loss(
     model: Model,
     groups: Group | Sequence[Group],
-    method: str = "srft",
+    method: str | None = None,
     settings: _Config | None = None,
     *,
     gradients: bool = False,
@@ -99,7 +102,7 @@ class Example:
         demonstration: str | None = None,
         *,
         suite: str = "",
-        extra: dict[str, Any] | None = None,
+        extra: dict[Any, Any] | None = None,
     ) -> Example: ...
     @property
     def prompt(self) -> str: ...
@@ -110,8 +113,9 @@ class Example:
     @property
     def suite(self) -> str: ...
     @property
-    def extra(self) -> dict[str, Any]: ...
+    def extra(self) -> dict[Any, Any]: ...
     def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 @final
 class Task:
@@ -122,6 +126,19 @@ class Task:
 
 @final
 class Episode:
+    def __new__(
+        cls,
+        tokens: _Ids,
+        logprobs: ArrayLike | None = None,
+        entropies: ArrayLike | None = None,
+        *,
+        response: str,
+        prompt: int = 0,
+        sample: int = 0,
+        truncated: bool = False,
+        asked: str | None = None,
+        vocabulary: int | None = None,
+    ) -> Episode: ...
     @property
     def prompt(self) -> int: ...
     @property
@@ -136,6 +153,10 @@ class Episode:
     def truncated(self) -> bool: ...
     @property
     def response(self) -> str: ...
+    @property
+    def asked(self) -> str | None: ...
+    @property
+    def vocabulary(self) -> int | None: ...
 
 @final
 class Group:
@@ -143,8 +164,11 @@ class Group:
         cls,
         example: Example,
         episodes: Sequence[Episode],
-        rewards: Sequence[float] | NDArray[np.float64] | None = None,
+        rewards: ArrayLike | None = None,
         demonstration_reward: float | None = None,
+        *,
+        reward: _Reward | None = None,
+        right: Sequence[bool] | None = None,
     ) -> Group: ...
     @property
     def example(self) -> Example: ...
@@ -155,15 +179,17 @@ class Group:
     @property
     def demonstration_reward(self) -> float | None: ...
     @property
+    def right(self) -> list[bool] | None: ...
+    @property
     def advantages(self) -> NDArray[np.float64]: ...
 
 @final
 class Tokenizer:
     @staticmethod
-    def load(path: str = "tiny") -> Tokenizer: ...
-    def encode(self, text: str, *, continuation: bool = False) -> NDArray[np.uint32]: ...
-    def decode(self, ids: Sequence[int] | NDArray[np.uint32]) -> str: ...
-    def pieces(self, ids: Sequence[int] | NDArray[np.uint32]) -> list[str]: ...
+    def load(path: str | PathLike[str] | None = None) -> Tokenizer: ...
+    def encode(self, text: str, *, continuation: bool = False, special: bool = True) -> NDArray[np.uint32]: ...
+    def decode(self, ids: _Ids) -> str: ...
+    def pieces(self, ids: _Ids) -> list[str]: ...
     def __len__(self) -> int: ...
 
 @final
@@ -183,11 +209,14 @@ class Model:
     def size(self) -> int: ...
     def parameters(self) -> dict[str, NDArray[np.float32]]: ...
     def logits(
-        self, prompt: Example | str, response: str | Sequence[int] | NDArray[np.uint32] | None = None
+        self, prompt: Example | str, response: str | _Ids | None = None
     ) -> NDArray[np.float32]: ...
 
 @final
 class TokenStats:
+    def __new__(
+        cls, tokens: _Ids, pieces: Sequence[str], logprobs: ArrayLike, entropies: ArrayLike
+    ) -> TokenStats: ...
     @property
     def tokens(self) -> NDArray[np.uint32]: ...
     @property
@@ -236,6 +265,8 @@ class Trainer:
     def finish(self) -> dict[str, Any]: ...
     @property
     def reports(self) -> list[dict[str, Any]]: ...
+    @property
+    def evaluations(self) -> list[dict[str, Any]]: ...
     @property
     def groups(self) -> list[Group]: ...
     @property

@@ -1,6 +1,7 @@
 //! Adapters, opened and tested once each.
 
 use crate::convert::to_python;
+use crate::drive::require_own_process;
 use crate::error::OrRaise;
 use pollster::block_on;
 use pyo3::prelude::*;
@@ -16,6 +17,7 @@ static OPENED: Mutex<BTreeMap<String, Selected>> = Mutex::new(BTreeMap::new());
 
 /// Opens a device, and refuses one whose kernels fail their self-test.
 pub fn open(wanted: &str) -> Result<Selected> {
+    require_own_process()?;
     let mut opened = OPENED.lock().map_err(|_| Error::machine("opening a device failed before"))?;
     if let Some(selected) = opened.get(wanted) {
         return Ok(selected.clone());
@@ -34,6 +36,7 @@ pub fn open(wanted: &str) -> Result<Selected> {
 /// `device=` understands.
 #[pyfunction]
 pub fn devices(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    require_own_process().or_raise()?;
     let list = py.detach(|| block_on(adapters()));
     let auto = choose("auto", &list).or_raise()?.0.index;
     let rows: Vec<_> = list

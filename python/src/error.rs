@@ -1,6 +1,6 @@
 //! The core's errors as exceptions, with the same words.
 
-use pyo3::exceptions::{PyArithmeticError, PyException, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyArithmeticError, PyException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -93,6 +93,11 @@ pub fn exception(error: Error) -> PyErr {
 /// An exception for input that is wrong.
 pub fn input(what: impl Into<String>, next: &str) -> PyErr {
     exception(Error::input(what).next(next))
+}
+
+/// A TypeError: `what` is given as `got`.
+pub fn wrong_type(what: &str, got: &Bound<'_, PyAny>, expected: &str) -> PyErr {
+    PyTypeError::new_err(format!("{what}: got {got}, expected {expected}"))
 }
 
 /// The core's results in Python's.

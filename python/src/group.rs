@@ -1,24 +1,27 @@
 //! A prompt with its rollouts and its demonstration: what advantages are taken over.
 
+use crate::convert::float_list;
 use crate::episode::Episode;
 use crate::error::{OrRaise, input};
-use crate::example::Example;
+use crate::example::{Example, Extras};
+use crate::model::Model;
 use crate::reward::{Judge, grades_of};
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
 use srft::config::RewardValues;
 use srft::data::encode::encode;
-use srft::model::ModelConfig;
 use srft::objective::advantage;
 use srft::records::{self, Demonstration, Origin};
-use srft::text::Tokenizer;
 
 /// A prompt, its rollouts with their rewards, and its demonstration.
 ///
-/// Rewards that are not given are the built-in verifier's, +1 or -1. Where no verdict is known, an
-/// episode counts as right whose score is at least a half: a reward of 0 or more, or with
-/// `objective.reward_values = "binary"` of 0.5 or more.
-#[pyclass(frozen, module = "srft")]
+/// Rewards that are not given are those of `reward`, a function or a verifier's name as `rewards` takes it, or
+/// of the built-in task's verifier: +1 or -1. Episodes that were asked something else are refused. `right` is
+/// a verdict for each episode and last the demonstration; where there is none, an episode counts as right
+/// whose score is at least a half: a reward of 0 or more, or with `objective.reward_values = "binary"` of 0.5
+/// or more.
+#[pyclass(frozen, weakref, module = "srft")]
 pub struct Group {
     /// The problem.
     #[pyo3(get)]
@@ -26,7 +29,7 @@ pub struct Group {
     /// Its rollouts.
     #[pyo3(get)]
     episodes: Vec<Py<Episode>>,
-    /// Of the rollouts [G].
+    /// Of the rollouts [G], not to be written into: make another group for other rewards.
     #[pyo3(get)]
     rewards: Py<PyArray1<f64>>,
     /// Of the demonstration; None where there is none.
@@ -41,19 +44,25 @@ pub struct Group {
 #[pymethods]
 impl Group {
     #[new]
-    #[pyo3(signature = (example, episodes, rewards = None, demonstration_reward = None))]
+    #[pyo3(signature = (
+        example, episodes, rewards = None, demonstration_reward = None, *, reward = None, right = None
+    ))]
     fn new(
         py: Python<'_>,
         example: Py<Example>,
         episodes: Vec<Py<Episode>>,
-        rewards: Option<Vec<f64>>,
+        rewards: Option<&Bound<'_, PyAny>>,
         demonstration_reward: Option<f64>,
+        reward: Option<&Bound<'_, PyAny>>,
+        right: Option<Vec<bool>>,
     ) -> PyResult<Self> {
-        let record = &example.get().0;
-        let judge = Judge::default();
+        check_asked(&episodes, &example.get().record.prompt)?;
+        let mut extras = Extras::default();
+        let record = &extras.keep(py, example.get());
+        let judge = Judge::of(reward, extras)?;
         let values = RewardValues::Signed;
         let rewards = match rewards {
-            Some(rewards) => rewards,
+            Some(rewards) => float_list(rewards, "rewards")?,
             None => {
                 let responses = episodes.iter().map(|e| e.get());
                 let responses: Vec<_> =
@@ -68,13 +77,46 @@ impl Group {
             ));
         }
         let demonstration_reward = match (demonstration_reward, &record.demonstration) {
-            (_, None) => None,
-            (Some(reward), _) => Some(reward),
+            (None, None) => None,
+            (Some(reward), Some(_)) if reward.is_finite() => Some(reward),
+            (Some(reward), Some(_)) => {
+                let what = format!("the demonstration's reward is {reward}");
+                return Err(input(what, "give a finite one"));
+            }
+            (Some(_), None) => {
+                let next = "give the example its demonstration, or leave the reward out";
+                return Err(input("a reward for a demonstration that is not there", next));
+            }
             (None, Some(text)) => grades_of(py, &judge, &[(record, text, true)], values)?.pop(),
         };
+        let given = right.as_ref().map_or(episodes.len(), Vec::len);
+        if given != episodes.len() && given != episodes.len() + 1 {
+            return Err(input(
+                format!("{given} verdicts for {} episodes", episodes.len()),
+                "give one an episode, and one for the demonstration where there is one",
+            ));
+        }
         let origin = if episodes.is_empty() { Origin::Held } else { Origin::Drawn };
-        let rewards = PyArray1::from_vec(py, rewards).unbind();
-        Ok(Self { example, episodes, rewards, demonstration_reward, right: None, origin })
+        let rewards = read_only(py, rewards);
+        Ok(Self { example, episodes, rewards, demonstration_reward, right, origin })
+    }
+
+    /// Whether each rollout, and last the demonstration, counts as right: what methods that look at
+    /// solved prompts go by; None where that is left to the rewards.
+    #[getter]
+    fn right(&self) -> Option<Vec<bool>> {
+        self.right.clone()
+    }
+
+    fn __getnewargs_ex__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        let episodes: Vec<_> = self.episodes.iter().map(|e| e.clone_ref(py)).collect();
+        let given = (&self.example, episodes, &self.rewards, self.demonstration_reward);
+        let named = PyDict::new(py);
+        named.set_item("right", self.right.clone())?;
+        Ok((given.into_pyobject(py)?, named))
     }
 
     /// Â of the rollouts and, last, of the demonstration (Eqs. 6-7) [G + 1]: (r - mean) / (std + 1e-6)
@@ -88,7 +130,7 @@ impl Group {
     }
 
     fn __repr__(&self) -> String {
-        let (example, episodes) = (&self.example.get().0, self.episodes.len());
+        let (example, episodes) = (&self.example.get().record, self.episodes.len());
         format!("Group({:?}, {episodes} episodes)", example.prompt)
     }
 }
@@ -98,12 +140,17 @@ impl Group {
     pub fn record(
         &self,
         py: Python<'_>,
-        tokenizer: &Tokenizer,
-        model: &ModelConfig,
+        of: &Model,
         values: RewardValues,
     ) -> PyResult<records::Group> {
-        let example = self.example.get().0.clone();
-        let encoded = encode(tokenizer, &model.eos_tokens, &example).or_raise()?;
+        let (model, example) = (&of.policy.config, self.example.get().record.clone());
+        let encoded = encode(&of.tokenizer, &model.eos_tokens, &example).or_raise()?;
+        if self.episodes.iter().any(|e| e.get().vocabulary.is_some_and(|v| v != of.vocabulary)) {
+            return Err(input(
+                format!("an episode for {:?} was sampled with another tokenizer", example.prompt),
+                "roll out with the model that the loss is of",
+            ));
+        }
         let rewards = self.rewards.bind(py).to_vec()?;
         let all = rewards.iter().copied().chain(self.demonstration_reward);
         let right = self.right.clone();
@@ -121,13 +168,7 @@ impl Group {
         for length in lengths.chain(demonstration.iter().map(|d| d.tokens.len())) {
             model.require_fits(encoded.prompt.len(), length).or_raise()?;
         }
-        let uneven = |e: &&records::Episode| e.logprobs.len() != e.tokens.len();
-        if let Some(episode) = episodes.iter().find(uneven) {
-            return Err(input(
-                format!("{} log-probabilities", episode.logprobs.len()),
-                &format!("one for each of the {} tokens", episode.tokens.len()),
-            ));
-        }
+        episodes.iter().try_for_each(|e| of.check_ids(&e.tokens))?;
         Ok(records::Group {
             origin: self.origin,
             example,
@@ -141,20 +182,45 @@ impl Group {
     }
 
     /// From what a step trained on.
-    pub fn of(py: Python<'_>, group: records::Group) -> PyResult<Self> {
+    pub fn of(
+        py: Python<'_>,
+        group: records::Group,
+        extras: &Extras,
+        vocabulary: u64,
+    ) -> PyResult<Self> {
         let rewards = group.episodes.iter().map(|e| f64::from(e.reward)).collect();
         let shown = group.demonstration.as_ref().map(|d| d.right);
         let right = group.episodes.iter().map(|e| e.right).chain(shown).collect();
-        let episodes = group.episodes.into_iter();
+        let asked = &group.example.prompt;
+        let episode = |e| Py::new(py, Episode::of(py, e, asked, vocabulary));
         Ok(Self {
-            example: Py::new(py, Example(group.example))?,
-            episodes: episodes
-                .map(|e| Py::new(py, Episode::new(py, e)))
-                .collect::<PyResult<_>>()?,
-            rewards: PyArray1::from_vec(py, rewards).unbind(),
+            episodes: group.episodes.into_iter().map(episode).collect::<PyResult<_>>()?,
+            example: Py::new(py, extras.example(py, &group.example)?)?,
+            rewards: read_only(py, rewards),
             demonstration_reward: group.demonstration.and_then(|d| d.reward).map(f64::from),
             right: Some(right),
             origin: group.origin,
         })
     }
+}
+
+/// Refuses episodes that answer something else.
+fn check_asked(episodes: &[Py<Episode>], prompt: &str) -> PyResult<()> {
+    let others = |e: &&Py<Episode>| e.get().asked.as_ref().is_some_and(|asked| asked != prompt);
+    match episodes.iter().find(others) {
+        None => Ok(()),
+        Some(other) => Err(input(
+            format!(
+                "an episode of a group on {prompt:?} answers {:?}",
+                other.get().asked.as_deref().unwrap_or_default()
+            ),
+            "give each group its own: [e for e in episodes if e.prompt == i]",
+        )),
+    }
+}
+
+fn read_only(py: Python<'_>, values: Vec<f64>) -> Py<PyArray1<f64>> {
+    let array = PyArray1::from_vec(py, values);
+    array.readwrite().make_nonwriteable();
+    array.unbind()
 }

@@ -6,6 +6,7 @@
 
 mod convert;
 mod device;
+mod drive;
 mod episode;
 mod error;
 mod example;
@@ -13,6 +14,7 @@ mod group;
 mod model;
 mod objective;
 mod reward;
+mod shown;
 mod trainer;
 
 use pyo3::prelude::*;
@@ -45,6 +47,8 @@ mod module {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // numpy's functions are looked up at the first array: here, where an interrupt is only an exception.
+        numpy::PyArray1::<f64>::zeros(module.py(), 0, false);
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         super::error::add(module)
     }

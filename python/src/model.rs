@@ -1,14 +1,14 @@
 //! Models, their tokenizers, and what they think of a text.
 
-use crate::convert::to_python;
+use crate::convert::{float_list, to_python};
 use crate::device::open;
-use crate::episode::Prompt;
-use crate::error::{OrRaise, exception, input};
+use crate::drive::{drive, require_own_process};
+use crate::error::{OrRaise, exception, input, wrong_type};
+use crate::example::Prompt;
 use burn::tensor::Tensor;
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
-use pollster::block_on;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString, PyTuple};
 use serde_json::Value;
 use srft::config::{Frozen, Storage};
 use srft::data::batch::{MicroBatch, micro_batches};
@@ -20,35 +20,39 @@ use srft::ops::readback;
 use srft::records::{Role, Sequence, TermCoefficients};
 use srft::run::model_folder;
 use srft::text;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Text to tokens and back, as a `tokenizer.json` says.
-#[pyclass(frozen, module = "srft")]
+#[pyclass(frozen, weakref, module = "srft")]
 pub struct Tokenizer(text::Tokenizer);
 
 #[pymethods]
 impl Tokenizer {
     /// Reads a model folder's `tokenizer.json`; "tiny" is the built-in model's.
     #[staticmethod]
-    #[pyo3(signature = (path = "tiny"))]
-    fn load(path: &str) -> PyResult<Self> {
-        let folder = model_folder(path).or_raise()?;
+    #[pyo3(signature = (path = None))]
+    fn load(path: Option<PathBuf>) -> PyResult<Self> {
+        let folder = folder_of(path).or_raise()?;
         let place = format!("{}/tokenizer.json", folder.place);
         let tokenizer = text::Tokenizer::from_bytes(&folder.tokenizer, &place).or_raise()?;
         Ok(Self(tokenizer))
     }
 
     /// Token ids of a text that starts a sequence (with begin-of-text, where the tokenizer has it), or
-    /// with `continuation=True` of one that goes on, such as a response: uint32 [N].
-    #[pyo3(signature = (text, *, continuation = false))]
+    /// with `continuation=True` of one that goes on, such as a response: uint32 [N]. `special=False` puts
+    /// nothing around a text that has its special tokens written out.
+    #[pyo3(signature = (text, *, continuation = false, special = true))]
     fn encode<'py>(
         &self,
         py: Python<'py>,
         text: &str,
         continuation: bool,
+        special: bool,
     ) -> PyResult<Bound<'py, PyArray1<u32>>> {
-        let ids = match continuation {
+        let ids = match continuation || !special {
             true => self.0.encode_continuation(text),
             false => self.0.encode(text),
         };
@@ -56,13 +60,13 @@ impl Tokenizer {
     }
 
     /// The text of token ids, without special tokens.
-    fn decode(&self, ids: Vec<u32>) -> String {
-        self.0.decode(&ids)
+    fn decode(&self, ids: &Bound<'_, PyAny>) -> PyResult<String> {
+        Ok(self.0.decode(&token_ids(ids)?))
     }
 
     /// Each token as the vocabulary spells it.
-    fn pieces(&self, ids: Vec<u32>) -> Vec<String> {
-        self.0.spelled(&ids)
+    fn pieces(&self, ids: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+        Ok(self.0.spelled(&token_ids(ids)?))
     }
 
     /// V, gaps included.
@@ -76,7 +80,7 @@ impl Tokenizer {
 }
 
 /// A model on a device, as it is now: a trainer that goes on does not change it.
-#[pyclass(frozen, module = "srft")]
+#[pyclass(frozen, weakref, module = "srft")]
 pub struct Model {
     /// The files it came from.
     pub folder: Arc<ModelFolder>,
@@ -86,6 +90,8 @@ pub struct Model {
     pub tokenizer: text::Tokenizer,
     /// The adapter's name.
     pub adapter: String,
+    /// A fingerprint of the tokenizer's file.
+    pub vocabulary: u64,
 }
 
 #[pymethods]
@@ -96,14 +102,14 @@ impl Model {
     #[staticmethod]
     #[pyo3(signature = (path = None, device = "auto"))]
     fn load(py: Python<'_>, path: Option<PathBuf>, device: &str) -> PyResult<Self> {
-        py.detach(|| {
+        let loaded = py.detach(|| {
             let selected = open(device)?;
-            let path = path.unwrap_or_else(|| "tiny".into());
-            let folder = model_folder(&path.to_string_lossy())?;
+            let folder = folder_of(path)?;
             let (policy, tokenizer) = folder.load_frozen(Frozen::F32, &selected.device)?;
-            Ok(Self { folder: Arc::new(folder), policy, tokenizer, adapter: selected.name })
-        })
-        .or_raise()
+            Ok(Self::of(folder, policy, tokenizer, selected.name))
+        });
+        py.check_signals()?;
+        loaded.or_raise()
     }
 
     /// Writes a folder that `Model.load`, `srft --model` and transformers read; `dtype` is f32, f16 or
@@ -116,8 +122,7 @@ impl Model {
             .into_iter()
             .find(|s| s.name() == dtype)
             .ok_or_else(|| input(format!("no dtype `{dtype}`"), "one of: f32, f16, bf16"))?;
-        py.detach(|| block_on(self.folder.export(&path, &self.policy, storage, overwrite)))
-            .or_raise()
+        py.detach(|| drive(self.folder.export(&path, &self.policy, storage, overwrite)))
     }
 
     /// Its tokenizer.
@@ -153,23 +158,22 @@ impl Model {
 
     /// Logits before each token of a response and its end-of-text, whole: float32 [N, V].
     ///
-    /// `response` is text, or the token ids of an episode; with None, the prompt is the text, from its
-    /// second token on. softmax(logits[t]) is what the model expects at token t.
+    /// `response` is text, or the token ids of an episode; with None, an example's demonstration, and of a
+    /// text itself the tokens from the second on. softmax(logits[t]) is what the model expects at token t.
     #[pyo3(signature = (prompt, response = None))]
     fn logits<'py>(
         &self,
         py: Python<'py>,
-        prompt: Prompt<'_>,
+        prompt: Prompt,
         response: Option<Response>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let (batch, _) = self.batch(&prompt, response)?;
-        let (values, shape) = py
-            .detach(|| {
-                let logits = response_logits(&self.policy, &batch);
-                let shape = logits.dims();
-                Ok((block_on(readback::floats(logits))?, shape))
-            })
-            .or_raise()?;
+        let (batch, _) = self.batch(prompt, response)?;
+        let (values, shape) = py.detach(|| {
+            require_own_process().or_raise()?;
+            let logits = response_logits(&self.policy, &batch);
+            let shape = logits.dims();
+            Ok::<_, PyErr>((drive(readback::floats(logits))?, shape))
+        })?;
         PyArray1::from_vec(py, values).reshape(shape)
     }
 
@@ -180,7 +184,6 @@ impl Model {
 }
 
 /// A response: text, or token ids.
-#[derive(FromPyObject)]
 pub enum Response {
     /// Text; its end-of-text is added.
     Text(String),
@@ -188,15 +191,76 @@ pub enum Response {
     Tokens(Vec<u32>),
 }
 
+impl<'py> FromPyObject<'_, 'py> for Response {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match given.cast::<PyString>() {
+            Ok(text) => Ok(Self::Text(text.to_str()?.into())),
+            Err(_) => token_ids(&given).map(Self::Tokens),
+        }
+    }
+}
+
+/// A list of token ids: an array of whole numbers, or a sequence of them.
+pub fn token_ids(given: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+    if let Ok(array) = given.cast::<PyArray1<u32>>() {
+        return Ok(array.to_vec()?);
+    }
+    given.extract().map_err(|_| {
+        let got = given.getattr("dtype").unwrap_or_else(|_| given.get_type().into_any());
+        wrong_type("tokens", &got, "a list of token ids: whole numbers from 0 on")
+    })
+}
+
+/// A fingerprint of a folder's tokenizer.
+pub fn vocabulary(folder: &ModelFolder) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    folder.tokenizer.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A folder; without a path the built-in model's.
+fn folder_of(path: Option<PathBuf>) -> Result<ModelFolder> {
+    let path = path.unwrap_or_else(|| "tiny".into());
+    model_folder(&path.to_string_lossy())
+}
+
 impl Model {
+    /// What a folder holds.
+    pub fn of(
+        folder: ModelFolder,
+        policy: Llama,
+        tokenizer: text::Tokenizer,
+        adapter: String,
+    ) -> Self {
+        let vocabulary = vocabulary(&folder);
+        Self { folder: Arc::new(folder), policy, tokenizer, adapter, vocabulary }
+    }
+
+    /// The fault of ids that this model has no rows for.
+    pub fn check_ids(&self, ids: &[u32]) -> PyResult<()> {
+        let last = self.policy.config.vocab_size - 1;
+        match ids.iter().find(|&&id| id as usize > last) {
+            None => Ok(()),
+            Some(id) => Err(input(format!("token {id}"), &format!("ids go from 0 to {last}"))),
+        }
+    }
+
     /// A batch of one response, and its tokens.
     fn batch(
         &self,
-        prompt: &Prompt<'_>,
+        Prompt(mut example, is_example): Prompt,
         response: Option<Response>,
     ) -> PyResult<(MicroBatch, Vec<u32>)> {
-        let mut example = prompt.record();
         let tokens = match response {
+            None if is_example => match &example.demonstration {
+                Some(_) => None,
+                None => {
+                    let next = "give a response, or the prompt as text";
+                    return Err(input("the example has no demonstration", next));
+                }
+            },
             None => {
                 // Bare text is a demonstration without a prompt.
                 example.demonstration = Some(std::mem::take(&mut example.prompt));
@@ -212,10 +276,7 @@ impl Model {
         let Encoded { prompt, demonstration, .. } =
             encode(&self.tokenizer, &config.eos_tokens, &example).or_raise()?;
         let response = tokens.or(demonstration).unwrap_or_default();
-        if let Some(id) = response.iter().find(|&&id| id as usize >= config.vocab_size) {
-            let last = config.vocab_size - 1;
-            return Err(input(format!("token {id}"), &format!("ids go from 0 to {last}")));
-        }
+        self.check_ids(&response)?;
         if response.is_empty() {
             return Err(input("the response has no tokens", "give at least one"));
         }
@@ -235,7 +296,7 @@ impl Model {
 }
 
 /// What a model thinks of each token of a response.
-#[pyclass(frozen, get_all, module = "srft")]
+#[pyclass(frozen, get_all, weakref, module = "srft")]
 pub struct TokenStats {
     /// Token ids [N], end-of-text included.
     tokens: Py<PyArray1<u32>>,
@@ -249,6 +310,30 @@ pub struct TokenStats {
 
 #[pymethods]
 impl TokenStats {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        tokens: &Bound<'_, PyAny>,
+        pieces: Vec<String>,
+        logprobs: &Bound<'_, PyAny>,
+        entropies: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let floats = |given, what| {
+            let values = float_list(given, what)?.into_iter().map(|v| v as f32).collect();
+            Ok::<_, PyErr>(PyArray1::from_vec(py, values).unbind())
+        };
+        Ok(Self {
+            tokens: PyArray1::from_vec(py, token_ids(tokens)?).unbind(),
+            pieces,
+            logprobs: floats(logprobs, "logprobs")?,
+            entropies: floats(entropies, "entropies")?,
+        })
+    }
+
+    fn __getnewargs__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        (&self.tokens, &self.pieces, &self.logprobs, &self.entropies).into_pyobject(py)
+    }
+
     fn __len__(&self) -> usize {
         self.pieces.len()
     }
@@ -261,23 +346,24 @@ impl TokenStats {
 /// Log-probability and entropy of each token of a response, by the fused kernel that trains.
 ///
 /// `token_stats(model, prompt, response)`: the response's tokens and its end-of-text, or given token
-/// ids as they are. `token_stats(model, text)`: those of the text, from its second token on.
+/// ids as they are. `token_stats(model, example)`: those of its demonstration. `token_stats(model, text)`:
+/// those of the text, from its second token on.
 #[pyfunction]
 #[pyo3(signature = (model, prompt, response = None))]
 pub fn token_stats(
     py: Python<'_>,
     model: &Bound<'_, Model>,
-    prompt: Prompt<'_>,
+    prompt: Prompt,
     response: Option<Response>,
 ) -> PyResult<TokenStats> {
     let model = model.get();
-    let (batch, tokens) = model.batch(&prompt, response)?;
+    let (batch, tokens) = model.batch(prompt, response)?;
     let stats = py.detach(|| {
-        let stats = token_statistics(&model.policy, &batch);
-        block_on(readback::floats(stats))
-    });
+        require_own_process().or_raise()?;
+        drive(readback::floats(token_statistics(&model.policy, &batch)))
+    })?;
     let (mut logprobs, mut entropies) = (Vec::new(), Vec::new());
-    for pair in stats.or_raise()?.chunks_exact(2) {
+    for pair in stats.chunks_exact(2) {
         logprobs.push(pair[0]);
         entropies.push(pair[1]);
     }
@@ -300,9 +386,11 @@ pub fn arrays<'py>(py: Python<'py>, parameters: Vec<Parameter>) -> PyResult<Boun
     }
     let dict = PyDict::new(py);
     for (name, shape, blocks) in whole {
-        let values: Result<Vec<f32>> =
-            py.detach(|| block_on(readback::floats(Tensor::cat(blocks, 0))));
-        dict.set_item(name, PyArray1::from_vec(py, values.or_raise()?).reshape(shape)?)?;
+        let values = py.detach(|| {
+            require_own_process().or_raise()?;
+            drive(readback::floats(Tensor::cat(blocks, 0)))
+        })?;
+        dict.set_item(name, PyArray1::from_vec(py, values).reshape(shape)?)?;
     }
     Ok(dict)
 }

@@ -1,13 +1,13 @@
 //! The objective's numbers: advantages, entropy weights, every term of a loss.
 
-use crate::convert::{layers, to_python};
-use crate::error::{OrRaise, input};
+use crate::convert::{float_list, floats, layers, to_python};
+use crate::drive::drive;
+use crate::error::{OrRaise, input, wrong_type};
 use crate::group::Group;
 use crate::model::{Model, arrays};
-use numpy::{AllowTypeChange, PyArray1, PyArrayLike1};
-use pollster::block_on;
+use numpy::{PyArray1, PyArrayDyn, PyArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyMapping};
 use srft::config::{Config, Objective};
 use srft::data::source::Source;
 use srft::explain::explain;
@@ -25,13 +25,10 @@ use srft::trainer::Trainer;
 #[pyo3(signature = (rewards, std = true))]
 pub fn advantages(
     py: Python<'_>,
-    rewards: PyArrayLike1<'_, f64, AllowTypeChange>,
+    rewards: &Bound<'_, PyAny>,
     std: bool,
 ) -> PyResult<Py<PyArray1<f64>>> {
-    let rewards = rewards.as_array().to_vec();
-    if let Some(reward) = rewards.iter().find(|r| !r.is_finite()) {
-        return Err(input(format!("a reward is {reward}"), "give finite ones"));
-    }
+    let rewards = float_list(rewards, "rewards")?;
     Ok(PyArray1::from_vec(py, advantage::advantages(&rewards, std)).unbind())
 }
 
@@ -44,32 +41,79 @@ pub fn advantages(
 #[pyo3(signature = (entropy, *, sft_scale = 0.5, rl_scale = 0.1, sft_sign = "minus"))]
 #[expect(clippy::type_complexity, reason = "a pair of arrays")]
 pub fn weights(
-    py: Python<'_>,
-    entropy: PyArrayLike1<'_, f64, AllowTypeChange>,
-    sft_scale: f32,
-    rl_scale: f32,
+    entropy: &Bound<'_, PyAny>,
+    sft_scale: f64,
+    rl_scale: f64,
     sft_sign: &str,
-) -> PyResult<(Py<PyArray1<f64>>, Py<PyArray1<f64>>)> {
+) -> PyResult<(Py<PyArrayDyn<f64>>, Py<PyArrayDyn<f64>>)> {
     let sign = match sft_sign {
         "minus" => -1.0,
         "plus" => 1.0,
         other => return Err(input(format!("no sign `{other}`"), "minus or plus")),
     };
-    let at = |weight: Weight| {
-        let values = entropy.as_array();
-        let values = values.iter().map(|&h| entropy_weight::weight(Some(weight), h)).collect();
-        PyArray1::from_vec(py, values).unbind()
+    let at = |scale: f64, sign: f32| {
+        let array = floats(entropy, "entropy")?; // a fresh one
+        for slot in array.readwrite().as_array_mut() {
+            if slot.is_nan() {
+                return Err(input("an entropy is nan", "give numbers, in nats"));
+            }
+            *slot = scale * entropy_weight::weight(Some(Weight { scale: 1.0, sign }), *slot);
+        }
+        Ok(array.unbind())
     };
-    Ok((at(Weight { scale: sft_scale, sign }), at(Weight { scale: rl_scale, sign: 1.0 })))
+    Ok((at(sft_scale, sign)?, at(rl_scale, 1.0)?))
 }
 
-/// One group, or several.
-#[derive(FromPyObject)]
-pub enum Groups<'py> {
-    /// One.
-    One(Bound<'py, Group>),
-    /// Several: one update.
-    Many(Vec<Bound<'py, Group>>),
+/// One group, or several: one update.
+pub struct Groups<'py>(Vec<Bound<'py, Group>>);
+
+impl<'py> FromPyObject<'_, 'py> for Groups<'py> {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(group) = given.cast::<Group>() {
+            return Ok(Self(vec![group.to_owned()]));
+        }
+        let expected = "a Group, or a list of them";
+        let wrong = |_| wrong_type("groups", given.get_type().as_any(), expected);
+        given.extract().map(Self).map_err(wrong)
+    }
+}
+
+/// Settings that a loss depends on, besides the objective's.
+const OF_A_LOSS: [&str; 4] =
+    ["train.micro_batch_tokens", "train.checkpointing", "run.seed", "rollout.temperature"];
+
+/// The config of a loss: `method`, or the one of the settings, or srft; over it the settings. A file may
+/// hold a whole run's; in a dict what no loss depends on is a mistake.
+fn config_of(method: Option<&str>, settings: Option<&Bound<'_, PyAny>>) -> PyResult<Config> {
+    let given = layers(settings)?;
+    if let [(_, sections)] = given.as_slice()
+        && settings.is_some_and(|s| s.cast::<PyMapping>().is_ok())
+    {
+        for (section, keys) in sections {
+            let keys = keys.as_table().into_iter().flat_map(|keys| keys.keys());
+            for key in keys.map(|key| format!("{section}.{key}")) {
+                if section != "objective" && !OF_A_LOSS.contains(&&*key) {
+                    let next =
+                        "leave it out; the objective's settings and train.micro_batch_tokens count";
+                    return Err(input(format!("no loss depends on {key}"), next));
+                }
+                if let ("objective.method", Some(method)) = (&*key, method) {
+                    let next = "give it in one place";
+                    return Err(input(
+                        format!("the method is {method}, and in settings, too"),
+                        next,
+                    ));
+                }
+            }
+        }
+    }
+    let set = |method: &str| Config::setting(&format!("objective.method={method:?}")).or_raise();
+    let mut all = vec![set("srft")?];
+    all.extend(given);
+    all.extend(method.map(set).transpose()?);
+    Config::resolve(&all).or_raise()
 }
 
 /// An update taken apart, by the kernels that train.
@@ -97,32 +141,27 @@ impl Loss {
 /// Every term of the loss that an update on `groups` (one `Group`, or a list) has, its gradient norms,
 /// and with `gradients=True` the gradient itself.
 ///
-/// `method` is a preset: srft, srft-official, srft-hpt, sft, grpo, dapo, luffy, ... (docs/methods.md);
-/// `settings` lays switches over it, such as `{"objective.entropy_over": "token"}`. Means are taken
+/// `method` is a preset: srft (None), srft-official, srft-hpt, sft, grpo, dapo, luffy, ...
+/// (docs/methods.md); `settings` lays switches over it, such as `{"objective.entropy_over": "token"}`. Means are taken
 /// over the tokens of all groups.
 #[pyfunction]
-#[pyo3(signature = (model, groups, method = "srft", settings = None, *, gradients = false))]
+#[pyo3(signature = (model, groups, method = None, settings = None, *, gradients = false))]
 pub fn loss(
     py: Python<'_>,
     model: &Bound<'_, Model>,
     groups: Groups<'_>,
-    method: &str,
+    method: Option<&str>,
     settings: Option<&Bound<'_, PyAny>>,
     gradients: bool,
 ) -> PyResult<Loss> {
-    let method = Config::setting(&format!("objective.method={method:?}")).or_raise()?;
-    let mut all = vec![method];
-    all.extend(layers(settings)?);
-    let config = Config::resolve(&all).or_raise()?;
+    let config = config_of(method, settings)?;
     let model = model.get();
-    let groups = match groups {
-        Groups::One(group) => vec![group],
-        Groups::Many(groups) => groups,
-    };
     let values = config.objective.reward_values;
-    let record =
-        |g: &Bound<'_, Group>| g.get().record(py, &model.tokenizer, &model.policy.config, values);
-    let mut groups: Vec<_> = groups.iter().map(record).collect::<PyResult<_>>()?;
+    let record = |group: &Bound<'_, Group>| group.get().record(py, model, values);
+    let mut groups: Vec<_> = groups.0.iter().map(record).collect::<PyResult<_>>()?;
+    if groups.is_empty() {
+        return Err(input("no groups", "give at least one"));
+    }
     let policy = model.policy.clone();
     let trainer = Trainer {
         base: config.stages().iter().any(Objective::uses_base).then(|| policy.clone()),
@@ -135,13 +174,17 @@ pub fn loss(
         buffer: Default::default(),
         config,
     };
-    let explained = py.detach(|| {
-        let explanation = block_on(explain(&trainer, &mut groups))?;
-        let update = assemble(&groups, &trainer.objective());
-        let gradient = gradients.then(|| block_on(trainer.gradient(&update))).transpose()?;
-        Ok((explanation, gradient))
-    });
-    let (explanation, gradient) = explained.or_raise()?;
+    let (explanation, gradient) = py.detach(|| {
+        drive(async {
+            let explanation = explain(&trainer, &mut groups).await?;
+            let update = assemble(&groups, &trainer.objective());
+            let gradient = match gradients {
+                true => Some(trainer.gradient(&update).await?),
+                false => None,
+            };
+            Ok((explanation, gradient))
+        })
+    })?;
     let gradients = match gradient {
         Some(gradient) => {
             let weights = trainer.model.parameters().into_iter().zip(gradient.tensors);

@@ -2,7 +2,7 @@
 
 use crate::episode::Episode;
 use crate::error::{OrRaise, exception, input};
-use crate::example::{Example, Examples, of_episode};
+use crate::example::{Examples, Extras, of_episode};
 use numpy::PyArray1;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -23,11 +23,13 @@ pub struct Function {
     /// None once Python's collector found it in a cycle of its own.
     function: Mutex<Option<Py<PyAny>>>,
     raised: Mutex<Option<PyErr>>,
+    /// Of the examples that it is asked about.
+    extras: Arc<Extras>,
 }
 
 impl Function {
     /// Wraps a callable.
-    pub fn new(function: &Bound<'_, PyAny>) -> PyResult<Arc<Self>> {
+    pub fn new(function: &Bound<'_, PyAny>, extras: Arc<Extras>) -> PyResult<Arc<Self>> {
         if !function.is_callable() {
             return Err(PyTypeError::new_err(format!(
                 "reward is a {}, expected a function (example, response) -> a score from 0 to 1",
@@ -35,7 +37,7 @@ impl Function {
             )));
         }
         let function = Mutex::new(Some(function.clone().unbind()));
-        Ok(Arc::new(Self { function, raised: Mutex::new(None) }))
+        Ok(Arc::new(Self { function, raised: Mutex::new(None), extras }))
     }
 
     /// What it raised, once.
@@ -45,10 +47,10 @@ impl Function {
 
     /// Shows the callable to Python's collector.
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self.function.try_lock() {
-            Ok(function) => visit.call(&*function),
-            Err(_) => Ok(()), // in use, so alive
+        if let Ok(function) = self.function.try_lock() {
+            visit.call(&*function)?; // else it is in use, so alive
         }
+        self.extras.traverse(visit)
     }
 
     /// Lets go of the callable.
@@ -65,7 +67,7 @@ impl Function {
     }
 
     fn score(&self, py: Python<'_>, submission: &Submission<'_>) -> PyResult<Option<f64>> {
-        let example = Example(submission.example.clone());
+        let example = self.extras.example(py, submission.example)?;
         let score = self.callable(py)?.bind(py).call1((example, submission.response))?;
         if score.is_none() {
             return Ok(None);
@@ -126,39 +128,38 @@ pub struct Judge {
     function: Option<Arc<Function>>,
 }
 
-impl Default for Judge {
-    /// The built-in task's verifier.
-    fn default() -> Self {
-        Self { grader: Grader::of(builtin::verifier(), Rewarded::Answer), function: None }
-    }
+/// A verifier by its name.
+pub fn verifier_named(name: &Bound<'_, PyString>) -> PyResult<Comparison> {
+    let all = [
+        Comparison::Exact,
+        Comparison::Numeric,
+        Comparison::Math,
+        Comparison::Choice,
+        Comparison::Regex,
+    ];
+    let name = name.to_str()?;
+    all.into_iter().find(|c| c.name() == name).ok_or_else(|| {
+        input(
+            format!("no verifier `{name}`"),
+            "one of: exact, numeric, math, choice, regex; or a function",
+        )
+    })
 }
 
 impl Judge {
-    /// The built-in one, a verifier by name, or a function.
-    fn of(reward: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
-        let Some(reward) = reward else { return Ok(Self::default()) };
-        let Ok(name) = reward.cast::<PyString>() else {
-            let function = Function::new(reward)?;
-            let mut judge = Self::default();
-            judge.grader.judge = Some(function.clone());
-            return Ok(Self { function: Some(function), ..judge });
+    /// The built-in one, a verifier by name, or a function; `extras` are those of what it will judge.
+    pub fn of(reward: Option<&Bound<'_, PyAny>>, extras: Extras) -> PyResult<Self> {
+        let verifier = match reward.map(|reward| reward.cast::<PyString>()) {
+            Some(Ok(name)) => Verifier { comparison: verifier_named(name)?, answer_after: None },
+            _ => builtin::verifier(),
         };
-        let all = [
-            Comparison::Exact,
-            Comparison::Numeric,
-            Comparison::Math,
-            Comparison::Choice,
-            Comparison::Regex,
-        ];
-        let name = name.to_string();
-        let comparison = all.into_iter().find(|c| c.name() == name).ok_or_else(|| {
-            input(
-                format!("no verifier `{name}`"),
-                "one of: exact, numeric, math, choice, regex; or a function",
-            )
-        })?;
-        let verifier = Verifier { comparison, answer_after: None };
-        Ok(Self { grader: Grader::of(verifier, Rewarded::Answer), function: None })
+        let mut grader = Grader::of(verifier, Rewarded::Answer);
+        let function = match reward.filter(|reward| !reward.is_instance_of::<PyString>()) {
+            Some(reward) => Some(Function::new(reward, Arc::new(extras))?),
+            None => None,
+        };
+        grader.judge = function.clone().map(|function| function as _);
+        Ok(Self { grader, function })
     }
 }
 
@@ -212,17 +213,18 @@ pub fn rewards<'py>(
     reward: Option<Bound<'py, PyAny>>,
     values: &str,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-    let judge = Judge::of(reward.as_ref())?;
     let all = [RewardValues::Signed, RewardValues::Binary];
     let values = all
         .into_iter()
         .find(|v| v.name() == values)
         .ok_or_else(|| input(format!("no values `{values}`"), "signed or binary"))?;
-    let examples = examples.records();
+    let mut extras = Extras::default();
+    let examples: Vec<_> = examples.0.iter().map(|e| extras.keep(py, e.get())).collect();
+    let judge = Judge::of(reward.as_ref(), extras)?;
     let mut responses = Vec::with_capacity(episodes.len());
     for episode in &episodes {
         let episode = episode.get();
-        let example = of_episode(&examples, episode.prompt)?;
+        let example = of_episode(&examples, episode)?;
         responses.push((example, episode.response.as_str(), !episode.truncated));
     }
     Ok(PyArray1::from_vec(py, grades_of(py, &judge, &responses, values)?))

@@ -2,23 +2,24 @@
 
 use crate::convert::{layers, to_python};
 use crate::device::open;
+use crate::drive::{Driven, drive, drive_with};
+use crate::episode::warn_of_cuts;
 use crate::error::{OrRaise, input};
-use crate::example::Example;
+use crate::example::{Example, Extras, written_out};
 use crate::group::Group;
 use crate::model::Model;
-use crate::reward::Function;
-use pollster::block_on;
+use crate::reward::{Function, verifier_named};
+use crate::shown::{Shown, Watcher};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyMapping, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 use srft::config::Config;
 use srft::error::{Error, Result};
-use srft::eval::Score;
-use srft::metrics::StepReport;
 use srft::records;
-use srft::run::{GIVEN, Given, Observer, Run, RunFolder};
-use std::path::{Path, PathBuf};
+use srft::run::{GIVEN, Given, Run, RunFolder};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, TryLockError};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A run: a model, its optimiser, its problems, and a folder that keeps what happened.
@@ -29,104 +30,125 @@ use tempfile::TempDir;
 ///     print(trainer.evaluate())
 ///
 /// `config` is a dict of settings (`"section.key"`, as `srft config` prints them), or the path of a
-/// TOML file. `out` is the run's folder, which `srft report` and `srft train --resume` read too; with
-/// None it is a temporary one that goes with the trainer.
+/// TOML file; None keeps a default. `out` is the run's folder, which `srft report` and
+/// `srft train --resume` read too; with None it is a temporary one that goes with the trainer.
 ///
 /// `examples`, a list of `Example`s, take the built-in task's place; `suites`, a dict of lists by name,
 /// are evaluated on (else a tenth of the examples). `reward` is a function `(example, response) ->
-/// score in [0, 1]`, which judges training and evaluation; a half or more is right, None leaves the
-/// rollout out. What it raises ends the step before the update, and comes out of `step()`.
+/// score in [0, 1]`, which judges rollouts, demonstrations and evaluation, or the name of a verifier; a half
+/// or more is right, None leaves the response out. A response that `rollout.max_new_tokens` cut (44 by
+/// default, 512 with a model of yours) is wrong, and the function is not asked. What it raises ends the step
+/// before the update, and comes out of `step()`.
 ///
-/// An interrupt (Ctrl-C, Jupyter's stop button) comes between steps: the last one is whole, and
-/// iterating again goes on. The interpreter is free for other threads while a step computes.
-#[pyclass(frozen, module = "srft")]
+/// An interrupt (Ctrl-C, Jupyter's stop button) is raised within two seconds. A step that can end in that
+/// time is whole; a longer one is dropped, and done again, with the same numbers, when iterating goes on.
+/// The interpreter is free for other threads while a step computes; they, and a reward function, can read
+/// everything but `model`.
+#[pyclass(frozen, weakref, module = "srft")]
 pub struct Trainer {
     state: Mutex<State>,
+    shown: Mutex<Shown>,
     reward: Option<Arc<Function>>,
+    extras: Arc<Extras>,
 }
 
 /// What a step changes.
 struct State {
     run: Run,
-    /// What the last step trained on.
-    groups: Vec<records::Group>,
+    /// The report of a step that is done, where an interrupt came before it was given.
+    kept: Option<srft::metrics::StepReport>,
+    has_warned: bool,
     adapter: String,
     /// The folder, where nobody asked for one.
     _temporary: Option<TempDir>,
 }
 
-/// Keeps what the run tells.
-#[derive(Default)]
-struct Latest(Option<StepReport>);
-
-impl Observer for Latest {
-    fn evaluated(&mut self, _step: u32, _scores: &[Score]) {}
-
-    fn stepped(&mut self, report: &StepReport, _of: u32) {
-        self.0 = Some(report.clone());
-    }
-
-    fn saved(&mut self, _path: &Path) {}
-}
+/// How long an interrupt waits for the step to end.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// The name of the examples that a trainer is given.
 const TRAIN: &str = "train";
-
-/// What Python gives a run, and the settings that say so.
-fn given(
-    examples: Option<Vec<Py<Example>>>,
-    suites: Option<&Bound<'_, PyDict>>,
-    reward: Option<&Arc<Function>>,
-) -> PyResult<(Given, Vec<String>)> {
-    let records = |list: Vec<Py<Example>>| list.iter().map(|e| e.get().0.clone()).collect();
-    let (mut given, mut settings) = (Given::default(), Vec::new());
-    if let Some(examples) = examples {
-        settings.push(format!("data.train=[\"{GIVEN}{TRAIN}\"]"));
-        given.examples.insert(TRAIN.into(), records(examples));
-    }
-    let mut names = Vec::new();
-    for (name, list) in suites.into_iter().flatten() {
-        let name: String = name.extract()?;
-        let is_plain = !name.contains(['/', '\\']) && name.trim() == name && !name.is_empty();
-        if !is_plain || name == TRAIN {
-            let next = format!("use letters and digits, and not {TRAIN:?}");
-            return Err(input(format!("a suite is called {name:?}"), &next));
-        }
-        names.push(format!("{GIVEN}{name}"));
-        given.examples.insert(name, records(list.extract()?));
-    }
-    if !names.is_empty() {
-        settings.push(format!("data.eval={}", toml::Value::from(names)));
-    }
-    if let Some(reward) = reward {
-        settings.push("data.verifier=\"given\"".into());
-        given.judge = Some(reward.clone());
-    }
-    Ok((given, settings))
-}
 
 /// What a trainer is asked for.
 struct Asked {
     config: Config,
     given: Given,
     reward: Option<Arc<Function>>,
+    extras: Arc<Extras>,
 }
 
 impl Asked {
     /// `layers` hold what stands below the settings that come with what is given.
     fn read(
+        py: Python<'_>,
         mut layers: Vec<(String, toml::Table)>,
         examples: Option<Vec<Py<Example>>>,
-        suites: Option<&Bound<'_, PyDict>>,
+        suites: Option<&Bound<'_, PyAny>>,
         reward: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let reward = reward.map(Function::new).transpose()?;
-        let (given, settings) = given(examples, suites, reward.as_ref())?;
+        let mut lists: Vec<(String, Vec<Py<Example>>)> = Vec::new();
+        let mut settings = Vec::new();
+        let named = reward.and_then(|reward| reward.cast::<PyString>().ok());
+        if let Some(examples) = examples {
+            settings.push(format!("data.train=[\"{GIVEN}{TRAIN}\"]"));
+            lists.push((TRAIN.into(), examples));
+        } else if named.is_some() {
+            let what = "a verifier's name, but no examples";
+            return Err(input(what, "give examples=; the built-in task has its own verifier"));
+        }
+        let mut names = Vec::new();
+        for (name, list) in suites.map(named_lists).transpose()?.unwrap_or_default() {
+            names.push(format!("{GIVEN}{name}"));
+            lists.push((name, list));
+        }
+        if !names.is_empty() {
+            settings.push(format!("data.eval={}", toml::Value::from(names)));
+        }
+        match (named, reward) {
+            (Some(name), _) => {
+                settings.push(format!("data.verifier={:?}", verifier_named(name)?.name()));
+            }
+            (None, Some(_)) => settings.push("data.verifier=\"given\"".into()),
+            (None, None) => {}
+        }
         for setting in &settings {
             layers.push(Config::setting(setting).or_raise()?);
         }
-        Ok(Self { config: Config::resolve(&layers).or_raise()?, given, reward })
+        let config = Config::resolve(&layers).or_raise()?;
+        // A reward command reads what the examples carry; a function is given it as it is.
+        let is_written = !config.reward.command.is_empty();
+        let (mut given, mut extras) = (Given::default(), Extras::default());
+        for (name, list) in lists {
+            let record = |(index, example): (usize, &Py<Example>)| match is_written {
+                false => Ok(extras.keep(py, example.get())),
+                true => written_out(py, example.get(), &format!("{name}[{index}].extra")),
+            };
+            let records = list.iter().enumerate().map(record).collect::<PyResult<Vec<_>>>()?;
+            given.examples.insert(name, records);
+        }
+        let extras = Arc::new(extras);
+        let reward = match reward.filter(|_| named.is_none()) {
+            Some(reward) => Some(Function::new(reward, extras.clone())?),
+            None => None,
+        };
+        given.judge = reward.clone().map(|function| function as _);
+        Ok(Self { config, given, reward, extras })
     }
+}
+
+/// The suites by their names.
+fn named_lists(suites: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Vec<Py<Example>>)>> {
+    let mut lists = Vec::new();
+    for pair in suites.cast::<PyMapping>()?.items()? {
+        let (name, list): (String, Vec<Py<Example>>) = pair.extract()?;
+        let is_plain = !name.contains(['/', '\\']) && name.trim() == name && !name.is_empty();
+        if !is_plain || name == TRAIN {
+            let next = format!("use letters and digits, and not {TRAIN:?}");
+            return Err(input(format!("a suite is called {name:?}"), &next));
+        }
+        lists.push((name, list));
+    }
+    Ok(lists)
 }
 
 impl Trainer {
@@ -134,7 +156,7 @@ impl Trainer {
     fn with<T: Send>(
         &self,
         py: Python<'_>,
-        work: impl FnOnce(&mut State) -> Result<T> + Send,
+        work: impl FnOnce(&mut State) -> PyResult<T> + Send,
     ) -> PyResult<T> {
         py.detach(|| match self.state.try_lock() {
             Ok(mut state) => {
@@ -142,7 +164,7 @@ impl Trainer {
                 // What the reward function raised is the reason for whatever else went wrong.
                 match self.reward.as_ref().and_then(|function| function.raised()) {
                     Some(raised) => Err(raised),
-                    None => done.or_raise(),
+                    None => done,
                 }
             }
             Err(TryLockError::WouldBlock) => {
@@ -156,12 +178,19 @@ impl Trainer {
         })
     }
 
+    /// What can be read at any time.
+    fn shown<T>(&self, read: impl FnOnce(&Shown) -> T) -> T {
+        read(&self.shown.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+
     fn of(
         (run, adapter, temporary): (Run, String, Option<TempDir>),
         reward: Option<Arc<Function>>,
-    ) -> Self {
-        let state = State { run, groups: Vec::new(), adapter, _temporary: temporary };
-        Self { state: Mutex::new(state), reward }
+        extras: Arc<Extras>,
+    ) -> Result<Self> {
+        let shown = Mutex::new(Shown::of(&run)?);
+        let state = State { run, kept: None, has_warned: false, adapter, _temporary: temporary };
+        Ok(Self { state: Mutex::new(state), shown, reward, extras })
     }
 }
 
@@ -174,11 +203,11 @@ impl Trainer {
         config: Option<&Bound<'_, PyAny>>,
         out: Option<PathBuf>,
         examples: Option<Vec<Py<Example>>>,
-        suites: Option<&Bound<'_, PyDict>>,
+        suites: Option<&Bound<'_, PyAny>>,
         reward: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let Asked { config, given, reward } =
-            Asked::read(layers(config)?, examples, suites, reward)?;
+        let Asked { config, given, reward, extras } =
+            Asked::read(py, layers(config)?, examples, suites, reward)?;
         let made = py.detach(|| {
             let temporary = match out {
                 Some(_) => None,
@@ -189,15 +218,16 @@ impl Trainer {
             let path = temporary.as_ref().map(|folder| folder.path().join("run")).or(out);
             let selected = open(&config.run.device)?;
             let run = Run::create_with(config, &given, &selected, &path.unwrap_or_default())?;
-            Ok((run, selected.name, temporary))
+            Self::of((run, selected.name, temporary), reward, extras)
         });
-        Ok(Self::of(made.or_raise()?, reward))
+        py.check_signals()?;
+        made.or_raise()
     }
 
     /// Takes up the run in a folder at its latest checkpoint, bit for bit on the same adapter; `config`
-    /// lays settings over its own, as far as a resumed run allows. Examples, suites and a reward
-    /// function that it began with must be given again; other examples, or files that changed since, are
-    /// an error unless `accept_changes`.
+    /// changes some of its settings, those on which no number of a run depends. Examples, suites and a
+    /// reward function that it began with must be given again; other examples, or files that changed since,
+    /// are an error unless `accept_changes`.
     #[staticmethod]
     #[pyo3(signature = (
         out, config = None, *, examples = None, suites = None, reward = None, accept_changes = false
@@ -207,37 +237,41 @@ impl Trainer {
         out: PathBuf,
         config: Option<&Bound<'_, PyAny>>,
         examples: Option<Vec<Py<Example>>>,
-        suites: Option<&Bound<'_, PyDict>>,
+        suites: Option<&Bound<'_, PyAny>>,
         reward: Option<&Bound<'_, PyAny>>,
         accept_changes: bool,
     ) -> PyResult<Self> {
         let mut all = vec![RunFolder::config_layer(&out).or_raise()?];
         all.extend(layers(config)?);
-        let Asked { config, given, reward } = Asked::read(all, examples, suites, reward)?;
+        let Asked { config, given, reward, extras } =
+            Asked::read(py, all, examples, suites, reward)?;
         let resumed = py.detach(|| {
             let selected = open(&config.run.device)?;
             let run = Run::resume_with(config, &given, accept_changes, &selected, &out)?;
-            Ok((run, selected.name, None))
+            Self::of((run, selected.name, None), reward, extras)
         });
-        Ok(Self::of(resumed.or_raise()?, reward))
+        py.check_signals()?;
+        resumed.or_raise()
     }
 
     /// One step of the algorithm: rollouts, rewards, advantages, loss, update. Returns its report, a
     /// dict of the metrics that docs/metrics.md defines. What the config says is due after it
-    /// (evaluation, checkpoint, samples) is done as well.
+    /// (evaluation, checkpoint, samples) is done as well. Where an interrupt or an error came after the
+    /// update, the next call does what is left of that step, and returns its report.
     fn step<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        // An interrupt that waits is raised before a step, not after one whose report it would lose.
         py.check_signals()?;
-        let report = self.with(py, |state| {
-            let steps = state.run.config().train.steps;
-            if state.run.step() >= steps {
-                return Err(Error::input(format!("all {steps} steps are done"))
-                    .next("make a trainer with more train.steps"));
-            }
-            let mut latest = Latest::default();
-            (_, state.groups) = block_on(state.run.advance(&mut latest))?;
-            Ok(latest.0)
+        let (report, cut) = self.with(py, |state| {
+            let report = self.advance(state)?;
+            Watcher(&self.shown).gave(report.step);
+            let limit = state.run.config().rollout.max_new_tokens;
+            let all_cut = report.truncated_share.is_some_and(|share| share >= 1.0);
+            let cut = all_cut && !state.has_warned;
+            state.has_warned |= cut;
+            Ok((report, cut.then_some(limit)))
         })?;
+        if let Some(limit) = cut {
+            warn_of_cuts(py, self.shown(Shown::episodes), limit)?;
+        }
         to_python(py, &report)
     }
 
@@ -245,7 +279,7 @@ impl Trainer {
     /// distribution), "n" problems, "accuracy" (avg@k) and "pass" (pass@k) with 95% margins. The run's
     /// folder keeps it, and the best policy so far.
     fn evaluate<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let scores = self.with(py, |state| block_on(state.run.scores(&mut Latest::default())))?;
+        let scores = self.with(py, |state| drive(state.run.scores(&mut Watcher(&self.shown))))?;
         to_python(py, &scores)
     }
 
@@ -254,11 +288,11 @@ impl Trainer {
     #[pyo3(signature = (path = None, *, overwrite = false))]
     fn save(&self, py: Python<'_>, path: Option<PathBuf>, overwrite: bool) -> PyResult<PathBuf> {
         self.with(py, |state| match path {
-            None => block_on(state.run.save(&mut Latest::default())),
+            None => drive(state.run.save(&mut Watcher(&self.shown))),
             Some(path) => {
                 let storage = state.run.config().checkpoint.dtype;
                 let model = &state.run.trainer().model;
-                block_on(state.run.base().export(&path, model, storage, overwrite))?;
+                drive(state.run.base().export(&path, model, storage, overwrite))?;
                 Ok(path)
             }
         })
@@ -266,58 +300,62 @@ impl Trainer {
 
     /// The last evaluation, a checkpoint, and `summary.json`; returns the summary as a dict.
     fn finish<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let summary = self.with(py, |state| block_on(state.run.finish(&mut Latest::default())))?;
+        let summary = self.with(py, |state| drive(state.run.finish(&mut Watcher(&self.shown))))?;
         to_python(py, &summary)
     }
 
     /// The reports of all steps so far.
     #[getter]
     fn reports<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_python(py, &self.with(py, |state| state.run.reports())?)
+        to_python(py, &self.shown(|shown| shown.reports.clone()))
+    }
+
+    /// All evaluations so far: a list of dicts, one a suite and evaluation, with the "step" after which it
+    /// was made (0 is the base) and what `evaluate()` gives.
+    #[getter]
+    fn evaluations<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.shown(Shown::evaluations))
     }
 
     /// What the last step trained on: a list of `Group`s; empty before the first.
     #[getter]
     fn groups(&self, py: Python<'_>) -> PyResult<Vec<Group>> {
-        let groups = self.with(py, |state| Ok(state.groups.clone()))?;
-        groups.into_iter().map(|group| Group::of(py, group)).collect()
+        let (groups, vocabulary) = self.shown(|shown| (shown.groups.clone(), shown.vocabulary));
+        let group = |group: &records::Group| Group::of(py, group.clone(), &self.extras, vocabulary);
+        groups.iter().map(group).collect()
     }
 
     /// The policy as it is now.
     #[getter]
     fn model(&self, py: Python<'_>) -> PyResult<Model> {
         self.with(py, |state| {
-            let trainer = state.run.trainer();
-            Ok(Model {
-                folder: Arc::new(state.run.base().clone()),
-                policy: trainer.model.clone(),
-                tokenizer: trainer.tokenizer.clone(),
-                adapter: state.adapter.clone(),
-            })
+            let (base, trainer) = (state.run.base().clone(), state.run.trainer());
+            let (policy, tokenizer) = (trainer.model.clone(), trainer.tokenizer.clone());
+            Ok(Model::of(base, policy, tokenizer, state.adapter.clone()))
         })
     }
 
     /// Every setting, by "section.key".
     #[getter]
     fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_python(py, &self.with(py, |state| Ok(state.run.config().to_json()))?)
+        to_python(py, &self.shown(|shown| shown.config.to_json()))
     }
 
     /// The run's folder.
     #[getter]
-    fn out(&self, py: Python<'_>) -> PyResult<PathBuf> {
-        self.with(py, |state| Ok(state.run.path().to_path_buf()))
+    fn out(&self) -> PathBuf {
+        self.shown(|shown| shown.out.clone())
     }
 
     /// Updates done.
     #[getter]
-    fn steps_done(&self, py: Python<'_>) -> PyResult<u32> {
-        self.with(py, |state| Ok(state.run.step()))
+    fn steps_done(&self) -> u32 {
+        self.shown(|shown| shown.step())
     }
 
     /// Steps that are left of train.steps.
-    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        self.with(py, |state| Ok((state.run.config().train.steps - state.run.step()) as usize))
+    fn __len__(&self) -> usize {
+        self.shown(Shown::left)
     }
 
     fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
@@ -325,13 +363,14 @@ impl Trainer {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        match self.with(py, |state| Ok(state.run.is_done()))? {
+        match self.with(py, |state| Ok(state.kept.is_none() && state.run.is_done()))? {
             true => Ok(None),
             false => self.step(py).map(Some),
         }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
+        self.extras.traverse(&visit)?;
         self.reward.as_ref().map_or(Ok(()), |function| function.traverse(&visit))
     }
 
@@ -341,11 +380,38 @@ impl Trainer {
         }
     }
 
-    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        self.with(py, |state| {
-            let config = state.run.config();
-            let (method, steps) = (config.objective.method.name(), config.train.steps);
-            Ok(format!("Trainer({method}, {} of {steps} steps)", state.run.step()))
+    fn __repr__(&self) -> String {
+        self.shown(|shown| {
+            let (method, steps) = (shown.config.objective.method.name(), shown.config.train.steps);
+            format!("Trainer({method}, {} of {steps} steps)", shown.step())
         })
+    }
+}
+
+impl Trainer {
+    /// A step, or what is left of one.
+    fn advance(&self, state: &mut State) -> PyResult<srft::metrics::StepReport> {
+        if let Some(report) = state.kept.take() {
+            return Ok(report);
+        }
+        let steps = state.run.config().train.steps;
+        if state.run.step() >= steps && !state.run.is_amid_step() {
+            return Err(Error::input(format!("all {steps} steps are done"))
+                .next("make a trainer with more train.steps"))
+            .or_raise();
+        }
+        let driven = drive_with(GRACE, state.run.advance(&mut Watcher(&self.shown)))?;
+        let ((report, groups), raised) = match driven {
+            Driven::Done(done) => (done, None),
+            Driven::DoneAnd(done, raised) => (done, Some(raised)),
+        };
+        Watcher(&self.shown).trained_on(groups);
+        match raised {
+            None => Ok(report),
+            Some(raised) => {
+                state.kept = Some(report);
+                Err(raised)
+            }
+        }
     }
 }

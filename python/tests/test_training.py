@@ -43,14 +43,14 @@ def test_iteration_has_a_length_and_an_end(expected):
     assert [report["step"] for report in trainer.reports] == [1, 2, 3, 4]
 
 
-def test_an_interrupt_comes_between_steps():
+def test_an_interrupt_lets_a_short_step_end():
     large = SMALL | {"rollout.prompts": 32, "rollout.group": 8}
     expected = untimed(srft.Trainer(large))
     trainer = srft.Trainer(large)
     next(trainer)
 
     def interrupt():
-        time.sleep(0.05)  # within a step, which takes some 0.3 s
+        time.sleep(0.05)  # within a step, which takes some 0.3 s: it has two seconds to end
         signal.raise_signal(signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)

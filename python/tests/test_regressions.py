@@ -1,0 +1,474 @@
+"""Faults that users of this trade met elsewhere or here, each named by its report (srft-python-N: the wheel's own)."""
+
+import copy
+import gc
+import math
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import weakref
+from collections import UserDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import srft
+from conftest import DEVICE
+
+SMALL = {"run.device": DEVICE, "train.steps": 4, "rollout.prompts": 3, "rollout.group": 4, "eval.examples": 5}
+OWN = [srft.Example(f"{n}=", answer=str(n % 10), demonstration=f">{n % 10}") for n in range(40)]
+
+
+def untimed(reports):
+    return [{k: v for k, v in report.items() if not k.endswith("_secs")} for report in reports]
+
+
+def script(text, **more):
+    """Runs a program of its own: what ends it must not end the tests."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(text)], capture_output=True, text=True, timeout=120, **more
+    )
+
+
+@pytest.fixture(scope="module")
+def group(model):
+    example = srft.task("add").examples(seed=4, n=1)[0]
+    return srft.Group(example, srft.rollout(model, [example], group=6, seed=4))
+
+
+# --- Interrupts: pytorch_1400 and jupyter's stop button (srft-python-5, -6, -32)
+
+
+def interrupted(work, after):
+    """How long work goes on after a SIGINT."""
+    sent = []
+
+    def send():
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(after, send)
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        return time.monotonic() - sent[0]
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def test_srft_python_6_an_interrupt_is_heard_at_once(model, group):
+    prompts = srft.task().examples(0, 3000)
+    assert interrupted(lambda: srft.rollout(model, prompts, group=16), 0.3) < 1
+    groups = [group] * 400
+    assert interrupted(lambda: srft.loss(model, groups), 0.3) < 1
+    trainer = srft.Trainer(SMALL | {"eval.examples": 4000})
+    assert interrupted(trainer.evaluate, 0.3) < 1
+    assert trainer.evaluations == []
+
+
+def test_srft_python_6_a_long_step_is_dropped_and_done_again():
+    large = SMALL | {"rollout.prompts": 256, "rollout.group": 32, "train.steps": 1}
+    trainer = srft.Trainer(large)
+    assert interrupted(trainer.step, 0.3) < 3
+    assert trainer.steps_done == 0 and trainer.reports == []
+    assert untimed(trainer) == untimed(srft.Trainer(large)), "nothing of the dropped one is left"
+
+
+def test_srft_python_32_a_loop_misses_no_step():
+    """An interrupt in an evaluation that is due after a step: the step's report is given by the next call."""
+    settings = SMALL | {"eval.every": 1, "eval.examples": 4000, "eval.write_samples": False}
+    trainer = srft.Trainer(settings)
+    history = []
+
+    def loop():
+        for report in trainer:
+            history.append(report)
+
+    interrupted(loop, 0.7)
+    assert trainer.steps_done == 1 and history == []
+    assert len(trainer) == 4, "its report is still to be given"
+    history.append(next(trainer))
+    assert history[0]["step"] == 1 and {row["step"] for row in trainer.evaluations} == {1}
+
+
+def test_srft_python_5_an_interrupt_in_the_first_call_is_no_panic():
+    done = script("""
+        import os, signal, threading, srft
+        model = srft.Model.load(device="cpu")
+        prompts = srft.task().examples(0, 3000)
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        try:
+            srft.rollout(model, prompts, group=16)
+        except KeyboardInterrupt:
+            print("interrupted")
+    """)
+    assert done.stdout == "interrupted\n" and "panic" not in done.stderr, done.stderr
+
+
+# --- Groups and episodes (srft-python-4, -11 to -13, -25, -27 to -30)
+
+
+@pytest.mark.parametrize("settings", [{}, {"objective.reward_values": "binary"}])
+def test_srft_python_4_a_group_made_again_has_the_same_loss(settings):
+    score = 0.3 if settings else 0.5
+    trainer = srft.Trainer(
+        SMALL | settings | {"rollout.prompts": 1}, reward=lambda e, r: 1.0 if r == e.demonstration else score
+    )
+    before = trainer.model
+    trainer.step()
+    (used,) = trainer.groups
+    again = srft.Group(used.example, used.episodes, used.rewards, used.demonstration_reward)
+    expected = srft.loss(before, used, settings=settings)
+    for made in [again, pickle.loads(pickle.dumps(used)), copy.copy(used)]:
+        assert srft.loss(before, made, settings=settings).terms == expected.terms
+
+
+def test_srft_python_11_episodes_of_another_vocabulary_are_refused(model, group):
+    with pytest.raises(srft.InputError, match="token 23\n  next: ids go from 0 to 22"):
+        strange = srft.Episode([23, 2], response="?")
+        srft.loss(model, srft.Group(group.example, [strange], [1.0]), "grpo")
+    other = srft.Episode([4, 2], response="1", vocabulary=group.episodes[0].vocabulary ^ 1)
+    with pytest.raises(srft.InputError, match="another tokenizer"):
+        srft.loss(model, srft.Group(group.example, [other], [1.0]), "grpo")
+
+
+def test_srft_python_12_episodes_of_other_prompts_are_refused(model):
+    examples = srft.task().examples(4, 3)
+    episodes = srft.rollout(model, examples, group=2)
+    with pytest.raises(srft.InputError, match=re.escape(f'answers "{examples[0].prompt}"')):
+        srft.Group(examples[1], episodes)
+    srft.Group(examples[1], [e for e in episodes if e.prompt == 1])
+    with pytest.raises(srft.InputError, match="answers prompt 1 of 3"):
+        srft.rewards([examples[2], examples[0], examples[1]], episodes[2:3])
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_srft_python_13_numbers_that_are_none_are_refused(model, group, bad):
+    with pytest.raises(srft.InputError, match="number 1 of rewards is"):
+        srft.Group(group.example, group.episodes, [1, bad, 1, 1, 1, 1])
+    with pytest.raises(srft.InputError, match="the demonstration's reward is"):
+        srft.Group(group.example, group.episodes, group.rewards, bad)
+    with pytest.raises(srft.InputError, match="of rewards is"):
+        srft.advantages([1.0, bad])
+    (spoiled,) = srft.rollout(model, [group.example], group=1)
+    spoiled.logprobs[0] = bad
+    with pytest.raises(srft.InputError, match="log-probability of token 0 is"):
+        srft.loss(model, srft.Group(group.example, [spoiled], [1.0]), "grpo")
+
+
+def test_srft_python_25_rewards_are_read(group):
+    with pytest.raises(ValueError, match="read-only"):
+        group.rewards[0] = 3
+
+
+def test_srft_python_27_what_has_no_effect_is_refused(model, group):
+    bare = srft.Example(group.example.prompt, group.example.answer)
+    with pytest.raises(srft.InputError, match="a demonstration that is not there"):
+        srft.Group(bare, group.episodes, group.rewards, 1.0)
+    for settings, words in [
+        ({"lora.rank": 8}, "no loss depends on lora.rank"),
+        ({"train": {"steps": 3}}, "no loss depends on train.steps"),
+        ({"objective.method": "grpo"}, "the method is srft"),
+    ]:
+        with pytest.raises(srft.InputError, match=words):
+            srft.loss(model, group, "srft", settings)
+    named = srft.loss(model, group, settings={"objective.method": "grpo"})
+    assert named.terms == srft.loss(model, group, "grpo").terms
+
+
+@pytest.mark.parametrize("count", [2**62, 2**40, 0])
+def test_srft_python_28_absurd_groups_are_errors(model, count):
+    with pytest.raises((srft.InputError, srft.MachineError)):
+        srft.rollout(model, ["1+1="], group=count)
+
+
+def test_srft_python_30_absent_terms_are_zero(model, group):
+    terms = srft.loss(model, group, "sft").terms
+    assert terms["entropy"] == 0 and terms["kl"] == 0
+    equal = srft.Group(group.example, group.episodes, [1.0] * 6, 1.0)
+    assert srft.loss(model, equal, "dapo").terms["total"] == 0
+
+
+def test_verifiers_rollouts_from_elsewhere(model, group):
+    """Rollouts from a file or another program (srft-python-23): tokens and text are enough."""
+    ours = group.episodes
+    theirs = [srft.Episode(e.tokens.tolist(), response=e.response, truncated=e.truncated) for e in ours]
+    assert theirs[0].logprobs.size == 0 and theirs[0].tokens.dtype == np.uint32
+    np.testing.assert_array_equal(srft.rewards(group.example, theirs), group.rewards)
+    again = srft.loss(model, srft.Group(group.example, theirs), "grpo")
+    expected = srft.loss(model, group, "grpo")
+    assert again.terms["self"] == pytest.approx(expected.terms["self"], abs=1e-5)
+    assert again.grad_norm["self"] == pytest.approx(expected.grad_norm["self"], rel=1e-3)
+    with pytest.raises(srft.InputError, match="3 logprobs for 2 tokens"):
+        srft.Episode([9, 2], [0.0, 0.0, 0.0], response="6")
+    with pytest.raises(TypeError, match="expected a list of token ids"):
+        srft.Episode([0.5], response="6")
+
+
+# --- Examples (srft-python-8, -9, -23, -31)
+
+
+def test_srft_python_9_extra_stays_as_it_is():
+    shape = {"grid": ((1, 2), (3, 4)), 7: "an int key", "nan": math.nan, "count": np.int64(3), "when": object()}
+    seen = []
+
+    def reward(example, response):
+        seen.append(example.extra)
+        return 0.5
+
+    examples = [srft.Example(e.prompt, e.answer, e.demonstration, extra=shape | {"at": i}) for i, e in enumerate(OWN)]
+    assert examples[3].extra["grid"] == ((1, 2), (3, 4)) and examples[3].extra is examples[3].extra
+    trainer = srft.Trainer(SMALL, examples=examples, suites={"held": examples[:5]}, reward=reward)
+    trainer.step()
+    trainer.evaluate()
+    assert seen and all(s["when"] is shape["when"] and s["grid"] is shape["grid"] for s in seen)
+    assert all(group.example.extra["at"] == int(group.example.prompt[:-1]) for group in trainer.groups)
+    assert srft.rewards(examples[3], [srft.Episode([2], response="")], lambda e, r: e.extra[7] == "an int key")[0] == 1
+
+
+def test_srft_python_9_what_a_file_needs_is_named(tmp_path):
+    examples = [srft.Example("1=", "1", ">1", extra={"size": {"of": 1j}})] * 20
+    settings = SMALL | {"reward.command": "cat", "data.verifier": "command"}
+    with pytest.raises(srft.InputError, match=r"train\[0\].extra.size.of is a <class 'complex'>"):
+        srft.Trainer(settings, examples=examples)
+
+
+def test_srft_python_8_what_holds_itself_ends_in_an_exception():
+    done = script("""
+        import srft
+        cycle = {}; cycle["self"] = cycle
+        deep = {}
+        for _ in range(200_000):
+            deep = {"d": deep}
+        both = [cycle, deep, {"a": cycle, "b": [cycle, cycle]}]
+        for settings in both:
+            for work in [lambda: srft.Trainer({"train": settings}), lambda: srft.Trainer({"train.steps": settings})]:
+                try:
+                    work()
+                except srft.InputError as e:
+                    print(e.what)
+            e = srft.Example("1+1=", "2", extra=settings)
+            assert e.extra is settings
+            try:
+                srft.Trainer({"reward.command": "cat", "data.verifier": "command"}, examples=[e] * 20)
+            except srft.InputError as e:
+                print(e.what)
+    """)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 9 and all("holds itself" in line or "levels deep" in line for line in lines), lines
+
+
+def test_srft_python_23_records_are_copied_kept_and_hashed(model, group):
+    example = srft.Example("p", "a", "d", suite="s", extra={"t": (1, 2)})
+    stats = srft.token_stats(model, group.example)
+    for made in [pickle.loads(pickle.dumps(example)), copy.copy(example), copy.deepcopy(example)]:
+        assert made == example and hash(made) == hash(example) and made.extra == {"t": (1, 2)}
+    assert len({example, copy.copy(example), srft.Example("q")}) == 2
+    for made in [pickle.loads(pickle.dumps(group)), copy.deepcopy(group)]:
+        assert made.example == group.example
+        for one, other in zip(made.episodes, group.episodes, strict=True):
+            assert (one.response, one.asked, one.vocabulary) == (other.response, other.asked, other.vocabulary)
+            np.testing.assert_array_equal(one.logprobs, other.logprobs)
+    made = pickle.loads(pickle.dumps(stats))
+    assert made.pieces == stats.pieces and (made.entropies == stats.entropies).all()
+    for thing in [example, group, group.episodes[0], stats, model, model.tokenizer]:
+        assert weakref.ref(thing)() is thing
+
+
+def test_srft_python_23_cycles_through_extra_are_collected():
+    class Mark:
+        pass
+
+    extra = {"mark": Mark()}
+    extra["example"] = srft.Example("p", extra=extra)
+    gone = weakref.ref(extra["mark"])
+    del extra
+    gc.collect()
+    assert gone() is None
+
+
+def test_srft_python_24_an_example_is_measured_by_its_demonstration(model):
+    example = srft.task("add").examples()[0]
+    alone, named = srft.token_stats(model, example), srft.token_stats(model, example, example.demonstration)
+    assert alone.pieces == named.pieces and "".join(alone.pieces) == example.demonstration + "$"
+    with pytest.raises(srft.InputError, match="no demonstration"):
+        srft.token_stats(model, srft.Example("1+1="))
+
+
+def test_srft_python_33_the_prompt_is_named(model):
+    with pytest.raises(srft.InputError) as raised:
+        srft.rollout(model, ["1+1=", "x"])
+    assert raised.value.place == "prompt 1"
+    with pytest.raises(srft.InputError) as raised:
+        srft.rollout(model, ["1+1=", "2=", "1" * 5000])
+    assert raised.value.place == "prompt 2"
+
+
+# --- Settings and arguments (srft-python-20 to -22, -26)
+
+
+def test_srft_python_20_settings_as_they_come(tmp_path):
+    given = UserDict({
+        "train.steps": np.int64(3),
+        "optimizer": {"lr": np.float32(0.5), "beta2": None},
+        "model.path": None,
+        "objective.rl_demo": np.bool_(False),
+        "run.device": "cpu",
+    })
+    config = srft.Trainer(given).config
+    assert (config["train.steps"], config["optimizer.lr"], config["objective.rl_demo"]) == (3, 0.5, False)
+    assert config["model.path"] == "tiny" and config["optimizer.beta2"] == srft.Trainer().config["optimizer.beta2"]
+    srft.Model.load(device="cpu").save(tmp_path / "model")
+    assert srft.Trainer({"model.path": tmp_path / "model", "run.device": "cpu"}).config["model.path"] == str(tmp_path / "model")
+    suites = UserDict({"held": OWN[:5]})
+    scores = srft.Trainer(SMALL, examples=OWN, suites=suites, reward=lambda e, r: 0.0).evaluate()
+    assert [s["suite"] for s in scores] == ["held"]
+
+
+def test_srft_python_21_one_thing_in_place_of_many(model, tmp_path):
+    example = srft.Example("1+1=", "2", ">2")
+    assert [e.prompt for e in srft.rollout(model, example, group=2)] == [0, 0] == [
+        e.prompt for e in srft.rollout(model, "1+1=", group=2)
+    ]
+    model.save(tmp_path / "model")
+    assert len(srft.Tokenizer.load(tmp_path / "model")) == 23
+    right = srft.Episode([5, 2], response="2")
+    bare = srft.Example("1+1=", "2", "2")
+    assert srft.Group(bare, [right]).rewards.tolist() == [-1]
+    for reward in ["exact", "numeric", lambda e, r: e.answer == r]:
+        made = srft.Group(bare, [right], reward=reward)
+        assert (made.rewards.tolist(), made.demonstration_reward) == ([1], 1)
+    own = [srft.Example(f"{n}=", str(n), str(n)) for n in range(40)]
+    trainer = srft.Trainer(SMALL, examples=own, reward="numeric")
+    assert trainer.step()["reward_demo"] == 1 and trainer.config["data.verifier"] == "numeric"
+    with pytest.raises(srft.InputError, match="no verifier `numbers`"):
+        srft.Trainer(SMALL, examples=own, reward="numbers")
+    with pytest.raises(srft.InputError, match="but no examples"):
+        srft.Trainer(SMALL, reward="numeric")
+
+
+@pytest.mark.parametrize(
+    ("work", "words"),
+    [
+        (lambda m, g: srft.token_stats(m, "1+1=", np.array([0.5, 2.0])), "tokens: got float64, expected a list of token ids"),
+        (lambda m, g: srft.token_stats(m, 3), "a prompt: got <class 'int'>, expected text, or an Example"),
+        (lambda m, g: srft.rollout(m, [3]), "a prompt: got <class 'int'>, expected text, or an Example"),
+        (lambda m, g: srft.rollout(m, 3), "prompts: got <class 'int'>"),
+        (lambda m, g: srft.loss(m, [g, 3]), "groups: got <class 'list'>, expected a Group, or a list of them"),
+        (lambda m, g: srft.rewards({"prompt": "1"}, []), "examples: got <class 'dict'>"),
+        (lambda m, g: srft.weights([1j]), "entropy: got complex128, expected real numbers"),
+        (lambda m, g: srft.advantages(["a"]), "rewards: got <U1, expected real numbers"),
+    ],
+)
+def test_srft_python_22_types_are_told_in_words(model, group, work, words):
+    with pytest.raises(TypeError) as raised:
+        work(model, group)
+    assert words in str(raised.value) and "variant" not in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_srft_python_26_weights_of_any_shape():
+    w_sft, w_rl = srft.weights(0.5)
+    assert (w_sft.shape, float(w_sft), float(w_rl)) == ((), 0.5 * math.exp(-0.5), 0.1 * math.exp(0.5))
+    entropy = np.array([[0.0, 1.0, 2.0]] * 2)
+    given = entropy.copy()
+    np.testing.assert_array_equal(srft.weights(entropy, rl_scale=0.1)[1], 0.1 * np.exp(entropy))
+    np.testing.assert_array_equal(entropy, given)
+    with pytest.raises(srft.InputError, match="nan"):
+        srft.weights([math.nan])
+
+
+# --- Trainers (srft-python-7, -14, -15, -16)
+
+
+def test_srft_python_7_a_run_is_where_it_was(tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    trainer = srft.Trainer(SMALL, out="run")
+    trainer.step()
+    monkeypatch.chdir(tmp_path / "other")
+    list(trainer)
+    assert trainer.out == tmp_path / "run" and list((tmp_path / "other").iterdir()) == []
+    trainer.save()
+    del trainer
+    assert [r["step"] for r in srft.Trainer.resume(tmp_path / "run").reports] == [1, 2, 3, 4]
+
+
+def test_srft_python_7_a_report_that_cannot_be_written_is_kept(tmp_path):
+    expected = untimed(srft.Trainer(SMALL))
+    trainer = srft.Trainer(SMALL, out=tmp_path / "run")
+    reports = [trainer.step()]
+    metrics = tmp_path / "run/metrics.jsonl"
+    metrics.rename(tmp_path / "kept")
+    metrics.mkdir()  # a full disk, as far as the run can tell
+    with pytest.raises(srft.Error, match="metrics.jsonl"):
+        trainer.step()
+    assert trainer.steps_done == 2 and len(trainer.reports) == 2
+    metrics.rmdir()
+    (tmp_path / "kept").rename(metrics)
+    reports += list(trainer)
+    assert untimed(reports) == expected == untimed(trainer.reports)
+    trainer.save()
+    del trainer
+    assert untimed(srft.Trainer.resume(tmp_path / "run").reports) == expected
+
+
+def test_srft_python_14_what_is_cut_is_told(model):
+    assert "max_new_tokens" in srft.Trainer.__doc__ and "44" in srft.rollout.__doc__
+    with pytest.warns(UserWarning, match="all 3 responses were cut at max_new_tokens = 2"):
+        srft.rollout(model, "59+63=", group=3, max_new_tokens=2)
+    trainer = srft.Trainer(SMALL | {"rollout.max_new_tokens": 1})
+    with pytest.warns(UserWarning, match="all 12 responses were cut at max_new_tokens = 1"):
+        trainer.step()
+
+
+def test_srft_python_15_a_trainer_can_be_looked_at_while_it_steps():
+    seen = []
+
+    def reward(example, response):
+        if not seen:
+            seen.append((
+                repr(trainer), trainer.out.is_dir(), trainer.config["train.steps"], trainer.steps_done,
+                len(trainer.reports), len(trainer), bool(trainer), len(trainer.groups), len(trainer.evaluations),
+            ))
+        return 0.5
+
+    trainer = srft.Trainer(SMALL, reward=reward)
+    trainer.step()
+    assert seen == [("Trainer(srft, 0 of 4 steps)", True, 4, 0, 0, 4, True, 0, 0)]
+
+
+def test_srft_python_16_a_forked_child_is_told(tmp_path):
+    done = script("""
+        import os, warnings, srft
+        warnings.simplefilter("ignore")
+        trainer = srft.Trainer({"train.steps": 2, "run.device": "cpu", "rollout.prompts": 2})
+        trainer.step()
+        child = os.fork()
+        if child == 0:
+            try:
+                trainer.step()
+            except srft.MachineError as e:
+                print(e, flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+        trainer.step()
+    """)
+    assert done.returncode == 0 and "forked" in done.stdout and "spawn" in done.stdout, done
+
+
+def test_evaluations_are_rows():
+    trainer = srft.Trainer(SMALL | {"eval.every": 2})
+    first = trainer.evaluate()
+    list(trainer)
+    rows = trainer.evaluations
+    assert rows[: len(first)] == [{"step": 0} | score for score in first]
+    assert {row["step"] for row in rows} == {0, 2} and len(rows) == 2 * len(first)
