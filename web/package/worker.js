@@ -85,16 +85,21 @@ async function fetched(url, about) {
 async function count(response, about) {
     // What is compressed on the way has the compressed length in its head.
     const length = Number(response.headers.get("content-length"));
-    if (length && !response.headers.get("content-encoding")) download.total += length - about;
+    const expected = length && !response.headers.get("content-encoding") ? length : about;
+    download.total += expected - about;
     const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
+    let received = 0;
     for (;;) {
         const { value } = await reader.read();
-        if (!value) return;
-        download.loaded += value.length;
+        received += value?.length ?? 0;
+        download.loaded += value?.length ?? 0;
+        if (!value) download.total += received - expected; // now it is known
         const now = performance.now();
-        if (now - download.told < 100) continue;
-        download.told = now;
-        self.postMessage({ loading: { loaded: download.loaded, total: download.total } });
+        if (!value || now - download.told > 100) {
+            download.told = now;
+            self.postMessage({ loading: { loaded: download.loaded, total: download.total } });
+        }
+        if (!value) return;
     }
 }
 

@@ -42,6 +42,8 @@ const store = new TabStore();
 const trainer = Trainer.connect({ store, beside: () => state.keepsake });
 /** What of the trainer has come. @type {import("./status.js").Download | null} */
 let download = null;
+/** When the trainer was last heard, or asked to begin, ms. */
+let heard = performance.now();
 /** What the controls show. @type {Address} */
 let draft = read(location.hash);
 /** What the present runs were started with, as an address; none before the first. @type {string | null} */
@@ -53,7 +55,7 @@ const isChanged = () => applied !== null && addressText(draft) !== applied;
 
 const paint = painter({
     status: () => {
-        drawStatus(state, isChanged(), download);
+        drawStatus(state, isChanged(), download, (performance.now() - heard) / 1000);
         const verdict = verdictOf(state);
         byId("again").hidden = verdict === null;
         const soon = "What came of it will stand here: after some two minutes on a CPU.";
@@ -112,6 +114,7 @@ const controls = new Controls((address) => {
 
 for (const type of /** @type {const} */ (["ready", "state", "step", "strip", "evaluation", "evaluating", "group"])) {
     trainer.on(type, (event) => {
+        heard = performance.now();
         const was = state.phase;
         paint(...state.receive(event, performance.now()));
         if (event.type === "evaluation" && !event.asked) milestone(evaluationSays(state));
@@ -122,6 +125,7 @@ for (const type of /** @type {const} */ (["ready", "state", "step", "strip", "ev
     });
 }
 trainer.on("loading", (event) => {
+    heard = performance.now();
     download = event;
     paint("status");
 });
@@ -186,6 +190,7 @@ async function begin({ anew = true } = {}) {
     const address = draft;
     const device = effective(address).dev ?? "auto";
     applied = addressText(address);
+    heard = performance.now();
     group.prefer(presetOf(address.preset)?.run ?? "srft");
     state.phase = "loading";
     forget();
@@ -313,6 +318,7 @@ addEventListener("popstate", () => {
     if (addressText(draft) !== applied) begin().then(tell);
     else tell();
 });
+setInterval(() => paint("status"), 5000); // silence is told, too
 addEventListener("pagehide", () => keepGroup(applied, state.group));
 byId("settings").toggleAttribute("open", matchMedia("(min-width: 1000px)").matches);
 

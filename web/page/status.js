@@ -18,10 +18,19 @@ const PHASES = {
 const pace = (speed) =>
     speed < 0.5 ? `${fixed(1 / speed, 1)} s a step` : `${fixed(speed, speed < 10 ? 1 : 0)} steps/s`;
 
-/** @param {State} state @param {Download | null} download */
-function phaseOf({ phase, base, step, pausing, evaluating }, download) {
-    if (phase === "loading" && download && download.loaded < download.total) {
-        return `loading the trainer, ${megabytes(download.loaded)} of ${megabytes(download.total)} MB …`;
+/** A download that brings nothing, and a trainer that says nothing, for so long need the visitor's help, s. */
+const STALLED = 15;
+const SILENT = 60;
+
+/** @param {State} state @param {Download | null} download @param {number} silence s */
+function phaseOf({ phase, base, step, pausing, evaluating }, download, silence) {
+    if (phase === "loading" && (download === null || download.loaded < download.total)) {
+        const far = download && `, ${megabytes(download.loaded)} of ${megabytes(download.total)} MB`;
+        const stalled = silence > STALLED ? `; nothing has come for ${fixed(silence, 0)} s, Restart tries again` : " …";
+        return `loading the trainer${far ?? ""}${stalled}`;
+    }
+    if (phase === "playing" && silence > SILENT && !pausing) {
+        return `playing, but silent for ${fixed(silence, 0)} s; Pause goes back to the last checkpoint`;
     }
     if (pausing) return "pausing after the present step …";
     if (evaluating) return `evaluating, ${grouped(evaluating.done)} of ${grouped(evaluating.of)} problems …`;
@@ -37,8 +46,9 @@ const megabytes = (/** @type {number} */ bytes) => fixed(bytes / 1e6, 1);
  * @param {State} state
  * @param {boolean} changed whether settings wait for a restart
  * @param {Download | null} download before the trainer is there
+ * @param {number} silence since the trainer was last heard, s
  */
-export function drawStatus(state, changed, download) {
+export function drawStatus(state, changed, download, silence) {
     const { phase, ready } = state;
     const loading = phase === "loading";
     const step = loading ? 0 : state.step;
@@ -56,7 +66,7 @@ export function drawStatus(state, changed, download) {
     byId("restart").classList.toggle("due", changed);
     const share = loading && download ? Math.min(1, download.loaded / download.total) : steps ? step / steps : 0;
     byId("progress").style.setProperty("--share", share.toFixed(4));
-    write(byId("phase"), phaseOf(state, download));
+    write(byId("phase"), phaseOf(state, download, silence));
     const name = "SRFT, live: three ways to fine-tune a language model";
     document.title = steps && !loading && phase !== "error" ? `${step}/${steps} · ${name}` : name;
     write(byId("step-count"), ready && !loading ? `step ${step} of ${steps}` : "");
