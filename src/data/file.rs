@@ -72,7 +72,7 @@ pub fn parse(bytes: &[u8], file: &str, needs: Needs) -> Result<Rows> {
 /// A file's name without its folders, in two: before its format and the format, packed or not.
 fn split_name(file: &str) -> (&str, &str) {
     let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
-    let name = name.strip_suffix(".gz").unwrap_or(name);
+    let name = name.strip_suffix(".gz").or(name.strip_suffix(".GZ")).unwrap_or(name);
     match name.rsplit_once('.') {
         Some((stem, extension)) if !stem.is_empty() => (stem, extension),
         _ => (name, ""),
@@ -322,7 +322,7 @@ mod tests {
             (r#"{"data": []}"#.into(), 1, "only `data`"),
             (r#"{"data": {"rows": [{"a": 1}]}}"#.into(), 1, "only `data`"),
             (format!("{{\n\"data\": [\n{GOOD}\n{GOOD}]}}"), 4, "not JSON: expected `,` or `]`"),
-            ("{\n\"prompt\": \"a\",\n}".into(), 3, "not JSON: trailing comma"),
+            ("{\n\"prompt\": \"a\",\n}".into(), 3, "not JSON: key must be a string"),
             (format!("{{\n\"prompt\": \"a\"}}\n{GOOD}\nmore"), 4, "not JSON: expected value"),
         ] {
             let error = parse(text.as_bytes(), "a.json", NONE).unwrap_err();
@@ -359,7 +359,7 @@ mod tests {
             (format!("[\n{GOOD},\n{{\n\"prompt\": 1}}]"), 3, "`prompt` is the number 1"),
             ("[{\n\"a\": 1,\n\"a\": 2\n}]".into(), 3, "field `a` stands here twice"),
             (format!("[{GOOD}\n{GOOD}]"), 2, "not JSON: expected `,` or `]`, column 1"),
-            (format!("[\n{GOOD},\n]"), 3, "not JSON: trailing comma"),
+            (format!("[\n{GOOD},\n]"), 3, "not JSON: key must be a string"),
             (format!("[\n{GOOD}\n]\n]"), 4, "not JSON: trailing characters"),
             ("\n\"a\"".into(), 2, "expected an array of objects"),
         ] {
@@ -415,7 +415,7 @@ mod tests {
             ("a.txt", &array, None),
             ("a.txt", "[INST] hi", Some("name it .jsonl")),
             ("a.jsonl", &array, None),
-            ("a.csv.gz", table, None),
+            ("a.csv.GZ", table, None),
             ("a.json.gz", &array, None),
             ("a.gz", table, Some("name it .jsonl")),
             ("b/a.parquet", GOOD, Some("pandas.read_parquet(r'b/a.parquet').to_json('a.jsonl', ")),

@@ -23,7 +23,7 @@ pub async fn answer(
         sampling,
         max_new_tokens: trainer.config.rollout.max_new_tokens,
         eos_tokens: &model.config.eos_tokens,
-        stops: Stops::default(),
+        stops: Stops::new(&trainer.tokenizer, &trainer.config.rollout.stop),
         slots: 0,
         seed: trainer.config.run.seed,
         // Counted down from the probes' key: no training step comes near.

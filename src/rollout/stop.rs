@@ -20,9 +20,9 @@ impl<'a> Stops<'a> {
     /// the first `before` holds none.
     pub fn first_in(&self, tokens: &[u32], before: usize) -> Option<usize> {
         let (_, texts) = self.0?;
-        // A token is a byte of text or more, so a stop that ends behind `before` begins in here.
+        // Most tokens are a byte of text or more, so a stop that ends behind `before` begins in here.
         let longest = texts.iter().map(String::len).max()?;
-        let from = before.saturating_sub(longest);
+        let from = before.saturating_sub(longest + TEXTLESS);
         let holds = |length: usize| self.found(&tokens[from..length]).is_some();
         if before == tokens.len() || !holds(tokens.len()) {
             return None;
@@ -65,6 +65,9 @@ impl<'a> Stops<'a> {
         }
     }
 }
+
+/// Tokens without a text, such as special ones, that may stand within a stop.
+const TEXTLESS: usize = 16;
 
 /// Whether a text spells a special token, which decoding leaves out.
 fn is_special(tokenizer: &Tokenizer, text: &str) -> bool {

@@ -107,7 +107,10 @@ impl Files<'_> {
             ))
             .next("raise it, or set data.too_long to drop or cut"));
         }
-        self.model.require_fits(prompt, response)
+        self.model.require_fits(prompt, response).map_err(|e| {
+            let next = "shorten it, set data.too_long to drop or cut, or take a model with a longer context";
+            Error { next: Some(next.into()), ..e }
+        })
     }
 
     /// What is done with examples that are too long.

@@ -5,7 +5,7 @@ use crate::data::builtin;
 use std::collections::BTreeMap;
 
 /// What may stand behind a data file's format: the file is packed.
-const PACKED: &str = ".gz";
+const PACKED: [&str; 2] = [".gz", ".GZ"];
 
 /// A name for each of the files, no two alike and none that a built-in suite has: `gsm8k/test.jsonl`
 /// and `math/test.jsonl` are `gsm8k/test` and `math/test`. A file that stands there twice has one name,
@@ -49,7 +49,7 @@ pub fn suite_names<'a>(files: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str
 /// its whole path.
 fn candidates(file: &str) -> Vec<String> {
     let path = file.replace('\\', "/");
-    let unpacked = path.strip_suffix(PACKED).unwrap_or(&path);
+    let unpacked = PACKED.iter().find_map(|end| path.strip_suffix(end)).unwrap_or(&path);
     let (folder, name) = unpacked.rsplit_once('/').unwrap_or(("", unpacked));
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     let stem = if stem.is_empty() { name } else { stem };

@@ -51,6 +51,9 @@ pub(super) struct Wanted {
     pub keeps_responses: bool,
 }
 
+/// Prompts with answers, whatever was answered.
+const PROBLEMS: Wanted = Wanted { response: false, answer: true, keeps_responses: false };
+
 impl<'a> Reader<'a> {
     /// A reader for the model of a folder.
     pub fn new(
@@ -95,7 +98,7 @@ impl<'a> Reader<'a> {
         let mut training = self.training()?;
         let suites = match data.eval.is_empty() {
             true => self.held_out(&mut training),
-            false => self.evaluation_files()?,
+            false => self.evaluation_files(PROBLEMS)?,
         };
         let examples = training.into_iter().flat_map(|suite| suite.examples).collect();
         Ok((Source::Examples(examples), self.taken(suites)?))
@@ -105,7 +108,7 @@ impl<'a> Reader<'a> {
     pub fn suites(&mut self) -> Result<Vec<Suite>> {
         let data = &self.config.data;
         let suites = match (data.train.is_empty(), data.eval.is_empty()) {
-            (_, false) => self.evaluation_files()?,
+            (_, false) => self.evaluation_files(PROBLEMS)?,
             (true, true) => self.builtin_suites(),
             (false, true) => {
                 let mut training = self.training()?;
@@ -120,15 +123,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The suites with the responses that they come with: what the files of `data.eval` give, which
-    /// need neither response nor answer, or the built-in demonstrations.
+    /// The suites with the responses that they come with, if these are kept: what the files of
+    /// `data.eval` give, which need neither response nor answer, or the built-in demonstrations.
     #[cfg(not(target_family = "wasm"))]
-    pub fn answered_suites(&mut self) -> Result<Vec<Suite>> {
+    pub fn answered_suites(&mut self, keeps_responses: bool) -> Result<Vec<Suite>> {
         if self.config.data.eval.is_empty() {
             return self.suites();
         }
-        let wanted = Wanted { response: false, answer: false, keeps_responses: true };
-        let suites = self.files_of(&self.config.data.eval, wanted)?;
+        let suites =
+            self.evaluation_files(Wanted { answer: false, keeps_responses, ..PROBLEMS })?;
         self.taken(suites)
     }
 
@@ -194,9 +197,14 @@ impl<'a> Reader<'a> {
         self.files_of(&self.config.data.train, wanted)
     }
 
-    fn evaluation_files(&mut self) -> Result<Vec<Suite>> {
-        let wanted = Wanted { response: false, answer: true, keeps_responses: false };
-        self.files_of(&self.config.data.eval, wanted)
+    fn evaluation_files(&mut self, wanted: Wanted) -> Result<Vec<Suite>> {
+        let files = &self.config.data.eval;
+        match files.iter().enumerate().find(|(index, file)| files[..*index].contains(file)) {
+            None => self.files_of(files, wanted),
+            Some((_, file)) => Err(Error::input("the file is given for evaluation twice")
+                .at(file)
+                .next("leave one out; eval.samples draws more responses to each problem")),
+        }
     }
 
     /// Takes every tenth example that has an answer out of each training file.
@@ -212,7 +220,8 @@ impl<'a> Reader<'a> {
                 if is_held { &mut held } else { &mut suite.examples }.push(example);
             }
             judged += seen;
-            if !held.is_empty() {
+            // A file that is trained on twice is evaluated once.
+            if !held.is_empty() && !suites.iter().any(|s: &Suite| s.name == suite.name) {
                 suites.push(Suite { name: suite.name.clone(), examples: held, ..*suite });
             }
         }

@@ -93,7 +93,8 @@ pub struct Settings {
     /// Longest response, in tokens.
     #[arg(long, value_name = "TOKENS")]
     pub max_new_tokens: Option<usize>,
-    /// A text that ends a response where it appears; what is judged ends before it (repeatable).
+    /// A text that ends a response where it appears; what is judged ends before it (repeatable). A line
+    /// break is $'\n' in most shells.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub stop: Vec<String>,
 }
