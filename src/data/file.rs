@@ -167,8 +167,14 @@ fn rows_within<'a>(
         return Ok(None);
     }
     let rows = |value: &&'a RawValue| serde_json::from_str::<Vec<&RawValue>>(value.get()).ok();
+    // A conversation under a name of its own is a list of objects too, and a row that nobody knows.
+    let is_message = |row: &RawValue| {
+        serde_json::from_str::<BTreeMap<String, IgnoredAny>>(row.get())
+            .is_ok_and(|row| ["role", "from"].iter().any(|name| row.contains_key(*name)))
+    };
     let holds_objects = |rows: &Vec<&RawValue>| {
-        !rows.is_empty() && rows.iter().all(|row| row.get().starts_with('{'))
+        let are_objects = rows.iter().all(|row| row.get().starts_with('{'));
+        are_objects && rows.first().is_some_and(|row| !is_message(row))
     };
     let lists = fields.iter().filter_map(|(name, v)| Some((name, rows(v).filter(holds_objects)?)));
     let (names, mut lists): (Vec<&String>, Vec<Vec<&RawValue>>) = lists.unzip();
@@ -320,6 +326,11 @@ mod tests {
             ),
             (r#"{"prompt": {"0": "a"}, "answer": {"0": "b"}}"#.into(), 1, "`prompt` is an object"),
             (r#"{"data": []}"#.into(), 1, "only `data`"),
+            (
+                r#"{"conversations": [{"from": "human", "value": "a"}]}"#.into(),
+                1,
+                "only `conversations`",
+            ),
             (r#"{"data": {"rows": [{"a": 1}]}}"#.into(), 1, "only `data`"),
             (format!("{{\n\"data\": [\n{GOOD}\n{GOOD}]}}"), 4, "not JSON: expected `,` or `]`"),
             ("{\n\"prompt\": \"a\",\n}".into(), 3, "not JSON: key must be a string"),

@@ -225,7 +225,7 @@ impl<'a> Reader<'a> {
                 suites.push(Suite { name: suite.name.clone(), examples: held, ..*suite });
             }
         }
-        let add = "a file for evaluation (--eval-data) brings problems";
+        let add = "--eval-data F.jsonl gives problems for it";
         self.notes.extend(match (judged, suites.is_empty()) {
             (0, _) => Some(format!("no answers in the data: nothing is evaluated; {add}")),
             (_, true) => Some(format!(
