@@ -1,5 +1,6 @@
 //! Taking an update apart: advantages, entropies, weights, each term's value and gradient norm.
 
+use crate::data::encode::encode;
 use crate::error::{Error, Result};
 use crate::objective::{Update, assemble};
 use crate::ops::objective::column;
@@ -62,6 +63,9 @@ pub struct Explanation {
 #[serde(deny_unknown_fields)]
 struct Line {
     prompt: String,
+    /// A chat template wrote it, special tokens and all: nothing is put before it.
+    #[serde(default)]
+    templated: bool,
     demonstration: Option<String>,
     /// Given where the verifier did not accept the demonstration; 1 if absent.
     demonstration_reward: Option<f32>,
@@ -77,12 +81,7 @@ struct LineEpisode {
 
 /// Reads given episodes, one JSON object a prompt.
 pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<Group>> {
-    let eos = trainer.model.config.eos_tokens[0];
-    let respond = |text: &str| -> Result<Vec<u32>> {
-        let mut tokens = trainer.tokenizer.encode_continuation(text)?;
-        tokens.push(eos);
-        Ok(tokens)
-    };
+    let eos_tokens = &trainer.model.config.eos_tokens;
     let values = trainer.objective().reward_values;
     let group = |line: &str| -> Result<Group> {
         let line: Line = serde_json::from_str(line).map_err(|e| {
@@ -90,6 +89,21 @@ pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<
                 "expected {\"prompt\", \"demonstration\", \"episodes\": [{\"response\", \"reward\"}]}",
             )
         })?;
+        let layout = Layout { templated: line.templated, learned: Vec::new() };
+        let mut example = Example {
+            suite: "episodes".into(),
+            prompt: line.prompt,
+            demonstration: None,
+            answer: String::new(),
+            layout,
+            extra: Default::default(),
+        };
+        let prompt_tokens = encode(&trainer.tokenizer, eos_tokens, &example)?.prompt;
+        let mut respond = |text: &str| -> Result<Vec<u32>> {
+            example.demonstration = Some(text.into());
+            let encoded = encode(&trainer.tokenizer, eos_tokens, &example)?;
+            Ok(encoded.demonstration.unwrap_or_default())
+        };
         let mut episodes = Vec::new();
         for (sample, e) in line.episodes.into_iter().enumerate() {
             let tokens = respond(&e.response)?;
@@ -110,19 +124,12 @@ pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<
             Some(text) => {
                 let reward = line.demonstration_reward.unwrap_or(1.0);
                 let (tokens, right) = (respond(text)?, values.is_right(reward));
-                Some(Demonstration { tokens, reward: Some(reward), right })
+                let reward = Some(reward);
+                Some(Demonstration { tokens, reward, right, ..Demonstration::default() })
             }
             None => None,
         };
-        let example = Example {
-            suite: "episodes".into(),
-            prompt: line.prompt,
-            demonstration: line.demonstration,
-            answer: String::new(),
-            layout: Layout::default(),
-            extra: Default::default(),
-        };
-        let prompt_tokens = trainer.tokenizer.encode(&example.prompt)?;
+        example.demonstration = line.demonstration;
         let rollouts = episodes.iter().map(|e| e.tokens.len());
         for response in rollouts.chain(demonstration.iter().map(|d| d.tokens.len())) {
             trainer.model.config.require_fits(prompt_tokens.len(), response)?;

@@ -14,7 +14,8 @@ pub struct Example {
     pub suite: String,
     /// The prompt as the model reads it.
     pub prompt: String,
-    /// The teacher's response, without end-of-text; `None` where only the answer is known.
+    /// The teacher's response, whose end-of-text only a chat template writes out; `None` where only
+    /// the answer is known.
     pub demonstration: Option<String>,
     /// The gold answer that the verifier compares with.
     pub answer: String,
@@ -26,12 +27,14 @@ pub struct Example {
     pub extra: Map<String, Value>,
 }
 
-/// What of an example's text a chat template wrote.
+/// What a chat template wrote of an example's text, which is prompt and demonstration in one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Layout {
-    /// Special tokens are written out in prompt and demonstration, which ends itself.
+    /// Special tokens are written out: nothing is put before the prompt.
     pub templated: bool,
-    /// Byte ranges of the prompt that the assistant wrote: earlier turns, which imitation learns too.
+    /// Byte ranges of the text that the assistant wrote and imitation learns, rising: turns of the
+    /// prompt, and of a demonstration of several turns each. Where none of them stands in the
+    /// demonstration, it is the assistant's from end to end.
     pub learned: Vec<Range<usize>>,
 }
 
@@ -63,10 +66,14 @@ pub struct Episode {
 }
 
 /// A teacher's response in tokens, scored by the same verifier as the rollouts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Demonstration {
-    /// Response tokens, end-of-text included.
+    /// Response tokens, end-of-text included; of a response of several turns, those of the last.
     pub tokens: Vec<u32>,
+    /// What of such a response stands before its last turn, with what others say between: read, and
+    /// learned where the group says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<u32>,
     /// What the verifier gave it: a wrong demonstration has a low reward. `None` where there was
     /// nothing to judge (no answer, or a cut end) or the verifier failed: then it is no part of its
     /// group's advantages and has no RL term.
@@ -106,7 +113,8 @@ pub struct Group {
     pub example: Example,
     /// The prompt in tokens, begin-of-text included.
     pub prompt_tokens: Vec<u32>,
-    /// Positions of the prompt that imitation learns too, rising.
+    /// Positions that imitation learns too, rising: of the prompt and, counted on from its end, of
+    /// the demonstration's earlier turns.
     pub learned: Vec<usize>,
     /// The rollouts that were scored; empty for purely supervised methods.
     pub episodes: Vec<Episode>,
@@ -151,6 +159,19 @@ pub struct Sequence {
 }
 
 impl Sequence {
+    /// A response that is looked at, not trained on.
+    pub fn to_score(prompt: Vec<u32>, response: Vec<u32>) -> Self {
+        Self {
+            role: Role::Demonstration,
+            prompt,
+            response,
+            learned: Vec::new(),
+            old_logprobs: Vec::new(),
+            // A coefficient of 1 only marks the sequence as one to keep.
+            terms: TermCoefficients { sft: 1.0, ..Default::default() },
+        }
+    }
+
     /// Tokens that carry loss.
     pub fn loss_tokens(&self) -> usize {
         self.learned.len() + self.response.len()

@@ -7,7 +7,7 @@ use crate::model::Llama;
 use crate::objective::loss::token_statistics;
 use crate::ops::readback;
 use crate::platform::give_way;
-use crate::records::{Role, Sequence, TermCoefficients};
+use crate::records::Sequence;
 
 /// A response's tokens with what the model thinks of each.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -26,26 +26,26 @@ pub async fn score(
     pairs: Vec<(Vec<u32>, Vec<u32>)>,
     micro_batch_tokens: usize,
 ) -> Result<Vec<Scored>> {
-    // A coefficient of 1 only marks the sequence as one to keep.
-    let terms = TermCoefficients { sft: 1.0, ..Default::default() };
-    let mut sequences = Vec::with_capacity(pairs.len());
-    for (index, (prompt, response)) in pairs.into_iter().enumerate() {
-        let fits = model.config.require_fits(prompt.len(), response.len());
+    let sequences =
+        pairs.into_iter().map(|(prompt, response)| Sequence::to_score(prompt, response));
+    score_sequences(model, &Vec::from_iter(sequences), micro_batch_tokens).await
+}
+
+/// Scores the tokens of sequences that carry loss, in order.
+pub async fn score_sequences(
+    model: &Llama,
+    sequences: &[Sequence],
+    micro_batch_tokens: usize,
+) -> Result<Vec<Scored>> {
+    let mut scored = Vec::with_capacity(sequences.len());
+    for (index, s) in sequences.iter().enumerate() {
+        let fits = model.config.require_fits(s.prompt.len(), s.response.len());
         fits.map_err(|e| e.at(format!("example {}", index + 1)))?;
-        sequences.push(Sequence {
-            role: Role::Demonstration,
-            prompt,
-            response,
-            learned: Vec::new(),
-            old_logprobs: Vec::new(),
-            terms,
-        });
+        let learned = s.learned.iter().map(|&position| s.prompt[position]);
+        let tokens = learned.chain(s.response.iter().copied()).collect();
+        scored.push(Scored { tokens, logprobs: vec![], entropies: vec![] });
     }
-    let mut scored: Vec<Scored> = sequences
-        .iter()
-        .map(|s| Scored { tokens: s.response.clone(), logprobs: vec![], entropies: vec![] })
-        .collect();
-    for batch in micro_batches(&sequences, micro_batch_tokens) {
+    for batch in micro_batches(sequences, micro_batch_tokens) {
         give_way().await;
         let stats = readback::floats(token_statistics(model, &batch)).await?;
         for (row, &member) in batch.members.iter().enumerate() {

@@ -101,17 +101,21 @@ impl Trainer {
         let mut cut = Vec::with_capacity(examples.len());
         for example in examples {
             let encoded = encode(&self.tokenizer, eos_tokens, &example)?;
-            let room = limit.saturating_sub(encoded.prompt.len()).max(1);
             let uses = objective.uses_demonstrations();
+            let (prompt, earlier) = (encoded.prompt.len(), encoded.earlier);
+            let read = prompt + earlier.len();
+            let room = limit.saturating_sub(read).max(1);
             let mut demonstration = encoded
                 .demonstration
                 .filter(|_| uses)
-                .map(|tokens| Demonstration { tokens, reward: None, right: false });
+                .map(|tokens| Demonstration { tokens, earlier, ..Demonstration::default() });
             cut.push(demonstration.as_ref().is_some_and(|d| d.tokens.len() > room));
             // Loading said that it would be cut.
             demonstration.iter_mut().for_each(|d| d.tokens.truncate(room));
-            let response = demonstration.as_ref().map_or(1, |d| d.tokens.len());
-            let fits = self.model.config.require_fits(encoded.prompt.len(), response);
+            let fits = match &demonstration {
+                Some(shown) => self.model.config.require_fits(read, shown.tokens.len()),
+                None => self.model.config.require_fits(prompt, 1),
+            };
             fits.map_err(|e| e.at(format!("{:?}", example.prompt)))?;
             groups.push(Group {
                 origin: Origin::Drawn,

@@ -61,6 +61,7 @@ fn group(responses: &Responses) -> Group {
             tokens: vec![8; demonstration.tokens.len()],
             reward: Some(demonstration.reward as f32),
             right: demonstration.right,
+            ..Demonstration::default()
         }),
         unscored: Vec::new(),
         unscored_demo: None,

@@ -159,14 +159,18 @@ impl Group {
         let episodes: Vec<_> = scored
             .map(|((e, reward), &right)| e.get().record(py, reward, right))
             .collect::<PyResult<_>>()?;
+        let (prompt, read) = (encoded.prompt.len(), encoded.read());
         let demonstration = encoded.demonstration.map(|tokens| Demonstration {
             tokens,
+            earlier: encoded.earlier,
             reward: self.demonstration_reward.map(|reward| reward as f32),
             right: right.get(episodes.len()).is_some_and(|&right| right),
         });
-        let lengths = episodes.iter().map(|e| e.tokens.len());
-        for length in lengths.chain(demonstration.iter().map(|d| d.tokens.len())) {
-            model.require_fits(encoded.prompt.len(), length).or_raise()?;
+        for episode in &episodes {
+            model.require_fits(prompt, episode.tokens.len()).or_raise()?;
+        }
+        for shown in &demonstration {
+            model.require_fits(read, shown.tokens.len()).or_raise()?;
         }
         episodes.iter().try_for_each(|e| of.check_ids(&e.tokens))?;
         Ok(records::Group {

@@ -12,12 +12,12 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use serde_json::Value;
 use srft::config::{Frozen, Storage};
 use srft::data::batch::{MicroBatch, micro_batches};
-use srft::data::encode::{Encoded, encode};
+use srft::data::encode::encode;
 use srft::error::{Error, Result};
 use srft::model::{Llama, ModelFolder, Parameter};
 use srft::objective::loss::{response_logits, token_statistics};
 use srft::ops::readback;
-use srft::records::{Role, Sequence, TermCoefficients};
+use srft::records::Sequence;
 use srft::run::model_folder;
 use srft::text;
 use std::collections::hash_map::DefaultHasher;
@@ -35,10 +35,7 @@ impl Tokenizer {
     #[staticmethod]
     #[pyo3(signature = (path = None))]
     fn load(path: Option<PathBuf>) -> PyResult<Self> {
-        let folder = folder_of(path).or_raise()?;
-        let place = format!("{}/tokenizer.json", folder.place);
-        let tokenizer = text::Tokenizer::from_bytes(&folder.tokenizer, &place).or_raise()?;
-        Ok(Self(tokenizer))
+        Ok(Self(folder_of(path).and_then(|folder| folder.tokenizer()).or_raise()?))
     }
 
     /// Token ids of a text that starts a sequence (with begin-of-text, where the tokenizer has it), or
@@ -273,23 +270,18 @@ impl Model {
             Some(Response::Tokens(tokens)) => Some(tokens),
         };
         let config = &self.policy.config;
-        let Encoded { prompt, demonstration, .. } =
-            encode(&self.tokenizer, &config.eos_tokens, &example).or_raise()?;
-        let response = tokens.or(demonstration).unwrap_or_default();
+        let encoded = encode(&self.tokenizer, &config.eos_tokens, &example).or_raise()?;
+        let sequence = match tokens {
+            Some(tokens) => Sequence::to_score(encoded.prompt, tokens),
+            None => encoded.sequence(),
+        };
+        let learned = sequence.learned.iter().map(|&position| sequence.prompt[position]);
+        let response: Vec<u32> = learned.chain(sequence.response.iter().copied()).collect();
         self.check_ids(&response)?;
         if response.is_empty() {
             return Err(input("the response has no tokens", "give at least one"));
         }
-        config.require_fits(prompt.len(), response.len()).or_raise()?;
-        // A coefficient of 1 only marks the sequence as one to keep.
-        let sequence = Sequence {
-            role: Role::Demonstration,
-            prompt,
-            response: response.clone(),
-            learned: Vec::new(),
-            old_logprobs: Vec::new(),
-            terms: TermCoefficients { sft: 1.0, ..Default::default() },
-        };
+        config.require_fits(sequence.prompt.len(), sequence.response.len()).or_raise()?;
         let batch = micro_batches(&[sequence], usize::MAX).swap_remove(0);
         Ok((batch, response))
     }

@@ -63,12 +63,12 @@ pub async fn responses(
         for example in &suite.examples {
             let encoded = encode(tokenizer, &model.config.eos_tokens, example)?;
             let given = encoded.demonstration.filter(|_| source == Source::Given);
-            asked.push(Asked {
-                suite: suite.name.clone(),
-                text: example.prompt.clone(),
-                prompt: encoded.prompt,
-                response: given.unwrap_or_default(),
-            });
+            let mut prompt = encoded.prompt;
+            if given.is_some() {
+                prompt.extend(encoded.earlier);
+            }
+            let (suite, text) = (suite.name.clone(), example.prompt.clone());
+            asked.push(Asked { suite, text, prompt, response: given.unwrap_or_default() });
         }
     }
     let mut open: Vec<&mut Asked> = asked.iter_mut().filter(|a| a.response.is_empty()).collect();

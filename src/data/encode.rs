@@ -1,65 +1,152 @@
 //! Examples into tokens: the one place that knows what surrounds a prompt and what ends a
-//! demonstration.
+//! demonstration. The rule, which docs/text.md tells at length:
+//!
+//! A prompt is read as transformers reads it when the model is asked: tokenized whole. A
+//! demonstration has the tokens that stand behind the prompt when both are tokenized as one text;
+//! each token belongs to who wrote its first character. Where a token of that one text goes over the
+//! border, the model, asked, would not have read it: then the prompt stays as it is asked, and what
+//! the token holds of the demonstration is tokenized by itself. Begin-of-text is never doubled, a
+//! turn's end-of-text is the one with which its text ends, and one is put there where it doesn't.
 
 use crate::error::{Error, Result};
-use crate::records::Example;
-use crate::text::Tokenizer;
+use crate::records::{Example, Sequence};
+use crate::text::{Pieces, Tokenizer};
+use std::ops::Range;
 
 /// An example in tokens.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Encoded {
     /// The prompt, begin-of-text included where the tokenizer has it.
     pub prompt: Vec<u32>,
-    /// Positions of the prompt that imitation learns too.
+    /// Positions that imitation learns too, rising: of the prompt and, counted on from its end, of
+    /// the earlier turns.
     pub learned: Vec<usize>,
-    /// The demonstration with its end-of-text.
+    /// What stands between prompt and demonstration: earlier turns of a response of several, with
+    /// what others say between.
+    pub earlier: Vec<u32>,
+    /// The demonstration with its end-of-text; of several turns, the last.
     pub demonstration: Option<Vec<u32>>,
 }
 
-/// Encodes an example for a model whose texts end with one of `eos_tokens`.
-///
-/// The pieces that model and user wrote are encoded apart, as they come about when the model is
-/// asked: what is learned is what would be sampled. Bare text, which has no prompt, is learned from
-/// its second token on.
+impl Encoded {
+    /// Tokens that are read before the demonstration.
+    pub fn read(&self) -> usize {
+        self.prompt.len() + self.earlier.len()
+    }
+
+    /// The demonstration to be scored: what imitation learns of it, the prompt aside.
+    pub fn sequence(self) -> Sequence {
+        let Self { prompt, mut learned, earlier, demonstration } = self;
+        learned.retain(|&position| position >= prompt.len());
+        let prompt = [prompt, earlier].concat();
+        Sequence { learned, ..Sequence::to_score(prompt, demonstration.unwrap_or_default()) }
+    }
+}
+
+/// Encodes an example for a model whose texts end with one of `eos_tokens`. Bare text, which has no
+/// prompt, is learned from its second token on.
 pub fn encode(tokenizer: &Tokenizer, eos_tokens: &[u32], example: &Example) -> Result<Encoded> {
-    let ended = |mut tokens: Vec<u32>| {
-        // A template writes the end itself, and perhaps a line break that nobody samples.
-        match tokens.iter().position(|t| eos_tokens.contains(t)) {
-            Some(end) if example.layout.templated => tokens.truncate(end + 1),
-            _ => tokens.push(eos_tokens[0]),
+    let (border, layout) = (example.prompt.len(), &example.layout);
+    let shown = example.demonstration.as_deref();
+    let text = [&example.prompt, shown.unwrap_or_default()].concat();
+    let (pieces, asked) = continued(tokenizer, &text, border)?;
+    let templated = layout.templated;
+    let written = Written { text: &text, pieces: &pieces, eos_tokens, templated };
+    let begin = if templated { &[] } else { tokenizer.begin_before(&pieces.ids)? };
+    // Tokens of the text from the index `from` to one before `to`.
+    let ids = |from: usize, to: usize| pieces.ids[from..to].to_vec();
+    let mut encoded = Encoded { prompt: [begin, &ids(0, asked)].concat(), ..Encoded::default() };
+    let mut turns = layout.learned.clone();
+    if shown.is_some() {
+        if turns.last().is_none_or(|turn| turn.start < border) {
+            turns.push(border..text.len());
         }
-        tokens
-    };
-    if let (true, Some(text)) = (example.prompt.is_empty(), &example.demonstration) {
-        let mut prompt = tokenizer.encode(text)?;
-        if prompt.is_empty() {
-            return Err(Error::input("the text has no tokens").next("leave it out"));
+        let last = turns.pop().expect("the demonstration's own");
+        let start = written.first(&last).max(asked);
+        let end = written.end(&last).max(start);
+        let mut tokens = ids(start, end);
+        if tokens.last().is_none_or(|token| !eos_tokens.contains(token)) {
+            tokens.push(eos_tokens[0]);
         }
-        let rest = prompt.split_off(1);
-        return Ok(Encoded { prompt, learned: Vec::new(), demonstration: Some(ended(rest)) });
+        if example.prompt.is_empty() {
+            tokens.splice(0..0, begin.iter().copied());
+            if tokens.len() == 1 {
+                return Err(Error::input("the text has no tokens").next("leave it out"));
+            }
+            encoded.prompt = vec![tokens.remove(0)];
+        }
+        encoded.earlier = ids(asked, start);
+        encoded.demonstration = Some(tokens);
     }
-    let (mut prompt, mut learned) = (Vec::new(), Vec::new());
-    let (mut written, text) = (0, example.prompt.as_str());
-    if !example.layout.templated {
-        prompt = tokenizer.encode(text)?;
-        written = text.len();
+    let read = encoded.read();
+    let positions = turns.iter().flat_map(|turn| written.first(turn)..written.end(turn));
+    let positions = positions.map(|position| position + begin.len());
+    encoded.learned = positions.filter(|&position| position > 0 && position < read).collect();
+    encoded.learned.dedup();
+    Ok(encoded)
+}
+
+/// `text` as a model reads its first `border` bytes when it is asked, and then what it would go on
+/// with; and how many of the tokens are the prompt's.
+fn continued(tokenizer: &Tokenizer, text: &str, border: usize) -> Result<(Pieces, usize)> {
+    let whole = tokenizer.pieces(text)?;
+    if border == text.len() || border == 0 {
+        let asked = whole.first_from(border);
+        return Ok((whole, asked));
     }
-    for turn in &example.layout.learned {
-        prompt.extend(tokenizer.encode_continuation(&text[written..turn.start])?);
-        let tokens = tokenizer.encode_continuation(&text[turn.clone()])?;
-        let end = tokens.iter().position(|t| eos_tokens.contains(t));
-        let count = end.map_or(tokens.len(), |end| end + 1);
-        learned.extend(prompt.len()..prompt.len() + count);
-        prompt.extend(tokens);
-        written = turn.end;
+    // Before the last control token of the prompt nothing depends on what follows.
+    let fixed =
+        |&index: &usize| whole.ranges[index].1 <= border && tokenizer.is_fixed(whole.ids[index]);
+    let anchor = (0..whole.first_from(border)).rev().find(fixed).unwrap_or(0);
+    let from = if anchor == 0 { 0 } else { whole.ranges[anchor].0 };
+    let mut pieces = whole.part(0, anchor);
+    pieces.append(&tokenizer.pieces(&text[from..border])?, from);
+    let asked = pieces.ids.len();
+    if whole.ids.starts_with(&pieces.ids) {
+        return Ok((whole, asked));
     }
-    prompt.extend(tokenizer.encode_continuation(&text[written..])?);
-    let demonstration = match &example.demonstration {
-        Some(text) => Some(ended(tokenizer.encode_continuation(text)?)),
-        None => None,
-    };
-    learned.retain(|&position| position > 0);
-    Ok(Encoded { prompt, learned, demonstration })
+    let behind = whole.first_from(border);
+    let over = behind.checked_sub(1).map(|last| whole.ranges[last].1).filter(|&end| end > border);
+    if let Some(end) = over {
+        let ids = tokenizer.encode_continuation(&text[border..end])?;
+        let ranges = vec![(border, end); ids.len()];
+        pieces.append(&Pieces { ids, ranges }, 0);
+    }
+    pieces.append(&whole.part(behind, whole.ids.len()), 0);
+    Ok((pieces, asked))
+}
+
+/// A text in tokens, and what ends its turns.
+struct Written<'a> {
+    text: &'a str,
+    pieces: &'a Pieces,
+    eos_tokens: &'a [u32],
+    templated: bool,
+}
+
+impl Written<'_> {
+    /// The first token of a turn.
+    fn first(&self, turn: &Range<usize>) -> usize {
+        self.pieces.first_from(turn.start)
+    }
+
+    /// One past the last token of a turn that its writer would have to write: the end-of-text that
+    /// follows it, or with which it ends but for white space, or a separator of the template's; else
+    /// all of it. An end-of-text that is only mentioned in a turn is no end.
+    fn end(&self, turn: &Range<usize>) -> usize {
+        let Pieces { ids, ranges } = self.pieces;
+        let past = self.pieces.first_from(turn.end);
+        let blank = |from: usize, to: usize| {
+            let between = self.text.get(from..to.max(from)).unwrap_or_default();
+            let says = |c: char| !c.is_whitespace() && (!self.templated || c.is_alphanumeric());
+            !between.contains(says)
+        };
+        let is_end = |index: &usize| self.eos_tokens.contains(&ids[*index]);
+        let next = (past..ids.len()).find(is_end).filter(|&i| blank(turn.end, ranges[i].0));
+        let inside = || (self.first(turn)..past).rev().find(is_end);
+        let own = || inside().filter(|&i| blank(ranges[i].1, turn.end));
+        next.or_else(own).map_or(past, |end| end + 1)
+    }
 }
 
 #[cfg(test)]

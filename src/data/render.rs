@@ -1,10 +1,12 @@
-//! Rows of the user's files into examples: a chat template turns messages into text.
+//! Rows of the user's files into examples: a chat template turns messages into text, and what of it
+//! the assistant wrote is found.
 
 use super::shape::{Chat, Content, Row};
 use crate::error::{Error, Result};
 use crate::records::{Example, Layout};
 use crate::text::chat::ChatTemplate;
 use serde_json::Value;
+use std::ops::Range;
 
 /// The example that a row is, and how many turns it cannot teach. With `all_turns`, imitation learns
 /// the assistant's earlier turns too, but for those that the template writes otherwise once the
@@ -46,42 +48,104 @@ fn render(
     all_turns: bool,
     rewritten: &mut usize,
 ) -> Result<(String, Option<String>, Layout)> {
-    let write = |messages: &[Value], asks: bool| {
-        template.render(messages, chat.tools.as_ref(), asks, &chat.template_arguments)
+    let (tools, arguments) = (chat.tools.as_ref(), &chat.template_arguments);
+    let prompt = template.render(&chat.messages, tools, true, arguments)?;
+    let mut layout = Layout { templated: true, learned: Vec::new() };
+    if chat.response.is_empty() {
+        return Ok((prompt, None, layout));
+    }
+    let messages = [&chat.messages[..], &chat.response[..]].concat();
+    let (text, marks) = template.render_marked(&messages, tools, arguments)?;
+    let written = Written { chat, template, messages: &messages, text: &text };
+    let (asked, last) = (chat.messages.len(), messages.len() - 1);
+    let demonstration = match text.strip_prefix(&prompt) {
+        Some(rest) => rest.to_string(),
+        None => written.opened(&prompt).ok_or_else(otherwise)?,
     };
-    let prompt = write(&chat.messages, true)?;
-    let demonstration = match chat.response.is_empty() {
-        true => None,
-        false => {
-            let whole = [&chat.messages[..], &chat.response[..]].concat();
-            let whole = write(&whole, false)?;
-            let rest = whole.strip_prefix(&prompt).ok_or_else(|| {
-                Error::input(
-                    "the chat template writes this conversation otherwise than it asks for the answer",
-                )
-                .next("give prompt and completion as text, as the model would see and write them")
-            })?;
-            Some(rest.to_string())
-        }
-    };
-    let mut learned = Vec::new();
-    if all_turns && demonstration.is_some() {
-        for (index, message) in chat.messages.iter().enumerate() {
-            if message["role"] != "assistant" {
-                continue;
+    if all_turns {
+        let within = |range: &Range<usize>| {
+            range.end <= prompt.len() && prompt.starts_with(&text[..range.end])
+        };
+        if marks.is_empty() {
+            let earlier = (0..asked).filter(|&index| messages[index]["role"] == "assistant");
+            for turn in earlier.map(|index| written.turn(index).filter(within)) {
+                *rewritten += usize::from(turn.is_none());
+                layout.learned.extend(turn);
             }
-            // Some templates drop an earlier turn's reasoning, or refuse a part of a conversation.
-            let before = write(&chat.messages[..index], true).unwrap_or_default();
-            let after = write(&chat.messages[..=index], false).unwrap_or_default();
-            if prompt.starts_with(&after)
-                && after.len() > before.len()
-                && after.starts_with(&before)
-            {
-                learned.push(before.len()..after.len());
-            } else {
-                *rewritten += 1;
-            }
+        } else {
+            layout.learned.extend(marks.iter().filter(|range| within(range)).cloned());
         }
     }
-    Ok((prompt, demonstration, Layout { templated: true, learned }))
+    // A response of one turn is the assistant's from end to end.
+    if asked < last {
+        let mut turns = Vec::new();
+        for index in (asked..=last).filter(|&index| messages[index]["role"] == "assistant") {
+            let turn = written.turn(index).or_else(|| written.body(index)).ok_or_else(otherwise)?;
+            turns.push(turn);
+        }
+        let marked = marks.into_iter().filter(|range| range.end > prompt.len()).collect::<Vec<_>>();
+        if !marked.is_empty() {
+            turns = marked;
+        }
+        // What the model has to write first after the prompt is its own, whatever a template marks.
+        turns[0].start = prompt.len();
+        layout.learned.extend(turns);
+    }
+    Ok((prompt, Some(demonstration), layout))
+}
+
+fn otherwise() -> Error {
+    Error::input("the chat template writes this conversation otherwise than it asks for the answer")
+        .next("give prompt and completion as text, as the model would see and write them")
+}
+
+/// A conversation as the template writes it whole.
+struct Written<'a> {
+    chat: &'a Chat,
+    template: &'a ChatTemplate,
+    messages: &'a [Value],
+    text: &'a str,
+}
+
+impl Written<'_> {
+    /// Where message `index`, the assistant's, stands: from where it would be asked for to where the
+    /// next begins. `None` where the template writes it otherwise as the last message than here.
+    fn turn(&self, index: usize) -> Option<Range<usize>> {
+        let (tools, arguments) = (self.chat.tools.as_ref(), &self.chat.template_arguments);
+        let write = |count: usize, asks: bool| {
+            self.template.render(&self.messages[..count], tools, asks, arguments)
+        };
+        let within = |text: &String| self.text.starts_with(text.as_str());
+        let (before, after) = (write(index, true), write(index + 1, false));
+        if ![&before, &after].into_iter().flatten().all(within) {
+            return None;
+        }
+        // Some templates refuse a part of a conversation, and none is asked for the first message.
+        let body = || self.body(index);
+        let start = before.map(|text| text.len()).ok().or_else(|| Some(body()?.start))?;
+        let end = after.map(|text| text.len()).ok().or_else(|| Some(body()?.end))?;
+        (start < end).then_some(start..end)
+    }
+
+    /// Where the content of message `index` stands.
+    fn body(&self, index: usize) -> Option<Range<usize>> {
+        let (tools, arguments) = (self.chat.tools.as_ref(), &self.chat.template_arguments);
+        let (before, behind) = self.template.around(self.messages, index, tools, arguments)?;
+        let fits = before.len() + behind.len() <= self.text.len()
+            && self.text.starts_with(&before)
+            && self.text.ends_with(&behind);
+        fits.then(|| before.len()..self.text.len() - behind.len())
+    }
+
+    /// The rest of a response whose beginning the prompt holds already, such as the `<think>` with
+    /// which some templates ask, and which they leave out of a finished turn with all that it opens.
+    fn opened(&self, prompt: &str) -> Option<String> {
+        let (tools, arguments) = (self.chat.tools.as_ref(), &self.chat.template_arguments);
+        let [response] = &self.chat.response[..] else { return None };
+        let index = self.messages.len() - 1;
+        let (before, behind) = self.template.around(self.messages, index, tools, arguments)?;
+        let opening = prompt.strip_prefix(&before).filter(|opening| !opening.is_empty())?;
+        let rest = response["content"].as_str()?.strip_prefix(opening)?;
+        Some([rest, &behind].concat())
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::protocol::{Probe, TokenScores};
 use crate::data::builtin;
+use crate::data::encode::{Encoded, encode};
 use crate::error::Result;
 use crate::model::Llama;
 use crate::ops::sampling::Sampling;
@@ -26,13 +27,15 @@ impl Probes {
         let tokenizer = &trainer.tokenizer;
         let suites = builtin::suites().iter().filter(|s| !s.out_of_distribution);
         let examples: Vec<_> = suites.filter_map(|s| builtin::held_out(s, 1, 0).pop()).collect();
-        let prompts: Vec<Vec<u32>> =
-            examples.iter().map(|e| tokenizer.encode(&e.prompt)).collect::<Result<_>>()?;
+        let eos_tokens = &base.config.eos_tokens;
+        let encoded: Vec<Encoded> =
+            examples.iter().map(|e| encode(tokenizer, eos_tokens, e)).collect::<Result<_>>()?;
+        let prompts: Vec<Vec<u32>> = encoded.iter().map(|e| e.prompt.clone()).collect();
         let plan = Plan {
             group: 1,
             sampling: Sampling::default(),
             max_new_tokens: trainer.config.rollout.max_new_tokens,
-            eos_tokens: &base.config.eos_tokens,
+            eos_tokens,
             stops: Stops::default(),
             slots: 0,
             seed: trainer.config.run.seed,
@@ -40,11 +43,8 @@ impl Probes {
         };
         let own = respond(base, &prompts, &plan).await?;
         let mut written: Vec<(usize, &str, Vec<u32>)> = Vec::new();
-        for (index, example) in examples.iter().enumerate() {
-            let text = example.demonstration.as_deref().unwrap_or_default();
-            let mut tokens = tokenizer.encode_continuation(text)?;
-            tokens.push(base.config.eos_tokens[0]);
-            written.push((index, "teacher", tokens));
+        for (index, encoded) in encoded.into_iter().enumerate() {
+            written.push((index, "teacher", encoded.demonstration.unwrap_or_default()));
         }
         written.extend(own.into_iter().map(|r| (r.prompt, "base", r.tokens)));
         let pairs: Vec<_> =

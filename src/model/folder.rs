@@ -27,6 +27,8 @@ const INDEX: &str = "model.safetensors.index.json";
 pub const EXPORT: &str = "model";
 const GENERATION: &str = "generation_config.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+#[cfg(not(target_family = "wasm"))]
+const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
 
 /// What other programs want beside the weights: carried along as it is.
 const BESIDE: [&str; 8] = [
@@ -143,8 +145,9 @@ impl ModelFolder {
 
     /// The same of a model whose weights will not train, held as `frozen` says.
     pub fn load_frozen(&self, frozen: Frozen, device: &Device) -> Result<(Llama, Tokenizer)> {
-        let tokenizer = Tokenizer::from_bytes(&self.tokenizer, &self.at(TOKENIZER))?;
+        let tokenizer = self.tokenizer()?;
         let config = self.shape(&tokenizer)?;
+        let tokenizer = tokenizer.ended_by(&config.eos_tokens);
         if tokenizer.vocab_size() > config.vocab_size {
             return Err(Error::input(format!(
                 "the tokenizer has {} tokens and the model a vocabulary of {}",
@@ -174,6 +177,17 @@ impl ModelFolder {
         name.is_some_and(|name| halves.contains(&name))
     }
 
+    /// The tokenizer, with what stands of special tokens in the files beside it.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        let tokenizer = Tokenizer::from_bytes(&self.tokenizer, &self.at(TOKENIZER))?;
+        #[cfg(not(target_family = "wasm"))]
+        let tokenizer = {
+            let file = |name| self.beside(name);
+            tokenizer.with_config(file(TOKENIZER_CONFIG), file(SPECIAL_TOKENS_MAP), &self.place)?
+        };
+        Ok(tokenizer)
+    }
+
     /// The chat template, where the folder has one.
     #[cfg(not(target_family = "wasm"))]
     pub fn template(&self) -> Result<Option<ChatTemplate>> {
@@ -181,7 +195,7 @@ impl ModelFolder {
         ChatTemplate::from_files(
             file("chat_template.jinja"),
             file(TOKENIZER_CONFIG),
-            file("special_tokens_map.json"),
+            file(SPECIAL_TOKENS_MAP),
             &self.place,
         )
     }
@@ -199,24 +213,22 @@ impl ModelFolder {
         Ok(config)
     }
 
-    /// What the generation config ends a text with; of several ends, the tokenizer's own closes a
-    /// demonstration, as in TRL.
+    /// What ends a text besides: for the generation config, for the tokenizer's files, and for the
+    /// chat template, which writes it behind an assistant's turn. Of several ends, the tokenizer's
+    /// own closes a demonstration, as in TRL.
     #[cfg(not(target_family = "wasm"))]
     fn add_ends(&self, config: &mut ModelConfig, tokenizer: &Tokenizer) -> Result<()> {
         if let Some(bytes) = self.beside(GENERATION) {
             config.add_generation_config(bytes, &self.at(GENERATION))?;
         }
-        if let Some(bytes) = self.beside(TOKENIZER_CONFIG) {
-            let settings: Value = serde_json::from_slice(bytes).map_err(|e| {
-                Error::input(e.to_string())
-                    .at(self.at(TOKENIZER_CONFIG))
-                    .next("take the file that was published with the model, or remove it")
-            })?;
-            let end = &settings["eos_token"];
-            let end = end.as_str().or_else(|| end["content"].as_str());
-            let end = end.and_then(|token| tokenizer.id(token));
-            config.eos_tokens.sort_by_key(|&id| Some(id) != end);
-        }
+        // A template that can't be read is an error where it is used.
+        let turn_end = self.template().ok().flatten().and_then(|template| template.turn_end());
+        let turn_end = turn_end.and_then(|text| tokenizer.id(&text));
+        let turn_end = turn_end.filter(|&id| tokenizer.is_special(id));
+        let own = tokenizer.end();
+        let ends = own.into_iter().chain(turn_end);
+        config.eos_tokens.extend(ends.filter(|&id| (id as usize) < config.vocab_size));
+        config.eos_tokens.sort_by_key(|&id| Some(id) != own);
         Ok(())
     }
 

@@ -67,13 +67,13 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
                 },
             });
         }
-        if let Some(length) = part.demonstration_length() {
+        if let (Some(length), Some(shown)) = (part.demonstration_length(), &group.demonstration) {
             let divisors = Divisors { sft: imitated.of(length), rl: demonstrations.of(length) };
             update.divisors.push(divisors);
             update.sequences.push(Sequence {
                 role: Role::Demonstration,
-                prompt: group.prompt_tokens.clone(),
-                response: group.demonstration.iter().flat_map(|d| d.tokens.clone()).collect(),
+                prompt: [&group.prompt_tokens[..], &shown.earlier].concat(),
+                response: shown.tokens.clone(),
                 learned: group.learned.clone(),
                 old_logprobs: Vec::new(),
                 terms: demonstration_terms(objective, &part, divisors),

@@ -71,7 +71,12 @@ mod tests {
             prompt_tokens: vec![1],
             learned: Vec::new(),
             episodes: rollouts.iter().map(episode).collect(),
-            demonstration: Some(Demonstration { tokens: vec![8], reward: Some(1.0), right }),
+            demonstration: Some(Demonstration {
+                tokens: vec![8],
+                reward: Some(1.0),
+                right,
+                ..Demonstration::default()
+            }),
             unscored: Vec::new(),
             unscored_demo: None,
         }

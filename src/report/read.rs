@@ -298,7 +298,12 @@ mod tests {
                 reward: 0.5,
                 right: true,
             }],
-            demonstration: Some(Demonstration { tokens: vec![4], reward: Some(1.0), right: true }),
+            demonstration: Some(Demonstration {
+                tokens: vec![4],
+                reward: Some(1.0),
+                right: true,
+                ..Default::default()
+            }),
             unscored: vec![Unscored { why: "broken".into(), tokens: 3 }],
             unscored_demo: None,
         }

@@ -226,6 +226,7 @@ fn as_trained(group: &SampledGroup, objective: &Objective) -> Group {
         tokens: vec![0],
         reward: group.demonstration_reward,
         right: group.demonstration_reward.is_some_and(|r| objective.reward_values.is_right(r)),
+        ..Demonstration::default()
     };
     let is_held = group.episodes.is_empty() && group.unscored.is_empty();
     Group {

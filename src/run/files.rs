@@ -56,15 +56,16 @@ impl Files<'_> {
             }
             let encoded = encode(self.tokenizer, &self.model.eos_tokens, &example);
             let encoded = encoded.map_err(at)?;
+            let read = encoded.read();
             let response = encoded.demonstration.map_or(1, |tokens| tokens.len());
-            match self.require_fits(encoded.prompt.len(), response) {
+            match self.require_fits(read, response) {
                 Ok(()) => examples.push(example),
                 Err(e) if self.data.too_long == TooLong::Error => return Err(at(e)),
                 Err(_) => {
                     long.push(line);
                     // A prompt that leaves no room cannot be cut.
                     let cuts = self.data.too_long == TooLong::Cut;
-                    if cuts && self.require_fits(encoded.prompt.len(), 1).is_ok() {
+                    if cuts && self.require_fits(read, 1).is_ok() {
                         examples.push(example);
                     }
                 }
@@ -94,8 +95,8 @@ impl Files<'_> {
             example.demonstration = None;
         }
         let encoded = encode(self.tokenizer, &self.model.eos_tokens, example)?;
-        let response = encoded.demonstration.map_or(1, |tokens| tokens.len());
-        self.require_fits(encoded.prompt.len(), response)
+        let read = encoded.read();
+        self.require_fits(read, encoded.demonstration.map_or(1, |tokens| tokens.len()))
     }
 
     fn require_fits(&self, prompt: usize, response: usize) -> Result<()> {

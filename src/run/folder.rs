@@ -306,6 +306,7 @@ impl RunFolder {
                 "step": step,
                 "suite": group.example.suite,
                 "prompt": group.example.prompt,
+                "templated": group.example.layout.templated,
                 "answer": group.example.answer,
                 "demonstration": group.example.demonstration,
                 "demonstration_reward": group.demonstration.as_ref().and_then(|d| d.reward),

@@ -6,7 +6,6 @@ use crate::device::Selected;
 use crate::error::{Error, Result};
 use crate::model::{self, Llama};
 use crate::platform::{exists, map, names_in, write_atomic};
-use crate::text::Tokenizer;
 use std::path::Path;
 
 /// Settings of the tiny base's pretraining; docs/task.md tells what they came from.
@@ -50,7 +49,7 @@ pub async fn pretraining(config: Config, selected: &Selected, out: &Path) -> Res
         .next("give a new --out"));
     }
     let folder = model_folder(&shape)?;
-    let shape = folder.shape(&Tokenizer::from_bytes(&folder.tokenizer, &folder.place)?)?;
+    let shape = folder.shape(&folder.tokenizer()?)?;
     let fresh = Llama::random(shape, config.run.seed, &selected.device);
     folder.save(&start, &fresh, Storage::F32).await?;
     Run::create(config, selected, &run)

@@ -152,9 +152,10 @@ impl<'a> Reader<'a> {
         let mut longest = 0;
         for example in examples.iter().chain(suites.iter().flat_map(|suite| &suite.examples)) {
             let encoded = crate::data::encode::encode(tokenizer, &model.eos_tokens, example)?;
-            let shown = encoded.demonstration.map_or(0, |tokens| tokens.len());
-            let response = shown.max(self.config.rollout.max_new_tokens);
-            longest = longest.max(encoded.prompt.len() + response);
+            let asked = encoded.prompt.len() + self.config.rollout.max_new_tokens;
+            let read = encoded.read();
+            let shown = encoded.demonstration.map_or(0, |tokens| read + tokens.len());
+            longest = longest.max(asked).max(shown);
         }
         Ok(Some(longest.min(model.max_positions)))
     }

@@ -111,7 +111,7 @@ pub async fn generate(arguments: Generate) -> Result<()> {
             })?;
             let message = json!({"role": "user", "content": arguments.prompt});
             let text = template.render(&[message], None, true, &Default::default())?;
-            tokenizer.encode_continuation(&text)?
+            tokenizer.pieces(&text)?.ids
         }
     };
     let rollout = &config.rollout;

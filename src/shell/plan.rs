@@ -9,14 +9,13 @@ use srft::model::Lora;
 use srft::plan::{Circumstances, Item, plan as memory_plan, stored_bytes};
 use srft::platform::memory_bytes;
 use srft::run::{Reader, grader, held, lora_settings, model_folder};
-use srft::text::Tokenizer;
 
 /// Prints where a run's memory would go.
 pub fn plan(arguments: Plan) -> Result<()> {
     let rank = ("--lora-rank", "lora.rank", arguments.lora_rank.map(|r| r.to_string()));
     let config = arguments.settings.resolve(Vec::new(), &[rank])?;
     let folder = model_folder(&config.model.path)?;
-    let tokenizer = Tokenizer::from_bytes(&folder.tokenizer, &folder.place)?;
+    let tokenizer = folder.tokenizer()?;
     let model = folder.shape(&tokenizer)?;
     let lora = match &folder.adapter {
         Some(adapter) => Some(Lora::from_json(&adapter.config, &adapter.place)?.0),

@@ -8,6 +8,7 @@ use srft::data::encode::encode;
 use srft::error::{Error, Result};
 use srft::platform::OutFile;
 use srft::run::{Reader, grader, load_model};
+use srft::score::score_sequences;
 use std::path::Path;
 
 /// Scores the responses of a data file.
@@ -25,16 +26,15 @@ pub async fn score(arguments: Score) -> Result<()> {
         load_model(&config.model.path, config.model.frozen, &selected.device)?;
     let grader = grader(&config)?;
     let mut reader = Reader::new(&config, &folder, &tokenizer, &model.config, &grader)?;
-    let mut pairs = Vec::new();
+    let mut sequences = Vec::new();
     let most = config.data.most_tokens(model.config.max_positions);
     for example in reader.responses()? {
-        let encoded = encode(&tokenizer, &model.config.eos_tokens, &example)?;
-        let mut response = encoded.demonstration.unwrap_or_default();
-        response.truncate(most.saturating_sub(encoded.prompt.len()).max(1));
-        pairs.push((encoded.prompt, response));
+        let mut shown = encode(&tokenizer, &model.config.eos_tokens, &example)?.sequence();
+        shown.response.truncate(most.saturating_sub(shown.prompt.len()).max(1));
+        sequences.push(shown);
     }
     reader.notes.iter().for_each(note);
-    let scored = srft::score::score(&model, pairs, config.train.micro_batch_tokens).await?;
+    let scored = score_sequences(&model, &sequences, config.train.micro_batch_tokens).await?;
     let lines: String = scored
         .iter()
         .map(|s| format!("{}\n", serde_json::to_string(s).expect("a plain record")))

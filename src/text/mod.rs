@@ -1,14 +1,22 @@
 //! Text to tokens and back, over a Hugging Face `tokenizer.json`.
 //!
-//! Deviations from the file, both against silent loss: its truncation and padding are switched off,
-//! and text that the vocabulary can't spell is an error rather than an unknown token. Where the
-//! library panics over a file, there is an error.
+//! Deviations from the file, all against silent loss: its truncation and padding are switched off;
+//! text that the vocabulary can't spell is an error rather than an unknown token; what the file puts
+//! behind a text, such as an end-of-text, is left out, since a prompt is there to be continued; and
+//! begin-of-text isn't put before a text that has it already. Where the library panics over a file,
+//! there is an error.
 
 #[cfg(not(target_family = "wasm"))]
 pub mod chat;
+#[cfg(not(target_family = "wasm"))]
+mod special;
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+use serde_json::Value;
+use tokenizers::{Encoding, PostProcessorWrapper, Token};
 
 use crate::error::{Error, Result};
 
@@ -16,13 +24,52 @@ use crate::error::{Error, Result};
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: Arc<tokenizers::Tokenizer>,
+    /// What stands before a text that begins a sequence; `None` where the file contradicts itself.
+    begin: Option<Vec<u32>>,
+    /// It puts a space before every text, which a text that goes on must not get.
+    spaces: bool,
     /// The token that stands for whatever the vocabulary lacks, where there is one.
     unknown: Option<u32>,
     /// A byte-pair model without such a token leaves out what it can't spell, and shifts the
     /// offsets of what follows.
     drops: bool,
+    /// Special tokens that are matched in the text as it stands, whatever stands around them.
+    fixed: Arc<HashSet<u32>>,
+    /// The tokens that carry no text: begin- and end-of-text, padding. `None`: nothing says which
+    /// they are, and all special tokens are taken for such.
+    silent: Option<HashSet<u32>>,
+    /// Its own end-of-text.
+    end: Option<u32>,
     /// Highest id + 1.
     vocab_size: usize,
+}
+
+/// A text in tokens.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pieces {
+    /// The tokens.
+    pub ids: Vec<u32>,
+    /// The bytes of the text that each stands for, first and one past the last. Tokens that share a
+    /// character have all of it; white space that a tokenizer drops belongs to none.
+    pub ranges: Vec<(usize, usize)>,
+}
+
+impl Pieces {
+    /// The index of the first token that begins at byte `at` or behind it.
+    pub fn first_from(&self, at: usize) -> usize {
+        self.ranges.partition_point(|range| range.0 < at)
+    }
+
+    /// Puts `others` behind, the pieces of a text that begins at byte `start` of this one's.
+    pub fn append(&mut self, others: &Pieces, start: usize) {
+        self.ids.extend(&others.ids);
+        self.ranges.extend(others.ranges.iter().map(|range| (range.0 + start, range.1 + start)));
+    }
+
+    /// The tokens from the index `from` to one before `to`.
+    pub fn part(&self, from: usize, to: usize) -> Self {
+        Self { ids: self.ids[from..to].to_vec(), ranges: self.ranges[from..to].to_vec() }
+    }
 }
 
 impl Tokenizer {
@@ -33,42 +80,114 @@ impl Tokenizer {
                 .at(place)
                 .next(PUBLISHED)
         };
-        let parsed: serde_json::Value =
-            serde_json::from_slice(json).map_err(|e| malformed(e.to_string()))?;
+        let parsed: Value = serde_json::from_slice(json).map_err(|e| malformed(e.to_string()))?;
         let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(json))
             .map_err(|e| e.at(place))?
             .map_err(|e| malformed(e.to_string()))?;
         inner.with_truncation(None).map_err(|e| malformed(e.to_string()))?;
         inner.with_padding(None);
-        let highest = inner.get_vocab(true).into_values().max();
-        let highest = highest.ok_or_else(|| malformed("its vocabulary is empty".into()))?;
+        let begin = begin_of_text(&inner);
+        // It would shift the offsets besides.
+        inner.with_post_processor(None::<PostProcessorWrapper>);
         let model = &parsed["model"];
         let unknown = match model["unk_token"].as_str() {
             Some(token) => inner.token_to_id(token),
             None => model["unk_id"].as_u64().and_then(|id| u32::try_from(id).ok()),
         };
-        let drops = model["type"] == "BPE" && model["unk_token"].is_null();
-        Ok(Self { inner: Arc::new(inner), unknown, drops, vocab_size: highest as usize + 1 })
+        let spaces = [&parsed["normalizer"], &parsed["pre_tokenizer"]].into_iter().any(puts_space);
+        let tokenizer = Self {
+            inner: Arc::new(inner),
+            begin,
+            spaces,
+            unknown,
+            drops: model["type"] == "BPE" && model["unk_token"].is_null(),
+            fixed: Arc::default(),
+            silent: None,
+            end: None,
+            vocab_size: 0,
+        };
+        match tokenizer.measured() {
+            Some(tokenizer) => Ok(tokenizer),
+            None => Err(malformed("its vocabulary is empty".into())),
+        }
     }
 
-    /// Tokens of a text that starts a sequence: with what the post-processor puts around it, such
-    /// as begin-of-text.
+    /// Looks through the vocabulary; `None` if it is empty.
+    fn measured(self) -> Option<Self> {
+        let highest = self.inner.get_vocab(true).into_values().max()?;
+        let added = self.inner.get_added_tokens_decoder();
+        let fixed = added.into_iter().filter(|(_, token)| token.special && !token.normalized);
+        let fixed = Arc::new(fixed.map(|(id, _)| id).collect());
+        Some(Self { fixed, vocab_size: highest as usize + 1, ..self })
+    }
+
+    /// Tokens of a text that begins a sequence: with begin-of-text before it, where the tokenizer
+    /// has it and the text hasn't, and nothing behind it.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        self.tokens(text, true)
+        let ids = self.pieces(text)?.ids;
+        Ok([self.begin_before(&ids)?, &ids].concat())
     }
 
-    /// Tokens of a text that continues a sequence, such as a response: nothing is put around it.
+    /// Tokens of a text that goes on within a sequence, such as a response alone: without the space
+    /// that some tokenizers put before every text. Where the text before is known, `data::encode`
+    /// has the tokens that the two have together.
     pub fn encode_continuation(&self, text: &str) -> Result<Vec<u32>> {
-        self.tokens(text, false)
+        if self.spaces {
+            // Something to go on from, which no token of the text takes in.
+            for before in ["\n", "a", ".", "0"] {
+                let Ok(pieces) = self.pieces(&[before, text].concat()) else { continue };
+                let first = pieces.first_from(before.len());
+                let ends = first.checked_sub(1).map(|last| pieces.ranges[last].1);
+                if ends == Some(before.len()) {
+                    return Ok(pieces.ids[first..].to_vec());
+                }
+            }
+        }
+        Ok(self.pieces(text)?.ids)
     }
 
-    /// The text of `ids` without special tokens. An id that the tokenizer doesn't know (a model's
-    /// vocabulary may be padded) shows as U+FFFD.
+    /// What belongs before the tokens of a text that begins a sequence: begin-of-text, or nothing
+    /// where there is none, or the text has it.
+    pub fn begin_before(&self, ids: &[u32]) -> Result<&[u32]> {
+        let begin = self.begin.as_deref().ok_or_else(contradictory)?;
+        Ok(if ids.starts_with(begin) { &[] } else { begin })
+    }
+
+    /// Whether the token is special: no text of its own is split into it.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.inner.get_added_tokens_decoder().get(&id).is_some_and(|token| token.special)
+    }
+
+    /// Whether the token is read in whatever text stands around it, as control tokens are.
+    pub fn is_fixed(&self, id: u32) -> bool {
+        self.fixed.contains(&id)
+    }
+
+    /// The end-of-text that the tokenizer's own files name.
+    pub fn end(&self) -> Option<u32> {
+        self.end
+    }
+
+    /// The same, where `ids` end a text, too: no text of them is shown.
+    #[must_use]
+    pub fn ended_by(mut self, ids: &[u32]) -> Self {
+        if let Some(silent) = &mut self.silent {
+            silent.extend(ids);
+        }
+        self
+    }
+
+    /// The text of `ids` without begin-of-text, end-of-text and padding. Other special tokens, such
+    /// as a `<think>`, are text; but where no `tokenizer_config.json` says which is which, all are
+    /// left out. An id that the tokenizer doesn't know (a model's vocabulary may be padded) shows as
+    /// U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
-        self.decoded(ids, true)
+        let silent = |id: &u32| self.silent.as_ref().is_some_and(|silent| silent.contains(id));
+        let ids: Vec<u32> = ids.iter().copied().filter(|id| !silent(id)).collect();
+        self.decoded(&ids, self.silent.is_none())
     }
 
-    /// The same with special tokens as the vocabulary spells them.
+    /// The text of `ids` with all special tokens as the vocabulary spells them.
     pub fn decode_spelled(&self, ids: &[u32]) -> String {
         self.decoded(ids, false)
     }
@@ -100,10 +219,11 @@ impl Tokenizer {
         ids.iter().map(|&id| self.token(id)).collect()
     }
 
-    fn tokens(&self, text: &str, special: bool) -> Result<Vec<u32>> {
+    /// Tokens of a text as it stands, with nothing put around it, and where they stand in it.
+    pub fn pieces(&self, text: &str) -> Result<Pieces> {
         let alone = |c: char| guarded(|| self.inner.encode(c.to_string(), false)).ok()?.ok();
         let position = |is_lost: &dyn Fn(char) -> bool| text.chars().position(is_lost);
-        let Ok(encoding) = guarded(|| self.inner.encode(text, special))? else {
+        let Ok(encoding) = guarded(|| self.inner.encode(text, false))? else {
             return Err(unspeakable(text, position(&|c| alone(c).is_none()).unwrap_or(0)));
         };
         let ids = encoding.get_ids();
@@ -118,7 +238,29 @@ impl Tokenizer {
                 return Err(unspeakable(text, at));
             }
         }
-        Ok(ids.to_vec())
+        Ok(Pieces { ids: ids.to_vec(), ranges: encoding.get_offsets().to_vec() })
+    }
+}
+
+/// What the file's post-processor puts before a text; `None` where it contradicts itself.
+fn begin_of_text(inner: &tokenizers::Tokenizer) -> Option<Vec<u32>> {
+    let text = Encoding::from_tokens(vec![Token::new(0, "a".into(), (0, 1))], 0);
+    let whole = guarded(|| inner.post_process(text, None, true)).ok()?.ok()?;
+    let before = whole.get_special_tokens_mask().iter().take_while(|&&mask| mask == 1).count();
+    Some(whole.get_ids()[..before].to_vec())
+}
+
+/// Whether a normalizer or pre-tokenizer puts a space before every text.
+fn puts_space(part: &Value) -> bool {
+    let inner = part["normalizers"].as_array().or_else(|| part["pretokenizers"].as_array());
+    match part["type"].as_str() {
+        Some("Prepend") => true,
+        Some("Metaspace") => match part["prepend_scheme"].as_str() {
+            Some(scheme) => scheme != "never",
+            None => part["add_prefix_space"] != false,
+        },
+        Some("ByteLevel") => part["add_prefix_space"] == true,
+        _ => inner.is_some_and(|parts| parts.iter().any(puts_space)),
     }
 }
 
@@ -130,9 +272,11 @@ const PUBLISHED: &str = "take the tokenizer.json that was published with the mod
 /// What the library makes of it. It trusts the parts of a file to fit together, and panics in
 /// several places where they don't.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
-        Error::input("the parts of the tokenizer.json contradict each other").next(PUBLISHED)
-    })
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| contradictory())
+}
+
+fn contradictory() -> Error {
+    Error::input("the parts of the tokenizer.json contradict each other").next(PUBLISHED)
 }
 
 /// The error for the character at index `at` of `text`.

@@ -176,7 +176,12 @@ impl ModelConfig {
         let ids = generation.eos_token_id.map(OneOrMany::into_list).unwrap_or_default();
         require_in_vocabulary(&ids, self.vocab_size).map_err(|e| e.at(place))?;
         self.eos_tokens.extend(ids);
-        self.require_end().map_err(|e| e.at(place))
+        // The tokenizer's files may name the only one.
+        if self.eos_tokens.is_empty() {
+            Ok(())
+        } else {
+            self.require_end().map_err(|e| e.at(place))
+        }
     }
 
     /// Keeps each end-of-text id once; at least one there must be.

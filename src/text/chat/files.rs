@@ -14,12 +14,15 @@ pub struct Source {
     pub text: String,
     /// Its file, for errors.
     pub place: String,
+    /// It marks what the assistant says.
+    pub marks: bool,
 }
 
 impl Source {
     fn new(name: &str, text: &str, place: &str) -> Self {
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
-        Self { name: name.to_string(), text, place: place.to_string() }
+        let marks = text.contains("endgeneration");
+        Self { name: name.to_string(), text, place: place.to_string(), marks }
     }
 }
 

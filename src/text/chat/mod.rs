@@ -6,13 +6,14 @@
 //! and a template may do only so much work, since it is a stranger's program.
 
 mod date;
-mod files;
+pub(crate) mod files;
 pub(crate) mod json;
 mod methods;
 mod python;
 mod repr;
 
 use std::error::Error as _;
+use std::ops::Range;
 
 use minijinja::value::Value;
 use minijinja::{Environment, ErrorKind};
@@ -37,6 +38,12 @@ const STACK_BYTES: usize = 256 << 20;
 
 /// The names under which a message's reasoning is passed; templates read the first.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
+/// The variables that print before and behind what a template marks as the assistant's, and what
+/// they print: noncharacters, which no text has.
+const MARKS: [(&str, &str); 2] = [("srft_from", "\u{FDD0}"), ("srft_to", "\u{FDD1}")];
+/// A content that no text has.
+const PLACEHOLDER: &str = "\u{FDD2}";
 
 /// A model's chat template.
 #[derive(Debug)]
@@ -76,7 +83,7 @@ impl ChatTemplate {
                     .at(&source.place)
                     .next("take the chat template that was published with the model"));
                 }
-                let text = without_generation_tags(&source.text);
+                let text = with_marks(&source.text);
                 environment
                     .add_template_owned(source.name.clone(), text)
                     .map_err(|e| source.failure(&e))?;
@@ -104,6 +111,72 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         extra: &Map<String, Json>,
     ) -> Result<String> {
+        self.print(messages, tools, add_generation_prompt, extra, false)
+    }
+
+    /// The text of a conversation that doesn't ask for more, and the ranges of it, in bytes, that the
+    /// template's `{% generation %}` blocks mark as the assistant's; none where it has no such blocks.
+    pub fn render_marked(
+        &self,
+        messages: &[Json],
+        tools: Option<&Json>,
+        extra: &Map<String, Json>,
+    ) -> Result<(String, Vec<Range<usize>>)> {
+        let source = self.source(tools.is_some())?;
+        let has = |mark: &&str| messages.iter().any(|message| message.to_string().contains(*mark));
+        let marked = source.marks && !MARKS.iter().any(|(_, mark)| has(&mark));
+        let printed = self.print(messages, tools, false, extra, marked)?;
+        if !marked {
+            return Ok((printed, Vec::new()));
+        }
+        let (mut text, mut ranges) = (String::with_capacity(printed.len()), Vec::new());
+        for piece in printed.split_inclusive(|c| MARKS.iter().any(|(_, mark)| mark.contains(c))) {
+            let [from, to] = MARKS.map(|(_, mark)| piece.strip_suffix(mark));
+            text.push_str(from.or(to).unwrap_or(piece));
+            match (from, to, ranges.last_mut()) {
+                (Some(_), ..) => ranges.push(text.len()..text.len()),
+                (_, Some(_), Some(last)) => last.end = text.len(),
+                _ => {}
+            }
+        }
+        ranges.retain(|range| !range.is_empty());
+        Ok((text, ranges))
+    }
+
+    /// What stands before the content of message `index` and behind it, where the template writes
+    /// it once; `None` where it doesn't, or refuses the conversation with another content.
+    pub fn around(
+        &self,
+        messages: &[Json],
+        index: usize,
+        tools: Option<&Json>,
+        extra: &Map<String, Json>,
+    ) -> Option<(String, String)> {
+        let mut messages = messages.to_vec();
+        messages[index] =
+            serde_json::json!({"role": messages[index]["role"], "content": PLACEHOLDER});
+        let text = self.render(&messages, tools, false, extra).ok()?;
+        let (before, behind) = text.split_once(PLACEHOLDER)?;
+        (!behind.contains(PLACEHOLDER)).then(|| (before.into(), behind.into()))
+    }
+
+    /// What the template writes behind the assistant's last turn, without white space around it;
+    /// `None` where that is nothing, or the template refuses so short a conversation.
+    pub fn turn_end(&self) -> Option<String> {
+        let turn = |role: &str| serde_json::json!({"role": role, "content": "Hi"});
+        let messages = [turn("user"), turn("assistant")];
+        let (_, behind) = self.around(&messages, 1, None, &Map::new())?;
+        Some(behind.trim().to_string()).filter(|end| !end.is_empty())
+    }
+
+    fn print(
+        &self,
+        messages: &[Json],
+        tools: Option<&Json>,
+        add_generation_prompt: bool,
+        extra: &Map<String, Json>,
+        marked: bool,
+    ) -> Result<String> {
         if messages.is_empty() {
             return Err(Error::input("a conversation without messages")
                 .at(&self.place)
@@ -125,7 +198,10 @@ impl ChatTemplate {
             let given = self.special_tokens.iter().chain(extra);
             let given = given.map(|(name, json)| (name.as_str(), json::value(json)));
             let documents = [("documents", Value::from(()))];
-            let variables = Value::from_pairs(documents.into_iter().chain(given).chain(call));
+            let marks =
+                MARKS.map(|(name, mark)| (name, Value::from(if marked { mark } else { "" })));
+            let variables = documents.into_iter().chain(given).chain(call).chain(marks);
+            let variables = Value::from_pairs(variables);
             let template = self.environment.get_template(&source.name);
             template.and_then(|t| t.render(variables)).map_err(|e| source.failure(&e))
         })
@@ -199,20 +275,22 @@ fn is_list_of_objects(json: &Json) -> bool {
     json.as_array().is_some_and(|list| list.iter().all(Json::is_object))
 }
 
-/// `{% generation %}` marks what the assistant said; rendering only needs its body, and the scope
-/// that the block is.
-fn without_generation_tags(template: &str) -> String {
+/// `{% generation %}` marks what the assistant said: a scope, at whose ends variables are printed.
+fn with_marks(template: &str) -> String {
     let mut text = String::with_capacity(template.len());
     let mut rest = template;
     while let Some(start) = rest.find("{%") {
         let word = rest[start + 2..].trim_start_matches(['-', '+']).trim_start();
         text.push_str(&rest[..rest.len() - word.len()]);
         rest = word;
-        for (tag, scope) in [("generation", "with"), ("endgeneration", "endwith")] {
+        let [(from, _), (to, _)] = MARKS;
+        for (tag, scope, mark) in [("generation", "with", from), ("endgeneration", "endwith", to)] {
             let Some(after) = word.strip_prefix(tag) else { continue };
-            if after.trim_start().trim_start_matches(['-', '+']).starts_with("%}") {
-                text.push_str(scope);
-                rest = after;
+            let close = after.trim_start();
+            if close.trim_start_matches(['-', '+']).starts_with("%}") {
+                // A block at the end too: it takes white space as the tag did.
+                text.push_str(&format!("{scope} %}}{{{{ {mark} }}}}{{% set srft = 0 "));
+                rest = close;
             }
         }
     }

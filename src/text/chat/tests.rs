@@ -211,16 +211,23 @@ fn variables_of_the_call_stand_above_special_tokens_and_below_the_conversation()
 }
 
 #[test]
-fn only_whole_generation_tags_are_taken_out() {
+fn only_whole_generation_tags_are_replaced() {
+    let from = "{% with %}{{ srft_from }}{% set srft = 0 ";
+    let to = "{% endwith %}{{ srft_to }}{% set srft = 0 ";
     for (template, text) in [
-        ("{% generation %}a{% endgeneration %}", "{% with %}a{% endwith %}"),
-        ("{%-generation-%}a{%+ endgeneration +%}", "{%-with-%}a{%+ endwith +%}"),
-        ("{%- \n generation %}", "{%- \n with %}"),
+        ("{% generation %}a{% endgeneration %}", &*format!("{from}%}}a{to}%}}")),
+        (
+            "{%-generation-%}a{%+ endgeneration +%}",
+            &*format!("{from}-%}}a{to}+%}}")
+                .replace("{% with", "{%-with")
+                .replace("{% end", "{%+ end"),
+        ),
+        ("{%- \n generation %}", &*format!("{from}%}}").replace("{% with", "{%- \n with")),
         ("{% generations %}{% set generation = 1 %}", "{% generations %}{% set generation = 1 %}"),
         ("{% generation x %}{{ generation }}{%", "{% generation x %}{{ generation }}{%"),
-        ("{%{% generation %}é{%", "{%{% with %}é{%"),
+        ("{%{% generation %}é{%", &*format!("{{%{from}%}}é{{%")),
     ] {
-        assert_eq!(without_generation_tags(template), text);
+        assert_eq!(with_marks(template), text);
     }
 }
 
@@ -306,5 +313,35 @@ fn a_message_nested_beyond_reading_is_an_error() {
     for template in ["{{ messages|tojson }}", "{{ messages }}"] {
         let error = of(template).unwrap().render(&message, None, false, &none()).unwrap_err();
         assert!(error.what.contains("nested too deeply"), "{error}");
+    }
+}
+
+/// Marks don't change what is printed, however white space is trimmed around them.
+#[test]
+fn generation_blocks_mark_what_the_assistant_says() {
+    let head = "{% for m in messages %}\n<{{ m.role }}>";
+    for (block, text, marked) in [
+        (
+            "{% generation %}{{ m.content }}$\n{% endgeneration %}\n",
+            "<user>A\n<assistant>é$\n",
+            "é$\n",
+        ),
+        (
+            "  {%- generation -%}  {{ m.content }}$  {%- endgeneration -%}  ",
+            "<user>A\n<assistant>é$",
+            "é$",
+        ),
+        ("{% generation %}{% endgeneration %}{{ m.content }}", "<user>A\n<assistant>é", ""),
+    ] {
+        let user = "{% if m.role == 'user' %}{{ m.content }}\n{% else %}";
+        let jinja = format!("{head}{user}{block}{{% endif %}}{{% endfor %}}");
+        let template = of(&jinja).unwrap();
+        let messages =
+            [json!({"role": "user", "content": "A"}), json!({"role": "assistant", "content": "é"})];
+        let (printed, ranges) = template.render_marked(&messages, None, &none()).unwrap();
+        let plain = template.render(&messages, None, false, &none()).unwrap();
+        assert_eq!((&*printed, &*plain), (text, text), "{jinja}");
+        let found: Vec<&str> = ranges.into_iter().map(|range| &printed[range]).collect();
+        assert_eq!(found.concat(), marked, "{jinja}");
     }
 }
