@@ -188,7 +188,7 @@ settings! {
     }
     /// What a response earns besides its answer, whose weight is 1: the reward is their weighted mean.
     reward: RewardSettings {
-        /// Regular expression that the whole response should match; empty: none.
+        /// Regular expression that the whole response should match, special tokens included; empty: none.
         format: String = String::new();
         /// Weight of the format.
         format_weight: f64 = 0.2;
