@@ -38,9 +38,9 @@ impl Tokenizer {
         Ok(Self(folder_of(path).and_then(|folder| folder.tokenizer()).or_raise()?))
     }
 
-    /// Token ids of a text that starts a sequence (with begin-of-text, where the tokenizer has it), or
-    /// with `continuation=True` of one that goes on, such as a response: uint32 [N]. `special=False` puts
-    /// nothing around a text that has its special tokens written out.
+    /// Token ids of a text that starts a sequence (with begin-of-text, where the tokenizer has it and
+    /// the text hasn't), or with `continuation=True` of one that goes on, such as a response: uint32 [N].
+    /// `special=False` puts nothing before a text that has its special tokens written out.
     #[pyo3(signature = (text, *, continuation = false, special = true))]
     fn encode<'py>(
         &self,
@@ -49,14 +49,15 @@ impl Tokenizer {
         continuation: bool,
         special: bool,
     ) -> PyResult<Bound<'py, PyArray1<u32>>> {
-        let ids = match continuation || !special {
-            true => self.0.encode_continuation(text),
-            false => self.0.encode(text),
+        let ids = match (continuation, special) {
+            (true, _) => self.0.encode_continuation(text),
+            (_, false) => self.0.pieces(text).map(|pieces| pieces.ids),
+            (_, true) => self.0.encode(text),
         };
         Ok(PyArray1::from_vec(py, ids.or_raise()?))
     }
 
-    /// The text of token ids, without special tokens.
+    /// The text of token ids, without begin- and end-of-text and padding.
     fn decode(&self, ids: &Bound<'_, PyAny>) -> PyResult<String> {
         Ok(self.0.decode(&token_ids(ids)?))
     }

@@ -132,7 +132,8 @@ impl Written<'_> {
 
     /// One past the last token of a turn that its writer would have to write: the end-of-text that
     /// follows it, or with which it ends but for white space, or a separator of the template's; else
-    /// all of it. An end-of-text that is only mentioned in a turn is no end.
+    /// all of it. An end-of-text that is only mentioned in a turn is no end. Of several ends in a row
+    /// the model stops at the first.
     fn end(&self, turn: &Range<usize>) -> usize {
         let Pieces { ids, ranges } = self.pieces;
         let past = self.pieces.first_from(turn.end);
@@ -143,8 +144,19 @@ impl Written<'_> {
         };
         let is_end = |index: &usize| self.eos_tokens.contains(&ids[*index]);
         let next = (past..ids.len()).find(is_end).filter(|&i| blank(turn.end, ranges[i].0));
-        let inside = || (self.first(turn)..past).rev().find(is_end);
-        let own = || inside().filter(|&i| blank(ranges[i].1, turn.end));
+        let own = || {
+            let (mut row, mut behind) = (Vec::new(), turn.end);
+            for end in (self.first(turn)..past).rev().filter(is_end) {
+                if !blank(ranges[end].1, behind) {
+                    break;
+                }
+                row.push(end);
+                behind = ranges[end].0;
+            }
+            // A mention and then the end itself are two of the same.
+            let first = *row.last()?;
+            row.into_iter().rev().take_while(|&end| ids[end] == ids[first]).last()
+        };
         next.or_else(own).map_or(past, |end| end + 1)
     }
 }
@@ -196,6 +208,14 @@ mod tests {
         assert_eq!(chat.prompt, [1, 4, 17, 5, 2, 19, 6, 17]);
         assert_eq!(chat.learned, [3, 4], "the turn and its end, not the separator behind");
         assert_eq!(chat.demonstration.unwrap(), [7, 2]);
+        // Of two ends the model stops at the first; a mention of the end and the end are like it.
+        let tokenizer = Tokenizer::from_bytes(&ModelFolder::tiny().tokenizer, "t").unwrap();
+        for (text, tokens) in [("4$;s;", vec![7, 2]), ("4$$;", vec![7, 2, 2]), ("4s$", vec![7, 22])]
+        {
+            let layout = Layout { templated: true, learned: Vec::new() };
+            let ended = encode(&tokenizer, &[2, 22], &example("^1=", text, layout)).unwrap();
+            assert_eq!(ended.demonstration.unwrap(), tokens, "{text}");
+        }
         let open = Layout { templated: true, learned: Vec::new() };
         assert_eq!(encoded(&example("^1=", "2", open)).demonstration.unwrap(), [5, 2]);
     }

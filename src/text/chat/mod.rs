@@ -160,13 +160,13 @@ impl ChatTemplate {
         (!behind.contains(PLACEHOLDER)).then(|| (before.into(), behind.into()))
     }
 
-    /// What the template writes behind the assistant's last turn, without white space around it;
-    /// `None` where that is nothing, or the template refuses so short a conversation.
+    /// What the template writes first behind the assistant's last turn, up to white space; `None`
+    /// where that is nothing, or the template refuses so short a conversation.
     pub fn turn_end(&self) -> Option<String> {
         let turn = |role: &str| serde_json::json!({"role": role, "content": "Hi"});
         let messages = [turn("user"), turn("assistant")];
         let (_, behind) = self.around(&messages, 1, None, &Map::new())?;
-        Some(behind.trim().to_string()).filter(|end| !end.is_empty())
+        behind.split_whitespace().next().map(String::from)
     }
 
     fn print(
