@@ -1,13 +1,15 @@
 //! Text as the model reads it: tokenizers, templates, ends of text (docs/text.md). The golden files
 //! are transformers' own (`tests/golden/make_text.py`).
 
+use crate::program::Home;
+use burn::tensor::Device;
 use serde_json::{Value, json};
-use srft::config::Objective;
+use srft::config::{Objective, Storage};
 use srft::data::batch::micro_batches;
 use srft::data::encode::{Encoded, encode};
 use srft::data::{file, render, shape::Needs};
 use srft::error::Result;
-use srft::model::ModelFolder;
+use srft::model::{Llama, ModelFolder};
 use srft::objective::assemble;
 use srft::records::{Demonstration, Example, Group, Origin};
 use srft::rollout::Stops;
@@ -364,4 +366,37 @@ fn the_last_turn_alone_is_learned_where_asked() {
         let encoded = encode(&kind.tokenizer, &kind.eos_tokens, &example).unwrap();
         assert!(encoded.learned.is_empty() && encoded.earlier.is_empty(), "{name}");
     }
+}
+
+/// trl #1400: the template and the post-processor both write begin-of-text. `explain` on a prompt of
+/// the run's own samples reads it once, told or not that a template wrote it.
+#[test]
+fn trl_1400_a_sampled_prompt_is_read_again_as_it_was() {
+    let home = Home::new();
+    let folder = folder("llama3", json!({"bos_token": "<|begin_of_text|>"}), None);
+    let tokenizer = folder.tokenizer().unwrap();
+    let model = Llama::random(folder.shape(&tokenizer).unwrap(), 7, &Device::flex());
+    pollster::block_on(folder.save(&home.path("l3"), &model, Storage::F32)).unwrap();
+    let row = r#"{"messages": [{"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "hello"}], "answer": "hello"}"#;
+    home.write("chat.jsonl", row.replace('\n', ""));
+    home.succeeds(
+        "train --device cpu --set model.path=l3 --data chat.jsonl --eval-data chat.jsonl --steps 1 \
+         --set rollout.prompts=1 --set rollout.group=2 --max-new-tokens 4 --out run \
+         --set checkpoint.samples_every=1",
+    );
+    let sampled = &home.lines("run/samples.jsonl")[0];
+    let told = sampled["prompt"].as_str().unwrap();
+    assert!(told.starts_with("<|begin_of_text|><|start_header_id|>user"), "{told}");
+    let explained = ["true", "false"].map(|templated| {
+        let line = json!({
+            "prompt": told, "templated": templated == "true", "demonstration": "hello",
+            "episodes": [{"response": "hi<|eot_id|>", "reward": 1.0}, {"response": "no", "reward": -1.0}],
+        });
+        home.write("episodes.jsonl", line.to_string());
+        home.succeeds("explain --device cpu --model l3 --episodes episodes.jsonl --json")
+    });
+    assert_eq!(explained[0], explained[1]);
+    let prompt = tokenizer.encode(told).unwrap();
+    assert_eq!((prompt[0], prompt.iter().filter(|&&id| id == 0).count()), (0, 1));
 }
