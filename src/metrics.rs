@@ -13,12 +13,12 @@ pub struct Definition {
 }
 
 macro_rules! metrics {
-    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty, $unit:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $(#[serde($serde:ident)])? $name:ident: $type:ty, $unit:literal;)+) => {
         /// The report of one training step, a line of `metrics.jsonl`.
         #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
         #[cfg_attr(test, derive(ts_rs::TS))]
         #[serde(deny_unknown_fields)]
-        pub struct StepReport { $($(#[doc = $doc])+ pub $name: $type,)+ }
+        pub struct StepReport { $($(#[doc = $doc])+ $(#[serde($serde)])? pub $name: $type,)+ }
 
         /// The definitions, in the order of the keys.
         pub const DEFINITIONS: &[Definition] = &[$(Definition {
@@ -79,6 +79,7 @@ metrics! {
     /// Rollouts that the verifier failed on: left out of the update and of every mean.
     unscored: u64, "rollouts";
     /// Demonstrations that the verifier failed on: still imitated, but not reinforced.
+    #[serde(default)] // runs of before have no such key
     unscored_demos: u64, "demonstrations";
     /// Tokens sampled in this step, those of unscored rollouts too.
     rollout_tokens: u64, "tokens";
@@ -122,4 +123,17 @@ pub fn as_markdown() -> String {
         text += &format!("| `{}` | {} | {} |\n", d.name, d.unit, d.doc.replace('|', "\\|"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run that was begun before a key came is reported and resumed all the same.
+    #[test]
+    fn lines_of_before_are_read() {
+        let mut line = serde_json::to_value(StepReport { step: 3, ..Default::default() }).unwrap();
+        line.as_object_mut().unwrap().remove("unscored_demos");
+        assert_eq!(serde_json::from_value::<StepReport>(line).unwrap().step, 3);
+    }
 }

@@ -119,8 +119,7 @@ impl Config {
     /// A checksum of every key that decides a run: a checkpoint carries it, so that it is never
     /// taken for another run's.
     pub fn fingerprint(&self) -> u32 {
-        let lines =
-            self.decisive().into_iter().map(|(key, value)| format!("{key} = {}\n", plain(value)));
+        let lines = self.decisive().into_iter().map(|(key, value)| format!("{key} = {value}\n"));
         crc32fast::hash(lines.collect::<String>().as_bytes())
     }
 
@@ -153,14 +152,6 @@ impl Config {
         let mut keys = self.flat();
         keys.retain(|(key, _)| !is_free(key));
         keys
-    }
-}
-
-/// A list of texts as the one text that it was when the first checkpoints were written.
-fn plain(value: Value) -> Value {
-    match value.as_array() {
-        Some(items) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ").into(),
-        None => value,
     }
 }
 
