@@ -173,7 +173,8 @@ export function withoutTimes({ rollout_secs, train_secs, ...report }) {
 function difference(got, expected) {
     let worst = { error: 0, where: "nowhere" };
     for (const [key, value] of Object.entries(withoutTimes(expected))) {
-        const error = Math.abs(got[key] - value) / Math.max(1, Math.abs(value));
+        const same = (got[key] === null) === (value === null);
+        const error = same ? Math.abs(got[key] - value) / Math.max(1, Math.abs(value)) : Infinity;
         if (!(error <= worst.error)) worst = { error, where: `${key} of step ${expected.step}: ${got[key]}, expected ${value}` };
     }
     return worst;

@@ -110,7 +110,7 @@ browserTest(
         allow: [/favicon/],
     },
     async (page) => {
-        for (const method of METHODS) await page.getByText(`${method} 1: reward`).waitFor();
+        for (const method of METHODS) await page.getByText(`${method} 1: loss`).waitFor();
     },
 );
 
