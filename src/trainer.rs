@@ -3,7 +3,7 @@
 use crate::config::{Config, EntropyOver, GroupOf, Objective, SftGate};
 use crate::data::batch::micro_batches;
 use crate::data::encode::encode;
-use crate::data::source::Source;
+use crate::data::source::{Problem, Source};
 use crate::error::{Error, Result};
 use crate::metrics::{StepReport, mean_of};
 use crate::model::{DropoutKey, Llama};
@@ -17,7 +17,7 @@ use crate::ops::readback;
 use crate::ops::sampling::Sampling;
 use crate::optim::{AdamW, learning_rate, squared_norm};
 use crate::platform::{Stopwatch, give_way};
-use crate::records::{Demonstration, Example, Group, Origin, Role, Unscored};
+use crate::records::{Demonstration, Group, Origin, Role, Unscored};
 use crate::reward::{Grade, Grader, MEND, Submission};
 use crate::rollout::{Plan, Stops, respond};
 use crate::text::Tokenizer;
@@ -93,14 +93,18 @@ impl Trainer {
     }
 
     /// Samples a group for each example and scores rollouts and demonstrations.
-    pub async fn groups(&self, examples: Vec<Example>) -> Result<Vec<Group>> {
+    pub async fn groups<P: Into<Problem>>(&self, problems: Vec<P>) -> Result<Vec<Group>> {
         let objective = self.objective();
         let limit = self.config.data.most_tokens(self.model.config.max_positions);
         let eos_tokens = &self.model.config.eos_tokens;
-        let mut groups = Vec::with_capacity(examples.len());
-        let mut cut = Vec::with_capacity(examples.len());
-        for example in examples {
-            let encoded = encode(&self.tokenizer, eos_tokens, &example)?;
+        let mut groups = Vec::with_capacity(problems.len());
+        let mut cut = Vec::with_capacity(problems.len());
+        for problem in problems {
+            let Problem { example, encoded } = problem.into();
+            let encoded = match encoded {
+                Some(encoded) => encoded,
+                None => encode(&self.tokenizer, eos_tokens, &example)?,
+            };
             let uses = objective.uses_demonstrations();
             let (prompt, earlier) = (encoded.prompt.len(), encoded.earlier);
             let read = prompt + earlier.len();

@@ -166,7 +166,7 @@ pub fn loss(
     let trainer = Trainer {
         base: config.stages().iter().any(Objective::uses_base).then(|| policy.clone()),
         optimizer: AdamW::new(config.optimizer.clone(), &policy),
-        source: Source::Examples(Vec::new()),
+        source: Source::of(Vec::<srft::records::Example>::new()),
         grader: grader(&config).or_raise()?,
         tokenizer: model.tokenizer.clone(),
         model: policy,

@@ -1,9 +1,11 @@
 //! The user's data files, read for a model: what is too long for it, or cannot be judged, is found here.
 
+use super::given::Watch;
 use super::reader::Wanted;
 use crate::config::{Data, TooLong, Turns};
-use crate::data::encode::encode;
-use crate::data::shape::Needs;
+use crate::data::encode::{Encoded, encode};
+use crate::data::shape::{Needs, Row};
+use crate::data::source::Problem;
 use crate::data::{file, packed, render};
 use crate::error::{Error, Result};
 use crate::model::ModelConfig;
@@ -11,11 +13,27 @@ use crate::platform::read;
 use crate::records::Example;
 use crate::reward::Grader;
 use crate::text::Tokenizer;
-use crate::text::chat::ChatTemplate;
+use crate::text::chat::{ChatTemplate, deep_threads};
+use rayon::prelude::*;
 use std::path::Path;
 
 /// Lines named in a note; the others are counted.
 const LINES_NAMED: usize = 5;
+
+/// Rows that are read side by side before anyone is told of it.
+const ROWS_AT_A_TIME: usize = 2048;
+
+/// A row that can be trained or judged on, but for its length.
+struct Checked {
+    line: usize,
+    /// Earlier turns that it cannot teach.
+    rewritten: usize,
+    problem: Problem,
+    /// The error of one that is too long.
+    fits: Result<()>,
+    /// It has room for a response of one token.
+    can_be_cut: bool,
+}
 
 /// What reading needs besides the file.
 pub struct Files<'a> {
@@ -24,6 +42,7 @@ pub struct Files<'a> {
     pub model: &'a ModelConfig,
     pub grader: &'a Grader,
     pub template: Option<ChatTemplate>,
+    pub watch: Option<&'a dyn Watch>,
 }
 
 impl Files<'_> {
@@ -35,55 +54,71 @@ impl Files<'_> {
         suite: &str,
         wanted: Wanted,
         notes: &mut Vec<String>,
-    ) -> Result<Vec<Example>> {
-        let Wanted { response, answer, keeps_responses } = wanted;
+    ) -> Result<Vec<Problem>> {
+        let needs = Needs { response: wanted.response, answer: wanted.answer };
         let bytes = packed::unpack(read(Path::new(path)).map_err(|e| not_a_list(path, e))?, path)?;
-        let file = file::parse(&bytes, path, Needs { response, answer })?;
+        let file = file::parse(&bytes, path, needs)?;
+        drop(bytes);
         notes.extend(file.notes);
-        let all_turns = self.data.turns == Turns::All;
-        let (mut examples, mut long, mut unlearned) = (Vec::new(), Vec::new(), Vec::new());
-        for row in file.rows {
-            let line = row.line;
-            let row = if keeps_responses { row } else { row.without_response() };
-            let at = |e: Error| e.at(format!("{path}:{line}"));
-            let example = render::example(row, suite, self.template.as_ref(), all_turns);
-            let (example, rewritten) = example.map_err(at)?;
-            if rewritten > 0 && response {
-                unlearned.push(line);
+        let (count, mut rows) = (file.rows.len(), file.rows.into_iter());
+        let (mut problems, mut long, mut unlearned) = (Vec::new(), Vec::new(), Vec::new());
+        let tell = |left: usize| {
+            if let Some(watch) = self.watch {
+                watch.reading(path, count - left, count);
             }
-            if answer || !example.answer.is_empty() {
-                self.grader.check_gold(&example.answer).map_err(at)?;
-            }
-            let encoded = encode(self.tokenizer, &self.model.eos_tokens, &example);
-            let encoded = encoded.map_err(at)?;
-            let read = encoded.read();
-            let response = encoded.demonstration.map_or(1, |tokens| tokens.len());
-            match self.require_fits(read, response) {
-                Ok(()) => examples.push(example),
-                Err(e) if self.data.too_long == TooLong::Error => return Err(at(e)),
-                Err(_) => {
-                    long.push(line);
-                    // A prompt that leaves no room cannot be cut.
-                    let cuts = self.data.too_long == TooLong::Cut;
-                    if cuts && self.require_fits(read, 1).is_ok() {
-                        examples.push(example);
+        };
+        tell(count);
+        while rows.len() > 0 {
+            let some: Vec<Row> = rows.by_ref().take(ROWS_AT_A_TIME).collect();
+            let check = |row: Row| {
+                let line = row.line;
+                self.check(row, suite, wanted).map_err(|e| e.at(format!("{path}:{line}")))
+            };
+            let checked: Vec<Result<Checked>> =
+                self.side_by_side(|| some.into_par_iter().map(check).collect())?;
+            for row in checked {
+                let Checked { line, rewritten, problem, fits, can_be_cut } = row?;
+                if rewritten > 0 && wanted.response {
+                    unlearned.push(line);
+                }
+                match fits {
+                    Ok(()) => problems.push(problem),
+                    Err(e) if self.data.too_long == TooLong::Error => {
+                        return Err(e.at(format!("{path}:{line}")));
+                    }
+                    Err(_) => {
+                        long.push(line);
+                        if can_be_cut && self.data.too_long == TooLong::Cut {
+                            problems.push(problem);
+                        }
                     }
                 }
             }
+            tell(rows.len());
         }
         notes.extend(note_of(path, &long, "too long", self.done()));
         let why = "read and not learned: the chat template writes them otherwise later on";
         notes.extend(note_of(path, &unlearned, "with earlier turns of the assistant", why));
-        match examples.is_empty() {
-            false => Ok(examples),
+        match problems.is_empty() {
+            false => Ok(problems),
             true => Err(Error::input("every example is too long")
                 .at(path)
                 .next("raise data.max_tokens, or take a model with a longer context")),
         }
     }
 
-    /// An error for an example that a program gave and that cannot be trained or judged on.
-    pub fn require_usable(&self, example: &mut Example, wanted: Wanted) -> Result<()> {
+    /// The examples that a program gave, or an error for one that cannot be trained or judged on;
+    /// `place` is theirs.
+    pub fn given(&self, examples: &[Example], place: &str, wanted: Wanted) -> Result<Vec<Problem>> {
+        let usable = |(index, example): (usize, &Example)| {
+            let usable = self.usable(example.clone(), wanted);
+            usable.map_err(|e| e.at(format!("{place}: example {index}")))
+        };
+        let all: Vec<Result<Problem>> = examples.par_iter().enumerate().map(usable).collect();
+        all.into_iter().collect()
+    }
+
+    fn usable(&self, mut example: Example, wanted: Wanted) -> Result<Problem> {
         if wanted.response && example.demonstration.is_none() {
             return Err(Error::input("no demonstration, which the method imitates")
                 .next("give it one, or take a method without demonstrations, such as grpo"));
@@ -94,9 +129,34 @@ impl Files<'_> {
         if !wanted.keeps_responses {
             example.demonstration = None;
         }
-        let encoded = encode(self.tokenizer, &self.model.eos_tokens, example)?;
-        let read = encoded.read();
-        self.require_fits(read, encoded.demonstration.map_or(1, |tokens| tokens.len()))
+        let encoded = encode(self.tokenizer, &self.model.eos_tokens, &example)?;
+        self.require_fits(encoded.read(), shown(&encoded))?;
+        Ok(Problem { example, encoded: Some(encoded) })
+    }
+
+    /// A row as an example in tokens. Rows are independent, and read side by side.
+    fn check(&self, row: Row, suite: &str, wanted: Wanted) -> Result<Checked> {
+        let line = row.line;
+        let row = if wanted.keeps_responses { row } else { row.without_response() };
+        let all_turns = self.data.turns == Turns::All;
+        let (example, rewritten) = render::example(row, suite, self.template.as_ref(), all_turns)?;
+        if wanted.answer || !example.answer.is_empty() {
+            self.grader.check_gold(&example.answer)?;
+        }
+        let encoded = encode(self.tokenizer, &self.model.eos_tokens, &example)?;
+        let fits = self.require_fits(encoded.read(), shown(&encoded));
+        // A prompt that leaves no room cannot be cut.
+        let can_be_cut = self.require_fits(encoded.read(), 1).is_ok();
+        let problem = Problem { example, encoded: Some(encoded) };
+        Ok(Checked { line, rewritten, problem, fits, can_be_cut })
+    }
+
+    /// Runs `work` where its parallel parts have all cores, and stack enough for a template.
+    fn side_by_side<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        match &self.template {
+            Some(_) => Ok(deep_threads()?.install(work)),
+            None => Ok(work()),
+        }
     }
 
     fn require_fits(&self, prompt: usize, response: usize) -> Result<()> {
@@ -121,6 +181,11 @@ impl Files<'_> {
             TooLong::Drop | TooLong::Error => "dropped",
         }
     }
+}
+
+/// Tokens of the demonstration, or of the shortest response.
+fn shown(encoded: &Encoded) -> usize {
+    encoded.demonstration.as_ref().map_or(1, Vec::len)
 }
 
 /// The error for a file that is not there; where its name may be meant as several, how those are given.

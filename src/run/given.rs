@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::records::Example;
 use crate::reward::{Grader, Part};
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 /// What stands before a name in `data.train` and `data.eval` whose examples the program gives.
@@ -17,10 +18,18 @@ pub struct Given {
     pub examples: BTreeMap<String, Vec<Example>>,
     /// Judges answers where `data.verifier` is `given`.
     pub judge: Option<Arc<dyn Part>>,
+    /// Hears how far the reading of a file is.
+    pub watch: Option<Arc<dyn Watch>>,
+}
+
+/// Hears how far the reading of a file is, which takes minutes for a large one.
+pub trait Watch: Debug + Send + Sync {
+    /// So many of a file's rows are read.
+    fn reading(&self, path: &str, rows: usize, of: usize);
 }
 
 /// What a run is given that files and verifiers are enough for.
-pub(super) static NOTHING: Given = Given { examples: BTreeMap::new(), judge: None };
+pub(super) static NOTHING: Given = Given { examples: BTreeMap::new(), judge: None, watch: None };
 
 impl Given {
     /// The examples of that name.

@@ -22,7 +22,7 @@ pub use folder::{
 };
 #[cfg(not(target_family = "wasm"))]
 pub use folder::{checkpoints, samples_of, suite_files, write_suites};
-pub use given::{GIVEN, Given};
+pub use given::{GIVEN, Given, Watch};
 #[cfg(not(target_family = "wasm"))]
 pub use pretrain::{PRETRAIN, pretraining, take_base};
 pub use reader::Reader;

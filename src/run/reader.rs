@@ -3,11 +3,13 @@
 
 #[cfg(not(target_family = "wasm"))]
 use super::files::Files;
+#[cfg(not(target_family = "wasm"))]
+use super::given::Watch;
 use super::given::{GIVEN, Given, NOTHING};
 use super::names::suite_names;
 use crate::config::{Config, Objective};
 use crate::data::builtin;
-use crate::data::source::Source;
+use crate::data::source::{Problem, Source};
 use crate::error::{Error, Result};
 use crate::eval::Suite;
 use crate::model::{ModelConfig, ModelFolder};
@@ -38,6 +40,28 @@ pub struct Reader<'a> {
     files: Files<'a>,
     /// What the user should hear.
     pub notes: Vec<String>,
+    /// Tokens of the longest text of a file, as [`longest`](Self::longest) gives it.
+    longest: Option<usize>,
+}
+
+/// A suite in the making, or a file to train on.
+struct Read {
+    name: String,
+    out_of_distribution: bool,
+    problems: Vec<Problem>,
+    /// How many it has, where these are some of them.
+    of: Option<usize>,
+}
+
+impl Read {
+    fn suite(self) -> Suite {
+        Suite {
+            name: self.name,
+            out_of_distribution: self.out_of_distribution,
+            examples: self.problems.into_iter().map(|problem| problem.example).collect(),
+            of: self.of,
+        }
+    }
 }
 
 /// What is asked of each example of a file.
@@ -77,14 +101,29 @@ impl<'a> Reader<'a> {
                 model,
                 grader,
                 template: folder.template()?.map(|template| template.at_time(WRITTEN_SECS)),
+                watch: None,
             },
             notes: Vec::new(),
+            longest: None,
         })
     }
 
     /// The reader with what a program gives in place of files.
     pub(super) fn with(self, given: &'a Given) -> Self {
-        Self { given, ..self }
+        #[cfg(not(target_family = "wasm"))]
+        let files = Files { watch: given.watch.as_deref(), ..self.files };
+        Self {
+            given,
+            #[cfg(not(target_family = "wasm"))]
+            files,
+            ..self
+        }
+    }
+
+    /// The reader that tells `watch` how far it is.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn watched(self, watch: &'a dyn Watch) -> Self {
+        Self { files: Files { watch: Some(watch), ..self.files }, ..self }
     }
 
     /// What to train on, and what to evaluate on: the built-in suites, the files of `data.eval`, or
@@ -100,8 +139,9 @@ impl<'a> Reader<'a> {
             true => self.held_out(&mut training),
             false => self.evaluation_files(PROBLEMS)?,
         };
-        let examples = training.into_iter().flat_map(|suite| suite.examples).collect();
-        Ok((Source::Examples(examples), self.taken(suites)?))
+        let problems: Vec<Problem> = training.into_iter().flat_map(|file| file.problems).collect();
+        self.measure(&problems);
+        Ok((Source::of(problems), self.taken(suites)?))
     }
 
     /// What to evaluate on, of which there must be something.
@@ -140,24 +180,22 @@ impl<'a> Reader<'a> {
     pub fn responses(&mut self) -> Result<Vec<Example>> {
         let wanted = Wanted { response: true, answer: false, keeps_responses: true };
         let suites = self.files_of(&self.config.data.train, wanted)?;
-        Ok(suites.into_iter().flat_map(|suite| suite.examples).collect())
+        Ok(suites.into_iter().flat_map(|file| file.suite().examples).collect())
     }
 
-    /// Tokens of the longest text that a user's examples come to, each prompt with its demonstration
-    /// or the longest response that may be sampled; `None` for the built-in task.
+    /// Tokens of the longest text that a user's examples came to as they were read, each prompt with its
+    /// demonstration or the longest response that may be sampled; `None` for the built-in task.
     #[cfg(not(target_family = "wasm"))]
-    pub fn longest(&self, source: &Source, suites: &[Suite]) -> Result<Option<usize>> {
-        let Source::Examples(examples) = source else { return Ok(None) };
-        let (tokenizer, model) = (self.files.tokenizer, self.files.model);
-        let mut longest = 0;
-        for example in examples.iter().chain(suites.iter().flat_map(|suite| &suite.examples)) {
-            let encoded = crate::data::encode::encode(tokenizer, &model.eos_tokens, example)?;
+    pub fn longest(&self) -> Option<usize> {
+        self.longest.map(|longest| longest.min(self.files.model.max_positions))
+    }
+
+    fn measure(&mut self, problems: &[Problem]) {
+        for encoded in problems.iter().filter_map(|problem| problem.encoded.as_ref()) {
             let asked = encoded.prompt.len() + self.config.rollout.max_new_tokens;
-            let read = encoded.read();
-            let shown = encoded.demonstration.map_or(0, |tokens| read + tokens.len());
-            longest = longest.max(asked).max(shown);
+            let shown = encoded.demonstration.as_ref().map_or(0, |d| encoded.read() + d.len());
+            self.longest = self.longest.max(Some(asked.max(shown)));
         }
-        Ok(Some(longest.min(model.max_positions)))
     }
 
     fn builtin_source(&self) -> Result<Source> {
@@ -176,21 +214,21 @@ impl<'a> Reader<'a> {
     }
 
     /// As many problems as are passed over and taken.
-    fn builtin_suites(&self) -> Vec<Suite> {
+    fn builtin_suites(&self) -> Vec<Read> {
         let eval = &self.config.eval;
         let count = eval.skip.saturating_add(eval.builtin_examples());
-        let suite = |s: &builtin::Suite| Suite {
+        let suite = |s: &builtin::Suite| Read {
             name: s.name.into(),
             out_of_distribution: s.out_of_distribution,
             // The same problems for every seed of training, so that runs compare.
-            examples: builtin::held_out(s, count, 0),
+            problems: builtin::held_out(s, count, 0).into_iter().map(Problem::from).collect(),
             of: None,
         };
         builtin::suites().iter().map(suite).collect()
     }
 
     /// The training files, each with all of its examples.
-    fn training(&mut self) -> Result<Vec<Suite>> {
+    fn training(&mut self) -> Result<Vec<Read>> {
         let stages = self.config.stages();
         let response = stages.iter().any(Objective::uses_demonstrations);
         let answer = stages.iter().any(Objective::uses_answers);
@@ -198,7 +236,7 @@ impl<'a> Reader<'a> {
         self.files_of(&self.config.data.train, wanted)
     }
 
-    fn evaluation_files(&mut self, wanted: Wanted) -> Result<Vec<Suite>> {
+    fn evaluation_files(&mut self, wanted: Wanted) -> Result<Vec<Read>> {
         let files = &self.config.data.eval;
         match files.iter().enumerate().find(|(index, file)| files[..*index].contains(file)) {
             None => self.files_of(files, wanted),
@@ -209,21 +247,22 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes every tenth example that has an answer out of each training file.
-    fn held_out(&mut self, training: &mut [Suite]) -> Vec<Suite> {
+    fn held_out(&mut self, training: &mut [Read]) -> Vec<Read> {
         let (mut suites, mut judged, mut all) = (Vec::new(), 0, 0);
         for suite in training {
             let mut held = Vec::new();
             let mut seen = 0;
-            all += suite.examples.len();
-            for example in std::mem::take(&mut suite.examples) {
-                seen += usize::from(can_be_judged(&example));
-                let is_held = can_be_judged(&example) && seen % EVAL_ONE_IN == 0;
-                if is_held { &mut held } else { &mut suite.examples }.push(example);
+            all += suite.problems.len();
+            for problem in std::mem::take(&mut suite.problems) {
+                let can_be_judged = can_be_judged(&problem.example);
+                seen += usize::from(can_be_judged);
+                let is_held = can_be_judged && seen % EVAL_ONE_IN == 0;
+                if is_held { &mut held } else { &mut suite.problems }.push(problem);
             }
             judged += seen;
             // A file that is trained on twice is evaluated once.
-            if !held.is_empty() && !suites.iter().any(|s: &Suite| s.name == suite.name) {
-                suites.push(Suite { name: suite.name.clone(), examples: held, ..*suite });
+            if !held.is_empty() && !suites.iter().any(|s: &Read| s.name == suite.name) {
+                suites.push(Read { name: suite.name.clone(), problems: held, ..*suite });
             }
         }
         let add = "--eval-data F.jsonl gives problems for it";
@@ -243,15 +282,15 @@ impl<'a> Reader<'a> {
     }
 
     /// The problems of each suite that are evaluated, and a word where these are not all.
-    fn taken(&mut self, mut suites: Vec<Suite>) -> Result<Vec<Suite>> {
+    fn taken(&mut self, mut suites: Vec<Read>) -> Result<Vec<Suite>> {
         let Config { eval, data, .. } = self.config;
         let is_builtin = data.train.is_empty() && data.eval.is_empty();
         let most = if is_builtin { eval.builtin_examples() } else { eval.file_examples() };
         for suite in &mut suites {
-            let had = suite.examples.len();
-            suite.examples.drain(..eval.skip.min(had));
-            suite.examples.truncate(most);
-            let (name, takes) = (&suite.name, suite.examples.len());
+            let had = suite.problems.len();
+            suite.problems.drain(..eval.skip.min(had));
+            suite.problems.truncate(most);
+            let (name, takes) = (&suite.name, suite.problems.len());
             if takes == 0 && eval.skip > 0 {
                 return Err(Error::input(format!("{name} has {had} problems to evaluate on"))
                     .at("eval.skip")
@@ -268,19 +307,20 @@ impl<'a> Reader<'a> {
                 ));
             }
         }
-        Ok(suites)
+        suites.iter().for_each(|suite| self.measure(&suite.problems));
+        Ok(suites.into_iter().map(Read::suite).collect())
     }
 
-    /// The suites of files, in their order.
-    fn files_of(&mut self, paths: &'a [String], wanted: Wanted) -> Result<Vec<Suite>> {
+    /// The files, in their order.
+    fn files_of(&mut self, paths: &'a [String], wanted: Wanted) -> Result<Vec<Read>> {
         let mut suites = Vec::with_capacity(paths.len());
         for path in paths {
             let name = self.names[path.as_str()].clone();
-            let examples = match path.strip_prefix(GIVEN) {
+            let problems = match path.strip_prefix(GIVEN) {
                 Some(given) => self.given_examples(given, path, &name, wanted)?,
                 None => self.read(path, &name, wanted)?,
             };
-            suites.push(Suite { name, out_of_distribution: false, examples, of: None });
+            suites.push(Read { name, out_of_distribution: false, problems, of: None });
         }
         Ok(suites)
     }
@@ -292,23 +332,21 @@ impl<'a> Reader<'a> {
         path: &str,
         suite: &str,
         wanted: Wanted,
-    ) -> Result<Vec<Example>> {
-        let mut examples = self.given.examples(given)?.to_vec();
-        for (index, example) in examples.iter_mut().enumerate() {
+    ) -> Result<Vec<Problem>> {
+        let mut problems = self.files.given(self.given.examples(given)?, path, wanted)?;
+        for Problem { example, .. } in &mut problems {
             if example.suite.is_empty() {
                 example.suite = suite.into();
             }
-            let usable = self.files.require_usable(example, wanted);
-            usable.map_err(|e| e.at(format!("{path}: example {index}")))?;
         }
-        match examples.is_empty() {
-            false => Ok(examples),
+        match problems.is_empty() {
+            false => Ok(problems),
             true => Err(Error::input("no examples").at(path).next("give at least one")),
         }
     }
 
     #[cfg(not(target_family = "wasm"))]
-    fn read(&mut self, path: &str, suite: &str, wanted: Wanted) -> Result<Vec<Example>> {
+    fn read(&mut self, path: &str, suite: &str, wanted: Wanted) -> Result<Vec<Problem>> {
         self.files.read(path, suite, wanted, &mut self.notes)
     }
 
@@ -320,14 +358,14 @@ impl<'a> Reader<'a> {
         path: &str,
         suite: &str,
         wanted: Wanted,
-    ) -> Result<Vec<Example>> {
+    ) -> Result<Vec<Problem>> {
         let _ = self.given;
         self.read(path, suite, wanted)
     }
 
     /// A page has no files.
     #[cfg(target_family = "wasm")]
-    fn read(&mut self, path: &str, _: &str, wanted: Wanted) -> Result<Vec<Example>> {
+    fn read(&mut self, path: &str, _: &str, wanted: Wanted) -> Result<Vec<Problem>> {
         let _ = (wanted.response, wanted.answer, wanted.keeps_responses);
         Err(Error::input("a page reads no data files")
             .at(path)

@@ -1,6 +1,7 @@
 //! `srft eval` and `srft generate`.
 
 use super::arguments::{Eval, Generate};
+use super::progress::Reading;
 use super::tables::table;
 use super::train::ready;
 use super::{note, say};
@@ -30,7 +31,9 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
     let (folder, model, tokenizer) =
         load_model(&config.model.path, config.model.frozen, &selected.device)?;
     let grader = grader(&config)?;
-    let mut reader = Reader::new(&config, &folder, &tokenizer, &model.config, &grader)?;
+    let reading = Reading::new();
+    let reader = Reader::new(&config, &folder, &tokenizer, &model.config, &grader)?;
+    let mut reader = reader.watched(&reading);
     let suites = reader.suites()?;
     reader.notes.iter().for_each(note);
     if let Some(path) = &arguments.out {

@@ -25,8 +25,8 @@ pub fn plan(arguments: Plan) -> Result<()> {
     let halves = held(&config, &folder)? == Frozen::Stored && folder.names_halves();
     let grader = grader(&config)?;
     let mut reader = Reader::new(&config, &folder, &tokenizer, &model, &grader)?;
-    let (source, suites) = reader.source_and_suites()?;
-    let longest = reader.longest(&source, &suites)?;
+    let (_, suites) = reader.source_and_suites()?;
+    let longest = reader.longest();
     reader.notes.iter().for_each(note);
     let here = Circumstances { on_cpu, halves, longest, evaluates: !suites.is_empty() };
     let plan = memory_plan(&config, &model, lora.as_ref(), here);

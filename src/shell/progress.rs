@@ -7,13 +7,49 @@ use serde_json::json;
 use srft::eval::{Score, mean_accuracy};
 use srft::metrics::StepReport;
 use srft::report::live_lines;
-use srft::run::Observer;
+use srft::run::{Observer, Watch};
 use std::fmt::Display;
 use std::io::IsTerminal;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Plain lines are printed every so many steps.
 const LINE_EVERY: u32 = 10;
+
+/// Files that are read within this time need no bar.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A bar on a terminal while a file is read, if that takes long.
+#[derive(Debug)]
+pub struct Reading {
+    bar: ProgressBar,
+    began: Instant,
+}
+
+impl Reading {
+    /// One that waits for a file.
+    pub fn new() -> Self {
+        let style =
+            ProgressStyle::with_template("reading {msg} {wide_bar} {pos}/{len} rows {eta:>4} left")
+                .expect("a valid template");
+        Self { bar: ProgressBar::new(0).with_style(style), began: Instant::now() }
+    }
+}
+
+impl Watch for Reading {
+    fn reading(&self, path: &str, rows: usize, of: usize) {
+        if rows == of {
+            self.bar.finish_and_clear();
+        } else if self.began.elapsed() > PATIENCE && std::io::stderr().is_terminal() {
+            if self.bar.is_finished() {
+                self.bar.reset();
+            }
+            self.bar.set_length(of as u64);
+            self.bar.set_position(rows as u64);
+            self.bar.set_message(path.to_string());
+        }
+    }
+}
 
 /// Prints a run's events.
 pub enum Progress {

@@ -1,7 +1,7 @@
 //! `srft train` and `srft pretrain`.
 
 use super::arguments::{Pretrain, Settings, Train};
-use super::progress::Progress;
+use super::progress::{Progress, Reading};
 use super::stop::stop_on_interrupt;
 use super::tables::before_and_after;
 use super::{note, say};
@@ -11,6 +11,7 @@ use srft::error::Result;
 use srft::run::{Given, PRETRAIN, Run, RunFolder, Summary, fresh_folder, pretraining, take_base};
 use srft::selftest;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Trains, from the start or from a checkpoint.
 pub async fn train(arguments: Train) -> Result<()> {
@@ -22,15 +23,16 @@ pub async fn train(arguments: Train) -> Result<()> {
     let rank = ("--lora-rank", "lora.rank", arguments.lora_rank.map(|r| r.to_string()));
     let config = arguments.settings.resolve(base, &[steps, rank])?;
     let selected = ready(&config, arguments.json).await?;
+    let given = Given { watch: Some(Arc::new(Reading::new())), ..Given::default() };
     let mut run = match &arguments.resume {
         Some(path) => {
-            let (given, accepts) = (Given::default(), arguments.accept_changes);
+            let accepts = arguments.accept_changes;
             Run::resume_with(config, &given, accepts, &selected, path)?
         }
         None => {
             let name = format!("{}-seed{}", config.objective.method.name(), config.run.seed);
             let path = arguments.out.clone().unwrap_or_else(|| fresh_folder(&name));
-            Run::create(config, &selected, &path)?
+            Run::create_with(config, &given, &selected, &path)?
         }
     };
     let mut progress = Progress::new(arguments.json, run.config().train.steps, run.reports()?);

@@ -8,9 +8,11 @@
 
 #[cfg(not(target_family = "wasm"))]
 pub mod chat;
+mod lost;
 #[cfg(not(target_family = "wasm"))]
 mod special;
 
+use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use serde_json::Value;
 use tokenizers::{Encoding, PostProcessorWrapper, Token};
 
 use crate::error::{Error, Result};
+use lost::Lost;
 
 /// A tokenizer as its `tokenizer.json` describes it; clones share it.
 #[derive(Clone)]
@@ -31,8 +34,8 @@ pub struct Tokenizer {
     /// The token that stands for whatever the vocabulary lacks, where there is one.
     unknown: Option<u32>,
     /// A byte-pair model without such a token leaves out what it can't spell, and shifts the
-    /// offsets of what follows.
-    drops: bool,
+    /// offsets of what follows. `None` where nothing can be left out.
+    lost: Option<Lost>,
     /// Special tokens that are matched in the text as it stands, whatever stands around them.
     fixed: Arc<HashSet<u32>>,
     /// The tokens that carry no text: begin- and end-of-text, padding. `None`: nothing says which
@@ -89,6 +92,10 @@ impl Tokenizer {
         let begin = begin_of_text(&inner);
         // It would shift the offsets besides.
         inner.with_post_processor(None::<PostProcessorWrapper>);
+        let lost = {
+            let vocabulary = LazyCell::new(|| inner.get_vocab(false));
+            Lost::of(&parsed, |token| vocabulary.contains_key(token))
+        };
         let model = &parsed["model"];
         let unknown = match model["unk_token"].as_str() {
             Some(token) => inner.token_to_id(token),
@@ -100,7 +107,7 @@ impl Tokenizer {
             begin,
             spaces,
             unknown,
-            drops: model["type"] == "BPE" && model["unk_token"].is_null(),
+            lost,
             fixed: Arc::default(),
             silent: None,
             end: None,
@@ -232,11 +239,9 @@ impl Tokenizer {
             let before = text.get(..start).unwrap_or_default();
             return Err(unspeakable(text, before.chars().count()));
         }
-        if self.drops {
-            let vanishes = |c: char| !c.is_whitespace() && alone(c).is_some_and(|e| e.is_empty());
-            if let Some(at) = position(&vanishes) {
-                return Err(unspeakable(text, at));
-            }
+        let vanishes = |c: char| !c.is_whitespace() && alone(c).is_some_and(|e| e.is_empty());
+        if let Some(at) = self.lost.as_ref().and_then(|lost| lost.first_in(text, vanishes)) {
+            return Err(unspeakable(text, at));
         }
         Ok(Pieces { ids: ids.to_vec(), ranges: encoding.get_offsets().to_vec() })
     }

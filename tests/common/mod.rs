@@ -90,7 +90,7 @@ pub fn trainer(
     let config = config(settings);
     let optimizer = AdamW::new(config.optimizer.clone(), &model);
     let grader = grader(&config).unwrap();
-    let source = Source::Examples(examples);
+    let source = Source::of(examples);
     let base = config.stages().iter().any(Objective::uses_base).then(|| model.clone());
     let buffer = Buffer::default();
     Trainer { config, model, base, tokenizer, optimizer, source, grader, step: 0, buffer }

@@ -12,11 +12,14 @@ mod methods;
 mod python;
 mod repr;
 
+use std::cell::Cell;
 use std::error::Error as _;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use minijinja::value::Value;
 use minijinja::{Environment, ErrorKind};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Result};
@@ -297,16 +300,35 @@ fn with_marks(template: &str) -> String {
     text + rest
 }
 
-/// Runs `work` where there is stack enough for whatever a template can nest.
+thread_local! {
+    static IS_DEEP: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Threads with stack enough for whatever a template can nest, one for each core (or one alone, where
+/// memory is short). They are made once: a thread for each rendering would take longer than most
+/// renderings.
+pub fn deep_threads() -> Result<&'static ThreadPool> {
+    static THREADS: OnceLock<ThreadPool> = OnceLock::new();
+    if let Some(threads) = THREADS.get() {
+        return Ok(threads);
+    }
+    let with = |count| {
+        let threads = ThreadPoolBuilder::new().num_threads(count).stack_size(STACK_BYTES);
+        threads.start_handler(|_| IS_DEEP.set(true)).build()
+    };
+    let threads = with(0).or_else(|_| with(1)).map_err(|e| {
+        Error::machine(format!("no thread to render a chat template on: {e}"))
+            .next("raise the limit of virtual memory, or end other programs")
+    })?;
+    Ok(THREADS.get_or_init(|| threads))
+}
+
+/// Runs `work` on one of them.
 fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
-        let thread = thread.map_err(|e| {
-            Error::machine(format!("no thread to render a chat template on: {e}"))
-                .next("raise the limit of virtual memory, or end other programs")
-        })?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    match IS_DEEP.get() {
+        true => work(),
+        false => deep_threads()?.install(work),
+    }
 }
 
 #[cfg(test)]

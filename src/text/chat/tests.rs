@@ -345,3 +345,14 @@ fn generation_blocks_mark_what_the_assistant_says() {
         assert_eq!(found.concat(), marked, "{jinja}");
     }
 }
+
+/// A thread for each rendering took longer than the rendering.
+#[test]
+fn renderings_share_their_threads() {
+    let id = || Ok(std::thread::current().id());
+    let ids: std::collections::HashSet<_> = (0..200).map(|_| on_deep_stack(id).unwrap()).collect();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    assert!(ids.len() <= cores.max(rayon::current_num_threads()), "{} threads", ids.len());
+    let nested = on_deep_stack(|| Ok((id()?, on_deep_stack(id)?))).unwrap();
+    assert_eq!(nested.0, nested.1);
+}

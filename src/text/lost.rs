@@ -1,0 +1,139 @@
+//! Which characters a byte-pair tokenizer without an unknown token leaves out of its tokens.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::Value;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+
+/// Parts of a tokenizer.json that keep every character, in one form or another.
+const KEEPING: [&str; 17] = [
+    "BertPreTokenizer",
+    "ByteLevel",
+    "Digits",
+    "Lowercase",
+    "Metaspace",
+    "NFC",
+    "NFD",
+    "NFKC",
+    "NFKD",
+    "Prepend",
+    "Punctuation",
+    "Replace",
+    "Sequence",
+    "Split",
+    "UnicodeScripts",
+    "Whitespace",
+    "WhitespaceSplit",
+];
+
+/// The characters that are left out, as far as they have been asked for; clones share it. A character
+/// is asked for once: to encode it alone takes as long as to encode a word.
+#[derive(Debug, Clone, Default)]
+pub struct Lost(Arc<RwLock<HashMap<char, bool>>>);
+
+impl Lost {
+    /// `None` where nothing can be left out: there is an unknown token for it, or a token for each
+    /// of the 256 bytes that every character is made of.
+    pub fn of(json: &Value, has: impl Fn(&str) -> bool) -> Option<Self> {
+        let model = &json["model"];
+        let drops = model["type"] == "BPE" && model["unk_token"].is_null();
+        let parts = [&json["normalizer"], &json["pre_tokenizer"]];
+        let by_bytes = parts.into_iter().any(is_byte_level)
+            && ByteLevel::alphabet().into_iter().all(|c| has(c.encode_utf8(&mut [0; 4])));
+        let falls_back = model["byte_fallback"] == true
+            && (0..=u8::MAX).all(|byte| has(&format!("<0x{byte:02X}>")));
+        let covers = (by_bytes || falls_back) && parts.into_iter().all(keeps);
+        (drops && !covers).then(Self::default)
+    }
+
+    /// The first character of `text` that is left out, counted in characters; `is_lost` is asked for
+    /// those that are new.
+    pub fn first_in(&self, text: &str, is_lost: impl Fn(char) -> bool) -> Option<usize> {
+        let known = || self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let new: HashSet<char> = {
+            let known = known();
+            text.chars().filter(|c| !known.contains_key(c)).collect()
+        };
+        if !new.is_empty() {
+            let found: Vec<(char, bool)> = new.into_iter().map(|c| (c, is_lost(c))).collect();
+            self.0.write().unwrap_or_else(PoisonError::into_inner).extend(found);
+        }
+        let known = known();
+        text.chars().position(|c| known[&c])
+    }
+}
+
+/// The parts of a part.
+fn inner(part: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["normalizers", "pretokenizers"].into_iter().filter_map(|key| part[key].as_array());
+    lists.flatten()
+}
+
+fn is_byte_level(part: &Value) -> bool {
+    part["type"] == "ByteLevel" || inner(part).any(is_byte_level)
+}
+
+fn keeps(part: &Value) -> bool {
+    let known = part["type"].as_str().is_some_and(|name| KEEPING.contains(&name));
+    let removes = part["behavior"] == "Removed" || part["content"] == "";
+    part.is_null() || known && !removes && inner(part).all(keeps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A byte-pair tokenizer whose vocabulary has all that stands for bytes, but for one where `lacks`.
+    fn is_asked(model: &str, parts: &str, lacks: Option<&str>) -> bool {
+        let json =
+            format!("{{\"model\": {{\"type\": \"BPE\", \"unk_token\": null{model}}}{parts}}}");
+        let json: Value = serde_json::from_str(&json).unwrap();
+        let bytes = (0..=u8::MAX).map(|byte| format!("<0x{byte:02X}>"));
+        let all: Vec<String> =
+            ByteLevel::alphabet().into_iter().map(String::from).chain(bytes).collect();
+        Lost::of(&json, |token| Some(token) != lacks && all.iter().any(|t| t == token)).is_some()
+    }
+
+    #[test]
+    fn characters_are_asked_for_only_where_one_may_be_lost() {
+        let level = ", \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \
+            \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\"}]}";
+        let fallback = ", \"byte_fallback\": true";
+        let removes = level.replace("Isolated", "Removed");
+        let replaces = |with: &str| {
+            format!("{level}, \"normalizer\": {{\"type\": \"Replace\", \"content\": \"{with}\"}}")
+        };
+        for (model, parts, lacks, asked) in [
+            ("", level, None, false),
+            ("", level, Some("a"), true),
+            ("", "", None, true),
+            (fallback, "", None, false),
+            (fallback, "", Some("<0x7F>"), true),
+            ("", removes.as_str(), None, true),
+            ("", replaces("_").as_str(), None, false),
+            ("", replaces("").as_str(), None, true),
+            (fallback, ", \"normalizer\": {\"type\": \"BertNormalizer\"}", None, true),
+        ] {
+            assert_eq!(is_asked(model, parts, lacks), asked, "{model} {parts} {lacks:?}");
+        }
+        let word_level = serde_json::json!({"model": {"type": "WordLevel", "unk_token": "?"}});
+        assert!(Lost::of(&word_level, |_| false).is_none());
+    }
+
+    #[test]
+    fn a_character_is_asked_for_once() {
+        let (lost, asked) = (Lost::default(), std::cell::RefCell::new(String::new()));
+        let first = |text| {
+            lost.first_in(text, |c| {
+                asked.borrow_mut().push(c);
+                c == 'x'
+            })
+        };
+        assert_eq!(
+            (first("aa"), first("aéx"), first("xa"), first("")),
+            (None, Some(2), Some(0), None)
+        );
+        assert_eq!(asked.borrow().chars().count(), 3, "{asked:?}");
+    }
+}
