@@ -290,6 +290,21 @@ browserTest("W5: Restart works while the trainer computes for ever", { path: "in
     await reach(page, "playing", 1);
 });
 
+browserTest("W11, W27: a worker that dies takes nothing from the charts, and what is said of it is whole", { path: "index.html#" + QUICK }, async (page) => {
+    const step = await pauseAt(page, 3);
+    await waitForKept(page, step);
+    const points = () => page.locator("#chart-shift g.series").evaluateAll((all) => all.map((g) => Number(g.dataset.points)));
+    assert((await points()).every((n) => n >= step));
+    await page.workers()[0].evaluate(() => self.close());
+    await page.locator("#errors .recovered").getByText(`from step ${step}`).waitFor();
+    await reach(page, "paused", step);
+    await page.waitForFunction(
+        (step) => [...document.querySelectorAll("#chart-shift g.series")].every((g) => Number(g.dataset.points) >= step),
+        step,
+    );
+    assert.match(await text(page, "#errors .recovered"), /without a word\.$/m, "and nothing of a CPU that was asked for");
+});
+
 let isStuck = false;
 browserTest(
     "W13: a download that brings nothing is told, and Restart tries again",

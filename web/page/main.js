@@ -44,6 +44,8 @@ const trainer = Trainer.connect({ store, beside: () => state.keepsake });
 let download = null;
 /** When the trainer was last heard, or asked to begin, ms. */
 let heard = performance.now();
+/** What the page alone knew of the runs before the present ones. @type {import("./state.js").Keepsake} */
+let before = { strips: [] };
 /** What the controls show. @type {Address} */
 let draft = read(location.hash);
 /** What the present runs were started with, as an address; none before the first. @type {string | null} */
@@ -116,6 +118,7 @@ for (const type of /** @type {const} */ (["ready", "state", "step", "strip", "ev
     trainer.on(type, (event) => {
         heard = performance.now();
         const was = state.phase;
+        if (event.type === "ready") before = state.keepsake;
         paint(...state.receive(event, performance.now()));
         if (event.type === "evaluation" && !event.asked) milestone(evaluationSays(state));
         if (state.phase === "done" && was !== "done") {
@@ -137,6 +140,7 @@ trainer.on("error", (error) => {
 });
 trainer.on("recovered", ({ reason, step, device }) => {
     forget();
+    paint(...state.restore(before, null));
     const wanted = effective(running()).dev;
     const moved = device === "cpu" && wanted !== "cpu" ? " It computes on the CPU now." : "";
     reassure(
@@ -242,10 +246,10 @@ function begun(ready, title) {
 /** @param {Uint8Array} bytes @param {string} name */
 async function loadFile(bytes, name) {
     const mine = ++beginnings;
-    const before = state.phase;
-    const hadRuns = state.ready !== null && before !== "error";
+    const was = state.phase;
+    const hadRuns = state.ready !== null && was !== "error";
     try {
-        if (before === "playing") await trainer.pause();
+        if (was === "playing") await trainer.pause();
         state.phase = "loading";
         forget();
         paint("status");
@@ -263,7 +267,7 @@ async function loadFile(bytes, name) {
         if (error instanceof TrainerError) tellAt("files-say", error.complaint);
         // A file that is none leaves the runs as they were.
         const harmless = hadRuns && error instanceof TrainerError && !error.complaint.fatal;
-        if (harmless) state.phase = before === "playing" ? "paused" : before;
+        if (harmless) state.phase = was === "playing" ? "paused" : was;
         else fail();
         paint("status");
     }
