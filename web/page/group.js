@@ -135,12 +135,11 @@ export class Group {
     /** @param {boolean} kept whether the group is from before a reload */
     #drawStatus(kept) {
         const { group, phase } = this.#state;
-        const none =
-            phase === "done"
-                ? "The last step is not kept after a reload; a restart opens it again."
-                : this.#fresh
-                  ? "Loading the group …"
-                  : "It opens after the next step.";
+        const none = this.#fresh
+            ? "Loading the group …"
+            : phase === "done"
+              ? "The last step is not kept after a reload; a restart opens it again."
+              : "It opens after the next step.";
         const what = kept ? ", as before the reload; others open after the next step" : "";
         const text = !group ? none : `Step ${group.step}${what}${this.#held ? ", held while you look" : ""}`;
         write(byId("group-status"), text);
@@ -181,10 +180,8 @@ export class Group {
         const same = before?.run === group.run && before.step === group.step && before.prompt === group.prompt;
         if (!same) this.#chosen = mostMoved(group);
         this.#choose(this.#chosen.member, this.#chosen.token);
-        // Nobody chose this prompt: a telling one of the same step is shown in its place, once.
-        const telling = this.#wanted.prompt === null ? this.#telling() : undefined;
-        const isTelling = group.prompts[group.prompt].right % Math.max(1, group.prompts[group.prompt].rollouts) > 0;
-        if (telling !== undefined && !isTelling && this.#fresh) this.#ask();
+        // Nobody chose this first prompt: a telling one is shown in its place.
+        if (this.#wanted.prompt === null && group.prompt === 0 && this.#fresh && this.#telling()) this.#ask();
     }
 
     /** @param {Member} member @param {number} index */
