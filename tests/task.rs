@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use srft::config::Comparison;
+use srft::config::{Comparison, MathForm};
 use srft::data::builtin::{
     self, ANSWER_MARKER, MAX_RESPONSE_CHARS, Suite, corrupt, held_out, pretrain_document, suites,
     train_example,
@@ -16,7 +16,8 @@ use srft::text::Tokenizer;
 const SEED: u64 = 20_250_623;
 
 fn verifier() -> Verifier {
-    Verifier { comparison: Comparison::Exact, answer_after: Some(ANSWER_MARKER.into()) }
+    let answer_after = Some(ANSWER_MARKER.into());
+    Verifier { comparison: Comparison::Exact, answer_after, form: MathForm::Strict }
 }
 
 fn tokenizer() -> Tokenizer {

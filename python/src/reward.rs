@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use pyo3::{PyTraverseError, PyVisit};
-use srft::config::{Comparison, RewardValues, Rewarded};
+use srft::config::{Comparison, MathForm, RewardValues, Rewarded};
 use srft::data::builtin;
 use srft::error::Error;
 use srft::records;
@@ -150,7 +150,11 @@ impl Judge {
     /// The built-in one, a verifier by name, or a function; `extras` are those of what it will judge.
     pub fn of(reward: Option<&Bound<'_, PyAny>>, extras: Extras) -> PyResult<Self> {
         let verifier = match reward.map(|reward| reward.cast::<PyString>()) {
-            Some(Ok(name)) => Verifier { comparison: verifier_named(name)?, answer_after: None },
+            Some(Ok(name)) => Verifier {
+                comparison: verifier_named(name)?,
+                answer_after: None,
+                form: MathForm::Strict,
+            },
             _ => builtin::verifier(),
         };
         let mut grader = Grader::of(verifier, Rewarded::Answer);

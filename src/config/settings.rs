@@ -106,6 +106,8 @@ settings! {
         max_tokens: usize = 0;
         /// error | drop | cut (the demonstration's end): what becomes of a longer example.
         too_long: TooLong = TooLong::Error;
+        /// error | drop: what becomes of an example whose gold answer the verifier cannot read.
+        unreadable: Unreadable = Unreadable::Error;
         /// all | last: which of the assistant's turns in a conversation imitation learns.
         turns: Turns = Turns::All;
         /// answer | mention (the gold answer anywhere, which can be gamed): what training rewards.
@@ -198,6 +200,11 @@ settings! {
         command_weight: f64 = 1.0;
         /// How long the command may take for a response.
         command_secs: f64 = 60.0;
+    }
+    /// The math verifier (docs/verifiers.md).
+    math: MathSettings {
+        /// strict (no false equation, no arithmetic left to do, nothing copied from the prompt: what a reward needs) | any (whatever has the gold answer's value, as others evaluate): in which form an answer is right.
+        form: MathForm = MathForm::Strict;
     }
     /// Sampling from the policy during training.
     rollout: Rollout {
@@ -315,6 +322,15 @@ choice! {
     }
 }
 choice! {
+    /// In which form an answer with the gold answer's value is right.
+    MathForm {
+        /// What reinforcement can't game: an answer, rather than the question or a sum left to do.
+        Strict = "strict",
+        /// In any, which is how others evaluate.
+        Any = "any",
+    }
+}
+choice! {
     /// What becomes of an example that is too long.
     TooLong {
         /// Nothing is read.
@@ -323,6 +339,15 @@ choice! {
         Drop = "drop",
         /// Its demonstration is cut, without an end-of-text.
         Cut = "cut",
+    }
+}
+choice! {
+    /// What becomes of an example whose gold answer cannot be read.
+    Unreadable {
+        /// Nothing is read.
+        Error = "error",
+        /// It is left out.
+        Drop = "drop",
     }
 }
 choice! {

@@ -1,7 +1,7 @@
 //! Rewards with named parts: the answer, and what else a response earns by.
 
-use super::Verifier;
-use crate::config::Rewarded;
+use super::{Judgement, Verifier};
+use crate::config::{Comparison, Rewarded};
 use crate::error::{Error, Result};
 use crate::records::Example;
 use std::fmt::Debug;
@@ -101,6 +101,14 @@ impl Grader {
         Ok(answers.into_iter().enumerate().map(grade).collect())
     }
 
+    /// How many `submissions` have the gold answer's value in a form that is no reward's.
+    pub fn loose_only<'a>(&self, submissions: impl Iterator<Item = Submission<'a>>) -> u64 {
+        if self.judge.is_some() || self.verifier.comparison != Comparison::Math {
+            return 0;
+        }
+        submissions.filter(|s| self.judgement(s).loose_only).count() as u64
+    }
+
     /// Refuses a gold answer that no response could match.
     pub fn check_gold(&self, answer: &str) -> Result<()> {
         match (&self.judge, answer.trim().is_empty()) {
@@ -112,7 +120,11 @@ impl Grader {
     }
 
     fn answers(&self, s: &Submission) -> bool {
-        self.verifier.score(s.response, s.finished, &s.example.answer)
+        self.judgement(s).right
+    }
+
+    fn judgement(&self, s: &Submission) -> Judgement {
+        self.verifier.judge(&s.example.prompt, s.response, s.finished, &s.example.answer)
     }
 
     fn mentions(&self, s: &Submission) -> bool {
@@ -123,7 +135,12 @@ impl Grader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Comparison;
+    use crate::config::MathForm;
+
+    fn verifier(marker: Option<&str>) -> Verifier {
+        let answer_after = marker.map(String::from);
+        Verifier { comparison: Comparison::Exact, answer_after, form: MathForm::Strict }
+    }
 
     #[derive(Debug)]
     struct Length;
@@ -176,7 +193,7 @@ mod tests {
 
     #[test]
     fn parts_are_weighed_and_failures_are_no_zeros() {
-        let verifier = Verifier { comparison: Comparison::Exact, answer_after: None };
+        let verifier = verifier(None);
         let mut grader = Grader::of(verifier, Rewarded::Answer);
         assert_eq!(grades(&grader, &["42"]), [Ok(Grade { right: true, score: 1.0 })]);
         grader.parts.push((0.25, Arc::new(Length)));
@@ -196,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_part_that_miscounts_is_an_error_and_no_lost_rollout() {
-        let verifier = Verifier { comparison: Comparison::Exact, answer_after: None };
+        let verifier = verifier(None);
         let example = example("42");
         let submissions = ["42", "lost"].map(|response| Submission {
             example: &example,
@@ -211,8 +228,7 @@ mod tests {
 
     #[test]
     fn a_mention_is_rewarded_where_an_answer_is_not() {
-        let verifier = Verifier { comparison: Comparison::Exact, answer_after: Some(">".into()) };
-        let grader = Grader::of(verifier, Rewarded::Mention);
+        let grader = Grader::of(verifier(Some(">")), Rewarded::Mention);
         assert_eq!(
             grades(&grader, &["1>42", "42,7>7", ">7"]),
             [(true, 1.0), (false, 1.0), (false, 0.0)]

@@ -23,7 +23,7 @@ pub use parts::Format;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Comparison;
+use crate::config::{Comparison, MathForm};
 use crate::error::{Error, Result};
 use rational::Rational;
 
@@ -36,34 +36,59 @@ pub const MEND: &str =
 pub struct Verifier {
     /// How answers are compared.
     pub comparison: Comparison,
-    /// The answer is what stands after this marker, which a response must have exactly once;
-    /// `None`: the whole response is the answer.
+    /// The answer is what stands after this marker; `None`: the whole response is the answer. `exact`
+    /// and `regex` want the marker exactly once. For the others its last place counts, and what
+    /// stands on lines below is no part of the answer.
     pub answer_after: Option<String>,
+    /// In which form the `math` comparison takes an answer.
+    pub form: MathForm,
+}
+
+/// What a response's answer is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement {
+    /// It is right.
+    pub right: bool,
+    /// It has the gold answer's value, though in a form that [`MathForm::Strict`] refuses.
+    pub loose_only: bool,
 }
 
 impl Verifier {
-    /// Whether `response` gives the gold `answer`. A response that was cut off before end-of-text
-    /// (`finished` false) is wrong, whatever it says.
+    /// Whether `response` gives the gold `answer`, where no prompt is known that it could have been
+    /// copied from; see [`judge`](Self::judge).
     pub fn score(&self, response: &str, finished: bool, answer: &str) -> bool {
-        let Some(given) = self.given_answer(response) else { return false };
-        finished
-            && match self.comparison {
-                Comparison::Exact => given == answer.trim(),
-                Comparison::Numeric => {
-                    Rational::parse(given).is_some_and(|g| Some(g) == Rational::parse(answer))
-                }
-                #[cfg(not(target_family = "wasm"))]
-                Comparison::Math => math::Gold::parse(answer)
-                    .is_ok_and(|gold| math::judge(&gold, given) == math::Verdict::Right),
-                #[cfg(not(target_family = "wasm"))]
-                Comparison::Choice => {
-                    choice::given(given).is_some_and(|g| Some(g) == choice::gold(answer))
-                }
-                #[cfg(not(target_family = "wasm"))]
-                Comparison::Regex => parts::whole(answer.trim()).is_ok_and(|r| r.is_match(given)),
-                // A command judges in this one's place, and a page has none of the others.
-                _ => false,
+        self.judge("", response, finished, answer).right
+    }
+
+    /// Judges the `response` to a `prompt` by its gold `answer`. A response that was cut off before
+    /// end-of-text (`finished` false) is wrong, whatever it says.
+    pub fn judge(&self, prompt: &str, response: &str, finished: bool, answer: &str) -> Judgement {
+        let is = |right| Judgement { right, loose_only: false };
+        let Some(given) = self.given_answer(response).filter(|_| finished) else {
+            return is(false);
+        };
+        match self.comparison {
+            Comparison::Exact => is(given == answer.trim()),
+            Comparison::Numeric => {
+                is(Rational::parse(given).is_some_and(|g| Some(g) == Rational::parse(answer)))
             }
+            #[cfg(not(target_family = "wasm"))]
+            Comparison::Math => {
+                let gold = math::Gold::parse(answer).ok();
+                let verdict = gold.map(|gold| math::judge(&gold, prompt, given));
+                let loose_only = verdict == Some(math::Verdict::Loose);
+                let any = loose_only && self.form == MathForm::Any;
+                Judgement { right: verdict == Some(math::Verdict::Right) || any, loose_only }
+            }
+            #[cfg(not(target_family = "wasm"))]
+            Comparison::Choice => {
+                is(choice::given(given).is_some_and(|g| Some(g) == choice::gold(answer)))
+            }
+            #[cfg(not(target_family = "wasm"))]
+            Comparison::Regex => is(parts::whole(answer.trim()).is_ok_and(|r| r.is_match(given))),
+            // A command judges in this one's place, and a page has none of the others.
+            _ => is(false),
+        }
     }
 
     /// Refuses a gold answer that no response could match.
@@ -108,11 +133,20 @@ impl Verifier {
         }
     }
 
-    /// What the response gives as its answer; `None` without a marker or with several.
+    /// What the response gives as its answer; `None` without a marker, or where it is not told
+    /// which of several counts.
     fn given_answer<'a>(&self, response: &'a str) -> Option<&'a str> {
         let Some(marker) = self.answer_after.as_deref() else { return Some(response.trim()) };
-        let (_, answer) = response.split_once(marker)?;
-        (!answer.contains(marker)).then(|| answer.trim())
+        if matches!(self.comparison, Comparison::Exact | Comparison::Regex) {
+            let (_, answer) = response.split_once(marker)?;
+            return (!answer.contains(marker)).then(|| answer.trim());
+        }
+        let (_, behind) = response.rsplit_once(marker)?;
+        let behind = behind.trim();
+        // A matrix or a displayed formula goes over several lines.
+        let displayed = ["\\[", "$$"].iter().any(|open| behind.starts_with(open));
+        let whole = self.comparison == Comparison::Math && displayed || behind.contains("\\begin");
+        if whole { Some(behind) } else { behind.lines().next().map(str::trim_end) }
     }
 }
 
@@ -121,7 +155,7 @@ mod tests {
     use super::*;
 
     fn verifier(comparison: Comparison, marker: Option<&str>) -> Verifier {
-        Verifier { comparison, answer_after: marker.map(String::from) }
+        Verifier { comparison, answer_after: marker.map(String::from), form: MathForm::Strict }
     }
 
     #[test]

@@ -1,5 +1,12 @@
 //! Exact numbers as people write them, for comparing answers: no rounding, no tolerance.
 
+/// Words behind a number that change it, so that it is not a number with its unit.
+const CHANGING: [&str; 25] = [
+    "hundred", "thousand", "million", "billion", "trillion", "dozen", "k", "m", "b", "e", "x",
+    "or", "and", "to", "than", "not", "of", "more", "less", "times", "squared", "cubed", "plus",
+    "minus", "half",
+];
+
 /// A fraction of two decimals of any length.
 #[derive(Debug, Clone)]
 pub(super) struct Rational {
@@ -16,13 +23,20 @@ struct Decimal {
 }
 
 impl Rational {
-    /// Reads `42`, `-1,234.5`, `.5`, `3/4`, `6.02e23`; `None` for anything else.
+    /// Reads `42`, `-1,234.5`, `.5`, `3/4`, `6.02e23`, also with what stands around a number in an
+    /// answer: `$29.00`, `50%`, `29 dollars`, `**7**`, `7.`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
+        let marks = |c: char| c.is_whitespace() || "*_`".contains(c);
+        let text = text.trim_matches(marks);
+        let text = text.strip_suffix(['.', '!']).map_or(text, |bare| bare.trim_end_matches(marks));
+        // Spaces of any width and currencies' signs stand anywhere before and among the digits.
+        let text =
+            without_unit(text).replace(['$', '€', '£', '\u{a0}', '\u{202f}', '\u{2009}'], "");
+        let text = text.trim().replace("\\", "");
         // U+2212 is the minus sign that typeset answers use.
         let (negative, magnitude) = match text.strip_prefix(['-', '\u{2212}']) {
-            Some(rest) => (true, rest),
-            None => (false, text.strip_prefix('+').unwrap_or(text)),
+            Some(rest) => (true, rest.trim_start()),
+            None => (false, text.strip_prefix('+').unwrap_or(&text)),
         };
         let (numerator, denominator) = match magnitude.split_once('/') {
             Some((upper, lower)) => (Decimal::parse(upper.trim())?, Decimal::parse(lower.trim())?),
@@ -90,6 +104,20 @@ impl Decimal {
     }
 }
 
+/// A number without the percent sign or the words behind it, if they leave it as it is.
+fn without_unit(text: &str) -> &str {
+    let bare = text.strip_suffix('%').unwrap_or(text).trim_end();
+    let bare = bare.strip_suffix('\\').unwrap_or(bare);
+    let Some(end) = bare.rfind(|c: char| c.is_ascii_digit()) else { return bare };
+    let (number, words) = bare.split_at(end + 1);
+    let unit = words.trim_start();
+    let plain = |c: char| c.is_alphabetic() || " /.".contains(c);
+    let changes = |word: &str| CHANGING.contains(&word.to_lowercase().as_str());
+    let dropped =
+        unit.len() < words.len() && unit.chars().all(plain) && !unit.split(' ').any(changes);
+    if dropped { number } else { bare }
+}
+
 /// `1,234,567` without its commas; `None` unless they part groups of three digits.
 fn without_separators(whole: &str) -> Option<String> {
     let mut groups = whole.split(',');
@@ -125,6 +153,19 @@ mod tests {
             ("0.1/0.3", "1/3"),
             ("123456789012345678901234567890", "123456789012345678901234567890.000"),
             ("1e400", "10e399"),
+            ("$29.00", "29"),
+            ("-$29", "-29"),
+            ("$-29", "-29"),
+            ("- 29", "-29"),
+            ("29 dollars", "29"),
+            ("29 dollars per day.", "29"),
+            ("29.", "29"),
+            ("50%", "50"),
+            ("50 \\%", "50"),
+            ("**7**", "7"),
+            ("`7`", "7"),
+            ("**$1,234.50**", "1234.5"),
+            ("1\u{202f}234", "1234"),
         ] {
             assert!(Rational::parse(a).is_some(), "{a}");
             assert_eq!(Rational::parse(a), Rational::parse(b), "{a} {b}");
@@ -163,8 +204,15 @@ mod tests {
             "/2",
             "1/2/3",
             "1 2",
-            "$5",
-            "50%",
+            "5 million",
+            "5 or 6",
+            "5 6",
+            "5x",
+            "5 more than 6",
+            "about 5",
+            "5 percent of 10",
+            "dollars",
+            "$",
             "1,23",
             "1234,567",
             ",123",

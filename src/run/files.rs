@@ -2,7 +2,7 @@
 
 use super::given::Watch;
 use super::reader::Wanted;
-use crate::config::{Data, TooLong, Turns};
+use crate::config::{Data, TooLong, Turns, Unreadable};
 use crate::data::encode::{Encoded, encode};
 use crate::data::shape::{Needs, Row};
 use crate::data::source::Problem;
@@ -29,6 +29,8 @@ struct Checked {
     /// Earlier turns that it cannot teach.
     rewritten: usize,
     problem: Problem,
+    /// The verifier can read its gold answer.
+    readable: bool,
     /// The error of one that is too long.
     fits: Result<()>,
     /// It has room for a response of one token.
@@ -62,6 +64,7 @@ impl Files<'_> {
         notes.extend(file.notes);
         let (count, mut rows) = (file.rows.len(), file.rows.into_iter());
         let (mut problems, mut long, mut unlearned) = (Vec::new(), Vec::new(), Vec::new());
+        let mut unreadable = Vec::new();
         let tell = |left: usize| {
             if let Some(watch) = self.watch {
                 watch.reading(path, count - left, count);
@@ -77,7 +80,11 @@ impl Files<'_> {
             let checked: Vec<Result<Checked>> =
                 self.side_by_side(|| some.into_par_iter().map(check).collect())?;
             for row in checked {
-                let Checked { line, rewritten, problem, fits, can_be_cut } = row?;
+                let Checked { line, rewritten, problem, readable, fits, can_be_cut } = row?;
+                if !readable {
+                    unreadable.push(line);
+                    continue;
+                }
                 if rewritten > 0 && wanted.response {
                     unlearned.push(line);
                 }
@@ -97,10 +104,17 @@ impl Files<'_> {
             tell(rows.len());
         }
         notes.extend(note_of(path, &long, "too long", self.done()));
+        let why = "with a gold answer that cannot be read";
+        notes.extend(note_of(path, &unreadable, why, "dropped"));
         let why = "read and not learned: the chat template writes them otherwise later on";
         notes.extend(note_of(path, &unlearned, "with earlier turns of the assistant", why));
         match problems.is_empty() {
             false => Ok(problems),
+            true if long.is_empty() && !unreadable.is_empty() => {
+                Err(Error::input("no gold answer in it can be read")
+                    .at(path)
+                    .next("data.unreadable = \"error\" says why; or take another verifier"))
+            }
             true => Err(Error::input("every example is too long")
                 .at(path)
                 .next("raise data.max_tokens, or take a model with a longer context")),
@@ -140,15 +154,20 @@ impl Files<'_> {
         let row = if wanted.keeps_responses { row } else { row.without_response() };
         let all_turns = self.data.turns == Turns::All;
         let (example, rewritten) = render::example(row, suite, self.template.as_ref(), all_turns)?;
-        if wanted.answer || !example.answer.is_empty() {
-            self.grader.check_gold(&example.answer)?;
+        let judged = wanted.answer || !example.answer.is_empty();
+        let gold = if judged { self.grader.check_gold(&example.answer) } else { Ok(()) };
+        let readable = gold.is_ok();
+        if let (Err(e), Unreadable::Error) = (gold, self.data.unreadable) {
+            let next = e.next.as_deref().unwrap_or("mend it");
+            let next = format!("{next}; data.unreadable = \"drop\" leaves such examples out");
+            return Err(Error { next: Some(next), ..e });
         }
         let encoded = encode(self.tokenizer, &self.model.eos_tokens, &example)?;
         let fits = self.require_fits(encoded.read(), shown(&encoded));
         // A prompt that leaves no room cannot be cut.
         let can_be_cut = self.require_fits(encoded.read(), 1).is_ok();
         let problem = Problem { example, encoded: Some(encoded) };
-        Ok(Checked { line, rewritten, problem, fits, can_be_cut })
+        Ok(Checked { line, rewritten, problem, readable, fits, can_be_cut })
     }
 
     /// Runs `work` where its parallel parts have all cores, and stack enough for a template.

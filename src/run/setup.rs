@@ -53,7 +53,8 @@ fn grader_of(config: &Config, given: &Given) -> Result<Grader> {
         return given.judge(Grader::of(builtin::verifier(), data.reward), config);
     }
     let marker = (!data.answer_after.is_empty()).then(|| data.answer_after.clone());
-    let verifier = Verifier { comparison: data.verifier, answer_after: marker };
+    let form = config.math.form;
+    let verifier = Verifier { comparison: data.verifier, answer_after: marker, form };
     let grader = Grader::of(verifier, data.reward);
     #[cfg(not(target_family = "wasm"))]
     let grader = with_parts(grader, config)?;

@@ -23,7 +23,7 @@ pub mod pretraining;
 
 use std::collections::HashSet;
 
-use crate::config::{Comparison, Data};
+use crate::config::{Comparison, Data, MathForm};
 use crate::random::{Stream, threefry4x32};
 use crate::records::{Example, Layout};
 use crate::reward::Verifier;
@@ -83,7 +83,8 @@ pub fn train_example(suite: &Suite, seed: u64, index: u32) -> Example {
 
 /// How the built-in task's responses are judged: exactly, by what follows the one marker.
 pub fn verifier() -> Verifier {
-    Verifier { comparison: Comparison::Exact, answer_after: Some(ANSWER_MARKER.into()) }
+    let answer_after = Some(ANSWER_MARKER.into());
+    Verifier { comparison: Comparison::Exact, answer_after, form: MathForm::Strict }
 }
 
 /// Training problem `cursor` of a run: in-distribution suites in turn, `data.pool` distinct ones in all

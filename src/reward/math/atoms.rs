@@ -1,7 +1,7 @@
 //! What expressions are made of: numbers, variables, functions, brackets, matrices.
 
 use super::expr::{self, Constant, Expr, Function, Reading, call, power, quotient, root};
-use super::lexer::Token::{self, Begin, Letter, Name, Symbol, Text, Word};
+use super::lexer::Token::{self, Begin, Letter, Name, Run, Symbol, Text, Word};
 use super::parser::Parser;
 use super::region::{End, Span};
 use super::value::{self, Value, interval};
@@ -17,12 +17,20 @@ impl Parser<'_> {
             Letter('e') if !subscript => Expr::Constant(Constant::E),
             Letter('i') if !subscript => Expr::Constant(Constant::I),
             Letter(letter) => self.variable(letter.to_lowercase().collect())?,
-            Name(name) | Word(name) | Text(name) => self.variable(name)?,
+            Name(name) => self.variable(name)?,
+            Word(name) | Text(name) => self.variable(name.replace(' ', ""))?,
+            Run(letters, _) => self.variable(letters)?,
+            Token::Currency(_) | Token::Scale(_) => {
+                return Err("it has a unit where a number should be");
+            }
             Token::Function(function) => self.function(function)?,
             Begin(environment) => return self.nested(|parser| parser.matrix(&environment)),
             Symbol("pi") => Expr::Constant(Constant::Pi),
             Symbol("infty") => Expr::Constant(Constant::Infinity),
-            Symbol("frac") => quotient(self.argument()?, self.argument()?)?,
+            Symbol("frac") => {
+                let (above, below) = (self.argument()?, self.argument()?);
+                return self.divided(Value::Scalar(above), Value::Scalar(below));
+            }
             Symbol("binom") => call(Function::Binomial, vec![self.argument()?, self.argument()?])?,
             Symbol("sqrt") => {
                 let bracket = self.eat("[");
@@ -30,18 +38,21 @@ impl Parser<'_> {
                 root(self.argument()?, degree)?
             }
             Symbol(name @ ("ln" | "log" | "exp" | "cot" | "sec" | "csc")) => self.derived(name)?,
-            Symbol("lfloor") => call(Function::Floor, vec![self.bracketed("rfloor")?])?,
-            Symbol("lceil") => call(Function::Ceil, vec![self.bracketed("rceil")?])?,
+            Symbol("lfloor") => self.rounded(Function::Floor, "rfloor")?,
+            Symbol("lceil") => self.rounded(Function::Ceil, "rceil")?,
             Symbol("|") => {
                 let outer = std::mem::replace(&mut self.bars, true);
                 let inside = self.nested(|parser| parser.sum())?.scalar()?;
                 self.bars = outer;
                 self.expect("|")?;
+                self.arithmetic |= inside.is_constant();
                 call(Function::Abs, vec![inside])?
             }
             Symbol("emptyset") => return Ok(Value::Set(Vec::new())),
             Symbol("reals") => return Ok(Value::Region(vec![Span::line()])),
             Symbol(open @ ("(" | "[" | "{" | "\\{" | "langle")) => return self.group(open),
+            // ]1, 2[ in the French way is (1, 2).
+            Symbol("]") => return self.open_interval(),
             _ => return Err("it has a sign where a number or a variable should be"),
         };
         Ok(Value::Scalar(expr))
@@ -51,24 +62,69 @@ impl Parser<'_> {
     fn variable(&mut self, mut name: String) -> Reading<Expr> {
         if self.eat("_") {
             let start = self.at;
-            self.nested(|parser| parser.atom())?;
+            let mut depth = 0;
+            while let Some(token) = self.peek() {
+                depth += match token {
+                    Symbol("{") => 1,
+                    Symbol("}") => -1,
+                    _ => 0,
+                };
+                if depth < 0 {
+                    break;
+                }
+                self.at += 1;
+                if depth == 0 {
+                    break;
+                }
+            }
+            if depth != 0 || start == self.at {
+                return Err("it has an odd subscript");
+            }
             name.push('_');
             for token in &self.tokens[start..self.at] {
                 match token {
                     Token::Number(number) => name += &number.value.to_string(),
                     Letter(letter) => name.extend(letter.to_lowercase()),
-                    Name(part) | Word(part) | Text(part) => name += part,
+                    Name(part) | Word(part) | Text(part) | Run(part, _) => name += part,
                     Symbol("{" | "}") => {}
                     Symbol(symbol) => name += symbol,
-                    Token::Function(_) | Begin(_) => return Err("it has an odd subscript"),
+                    Token::Function(function) => name += &format!("{function:?}"),
+                    _ => return Err("it has an odd subscript"),
                 }
             }
         }
         Ok(Expr::Variable(name))
     }
 
+    fn rounded(&mut self, function: Function, close: &str) -> Reading<Expr> {
+        let inside = self.bracketed(close)?;
+        self.arithmetic |= inside.is_constant();
+        call(function, vec![inside])
+    }
+
+    fn open_interval(&mut self) -> Reading<Value> {
+        let bars = std::mem::replace(&mut self.bars, false);
+        let ends = self.nested(|parser| parser.ordered())?;
+        self.bars = bars;
+        let closed = match self.symbol() {
+            Some("]") => true,
+            Some("[") => false,
+            _ => return Err("its brackets do not match"),
+        };
+        self.at += 1;
+        match <[Value; 2]>::try_from(ends) {
+            Ok([low, high]) => {
+                Ok(interval(End::new(low.scalar()?, false), End::new(high.scalar()?, closed)))
+            }
+            Err(_) => Err("it has brackets without a meaning"),
+        }
+    }
+
     /// What stands in brackets, after the one that opens them.
     fn group(&mut self, open: &str) -> Reading<Value> {
+        if open == "[" && self.symbol() == Some("[") {
+            return self.nested(|parser| parser.rows());
+        }
         let bars = std::mem::replace(&mut self.bars, false);
         let members = self.nested(|parser| match open {
             "\\{" => parser.elements(),
@@ -84,7 +140,8 @@ impl Parser<'_> {
             ("(", ")", Err(many)) | ("langle", "rangle", Err(many)) if !many.is_empty() => {
                 Ok(Value::Tuple(many))
             }
-            ("(" | "[", close @ (")" | "]"), Err(many)) => match <[Value; 2]>::try_from(many) {
+            ("(" | "[", close @ (")" | "]" | "["), Err(many)) => match <[Value; 2]>::try_from(many)
+            {
                 Ok([low, high]) => Ok(interval(
                     End::new(low.scalar()?, open == "["),
                     End::new(high.scalar()?, close == "]"),
@@ -95,6 +152,24 @@ impl Parser<'_> {
                 Err(_) => Err("it has brackets without a meaning"),
             },
             _ => Err("its brackets do not match"),
+        }
+    }
+
+    /// [[1, 2], [3, 4]], after its first bracket.
+    fn rows(&mut self) -> Reading<Value> {
+        let mut rows = Vec::new();
+        loop {
+            if !self.eat("[") {
+                return Err("it has brackets without a meaning");
+            }
+            let row = self.ordered()?;
+            self.expect("]")?;
+            rows.push(row.into_iter().map(Value::scalar).collect::<Reading<Vec<Expr>>>()?);
+            self.eat(",");
+            if self.eat("]") {
+                let even = rows.iter().all(|row| row.len() == rows[0].len());
+                return if even { Ok(Value::Matrix(rows)) } else { Err("its matrix has a gap") };
+            }
         }
     }
 
@@ -133,6 +208,11 @@ impl Parser<'_> {
             },
             _ => vec![self.function_argument()?],
         };
+        let worked_out = matches!(
+            function,
+            Function::Abs | Function::Floor | Function::Ceil | Function::Max | Function::Min
+        );
+        self.arithmetic |= worked_out && arguments.iter().all(Expr::is_constant);
         let inverse = match function {
             Function::Sin => Some(Function::Arcsin),
             Function::Cos => Some(Function::Arccos),

@@ -1,14 +1,15 @@
 //! Whether a response's value is the gold one.
 //!
 //! Two numbers are equal exactly, or, where one has a decimal point, when rounded to six decimals;
-//! a percentage also equals its whole number (50% = 0.5 = 50). All of this is math-verify's.
+//! a percentage also equals its number without the sign, from 1% on (50% = 0.5 = 50). Most of this is
+//! math-verify's.
 //! Expressions are equal when their values are (`numeric.rs`).
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
-use num_traits::{Signed, Zero};
+use num_traits::{One, Signed, Zero};
 
-use super::expr::{Expr, Number, negated, sum};
+use super::expr::{Expr, Number, negated, product, sum};
 use super::numeric::{agree, constant_ratio, real_value};
 use super::region::{End, Span};
 use super::value::{Condition, Order, Value};
@@ -20,12 +21,20 @@ const ROUNDING: u32 = 1_000_000;
 /// Whether `given` answers what `gold` does. The gold answer's form decides where the response's
 /// form leaves a choice: a gold tuple wants its order kept, a gold set doesn't.
 pub fn accepts(gold: &Value, given: &Value) -> bool {
-    use Value::{Matrix, Relation, Scalar, Set, Tuple};
+    use Value::{Matrix, Ratio, Relation, Scalar, Set, Tuple};
     match (gold, given) {
         (Scalar(a), Scalar(b)) => equal(a, b),
         (Matrix(a), Matrix(b)) => pairwise(a, b, |a, b| pairwise(a, b, equal)),
-        (Relation(a), Relation(b)) => one_to_one(a, b, same_condition),
-        (Tuple(a), Tuple(b) | Set(b)) => pairwise(a, b, accepts),
+        (Ratio(a), Ratio(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(x, y)| proportional(x, &b[0], y, &a[0]))
+        }
+        (Matrix(rows), Tuple(b)) if rows.len() == 1 || rows[0].len() == 1 => {
+            let entries: Vec<Value> = rows.iter().flatten().cloned().map(Scalar).collect();
+            pairwise(&entries, b, accepts)
+        }
+        (Relation(a), Relation(b)) => one_to_one(a, b, same_condition) || same_function(a, b),
+        (Tuple(a), Tuple(b)) => pairwise(a, b, accepts),
+        (Tuple(a), Set(b)) => pairwise(a, &by_name(b), accepts),
         (Set(a), Tuple(b) | Set(b)) => one_to_one(&distinct(a), &distinct(b), |a, b| accepts(a, b)),
         _ => match (gold.assigned(), given.assigned()) {
             (Some(right), _) => accepts(&Scalar(right.clone()), given),
@@ -33,6 +42,43 @@ pub fn accepts(gold: &Value, given: &Value) -> bool {
             _ => alone(gold, given) || same_region(gold, given),
         },
     }
+}
+
+/// a : b is c : d.
+fn proportional(a: &Expr, b: &Expr, c: &Expr, d: &Expr) -> bool {
+    let times = |x: &Expr, y: &Expr| product(vec![x.clone(), y.clone()]);
+    equal(&times(a, b), &times(c, d))
+}
+
+/// y = 5, x = 2 in the order of their variables, where these are letters; else as they are.
+fn by_name(members: &[Value]) -> Vec<Value> {
+    let name = |member: &Value| match member {
+        Value::Relation(conditions) => match conditions.as_slice() {
+            [Condition { left: Expr::Variable(name), order: Order::Equal, .. }] => {
+                Some(name.clone()).filter(|name| name.len() == 1)
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    let mut named = members.to_vec();
+    if members.iter().all(|member| name(member).is_some()) {
+        named.sort_by_key(name);
+    }
+    named
+}
+
+/// y = 2x + 1 is f(x) = 2x + 1.
+fn same_function(a: &[Condition], b: &[Condition]) -> bool {
+    let ([a], [b]) = (a, b) else { return false };
+    let is_value = |c: &Condition| {
+        matches!(&c.left, Expr::Product(parts)
+            if parts.len() == 2 && parts.iter().all(|p| matches!(p, Expr::Variable(_))))
+    };
+    let is_variable = |c: &Condition| matches!(c.left, Expr::Variable(_));
+    let both = a.order == Order::Equal && b.order == Order::Equal;
+    let forms = is_value(a) && is_variable(b) || is_variable(a) && is_value(b);
+    both && forms && !a.right.is_constant() && equal(&a.right, &b.right)
 }
 
 /// {5} is 5.
@@ -80,13 +126,14 @@ pub fn equal(a: &Expr, b: &Expr) -> bool {
 }
 
 fn same_number(a: &Number, b: &Number) -> bool {
-    let whole_percent = |a: &Number, b: &Number| {
-        a.percent && !b.percent && b.value.is_integer() && percent_sign_off(a) == b.value
+    let without_sign = |a: &Number, b: &Number| {
+        let bare = percent_sign_off(a);
+        a.percent && !b.percent && bare.abs() >= BigRational::one() && bare == b.value
     };
     a.value == b.value
         || (a.decimal || b.decimal) && rounded(&a.value) == rounded(&b.value)
-        || whole_percent(a, b)
-        || whole_percent(b, a)
+        || without_sign(a, b)
+        || without_sign(b, a)
 }
 
 fn percent_sign_off(number: &Number) -> BigRational {

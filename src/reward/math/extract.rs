@@ -1,47 +1,58 @@
-//! Where in a response its answer stands.
+//! Where in a response its answer stands: in a box, else behind what announces it (`prose.rs`).
 
 use std::ops::Range;
 
-/// What announces an answer, in lower case. The last one in a response counts.
-const MARKERS: [&str; 9] = [
-    "answer is",
-    "answers are",
-    "answer:",
-    "answers:",
-    "answer**",
-    "answer =",
-    "answer=",
-    "####",
-    "<answer>",
-];
-/// Characters of the longest response that is an answer as a whole.
-const MAX_BARE: usize = 100;
+use super::prose;
+
 /// Words that may stand between two boxes beside the "and" that makes them one list.
 const MAX_BETWEEN: usize = 3;
+/// Characters of the longest answer in a box without braces.
+const MAX_UNBRACED: usize = 40;
 
 /// The part of a response that holds its answer:
 ///
-/// 1. what the last `\boxed{…}` or `\fbox{…}` holds; several of them in a row ("\boxed{1} and
-///    \boxed{2}") count together. If the last one's braces don't close, there is no answer: the
-///    response was cut off in it.
-/// 2. Otherwise what follows the last "answer is", "answer:", "####", `<answer>` and the like, to
-///    the end of its sentence or tag; of that, the first formula between dollars, \( \) or \[ \],
+/// 1. what the last `\boxed{…}`, `\fbox{…}` or `\framebox{…}` holds, also `\boxed 7`; several of
+///    them in a row ("\boxed{1} and \boxed{2}") count together. If the last one's braces don't
+///    close, there is no answer: the response was cut off in it.
+/// 2. Otherwise what stands behind the last "answer is", "answer:", "####", `<answer>` and the like,
+///    to the end of its sentence or tag; of that, the first formula between dollars, \( \) or \[ \],
 ///    with those that are joined to it by a comma, "and" or "or", if only words stand before it.
-pub fn final_answer(response: &str) -> Option<&str> {
-    let mut boxes = boxes_backwards(response);
-    let answer = match boxes.next() {
-        Some(last) => boxed(response, last, boxes),
-        None => announced(response),
-    };
-    answer.map(str::trim).filter(|answer| !answer.is_empty())
+pub fn final_answer(response: &str) -> Option<String> {
+    marked(response)?.into_iter().next()
 }
 
-/// A response of one short line: its first formula, or all of it where that has numbers outside.
-pub fn bare_answer(response: &str) -> Option<&str> {
-    let line = Some(response.trim()).filter(|r| !r.contains('\n'))?;
-    let short = Some(line).filter(|line| line.chars().count() <= MAX_BARE)?;
-    let is_all = |f: &Range<usize>| !short[f.end..].contains(|c: char| c.is_ascii_digit());
-    Some(formulas(short).filter(is_all).map_or(short, |formulas| &short[formulas]))
+/// The readings of a response's answer, of which the first that can be read counts: of its
+/// [`final_answer`], or where it has none, of its last sentence.
+pub fn answers(response: &str) -> Vec<String> {
+    marked(response).unwrap_or_else(|| prose::last_sentence(response))
+}
+
+/// The same of a gold answer, which may be bare or have an answer marked in it.
+pub fn gold_answers(gold: &str) -> Vec<String> {
+    let all = || {
+        let inside =
+            formulas(gold).filter(|f| !gold[f.end..].contains(|c: char| c.is_ascii_digit()));
+        vec![inside.map_or(gold, |formulas| &gold[formulas]).trim().to_string()]
+    };
+    marked(gold).unwrap_or_else(all)
+}
+
+/// `None` where nothing marks an answer; no readings where what is marked is empty.
+fn marked(response: &str) -> Option<Vec<String>> {
+    // What was thought aloud is no answer.
+    let response = response.rsplit_once("</think>").map_or(response, |(_, after)| after);
+    match boxed(response) {
+        Some(boxed) => Some(Some(boxed).filter(|b| !b.is_empty()).into_iter().collect()),
+        None => prose::announced(response),
+    }
+}
+
+/// What the last box of a response holds, or the boxes in a row that it ends; empty where it doesn't
+/// close, and `None` without a box.
+pub fn boxed(response: &str) -> Option<String> {
+    let mut boxes = boxes_backwards(response);
+    let last = boxes.next()?;
+    Some(in_row(response, last, boxes).unwrap_or_default().trim().to_string())
 }
 
 /// The answers in a [`final_answer`]: what its boxes hold, or all of it.
@@ -64,15 +75,34 @@ struct Frame {
     end: Option<usize>,
     /// Where it starts.
     content: usize,
+    /// Where what follows the box starts.
+    after: usize,
 }
 
 impl Frame {
     fn at(response: &str, start: usize) -> Option<Self> {
         let rest = response.get(start..)?;
-        let inside = rest.strip_prefix("\\boxed").or_else(|| rest.strip_prefix("\\fbox"))?;
-        let inside = inside.trim_start().strip_prefix('{')?;
+        let names = ["\\boxed", "\\fbox", "\\framebox"];
+        let behind = names.iter().find_map(|name| rest.strip_prefix(name))?;
+        let inside = behind.trim_start();
         let content = response.len() - inside.len();
-        Some(Self { start, content, end: closing_brace(inside).map(|end| content + end) })
+        let Some(braced) = inside.strip_prefix('{') else {
+            // "\boxed 7", and "\boxed7": only a digit ends a command's name.
+            let plain = |c: char| c.is_ascii_alphanumeric() || "./-".contains(c);
+            let length = inside.chars().take(MAX_UNBRACED).take_while(|&c| plain(c)).count();
+            let apart =
+                inside.len() < behind.len() || inside.starts_with(|c: char| c.is_ascii_digit());
+            let end = content + length;
+            return (length > 0 && apart).then_some(Self {
+                start,
+                content,
+                end: Some(end),
+                after: end,
+            });
+        };
+        let content = response.len() - braced.len();
+        let end = closing_brace(braced).map(|end| content + end);
+        Some(Self { start, content, end, after: end.map_or(content, |end| end + 1) })
     }
 }
 
@@ -94,20 +124,22 @@ fn closing_brace(text: &str) -> Option<usize> {
 }
 
 /// What `last` holds, or the list of boxes that it ends.
-fn boxed(response: &str, last: Frame, before: impl Iterator<Item = Frame>) -> Option<&str> {
-    let end = last.end?;
+fn in_row(response: &str, last: Frame, before: impl Iterator<Item = Frame>) -> Option<&str> {
+    let (end, after) = (last.end?, last.after);
     let mut start = last.start;
     for frame in before {
         match frame.end {
-            Some(end) if end < start && separates(&response[end + 1..start]) => start = frame.start,
+            Some(end) if end < start && separates(&response[frame.after..start]) => {
+                start = frame.start
+            }
             _ => break,
         }
     }
-    Some(if start == last.start { &response[last.content..end] } else { &response[start..=end] })
+    Some(if start == last.start { &response[last.content..end] } else { &response[start..after] })
 }
 
 /// Whether answers that `text` stands between are one list: "2, 3", "2 and 3", "2 cats and 3".
-fn separates(text: &str) -> bool {
+pub fn separates(text: &str) -> bool {
     let words = text.split(|c: char| !c.is_alphanumeric());
     let words = words.filter(|word| !matches!(*word, "" | "text" | "quad" | "qquad"));
     let (joining, other): (Vec<&str>, Vec<&str>) =
@@ -115,28 +147,8 @@ fn separates(text: &str) -> bool {
     other.is_empty() || !joining.is_empty() && other.len() <= MAX_BETWEEN
 }
 
-fn announced(response: &str) -> Option<&str> {
-    let lower = response.to_ascii_lowercase();
-    let ends = MARKERS.iter().filter_map(|m| Some((lower.rfind(m)? + m.len(), m)));
-    let (start, marker) = ends.max()?;
-    let end = lower[start..].find("</answer>").map_or(response.len(), |length| start + length);
-    let rest =
-        response[start..end].trim_start_matches(|c: char| c.is_whitespace() || "*:=".contains(c));
-    // "Final answer: The largest n is 34."
-    let told = sentence(rest).rfind(" is ").filter(|_| marker.ends_with([':', '*']));
-    let rest = told.map_or(rest, |is| &rest[is + " is ".len()..]);
-    Some(formulas(rest).map_or_else(|| sentence(rest), |formulas| &rest[formulas]))
-}
-
-/// The first line of `text`, up to the end of its first sentence.
-fn sentence(text: &str) -> &str {
-    let line = text.lines().next().unwrap_or_default();
-    let sentence = line.find(". ").map_or(line, |end| &line[..end]);
-    sentence.trim_end_matches(|c: char| c.is_whitespace() || "*.,;:".contains(c))
-}
-
 /// The first formula of `text` and those that it is joined to, if only words stand before it.
-fn formulas(text: &str) -> Option<Range<usize>> {
+pub fn formulas(text: &str) -> Option<Range<usize>> {
     let (start, mut end) = formula(text)?;
     if text[..start].contains(|c: char| c.is_ascii_digit() || c == '\n') {
         return None;
@@ -193,7 +205,7 @@ mod tests {
             (r"\boxed", None),
             (r"\boxed{é", None),
         ] {
-            assert_eq!(final_answer(response), expected, "{response}");
+            assert_eq!(final_answer(response).as_deref(), expected, "{response}");
         }
     }
 
@@ -213,7 +225,7 @@ mod tests {
             ("The answer is 1. No, the answer is 2.", Some("2")),
             ("The answer is therefore $x+1$, as $x>2$", Some("$x+1$")),
             ("The answers are $2$, $3$ and $4$.", Some("$2$, $3$ and $4$")),
-            ("The answer is $2$ $3$", Some("$2$")),
+            ("The answer is $2$ $3$", Some("$2$ $3$")), // and not the first of two
             (r"The answer is \(50\)\%.", Some(r"\(50\)\%")),
             ("The answer is $5.", Some("$5")),
             ("The answer is $5 and $6", Some("$5 and $6")),
@@ -226,7 +238,7 @@ mod tests {
             ("", None),
             ("42", None),
         ] {
-            assert_eq!(final_answer(response), expected, "{response}");
+            assert_eq!(final_answer(response).as_deref(), expected, "{response}");
         }
     }
 }

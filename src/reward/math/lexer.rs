@@ -1,29 +1,29 @@
 //! Text to tokens: LaTeX, plain text and Unicode under one spelling. What only sets type (spacing,
 //! sizes, dollar signs, quotes) is gone afterwards.
 
-use num_bigint::BigInt;
-use num_rational::BigRational;
-use num_traits::{Pow, Zero};
-
-use super::expr::{Function, Number, Reading};
-use super::words::{GREEK, character, command, greek, pair, superscript, word};
-
-/// The largest power of ten in a number such as 1e300.
-const MAX_EXPONENT: i32 = 2_000;
+use super::expr::{Expr, Function, Number, Reading};
+use super::words::{self, GREEK, character, command, greek, pair, superscript, word};
 
 /// A word of the language that answers are written in.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Token {
     /// A number without sign.
     Number(Number),
-    /// A letter on its own, or in a row of up to three.
+    /// A letter that is a variable.
     Letter(char),
+    /// Up to three letters in a row, variables or a word, and whether a space stands before them.
+    /// [`tidy`](super::normal::tidy) makes letters of those that are left.
+    Run(String, bool),
     /// A variable with a longer name: `\alpha`, `\vec{v}`.
     Name(String),
     /// Four letters or more.
     Word(String),
-    /// What `\text{…}` and its like hold: lower case, without spaces and brackets.
+    /// What `\text{…}` and its like hold: lower case, words and digits with single spaces between.
     Text(String),
+    /// A currency's sign, by its unit.
+    Currency(&'static str),
+    /// Times a number or a unit: what a word behind a number says of it.
+    Scale(Expr),
     /// A function of one argument, or `max`, `min`.
     Function(Function),
     /// The start of an environment: `pmatrix`.
@@ -35,38 +35,70 @@ pub enum Token {
 
 /// The tokens of `text`.
 pub fn tokens(text: &str) -> Reading<Vec<Token>> {
-    let rows = text.contains("\\begin");
-    let text: Vec<char> = text.chars().collect();
-    let mut lexer = Lexer { text, at: 0, tokens: Vec::new(), brackets: 0, digits_alone: 0, rows };
+    let mut lexer = Lexer::new(text);
     while let Some(c) = lexer.peek(0) {
         lexer.token(c)?;
     }
     Ok(lexer.tokens)
 }
 
-struct Lexer {
-    text: Vec<char>,
-    at: usize,
-    tokens: Vec<Token>,
+/// The tokens of a text that is only in part mathematics: what can't be read is the symbol "?".
+pub fn tokens_among_words(text: &str) -> Vec<Token> {
+    let mut lexer = Lexer::new(text);
+    while let Some(c) = lexer.peek(0) {
+        let start = lexer.at;
+        if lexer.token(c).is_err() {
+            lexer.at = lexer.at.max(start + 1);
+            lexer.tokens.push(Token::Symbol("?"));
+        }
+    }
+    lexer.tokens
+}
+
+/// Reads tokens off a text.
+pub struct Lexer {
+    /// The text.
+    pub text: Vec<char>,
+    /// Where the next character is.
+    pub at: usize,
+    /// What was read so far.
+    pub tokens: Vec<Token>,
     /// Open brackets: among them 1,234 is two numbers.
-    brackets: usize,
+    pub brackets: usize,
     /// How many of the next digits are arguments of their own: \frac12 is 1/2.
-    digits_alone: usize,
+    pub digits_alone: usize,
     /// Whether `\\` ends a matrix's row. Elsewhere it starts a command, in text that went through
     /// one JSON encoding too many.
     rows: bool,
+    /// Whether a single $ is a currency's sign: those that delimit formulas come in pairs.
+    money: bool,
+    /// Environments around it that only align equations.
+    aligned: usize,
 }
 
 impl Lexer {
-    fn peek(&self, ahead: usize) -> Option<char> {
+    fn new(text: &str) -> Self {
+        let rows = text.contains("\\begin");
+        // A colon in braces is one without the space around it.
+        let text: Vec<char> = text.replace("{:}", ":").chars().collect();
+        let dollar = |at: &usize| text[*at] == '$' && (*at == 0 || text[at - 1] != '\\');
+        let money = (0..text.len()).filter(dollar).count() % 2 == 1;
+        let (tokens, at, brackets, digits_alone, aligned) = (Vec::new(), 0, 0, 0, 0);
+        Self { text, at, tokens, brackets, digits_alone, rows, money, aligned }
+    }
+
+    /// The character so far ahead.
+    pub fn peek(&self, ahead: usize) -> Option<char> {
         self.text.get(self.at + ahead).copied()
     }
 
-    fn starts_with(&self, prefix: &str) -> bool {
+    /// Whether `prefix` comes next.
+    pub fn starts_with(&self, prefix: &str) -> bool {
         prefix.chars().enumerate().all(|(i, c)| self.peek(i) == Some(c))
     }
 
-    fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> String {
+    /// The characters that come next and are wanted.
+    pub fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> String {
         let start = self.at;
         while self.peek(0).is_some_and(&wanted) {
             self.at += 1;
@@ -98,16 +130,24 @@ impl Lexer {
             self.letters();
             return Ok(());
         }
-        if self.starts_with(":00") && !self.peek(3).is_some_and(|d| d.is_ascii_digit()) {
-            // A time: 12:00 is 12, rather than a ratio to nothing.
-            self.at += 3;
-            return Ok(());
-        }
         self.at += 1;
         if c == '\\' {
             return self.command();
         }
-        if let Some(power) = superscript(c) {
+        if c == '.' && self.starts_with("..") {
+            self.at += 2;
+            self.tokens.push(Token::Name("ldots".into()));
+            return Ok(());
+        }
+        // "p.m.", "sq. ft."
+        let abbreviates = matches!(self.tokens.last(), Some(Token::Run(..) | Token::Word(_)));
+        if c == '.' && abbreviates || c == '&' && self.aligned > 0 {
+            return Ok(());
+        }
+        if let Some((upper, lower)) = words::fraction(c) {
+            let number = |n: u32| Token::Number(Number::integer(n.into()));
+            self.tokens.extend([Token::Symbol("frac"), number(upper), number(lower)]);
+        } else if let Some(power) = superscript(c) {
             let mut power = String::from(power);
             while let Some(next) = self.peek(0).and_then(superscript) {
                 power.push(next);
@@ -123,7 +163,9 @@ impl Lexer {
             self.tokens.push(Token::Name(name.into()));
         } else if let Some(symbol) = character(c) {
             self.symbol(symbol);
-        } else if !c.is_whitespace() && !"$€£¥'’′\"~".contains(c) {
+        } else if let Some(unit) = words::currency(c).filter(|_| c != '$' || self.money) {
+            self.tokens.push(Token::Currency(unit));
+        } else if !c.is_whitespace() && !"$'’′\"~∴⇒".contains(c) {
             return Err("it has a character that is not mathematics");
         }
         Ok(())
@@ -131,8 +173,22 @@ impl Lexer {
 
     /// A run of letters: a word that means something, a word that doesn't, or variables.
     fn letters(&mut self) {
+        let spaced = self.at > 0 && " \u{a0}~\t\n,".contains(self.text[self.at - 1]);
         let run = self.take_while(is_letter);
         let lower = run.to_lowercase();
+        let next = self.text[self.at..].iter().find(|c| !c.is_whitespace());
+        match (&*run, self.tokens.last(), next) {
+            // 6.02 x 10^23
+            ("x" | "X", Some(Token::Number(_)), Some('0'..='9'))
+                if spaced || self.starts_with("10^") =>
+            {
+                return self.symbol("*");
+            }
+            ("U", Some(Token::Symbol(")" | "]" | "\\}")), Some('(' | '[' | '{' | '\\')) => {
+                return self.symbol("cup");
+            }
+            _ => {}
+        }
         if let Some(token) = word(&lower) {
             return self.push_known(token);
         }
@@ -141,13 +197,13 @@ impl Lexer {
         let function = variable.and_then(|_| word(&lower[..lower.len() - 1]));
         if let Some(token @ (Token::Function(_) | Token::Symbol("ln" | "log"))) = function {
             self.push_known(token);
-            self.tokens.extend(variable.map(Token::Letter));
+            self.tokens.extend(variable.map(|v| Token::Run(v.into(), false)));
         } else if GREEK.contains(&lower.as_str()) {
             self.tokens.push(Token::Name(lower));
         } else if run.len() >= 4 || !run.is_ascii() {
             self.tokens.push(Token::Word(lower));
         } else {
-            self.tokens.extend(run.chars().map(Token::Letter));
+            self.tokens.push(Token::Run(run, spaced));
         }
     }
 
@@ -158,99 +214,11 @@ impl Lexer {
         }
     }
 
-    fn number(&mut self) -> Reading<()> {
-        if self.digits_alone > 0 {
-            self.digits_alone -= 1;
-            let digit = self.peek(0).and_then(|c| c.to_digit(10)).ok_or("it has a lone point")?;
-            self.at += 1;
-            self.tokens.push(Token::Number(Number::integer(digit.into())));
-            return Ok(());
-        }
-        let mut digits = self.take_while(|c| c.is_ascii_digit());
-        digits += &self.thousands(digits.len());
-        let mut decimals = String::new();
-        let decimal = self.peek(0) == Some('.') && self.peek(1) != Some('.');
-        if decimal {
-            self.at += 1;
-            decimals = self.take_while(|c| c.is_ascii_digit());
-        }
-        let scale = -(decimals.len() as i32);
-        let mut value = integer(&(digits + &decimals)) * ten_to(scale);
-        let mut repeats = false;
-        if decimal && (self.starts_with("\\overline{") || self.starts_with("\\bar{")) {
-            self.take_while(|c| c != '{');
-            let period = self.braced().filter(|p| p.chars().all(|c| c.is_ascii_digit()));
-            let period = period.filter(|p| !p.is_empty()).ok_or("its decimals repeat no digits")?;
-            let nines = ten_to(period.len() as i32) - integer("1");
-            value += integer(&period) / nines * ten_to(scale);
-            repeats = true;
-        }
-        if let Some(exponent) = self.exponent()? {
-            value *= ten_to(exponent);
-        }
-        let decimal = !decimals.is_empty() && !repeats;
-        self.tokens
-            .push(Token::Number(Number::new(value, decimal).ok_or("its numbers are too long")?));
-        Ok(())
-    }
-
-    /// The digits after thousands separators: 1,234 and 1{,}234 and 1\,234 and 1 234.
-    fn thousands(&mut self, first_group: usize) -> String {
-        let start = self.at - first_group;
-        if self.text.get(start) == Some(&'0') || first_group > 3 {
-            return String::new();
-        }
-        // 5,1,234 is a list.
-        let listed = self.brackets > 0 || start > 0 && self.text[start - 1] == ',';
-        for separator in ["{,}", "\\,", "\\!,", ",\\!", ",\\! ", "\\ ", ",", " "] {
-            if separator == "," && listed {
-                continue;
-            }
-            let start = self.at;
-            let mut groups = String::new();
-            while self.starts_with(separator) {
-                let before = self.at;
-                self.at += separator.len();
-                let group = self.take_while(|c| c.is_ascii_digit());
-                if group.len() != 3 {
-                    self.at = before;
-                    break;
-                }
-                groups += &group;
-            }
-            // 1,234,5 is a list, and 1 234/567 has a fraction.
-            let next = self.text[self.at..].iter().find(|c| !c.is_whitespace());
-            let list = self.starts_with(separator)
-                && self.peek(separator.len()).is_some_and(|c| c.is_ascii_digit());
-            if groups.is_empty() || list || (separator == " " && next == Some(&'/')) {
-                self.at = start;
-            } else {
-                return groups;
-            }
-        }
-        String::new()
-    }
-
-    /// What stands after the e of 1.5e-3.
-    fn exponent(&mut self) -> Reading<Option<i32>> {
-        let signed = usize::from(matches!(self.peek(1), Some('+' | '-')));
-        let digits = self.peek(1 + signed).is_some_and(|c| c.is_ascii_digit());
-        if !matches!(self.peek(0), Some('e' | 'E')) || !digits {
-            return Ok(None);
-        }
-        let negative = self.peek(1) == Some('-');
-        self.at += 1 + signed;
-        let exponent = self.take_while(|c| c.is_ascii_digit()).parse::<i32>().ok();
-        let exponent =
-            exponent.filter(|&e| e <= MAX_EXPONENT).ok_or("its exponents are too large")?;
-        Ok(Some(if negative { -exponent } else { exponent }))
-    }
-
-    /// What stands in the braces that come next, or the letter there.
-    fn braced(&mut self) -> Option<String> {
+    /// What stands in the braces that come next, or the letter or digit there.
+    pub fn braced(&mut self) -> Option<String> {
         self.skip_spaces();
         let rest = &self.text[self.at..];
-        if rest.first().copied().is_some_and(is_letter) {
+        if rest.first().is_some_and(|&c| is_letter(c) || c.is_ascii_digit()) {
             self.at += 1;
             return Some(rest[0].into());
         }
@@ -265,10 +233,19 @@ impl Lexer {
 
     /// A command, after its backslash.
     fn command(&mut self) -> Reading<()> {
-        let Some(first) = self.peek(0) else { return Err("it ends in a backslash") };
+        // A space that a text's end took its own from.
+        let Some(first) = self.peek(0) else { return Ok(()) };
         if !first.is_ascii_alphabetic() {
             self.at += 1;
             let symbol = match first {
+                '\\' if self.aligned > 0 => {
+                    self.skip_spaces();
+                    // "x &= 3 + 4 \\ &= 7" is a chain, other lines are answers of their own.
+                    match self.peek(0) {
+                        Some('&') | None => return Ok(()),
+                        _ => ",",
+                    }
+                }
                 '\\' if self.rows => "\\\\",
                 '\\' if self.peek(0).is_some_and(|c| c.is_ascii_alphabetic()) => {
                     return self.command();
@@ -276,7 +253,12 @@ impl Lexer {
                 '{' => "\\{",
                 '}' => "\\}",
                 '%' => "%",
-                ',' | ';' | ':' | '!' | '(' | ')' | '[' | ']' | '$' => return Ok(()),
+                '&' => "and",
+                '$' => {
+                    self.tokens.push(Token::Currency("dollar"));
+                    return Ok(());
+                }
+                ',' | ';' | ':' | '!' | '(' | ')' | '[' | ']' | '#' => return Ok(()),
                 c if c.is_whitespace() => return Ok(()),
                 _ => return Err("it has an unknown command"),
             };
@@ -288,14 +270,40 @@ impl Lexer {
             "left" | "right" | "mleft" | "mright" if self.peek(0) == Some('.') => self.at += 1,
             "left" | "right" | "mleft" | "mright" | "big" | "Big" | "bigg" | "Bigg" | "bigl"
             | "bigr" | "Bigl" | "Bigr" | "displaystyle" | "textstyle" | "limits" | "quad"
-            | "qquad" | "prime" | "rm" | "bf" => {}
-            "text" | "textbf" | "textit" | "textrm" | "textnormal" | "mbox" | "mathrm"
-            | "mathbf" | "mathit" | "mathsf" | "boldsymbol" | "operatorname" => {
+            | "qquad" | "prime" | "rm" | "bf" | "it" | "sf" | "tt" | "therefore" | "because"
+            | "Rightarrow" | "implies" | "Longrightarrow" | "tiny" | "scriptsize"
+            | "footnotesize" | "small" | "normalsize" | "large" | "Large" | "LARGE" | "huge"
+            | "Huge" | "scriptstyle" | "nonumber" | "notag" | "middle" | "displaylimits"
+            | "checkmark" | "bold" | "underline" | "uline" | "bm" | "cancel" | "ensuremath"
+            | "mathop" | "boxed" | "fbox" | "framebox" | "emph" | "underbrace" | "hbox" => {}
+            "color" | "textcolor" | "tag" | "label" | "hspace" | "vspace" | "phantom"
+            | "hphantom" | "vphantom" => {
+                self.braced();
+            }
+            "pmod" | "mod" | "bmod" => {
+                // What n ≡ 3 (mod 7) is known up to.
+                self.skip_spaces();
+                if self.take_while(|c| c.is_ascii_digit()).is_empty() {
+                    self.braced();
+                }
+            }
+            "text" | "textbf" | "textit" | "textrm" | "textsf" | "texttt" | "textnormal"
+            | "mbox" | "mathrm" | "mathbf" | "mathit" | "mathsf" | "mathtt" | "boldsymbol"
+            | "operatorname" => {
                 let content = self.braced().ok_or("it has a \\text without braces")?;
                 return self.text_command(&name, &content);
             }
+            "angle" | "triangle" | "measuredangle" | "widehat" | "overarc" | "arc" => {
+                self.skip_spaces();
+                let points = match self.peek(0) {
+                    Some('{') => self.braced().unwrap_or_default(),
+                    _ => self.take_while(|c| c.is_ascii_alphabetic()),
+                };
+                self.tokens.push(Token::Name(format!("{name} {points}")));
+            }
+            "ldots" | "dots" | "cdots" | "dotsc" => self.tokens.push(Token::Name("ldots".into())),
             "mathbb" | "mathcal" | "vec" | "overrightarrow" | "overline" | "bar" | "hat"
-            | "widehat" | "tilde" | "dot" => {
+            | "tilde" | "dot" => {
                 let content = self.braced().ok_or("it has an accent without braces")?;
                 match content.as_str() {
                     "R" if name == "mathbb" => self.symbol("reals"),
@@ -304,6 +312,10 @@ impl Lexer {
             }
             "begin" => {
                 let name = self.braced().ok_or("it has a \\begin without braces")?;
+                if words::aligns(&name) {
+                    self.aligned += 1;
+                    return Ok(());
+                }
                 if name == "array" {
                     self.braced();
                 }
@@ -311,7 +323,11 @@ impl Lexer {
                 self.tokens.push(Token::Begin(name));
             }
             "end" => {
-                self.braced().ok_or("it has an \\end without braces")?;
+                let name = self.braced().ok_or("it has an \\end without braces")?;
+                if words::aligns(&name) {
+                    self.aligned = self.aligned.saturating_sub(1);
+                    return Ok(());
+                }
                 self.brackets = self.brackets.saturating_sub(1);
                 self.symbol("end");
             }
@@ -334,14 +350,19 @@ impl Lexer {
     }
 
     fn text_command(&mut self, command: &str, content: &str) -> Reading<()> {
-        let plain = |c: char| c.is_alphanumeric() || c == '/';
-        let text: String = content.to_lowercase().chars().filter(|&c| plain(c)).collect();
+        let plain = |c: char| if c.is_alphanumeric() || c == '/' { c } else { ' ' };
+        let text: String = content.to_lowercase().chars().map(plain).collect();
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let is_name = command.starts_with("math") && !UNIT_LETTERS.contains(&text);
+        // "5 apples", a formula in bold.
+        let number = |c: char| c.is_ascii_digit() || "-−.$".contains(c);
+        let is_formula = content.contains('\\')
+            || content.trim_start().starts_with(number)
+            || !content.chars().any(is_letter);
         match word(&text) {
-            _ if text.is_empty() => {}
-            Some(token @ Token::Symbol("and" | "or" | "%")) => self.push_known(token),
+            Some(token @ Token::Symbol("and" | "or" | "%" | "infty")) => self.push_known(token),
             Some(token) if matches!(command, "mathrm" | "operatorname") => self.push_known(token),
-            _ if !content.chars().any(is_letter) => self.tokens.extend(tokens(content)?),
+            _ if is_formula => self.tokens.extend(tokens(content)?),
             _ if text.chars().count() == 1 && is_name => {
                 self.tokens.extend(content.chars().map(Token::Letter));
             }
@@ -357,12 +378,4 @@ const UNIT_LETTERS: &str = "mgsh";
 /// A letter of a word: Greek ones are variables.
 fn is_letter(c: char) -> bool {
     c.is_alphabetic() && greek(c).is_none() && character(c).is_none()
-}
-
-fn integer(digits: &str) -> BigRational {
-    digits.parse::<BigInt>().unwrap_or_else(|_| BigInt::zero()).into()
-}
-
-fn ten_to(exponent: i32) -> BigRational {
-    Pow::pow(BigRational::from(BigInt::from(10)), exponent)
 }

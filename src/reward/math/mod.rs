@@ -16,23 +16,29 @@
 
 mod atoms;
 mod compare;
+mod digits;
 mod expr;
 mod extract;
 mod lexer;
 mod normal;
 mod numeric;
 mod parser;
+mod prose;
 mod region;
+mod strict;
 #[cfg(test)]
 mod tests;
+mod units;
 mod value;
 mod words;
 
-pub use extract::final_answer;
+pub use extract::{boxed, final_answer};
+pub use prose::announced;
 
 use crate::error::{Error, Result};
 use expr::Reading;
 use lexer::Token;
+use parser::Parsed;
 use value::Value;
 
 /// Characters of the longest answer that is read.
@@ -48,7 +54,8 @@ pub struct Gold(Answer);
 impl Gold {
     /// Reads a gold answer: bare, or a worked solution in which [`final_answer`] finds it.
     pub fn parse(text: &str) -> Result<Self> {
-        read(answer(text).unwrap_or(text)).map(Self).map_err(|reason| {
+        let read = first_readable(extract::gold_answers(text), true);
+        read.map(Self).map_err(|reason| {
             let shown: String = text.chars().take(SHOWN).collect();
             Error::input(format!("the gold answer {shown:?} can't be read: {reason}"))
                 .next("write it like 3/4, \\frac{3}{4}, (1, 2], x^2+1 or \\text{blue}")
@@ -61,54 +68,171 @@ impl Gold {
 pub enum Verdict {
     /// Its answer is the gold one.
     Right,
+    /// It has the gold one's value, but not in a form that a reward may take (`strict.rs`).
+    Loose,
     /// Its answer is another one.
     Wrong,
     /// It has no answer, or one that can't be read.
     Unreadable,
 }
 
-/// Judges a response by its [`final_answer`]. Where it has none, a response of a single line of up
-/// to 100 characters is an answer as a whole: "42", "x = 5", "So it is $x+1$".
-pub fn judge(gold: &Gold, response: &str) -> Verdict {
-    match answer(response).map(read) {
-        Some(Ok(given)) if gold.0.accepts(&given) => Verdict::Right,
-        Some(Ok(_)) => Verdict::Wrong,
-        Some(Err(_)) | None => Verdict::Unreadable,
+/// Judges a response by its [`final_answer`], or where it has none, by its last sentence if that is
+/// short: "42", "x = 5", "So it is $x+1$". The `prompt` shows what was only copied from it.
+pub fn judge(gold: &Gold, prompt: &str, response: &str) -> Verdict {
+    let answers = extract::answers(response);
+    let Ok(mut given) = first_readable(answers.clone(), false) else { return Verdict::Unreadable };
+    if !gold.0.accepts(&given) {
+        let respelled = answers.first().and_then(|text| respelled(text, &gold.0.value));
+        match respelled.map(|text| read(&text, false)) {
+            Some(Ok(other)) if gold.0.accepts(&other) => given = other,
+            // "July 4" is no 4 with words before it where the gold answer is just that.
+            _ if gold.0.spelled.is_some() && answers.iter().any(|text| is_spelled(text, gold)) => {
+                return Verdict::Right;
+            }
+            _ => return Verdict::Wrong,
+        }
     }
+    if strict::may_be_rewarded(&gold.0, &given, prompt) { Verdict::Right } else { Verdict::Loose }
 }
 
-fn answer(response: &str) -> Option<&str> {
-    final_answer(response).or_else(|| extract::bare_answer(response))
+fn is_spelled(text: &str, gold: &Gold) -> bool {
+    read(text, false).is_ok_and(|given| given.spelled == gold.0.spelled)
 }
 
 /// An answer, read.
 #[derive(Debug, Clone)]
 struct Answer {
+    /// Its value without units.
     value: Value,
-    /// Its letters, if it has nothing else.
+    /// With its units, where all of them are known.
+    measured: Option<Value>,
+    /// A gold answer's value where the base of its numbers counts: 101_2 is both 101 and 5.
+    based: Option<Value>,
+    /// Its letters and digits, if it has words and nothing else.
     spelled: Option<String>,
+    /// Whether arithmetic is left to do.
+    arithmetic: bool,
+    /// Whether an equation between numbers in it is false.
+    false_equation: bool,
+    /// Without the words around numbers.
+    tokens: Vec<Token>,
+    /// As written.
+    raw: Vec<Token>,
 }
 
 impl Answer {
     /// Whether `given` is right if this is gold. The letters of "red" are its word, and the product
     /// of r, e and d as well.
     fn accepts(&self, given: &Self) -> bool {
-        self.spelled.is_some() && self.spelled == given.spelled
-            || compare::accepts(&self.value, &given.value)
+        if self.raw == given.raw || self.spelled.is_some() && self.spelled == given.spelled {
+            return true;
+        }
+        match (&self.measured, &given.measured) {
+            (Some(gold), Some(given)) => compare::accepts(gold, given),
+            _ => [Some(&self.value), self.based.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|value| compare::accepts(value, &given.value)),
+        }
     }
 }
 
-fn read(text: &str) -> Reading<Answer> {
+/// The first of `texts` that can be read, or why none can.
+fn first_readable(texts: Vec<String>, gold: bool) -> Reading<Answer> {
+    let mut failed = "it is empty";
+    for text in texts {
+        match read(&text, gold) {
+            Ok(answer) => return Ok(answer),
+            Err(reason) => failed = reason,
+        }
+    }
+    Err(failed)
+}
+
+/// Reads an answer; of an equation whose left side is only a name that can't be read, the right.
+fn read(text: &str, gold: bool) -> Reading<Answer> {
+    // What is no answer with words before it may still be the gold one, which keeps its words.
+    let literal = |reason| if gold { Err(reason) } else { read_all(text, true) };
+    read_all(text, gold).or_else(literal).or_else(|reason| {
+        let right = right_side(text).ok_or(reason)?;
+        read_all(right, gold).map_err(|_| reason)
+    })
+}
+
+fn read_all(text: &str, gold: bool) -> Reading<Answer> {
     if text.chars().count() > MAX_ANSWER {
         return Err("it is longer than 2,000 characters");
     }
-    let mut tokens = Vec::new();
+    let (mut raw, mut plain, mut measured, mut units) = (Vec::new(), Vec::new(), Vec::new(), false);
     for part in extract::parts(text) {
-        if !tokens.is_empty() {
-            tokens.push(Token::Symbol(","));
+        if !plain.is_empty() {
+            for tokens in [&mut raw, &mut plain, &mut measured] {
+                tokens.push(Token::Symbol(","));
+            }
         }
-        let part = part.trim().trim_end_matches(|c: char| c.is_whitespace() || ".;,".contains(c));
-        tokens.append(&mut normal::tidy(lexer::tokens(part)?));
+        let stop = |c: char| c.is_whitespace() || ".;,".contains(c);
+        let part = match part.trim() {
+            repeats if repeats.ends_with("...") => repeats,
+            part => part.trim_end_matches(stop),
+        };
+        let tokens = lexer::tokens(part)?;
+        let tidied = normal::tidy(&tokens, gold)?;
+        units |= tidied.measured.is_some();
+        raw.extend(tokens);
+        measured.extend(tidied.measured.unwrap_or_else(|| tidied.plain.clone()));
+        plain.extend(tidied.plain);
     }
-    Ok(Answer { value: parser::parse(&tokens)?, spelled: normal::spelled(&tokens) })
+    let Parsed { value, arithmetic, false_equation } = parser::parse(&plain, !gold)?;
+    let value_of = |tokens: &[Token]| parser::parse(tokens, true).map(|parsed| parsed.value);
+    Ok(Answer {
+        value,
+        measured: units.then(|| value_of(&measured).ok()).flatten(),
+        based: gold.then(|| value_of(&plain)).transpose()?,
+        spelled: normal::spelled(&raw),
+        arithmetic,
+        false_equation,
+        tokens: plain,
+        raw,
+    })
+}
+
+/// What stands right of the last = outside of all brackets, where letters stand left of it and no
+/// sum or multiple: \\gcd(6, 9) = 3.
+fn right_side(text: &str) -> Option<&str> {
+    let mut depth = 0_i32;
+    let mut last = None;
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            '+' if depth == 0 && last.is_none() => return None,
+            '=' if depth == 0 && !text[..at].ends_with(['<', '>', '!', '\\']) => last = Some(at),
+            _ => {}
+        }
+    }
+    let (left, right) = (text[..last?].trim(), &text[last? + 1..]);
+    let named =
+        left.contains(char::is_alphabetic) && !left.starts_with(|c: char| c.is_ascii_digit());
+    named.then_some(right.trim()).filter(|right| !right.is_empty())
+}
+
+/// A number that uses its commas as others do, if `gold` is a single number: 12,34,567 and 0,5.
+fn respelled(text: &str, gold: &Value) -> Option<String> {
+    let bare = text.trim().trim_matches('$');
+    let groups: Vec<&str> = bare.split(',').collect();
+    let digits = |group: &&str| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit());
+    if !gold.is_number() || groups.len() < 2 || !groups.iter().all(digits) {
+        return None;
+    }
+    match groups.as_slice() {
+        ["0", decimals] => Some(format!("0.{decimals}")),
+        [first, between @ .., last] => {
+            let indian = first.len() <= 2
+                && !between.is_empty()
+                && between.iter().all(|group| group.len() == 2)
+                && last.len() == 3;
+            indian.then(|| groups.concat())
+        }
+        _ => None,
+    }
 }

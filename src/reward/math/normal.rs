@@ -1,134 +1,379 @@
-//! What stands around an answer and isn't part of it: units and words after a number. Which ones go
-//! follows math-verify: every `\text{…}` at the end, and plain units after a number.
+//! What stands around an answer: units, words that say how large it is, words before it. A part of
+//! an answer is what stands between its commas and signs of comparison.
 
-use super::expr::Function;
-use super::lexer::Token;
+use num_rational::BigRational;
 
-/// Units in plain letters. Longer ones are words, and those go after a number whatever they mean.
-const UNITS: [&str; 38] = [
-    "m", "g", "s", "h", "l", "cm", "mm", "km", "dm", "ft", "in", "yd", "mi", "kg", "mg", "lb",
-    "lbs", "oz", "ml", "gal", "hr", "hrs", "min", "sec", "day", "mph", "kmh", "kph", "deg", "sq",
-    "am", "pm", "th", "st", "nd", "rd", "usd", "rs",
+use super::expr::{Expr, Number, Reading};
+use super::lexer::Token::{self, Letter, Name, Run, Symbol, Text, Word};
+use super::units::{Meaning, Measure, is_short_word, meaning, number_words};
+
+/// Words of two and three letters that stand before answers.
+const SHORT_WORDS: [&str; 16] = [
+    "the", "is", "are", "was", "so", "not", "no", "we", "he", "she", "our", "its", "get", "got",
+    "has", "had",
 ];
 
-/// Joins words that follow each other, and drops units from the end of each top-level part.
-pub fn tidy(tokens: Vec<Token>) -> Vec<Token> {
-    let mut tidied = Vec::new();
-    let mut part = Vec::new();
+/// An answer's tokens without the words, in two readings.
+#[derive(Debug)]
+pub struct Tidied {
+    /// The numbers alone: 5 for 5 km.
+    pub plain: Vec<Token>,
+    /// The numbers times their units, where all that stands behind them is known.
+    pub measured: Option<Vec<Token>>,
+}
+
+/// Parts the numbers from their words. A gold answer keeps words before a number: June 20 isn't 20.
+pub fn tidy(tokens: &[Token], gold: bool) -> Reading<Tidied> {
+    let (mut plain, mut measured, mut units) = (Vec::new(), Vec::new(), 0);
     let mut depth = 0_usize;
-    for token in join_words(tokens) {
-        match &token {
-            Token::Symbol("(" | "[" | "{" | "\\{" | "langle") | Token::Begin(_) => depth += 1,
-            Token::Symbol(")" | "]" | "}" | "\\}" | "rangle" | "end") => {
-                depth = depth.saturating_sub(1);
-            }
+    for part in with_signs(tokens).split_inclusive(|token| {
+        match token {
+            Symbol("(" | "[" | "{" | "\\{" | "langle") | Token::Begin(_) => depth += 1,
+            Symbol(")" | "]" | "}" | "\\}" | "rangle" | "end") => depth = depth.saturating_sub(1),
             _ => {}
         }
-        let parts = depth == 0
-            && matches!(
-                token,
-                Token::Symbol(
-                    "," | ";"
-                        | "and"
-                        | "or"
-                        | "="
-                        | "!="
-                        | "<"
-                        | ">"
-                        | "<="
-                        | ">="
-                        | "approx"
-                        | "in"
-                )
-            );
-        if parts {
-            tidied.append(&mut without_units(part));
-            part = Vec::new();
-            tidied.push(token);
-        } else {
-            part.push(token);
+        depth == 0 && parts(token)
+    }) {
+        let (body, separator) = match part {
+            [body @ .., separator] if parts(separator) => (body, Some(separator.clone())),
+            body => (body, None),
+        };
+        let (core, unit) = without_words(body.to_vec(), gold)?;
+        units += usize::from(unit.is_some());
+        match unit {
+            Some(unit) => measured.extend(wrapped(core.clone(), [Token::Scale(unit)])),
+            None => measured.extend(core.clone()),
         }
+        plain.extend(core);
+        plain.extend(separator.clone());
+        measured.extend(separator);
     }
-    tidied.append(&mut without_units(part));
-    tidied
+    Ok(Tidied { plain: letters(&plain), measured: (units > 0).then(|| letters(&measured)) })
 }
 
-/// The letters of an answer that has nothing else, such as "no solution" or "blue".
-pub fn spelled(tokens: &[Token]) -> Option<String> {
-    let letters = tokens.iter().map(|token| match token {
-        Token::Letter(letter) => Some(letter.to_lowercase().collect()),
-        Token::Word(word) | Token::Text(word) => Some(word.clone()),
-        _ => None,
-    });
-    letters.collect::<Option<String>>().filter(|letters| !letters.is_empty())
-}
-
-/// "no solution" is n, o, and a word: one word.
-fn join_words(tokens: Vec<Token>) -> Vec<Token> {
-    let is_plain = |token: &Token| matches!(token, Token::Letter(_) | Token::Word(_));
-    let runs = tokens.chunk_by(|a, b| is_plain(a) && is_plain(b));
-    let join = |run: &[Token]| match spelled(run) {
-        Some(word) if run.len() > 1 && run.iter().any(|t| matches!(t, Token::Word(_))) => {
-            vec![Token::Word(word)]
-        }
-        _ => run.to_vec(),
-    };
-    runs.flat_map(join).collect()
-}
-
-fn without_units(mut part: Vec<Token>) -> Vec<Token> {
-    // cm/s² is a unit per a unit, so look for as long as a division leads on.
-    let mut end = part.len();
-    while let Some(start) = unit_start(&part[..end]) {
-        match &part[..start] {
-            [.., Token::Symbol("/" | "*")] => end = start - 1,
-            [] | [.., Token::Symbol("+" | "-" | "^" | "_")] => break,
-            kept => {
-                if matches!(part[start], Token::Text(_)) || is_number(kept) {
-                    part.truncate(start);
-                }
-                break;
+/// Signs for words between numbers: 3 to 4, 101 base 2.
+fn with_signs(tokens: &[Token]) -> Vec<Token> {
+    let number =
+        |at: Option<usize>| matches!(at.and_then(|at| tokens.get(at)), Some(Token::Number(_)));
+    let sign = |(at, token): (usize, &Token)| {
+        let between = number(at.checked_sub(1)) && number(Some(at + 1));
+        let numeral = |at: usize| matches!(tokens.get(at), Some(Word(w) | Run(w, _)) if number_words(&[w]).is_some());
+        match token {
+            // "one hundred and five"
+            Symbol("and")
+                if at > 0
+                    && numeral(at + 1)
+                    && matches!(&tokens[at - 1], Word(w) if w == "hundred" || w == "thousand") =>
+            {
+                Symbol("-")
             }
+            Run(word, _) | Word(word) | Text(word) if between && word == "to" => Symbol(":"),
+            Word(word) | Text(word) if between && word == "base" => Symbol("_"),
+            token => token.clone(),
         }
-    }
-    part
+    };
+    tokens.iter().enumerate().map(sign).collect()
 }
 
-/// Where the unit at the end starts, an exponent included.
-fn unit_start(part: &[Token]) -> Option<usize> {
-    use Token::{Letter, Number, Symbol, Text, Word};
-    let body = match part {
-        [body @ .., Symbol("^"), Number(_)] => body,
-        [body @ .., Symbol("^"), Symbol("{"), Number(_), Symbol("}")] => body,
-        [body @ .., Symbol("^"), Symbol("{"), Symbol("-"), Number(_), Symbol("}")] => body,
-        body => body,
-    };
-    match body {
-        [kept @ .., Text(_) | Word(_)] => Some(kept.len()),
-        [kept @ .., Token::Function(Function::Min) | Symbol("sec")] => Some(kept.len()),
-        // Degrees Celsius and Fahrenheit.
-        [.., Symbol("circ"), Letter('C' | 'F')] => Some(body.len() - 1),
-        [.., Symbol("circ"), Symbol("}"), Letter('C' | 'F')] => Some(body.len() - 1),
-        _ => {
-            let letters = body.iter().rev().take_while(|t| matches!(t, Letter(_))).count();
-            let start = body.len() - letters;
-            let unit = spelled(&body[start..])?;
-            UNITS.contains(&unit.as_str()).then_some(start)
+/// The letters of an answer that has nothing but words and numbers, such as "no solution" or
+/// "June 20".
+pub fn spelled(tokens: &[Token]) -> Option<String> {
+    let mut worded = false;
+    let mut spelled = String::new();
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            Letter(letter) => spelled.extend(letter.to_lowercase()),
+            Run(letters, _) => spelled += &letters.to_lowercase(),
+            Word(word) | Text(word) => spelled.extend(word.chars().filter(|c| *c != ' ')),
+            Token::Number(number) if number.value.is_integer() => {
+                spelled += &number.value.to_string();
+            }
+            // "March 3, 2024"
+            Symbol(",") if worded && matches!(tokens[at - 1], Token::Number(_)) => {}
+            _ => return None,
+        }
+        worded |= !matches!(token, Token::Number(_));
+    }
+    // "No solutions" and "no solution".
+    let none = spelled.starts_with("no") && spelled.len() > 6;
+    let one = if none { spelled.trim_end_matches('s') } else { &spelled };
+    worded.then(|| one.to_string())
+}
+
+fn parts(token: &Token) -> bool {
+    let signs = [",", ";", "and", "or", "=", "!=", "<", ">", "<=", ">=", "approx", "in", ":"];
+    matches!(token, Symbol(symbol) if signs.contains(symbol))
+}
+
+/// Rows of letters as variables, words in a row as one.
+fn letters(tokens: &[Token]) -> Vec<Token> {
+    let is_word = |token: &Token| matches!(token, Word(_));
+    let runs = tokens.chunk_by(|a, b| is_word(a) && is_word(b));
+    let tokens = runs.flat_map(|run| match run {
+        [Run(letters, _)] => letters.chars().map(Letter).collect(),
+        [Word(_), _, ..] => vec![Word(spelled(run).unwrap_or_default())],
+        other => other.to_vec(),
+    });
+    tokens.collect()
+}
+
+fn wrapped(core: Vec<Token>, behind: impl IntoIterator<Item = Token>) -> Vec<Token> {
+    let open = [Symbol("{")];
+    open.into_iter().chain(core).chain([Symbol("}")]).chain(behind).collect()
+}
+
+/// A part without the words around it, and its unit if that is known.
+fn without_words(part: Vec<Token>, gold: bool) -> Reading<(Vec<Token>, Option<Expr>)> {
+    let part = joined(part);
+    let (part, currency) = without_currency(part);
+    let part = spelled_out(without_leading_words(part, gold));
+    let start = (1..part.len()).find(|&at| starts_tail(&part[..at], &part[at..]));
+    let mut measure = Measure::new();
+    let (mut core, mut behind) = (part.clone(), Vec::new());
+    if let Some(start) = start {
+        match tail(&part[start..], &mut measure)? {
+            Some(scales) => {
+                core.truncate(start);
+                behind = scales;
+            }
+            None => return Ok((part, None)),
         }
     }
+    if let Some(Meaning::Unit(base, count, exponent)) = currency.map(meaning) {
+        measure.unit(base, count, exponent)?;
+    }
+    if !behind.is_empty() {
+        core = wrapped(core, behind);
+    }
+    Ok((core, measure.known()))
+}
+
+/// Two and more words of plain text in a row, of which one is long, are words all of them: "no
+/// solution" is n, o and a word.
+fn joined(part: Vec<Token>) -> Vec<Token> {
+    let is_plain = |token: &Token| matches!(token, Run(..) | Word(_));
+    let is_word = |token: &Token| matches!(token, Word(_));
+    let variable = |letters: &str| letters.len() == 1 && !"aAI".contains(letters);
+    let runs = part.chunk_by(|a, b| is_plain(a) && is_plain(b));
+    let words = runs.flat_map(|run| {
+        let all = run.len() > 1 && run.iter().any(is_word);
+        run.iter().map(move |token| match token {
+            Run(letters, _) if all && !variable(letters) => Word(letters.to_lowercase()),
+            token => token.clone(),
+        })
+    });
+    words.collect()
+}
+
+/// The currency's sign before a number, or behind it.
+fn without_currency(part: Vec<Token>) -> (Vec<Token>, Option<&'static str>) {
+    let mut currency = None;
+    let kept = part.into_iter().filter(|token| match token {
+        Token::Currency(unit) => {
+            currency = Some(*unit);
+            false
+        }
+        _ => true,
+    });
+    let kept = kept.collect();
+    (kept, currency)
+}
+
+/// "approximately 5", "negative 5", and in a response "the total is 5".
+fn without_leading_words(part: Vec<Token>, gold: bool) -> Vec<Token> {
+    let words = |token: &Token| match token {
+        Word(word) | Text(word) => Some(word.clone()),
+        Run(word, _) => {
+            Some(word.to_lowercase()).filter(|word| SHORT_WORDS.contains(&word.as_str()))
+        }
+        _ => None,
+    };
+    let numeral = |word: &String| number_words(&[word]).is_some();
+    let leading: Vec<String> = part.iter().map_while(words).take_while(|w| !numeral(w)).collect();
+    let goes_on = ["^", "*", "/", "_", "+", "!", "%"];
+    match part.get(leading.len()) {
+        _ if leading.is_empty() => return part,
+        None => return part,
+        Some(Symbol(sign)) if goes_on.contains(sign) => return part,
+        _ => {}
+    }
+    let mut negative = false;
+    for word in leading.iter().flat_map(|words| words.split(' ')) {
+        match meaning(word) {
+            Meaning::Stop if matches!(word, "minus" | "negative") => negative = !negative,
+            Meaning::Filler => {}
+            Meaning::Unknown | Meaning::Per if !gold && number_words(&[word]).is_none() => {}
+            _ => return part,
+        }
+    }
+    let sign = negative.then_some(Symbol("-"));
+    sign.into_iter().chain(part[leading.len()..].iter().cloned()).collect()
+}
+
+/// A number in words, as a number: "forty-two apples".
+fn spelled_out(mut part: Vec<Token>) -> Vec<Token> {
+    if part.first() == Some(&Symbol("-")) {
+        let rest = part.split_off(1);
+        return part.into_iter().chain(spelled_out(rest)).collect();
+    }
+    let mut words = Vec::new();
+    let mut ends = Vec::new();
+    for (at, token) in part.iter().enumerate() {
+        match token {
+            Word(word) | Text(word) => words.extend(word.split(' ').map(String::from)),
+            Run(letters, _) => words.push(letters.to_lowercase()),
+            Symbol("-" | "and") if at > 0 => {}
+            _ => break,
+        }
+        ends.resize(words.len(), at + 1);
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match number_words(&words) {
+        // Only where a number ends with its token.
+        Some((value, used)) if ends.get(used) != Some(&ends[used - 1]) => {
+            let number = Token::Number(Number::integer(value as i64));
+            // "two-thirds"
+            let rest = match &part[ends[used - 1]..] {
+                [Symbol("-"), rest @ ..] if matches!(rest, [Word(_), ..]) => rest,
+                rest => rest,
+            };
+            [number].into_iter().chain(rest.iter().cloned()).collect()
+        }
+        _ => part,
+    }
+}
+
+/// Whether words begin here that say something of the number before them.
+fn starts_tail(kept: &[Token], rest: &[Token]) -> bool {
+    if matches!(kept.last(), Some(Symbol("+" | "-" | "^" | "_" | "/" | "*" | "(" | "{"))) {
+        return false;
+    }
+    match rest {
+        [Text(_), ..] => true,
+        _ if !is_number(kept) => false,
+        [Word(_), ..] => true,
+        [Run(letters, spaced), next, ..] if matches!(&**letters, "a" | "p") && *spaced => {
+            matches!(next, Word(_) | Run(..))
+        }
+        // Degrees Celsius and Fahrenheit.
+        [Run(letters, _)] if matches!(&**letters, "C" | "F") => {
+            matches!(kept, [.., Symbol("circ")] | [.., Symbol("circ"), Symbol("}")])
+        }
+        [Run(letters, spaced), ..] => is_short_word(letters, *spaced),
+        [Token::Function(super::expr::Function::Min) | Symbol("sec")] => true,
+        [Symbol("/"), unit, ..] => match unit {
+            Word(_) | Text(_) => true,
+            Run(letters, _) => letters.len() > 1 && is_short_word(letters, true),
+            _ => false,
+        },
+        // "4 (exactly)"
+        [Symbol("("), inside @ .., Symbol(")")] => {
+            let worded = |t: &Token| matches!(t, Word(_) | Text(_) | Run(..));
+            inside.iter().all(worded)
+                && inside.iter().any(|t| !matches!(t, Run(r, _) if r.len() < 2))
+        }
+        _ => false,
+    }
+}
+
+/// What the words behind a number do to it; `None` if they are no words alone.
+fn tail(rest: &[Token], measure: &mut Measure) -> Reading<Option<Vec<Token>>> {
+    let mut scales = Vec::new();
+    let mut words: Vec<(String, i64)> = Vec::new();
+    let mut at = 0;
+    while let Some(token) = rest.get(at) {
+        at += 1;
+        match token {
+            Word(word) | Text(word) => {
+                for word in word.split([' ']).filter(|w| !w.is_empty()) {
+                    for (i, word) in word.split('/').enumerate() {
+                        words.extend((i > 0).then(|| ("per".into(), 1)));
+                        words.push((word.into(), 1));
+                    }
+                }
+            }
+            Run(letters, _) => words.push((letters.to_lowercase(), 1)),
+            Letter(letter) => words.push((letter.to_lowercase().collect(), 1)),
+            Token::Function(super::expr::Function::Min) => words.push(("min".into(), 1)),
+            Symbol("sec") => words.push(("sec".into(), 1)),
+            Symbol("/") => words.push(("per".into(), 1)),
+            Symbol("*" | "(" | ")") => {}
+            Symbol("^") => {
+                let (exponent, length) = match &rest[at..] {
+                    [Token::Number(n), ..] => (n.small_integer(), 1),
+                    [Symbol("{"), Token::Number(n), Symbol("}"), ..] => (n.small_integer(), 3),
+                    [Symbol("{"), Symbol("-"), Token::Number(n), Symbol("}"), ..] => {
+                        (n.small_integer().map(|n| -n), 4)
+                    }
+                    _ => (None, 0),
+                };
+                let (Some(exponent), Some(last)) = (exponent, words.last_mut()) else {
+                    return Ok(None);
+                };
+                last.1 = exponent;
+                at += length;
+            }
+            _ => return Ok(None),
+        }
+    }
+    let mut words = words.into_iter().peekable();
+    while let Some((word, exponent)) = words.next() {
+        // "p.m." and "per cent".
+        let pairs = |pair: (&str, &str), next: &(String, i64)| word == pair.0 && next.0 == pair.1;
+        let joined = [("p", "m", "pm"), ("a", "m", "am")];
+        let joined = joined.iter().find(|(a, b, _)| words.peek().is_some_and(|n| pairs((a, b), n)));
+        if words.next_if(|next| pairs(("per", "cent"), next)).is_some() {
+            scales.push(Symbol("%"));
+            continue;
+        }
+        let word = match joined {
+            Some((.., both)) => {
+                words.next();
+                (*both).to_string()
+            }
+            None => word,
+        };
+        match meaning(&word) {
+            Meaning::Times(factor) => scales.push(Token::Scale(constant(factor)?)),
+            Meaning::Power(exponent) => {
+                scales.extend([Symbol("^"), Token::Number(Number::integer(exponent))]);
+            }
+            Meaning::Factorial => scales.push(Symbol("!")),
+            Meaning::Unit(base, count, power) => measure.unit(base, count, power * exponent)?,
+            Meaning::Per => measure.per(),
+            Meaning::Raise(exponent) => measure.raise(exponent),
+            Meaning::Filler => {}
+            Meaning::Stop => return Err("it says more of a number than how large it is"),
+            Meaning::Unknown | Meaning::Before => measure.unknown = true,
+        }
+    }
+    Ok(Some(scales))
+}
+
+fn constant(value: BigRational) -> Reading<Expr> {
+    Number::new(value, false).map(Expr::Number).ok_or("its numbers are too long")
 }
 
 /// Whether a number stands there and no variable or word.
 fn is_number(part: &[Token]) -> bool {
-    use Token::{Letter, Name, Number, Text, Word};
-    part.iter().any(|token| matches!(token, Number(_)))
-        && !part.iter().any(|token| matches!(token, Letter(_) | Name(_) | Word(_) | Text(_)))
+    let is = |token: &Token| matches!(token, Token::Number(_));
+    let time = |token: &Token| matches!(token, Name(name) if name.starts_with("time "));
+    part.iter().any(|token| is(token) || time(token))
+        && !part.iter().any(|token| match token {
+            Letter(_) | Run(..) | Word(_) | Text(_) => true,
+            Name(_) => !time(token),
+            _ => false,
+        })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::lexer::tokens;
     use super::*;
+
+    fn tidied(text: &str) -> Vec<Token> {
+        tidy(&tokens(text).unwrap(), false).unwrap().plain
+    }
 
     #[test]
     fn units_go_and_variables_stay() {
@@ -149,20 +394,29 @@ mod tests {
             ("x = 5 cm, y = 6 cm", "x = 5, y = 6"),
             (r"3\pi \text{ cm}", r"3\pi"),
             (r"x+1 \text{ dollars}", "x+1"),
+            ("18 sq. ft.", "18"),
+            ("$18/day", "18"),
+            ("about 18 men", "18"),
+            ("4 (exactly)", "4"),
+            ("forty-two apples", "42"),
+            ("minus 4", "-4"),
         ] {
-            assert_eq!(tidy(tokens(text).unwrap()), tokens(expected).unwrap(), "{text}");
+            assert_eq!(tidied(text), tidied(expected), "{text}");
         }
-        for text in ["3t", "2x + 3m", "x", r"\text{cm}", "m", "5/m", "xm", "(5 m, 2)"] {
-            assert_eq!(tidy(tokens(text).unwrap()), tokens(text).unwrap(), "{text}");
+        for (text, count) in
+            [("3t", 2), ("2x + 3m", 5), ("x", 1), ("m", 1), ("5/m", 3), ("xm", 2), ("2 xyz", 4)]
+        {
+            assert_eq!(tidied(text).len(), count, "{text}");
         }
     }
 
     #[test]
-    fn words_in_a_row_are_one() {
-        let word = |text: &str| vec![Token::Word(text.into())];
-        assert_eq!(tidy(tokens("no solution").unwrap()), word("nosolution"));
-        assert_eq!(tidy(tokens("Blue Whale").unwrap()), word("bluewhale"));
-        assert_eq!(tidy(tokens("Größe").unwrap()), word("größe"));
-        assert_eq!(tidy(tokens("a b").unwrap()).len(), 2);
+    fn words_make_numbers_larger_or_unreadable() {
+        for (text, other) in [("4 million", "5 million"), ("4 squared", "4"), ("4 tenths", "4")] {
+            assert_ne!(tidied(text), tidied(other), "{text}");
+        }
+        for text in ["4 less", r"4 \text{ times}", "4 more than"] {
+            assert!(tidy(&tokens(text).unwrap(), false).is_err(), "{text}");
+        }
     }
 }

@@ -4,8 +4,9 @@
 //! answer    element ((',' | ';' | and | or) element)*
 //! element   relation, read twice where it holds a ±
 //! relation  sets (('=' | '<' | …) sets)*
-//! sets      sum (('∪' | '∩' | '∖') sum)*
-//! sum       product (('+' | '-') product)*
+//! sets      ratio (('∪' | '∩' | '∖') ratio)*
+//! ratio     sum (':' sum)*
+//! sum       product (('+' | '-') product)*, over or choose another
 //! product   row (('*' | '/') row)*
 //! row       '-' row | factor factor …, so that 1/2x is 1/(2x)
 //! factor    atom ('!' | '%' | '^' atom | '_' …)*
@@ -13,8 +14,10 @@
 
 use num_rational::BigRational;
 
+use super::compare::equal;
 use super::expr::{self, Constant, Expr, Function, Number, Reading, call, power, quotient};
 use super::lexer::Token::{self, Letter, Symbol, Text};
+use super::numeric::real_value;
 use super::value::{self, SetOperation, Sign, Value};
 
 /// How deep brackets, braces and functions may nest.
@@ -28,8 +31,20 @@ const MAX_PARTS: usize = 100;
 const FACTORS: [&str; 10] =
     ["(", "[", "{", "frac", "binom", "sqrt", "pi", "infty", "lfloor", "lceil"];
 
-/// The value of an answer's tokens.
-pub fn parse(tokens: &[Token]) -> Reading<Value> {
+/// What an answer's tokens say.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    /// Their value.
+    pub value: Value,
+    /// Whether arithmetic is left to do: 96 + 60, 12/4, 2·3, |−5|. A fraction, a root, a power, a
+    /// factorial or a function's value is a number as it stands.
+    pub arithmetic: bool,
+    /// Whether an equation between numbers in it is false.
+    pub false_equation: bool,
+}
+
+/// Reads an answer's tokens. The base of a number, as in 1010_2, counts unless `bases` is false.
+pub fn parse(tokens: &[Token], bases: bool) -> Reading<Parsed> {
     let mut parser = Parser {
         tokens,
         at: 0,
@@ -39,16 +54,21 @@ pub fn parse(tokens: &[Token]) -> Reading<Value> {
         forked: false,
         bars: false,
         degrees: false,
+        bases,
+        arithmetic: false,
+        false_equation: false,
     };
     let mut elements = parser.elements()?;
     if parser.at < tokens.len() {
         return Err("it has something where it should end");
     }
-    match elements.len() {
-        0 => Err("it is empty"),
-        1 => Ok(elements.remove(0)),
-        _ => Ok(Value::Set(elements)),
-    }
+    let value = match elements.len() {
+        0 => return Err("it is empty"),
+        1 => elements.remove(0),
+        _ => Value::Set(elements),
+    };
+    let Parser { arithmetic, false_equation, .. } = parser;
+    Ok(Parsed { value, arithmetic, false_equation })
 }
 
 /// A place in the tokens, and what the brackets around it mean for reading on.
@@ -69,6 +89,11 @@ pub struct Parser<'a> {
     pub bars: bool,
     /// Whether ° is π/180, as in the argument of a function; elsewhere it is a unit and dropped.
     pub degrees: bool,
+    /// Whether the base of a number counts.
+    bases: bool,
+    /// See [`Parsed`].
+    pub arithmetic: bool,
+    false_equation: bool,
 }
 
 impl Parser<'_> {
@@ -127,7 +152,9 @@ impl Parser<'_> {
                     groups.push(Vec::new());
                 }
             }
-            let closes = matches!(self.symbol(), Some(")" | "]" | "}" | "\\}" | "rangle"));
+            // At the top, ]1, 2] is an interval that is open on its left.
+            let closes = matches!(self.symbol(), Some(")" | "}" | "\\}" | "rangle"))
+                || self.symbol() == Some("]") && self.depth > 0;
             if closes || self.peek().is_none() || !parted {
                 break;
             }
@@ -160,18 +187,31 @@ impl Parser<'_> {
         if matches!(self.symbol(), Some("approx" | "=")) {
             self.at += 1;
         }
+        let before = std::mem::take(&mut self.arithmetic);
         let first = self.sets()?;
-        let mut rest = Vec::new();
+        let mut sides = vec![(first.is_constant(), std::mem::take(&mut self.arithmetic))];
+        let mut rest: Vec<(Sign, Value)> = Vec::new();
         while let Some(sign) = self.symbol().and_then(relation_sign) {
             self.at += 1;
             self.count_part()?;
-            rest.push((sign, self.sets()?));
+            let side = self.sets()?;
+            let left = rest.last().map_or(&first, |(_, left)| left);
+            self.false_equation |= is_false(left, sign, &side);
+            sides.push((side.is_constant(), std::mem::take(&mut self.arithmetic)));
+            rest.push((sign, side));
         }
+        let chain = rest.iter().all(|(sign, _)| matches!(sign, Sign::Equal | Sign::Approximately));
+        // In a chain of equal sides one that is worked out is enough.
+        let left = match chain && sides.iter().any(|(constant, _)| *constant) {
+            true => sides.iter().all(|(constant, arithmetic)| !constant || *arithmetic),
+            false => sides.iter().any(|(_, arithmetic)| *arithmetic),
+        };
+        self.arithmetic = before | left;
         value::relation(first, rest)
     }
 
     fn sets(&mut self) -> Reading<Value> {
-        let mut value = self.sum()?;
+        let mut value = self.ratio()?;
         loop {
             let operation = match self.symbol() {
                 Some("cup") => SetOperation::Union,
@@ -180,18 +220,44 @@ impl Parser<'_> {
                 _ => return Ok(value),
             };
             self.at += 1;
-            value = value::combine(value, operation, self.sum()?)?;
+            value = value::combine(value, operation, self.ratio()?)?;
         }
     }
 
-    /// Terms with signs between them.
+    /// 3:4 is 3/4, 1:2:3 is a ratio of three.
+    fn ratio(&mut self) -> Reading<Value> {
+        let first = self.sum()?;
+        if self.symbol() != Some(":") {
+            return Ok(first);
+        }
+        let mut parts = vec![first.scalar()?];
+        while self.eat(":") {
+            self.count_part()?;
+            parts.push(self.sum()?.scalar()?);
+        }
+        value::ratio(parts)
+    }
+
+    /// Terms with signs between them; in TeX's old way, also a fraction of two sums.
     pub fn sum(&mut self) -> Reading<Value> {
         let mut value = match self.sign() {
             None => self.product()?,
             Some(negative) => self.signed_product(negative)?,
         };
+        let mut numbers = u32::from(value.is_number());
         while let Some(negative) = self.sign() {
-            value = value::add(value, self.signed_product(negative)?)?;
+            let term = self.signed_product(negative)?;
+            numbers += u32::from(term.is_number());
+            value = value::add(value, term)?;
+        }
+        self.arithmetic |= numbers > 1;
+        if self.eat("over") {
+            let below = self.nested(|parser| parser.sum())?;
+            return self.divided(value, below);
+        }
+        if self.eat("choose") {
+            let below = self.nested(|parser| parser.sum())?.scalar()?;
+            return Ok(Value::Scalar(call(Function::Binomial, vec![value.scalar()?, below])?));
         }
         Ok(value)
     }
@@ -220,13 +286,33 @@ impl Parser<'_> {
         let mut value = self.row()?;
         loop {
             if self.eat("*") {
-                value = value::multiply(value, self.row()?)?;
+                let scientific = self.power_of_ten();
+                let factor = self.row()?;
+                self.arithmetic |= !scientific && value.is_number() && factor.is_number();
+                value = value::multiply(value, factor)?;
             } else if self.eat("/") {
-                value = value::divide(value, self.row()?)?;
+                let below = self.row()?;
+                value = self.divided(value, below)?;
             } else {
                 return Ok(value);
             }
         }
+    }
+
+    /// Whether 10^n comes next: 6.02·10^23 is a number as it stands.
+    fn power_of_ten(&self) -> bool {
+        let ten = |n: &Number| n.small_integer() == Some(10);
+        matches!(&self.tokens[self.at..], [Token::Number(n), Symbol("^"), ..] if ten(n))
+    }
+
+    /// `a`/`b`, which is left to do where it comes out whole.
+    pub fn divided(&mut self, a: Value, b: Value) -> Reading<Value> {
+        let one = matches!(&b, Value::Scalar(one) if *one == Expr::integer(1));
+        let both = a.is_number() && b.is_number() && !one;
+        let value = value::divide(a, b)?;
+        self.arithmetic |=
+            both && matches!(&value, Value::Scalar(Expr::Number(n)) if n.value.is_integer());
+        Ok(value)
     }
 
     /// Factors side by side.
@@ -246,7 +332,9 @@ impl Parser<'_> {
             if matches!(self.peek(), Some(Token::Number(_))) && self.follows_number() {
                 return Err("it has two numbers side by side");
             }
-            value = value::multiply(value, self.factor()?)?;
+            let factor = self.factor()?;
+            self.arithmetic |= value.is_number() && factor.is_number();
+            value = value::multiply(value, factor)?;
         }
         Ok(value)
     }
@@ -290,8 +378,13 @@ impl Parser<'_> {
     /// Whether what comes next can be multiplied to what stands before it.
     pub fn starts_factor(&self) -> bool {
         match self.peek() {
-            None | Some(Text(_)) => false,
+            None | Some(Text(_) | Token::Scale(_)) => false,
             Some(Symbol("|")) => !self.bars,
+            // [1, 2[ in the French way.
+            Some(Symbol("[")) => !matches!(
+                self.tokens.get(self.at + 1),
+                None | Some(Symbol("cup" | "cap" | "setminus" | "," | "and" | "or"))
+            ),
             Some(Symbol(symbol)) => FACTORS.contains(symbol) || self.at_function(),
             Some(_) => true,
         }
@@ -308,8 +401,8 @@ impl Parser<'_> {
 
     /// An atom with what is raised, lowered or put behind it.
     pub fn factor(&mut self) -> Reading<Value> {
-        let is_number = matches!(self.peek(), Some(Token::Number(_)));
         let mut value = self.atom()?;
+        let is_number = value.is_number();
         for _ in 0..=MAX_POSTFIXES {
             value = if self.eat("!") {
                 Value::Scalar(call(Function::Factorial, vec![value.scalar()?])?)
@@ -320,9 +413,12 @@ impl Parser<'_> {
             } else if self.eat("^") {
                 self.raised(value)?
             } else if is_number && self.eat("_") {
-                // 1010_2: the base of a number is left out, as in math-verify.
-                self.nested(|parser| parser.atom())?;
-                value
+                let base = self.nested(|parser| parser.atom())?;
+                if self.bases { value::in_base(value, base)? } else { value }
+            } else if let Some(Token::Scale(factor)) = self.peek() {
+                let factor = Value::Scalar(factor.clone());
+                self.at += 1;
+                value::multiply(value, factor)?
             } else {
                 return Ok(value);
             };
@@ -375,6 +471,22 @@ impl Parser<'_> {
         }
         let degree = quotient(Expr::Constant(Constant::Pi), Expr::integer(180))?;
         value::multiply(value, Value::Scalar(degree))
+    }
+}
+
+/// Whether two numbers are said to be equal and aren't. About equal may be a twentieth off.
+fn is_false(left: &Value, sign: Sign, right: &Value) -> bool {
+    let (Value::Scalar(a), Value::Scalar(b)) = (left, right) else { return false };
+    if !a.is_constant() || !b.is_constant() {
+        return false;
+    }
+    match sign {
+        Sign::Equal => !equal(a, b),
+        Sign::Approximately => match (real_value(a), real_value(b)) {
+            (Some(a), Some(b)) => (a - b).abs() > 0.05 * a.abs().max(b.abs()),
+            _ => false,
+        },
+        _ => false,
     }
 }
 

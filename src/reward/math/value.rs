@@ -1,9 +1,12 @@
 //! What an answer can be, and how its parts combine: expressions, tuples, sets, sets of real
 //! numbers, matrices, equations and inequalities.
 
-use super::expr::{self, Expr, Reading, product, sum};
+use num_bigint::BigInt;
+
+use super::expr::{self, Expr, Number, Reading, product, sum};
 use super::numeric::real_value;
 use super::region::{self, End, Span};
+use super::units::number_words;
 
 /// An answer, read.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +19,8 @@ pub enum Value {
     Set(Vec<Value>),
     /// A set of real numbers; in order and merged unless its ends hold variables.
     Region(Vec<Span>),
+    /// The proportion of three numbers or more.
+    Ratio(Vec<Expr>),
     /// Rows of equal length.
     Matrix(Vec<Vec<Expr>>),
     /// Equations and inequalities that hold at the same time, as in 1 < x < 2.
@@ -93,7 +98,7 @@ impl Value {
                 points.collect::<Option<Vec<Span>>>().map(united).or_else(|| alternatives(members))
             }
             Self::Relation(conditions) => Some(bounds(conditions)?.1),
-            Self::Scalar(_) | Self::Matrix(_) => None,
+            Self::Scalar(_) | Self::Matrix(_) | Self::Ratio(_) => None,
         }
     }
 
@@ -108,8 +113,26 @@ impl Value {
         }
     }
 
-    fn is_constant(&self) -> bool {
+    /// Whether this is an expression without variables.
+    pub fn is_constant(&self) -> bool {
         matches!(self, Self::Scalar(expr) if expr.is_constant())
+    }
+
+    /// Whether this is a rational number.
+    pub fn is_number(&self) -> bool {
+        matches!(self, Self::Scalar(Expr::Number(_)))
+    }
+
+    /// Whether no variable occurs.
+    pub fn is_numeric(&self) -> bool {
+        match self {
+            Self::Scalar(expr) => expr.is_constant(),
+            Self::Tuple(members) | Self::Set(members) => members.iter().all(Self::is_numeric),
+            Self::Ratio(parts) => parts.iter().all(Expr::is_constant),
+            Self::Matrix(rows) => rows.iter().flatten().all(Expr::is_constant),
+            Self::Relation(_) => self.assigned().is_some_and(Expr::is_constant),
+            Self::Region(_) => true,
+        }
     }
 
     fn is_name(&self) -> bool {
@@ -223,6 +246,42 @@ pub fn multiply(a: Value, b: Value) -> Reading<Value> {
 /// `a` divided by `b`.
 pub fn divide(a: Value, b: Value) -> Reading<Value> {
     multiply(a, Value::Scalar(expr::power(b.scalar()?, Expr::integer(-1))?))
+}
+
+/// The ratio of `parts`: of two, their quotient.
+pub fn ratio(mut parts: Vec<Expr>) -> Reading<Value> {
+    if parts.len() == 2
+        && let (Some(below), Some(above)) = (parts.pop(), parts.pop())
+    {
+        return Ok(Value::Scalar(expr::quotient(above, below)?));
+    }
+    Ok(Value::Ratio(parts))
+}
+
+/// The number whose digits are `digits` in `base`.
+pub fn in_base(digits: Value, base: Value) -> Reading<Value> {
+    let unknown = "it has a number in no base from 2 to 10";
+    let small = |value: Value| match value {
+        Value::Scalar(Expr::Number(number)) => Some(number),
+        Value::Scalar(Expr::Variable(word)) => {
+            let (value, _) = number_words(&[&word])?;
+            Some(Number::integer(value as i64))
+        }
+        _ => None,
+    };
+    let (digits, base) = (small(digits).ok_or(unknown)?, small(base).ok_or(unknown)?);
+    let base = base.small_integer().filter(|base| (2..=36).contains(base)).ok_or(unknown)?;
+    let written = digits.value.is_integer().then(|| digits.value.to_string()).ok_or(unknown)?;
+    let mut total = BigInt::from(0);
+    for digit in written.trim_start_matches('-').chars().filter_map(|c| c.to_digit(10)) {
+        if i64::from(digit) >= base {
+            return Err(unknown);
+        }
+        total = total * base + digit;
+    }
+    let total = if written.starts_with('-') { -total } else { total };
+    let number = Number::new(total.into(), false).ok_or("its numbers are too long")?;
+    Ok(Value::Scalar(Expr::Number(number)))
 }
 
 /// A sign between two sides of a relation, as written.

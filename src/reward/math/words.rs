@@ -43,7 +43,9 @@ pub fn word(name: &str) -> Option<Token> {
 /// What a command means that plain text doesn't have.
 pub fn command(name: &str) -> Option<Token> {
     Some(Token::Symbol(match name {
-        "frac" | "dfrac" | "tfrac" | "cfrac" => "frac",
+        "frac" | "dfrac" | "tfrac" | "cfrac" | "nicefrac" | "sfrac" | "flatfrac" => "frac",
+        "over" => "over",
+        "choose" => "choose",
         "binom" | "dbinom" | "tbinom" => "binom",
         "cdot" | "times" | "ast" => "*",
         "div" => "/",
@@ -56,6 +58,8 @@ pub fn command(name: &str) -> Option<Token> {
         "ne" | "neq" => "!=",
         "approx" | "simeq" => "approx",
         "in" => "in",
+        "equiv" => "=",
+        "mid" => "mid",
         "cup" => "cup",
         "cap" => "cap",
         "setminus" | "smallsetminus" | "backslash" => "setminus",
@@ -74,18 +78,19 @@ pub fn command(name: &str) -> Option<Token> {
         "rbrack" => "]",
         "land" | "wedge" => "and",
         "lor" | "vee" => "or",
-        "colon" => "/",
+        "colon" => ":",
         _ => return None,
     }))
 }
 
-/// A character of its own, ASCII or not. A ratio's colon divides.
+/// A character of its own, ASCII or not.
 pub fn character(c: char) -> Option<&'static str> {
     Some(match c {
         '+' | '＋' => "+",
         '-' | '−' | '–' | '—' => "-",
         '*' | '×' | '·' | '⋅' | '∙' => "*",
-        '/' | '÷' | ':' | '∕' => "/",
+        '/' | '÷' | '∕' | '⁄' => "/",
+        ':' | '∶' => ":",
         '^' => "^",
         '_' => "_",
         '!' => "!",
@@ -127,6 +132,50 @@ pub fn character(c: char) -> Option<&'static str> {
         '⟩' => "rangle",
         _ => return None,
     })
+}
+
+/// Numerator and denominator of a fraction that is one character.
+pub fn fraction(c: char) -> Option<(u32, u32)> {
+    Some(match c {
+        '½' => (1, 2),
+        '⅓' => (1, 3),
+        '⅔' => (2, 3),
+        '¼' => (1, 4),
+        '¾' => (3, 4),
+        '⅕' => (1, 5),
+        '⅖' => (2, 5),
+        '⅗' => (3, 5),
+        '⅘' => (4, 5),
+        '⅙' => (1, 6),
+        '⅚' => (5, 6),
+        '⅐' => (1, 7),
+        '⅛' => (1, 8),
+        '⅜' => (3, 8),
+        '⅝' => (5, 8),
+        '⅞' => (7, 8),
+        '⅑' => (1, 9),
+        '⅒' => (1, 10),
+        _ => return None,
+    })
+}
+
+/// The unit that a currency's sign means.
+pub fn currency(c: char) -> Option<&'static str> {
+    Some(match c {
+        '$' => "dollar",
+        '€' => "euro",
+        '£' => "sterling",
+        '¥' => "yen",
+        '₹' => "rupee",
+        '¢' => "cent",
+        _ => return None,
+    })
+}
+
+/// Whether an environment sets equations and isn't a matrix.
+pub fn aligns(environment: &str) -> bool {
+    let name = environment.trim_end_matches('*');
+    matches!(name, "align" | "aligned" | "equation" | "gather" | "gathered" | "split")
 }
 
 /// Two characters that are one sign.

@@ -1,0 +1,342 @@
+//! Answers in prose: what announces them, where they end, and what Markdown puts around them.
+
+use super::extract::formulas;
+use super::units::{Meaning, meaning, number_words};
+use super::words;
+
+/// Characters of the longest sentence that is an answer without an announcement.
+const MAX_SENTENCE: usize = 100;
+/// Words between "answer" and the "is" that follows: "the answer to the first question is".
+const MAX_WORDS: usize = 8;
+/// What says that an answer follows.
+const COPULAS: [&str; 6] = ["is", "are", "be", "was", "equals", "="];
+/// Where an explanation begins.
+const EXPLANATIONS: [&str; 18] = [
+    " because ",
+    " since ",
+    " as ",
+    ", which ",
+    " which ",
+    ", where ",
+    " where ",
+    ", so ",
+    ", i.e",
+    " when ",
+    ", because",
+    ", that is",
+    " -- ",
+    " - that",
+    " – that",
+    " — ",
+    " rather than ",
+    " instead of ",
+];
+/// Where a sentence begins to say what its answer is not.
+const DENIALS: [&str; 3] = [", not ", " and not ", " but not "];
+/// Abbreviations whose point ends no sentence.
+const ABBREVIATIONS: [&str; 10] =
+    ["sq", "cu", "ft", "in", "yd", "lb", "oz", "approx", "p.m", "a.m"];
+
+/// The readings of what the last announcement in `response` announces.
+pub fn announced(response: &str) -> Option<Vec<String>> {
+    let text = without_markup(response);
+    let lower = text.to_ascii_lowercase();
+    let tags = ["<answer>", "<final_answer>", "####"];
+    let tags = tags.iter().filter_map(|tag| Some((lower.rfind(tag)? + tag.len(), Place::After)));
+    let words = lower.match_indices("answer").filter_map(|(at, word)| {
+        let end = at + word.len();
+        place(&lower[..at], &lower[end..]).map(|(offset, place)| (end + offset, place))
+    });
+    let (start, place) = tags.chain(words).max_by_key(|(start, _)| *start)?;
+    let read = |text: &str| readings(text, true);
+    let rest = match place {
+        Place::Before => {
+            let line = text[..start].lines().last().unwrap_or_default();
+            let end = line.to_ascii_lowercase().rfind(" is ").unwrap_or(line.len());
+            return Some(read(&line[..end]));
+        }
+        Place::Json => {
+            let rest = text[start..].trim_start();
+            let end = rest.find([',', '}', '\n']).unwrap_or(rest.len());
+            rest[..end].trim_matches(|c: char| c == '"' || c.is_whitespace())
+        }
+        Place::After => &text[start..],
+    };
+    let rest = rest.find("</").map_or(rest, |end| &rest[..end]);
+    Some(read(rest.trim_start_matches(|c: char| c.is_whitespace() || "*:=>→\"".contains(c))))
+}
+
+/// The readings of the last line's last sentence, where that is short.
+pub fn last_sentence(response: &str) -> Vec<String> {
+    let text = without_markup(response);
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    let line = line.trim_start_matches(|c: char| c == '#' || c.is_whitespace());
+    let body = line.trim_end_matches(|c: char| c.is_whitespace() || ".!?".contains(c));
+    let sentence = sentence_ends(body).last().map_or(line, |end| &line[end + 2..]);
+    let lower = sentence.to_ascii_lowercase();
+    let told = |copula: &&str| Some(lower.rfind(&format!(" {copula} "))? + copula.len() + 2);
+    let spoken = COPULAS.iter().filter(|c| **c != "=").filter_map(told).max();
+    if sentence.chars().count() > MAX_SENTENCE
+        || denies(&lower[..spoken.unwrap_or(0)])
+        || denies_verb(&lower)
+    {
+        return Vec::new();
+    }
+    let worded = sentence.split(|c: char| !c.is_alphabetic()).any(|word| word.len() > 1);
+    readings(spoken.map_or(sentence, |start| &sentence[start..]), worded)
+}
+
+/// Where an answer stands that is announced.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    After,
+    /// "12 is the answer."
+    Before,
+    /// {"answer": 12}
+    Json,
+}
+
+/// Where the answer stands that a word "answer" announces, from behind the word on; `None` where it
+/// announces none.
+fn place(before: &str, after: &str) -> Option<(usize, Place)> {
+    let offset = |rest: &str| after.len() - rest.len();
+    let rest = after.strip_prefix('s').unwrap_or(after);
+    if let Some(value) = rest.strip_prefix("\":").or(rest.strip_prefix("\" :")) {
+        return Some((offset(value), Place::Json));
+    }
+    let rest = rest.trim_start_matches([' ', '*', '_', '"', '\'']);
+    let rest = match rest.strip_prefix('(').and_then(|inside| inside.split_once(')')) {
+        Some((inside, rest)) if !inside.contains('\n') => rest.trim_start_matches([' ', '*']),
+        _ => rest,
+    };
+    if let Some(rest) = rest.strip_prefix([':', '=', '→']) {
+        return Some((offset(rest), Place::After));
+    }
+    let line_before = before.rsplit('\n').next().unwrap_or_default();
+    let (line, below) = rest.split_once('\n').unwrap_or((rest, ""));
+    let words =
+        |text: &str| text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).count();
+    if words(line) == 0 {
+        let is_the = ["is the ", "is my ", "is our "];
+        if is_the
+            .iter()
+            .any(|is| line_before.rfind(is).is_some_and(|at| words(&line_before[at..]) <= 3))
+        {
+            return Some((0, Place::Before));
+        }
+        // A heading.
+        return (words(line_before) <= 3 && !below.trim().is_empty())
+            .then(|| (offset(below), Place::After));
+    }
+    let mut passed = 0;
+    for word in line.split_inclusive(' ').take(MAX_WORDS + 1) {
+        passed += word.len();
+        let bare = word.trim_end_matches([' ', ':', ',']);
+        if COPULAS.contains(&bare) || word.trim_end().ends_with(':') {
+            if denies(&line[..passed]) {
+                return Some((after.len(), Place::After));
+            }
+            return Some((offset(&rest[passed..]), Place::After));
+        }
+        if word.trim_end().ends_with(['.', '!', '?']) || bare.contains(|c: char| c.is_ascii_digit())
+        {
+            break;
+        }
+    }
+    // "The answer is\n12".
+    let last = line.trim_end_matches([' ', ':']);
+    let asked = COPULAS.iter().any(|c| last == *c || last.ends_with(&format!(" {c}")));
+    (asked && words(line) <= MAX_WORDS).then(|| (offset(below), Place::After))
+}
+
+/// What `text`, which begins with an answer, can be read as: its first formula with the words behind
+/// it, the formula alone if these say nothing of the amount, or the first sentence. Where it was
+/// `told` in words, a ! at its end is no factorial.
+fn readings(text: &str, told: bool) -> Vec<String> {
+    let Some(formulas) = formulas(text) else {
+        let sentence = without_opening(explained(sentence(text)));
+        let short = if told { without_subject(sentence) } else { sentence };
+        let [short, sentence] = [short, sentence].map(|text| once(trimmed(text, told)));
+        return if short == sentence { short } else { [short, sentence].concat() };
+    };
+    let end = formulas.end + sentence(&text[formulas.end..]).len();
+    let whole = &text[formulas.start
+        ..end.min(formulas.start + explained(&text[formulas.start..end]).len()).max(formulas.end)];
+    let before = without_opening(&text[..formulas.start]).trim_start();
+    let behind = &whole[formulas.len()..];
+    let with_words = match says_nothing(before) {
+        true => trimmed(whole, false).to_string(),
+        false => format!("{before}{}", trimmed(whole, false)),
+    };
+    let alone = says_nothing(before) && says_nothing(behind);
+    once(&with_words).into_iter().chain(alone.then(|| text[formulas].to_string())).collect()
+}
+
+/// Whether words leave the number by them as it is.
+fn says_nothing(words: &str) -> bool {
+    words.split(|c: char| !c.is_alphanumeric()).all(|word| {
+        let meaning = meaning(&word.to_lowercase());
+        matches!(meaning, Meaning::Unknown | Meaning::Filler | Meaning::Per)
+            && !word.contains(|c: char| c.is_ascii_digit())
+    })
+}
+
+fn once(text: &str) -> Vec<String> {
+    Some(text.trim().to_string()).filter(|text| !text.is_empty()).into_iter().collect()
+}
+
+/// The first line of `text`, up to the end of its first sentence.
+fn sentence(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or_default();
+    sentence_ends(line).next().map_or(line, |end| &line[..end])
+}
+
+/// Where sentences end within a line, at the sign before the space.
+fn sentence_ends(line: &str) -> impl Iterator<Item = usize> {
+    let signs = line.match_indices([' ']).filter_map(|(space, _)| space.checked_sub(1));
+    signs.filter(move |&at| {
+        let ends = line.is_char_boundary(at) && line[at..].starts_with(['.', '!', '?']);
+        let short = |word: &&str| line[..at].ends_with(&format!(" {word}"));
+        ends && !ABBREVIATIONS.iter().any(|word| short(&word))
+    })
+}
+
+/// Whether a "not" stands in `lower`.
+fn denies(lower: &str) -> bool {
+    let words = ["not", "cannot", "never"];
+    denies_verb(lower) || lower.split(' ').any(|word| words.contains(&word.trim_matches(',')))
+}
+
+fn denies_verb(lower: &str) -> bool {
+    lower.contains("n't") || lower.contains("n’t")
+}
+
+/// "Tom has 8 apples" without who has them, if nothing there says more of the number.
+fn without_subject(sentence: &str) -> &str {
+    let Some(digit) = sentence.find(|c: char| c.is_ascii_digit()) else { return sentence };
+    let start = sentence[..digit].rfind(' ').map_or(0, |space| space + 1);
+    let subject = &sentence[..start];
+    let plain = |word: &str| {
+        let lower = word.to_lowercase();
+        let spoken = word.len() > 1 || matches!(word, "a" | "A" | "I");
+        spoken
+            && word.chars().all(char::is_alphabetic)
+            && words::word(&lower).is_none()
+            && number_words(&[&lower]).is_none()
+            && says_nothing(&lower)
+    };
+    if subject.split_whitespace().all(plain) { &sentence[start..] } else { sentence }
+}
+
+/// `sentence` up to where it begins to explain: "12, which is even", "12 (a dozen)".
+fn explained(sentence: &str) -> &str {
+    let lower = sentence.to_ascii_lowercase();
+    let says = |end: &usize| sentence[..*end].contains(|c: char| c.is_alphanumeric());
+    let words = EXPLANATIONS.iter().chain(&DENIALS).filter_map(|word| lower.find(word));
+    let words = words.filter(says).min();
+    let aside = lower.find(" (").filter(|&at| {
+        let inside = &lower[at + 2..];
+        let inside = inside.split_once(')').map_or(inside, |(inside, _)| inside);
+        let worded = |text: &str| text.split(|c: char| !c.is_alphabetic()).any(|w| w.len() > 2);
+        worded(inside)
+            && !inside.contains('\\')
+            && says(&at)
+            && !inside.starts_with("or ")
+            && !inside.starts_with("base ")
+            && lower[..at].ends_with(|c: char| c.is_alphanumeric())
+    });
+    let end = words.into_iter().chain(aside).min();
+    end.map_or(sentence, |end| &sentence[..end])
+}
+
+/// Without "Therefore," and the like at its beginning.
+fn without_opening(sentence: &str) -> &str {
+    match sentence.split_once(", ") {
+        Some((opening, rest))
+            if opening.len() > 1
+                && opening.chars().all(|c| c.is_alphabetic() || c == ' ')
+                && opening.split(' ').all(|w| w.len() > 1)
+                && rest.contains(|c: char| c.is_ascii_digit()) =>
+        {
+            rest
+        }
+        _ => sentence,
+    }
+}
+
+/// Without the punctuation and the brackets that end a sentence and not its answer.
+fn trimmed(sentence: &str, told: bool) -> &str {
+    let mut text = sentence;
+    loop {
+        let count = |c: char| text.matches(c).count();
+        let open = |close: char, open: char| text.ends_with(close) && count(close) > count(open);
+        let stray = open(')', '(')
+            || open('}', '{')
+            || open(']', '[') && count('(') == 0 && !text.starts_with(']');
+        // 0.333...
+        if text.ends_with("...") && !text.ends_with("....") {
+            return text;
+        }
+        // "The answer is 12!" tells and doesn't multiply.
+        let told = told && text.ends_with('!') && !text.contains(['(', '\\', '$']);
+        let stop = |c: char| c.is_whitespace() || "*.,;:?\"'`".contains(c);
+        match text.strip_suffix(|c: char| stop(c) || told && c == '!' || stray && ")}]".contains(c))
+        {
+            Some(shorter) => text = shorter,
+            None => return text,
+        }
+    }
+}
+
+/// Without Markdown's marks and the tags that tokenizers know.
+fn without_markup(text: &str) -> String {
+    let mut lines = Vec::new();
+    for line in text.lines().filter(|line| !line.trim_start().starts_with("```")) {
+        let mut line = without_pairs(&without_pairs(line, "**"), "__");
+        for mark in ["*", "_"] {
+            line = without_pairs(&line, mark);
+        }
+        line.retain(|c| c != '`');
+        while let Some((before, rest)) = line.split_once("<|") {
+            let Some((_, after)) = rest.split_once("|>") else { break };
+            line = format!("{before}{after}");
+        }
+        lines.push(line.replace("</s>", "").replace("<s>", ""));
+    }
+    lines.join("\n")
+}
+
+/// Without the pairs of `mark` that stand at words' borders: `**12**`, `*Answer*:`, but not `2*3*4`.
+fn without_pairs(line: &str, mark: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find(mark) {
+        let (before, inside) = (&rest[..at], &rest[at + mark.len()..]);
+        let border = !kept.ends_with('\\')
+            && before
+                .chars()
+                .next_back()
+                .or(kept.chars().next_back())
+                .is_none_or(|c| !c.is_alphanumeric() && !")}]\\^_*$".contains(c));
+        let opens = border && !inside.starts_with([' ', '*', '_', '{']);
+        let closes = |end: &usize| {
+            let after = inside[end + mark.len()..].chars().next();
+            !inside[..*end].ends_with([' ', '^', '\\'])
+                && *end > 0
+                && after.is_none_or(|c| !c.is_alphanumeric() && !"({[\\".contains(c))
+        };
+        let end = opens.then(|| inside.match_indices(mark).map(|(i, _)| i).find(closes)).flatten();
+        kept += before;
+        match end {
+            Some(end) => {
+                kept += &inside[..end];
+                rest = &inside[end + mark.len()..];
+            }
+            None => {
+                kept += mark;
+                rest = inside;
+            }
+        }
+    }
+    kept + rest
+}
