@@ -81,6 +81,8 @@ metrics! {
     /// Demonstrations that the verifier failed on: still imitated, but not reinforced.
     #[serde(default)] // runs of before have no such key
     unscored_demos: u64, "demonstrations";
+    /// Rollouts whose answer has the gold answer's value, but in a form that `math.form = "strict"` refuses.
+    loose_only: u64, "rollouts";
     /// Tokens sampled in this step, those of unscored rollouts too.
     rollout_tokens: u64, "tokens";
     /// Response tokens that carried loss in this step.

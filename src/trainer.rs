@@ -83,6 +83,7 @@ impl Trainer {
         let mut report = report(&groups, &update, &gradient, &objective);
         report.step = self.step + 1;
         report.lr = lr;
+        report.loose_only = self.loose_only(&groups);
         check_finite(&report)?;
         self.optimizer.step(&mut self.model, gradient.tensors, gradient.norm, lr);
         self.step += 1;
@@ -90,6 +91,18 @@ impl Trainer {
         report.rollout_secs = rollout_secs;
         report.train_secs = clock.elapsed_secs();
         Ok((report, groups))
+    }
+
+    /// How many rollouts a looser reading of their answers alone would take.
+    fn loose_only(&self, groups: &[Group]) -> u64 {
+        let submissions = groups.iter().flat_map(|group| {
+            group.episodes.iter().map(|episode| Submission {
+                example: &group.example,
+                response: &episode.response,
+                finished: !episode.truncated,
+            })
+        });
+        self.grader.loose_only(submissions)
     }
 
     /// Samples a group for each example and scores rollouts and demonstrations.

@@ -118,6 +118,14 @@ const METRICS: &[Metric] = &[
     ),
     metric!(
         RESPONSES,
+        loose_only as f64,
+        "Rollouts right by value alone",
+        rollouts,
+        FROM_ZERO,
+        rare
+    ),
+    metric!(
+        RESPONSES,
         clip_share,
         "Tokens clipped",
         |o| o.self_term == SelfTerm::Advantage,

@@ -13,6 +13,8 @@ const COLLAPSED: f64 = 0.2;
 const MOST_GROUPS: f64 = 0.5;
 /// Rollouts cut by the length limit, as a share.
 const MANY_CUT: f64 = 0.1;
+/// Rollouts that a looser reading alone would take, as a share.
+const MANY_LOOSE: f64 = 0.05;
 /// A gradient norm this many times the run's median.
 const SPIKE: f64 = 10.0;
 /// A fall of the mean reward, as a share of its range; less is a usual step's noise.
@@ -31,10 +33,11 @@ pub struct Finding {
 
 /// What stands out in a run, the gravest first.
 pub fn findings(run: &RunRecord) -> Vec<Finding> {
-    let rules: [fn(&RunRecord) -> Option<String>; 11] = [
+    let rules: [fn(&RunRecord) -> Option<String>; 12] = [
         diverged,
         reward_fell,
         gradient_jumped,
+        readings_part,
         below_base,
         overfitted,
         within_margin,
@@ -97,6 +100,23 @@ fn reward_fell(run: &RunRecord) -> Option<String> {
             "its mean reward fell from {} around step {at} to {}",
             signed(top, 2),
             signed(last, 2)
+        )
+    })
+}
+
+/// A policy that learns what is equal to an answer and isn't one.
+fn readings_part(run: &RunRecord) -> Option<String> {
+    let rollout = &run.config.rollout;
+    let all = (rollout.prompts * rollout.group).max(1) as f64;
+    let loose = run.values(|r| Some(r.loose_only as f64), rollouts);
+    let (first, last, n) = ends(&loose)?;
+    let (low, high, _) = of_rollouts(run, |r| r.reward)?;
+    (high > low && last > first && last >= MANY_LOOSE * all).then(|| {
+        format!(
+            "its reward rose, and {} of its rollouts had the gold answer's value in a form that is no \
+             answer {} (loose_only, docs/verifiers.md): read its samples before believing it",
+            percent(last / all),
+            lately(n)
         )
     })
 }
@@ -234,6 +254,23 @@ mod tests {
                  on to reinforce"
             ]
         );
+    }
+
+    #[test]
+    fn readings_that_part_while_the_reward_rises_are_told() {
+        let mut run = run("a", 40);
+        let all = (run.config.rollout.prompts * run.config.rollout.group) as u64;
+        for (i, step) in run.steps.iter_mut().enumerate() {
+            step.loose_only = all * i as u64 / 40;
+        }
+        assert_eq!(texts(&run), Vec::<String>::new(), "the reward stays");
+        for (i, step) in run.steps.iter_mut().enumerate() {
+            step.reward = Some(i as f64 / 40.0);
+        }
+        let [told] = texts(&run).try_into().unwrap();
+        assert!(told.contains("no answer in the last 4 steps"), "{told}");
+        run.steps.iter_mut().for_each(|step| step.loose_only = 0);
+        assert_eq!(texts(&run), Vec::<String>::new());
     }
 
     #[test]

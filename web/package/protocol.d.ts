@@ -764,6 +764,10 @@ unscored: number,
  */
 unscored_demos: number, 
 /**
+ * Rollouts whose answer has the gold answer's value, but in a form that `math.form = "strict"` refuses.
+ */
+loose_only: number, 
+/**
  * Tokens sampled in this step, those of unscored rollouts too.
  */
 rollout_tokens: number, 
