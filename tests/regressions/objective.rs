@@ -128,10 +128,11 @@ fn metrics_without_a_value_are_null_and_no_0() {
 #[test]
 fn trl_3079_a_demonstration_that_cannot_be_judged_does_not_end_the_run() {
     let home = Home::new();
-    sums(&home);
+    let row = json!({"prompt": "5+5=", "response": "5+5>10", "answer": "10"});
+    home.write("sums.jsonl", format!("{row}\n{row}\n{row}"));
     home.write(
         "judge.sh",
-        "while read -r line; do case \"$line\" in *'\"response\":\"'[0-9]'\"'*) echo '{\"error\": \"too short\"}';; \
+        "while read -r line; do case \"$line\" in *'\"response\":\"5+5>10\"'*) echo '{\"error\": \"too short\"}';; \
          *) echo '{\"score\": 0.25}';; esac; done\n",
     );
     let command = format!(
@@ -150,7 +151,8 @@ fn trl_3079_a_demonstration_that_cannot_be_judged_does_not_end_the_run() {
     let sample = &home.lines("run/samples.jsonl")[0];
     assert!(sample["unscored_demonstration"].as_str().unwrap().contains("too short"), "{sample}");
     let report = home.succeeds("report run --text");
-    assert!(report.contains("the verifier failed on 4 of its demonstrations"), "{report}");
+    let told = report.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("the verifier failed on 4 of its demonstrations"), "{report}");
     home.succeeds("report run --out run.html");
 }
 
@@ -163,7 +165,7 @@ fn unscored_rollouts_count_as_sampled_tokens() {
     let run = |name: &str, judge: &str| {
         let command = format!(
             "{TRAIN} --steps 1 --method grpo --data sums.jsonl --eval-data sums.jsonl \
-             --set eval.examples=1 --verifier command --out {name} --reward-cmd"
+             --set eval.examples=2 --verifier command --out {name} --reward-cmd"
         );
         home.write("judge.sh", format!("n=0; while read -r line; do n=$((n+1)); {judge}; done\n"));
         let output = home.command(&command).arg("sh judge.sh").output().unwrap();
