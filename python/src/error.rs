@@ -75,8 +75,45 @@ pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("NumbersError", &classes.numbers)
 }
 
+/// What the program calls a thing, and what it is here.
+const WORDS: [(&str, &str); 18] = [
+    ("give an evaluation file with --eval-data", "give suites="),
+    ("--eval-data", "suites="),
+    ("add --data F.jsonl", "give examples="),
+    ("or give a file with --data", "or give examples="),
+    ("--data", "examples="),
+    ("srft train --resume", "srft.Trainer.resume"),
+    ("--resume", "Trainer.resume"),
+    ("or another --out", "another out=, or overwrite=True"),
+    ("--overwrite", "overwrite=True"),
+    ("--out", "out="),
+    ("--accept-changes", "accept_changes=True"),
+    ("`srft devices` lists them", "srft.devices() lists them"),
+    ("from `srft devices`", "from srft.devices()"),
+    ("--device ", "device="),
+    ("--device", "device="),
+    ("mend the reward command, and resume", "mend the reward function, and call again"),
+    ("mend the reward command, and evaluate again", "mend the reward function, and evaluate again"),
+    ("--base", "base="),
+];
+
+/// The program's words in Python's: its flags are arguments here, and `--set key=value` is a setting.
+fn in_python(text: &str) -> String {
+    let mut told = WORDS.iter().fold(text.to_string(), |told, (from, to)| told.replace(from, to));
+    while let Some((before, rest)) = told.split_once("--set ") {
+        let end = rest.find([' ', ',', ';']).unwrap_or(rest.len());
+        let (setting, after) = rest.split_at(end);
+        let (key, value) = setting.split_once('=').unwrap_or((setting, "..."));
+        told = format!("{before}{{\"{key}\": {value}}}{after}");
+    }
+    told
+}
+
 /// The exception of an error.
-pub fn exception(error: Error) -> PyErr {
+pub fn exception(mut error: Error) -> PyErr {
+    error.what = in_python(&error.what);
+    error.place = error.place.as_deref().map(in_python);
+    error.next = error.next.as_deref().map(in_python);
     Python::attach(|py| {
         let raised = || -> PyResult<PyErr> {
             let class = Classes::get(py)?.of(error.kind).bind(py);

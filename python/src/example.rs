@@ -15,7 +15,10 @@ use std::hash::{Hash, Hasher};
 
 /// A problem with its gold answer and, where there is one, a teacher's demonstration.
 ///
-/// `extra` is a dict of whatever else a reward function wants to know; it is kept as it is.
+/// `extra` is a dict of whatever else a reward function wants to know; it is kept as it is. `templated` says
+/// that prompt and demonstration have their special tokens written out, as a chat template does, so that none is
+/// put around them, and `learned` which byte ranges of both the assistant wrote; `Tokenizer.chat` makes such
+/// examples of messages.
 #[pyclass(frozen, weakref, module = "srft")]
 pub struct Example {
     /// What the core knows of it; nothing is in its `extra`.
@@ -26,7 +29,11 @@ pub struct Example {
 #[pymethods]
 impl Example {
     #[new]
-    #[pyo3(signature = (prompt, answer = "", demonstration = None, *, suite = "", extra = None))]
+    #[pyo3(signature = (
+        prompt, answer = "", demonstration = None, *, suite = "", extra = None, templated = false,
+        learned = Vec::new()
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "Python names them")]
     fn new(
         py: Python<'_>,
         prompt: String,
@@ -34,16 +41,27 @@ impl Example {
         demonstration: Option<String>,
         suite: &str,
         extra: Option<Py<PyDict>>,
-    ) -> Self {
+        templated: bool,
+        learned: Vec<(usize, usize)>,
+    ) -> PyResult<Self> {
+        let text = [&prompt, demonstration.as_deref().unwrap_or_default()].concat();
+        let learned: Vec<_> = learned.into_iter().map(|(start, end)| start..end).collect();
+        let rises = learned.windows(2).all(|pair| pair[0].end <= pair[1].start);
+        if !rises || learned.iter().any(|range| text.get(range.clone()).is_none()) {
+            return Err(input(
+                "`learned` has ranges that are not in the text",
+                "give rising byte ranges",
+            ));
+        }
         let record = records::Example {
             suite: suite.into(),
             prompt,
             demonstration,
             answer: answer.into(),
-            layout: Layout::default(),
+            layout: Layout { templated, learned },
             extra: Map::new(),
         };
-        Self { record, extra: extra.unwrap_or_else(|| PyDict::new(py).unbind()) }
+        Ok(Self { record, extra: extra.unwrap_or_else(|| PyDict::new(py).unbind()) })
     }
 
     /// The prompt as the model reads it.
@@ -76,6 +94,18 @@ impl Example {
         self.extra.clone_ref(py)
     }
 
+    /// Whether its special tokens are written out.
+    #[getter]
+    fn templated(&self) -> bool {
+        self.record.layout.templated
+    }
+
+    /// Byte ranges of prompt and demonstration that the assistant wrote, where a template says so.
+    #[getter]
+    fn learned(&self) -> Vec<(usize, usize)> {
+        self.record.layout.learned.iter().map(|range| (range.start, range.end)).collect()
+    }
+
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let records::Example { suite, prompt, answer, demonstration, .. } = &self.record;
         let demonstration = match demonstration {
@@ -86,6 +116,12 @@ impl Example {
             format!("Example({prompt:?}, answer={answer:?}, demonstration={demonstration}");
         if !suite.is_empty() {
             shown += &format!(", suite={suite:?}");
+        }
+        if self.templated() {
+            shown += ", templated=True";
+        }
+        if !self.learned().is_empty() {
+            shown += &format!(", learned={:?}", self.learned());
         }
         if !self.extra.bind(py).is_empty() {
             shown += &format!(", extra={}", self.extra.bind(py).repr()?);
@@ -112,6 +148,8 @@ impl Example {
         let named = PyDict::new(py);
         named.set_item("suite", suite)?;
         named.set_item("extra", &self.extra)?;
+        named.set_item("templated", self.templated())?;
+        named.set_item("learned", self.learned())?;
         Ok(((prompt, answer, demonstration).into_pyobject(py)?, named))
     }
 
@@ -125,6 +163,11 @@ impl Example {
     pub fn of(py: Python<'_>, mut record: records::Example) -> PyResult<Self> {
         let extra = to_python(py, &std::mem::take(&mut record.extra))?;
         Ok(Self { record, extra: extra.cast_into::<PyDict>()?.unbind() })
+    }
+
+    /// The same with another dict.
+    pub fn with_extra(self, extra: Option<Py<PyDict>>) -> Self {
+        Self { extra: extra.unwrap_or(self.extra), ..self }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Models, their tokenizers, and what they think of a text.
 
-use crate::convert::{float_list, to_python};
+use crate::convert::{float_list, to_json, to_python};
 use crate::device::open;
 use crate::drive::{drive, require_own_process};
 use crate::error::{OrRaise, exception, input, wrong_type};
-use crate::example::Prompt;
+use crate::example::{Example, Prompt};
 use burn::tensor::Tensor;
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
@@ -13,6 +13,8 @@ use serde_json::Value;
 use srft::config::{Frozen, Storage};
 use srft::data::batch::{MicroBatch, micro_batches};
 use srft::data::encode::encode;
+use srft::data::render;
+use srft::data::shape::{Needs, Row, row};
 use srft::error::{Error, Result};
 use srft::model::{Llama, ModelFolder, Parameter};
 use srft::objective::loss::{response_logits, token_statistics};
@@ -27,7 +29,7 @@ use std::sync::Arc;
 
 /// Text to tokens and back, as a `tokenizer.json` says.
 #[pyclass(frozen, weakref, module = "srft")]
-pub struct Tokenizer(text::Tokenizer);
+pub struct Tokenizer(text::Tokenizer, /** The folder that it is of. */ Arc<ModelFolder>);
 
 #[pymethods]
 impl Tokenizer {
@@ -35,7 +37,8 @@ impl Tokenizer {
     #[staticmethod]
     #[pyo3(signature = (path = None))]
     fn load(path: Option<PathBuf>) -> PyResult<Self> {
-        Ok(Self(folder_of(path).and_then(|folder| folder.tokenizer()).or_raise()?))
+        let folder = folder_of(path).or_raise()?;
+        Ok(Self(folder.tokenizer().or_raise()?, Arc::new(folder)))
     }
 
     /// Token ids of a text that starts a sequence (with begin-of-text, where the tokenizer has it and
@@ -55,6 +58,44 @@ impl Tokenizer {
             (_, true) => self.0.encode(text),
         };
         Ok(PyArray1::from_vec(py, ids.or_raise()?))
+    }
+
+    /// A conversation as the model's chat template writes it: an `Example` to sample from or to train on.
+    ///
+    /// `messages` is a list of dicts with "role" and "content". Where the assistant speaks last, that is the
+    /// demonstration, and its prompt is what stands before; else the prompt ends where the assistant is asked.
+    /// `tools` is a list of dicts that the template shows to the model.
+    #[pyo3(signature = (messages, answer = "", *, tools = None, suite = "", extra = None))]
+    fn chat(
+        &self,
+        py: Python<'_>,
+        messages: &Bound<'_, PyAny>,
+        answer: &str,
+        tools: Option<&Bound<'_, PyAny>>,
+        suite: &str,
+        extra: Option<Py<PyDict>>,
+    ) -> PyResult<Example> {
+        let messages = to_json(messages, "messages")?;
+        let speaks_last = |m: &Vec<Value>| m.last().is_some_and(|m| m["role"] == "assistant");
+        let name = match messages.as_array().is_some_and(speaks_last) {
+            true => "messages",
+            false => "prompt",
+        };
+        if !messages.is_array() {
+            return Err(input("messages are no list", "give a list of {\"role\", \"content\"}"));
+        }
+        let mut fields = serde_json::Map::from_iter([(name.to_string(), messages)]);
+        if let Some(tools) = tools {
+            fields.insert("tools".into(), to_json(tools, "tools")?);
+        }
+        let needs = Needs { response: false, answer: false };
+        let next = "give a list of {\"role\", \"content\"}";
+        let row = row(1, fields, needs).map_err(|what| input(format!("messages: {what}"), next))?;
+        let row = Row { answer: Some(answer.into()), ..row };
+        let template = self.1.template().or_raise()?;
+        let (record, _) = render::example(row, suite, template.as_ref(), false)
+            .map_err(|e| exception(e.at(&self.1.place)))?;
+        Ok(Example::of(py, record)?.with_extra(extra))
     }
 
     /// The text of token ids, without begin- and end-of-text and padding.
@@ -126,7 +167,7 @@ impl Model {
     /// Its tokenizer.
     #[getter]
     fn tokenizer(&self) -> Tokenizer {
-        Tokenizer(self.tokenizer.clone())
+        Tokenizer(self.tokenizer.clone(), self.folder.clone())
     }
 
     /// The adapter that it is on.

@@ -31,7 +31,8 @@ use tempfile::TempDir;
 ///
 /// `config` is a dict of settings (`"section.key"`, as `srft config` prints them), or the path of a
 /// TOML file; None keeps a default. `out` is the run's folder, which `srft report` and
-/// `srft train --resume` read too; with None it is a temporary one that goes with the trainer.
+/// `srft train --resume` read too; with None it is a temporary one that goes with the trainer. A run that is
+/// there already is an error, unless `overwrite`: then it is removed, and nothing else in the folder is.
 ///
 /// `examples`, a list of `Example`s, take the built-in task's place; `suites`, a dict of lists by name,
 /// are evaluated on (else a tenth of the examples). `reward` is a function `(example, response) ->
@@ -197,7 +198,10 @@ impl Trainer {
 #[pymethods]
 impl Trainer {
     #[new]
-    #[pyo3(signature = (config = None, *, out = None, examples = None, suites = None, reward = None))]
+    #[pyo3(signature = (
+        config = None, *, out = None, examples = None, suites = None, reward = None, overwrite = false
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "Python names them")]
     fn new(
         py: Python<'_>,
         config: Option<&Bound<'_, PyAny>>,
@@ -205,6 +209,7 @@ impl Trainer {
         examples: Option<Vec<Py<Example>>>,
         suites: Option<&Bound<'_, PyAny>>,
         reward: Option<&Bound<'_, PyAny>>,
+        overwrite: bool,
     ) -> PyResult<Self> {
         let Asked { config, given, reward, extras } =
             Asked::read(py, layers(config)?, examples, suites, reward)?;
@@ -216,8 +221,11 @@ impl Trainer {
                 })?),
             };
             let path = temporary.as_ref().map(|folder| folder.path().join("run")).or(out);
-            let selected = open(&config.run.device)?;
-            let run = Run::create_with(config, &given, &selected, &path.unwrap_or_default())?;
+            let (path, selected) = (path.unwrap_or_default(), open(&config.run.device)?);
+            if overwrite {
+                RunFolder::remove(&path)?;
+            }
+            let run = Run::create_with(config, &given, &selected, &path)?;
             Self::of((run, selected.name, temporary), reward, extras)
         });
         py.check_signals()?;

@@ -267,6 +267,47 @@ def test_srft_python_8_what_holds_itself_ends_in_an_exception():
     assert len(lines) == 9 and all("holds itself" in line or "levels deep" in line for line in lines), lines
 
 
+@pytest.fixture
+def chat_folder(model, tmp_path):
+    """The tiny model with a template of its own tokens: `^` begins, `$` ends a turn."""
+    model.save(tmp_path / "chat")
+    template = "{{ '^' }}{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}$;{% endif %}{% endfor %}"
+    (tmp_path / "chat" / "chat_template.jinja").write_text(template)
+    return tmp_path / "chat"
+
+
+def test_srft_python_10_chat_templates_are_within_reach(chat_folder):
+    model = srft.Model.load(chat_folder, device=DEVICE)
+    example = model.tokenizer.chat(
+        [{"role": "user", "content": "1+1="}, {"role": "assistant", "content": "2"}], "2", extra={"k": (1,)}
+    )
+    assert (example.prompt, example.answer, example.templated) == ("^1+1=", "2", True) and example.extra == {"k": (1,)}
+    again = srft.Example(
+        example.prompt, example.answer, example.demonstration,
+        extra=example.extra, templated=example.templated, learned=example.learned,
+    )
+    assert again == example == pickle.loads(pickle.dumps(example)) and "templated=True" in repr(example)
+    for one in [example, again]:
+        assert srft.token_stats(model, one).pieces == ["2", "$"]
+    assert list(model.tokenizer.encode("^1+1=", special=False)) == list(model.tokenizer.encode("1+1="))
+    asked = model.tokenizer.chat([{"role": "user", "content": "1+1="}])
+    assert asked.demonstration is None
+    episodes = srft.rollout(model, asked, group=2)
+    group = srft.Group(example, episodes, [1.0, -1.0], 1.0)
+    assert math.isfinite(srft.loss(model, group).terms["total"])
+    trainer = srft.Trainer(
+        SMALL | {"model.path": chat_folder, "train.steps": 1, "rollout.max_new_tokens": 20},
+        examples=[example] * 20, reward=lambda e, r: e.templated,
+    )
+    trainer.step()
+    assert trainer.groups[0].example.prompt == "^1+1="
+    with pytest.raises(srft.InputError, match="no chat template"):
+        srft.Tokenizer.load().chat([{"role": "user", "content": "1"}])
+    for wrong in [[], [{"role": "user"}], {"role": "user", "content": "1"}]:
+        with pytest.raises(srft.InputError, match="messages"):
+            model.tokenizer.chat(wrong)
+
+
 def test_srft_python_23_records_are_copied_kept_and_hashed(model, group):
     example = srft.Example("p", "a", "d", suite="s", extra={"t": (1, 2)})
     stats = srft.token_stats(model, group.example)
@@ -463,6 +504,60 @@ def test_srft_python_16_a_forked_child_is_told(tmp_path):
         trainer.step()
     """)
     assert done.returncode == 0 and "forked" in done.stdout and "spawn" in done.stdout, done
+
+
+@pytest.mark.parametrize(
+    ("work", "words"),
+    [
+        (lambda: srft.Trainer(SMALL, examples=OWN[:5], reward=lambda e, r: 0.0), "suites="),
+        (lambda: srft.Trainer(SMALL, suites={"held": OWN}), "examples="),
+        (lambda: srft.Model.load(device="gpu of dreams"), "srft.devices() lists them"),
+        (lambda: srft.Trainer({"optimizer.lr": -1.0}), '{"optimizer.lr": '),
+    ],
+)
+def test_srft_python_18_errors_speak_python(work, words):
+    with pytest.raises(srft.InputError) as raised:
+        work()
+    assert words in str(raised.value) and not re.search(r"(^|\s)--\w", str(raised.value)), raised.value
+
+
+def test_srft_python_19_a_cell_runs_twice(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    for _ in range(2):
+        trainer = srft.Trainer(SMALL | {"train.steps": 1, "checkpoint.every": 1}, out=tmp_path / "run", overwrite=True)
+        trainer.step()
+        trainer.finish()
+        assert len(trainer.reports) == 1 and (tmp_path / "run" / "best").is_dir()
+        assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+        with pytest.raises(srft.InputError, match="overwrite=True"):
+            srft.Trainer(SMALL, out=tmp_path / "run")
+        del trainer
+
+
+def test_srft_python_1_saves_take_nothing_away(model, tmp_path):
+    results, old = tmp_path / "results", tmp_path / "model.old"
+    (results / "sub").mkdir(parents=True)
+    (results / "notes.txt").write_text("my notes")
+    old.mkdir()
+    (old / "precious.txt").write_text("my backup")
+    with pytest.raises(srft.InputError, match="overwrite=True"):
+        model.save(results)
+    model.save(results, overwrite=True)
+    model.save(tmp_path / "model")
+    model.save(tmp_path / "model")
+    assert (results / "notes.txt").read_text() == "my notes" and (results / "sub").is_dir()
+    assert (old / "precious.txt").read_text() == "my backup"
+    trainer = srft.Trainer(SMALL | {"train.steps": 1}, out=tmp_path / "run")
+    trainer.step()
+    for overwrite in [False, True]:
+        with pytest.raises(srft.InputError):
+            trainer.save(trainer.out, overwrite=overwrite)
+    assert trainer.finish()["steps"] == 1
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(srft.InputError, match="no folder"):
+        model.save(tmp_path / "file", overwrite=True)
+    assert (tmp_path / "file").read_text() == "a file"
 
 
 def test_evaluations_are_rows():

@@ -191,6 +191,27 @@ impl RunFolder {
         Ok(folder)
     }
 
+    /// Removes the run in `path`, if one is there and nobody holds it; whatever else lies there stays.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn remove(path: &Path) -> Result<()> {
+        if !exists(&path.join(CONFIG)) {
+            return Ok(());
+        }
+        let folder = Self::open(path)?;
+        for parent in [CHECKPOINTS, EVERY_SAMPLE].map(|name| path.join(name)) {
+            let names = if exists(&parent) { names_in(&parent)? } else { Vec::new() };
+            for name in names.iter().filter(|name| name.starts_with("step-")) {
+                remove_folder_atomic(&parent.join(name))?;
+            }
+        }
+        if exists(&folder.best()) {
+            remove_folder_atomic(&folder.best())?;
+        }
+        // The config last: it is what makes the folder a run.
+        let files = LINES.iter().chain(&[INPUTS, SUMMARY, DIVERGED, CONFIG]);
+        files.map(|name| path.join(name)).try_for_each(|file| remove_file(&file))
+    }
+
     fn hold(path: &Path) -> Result<Self> {
         create_folder(&path.join(CHECKPOINTS))?;
         let (lock, shown) = (lock_folder(path)?, path.into());
