@@ -306,6 +306,9 @@ impl Model {
                 None
             }
             Some(Response::Text(text)) => {
+                // Turns that the layout knows are those of another response.
+                let prompt = example.prompt.len();
+                example.layout.learned.retain(|turn| turn.end <= prompt);
                 example.demonstration = Some(text);
                 None
             }
