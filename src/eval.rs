@@ -45,12 +45,12 @@ pub struct Score {
     pub samples: usize,
     /// avg@k: mean over problems of the share of right samples.
     pub accuracy: f64,
-    /// Half the width of accuracy's 95% confidence interval over problems.
-    pub margin: f64,
+    /// Accuracy's 95% confidence interval over problems, Wilson's (see [`wilson`]).
+    pub interval: [f64; 2],
     /// pass@k: share of problems of which a sample is right.
     pub pass: f64,
-    /// Half the width of pass@k's 95% confidence interval over problems.
-    pub pass_margin: f64,
+    /// The same of pass@k.
+    pub pass_interval: [f64; 2],
     /// Samples that the verifier failed on, left out of all this.
     pub unscored: usize,
 }
@@ -190,31 +190,46 @@ pub fn score(suite: &Suite, samples: &[Sample], k: usize) -> Score {
             passes.push(right.min(1.0));
         }
     }
-    let ((accuracy, margin), (pass, pass_margin)) = (interval(&shares), interval(&passes));
+    let (accuracy, interval) = estimate(&shares, k);
+    let (pass, pass_interval) = estimate(&passes, 1);
     Score {
         suite: suite.name.clone(),
         ood: suite.out_of_distribution,
         n: suite.examples.len(),
         samples: k,
         accuracy,
-        margin,
+        interval,
         pass,
-        pass_margin,
+        pass_interval,
         unscored: samples.iter().filter(|s| s.right.is_none()).count(),
     }
 }
 
-/// The mean, and half the width of its 95% interval: 1.96 standard errors over problems, whose
-/// samples are not independent of each other (Miller, 2024). One problem leaves it open: 0.
-fn interval(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    if values.is_empty() {
-        return (0.0, 0.0);
+/// The mean of problems' shares of right samples, k a problem, and its 95% interval. A problem's samples
+/// are not independent of each other (Miller, 2024): together they count as much as the shares' variance
+/// tells, at least as one and at most as k.
+fn estimate(shares: &[f64], k: usize) -> (f64, [f64; 2]) {
+    let n = shares.len() as f64;
+    if shares.is_empty() {
+        return (0.0, [0.0, 1.0]);
     }
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    let error = if n > 1.0 { (squares / (n - 1.0) / n).sqrt() } else { 0.0 };
-    (mean, Z_95 * error)
+    let mean = shares.iter().sum::<f64>() / n;
+    let squares: f64 = shares.iter().map(|v| (v - mean).powi(2)).sum();
+    let variance = squares / (n - 1.0).max(1.0) / n; // of the mean
+    let trials = mean * (1.0 - mean) / variance;
+    let trials = if variance > 0.0 { trials.clamp(n, n * k as f64) } else { n };
+    (mean, wilson(mean, trials))
+}
+
+/// The 95% interval of a probability of which `share` came true in so many independent trials (Wilson,
+/// 1927). It stays within 0 and 1, and none of three leaves up to 56% open, where mean and standard
+/// error would claim certainty.
+pub fn wilson(share: f64, trials: f64) -> [f64; 2] {
+    let squared = Z_95 * Z_95 / trials;
+    let centre = share + squared / 2.0;
+    let spread = Z_95 * (share * (1.0 - share) / trials + squared / (4.0 * trials)).sqrt();
+    let end = |sign: f64| ((centre + sign * spread) / (1.0 + squared)).clamp(0.0, 1.0);
+    [if share == 0.0 { 0.0 } else { end(-1.0) }, if share == 1.0 { 1.0 } else { end(1.0) }]
 }
 
 #[cfg(test)]
@@ -251,14 +266,51 @@ mod tests {
         // Shares of right samples 1/2, 0, 1; the last problem has one verdict of two.
         let score = score(&suite(3), &samples(&[r, w, w, w, r, x]), 2);
         assert_eq!((score.accuracy, score.pass, score.unscored), (0.5, 2.0 / 3.0, 1));
-        // Standard deviations 1/2 and 1/√3 over three problems.
-        assert!((score.margin - 1.959_964 * 0.5 / 3f64.sqrt()).abs() < 1e-12);
-        assert!((score.pass_margin - 1.959_964 / 3.0).abs() < 1e-12);
+        // The shares' variance is 1/4, the mean's 1/12: as much as three independent samples have.
+        assert_eq!(score.interval, wilson(0.5, 3.0));
+        assert_eq!(score.pass_interval, wilson(2.0 / 3.0, 3.0));
     }
 
     #[test]
     fn a_problem_without_a_verdict_does_not_count() {
         let score = score(&suite(2), &samples(&[None, Some(true)]), 1);
-        assert_eq!((score.accuracy, score.pass, score.margin, score.unscored), (1.0, 1.0, 0.0, 1));
+        assert_eq!((score.accuracy, score.pass, score.unscored), (1.0, 1.0, 1));
+        assert_eq!(score.interval, wilson(1.0, 1.0));
+        let none = super::score(&suite(1), &samples(&[None]), 1);
+        assert_eq!((none.accuracy, none.interval), (0.0, [0.0, 1.0]));
+    }
+
+    /// statsmodels 0.14: `proportion_confint(right, n, method="wilson")`.
+    #[test]
+    fn intervals_are_wilsons() {
+        for (right, n, low, high) in [
+            (0, 3, 0.0, 0.561_497),
+            (1, 1, 0.206_549, 1.0),
+            (3, 3, 0.438_503, 1.0),
+            (1, 2, 0.094_531, 0.905_469),
+            (190, 200, 0.910_422, 0.972_617),
+        ] {
+            let verdicts: Vec<Option<bool>> = (0..n).map(|i| Some(i < right)).collect();
+            let [from, to] = score(&suite(n), &samples(&verdicts), 1).interval;
+            assert!(
+                (from - low).abs() < 1e-5 && (to - high).abs() < 1e-5,
+                "{right}/{n}: {from} {to}"
+            );
+        }
+    }
+
+    /// Four samples of a problem that always agree are worth one; otherwise more.
+    #[test]
+    fn samples_of_a_problem_count_as_much_as_they_differ() {
+        let verdicts = |problem: &dyn Fn(usize) -> [bool; 4]| -> Vec<Option<bool>> {
+            (0..20).flat_map(|i| problem(i).map(Some)).collect()
+        };
+        let agree = score(&suite(20), &samples(&verdicts(&|i| [i < 10; 4])), 4);
+        assert_eq!(agree.interval, wilson(0.5, 20.0));
+        let apart = score(&suite(20), &samples(&verdicts(&|_| [true, true, false, false])), 4);
+        assert_eq!(apart.interval, wilson(0.5, 20.0), "no variance tells nothing");
+        let mixed = |i: usize| [true, i.is_multiple_of(2), false, i % 4 == 1];
+        let mixed = score(&suite(20), &samples(&verdicts(&mixed)), 4);
+        assert_eq!(mixed.interval, wilson(mixed.accuracy, 80.0));
     }
 }

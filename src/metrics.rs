@@ -74,7 +74,7 @@ metrics! {
     clip_share: Option<f64>, "share";
     /// Mean length of a rollout, its end-of-text counted.
     response_tokens: Option<f64>, "tokens";
-    /// Rollouts cut by rollout.max_new_tokens / rollouts.
+    /// Rollouts cut by rollout.max_new_tokens or the model's context / rollouts.
     truncated_share: Option<f64>, "share";
     /// Rollouts that the verifier failed on: left out of the update and of every mean.
     unscored: u64, "rollouts";

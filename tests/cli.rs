@@ -221,8 +221,17 @@ fn eval_tells_every_suite() {
     let report: Value = serde_json::from_str(&home.succeeds(&format!("{eval} --json"))).unwrap();
     let scores = report["scores"].as_array().unwrap();
     assert_eq!(scores.len(), 8);
-    let expected =
-        ["suite", "ood", "n", "samples", "accuracy", "margin", "pass", "pass_margin", "unscored"];
+    let expected = [
+        "suite",
+        "ood",
+        "n",
+        "samples",
+        "accuracy",
+        "interval",
+        "pass",
+        "pass_interval",
+        "unscored",
+    ];
     assert!(scores.iter().all(|s| keys(s) == expected && s["n"] == 4));
     let table = home.succeeds(eval);
     for name in ["add", "rank", "mean, in distribution", "mean, out of distribution"] {

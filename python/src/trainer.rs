@@ -284,8 +284,8 @@ impl Trainer {
     }
 
     /// Scores the present policy on the suites: a list of dicts with "suite", "ood" (out of
-    /// distribution), "n" problems, "accuracy" (avg@k) and "pass" (pass@k) with 95% margins. The run's
-    /// folder keeps it, and the best policy so far.
+    /// distribution), "n" problems, "accuracy" (avg@k) and "pass" (pass@k), each with its 95% interval
+    /// (Wilson's), "interval" and "pass_interval". The run's folder keeps it, and the best policy so far.
     fn evaluate<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let scores = self.with(py, |state| drive(state.run.scores(&mut Watcher(&self.shown))))?;
         to_python(py, &scores)

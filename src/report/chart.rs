@@ -47,8 +47,8 @@ pub struct Line {
     pub name: String,
     /// (step, value), the steps rising.
     pub points: Vec<(u32, f64)>,
-    /// Half widths of the values' 95% intervals, or none.
-    pub margins: Vec<f64>,
+    /// The values' 95% intervals, or none.
+    pub intervals: Vec<[f64; 2]>,
 }
 
 /// A tick.
@@ -154,13 +154,13 @@ pub fn layout(subject: &Subject, lines: &[Line], looks: &[Look], last_step: u32)
             dash,
             path: trace(points, &x, &y),
             raw,
-            band: (!line.margins.is_empty()).then(|| band(line, &x, &y)),
+            band: (!line.intervals.is_empty()).then(|| band(line, &x, &y)),
             marks: marks(points, mark, last_step, &x, &y),
             points: line.points.len(),
             column: column + per_line - 1,
             label: None,
         });
-        column += per_line + usize::from(!line.margins.is_empty());
+        column += per_line + if line.intervals.is_empty() { 0 } else { 2 };
     }
     if labelled {
         place_labels(&mut drawn, &smooth, &names, &ends, right, &y);
@@ -262,12 +262,12 @@ fn trace(points: &[(u32, f64)], x: &Axis, y: &Axis) -> String {
 
 /// The area of the 95% intervals.
 fn band(line: &Line, x: &Axis, y: &Axis) -> String {
-    let edge = |sign: f64| {
-        let with_margins = line.points.iter().zip(&line.margins);
-        with_margins.map(move |(&(step, v), m)| (x.at(f64::from(step)), y.at(v + sign * m)))
+    let edge = |end: usize| {
+        let ends = line.points.iter().zip(&line.intervals);
+        ends.map(move |(&(step, _), interval)| (x.at(f64::from(step)), y.at(interval[end])))
     };
-    let lower: Vec<_> = edge(-1.0).collect();
-    let outline = edge(1.0).chain(lower.into_iter().rev());
+    let lower: Vec<_> = edge(0).collect();
+    let outline = edge(1).chain(lower.into_iter().rev());
     let corners: Vec<String> =
         outline.map(|(px, py)| format!("{} {}", tenth(px), tenth(py))).collect();
     format!("M{}Z", corners.join("L"))
@@ -340,8 +340,9 @@ fn csv(subject: &Subject, lines: &[Line], smooth: &[Vec<(u32, f64)>]) -> String 
         if subject.averaged {
             header.push(quoted(&format!("{} (mean of {AVERAGED})", line.name)));
         }
-        if !line.margins.is_empty() {
-            header.push(quoted(&format!("{} (95% margin)", line.name)));
+        if !line.intervals.is_empty() {
+            let of_end = |end| quoted(&format!("{} (95% {end})", line.name));
+            header.extend(["from", "to"].map(of_end));
         }
     }
     let mut steps: Vec<u32> = lines.iter().flat_map(|l| &l.points).map(|p| p.0).collect();
@@ -361,8 +362,10 @@ fn csv(subject: &Subject, lines: &[Line], smooth: &[Vec<(u32, f64)>]) -> String 
             if subject.averaged {
                 put(smooth.get(*at).map(|p| p.1));
             }
-            if !line.margins.is_empty() {
-                put(line.margins.get(*at).copied());
+            if !line.intervals.is_empty() {
+                for end in 0..2 {
+                    put(line.intervals.get(*at).map(|interval| interval[end]));
+                }
             }
             *at += usize::from(here);
         }
@@ -398,7 +401,7 @@ mod tests {
     }
 
     fn line(run: usize, name: &str, points: &[(u32, f64)]) -> Line {
-        Line { run, name: name.into(), points: points.to_vec(), margins: Vec::new() }
+        Line { run, name: name.into(), points: points.to_vec(), intervals: Vec::new() }
     }
 
     #[test]
@@ -425,14 +428,17 @@ mod tests {
     }
 
     #[test]
-    fn a_band_goes_around_the_margins() {
-        let accuracy = Line { margins: vec![0.5, 0.5], ..line(0, "a", &[(0, 0.0), (2, 0.5)]) };
+    fn a_band_fills_the_intervals() {
+        let accuracy = Line {
+            intervals: vec![[-0.5, 0.5], [0.0, 1.0]],
+            ..line(0, "a", &[(0, 0.0), (2, 0.5)])
+        };
         let chart = layout(&subject(false), &[accuracy], &[LOOK], 2);
         let (l, r) = (chart.left, chart.right);
         // 140 px for the range of 2: ±0.5 are 35 px.
         let corners = format!("M{l} 57L{r} 22L{r} 92L{l} 127Z");
         assert_eq!(chart.lines[0].band.as_deref(), Some(corners.as_str()));
-        assert!(chart.csv.starts_with("step,a,a (95% margin)\n0,0,0.5\n"));
+        assert!(chart.csv.starts_with("step,a,a (95% from),a (95% to)\n0,0,-0.5,0.5\n"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::chart::{Chart, Line, Subject, layout};
 use super::look::Look;
 use super::read::RunRecord;
-use super::results::{Mean, mean_of};
+use super::results::{Estimate, Mean, mean_of};
 use crate::config::{FixedWeight, Objective, SelfTerm, SftGate};
 use crate::metrics::{DEFINITIONS, Definition, StepReport};
 use crate::run::Evaluation;
@@ -203,7 +203,7 @@ pub fn charts(runs: &[RunRecord], looks: &[Look]) -> (Vec<ChartGroup>, Vec<&'sta
     for (i, suite) in suites_with_curves(runs).iter().enumerate() {
         let of_suite = |e: &Evaluation| {
             let score = e.scores.iter().find(|s| &s.suite == suite)?;
-            Some((score.accuracy, score.margin))
+            Some((score.accuracy, score.interval))
         };
         let subject = Subject {
             id: format!("suite-{i}"),
@@ -235,17 +235,17 @@ fn accuracy_subject(mean: Mean) -> Subject {
     }
 }
 
-type Evaluated<'a> = &'a dyn Fn(&Evaluation) -> Option<(f64, f64)>;
+type Evaluated<'a> = &'a dyn Fn(&Evaluation) -> Option<Estimate>;
 
 fn accuracy_lines(runs: &[RunRecord], value: Evaluated) -> Vec<Line> {
     let line = |(run, record): (usize, &RunRecord)| {
         let points = record.evaluations.iter().filter_map(|e| {
-            let (accuracy, margin) = value(e)?;
-            Some(((e.step, 100.0 * accuracy), 100.0 * margin))
+            let (accuracy, interval) = value(e)?;
+            Some(((e.step, 100.0 * accuracy), interval.map(|end| 100.0 * end)))
         });
-        let (points, margins): (Vec<_>, Vec<_>) = points.unzip();
+        let (points, intervals): (Vec<_>, Vec<_>) = points.unzip();
         let name = record.name.clone();
-        (!points.is_empty()).then_some(Line { run, name, points, margins })
+        (!points.is_empty()).then_some(Line { run, name, points, intervals })
     };
     runs.iter().enumerate().filter_map(line).collect()
 }
@@ -255,7 +255,7 @@ fn metric_lines(runs: &[RunRecord], metric: &Metric, scale: f64) -> Vec<Line> {
         let mut points = record.values(metric.value, metric.acts);
         points.iter_mut().for_each(|p| p.1 *= scale);
         let name = record.name.clone();
-        (!points.is_empty()).then_some(Line { run, name, points, margins: Vec::new() })
+        (!points.is_empty()).then_some(Line { run, name, points, intervals: Vec::new() })
     };
     runs.iter().enumerate().filter_map(line).collect()
 }

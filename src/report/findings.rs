@@ -40,7 +40,7 @@ pub fn findings(run: &RunRecord) -> Vec<Finding> {
         readings_part,
         below_base,
         overfitted,
-        within_margin,
+        within_interval,
         unscored,
         cut,
         collapsed,
@@ -140,8 +140,8 @@ fn gradient_jumped(run: &RunRecord) -> Option<String> {
 fn below_base(run: &RunRecord) -> Option<String> {
     let words = |mean, words: &str| {
         let outcome = Outcome::of_mean(run, mean);
-        let (last, margin) = outcome.last?;
-        let base = outcome.base.filter(|base| last + margin < *base)?;
+        let (last, [_, high]) = outcome.last?;
+        let base = outcome.base.filter(|base| high < *base)?;
         Some(format!(
             "{words} it ended below its base, at {} after {}",
             percent(last),
@@ -159,10 +159,10 @@ fn overfitted(run: &RunRecord) -> Option<String> {
     };
     let (inside, outside) = (curve(Mean::In), curve(Mean::Out));
     let &(step, (best, _)) = outside.iter().max_by(|a, b| a.1.0.total_cmp(&b.1.0))?;
-    let &(_, (last, margin)) = outside.last()?;
+    let &(_, (last, [_, high])) = outside.last()?;
     let then = inside.iter().find(|p| p.0 == step)?.1.0;
     let now = inside.last()?.1.0;
-    (step > 0 && best - last > margin && now >= then).then(|| {
+    (step > 0 && best > high && now >= then).then(|| {
         format!(
             "out of distribution it fell from {} at step {step} to {}, in distribution it did not",
             percent(best),
@@ -171,12 +171,13 @@ fn overfitted(run: &RunRecord) -> Option<String> {
     })
 }
 
-fn within_margin(run: &RunRecord) -> Option<String> {
+fn within_interval(run: &RunRecord) -> Option<String> {
     let outcome = Outcome::of_mean(run, Mean::In);
-    let (margin, change) = (outcome.last?.1, outcome.change()?);
-    (change.abs() <= margin).then(|| {
+    let ((_, [low, high]), base) = (outcome.last?, outcome.base?);
+    let change = outcome.change()?;
+    (low..=high).contains(&base).then(|| {
         format!(
-            "its change in distribution, {} points, is within the margin",
+            "its change in distribution, {} points, is within the 95% interval",
             signed(100.0 * change, 1)
         )
     })
@@ -192,10 +193,15 @@ fn unscored(run: &RunRecord) -> Option<String> {
 
 fn cut(run: &RunRecord) -> Option<String> {
     let (_, share, n) = of_rollouts(run, |r| r.truncated_share)?;
+    let (_, tokens, _) = of_rollouts(run, |r| r.response_tokens)?;
     let limit = run.config.rollout.max_new_tokens;
-    (share >= MANY_CUT).then(|| {
-        format!("{} of its rollouts were cut at {limit} tokens {}", percent(share), lately(n))
-    })
+    // Had the limit cut them, so many would have been so long, and the mean no shorter.
+    let at = match tokens + 0.5 < share * limit as f64 {
+        true => format!("by the model's context, before the limit of {limit} tokens"),
+        false => format!("at {limit} tokens"),
+    };
+    (share >= MANY_CUT)
+        .then(|| format!("{} of its rollouts were cut {at} {}", percent(share), lately(n)))
 }
 
 fn collapsed(run: &RunRecord) -> Option<String> {
@@ -278,7 +284,7 @@ mod tests {
         let mut run = run("a", 40);
         for step in &mut run.steps[20..] {
             step.reward = Some(-0.5);
-            step.truncated_share = Some(1.0);
+            (step.truncated_share, step.response_tokens) = (Some(1.0), Some(44.0));
         }
         run.steps[30].grad_norm = 50.0;
         assert_eq!(
@@ -289,6 +295,10 @@ mod tests {
                 "100.0% of its rollouts were cut at 44 tokens in the last 4 steps"
             ]
         );
+        run.steps.iter_mut().for_each(|step| step.response_tokens = Some(7.0));
+        let cut = "100.0% of its rollouts were cut by the model's context, before the limit of 44 tokens \
+                   in the last 4 steps";
+        assert_eq!(texts(&run)[2], cut);
     }
 
     #[test]
@@ -305,7 +315,7 @@ mod tests {
             texts(&run),
             [
                 "out of distribution it ended below its base, at 20.0% after 40.0%",
-                "its change in distribution, +2.0 points, is within the margin"
+                "its change in distribution, +2.0 points, is within the 95% interval"
             ]
         );
     }

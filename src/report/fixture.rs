@@ -58,7 +58,7 @@ pub fn run(name: &str, steps: u32) -> RunRecord {
     }
 }
 
-/// An evaluation of (suite, out of distribution, accuracy), each with a margin of 0.03.
+/// An evaluation of (suite, out of distribution, accuracy), each with an interval of 0.03 on either side.
 pub fn evaluation(step: u32, suites: &[(&str, bool, f64)]) -> Evaluation {
     let score = |&(suite, ood, accuracy): &(&str, bool, f64)| Score {
         suite: suite.into(),
@@ -66,9 +66,9 @@ pub fn evaluation(step: u32, suites: &[(&str, bool, f64)]) -> Evaluation {
         n: 200,
         samples: 1,
         accuracy,
-        margin: 0.03,
+        interval: [accuracy - 0.03, accuracy + 0.03],
         pass: accuracy,
-        pass_margin: 0.03,
+        pass_interval: [accuracy - 0.03, accuracy + 0.03],
         unscored: 0,
     };
     Evaluation { step, eval_secs: 1.5, scores: suites.iter().map(score).collect() }

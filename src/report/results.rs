@@ -15,14 +15,21 @@ pub enum Mean {
     Out,
 }
 
-/// Mean accuracy and half the width of its 95% interval; the suites' problems are independent of
-/// each other, so their variances add. `None` without such suites.
-pub fn mean_of(scores: &[Score], mean: Mean) -> Option<(f64, f64)> {
+/// A share, and its 95% interval.
+pub type Estimate = (f64, [f64; 2]);
+
+/// Mean accuracy and its 95% interval; the suites' problems are independent of each other, so what their
+/// intervals reach to either side adds in squares (Zou and Donner, 2008). `None` without such suites.
+pub fn mean_of(scores: &[Score], mean: Mean) -> Option<Estimate> {
     let chosen: Vec<&Score> = scores.iter().filter(|s| s.ood == (mean == Mean::Out)).collect();
     let n = chosen.len() as f64;
     let accuracy = chosen.iter().map(|s| s.accuracy).sum::<f64>() / n;
-    let margin = chosen.iter().map(|s| s.margin.powi(2)).sum::<f64>().sqrt() / n;
-    (!chosen.is_empty()).then_some((accuracy, margin))
+    let reach = |end: usize| {
+        let squares = chosen.iter().map(|s| (s.interval[end] - s.accuracy).powi(2));
+        squares.sum::<f64>().sqrt() / n
+    };
+    let interval = [accuracy - reach(0), accuracy + reach(1)];
+    (!chosen.is_empty()).then_some((accuracy, interval))
 }
 
 /// Accuracy before and after, of a run on a suite or a mean of suites; shares.
@@ -30,17 +37,17 @@ pub fn mean_of(scores: &[Score], mean: Mean) -> Option<(f64, f64)> {
 pub struct Outcome {
     /// Of the base.
     pub base: Option<f64>,
-    /// Of the last evaluation after training began, with half the width of its 95% interval.
-    pub last: Option<(f64, f64)>,
+    /// Of the last evaluation after training began.
+    pub last: Option<Estimate>,
     /// pass@k of that, where there is more than one sample a problem.
-    pub pass: Option<(f64, f64)>,
+    pub pass: Option<Estimate>,
 }
 
 impl Outcome {
     /// The outcome of a run's evaluations.
     pub fn of(
         evaluations: &[Evaluation],
-        accuracy: impl Fn(&Evaluation) -> Option<(f64, f64)>,
+        accuracy: impl Fn(&Evaluation) -> Option<Estimate>,
     ) -> Self {
         let base = evaluations.iter().find(|e| e.step == 0).and_then(&accuracy).map(|a| a.0);
         let last = evaluations.iter().rfind(|e| e.step > 0).and_then(&accuracy);
@@ -78,11 +85,11 @@ pub struct Cell {
     pub base: String,
     /// Accuracy at the end, percent.
     pub last: String,
-    /// Half the width of its 95% interval.
-    pub margin: String,
+    /// Its 95% interval.
+    pub interval: String,
     /// Change in points.
     pub change: String,
-    /// pass@k with its margin; empty with one sample a problem.
+    /// pass@k with its interval; empty with one sample a problem.
     pub pass: String,
 }
 
@@ -90,11 +97,12 @@ impl Cell {
     fn new(outcome: Outcome, k: usize) -> Self {
         let none = || "–".to_string();
         let share = |v: f64| fixed(100.0 * v, 1);
-        let pass = |(p, m): (f64, f64)| format!("pass@{k} {} ± {}", share(p), share(m));
+        let pass =
+            |(p, interval): Estimate| format!("pass@{k} {} {}", share(p), bracketed(interval));
         Self {
             base: outcome.base.map_or_else(none, share),
             last: outcome.last.map_or_else(none, |l| share(l.0)),
-            margin: outcome.last.map_or(String::new(), |l| format!("± {}", share(l.1))),
+            interval: outcome.last.map_or(String::new(), |l| bracketed(l.1)),
             change: outcome.change().map_or_else(none, |c| signed(100.0 * c, 1)),
             pass: outcome.pass.map_or(String::new(), pass),
         }
@@ -135,10 +143,10 @@ pub fn table(runs: &[RunRecord]) -> Vec<Row> {
 
 fn suite_cell(run: &RunRecord, suite: &str) -> Cell {
     let of = |e: &Evaluation| e.scores.iter().find(|s| s.suite == suite).cloned();
-    let mut outcome = Outcome::of(&run.evaluations, |e| of(e).map(|s| (s.accuracy, s.margin)));
+    let mut outcome = Outcome::of(&run.evaluations, |e| of(e).map(|s| (s.accuracy, s.interval)));
     let last = run.evaluations.iter().rfind(|e| e.step > 0).and_then(of);
     let sampled = last.filter(|s| s.samples > 1);
-    outcome.pass = sampled.as_ref().map(|s| (s.pass, s.pass_margin));
+    outcome.pass = sampled.as_ref().map(|s| (s.pass, s.pass_interval));
     Cell::new(outcome, sampled.map_or(1, |s| s.samples))
 }
 
@@ -207,9 +215,14 @@ impl Time {
     }
 }
 
-/// `94.8 ± 1.4%`.
-pub fn with_margin((accuracy, margin): (f64, f64)) -> String {
-    format!("{} ± {}", fixed(100.0 * accuracy, 1), percent(margin))
+/// `94.8% [93.2, 96.0]`.
+pub fn with_interval((accuracy, interval): Estimate) -> String {
+    format!("{} {}", percent(accuracy), bracketed(interval))
+}
+
+/// `[93.2, 96.0]`, percent.
+fn bracketed([low, high]: [f64; 2]) -> String {
+    format!("[{}, {}]", fixed(100.0 * low, 1), fixed(100.0 * high, 1))
 }
 
 #[cfg(test)]
@@ -218,14 +231,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn means_carry_the_margins_of_their_suites() {
+    fn means_carry_the_intervals_of_their_suites() {
         let scores =
             evaluation(5, &[("add", false, 0.9), ("sub", false, 0.7), ("two", true, 0.2)]).scores;
-        let (accuracy, margin) = mean_of(&scores, Mean::In).unwrap();
+        let (accuracy, [low, high]) = mean_of(&scores, Mean::In).unwrap();
         assert!((accuracy - 0.8).abs() < 1e-12);
-        // Each suite's margin is 0.03: √(2 · 0.03²) / 2.
-        assert!((margin - 0.03 / 2f64.sqrt()).abs() < 1e-12);
-        assert_eq!(mean_of(&scores, Mean::Out), Some((0.2, 0.03)));
+        // Each suite's reaches 0.03 to either side: √(2 · 0.03²) / 2.
+        let reach = 0.03 / 2f64.sqrt();
+        assert!((accuracy - low - reach).abs() < 1e-12 && (high - accuracy - reach).abs() < 1e-12);
+        let (accuracy, [low, high]) = mean_of(&scores, Mean::Out).unwrap();
+        assert!(accuracy == 0.2 && (low - 0.17).abs() < 1e-12 && (high - 0.23).abs() < 1e-12);
         assert_eq!(mean_of(&[], Mean::In), None);
     }
 
@@ -239,8 +254,11 @@ mod tests {
         let rows = table(&[run]);
         let names: Vec<&str> = rows.iter().map(|r| r.suite.as_str()).collect();
         assert_eq!(names, ["add", "mean, in distribution", "two", "mean, out of distribution"]);
-        let Cell { base, last, margin, change, pass } = &rows[0].cells[0];
-        assert_eq!([base, last, margin, change, pass], ["30.0", "95.0", "± 3.0", "+65.0", ""]);
+        let Cell { base, last, interval, change, pass } = &rows[0].cells[0];
+        assert_eq!(
+            [base, last, interval, change, pass],
+            ["30.0", "95.0", "[92.0, 98.0]", "+65.0", ""]
+        );
     }
 
     #[test]

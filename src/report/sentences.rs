@@ -3,7 +3,7 @@
 use super::findings::{ends, findings};
 use super::number::{grouped, percent, short, signed};
 use super::read::{RunRecord, Status};
-use super::results::{Mean, Outcome, with_margin};
+use super::results::{Estimate, Mean, Outcome, with_interval};
 use std::path::Path;
 
 /// More runs than these are told as a range.
@@ -159,10 +159,10 @@ fn without_evaluations(runs: &[RunRecord]) -> String {
     }
 }
 
-/// A run with its accuracy before, after (with its margin), and the change between.
-type Ended<'a> = (&'a RunRecord, f64, (f64, f64), f64);
+/// A run with its accuracy before, after (with its interval), and the change between.
+type Ended<'a> = (&'a RunRecord, f64, Estimate, f64);
 
-/// `from 34.1% to 94.8 ± 1.4% (a) and to 66.0 ± 2.9% (b)`.
+/// `from 34.1% to 94.8% [93.2, 96.0] (a) and to 66.0% [63.0, 68.9] (b)`.
 fn change(runs: &[RunRecord], mean: Mean) -> Option<String> {
     let outcomes = runs.iter().map(|r| (r, Outcome::of_mean(r, mean)));
     let ended: Vec<Ended> =
@@ -170,7 +170,7 @@ fn change(runs: &[RunRecord], mean: Mean) -> Option<String> {
     let (_, base, last, points) = ended.first()?;
     if let [_] = runs {
         let points = signed(100.0 * points, 1);
-        let (base, last) = (percent(*base), with_margin(*last));
+        let (base, last) = (percent(*base), with_interval(*last));
         return Some(format!("from {base} to {last} ({points} points)"));
     }
     let shared = ended.iter().all(|e| percent(e.1) == percent(*base)).then(|| percent(*base));
@@ -181,7 +181,7 @@ fn change(runs: &[RunRecord], mean: Mean) -> Option<String> {
     let begin = shared.as_ref().map_or(String::new(), |base| format!("from {base} "));
     if ended.len() <= MOST_NAMED {
         let each = |(run, base, last, _): &Ended| {
-            format!("{}to {} ({})", from(*base), with_margin(*last), run.name)
+            format!("{}to {} ({})", from(*base), with_interval(*last), run.name)
         };
         let ends: Vec<String> = ended.iter().map(each).collect();
         return Some(format!("{begin}{}", listed(&ends)));
@@ -190,9 +190,9 @@ fn change(runs: &[RunRecord], mean: Mean) -> Option<String> {
     let (worst, best) = (ended.iter().min_by(by_last)?, ended.iter().max_by(by_last)?);
     Some(format!(
         "{begin}to between {} ({}) and {} ({})",
-        with_margin(worst.2),
+        with_interval(worst.2),
         worst.0.name,
-        with_margin(best.2),
+        with_interval(best.2),
         best.0.name
     ))
 }
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn one_run_is_told_with_its_numbers_and_margins() {
+    fn one_run_is_told_with_its_numbers_and_intervals() {
         let [what, came, look] = sentences(&[evaluated("a", [0.948, 0.733])]);
         assert_eq!(
             what,
@@ -250,8 +250,8 @@ mod tests {
         );
         assert_eq!(
             came,
-            "In distribution, accuracy went from 34.1% to 94.8 ± 3.0% (+60.7 points); out of \
-             distribution, from 26.0% to 73.3 ± 3.0% (+47.3 points)."
+            "In distribution, accuracy went from 34.1% to 94.8% [91.8, 97.8] (+60.7 points); out of \
+             distribution, from 26.0% to 73.3% [70.3, 76.3] (+47.3 points)."
         );
         assert_eq!(
             look,
@@ -273,8 +273,8 @@ mod tests {
         );
         assert_eq!(
             came,
-            "In distribution, accuracy went from 34.1% to 94.8 ± 3.0% (a) and to 66.0 ± 3.0% (b); out of \
-             distribution, from 26.0% to 73.3 ± 3.0% (a) and to 50.0 ± 3.0% (b)."
+            "In distribution, accuracy went from 34.1% to 94.8% [91.8, 97.8] (a) and to 66.0% [63.0, 69.0] (b); out of \
+             distribution, from 26.0% to 73.3% [70.3, 76.3] (a) and to 50.0% [47.0, 53.0] (b)."
         );
         assert_eq!(
             look,
@@ -291,7 +291,9 @@ mod tests {
             "8 runs trained the built-in model on the built-in arithmetic task, by srft: "
         ));
         assert!(
-            came.contains("from 34.1% to between 55.0 ± 3.0% (r7) and 90.0 ± 3.0% (r0);"),
+            came.contains(
+                "from 34.1% to between 55.0% [52.0, 58.0] (r7) and 90.0% [87.0, 93.0] (r0);"
+            ),
             "{came}"
         );
     }

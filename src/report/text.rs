@@ -60,12 +60,12 @@ fn results(runs: &[RunRecord], rows: &[Row], width: usize) -> String {
         let mut texts = vec![row.suite.clone(), row.problems.to_string()];
         texts.extend(row.cells.iter().map(|c| {
             let pass = if c.pass.is_empty() { String::new() } else { format!(", {}", c.pass) };
-            format!("{} → {} {} ({}){pass}", c.base, c.last, c.margin, c.change)
+            format!("{} → {} {} ({}){pass}", c.base, c.last, c.interval, c.change)
         }));
         texts
     };
     let table = drawn(&header, rows.iter().map(row).collect(), 1, width);
-    format!("Accuracy in percent, base → end ± 95% margin (change):\n{table}")
+    format!("Accuracy in percent, base → end [95% interval] (change):\n{table}")
 }
 
 fn curves(run: &RunRecord, named: bool, width: usize) -> String {
@@ -129,8 +129,8 @@ mod tests {
         let text = text(&[evaluated("a"), other], 100);
         let squeezed = text.split_whitespace().collect::<Vec<_>>().join(" ");
         for part in [
-            "In distribution, accuracy went from 30.0% to 90.0 ± 3.0% (a)",
-            "30.0 → 90.0 ± 3.0 (+60.0)",
+            "In distribution, accuracy went from 30.0% to 90.0% [87.0, 93.0] (a)",
+            "30.0 → 90.0 [87.0, 93.0] (+60.0)",
             "Reward 0.200 ▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄ 0.200",
             "Accuracy in training 60.0% ▄",
             "| run.seed | 0 | 7 |",

@@ -52,7 +52,9 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
         return say(json!({"model": config.model.path, "scores": scores}));
     }
     let percent = |v: f64| format!("{:.1}", 100.0 * v);
-    let with_margin = |v: f64, margin: f64| format!("{:.1} ± {:.1}", 100.0 * v, 100.0 * margin);
+    let with_interval = |v: f64, [low, high]: [f64; 2]| {
+        format!("{} [{}, {}]", percent(v), percent(low), percent(high))
+    };
     let mut rows: Vec<Vec<String>> = scores
         .iter()
         .zip(&suites)
@@ -60,8 +62,8 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
             let mut row = vec![
                 s.suite.clone(),
                 suite.of.map_or(s.n.to_string(), |of| format!("{}/{of}", s.n)),
-                with_margin(s.accuracy, s.margin),
-                with_margin(s.pass, s.pass_margin),
+                with_interval(s.accuracy, s.interval),
+                with_interval(s.pass, s.pass_interval),
             ];
             row.truncate(if k > 1 { 4 } else { 3 });
             row
@@ -73,7 +75,7 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
             rows.push(vec![name.into(), n.to_string(), percent(mean)]);
         }
     }
-    let (avg, pass) = (format!("avg@{k} %"), format!("pass@{k} %"));
+    let (avg, pass) = (format!("avg@{k} % [95%]"), format!("pass@{k} % [95%]"));
     let header = ["suite", "problems", &avg, &pass];
     say(table(&header[..if k > 1 { 4 } else { 3 }], rows))?;
     match scores.iter().map(|s| s.unscored).sum::<usize>() {

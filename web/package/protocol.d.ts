@@ -752,7 +752,7 @@ clip_share: number | null,
  */
 response_tokens: number | null, 
 /**
- * Rollouts cut by rollout.max_new_tokens / rollouts.
+ * Rollouts cut by rollout.max_new_tokens or the model's context / rollouts.
  */
 truncated_share: number | null, 
 /**
@@ -809,17 +809,17 @@ samples: number,
  */
 accuracy: number, 
 /**
- * Half the width of accuracy's 95% confidence interval over problems.
+ * Accuracy's 95% confidence interval over problems, Wilson's (see [`wilson`]).
  */
-margin: number, 
+interval: [number, number], 
 /**
  * pass@k: share of problems of which a sample is right.
  */
 pass: number, 
 /**
- * Half the width of pass@k's 95% confidence interval over problems.
+ * The same of pass@k.
  */
-pass_margin: number, 
+pass_interval: [number, number], 
 /**
  * Samples that the verifier failed on, left out of all this.
  */
