@@ -29,11 +29,13 @@ pub struct Error {
     pub place: Option<String>,
     /// What the user can do next.
     pub next: Option<String>,
+    /// The next step is a general one: a later, more exact one takes its place.
+    pub general: bool,
 }
 
 impl Error {
     fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), place: None, next: None }
+        Self { kind, what: what.into(), place: None, next: None, general: false }
     }
 
     /// The user's input is wrong.
@@ -66,10 +68,24 @@ impl Error {
         self
     }
 
-    /// Adds the next step; one that is already there stays.
+    /// Adds the next step. One that is already there is nearer to the trouble and stays, unless it is
+    /// a general one.
     #[must_use]
     pub fn next(mut self, next: impl Into<String>) -> Self {
-        self.next.get_or_insert(next.into());
+        if self.general || self.next.is_none() {
+            self.next = Some(next.into());
+            self.general = false;
+        }
+        self
+    }
+
+    /// Adds a next step that fits all errors of the kind: it shows where nobody knows a better one.
+    #[must_use]
+    pub fn next_in_general(mut self, next: impl Into<String>) -> Self {
+        if self.next.is_none() {
+            self.next = Some(next.into());
+            self.general = true;
+        }
         self
     }
 
@@ -116,5 +132,22 @@ pub fn io(path: &std::path::Path, error: std::io::Error) -> Error {
         ),
         _ => (Error::machine, "see the system's message above"),
     };
-    make(error.to_string()).at(path.display()).next(next)
+    make(error.to_string()).at(path.display()).next_in_general(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// An I/O error's own hint once hid the one that names what is needed.
+    #[test]
+    fn a_general_hint_gives_way_and_an_exact_one_stays() {
+        let missing = || io(Path::new("a"), std::io::ErrorKind::NotFound.into());
+        assert_eq!(missing().next.as_deref(), Some("check the path"));
+        let exact = missing().next("give a folder with b");
+        assert_eq!(exact.next.as_deref(), Some("give a folder with b"));
+        let exact = exact.next("something else").next_in_general("check it");
+        assert_eq!(exact.next.as_deref(), Some("give a folder with b"));
+    }
 }

@@ -9,6 +9,9 @@ use crate::ops::vector::LANES;
 /// Bytes of an f32.
 const F32: usize = 4;
 
+/// Tokens of a prompt, where the data is not known.
+pub const ASSUMED_PROMPT: usize = 512;
+
 /// Bytes that one purpose needs at its peak.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -88,11 +91,20 @@ pub struct Circumstances {
     pub on_cpu: bool,
     /// The layers' matrices stay in half precision.
     pub halves: bool,
-    /// Tokens of the longest text, prompt and response, where the data is known; else as many are
-    /// counted on as `data.max_tokens` or the model's context allow.
+    /// Tokens of the longest text, prompt and response, where the data is known; see [`assumed`].
     pub longest: Option<usize>,
     /// Responses are sampled in evaluation.
     pub evaluates: bool,
+}
+
+/// Tokens of the longest text that are counted where the data is not known: what `data.max_tokens`
+/// allows, else a prompt of [`ASSUMED_PROMPT`] and the longest response; no more than the model takes.
+pub fn assumed(config: &Config, model: &ModelConfig) -> usize {
+    let most = match config.data.max_tokens {
+        0 => ASSUMED_PROMPT.saturating_add(config.rollout.max_new_tokens),
+        most => most,
+    };
+    most.min(model.max_positions)
 }
 
 /// The memory of training `model` as `config` says, with `lora` or whole.
@@ -131,11 +143,7 @@ pub fn plan(
 
     let objective = config.stages();
     let samples = objective.iter().any(|o| o.uses_rollouts()) || evaluates;
-    let allowed = match config.data.max_tokens {
-        0 => model.max_positions,
-        most => most.min(model.max_positions),
-    };
-    let longest = longest.unwrap_or(allowed);
+    let longest = longest.unwrap_or_else(|| assumed(config, model));
     let rows = config.rollout.prompts * config.rollout.group;
     let slots = if config.rollout.slots == 0 { 512 } else { config.rollout.slots };
     let slots = slots.min(rows);
@@ -181,6 +189,40 @@ pub fn plan(
         update.push(item("backward", working, "the head's logits, or gradients on their way"));
     }
     Plan { lasting, sampling, update }
+}
+
+/// Changes that lower the peak of the same run, each with the peak that is then left, the lowest first;
+/// `adapters` are those that a whole model could have.
+pub fn savings(
+    config: &Config,
+    model: &ModelConfig,
+    lora: Option<&Lora>,
+    here: Circumstances,
+    adapters: Option<&Lora>,
+) -> Vec<(String, usize)> {
+    let with = |change: &dyn Fn(&mut Config)| {
+        let mut other = config.clone();
+        change(&mut other);
+        plan(&other, model, lora, here).peak_bytes()
+    };
+    let longest = here.longest.unwrap_or_else(|| assumed(config, model));
+    let checkpointing = with(&|c| c.train.checkpointing = true);
+    let mut ways = vec![("--set train.checkpointing=true".to_string(), checkpointing)];
+    for slots in [8, 1] {
+        ways.push((format!("--set rollout.slots={slots}"), with(&|c| c.rollout.slots = slots)));
+    }
+    if config.train.micro_batch_tokens > longest {
+        let way = format!("--set train.micro_batch_tokens={longest}");
+        ways.push((way, with(&|c| c.train.micro_batch_tokens = longest)));
+    }
+    if let (None, Some(adapters)) = (lora, adapters) {
+        let peak = plan(config, model, Some(adapters), here).peak_bytes();
+        ways.push((format!("--lora-rank {}", adapters.rank), peak));
+    }
+    let now = with(&|_| ());
+    ways.retain(|&(_, peak)| peak < now);
+    ways.sort_by_key(|&(_, peak)| peak);
+    ways
 }
 
 /// Bytes of the model on disk, as `best` is stored.

@@ -230,8 +230,8 @@ fn a_model_folder_is_written_as_it_was_read() {
         let (_, metadata) = SafeTensors::read_metadata(&files[1].1).unwrap();
         assert_eq!(metadata.metadata().as_ref().unwrap()["format"], "pt");
         let shards = [Shard { name: WEIGHTS.into(), bytes: files[1].1.clone().into() }];
-        let tensors = Tensors::open("again", &shards).unwrap();
-        let again = weights::read(&tensors, model.config.clone(), Frozen::F32, device).unwrap();
+        let mut tensors = Tensors::open("again", &shards).unwrap();
+        let again = weights::read(&mut tensors, model.config.clone(), Frozen::F32, device).unwrap();
         let logits = |model: &Llama| uncached_logits(model, &golden.rows, golden.positions);
         assert_eq!(logits(&again), logits(&model), "{what}");
     });

@@ -97,7 +97,7 @@ fn what_is_more_than_a_product_of_two_matrices_is_refused() {
     for entry in std::fs::read_dir(golden_path("lora/refused")).unwrap() {
         let setting = entry.unwrap().file_name().into_string().unwrap();
         let config = golden(&format!("lora/refused/{setting}/adapter_config.json"));
-        let error = Lora::from_json(&config, "a").unwrap_err();
+        let error = Lora::from_json(&config, 2, "a").unwrap_err();
         assert!(error.what.starts_with(&format!("{setting} = ")), "{setting}: {error}");
         refused += 1;
     }

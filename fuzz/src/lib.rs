@@ -17,6 +17,11 @@ pub mod ops {
         mod scaling;
         pub use scaling::Scaling;
     }
+    pub mod sampling {
+        //! See [`ops`](super); as in the crate.
+        /// The largest vocabulary.
+        pub const MAX_VOCABULARY: usize = 400_000;
+    }
 }
 #[path = "../../src/text/mod.rs"]
 pub mod text;
@@ -25,6 +30,7 @@ pub mod model {
     //! What is read of a model's folder.
     pub mod config;
     pub mod lora;
+    mod targets;
     pub mod tensors;
 }
 #[path = "../../src/reward"]

@@ -17,7 +17,7 @@ use crate::eval::Suite;
 use crate::model::{Llama, ModelFolder};
 use crate::ops::sampling::Sampling;
 use crate::platform::exists;
-use crate::run::{CHECKPOINTS, RunFolder, checkpoints, model_folder};
+use crate::run::{CHECKPOINTS, RunFolder, checkpoints, open_model};
 use crate::score::{mean_shift, score};
 use crate::text::Tokenizer;
 use burn::tensor::Device;
@@ -180,9 +180,11 @@ pub async fn path(
             .at(run.join(CHECKPOINTS).display())
             .next("let it train on to the first, or train with a smaller checkpoint.every"));
     }
-    let begin = &config.model.path;
-    let begin = (begin == "tiny" || exists(Path::new(begin))).then(|| model_folder(begin));
-    let later = kept.iter().map(|(step, path)| (*step, ModelFolder::read(path)));
+    let model = &config.model;
+    let is_there = model.path == "tiny" || exists(Path::new(&model.path));
+    let begin = is_there.then(|| open_model(model));
+    let base = (!model.base.is_empty()).then_some(model.base.as_str());
+    let later = kept.iter().map(|(step, path)| (*step, ModelFolder::read_over(path, base)));
     let mut points = Vec::new();
     for (step, folder) in begin.map(|folder| (0, folder)).into_iter().chain(later) {
         let folder = folder?;

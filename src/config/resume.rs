@@ -6,8 +6,9 @@ use toml::{Table, Value};
 
 /// Keys that no number of an update depends on, and no comparison of before with after, with the
 /// reason. Every other key is in [`DECISIVE`]; `train.steps` is a case of its own.
-const FREE: [(&str, &str); 12] = [
+const FREE: [(&str, &str); 13] = [
     ("run.device", "another device rounds otherwise, which the run says when it is taken up"),
+    ("model.base", "where the same base lies; what it holds is looked at besides"),
     ("model.frozen", "a stored matrix is widened exactly before each product"),
     ("reward.command_secs", "a response that takes too long is left out, not judged otherwise"),
     ("train.checkpointing", "what is computed twice comes out the same"),

@@ -64,6 +64,8 @@ settings! {
     model: Model {
         /// Folder of a Hugging Face model or a PEFT adapter; `tiny` is the built-in base.
         path: String = "tiny".into();
+        /// Folder of the base of an adapter in `path`, where it is not where the adapter says.
+        base: String = String::new();
         /// stored (layers' matrices that do not train stay in F16 or BF16, the same numbers) | f32 (faster).
         frozen: Frozen = Frozen::Stored;
     }

@@ -1,6 +1,8 @@
 //! A model folder in Hugging Face's layout: from disk, from the program, from a page. An adapter's
 //! folder in PEFT's layout is one too, with the base that it names.
 
+#[cfg(not(target_family = "wasm"))]
+use super::missing;
 use super::tensors::{Shard, Tensors};
 use super::weights;
 use super::{Llama, ModelConfig};
@@ -22,9 +24,12 @@ pub const WEIGHTS: &str = "model.safetensors";
 /// The tokenizer.
 pub const TOKENIZER: &str = "tokenizer.json";
 /// Which shard holds which tensor.
-const INDEX: &str = "model.safetensors.index.json";
+pub const INDEX: &str = "model.safetensors.index.json";
 /// What a saved model is called where it cannot be.
 pub const EXPORT: &str = "model";
+/// Fields of the config.
+const TIED: &str = "tie_word_embeddings";
+const QUANTISED: &str = "quantization_config";
 const GENERATION: &str = "generation_config.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 #[cfg(not(target_family = "wasm"))]
@@ -47,6 +52,9 @@ const BESIDE: [&str; 8] = [
 pub struct ModelFolder {
     /// Where it came from, for messages.
     pub place: String,
+    /// What an adapter over it names as its base: its whole path, or `tiny`. It is settled on reading,
+    /// since the folder may be gone when the adapter is written.
+    pub name: String,
     /// `config.json`.
     pub config: Vec<u8>,
     /// `model.safetensors`, or its shards.
@@ -65,12 +73,13 @@ pub struct ModelFolder {
 impl ModelFolder {
     /// The tiny base that ships with the program, made by `srft pretrain`.
     pub fn tiny() -> Self {
-        Self::of_parts(
+        let folder = Self::of_parts(
             "built-in tiny model",
             include_bytes!("../../assets/tiny/config.json").to_vec(),
             tiny_weights(),
             include_bytes!("../../assets/tiny/tokenizer.json").to_vec(),
-        )
+        );
+        Self { name: "tiny".into(), ..folder }
     }
 
     /// A folder of three files in memory.
@@ -79,6 +88,7 @@ impl ModelFolder {
         let (index, beside) = (BTreeMap::new(), Vec::new());
         Self {
             place: place.into(),
+            name: place.into(),
             config,
             shards,
             index,
@@ -91,31 +101,44 @@ impl ModelFolder {
 
     /// Reads a folder: a model's, or an adapter's with the base that it names.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::read_over(path, None)
+    }
+
+    /// The same; `base` is the folder of an adapter's base, where that is not where the adapter says.
+    pub fn read_over(path: &Path, base: Option<&str>) -> Result<Self> {
         #[cfg(not(target_family = "wasm"))]
         if super::adapter::is_here(path) {
-            return super::adapter::read(path);
+            return super::adapter::read(path, base);
         }
-        let expected = |e: Error| {
-            e.next(
-                "a model folder holds config.json, model.safetensors (or its index and shards) \
-                    and tokenizer.json",
-            )
-        };
-        let config = read(&path.join(CONFIG)).map_err(expected)?;
+        let _ = base;
+        Self::read_whole(path)
+    }
+
+    /// Reads a whole model's folder.
+    pub(super) fn read_whole(path: &Path) -> Result<Self> {
+        let lacks = |name: &'static str| move |e: Error| missing::explain(path, name, e);
+        let config = read(&path.join(CONFIG)).map_err(lacks(CONFIG))?;
         let index = read_index(path)?;
-        let mut names: BTreeSet<&str> = index.values().map(String::as_str).collect();
+        // A tied head's own shard may be listed and not be there.
+        let wanted = |(tensor, file): &(&String, &String)| {
+            !weights::is_spare(tensor, true) || exists(&path.join(file.as_str()))
+        };
+        let mut names: BTreeSet<&str> =
+            index.iter().filter(wanted).map(|(_, file)| file.as_str()).collect();
         if names.is_empty() {
             names.insert(WEIGHTS);
         }
         let shard = |name: &str| -> Result<Shard> {
-            let bytes = map(&path.join(name)).map_err(expected)?;
+            let bytes = map(&path.join(name)).map_err(lacks(WEIGHTS))?;
             Ok(Shard { name: name.into(), bytes })
         };
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.into());
         Ok(Self {
             place: path.display().to_string(),
+            name: whole.display().to_string(),
             config,
             shards: names.into_iter().map(shard).collect::<Result<_>>()?,
-            tokenizer: read(&path.join(TOKENIZER)).map_err(expected)?,
+            tokenizer: read(&path.join(TOKENIZER)).map_err(lacks(TOKENIZER))?,
             beside: read_beside(path)?,
             index,
             #[cfg(not(target_family = "wasm"))]
@@ -145,27 +168,45 @@ impl ModelFolder {
 
     /// The same of a model whose weights will not train, held as `frozen` says.
     pub fn load_frozen(&self, frozen: Frozen, device: &Device) -> Result<(Llama, Tokenizer)> {
-        let tokenizer = self.tokenizer()?;
-        let config = self.shape(&tokenizer)?;
-        let tokenizer = tokenizer.ended_by(&config.eos_tokens);
-        if tokenizer.vocab_size() > config.vocab_size {
-            return Err(Error::input(format!(
-                "the tokenizer has {} tokens and the model a vocabulary of {}",
-                tokenizer.vocab_size(),
-                config.vocab_size
-            ))
-            .at(&self.place)
-            .next("use the tokenizer.json that belongs to this model"));
+        let (tokenizer, config) = self.text_and_shape()?;
+        #[cfg(not(target_family = "wasm"))]
+        if let Some(adapter) = &self.adapter {
+            adapter.lora(config.layers)?; // before the base is read in vain
         }
-        let tensors = Tensors::open(&self.place, &self.shards)?;
-        tensors.require_index(&self.index).map_err(|e| e.at(self.at(INDEX)))?;
-        let model = weights::read(&tensors, config, frozen, device)?;
+        let mut tensors = Tensors::open(&self.place, &self.shards)?;
+        tensors
+            .require_index(&self.index, |name| weights::is_spare(name, config.tied))
+            .map_err(|e| e.at(self.at(INDEX)))?;
+        let model = weights::read(&mut tensors, config, frozen, device)?;
         #[cfg(not(target_family = "wasm"))]
         let model = match &self.adapter {
             Some(adapter) => adapter.lay_over(model, device)?,
             None => model,
         };
         Ok((model, tokenizer))
+    }
+
+    /// The tokenizer and the model's shape, which belong together; no weight is looked at.
+    pub fn text_and_shape(&self) -> Result<(Tokenizer, ModelConfig)> {
+        let tokenizer = self.tokenizer()?;
+        let mut config = ModelConfig::from_json(&self.config, &self.at(CONFIG))?;
+        #[cfg(not(target_family = "wasm"))]
+        self.require_unquantised()?;
+        #[cfg(not(target_family = "wasm"))]
+        self.add_ends(&mut config, &tokenizer)?;
+        config.require_end().map_err(|e| e.at(self.at(CONFIG)))?;
+        let tokenizer = tokenizer.ended_by(&config.eos_tokens).for_vocabulary(config.vocab_size);
+        Ok((tokenizer.map_err(|e| e.at(&self.place))?, config))
+    }
+
+    /// Lets go of the weights' files, once the model is loaded: under a map, Windows renames no folder,
+    /// and elsewhere a removed one keeps its place on the disk. What is needed to write stays.
+    pub fn release_weights(&mut self) {
+        self.shards.clear();
+        #[cfg(not(target_family = "wasm"))]
+        if let Some(adapter) = &mut self.adapter {
+            adapter.weights.bytes = Vec::new().into();
+        }
     }
 
     /// Whether the config names half precision as the weights' type; the weights are not looked at.
@@ -200,17 +241,41 @@ impl ModelFolder {
         )
     }
 
-    /// The model's shape, with all that ends a text.
-    pub fn shape(
-        &self,
-        #[cfg_attr(target_family = "wasm", expect(unused, reason = "see add_ends"))]
-        tokenizer: &Tokenizer,
-    ) -> Result<ModelConfig> {
-        let mut config = ModelConfig::from_json(&self.config, &self.at(CONFIG))?;
-        #[cfg(not(target_family = "wasm"))]
-        self.add_ends(&mut config, tokenizer)?;
-        config.require_end().map_err(|e| e.at(self.at(CONFIG)))?;
-        Ok(config)
+    /// What is otherwise than the config says, for the user to hear; `model` is what was loaded.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn notes(&self, model: &ModelConfig) -> Vec<String> {
+        let config: Value = serde_json::from_slice(&self.config).unwrap_or_default();
+        let tied = config[TIED] == true && !model.tied;
+        let head = "lm_head.weight is stored and differs from the embedding, so it is the head, as in \
+             transformers 5, though tie_word_embeddings is true";
+        let left = "quantization_config is left over from a quantised model and is ignored: the weights \
+             here are not quantised";
+        let notes = [(tied, head), (!config[QUANTISED].is_null(), left)];
+        let place = self.at(CONFIG);
+        notes.iter().filter(|(told, _)| *told).map(|(_, note)| format!("{place}: {note}")).collect()
+    }
+
+    /// Refuses quantised weights. The config alone does not tell: its field is often left over.
+    #[cfg(not(target_family = "wasm"))]
+    fn require_unquantised(&self) -> Result<()> {
+        let config: Value = serde_json::from_slice(&self.config).unwrap_or_default();
+        let how = &config[QUANTISED];
+        if how.is_null() {
+            return Ok(());
+        }
+        // Files that cannot be read are refused when they are needed.
+        let Ok(tensors) = Tensors::open(&self.place, &self.shards) else { return Ok(()) };
+        match tensors
+            .names()
+            .find(|name| !weights::is_spare(name, false) && !tensors.is_float(name))
+        {
+            None => Ok(()),
+            Some(name) => Err(Error::input(format!(
+                "{QUANTISED} = {how} is not supported, and `{name}` is quantised"
+            ))
+            .at(self.at(CONFIG))
+            .next("supported: weights in F32, F16 or BF16: take the unquantised checkpoint")),
+        }
     }
 
     /// What ends a text besides: for the generation config, for the tokenizer's files, and for the
@@ -262,10 +327,10 @@ impl ModelFolder {
     ) -> Result<()> {
         // A page stores what it trains.
         let storage = if cfg!(target_family = "wasm") { Storage::F32 } else { storage };
-        let files = (CONFIG, with_dtype(&self.config, storage), WEIGHTS);
+        let files = (CONFIG, config_of(&self.config, model.config.tied, storage), WEIGHTS);
         #[cfg(not(target_family = "wasm"))]
         let files = match model.lora() {
-            Some(lora) => super::adapter::files(lora, &self.place),
+            Some(lora) => super::adapter::files(lora, &self.name),
             None => files,
         };
         let (config_name, config, weights_name) = files;
@@ -313,20 +378,34 @@ fn read_index(folder: &Path) -> Result<BTreeMap<String, String>> {
     }
 }
 
+/// A page reads what it wrote.
+#[cfg(target_family = "wasm")]
+mod missing {
+    pub fn explain(_: &std::path::Path, _: &str, error: super::Error) -> super::Error {
+        error
+    }
+}
+
 /// A page reads what it wrote, which is one file.
 #[cfg(target_family = "wasm")]
 fn read_index(_: &Path) -> Result<BTreeMap<String, String>> {
     Ok(BTreeMap::new())
 }
 
-/// The config with the name of the weights' type, where it says another.
-fn with_dtype(config: &[u8], storage: Storage) -> Vec<u8> {
+/// The config of the weights that are written, where it says otherwise: their type, whether the head is
+/// tied, and no word of a quantisation.
+fn config_of(config: &[u8], tied: bool, storage: Storage) -> Vec<u8> {
     let Ok(Value::Object(mut fields)) = serde_json::from_slice(config) else {
         return config.to_vec();
     };
+    let before = fields.clone();
     let key = if fields.contains_key("dtype") { "dtype" } else { "torch_dtype" };
-    let name = Value::from(weights::torch_name(storage));
-    if fields.insert(key.into(), name.clone()) == Some(name) {
+    fields.insert(key.into(), weights::torch_name(storage).into());
+    if fields.get(TIED) == Some(&Value::Bool(true)) && !tied {
+        fields.insert(TIED.into(), false.into());
+    }
+    fields.shift_remove(QUANTISED);
+    if fields == before {
         return config.to_vec();
     }
     let mut text = serde_json::to_vec_pretty(&fields).expect("a JSON value");

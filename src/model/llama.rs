@@ -14,7 +14,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// Hugging Face's name of an untied head.
 pub const HEAD: &str = "lm_head.weight";
-const EMBEDDING: &str = "model.embed_tokens.weight";
+pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
 
 /// Largest piece of the embedding in bytes: WebGPU binds at most 128 MiB at a time by default.
 const BLOCK_BYTES: usize = 64 << 20;

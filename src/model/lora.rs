@@ -55,10 +55,17 @@ impl Lora {
 
 #[cfg(not(target_family = "wasm"))]
 impl Lora {
-    /// Reads PEFT's `adapter_config.json`, with the base that it names; what changes the
-    /// mathematics and is not implemented is an error that names field and value.
-    pub fn from_json(bytes: &[u8], place: &str) -> Result<(Self, String)> {
-        read(bytes).map_err(|e| e.at(place))
+    /// Reads PEFT's `adapter_config.json` for a model of so many layers; what changes the mathematics
+    /// and is not implemented is an error that names field and value.
+    pub fn from_json(bytes: &[u8], layers: usize, place: &str) -> Result<Self> {
+        read(bytes, layers).map_err(|e| e.at(place))
+    }
+
+    /// The base that the same file names, if any; everything but the targets is checked.
+    pub fn base_in(bytes: &[u8], place: &str) -> Result<Option<String>> {
+        let fields = fields(bytes).map_err(|e| e.at(place))?;
+        let base = fields.get("base_model_name_or_path").and_then(Value::as_str);
+        Ok(base.filter(|name| !name.is_empty()).map(String::from))
     }
 
     /// The same for PEFT.
@@ -86,60 +93,66 @@ impl Lora {
 }
 
 #[cfg(not(target_family = "wasm"))]
-fn read(bytes: &[u8]) -> Result<(Lora, String)> {
-    let object: Map<String, Value> = serde_json::from_slice(bytes).map_err(|e| {
-        Error::input(e.to_string()).next("expected the adapter_config.json that PEFT writes")
-    })?;
-    let unsupported = |field: &str, value: &Value, known: &str| {
-        Error::input(format!("{field} = {value} is not supported"))
-            .next(format!("supported: {known}"))
-    };
-    let null = Value::Null;
-    let get = |field: &str| object.get(field).unwrap_or(&null);
+fn read(bytes: &[u8], layers: usize) -> Result<Lora> {
+    let fields = fields(bytes)?;
     let number = |field: &str, holds: fn(f64) -> bool, known: &str| {
-        let value = get(field);
+        let value = fields.get(field).unwrap_or(&Value::Null);
         value.as_f64().filter(|&v| holds(v)).ok_or_else(|| unsupported(field, value, known))
     };
-    if get("peft_type") != "LORA" {
-        return Err(unsupported("peft_type", get("peft_type"), "LORA"));
-    }
     let rank = number("r", |r| (1.0..=4096.0).contains(&r) && r.fract() == 0.0, "1 to 4096")?;
-    let mut targets = Vec::new();
-    for target in get("target_modules").as_array().into_iter().flatten() {
-        // PEFT matches whole names and their ends.
-        let last = target.as_str().and_then(|t| t.rsplit('.').next()).unwrap_or_default();
-        match TARGETS.iter().find(|known| **known == last) {
-            Some(known) if target == known => targets.push(known.to_string()),
-            _ => return Err(unsupported("target_modules", target, &TARGETS.join(", "))),
-        }
-    }
-    if targets.is_empty() {
-        let known = format!("a list of {}", TARGETS.join(", "));
-        return Err(unsupported("target_modules", get("target_modules"), &known));
-    }
-    for (field, value) in &object {
-        let known = match field.as_str() {
-            "r" | "lora_alpha" | "lora_dropout" | "target_modules" | "use_rslora" => continue,
-            name if NEUTRAL.contains(&name) => continue,
-            "init_lora_weights" if value.is_boolean() || value == "gaussian" => continue,
-            "init_lora_weights" => "true, false, gaussian: others change the base's weights",
-            _ if is_off(value) => continue,
-            _ => "it switched off",
-        };
-        return Err(unsupported(field, value, known));
-    }
-    let lora = Lora {
+    Ok(Lora {
         rank: rank as usize,
         alpha: number("lora_alpha", |a| a > 0.0 && a.is_finite(), "positive numbers")?,
-        rslora: get("use_rslora") == &Value::Bool(true),
-        dropout: match get("lora_dropout") {
-            Value::Null => 0.0,
-            _ => number("lora_dropout", |d| (0.0..1.0).contains(&d), "0 to below 1")?,
+        rslora: fields.get("use_rslora") == Some(&Value::Bool(true)),
+        dropout: match fields.get("lora_dropout") {
+            None | Some(Value::Null) => 0.0,
+            Some(_) => number("lora_dropout", |d| (0.0..1.0).contains(&d), "0 to below 1")?,
         },
-        targets,
-    };
-    let base = get("base_model_name_or_path").as_str().unwrap_or_default();
-    Ok((lora, base.to_string()))
+        targets: super::targets::read(&fields, layers)?,
+    })
+}
+
+/// The fields of the file, of which none asks for what is not implemented.
+#[cfg(not(target_family = "wasm"))]
+fn fields(bytes: &[u8]) -> Result<Map<String, Value>> {
+    let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(|e| {
+        Error::input(e.to_string()).next("expected the adapter_config.json that PEFT writes")
+    })?;
+    let kind = fields.get("peft_type").unwrap_or(&Value::Null);
+    if kind != "LORA" {
+        return Err(unsupported("peft_type", kind, "LORA"));
+    }
+    for (field, value) in &fields {
+        let refused = Error::input(format!("{field} = {value} is not supported"));
+        return Err(match field.as_str() {
+            "r" | "lora_alpha" | "lora_dropout" | "use_rslora" => continue,
+            "target_modules" | "exclude_modules" => continue,
+            name if NEUTRAL.contains(&name) => continue,
+            "init_lora_weights" if value.is_boolean() || value == "gaussian" => continue,
+            _ if is_off(value) => continue,
+            "init_lora_weights" => refused.next(
+                "supported: true, false, gaussian; others change the base's weights, so convert the \
+                 adapter with PEFT's save_pretrained(DIR, path_initial_model_for_weight_conversion=...)",
+            ),
+            "modules_to_save" => Error::input(format!(
+                "{field} = {value}: whole weights that are saved with an adapter, such as the \
+                 embedding or the head, are not supported"
+            ))
+            .next(MERGE_IN_PEFT),
+            _ => refused.next(MERGE_IN_PEFT),
+        });
+    }
+    Ok(fields)
+}
+
+/// What to do with an adapter that does more than ours.
+#[cfg(not(target_family = "wasm"))]
+pub(super) const MERGE_IN_PEFT: &str = "merge it with PEFT and give the merged folder: \
+     merge_and_unload() and then save_pretrained(DIR)";
+
+#[cfg(not(target_family = "wasm"))]
+pub(super) fn unsupported(field: &str, value: &Value, known: &str) -> Error {
+    Error::input(format!("{field} = {value} is not supported")).next(format!("supported: {known}"))
 }
 
 /// How PEFT's config says that a feature is not used.
@@ -165,8 +178,10 @@ mod tests {
 
     #[test]
     fn writes_what_it_reads() {
-        let (read, base) = Lora::from_json(&lora().to_json("models/base"), "a").unwrap();
-        assert_eq!((read, base.as_str()), (lora(), "models/base"));
+        let json = lora().to_json("models/base");
+        assert_eq!(Lora::from_json(&json, 2, "a").unwrap(), lora());
+        assert_eq!(Lora::base_in(&json, "a").unwrap().as_deref(), Some("models/base"));
+        assert_eq!(Lora::base_in(&lora().to_json(""), "a").unwrap(), None);
     }
 
     #[test]
@@ -185,7 +200,6 @@ mod tests {
             ("r", json!(1.5)),
             ("lora_alpha", json!(0)),
             ("lora_dropout", json!(1.0)),
-            ("target_modules", json!("all-linear")),
             ("target_modules", json!(["q_proj", "embed_tokens"])),
             ("target_modules", json!([])),
             ("modules_to_save", json!(["lm_head"])),
@@ -198,9 +212,10 @@ mod tests {
         ] {
             let mut config: Value = serde_json::from_slice(&lora().to_json("b")).unwrap();
             config[field] = value;
-            let error = Lora::from_json(config.to_string().as_bytes(), "a.json").unwrap_err();
+            let error = Lora::from_json(config.to_string().as_bytes(), 2, "a.json").unwrap_err();
             assert!(error.to_string().starts_with(&format!("a.json: {field} = ")), "{error}");
+            assert!(error.next.is_some(), "{error}");
         }
-        assert!(Lora::from_json(b"[", "a.json").is_err());
+        assert!(Lora::from_json(b"[", 2, "a.json").is_err());
     }
 }

@@ -9,8 +9,14 @@ mod layers;
 mod linear;
 mod llama;
 pub mod lora;
+#[cfg(not(target_family = "wasm"))]
+mod missing;
 mod parameters;
+#[cfg(not(target_family = "wasm"))]
+pub mod rounding;
 pub mod serialize;
+#[cfg(not(target_family = "wasm"))]
+mod targets;
 pub mod tensors;
 pub mod weights;
 

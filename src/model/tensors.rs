@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::platform::Bytes;
-use safetensors::tensor::{SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashSet};
 
 /// What to do where config and weights, or shards among themselves, contradict each other.
@@ -23,6 +23,7 @@ pub struct Tensors<'a> {
     place: &'a str,
     files: Vec<(&'a str, SafeTensors<'a>)>,
     file_of: BTreeMap<String, usize>,
+    stand_in: Option<(&'static str, &'static str)>,
 }
 
 impl<'a> Tensors<'a> {
@@ -46,13 +47,25 @@ impl<'a> Tensors<'a> {
             }
             files.push((name.as_str(), file));
         }
-        Ok(Self { place, files, file_of })
+        Ok(Self { place, files, file_of, stand_in: None })
     }
 
-    /// Refuses an index that does not say what the shards hold.
-    pub fn require_index(&self, index: &BTreeMap<String, String>) -> Result<()> {
+    /// Has the tensor `present` read in the place of `absent`.
+    pub fn put_in_place(&mut self, absent: &'static str, present: &'static str) {
+        self.stand_in = Some((absent, present));
+    }
+
+    /// Refuses an index that does not say what the shards hold; `is_spare` ones may be nowhere.
+    pub fn require_index(
+        &self,
+        index: &BTreeMap<String, String>,
+        is_spare: impl Fn(&str) -> bool,
+    ) -> Result<()> {
         for (tensor, file) in index {
             let actual = self.file_of.get(tensor).map(|&i| self.files[i].0);
+            if actual.is_none() && is_spare(tensor) {
+                continue;
+            }
             if actual != Some(file.as_str()) {
                 let actual = actual.map_or("nowhere".to_string(), |name| format!("in {name}"));
                 return Err(Error::input(format!(
@@ -75,6 +88,7 @@ impl<'a> Tensors<'a> {
 
     /// A tensor, which must have the shape.
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<TensorView<'_>> {
+        let name = self.stand_in.filter(|pair| pair.0 == name).map_or(name, |pair| pair.1);
         let Some(&index) = self.file_of.get(name) else {
             let missing = Error::input(format!("tensor `{name}` of shape {shape:?} is missing"));
             return Err(match self.files.as_slice() {
@@ -93,6 +107,22 @@ impl<'a> Tensors<'a> {
             .next(SAME_MODEL));
         }
         Ok(view)
+    }
+
+    /// Whether there is a tensor of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.file_of.contains_key(name)
+    }
+
+    /// The tensors' names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.file_of.keys().map(String::as_str)
+    }
+
+    /// Whether a tensor's numbers are floating-point ones of 16 or 32 bits.
+    pub fn is_float(&self, name: &str) -> bool {
+        let view = self.file_of.get(name).and_then(|&file| self.files[file].1.tensor(name).ok());
+        view.is_some_and(|view| matches!(view.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16))
     }
 
     /// How many tensors there are.

@@ -1,5 +1,6 @@
 //! Weights in and out, under Hugging Face's names.
 
+use super::llama::{EMBEDDING, HEAD};
 use super::serialize::write as write_tensors;
 use super::tensors::{SAME_MODEL, Tensors};
 use super::{Llama, ModelConfig, Parameter, ParameterMut};
@@ -15,13 +16,14 @@ use std::ops::Range;
 /// Reads every weight that `config` asks for, and nothing else may be there. A model that will not
 /// train its weights may hold the layers' matrices as the file stores them (`frozen`).
 pub fn read(
-    tensors: &Tensors,
-    config: ModelConfig,
+    tensors: &mut Tensors,
+    mut config: ModelConfig,
     #[cfg_attr(target_family = "wasm", expect(unused, reason = "a page trains models whole"))]
     frozen: Frozen,
     device: &Device,
 ) -> Result<Llama> {
     // Before anything of the claimed sizes is allocated, the files must bear them out.
+    settle_tying(tensors, &mut config)?;
     require_sizes(tensors, &config)?;
     let mut model = Llama::empty(config, device);
     let names = model.weights_mut().into_iter().map(|p| p.name).collect();
@@ -34,19 +36,46 @@ pub fn read(
         }
     }
     fill(tensors, model.weights_mut(), device)?;
-    // transformers ignores these too: a tied head that is repeated, tables that are computed.
     let tied = model.config.tied;
-    let is_spare =
-        |name: &str| tied && name == super::HEAD || name.ends_with("rotary_emb.inv_freq");
-    tensors.require_only(&names, is_spare)?;
+    tensors.require_only(&names, |name| is_spare(name, tied))?;
     Ok(model)
+}
+
+/// What transformers ignores, too: a tied head that is repeated, tables that are computed.
+pub fn is_spare(name: &str, tied: bool) -> bool {
+    tied && name == HEAD || name.ends_with("rotary_emb.inv_freq")
+}
+
+/// A head that is stored beside the embedding and differs from it counts, whatever the config says of
+/// tying, and either of the two may be stored alone: as in transformers since 5.0.
+fn settle_tying(tensors: &mut Tensors, config: &mut ModelConfig) -> Result<()> {
+    if !config.tied || !tensors.has(HEAD) {
+        return Ok(());
+    }
+    if !tensors.has(EMBEDDING) {
+        tensors.put_in_place(EMBEDDING, HEAD);
+        return Ok(());
+    }
+    let shape = [config.vocab_size, config.hidden_size];
+    let (embedding, head) = (tensors.get(EMBEDDING, &shape)?, tensors.get(HEAD, &shape)?);
+    config.tied = if embedding.dtype() == head.dtype() {
+        embedding.data() == head.data()
+    } else {
+        let row = |index: usize| index * shape[1]..(index + 1) * shape[1];
+        let same = |index| -> Result<bool> {
+            Ok(floats(EMBEDDING, &embedding, row(index))? == floats(HEAD, &head, row(index))?)
+        };
+        let mut rows = 0..shape[0];
+        rows.try_fold(true, |so_far, index| Ok::<_, Error>(so_far && same(index)?))?
+    };
+    Ok(())
 }
 
 /// The widths and the depth that `config` claims, against tensors that hold each of them.
 fn require_sizes(tensors: &Tensors, config: &ModelConfig) -> Result<()> {
     let (hidden, last) = (config.hidden_size, config.layers - 1);
     let layer = |part: &str| format!("model.layers.{last}.{part}.weight");
-    tensors.get("model.embed_tokens.weight", &[config.vocab_size, hidden])?;
+    tensors.get(EMBEDDING, &[config.vocab_size, hidden])?;
     tensors.get(&layer("mlp.down_proj"), &[hidden, config.intermediate_size])?;
     tensors.get(&layer("self_attn.q_proj"), &[config.heads * config.head_dim, hidden])?;
     tensors.get(&layer("self_attn.k_proj"), &[config.kv_heads * config.head_dim, hidden])?;

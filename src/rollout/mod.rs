@@ -83,6 +83,39 @@ impl Response {
     }
 }
 
+/// What the user should hear where every one of the responses, (tokens, cut), was cut: none can have come
+/// to its answer's end.
+pub fn all_cut(
+    responses: impl Iterator<Item = (usize, bool)>,
+    max_new_tokens: usize,
+) -> Option<String> {
+    let (mut by_limit, mut by_context, mut longest) = (0, 0, 0);
+    for (tokens, cut) in responses {
+        match cut {
+            false => return None,
+            true if tokens >= max_new_tokens => by_limit += 1,
+            true => (by_context, longest) = (by_context + 1, longest.max(tokens)),
+        }
+    }
+    let of_limit = format!(
+        "at rollout.max_new_tokens = {max_new_tokens}: raise it (--max-new-tokens), or see whether the \
+         model ends its texts at all"
+    );
+    let of_context = format!(
+        "by the model's context, of which the prompts leave {longest} tokens at most: shorten the prompts, \
+         or take a model with a longer context"
+    );
+    let all = by_limit + by_context;
+    match (by_limit, by_context) {
+        (0, 0) => None,
+        (_, 0) => Some(format!("every response was cut ({all} of {all}), {of_limit}")),
+        (0, _) => Some(format!("every response was cut ({all} of {all}), {of_context}")),
+        _ => Some(format!(
+            "every response was cut, {by_limit} of {all} {of_limit}; {by_context} {of_context}"
+        )),
+    }
+}
+
 /// Samples `plan.group` responses to each prompt, in order of (prompt, sample).
 pub async fn respond(
     model: &Llama,
@@ -299,4 +332,24 @@ impl<'a> Decoder<'a> {
 
 fn as_i32(indices: &[usize]) -> Vec<i32> {
     indices.iter().map(|&i| i as i32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::all_cut;
+
+    #[test]
+    fn what_cut_every_response_is_named() {
+        let told = |responses: &[(usize, bool)]| all_cut(responses.iter().copied(), 9);
+        let has = |responses: &[(usize, bool)], words: &[&str], not: &str| {
+            let told = told(responses).unwrap();
+            assert!(words.iter().all(|word| told.contains(word)), "{told}");
+            assert!(not.is_empty() || !told.contains(not), "{told}");
+        };
+        assert_eq!(told(&[]), None);
+        assert_eq!(told(&[(9, true), (3, false)]), None);
+        has(&[(9, true), (9, true)], &["rollout.max_new_tokens = 9"], "context");
+        has(&[(4, true), (7, true)], &["the model's context", "leave 7 tokens"], "max_new_tokens");
+        has(&[(9, true), (7, true)], &["1 of 2 at rollout.max_new_tokens", "1 by the model's"], "");
+    }
 }

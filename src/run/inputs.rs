@@ -4,7 +4,7 @@
 
 use super::folder::INPUTS;
 use super::given::{GIVEN, Given};
-use super::setup::model_folder;
+use super::setup::open_model;
 use crate::config::{Config, Objective};
 use crate::error::{Error, Result};
 use crate::model::ModelFolder;
@@ -62,7 +62,7 @@ impl Inputs {
         }
         let penalised = config.stages().iter().any(Objective::uses_base);
         let own = match base {
-            None if penalised => model_folder(&config.model.path).ok(),
+            None if penalised => open_model(&config.model).ok(),
             _ => None,
         };
         if let Some(folder) = base.or(own.as_ref()) {

@@ -26,7 +26,7 @@ pub use given::{GIVEN, Given, Watch};
 #[cfg(not(target_family = "wasm"))]
 pub use pretrain::{PRETRAIN, pretraining, take_base};
 pub use reader::Reader;
-pub use setup::{Parts, grader, load_model, model_folder, trainer};
+pub use setup::{Parts, grader, load_model, model_folder, open_model, trainer};
 #[cfg(not(target_family = "wasm"))]
 pub use setup::{held, lora_settings};
 pub use summary::{SuiteSummary, Summary};
@@ -43,6 +43,7 @@ use crate::metrics::StepReport;
 use crate::model::ModelFolder;
 use crate::platform::{FolderWriter, Stopwatch, map};
 use crate::records::Group;
+use crate::rollout::all_cut;
 use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +56,8 @@ pub trait Observer {
     fn stepped(&mut self, report: &StepReport, of: u32);
     /// A checkpoint is on disk.
     fn saved(&mut self, path: &Path);
+    /// Something that the user should hear at once.
+    fn noted(&mut self, _note: &str) {}
 }
 
 /// A run that can be started, stopped, resumed.
@@ -70,6 +73,7 @@ pub struct Run {
     applied: Option<Applied>,
     moved_from: Option<String>,
     notes: Vec<String>,
+    is_cut_told: bool,
 }
 
 /// A step whose update is in the weights, until all that is due after it is done.
@@ -93,7 +97,7 @@ impl Run {
         selected: &Selected,
         path: &Path,
     ) -> Result<Self> {
-        let base = model_folder(&config.model.path)?;
+        let base = open_model(&config.model)?;
         let parts = setup::trainer_of(config, &base, None, given, &selected.device)?;
         let state = State::new(parts.trainer.config.fingerprint(), device_name(selected));
         let inputs = Inputs::of(&parts.trainer.config, given, Some(&base), state.run)?;
@@ -128,17 +132,17 @@ impl Run {
             Some(latest) => {
                 // A version with other settings had another fingerprint of the same ones.
                 let runs = [run, config.fingerprint(), Config::fingerprint_before(&layer.1)];
-                (ModelFolder::read(latest), checked(latest, &runs)?)
+                (setup::read_over(latest, &config.model.base), checked(latest, &runs)?)
             }
-            None => (model_folder(&config.model.path), State::new(run, name.clone())),
+            None => (open_model(&config.model), State::new(run, name.clone())),
         };
         let base = base?;
         require_steps_left(&config, &state)?;
         let reads_base = latest.is_none() || base.is_adapted();
         let now = Inputs::of(&config, given, reads_base.then_some(&base), state.run)?;
         let (inputs, changes) = now.since(began_from, accepts_changes)?;
-        let began = latest.as_ref().map(|_| config.model.path.clone());
-        let (began, device) = (began.as_deref(), &selected.device);
+        let began = latest.as_ref().map(|_| config.model.clone());
+        let (began, device) = (began.as_ref(), &selected.device);
         let mut parts = setup::trainer_of(config, &base, began, given, device)?;
         let trainer = &mut parts.trainer;
         if let Some(latest) = &latest {
@@ -172,10 +176,11 @@ impl Run {
     fn assembled(
         parts: Parts,
         folder: RunFolder,
-        base: ModelFolder,
+        mut base: ModelFolder,
         state: State,
         selected: &Selected,
     ) -> Self {
+        base.release_weights();
         let Parts { trainer, suites, notes } = parts;
         let mut summary = Summary::new(&trainer.config, selected);
         summary.other_secs = state.other_secs;
@@ -191,6 +196,7 @@ impl Run {
             applied: None,
             moved_from: None,
             notes,
+            is_cut_told: false,
         }
     }
 
@@ -325,6 +331,8 @@ impl Run {
             require_silence()?;
             self.summary.add(&report);
             observer.stepped(&report, self.trainer.config.train.steps);
+            let episodes = groups.iter().flat_map(|group| &group.episodes);
+            self.tell_cut(episodes.map(|e| (e.tokens.len(), e.truncated)), observer);
             self.applied = Some(Applied { report, groups, is_written: false });
         }
         self.write_applied()?;
@@ -400,7 +408,8 @@ impl Run {
         let next = match saved.or_else(|| self.folder.latest().ok().flatten()) {
             Some(path) => format!(
                 "begin a new run with a lower learning rate from the weights before it, or from an \
-                 earlier checkpoint: srft train --model {} --set optimizer.lr=...",
+                 earlier checkpoint: srft train --config {} --model {} --set optimizer.lr=...",
+                self.folder.as_shown(&self.folder.path().join(CONFIG)).display(),
                 self.folder.as_shown(&path).display()
             ),
             None => "begin again with a lower learning rate: --set optimizer.lr=...".into(),
@@ -458,6 +467,7 @@ impl Run {
         }
         self.record(Evaluation { step, eval_secs, scores: scores.clone() })?;
         self.saved_at = None;
+        self.tell_cut(samples.iter().flatten().map(|s| (s.tokens, s.truncated)), observer);
         if is_best {
             self.state.best_accuracy = accuracy;
             self.state.stale_evaluations = 0;
@@ -482,6 +492,19 @@ impl Run {
         let mut folder = FolderWriter::begin(&self.folder.best())?;
         self.base.write(&mut folder, &self.trainer.model, storage).await?;
         folder.finish()
+    }
+
+    /// Says once that every response was cut, and by what.
+    fn tell_cut(
+        &mut self,
+        responses: impl Iterator<Item = (usize, bool)>,
+        observer: &mut dyn Observer,
+    ) {
+        let limit = self.trainer.config.rollout.max_new_tokens;
+        if let Some(why) = all_cut(responses, limit).filter(|_| !self.is_cut_told) {
+            observer.noted(&why);
+            self.is_cut_told = true;
+        }
     }
 
     fn record(&mut self, evaluation: Evaluation) -> Result<()> {

@@ -49,7 +49,7 @@ pub async fn pretraining(config: Config, selected: &Selected, out: &Path) -> Res
         .next("give a new --out"));
     }
     let folder = model_folder(&shape)?;
-    let shape = folder.shape(&folder.tokenizer()?)?;
+    let (_, shape) = folder.text_and_shape()?;
     let fresh = Llama::random(shape, config.run.seed, &selected.device);
     folder.save(&start, &fresh, Storage::F32).await?;
     Run::create(config, selected, &run)

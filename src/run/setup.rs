@@ -2,7 +2,7 @@
 
 use super::given::{Given, NOTHING};
 use super::reader::Reader;
-use crate::config::{Config, Frozen, Objective};
+use crate::config::{self, Config, Frozen, Objective};
 use crate::data::builtin;
 use crate::error::{Error, Result};
 use crate::eval::Suite;
@@ -31,15 +31,41 @@ pub fn model_folder(path: &str) -> Result<ModelFolder> {
     }
 }
 
-/// The model of a folder on a device, to sample from, and its tokenizer.
+/// The model that a config names; an adapter over the base that `model.base` names, if it does.
+pub fn open_model(model: &config::Model) -> Result<ModelFolder> {
+    match model.path.as_str() {
+        "tiny" => over(ModelFolder::tiny(), &model.base),
+        path => read_over(Path::new(path), &model.base),
+    }
+}
+
+/// The folder in `path`; an adapter over `base`, unless that is empty.
+pub(super) fn read_over(path: &Path, base: &str) -> Result<ModelFolder> {
+    over(ModelFolder::read_over(path, (!base.is_empty()).then_some(base))?, base)
+}
+
+/// Refuses a base for what is whole.
+fn over(folder: ModelFolder, base: &str) -> Result<ModelFolder> {
+    #[cfg(not(target_family = "wasm"))]
+    if !base.is_empty() && folder.adapter.is_none() {
+        return Err(Error::input(format!(
+            "`{base}` is given as an adapter's base, but the model is whole"
+        ))
+        .at(&folder.place)
+        .next("leave out --base (model.base), or give the adapter's folder with --model"));
+    }
+    let _ = base;
+    Ok(folder)
+}
+
+/// That model on a device, to sample from, and its tokenizer.
 pub fn load_model(
-    path: &str,
-    frozen: Frozen,
+    model: &config::Model,
     device: &Device,
 ) -> Result<(ModelFolder, Llama, Tokenizer)> {
-    let folder = model_folder(path)?;
-    let (model, tokenizer) = folder.load_frozen(frozen, device)?;
-    Ok((folder, model, tokenizer))
+    let folder = open_model(model)?;
+    let (loaded, tokenizer) = folder.load_frozen(model.frozen, device)?;
+    Ok((folder, loaded, tokenizer))
 }
 
 /// How responses are judged: the built-in task's way, or as configured for the user's files.
@@ -135,14 +161,14 @@ fn adapt(_: &mut Llama, config: &Config) -> Result<()> {
     }
 }
 
-/// The model in `path` that a resumed run, now at `model`, began with.
+/// The model `began` that a resumed run, now at `model`, began with.
 fn began_with(
-    path: &str,
+    began: &config::Model,
     #[cfg_attr(target_family = "wasm", expect(unused, reason = "it has no adapters"))]
     model: &Llama,
     device: &Device,
 ) -> Result<Llama> {
-    let folder = model_folder(path).map_err(|e| {
+    let folder = open_model(began).map_err(|e| {
         let why = "the KL penalty needs the model that the run began with";
         Error { what: format!("{}; {why}", e.what), next: None, ..e }
             .next("put its folder back where it was, and resume")
@@ -177,7 +203,7 @@ pub struct Parts {
 
 /// Everything that a trainer needs, loaded and checked before the first step.
 pub fn trainer(config: Config, device: &Device) -> Result<Parts> {
-    let folder = model_folder(&config.model.path)?;
+    let folder = open_model(&config.model)?;
     trainer_of(config, &folder, None, &NOTHING, device)
 }
 
@@ -186,7 +212,7 @@ pub fn trainer(config: Config, device: &Device) -> Result<Parts> {
 pub(super) fn trainer_of(
     config: Config,
     folder: &ModelFolder,
-    began: Option<&str>,
+    began: Option<&config::Model>,
     given: &Given,
     device: &Device,
 ) -> Result<Parts> {
@@ -194,8 +220,12 @@ pub(super) fn trainer_of(
     let base = match began {
         _ if !config.stages().iter().any(Objective::uses_base) => None,
         None => Some(model.clone()), // weights that do not train stay shared
-        Some(path) => Some(began_with(path, &model, device)?),
+        Some(began) => Some(began_with(began, &model, device)?),
     };
+    #[cfg(not(target_family = "wasm"))]
+    let told = folder.notes(&model.config);
+    #[cfg(target_family = "wasm")]
+    let told = Vec::new();
     adapt(&mut model, &config)?;
     #[cfg(target_family = "wasm")]
     require_kept_buffer(&config)?;
@@ -203,7 +233,7 @@ pub(super) fn trainer_of(
     let reader = Reader::new(&config, folder, &tokenizer, &model.config, &grader)?;
     let mut reader = reader.with(given);
     let (source, suites) = reader.source_and_suites()?;
-    let notes = reader.notes;
+    let notes = [told, reader.notes].concat();
     let optimizer = AdamW::new(config.optimizer.clone(), &model);
     let trainer = Trainer {
         config,

@@ -3,15 +3,15 @@
 use super::arguments::{Analyze, AnalyzeDynamics, AnalyzeTokenShift, Settings};
 use super::tables::table;
 use super::train::ready;
-use super::{note, say};
+use super::{load, note, say};
 use serde::Serialize;
 use srft::analysis::dynamics::{Dynamics, METRIC, Reference, RunPath, path, prompts};
 use srft::analysis::token_shift::{Bins, Distribution, ResponseShift, TokenShift, token_shift};
 use srft::analysis::{Source, draw, require_same_tokens, responses};
-use srft::config::Config;
+use srft::config::{Config, Model};
 use srft::error::{Error, Result};
 use srft::platform::OutFile;
-use srft::run::{Reader, RunFolder, grader, load_model};
+use srft::run::{Reader, RunFolder, grader};
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -32,12 +32,13 @@ async fn analyze_token_shift(mut arguments: AnalyzeTokenShift) -> Result<()> {
     let form = Form::of(arguments.out.as_deref(), arguments.overwrite, &arguments.settings)?;
     // What is looked at is all the data that this command has, as in `srft eval`.
     arguments.settings.look_at_data();
+    // Here --base is the model before; `model.base` is an adapter's, as everywhere.
+    let before = arguments.settings.base.take().unwrap_or_else(|| "tiny".into());
     let config = arguments.settings.resolve(Vec::new(), &[])?;
     let selected = ready(&config, arguments.json).await?;
-    let (folder, model, tokenizer) =
-        load_model(&config.model.path, config.model.frozen, &selected.device)?;
-    let (base_folder, base, base_tokenizer) =
-        load_model(&arguments.base, config.model.frozen, &selected.device)?;
+    let (folder, model, tokenizer) = load(&config.model, &selected)?;
+    let before = Model { path: before, base: String::new(), ..config.model.clone() };
+    let (base_folder, base, base_tokenizer) = load(&before, &selected)?;
     require_same_tokens(&tokenizer, &base_tokenizer)
         .map_err(|e| e.at(format!("{} and {}", folder.place, base_folder.place)))?;
     let grader = grader(&config)?;
@@ -48,7 +49,7 @@ async fn analyze_token_shift(mut arguments: AnalyzeTokenShift) -> Result<()> {
     let asked = responses(&model, &tokenizer, &suites, source, &config).await?;
     let tokens = config.train.micro_batch_tokens;
     let shifts = token_shift(&base, &model, &tokenizer, &asked, tokens).await?;
-    let shift = TokenShift::new(&arguments.base, &config.model.path, shifts);
+    let shift = TokenShift::new(&before.path, &config.model.path, shifts);
     form.write(&shift, || draw::token_shift(&shift, arguments.strips))?;
     match arguments.json {
         true => say(serde_json::to_value(&shift).expect("a plain record")),
@@ -115,8 +116,8 @@ async fn analyze_dynamics(arguments: AnalyzeDynamics) -> Result<()> {
     let named = references(&arguments.references)?;
     let config = config_of(&arguments.run[0], &arguments.settings)?;
     let selected = ready(&config, arguments.json).await?;
-    let (folder, first, tokenizer) =
-        load_model(&named[0].1, config.model.frozen, &selected.device)?;
+    let at = |path: &str| Model { path: path.into(), base: String::new(), ..config.model.clone() };
+    let (folder, first, tokenizer) = load(&at(&named[0].1), &selected)?;
     let grader = grader(&config)?;
     let mut reader = Reader::new(&config, &folder, &tokenizer, &first.config, &grader)?;
     let suites = reader.suites()?;
@@ -125,7 +126,7 @@ async fn analyze_dynamics(arguments: AnalyzeDynamics) -> Result<()> {
     let prompts = prompts(&suites, &tokenizer, eos, arguments.responses)?;
     let (mut references, mut views) = (Vec::new(), Vec::new());
     for (name, place) in named {
-        let (folder, model, own) = load_model(&place, config.model.frozen, &selected.device)?;
+        let (folder, model, own) = load(&at(&place), &selected)?;
         require_same_tokens(&tokenizer, &own).map_err(|e| e.at(&folder.place))?;
         let generated =
             Reference::generate(&model, &own, &prompts, arguments.responses, &config).await;

@@ -72,6 +72,9 @@ pub struct Settings {
     /// Model folder, or `tiny`.
     #[arg(long, value_name = "DIR")]
     pub model: Option<String>,
+    /// Folder of the base of an adapter that is given with --model, where the base was moved.
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<String>,
     /// auto | cpu | vulkan | metal | dx12 | gl | index or part of a name.
     #[arg(long)]
     pub device: Option<String>,
@@ -118,6 +121,7 @@ impl Settings {
         let named = [
             ("--method", "objective.method", self.method.clone()),
             ("--model", "model.path", self.model.clone()),
+            ("--base", "model.base", self.base.clone()),
             ("--device", "run.device", self.device.clone()),
             ("--seed", "run.seed", self.seed.map(|s| s.to_string())),
             ("--verifier", "data.verifier", self.verifier.clone()),
@@ -246,7 +250,8 @@ pub struct Eval {
   srft generate '59+63='
   srft generate '59+63=' -n 8 --temperature 0.6 --model runs/srft-seed0/best
   srft generate '59+63=' --temperature 0 --json
-  srft generate --model ./Qwen2.5-0.5B-Instruct --chat 'Is 2^61-1 prime?'")]
+  srft generate --model ./Qwen2.5-0.5B-Instruct --chat 'Is 2^61-1 prime?'
+  srft generate --model runs/qwen/best --chat --system 'Answer in one word.' 'Is 91 prime?'")]
 pub struct Generate {
     #[command(flatten)]
     pub settings: Settings,
@@ -255,6 +260,9 @@ pub struct Generate {
     /// Put the prompt into the model's chat template.
     #[arg(long)]
     pub chat: bool,
+    /// With --chat: the system message in front.
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    pub system: Option<String>,
     /// Samples.
     #[arg(short, long, default_value_t = 1)]
     pub n: usize,
@@ -430,13 +438,13 @@ impl From<Samples> for Source {
   srft analyze token-shift --base ./Qwen2.5-0.5B --model runs/qwen/best --data F.jsonl --out shift.json
 
 Each line of --data has prompt and, if it likes, response; see `srft score`. Responses are taken from
-up to eval.examples lines of a file, or problems of a built-in suite.")]
+up to eval.examples lines of a file, or problems of a built-in suite.
+
+Here --base is the model before: a folder, or `tiny`. Where the base of an adapter was moved, give that
+with --set model.base=DIR.")]
 pub struct AnalyzeTokenShift {
     #[command(flatten)]
     pub settings: Settings,
-    /// The model before: folder, or `tiny`.
-    #[arg(long, value_name = "DIR", default_value = "tiny")]
-    pub base: String,
     /// Where the responses come from.
     #[arg(long, default_value = "given")]
     pub samples: Samples,

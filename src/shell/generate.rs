@@ -4,15 +4,15 @@ use super::arguments::{Eval, Generate};
 use super::progress::Reading;
 use super::tables::table;
 use super::train::ready;
-use super::{note, say};
+use super::{load, note, say};
 use serde_json::json;
 use srft::config::Config;
 use srft::error::{Error, Result};
 use srft::eval::{Judge, Score, Suite, mean_accuracy, score};
 use srft::ops::sampling::Sampling;
 use srft::platform::{FolderWriter, require_folder};
-use srft::rollout::{Plan, Stops, respond};
-use srft::run::{Reader, grader, load_model, suite_files, write_suites};
+use srft::rollout::{Plan, Stops, all_cut, respond};
+use srft::run::{Reader, grader, suite_files, write_suites};
 use std::path::Path;
 
 /// What a folder of samples is called.
@@ -28,8 +28,7 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
         require_folder(path, SAMPLES, arguments.overwrite)?;
     }
     let selected = ready(&config, arguments.json).await?;
-    let (folder, model, tokenizer) =
-        load_model(&config.model.path, config.model.frozen, &selected.device)?;
+    let (folder, model, tokenizer) = load(&config.model, &selected)?;
     let grader = grader(&config)?;
     let reading = Reading::new();
     let reader = Reader::new(&config, &folder, &tokenizer, &model.config, &grader)?;
@@ -78,6 +77,10 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
     let (avg, pass) = (format!("avg@{k} % [95%]"), format!("pass@{k} % [95%]"));
     let header = ["suite", "problems", &avg, &pass];
     say(table(&header[..if k > 1 { 4 } else { 3 }], rows))?;
+    let sampled = all.iter().flatten().map(|s| (s.tokens, s.truncated));
+    if let Some(why) = all_cut(sampled, config.rollout.max_new_tokens) {
+        note(format_args!("note: {why}"));
+    }
     match scores.iter().map(|s| s.unscored).sum::<usize>() {
         0 => Ok(()),
         n => say(format_args!("{n} samples could not be scored and are left out")),
@@ -104,8 +107,7 @@ fn require_no_input(out: &Path, suites: &[Suite], config: &Config) -> Result<()>
 pub async fn generate(arguments: Generate) -> Result<()> {
     let config = arguments.settings.resolve(Vec::new(), &[])?;
     let selected = ready(&config, arguments.json).await?;
-    let (folder, model, tokenizer) =
-        load_model(&config.model.path, config.model.frozen, &selected.device)?;
+    let (folder, model, tokenizer) = load(&config.model, &selected)?;
     let prompt = match arguments.chat {
         false => tokenizer.encode(&arguments.prompt)?,
         true => {
@@ -114,8 +116,10 @@ pub async fn generate(arguments: Generate) -> Result<()> {
                     .at(&folder.place)
                     .next("leave out --chat: the prompt is then what the model reads")
             })?;
-            let message = json!({"role": "user", "content": arguments.prompt});
-            let text = template.render(&[message], None, true, &Default::default())?;
+            let message = |role: &str, text: &String| json!({"role": role, "content": text});
+            let system = arguments.system.iter().map(|text| message("system", text));
+            let messages: Vec<_> = system.chain([message("user", &arguments.prompt)]).collect();
+            let text = template.render(&messages, None, true, &Default::default())?;
             tokenizer.pieces(&text)?.ids
         }
     };

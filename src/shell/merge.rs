@@ -1,19 +1,24 @@
 //! `srft merge`.
 
 use super::arguments::Merge;
-use super::say;
+use super::{note, say};
+use srft::config::Storage;
 use srft::device::select;
 use srft::error::{Error, Result};
 use srft::model::EXPORT;
+use srft::model::rounding::kept;
 use srft::platform::require_folder;
-use srft::run::model_folder;
+use srft::run::open_model;
+
+/// Below this share of changed weights that remain so, a user is warned.
+const MOST: f64 = 0.9;
 
 /// Writes an adapter's folder as a whole model.
 pub async fn merge(arguments: Merge) -> Result<()> {
     let config = arguments.settings.resolve(Vec::new(), &[])?;
     let (out, overwrite) = (&arguments.out, arguments.overwrite);
     require_folder(out, EXPORT, overwrite)?;
-    let mut folder = model_folder(&config.model.path)?;
+    let mut folder = open_model(&config.model)?;
     let adapter = folder.adapter.take().ok_or_else(|| {
         Error::input("no adapter is here: adapter_config.json is missing")
             .at(&config.model.path)
@@ -22,8 +27,21 @@ pub async fn merge(arguments: Merge) -> Result<()> {
     // The sums are small work: no GPU is worth opening for them.
     let selected = select("cpu").await?;
     let (model, _) = folder.load(&selected.device)?;
+    folder.notes(&model.config).iter().for_each(note);
+    let before = model.clone();
     let mut model = adapter.lay_over(model, &selected.device)?;
     model.merge();
-    folder.export(out, &model, config.checkpoint.dtype, overwrite).await?;
+    let storage = config.checkpoint.dtype;
+    if storage != Storage::F32 {
+        let kept = kept(&before, &model, storage).await?;
+        note(format_args!("stored in {}, {kept}", storage.name()));
+        if kept.share() < MOST {
+            note(
+                "warning: that loses much of what was trained: leave checkpoint.dtype at f32, or use the \
+                 adapter over its base",
+            );
+        }
+    }
+    folder.export(out, &model, storage, overwrite).await?;
     say(format_args!("model: {}", out.display()))
 }

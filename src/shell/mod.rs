@@ -18,7 +18,12 @@ mod train;
 pub use arguments::Arguments;
 
 use arguments::Command;
+use srft::config::Model;
+use srft::device::Selected;
 use srft::error::{Result, io};
+use srft::model::{Llama, ModelFolder};
+use srft::run::load_model;
+use srft::text::Tokenizer;
 use std::fmt::Display;
 use std::io::{ErrorKind, Write, stderr, stdout};
 use std::path::Path;
@@ -49,6 +54,13 @@ pub async fn run(arguments: Arguments) -> Result<()> {
             say(text.trim_end())
         }
     }
+}
+
+/// A model on the device; says where it is otherwise than its files claim.
+fn load(model: &Model, selected: &Selected) -> Result<(ModelFolder, Llama, Tokenizer)> {
+    let (folder, model, tokenizer) = load_model(model, &selected.device)?;
+    folder.notes(&model.config).iter().for_each(note);
+    Ok((folder, model, tokenizer))
 }
 
 /// Prints a line. A reader that went away, as in `| head`, is no error; a full disk is one.

@@ -5,20 +5,22 @@ use super::tables::table;
 use super::{note, say};
 use srft::config::Frozen;
 use srft::error::{Error, Result};
-use srft::model::Lora;
-use srft::plan::{Circumstances, Item, plan as memory_plan, stored_bytes};
+use srft::plan::{Circumstances, Item, assumed, plan as memory_plan, savings, stored_bytes};
 use srft::platform::memory_bytes;
-use srft::run::{Reader, grader, held, lora_settings, model_folder};
+use srft::run::{Reader, grader, held, lora_settings, open_model};
+
+/// Rank of the adapters that are advised where the whole model does not fit.
+const ADVISED_RANK: usize = 16;
 
 /// Prints where a run's memory would go.
 pub fn plan(arguments: Plan) -> Result<()> {
     let rank = ("--lora-rank", "lora.rank", arguments.lora_rank.map(|r| r.to_string()));
     let config = arguments.settings.resolve(Vec::new(), &[rank])?;
-    let folder = model_folder(&config.model.path)?;
-    let tokenizer = folder.tokenizer()?;
-    let model = folder.shape(&tokenizer)?;
+    let folder = open_model(&config.model)?;
+    let (tokenizer, model) = folder.text_and_shape()?;
+    folder.notes(&model).iter().for_each(note);
     let lora = match &folder.adapter {
-        Some(adapter) => Some(Lora::from_json(&adapter.config, &adapter.place)?.0),
+        Some(adapter) => Some(adapter.lora(model.layers)?),
         None => lora_settings(&config)?,
     };
     let on_cpu = config.run.device == "cpu";
@@ -29,6 +31,14 @@ pub fn plan(arguments: Plan) -> Result<()> {
     let longest = reader.longest();
     reader.notes.iter().for_each(note);
     let here = Circumstances { on_cpu, halves, longest, evaluates: !suites.is_empty() };
+    if longest.is_none() && config.model.path != "tiny" {
+        note(format_args!(
+            "no --data is given: prompt and response are taken to have up to {} tokens together \
+             (rollout.max_new_tokens = {})",
+            assumed(&config, &model),
+            config.rollout.max_new_tokens
+        ));
+    }
     let plan = memory_plan(&config, &model, lora.as_ref(), here);
     let mib = |bytes: usize| format!("{:.0}", bytes as f64 / f64::from(1 << 20));
     let mut rows = Vec::new();
@@ -58,11 +68,20 @@ pub fn plan(arguments: Plan) -> Result<()> {
     };
     match has {
         Some(has) if peak <= has => say(format_args!("fits: {} of {} MiB", mib(peak), mib(has))),
-        Some(has) => Err(Error::input(format!("{} MiB do not fit in {}", mib(peak), mib(has)))
-            .next(
-                "try --lora-rank 16, fewer rollout.slots, a shorter data.max_tokens with \
-             rollout.max_new_tokens, or a smaller train.micro_batch_tokens",
-            )),
+        Some(has) => {
+            let mut adapted = config.clone();
+            adapted.lora.rank = ADVISED_RANK;
+            let adapters = lora_settings(&adapted)?;
+            let ways = savings(&config, &model, lora.as_ref(), here, adapters.as_ref());
+            let way = |(way, peak): &(String, usize)| format!("{way} ({} MiB)", mib(*peak));
+            let mut ways: Vec<String> = ways.iter().map(way).collect();
+            ways.extend(
+                longest.is_none().then(|| "--data F.jsonl, if its texts are shorter".into()),
+            );
+            ways.push("shorter texts and responses (data.max_tokens, --max-new-tokens)".into());
+            Err(Error::input(format!("{} MiB do not fit in {}", mib(peak), mib(has)))
+                .next(format!("what takes less: {}", ways.join(", "))))
+        }
         None => say("adapters do not tell their memory: --memory GIB says whether it fits"),
     }
 }

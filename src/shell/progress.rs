@@ -1,7 +1,7 @@
 //! Telling a run's events: a bar with curves on a terminal, plain lines elsewhere, JSON for programs.
 
-use super::say;
 use super::tables::error_width;
+use super::{note, say};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use srft::eval::{Score, mean_accuracy};
@@ -146,6 +146,13 @@ impl Observer for Progress {
                 value["event"] = "step".into();
                 line(value);
             }
+        }
+    }
+
+    fn noted(&mut self, text: &str) {
+        match self {
+            Progress::Bar(bar, _) => bar.println(format!("note: {text}")),
+            Progress::Lines | Progress::Json => note(format_args!("note: {text}")),
         }
     }
 

@@ -2,12 +2,12 @@
 
 use super::arguments::Score;
 use super::train::ready;
-use super::{note, say};
+use super::{load, note, say};
 use serde_json::{Map, Value};
 use srft::data::encode::encode;
 use srft::error::{Error, Result};
 use srft::platform::OutFile;
-use srft::run::{Reader, grader, load_model};
+use srft::run::{Reader, grader};
 use srft::score::score_sequences;
 use std::path::Path;
 
@@ -22,8 +22,7 @@ pub async fn score(arguments: Score) -> Result<()> {
     let read: Vec<&Path> = config.data.train.iter().map(Path::new).collect();
     out.require_free(&read)?;
     let selected = ready(&config, false).await?;
-    let (folder, model, tokenizer) =
-        load_model(&config.model.path, config.model.frozen, &selected.device)?;
+    let (folder, model, tokenizer) = load(&config.model, &selected)?;
     let grader = grader(&config)?;
     let mut reader = Reader::new(&config, &folder, &tokenizer, &model.config, &grader)?;
     let mut sequences = Vec::new();

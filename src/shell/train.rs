@@ -13,6 +13,10 @@ use srft::selftest;
 use std::path::Path;
 use std::sync::Arc;
 
+/// What a step's line shows.
+const LEGEND: &str = "a step's line: mean reward, entropy in nats, and w_SFT and w_RL, which weigh \
+     imitation and reinforcement in the loss";
+
 /// Trains, from the start or from a checkpoint.
 pub async fn train(arguments: Train) -> Result<()> {
     let base = match &arguments.resume {
@@ -46,6 +50,7 @@ pub async fn train(arguments: Train) -> Result<()> {
             "warning: the run was on {device}; it goes on, but not bit for bit as it would have there"
         ));
     }
+    progress.say(LEGEND);
     let stop = stop_on_interrupt()?;
     let result = run.train(&mut progress, &stop).await;
     progress.finish();

@@ -45,6 +45,8 @@ pub struct Tokenizer {
     end: Option<u32>,
     /// Highest id + 1.
     vocab_size: usize,
+    /// Ids from here on have no row in the model's embedding.
+    rows: usize,
 }
 
 /// A text in tokens.
@@ -112,11 +114,27 @@ impl Tokenizer {
             silent: None,
             end: None,
             vocab_size: 0,
+            rows: usize::MAX,
         };
         match tokenizer.measured() {
             Some(tokenizer) => Ok(tokenizer),
             None => Err(malformed("its vocabulary is empty".into())),
         }
+    }
+
+    /// For a model with so many rows in its embedding. Tokens beyond them that were added to the
+    /// tokenizer, such as one for padding, are no trouble until a text has them.
+    pub fn for_vocabulary(self, rows: usize) -> Result<Self> {
+        let added = self.inner.get_added_tokens_decoder();
+        let ids = self.inner.get_vocab(true).into_values();
+        if ids.into_iter().any(|id| id as usize >= rows && !added.contains_key(&id)) {
+            return Err(Error::input(format!(
+                "the tokenizer has {} tokens and the model a vocabulary of {rows}",
+                self.vocab_size
+            ))
+            .next("use the tokenizer.json that belongs to this model"));
+        }
+        Ok(Self { rows, ..self })
     }
 
     /// Looks through the vocabulary; `None` if it is empty.
@@ -234,6 +252,15 @@ impl Tokenizer {
             return Err(unspeakable(text, position(&|c| alone(c).is_none()).unwrap_or(0)));
         };
         let ids = encoding.get_ids();
+        if let Some(&id) = ids.iter().find(|&&id| id as usize >= self.rows) {
+            return Err(Error::input(format!(
+                "the token `{}` has the id {id}, and the model's vocabulary ends at {}: it was added to \
+                 the tokenizer and not to the model",
+                self.token(id),
+                self.rows - 1
+            ))
+            .next("write the text without it, or take a model that has it"));
+        }
         if let Some(at) = ids.iter().position(|&id| Some(id) == self.unknown) {
             let (start, _) = encoding.get_offsets()[at];
             let before = text.get(..start).unwrap_or_default();

@@ -21,7 +21,7 @@ fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_weights() {
     let home = Home::new();
     let run = "--steps 9 --set optimizer.lr=1e30 --set optimizer.warmup_steps=0 --out run";
     let message = home.fails(&format!("{TRAIN} {run}"), NUMBERS, &["step 2: ", "not applied"]);
-    let next = "srft train --model run/checkpoints/step-000001 --set optimizer.lr=";
+    let next = "srft train --config run/config.toml --model run/checkpoints/step-000001 --set optimizer.lr=";
     assert!(message.contains(next), "{message}");
     assert_eq!(home.lines("run/metrics.jsonl").len(), 1);
     home.succeeds("generate --device cpu --model run/checkpoints/step-000001 1+1=");

@@ -248,8 +248,7 @@ fn every_end_of_text_is_an_end() {
         (json!({}), Some(im_end), vec![im_end]),
     ] {
         let folder = folder("smollm2", config.clone(), eos);
-        let tokenizer = folder.tokenizer().unwrap();
-        assert_eq!(folder.shape(&tokenizer).unwrap().eos_tokens, ends, "{config}");
+        assert_eq!(folder.text_and_shape().unwrap().1.eos_tokens, ends, "{config}");
     }
 }
 
@@ -374,8 +373,8 @@ fn the_last_turn_alone_is_learned_where_asked() {
 fn trl_1400_a_sampled_prompt_is_read_again_as_it_was() {
     let home = Home::new();
     let folder = folder("llama3", json!({"bos_token": "<|begin_of_text|>"}), None);
-    let tokenizer = folder.tokenizer().unwrap();
-    let model = Llama::random(folder.shape(&tokenizer).unwrap(), 7, &Device::flex());
+    let (tokenizer, shape) = folder.text_and_shape().unwrap();
+    let model = Llama::random(shape, 7, &Device::flex());
     pollster::block_on(folder.save(&home.path("l3"), &model, Storage::F32)).unwrap();
     let row = r#"{"messages": [{"role": "user", "content": "hi"},
         {"role": "assistant", "content": "hello"}], "answer": "hello"}"#;

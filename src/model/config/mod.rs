@@ -4,6 +4,7 @@
 //! What transformers' code of these four reads is either implemented or refused here by field and
 //! value; what it does not read cannot change the mathematics.
 
+mod fields;
 #[cfg(not(target_family = "wasm"))]
 mod rope;
 /// A page's model has plain positions.
@@ -26,7 +27,8 @@ mod rope {
 
 use crate::error::{Error, Result};
 use crate::ops::attention::Scaling;
-use serde::Deserialize;
+use crate::ops::sampling::MAX_VOCABULARY;
+use fields::{Fields, PUBLISHED};
 use serde_json::{Map, Value};
 
 /// The shape of a decoder-only transformer.
@@ -92,9 +94,8 @@ const MISTRAL_WINDOW: usize = 4096;
 /// Qwen3's width of a head where the file does not name one (transformers' `Qwen3Config`).
 const QWEN3_HEAD_DIM: usize = 128;
 
-#[derive(Deserialize)]
 struct Raw {
-    model_type: String,
+    architecture: Architecture,
     architectures: Option<Vec<String>>,
     vocab_size: usize,
     hidden_size: usize,
@@ -110,70 +111,83 @@ struct Raw {
     partial_rotary_factor: Option<f64>,
     max_position_embeddings: usize,
     // Some(None) is a window that the file switches off.
-    #[serde(default, deserialize_with = "present")]
     sliding_window: Option<Option<usize>>,
-    #[serde(default)]
     use_sliding_window: bool,
     layer_types: Option<Vec<String>>,
-    #[serde(default)]
     tie_word_embeddings: bool,
-    #[serde(default)]
     attention_bias: bool,
-    #[serde(default)]
     mlp_bias: bool,
     attention_dropout: Option<f64>,
     hidden_act: Option<String>,
-    quantization_config: Option<Value>,
-    eos_token_id: Option<OneOrMany>,
+    eos_token_ids: Vec<u32>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(u32),
-    Many(Vec<u32>),
-}
-
-impl OneOrMany {
-    fn into_list(self) -> Vec<u32> {
-        match self {
-            OneOrMany::One(id) => vec![id],
-            OneOrMany::Many(ids) => ids,
-        }
+impl Raw {
+    fn of(fields: &Fields) -> Result<Self> {
+        let size = |field| fields.must(field, "a whole number");
+        let may_size = |field| fields.may(field, "a whole number");
+        let number = |field| fields.may(field, "a number");
+        let object = |field| fields.may(field, "an object");
+        let switch =
+            |field| -> Result<bool> { Ok(fields.may(field, "true or false")?.unwrap_or(false)) };
+        let names = |field| fields.may(field, "a list of names");
+        // First, since files of other models have other fields.
+        let kind: String = fields.must("model_type", "a name")?;
+        let known = ARCHITECTURES.iter().find(|(name, _)| *name == kind);
+        let Some(&(_, architecture)) = known else {
+            return Err(unsupported("model_type", &kind, &known_architectures()));
+        };
+        Ok(Self {
+            architecture,
+            architectures: names("architectures")?,
+            vocab_size: size("vocab_size")?,
+            hidden_size: size("hidden_size")?,
+            intermediate_size: size("intermediate_size")?,
+            num_hidden_layers: size("num_hidden_layers")?,
+            num_attention_heads: size("num_attention_heads")?,
+            num_key_value_heads: may_size("num_key_value_heads")?,
+            head_dim: may_size("head_dim")?,
+            rms_norm_eps: fields.must("rms_norm_eps", "a number")?,
+            rope_theta: number("rope_theta")?,
+            rope_scaling: object("rope_scaling")?,
+            rope_parameters: object("rope_parameters")?,
+            partial_rotary_factor: number("partial_rotary_factor")?,
+            max_position_embeddings: size("max_position_embeddings")?,
+            sliding_window: match fields.0.contains_key("sliding_window") {
+                true => Some(may_size("sliding_window")?),
+                false => None,
+            },
+            use_sliding_window: switch("use_sliding_window")?,
+            layer_types: names("layer_types")?,
+            tie_word_embeddings: switch("tie_word_embeddings")?,
+            attention_bias: switch("attention_bias")?,
+            mlp_bias: switch("mlp_bias")?,
+            attention_dropout: number("attention_dropout")?,
+            hidden_act: fields.may("hidden_act", "a name")?,
+            eos_token_ids: fields.token_ids("eos_token_id")?,
+        })
     }
 }
-
-fn present<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Option<Option<usize>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
-const PUBLISHED: &str = "take the file that was published with the weights";
 
 impl ModelConfig {
     /// Reads `config.json`; a field that changes the mathematics and is not implemented is an
     /// error that names it.
     pub fn from_json(bytes: &[u8], place: &str) -> Result<Self> {
-        let raw: Raw = serde_json::from_slice(bytes).map_err(|e| {
+        let fields = Fields::read(bytes).map_err(|e| {
             Error::input(e.to_string()).at(place).next(format!(
                 "expected the config.json of a model of type {} as transformers writes it",
                 known_architectures()
             ))
         })?;
-        raw.check().map_err(|e| e.at(place))
+        Raw::of(&fields).and_then(Raw::check).map_err(|e| e.at(place))
     }
 
     /// Adds the ids that `generation_config.json` ends a text with.
     #[cfg(not(target_family = "wasm"))]
     pub fn add_generation_config(&mut self, bytes: &[u8], place: &str) -> Result<()> {
-        #[derive(Deserialize)]
-        struct Generation {
-            eos_token_id: Option<OneOrMany>,
-        }
-        let generation: Generation = serde_json::from_slice(bytes)
+        let fields = Fields::read(bytes)
             .map_err(|e| Error::input(e.to_string()).at(place).next(PUBLISHED))?;
-        let ids = generation.eos_token_id.map(OneOrMany::into_list).unwrap_or_default();
+        let ids = fields.token_ids("eos_token_id").map_err(|e| e.at(place))?;
         require_in_vocabulary(&ids, self.vocab_size).map_err(|e| e.at(place))?;
         self.eos_tokens.extend(ids);
         // The tokenizer's files may name the only one.
@@ -212,7 +226,10 @@ impl ModelConfig {
              least one of a prompt",
             self.max_positions
         ))
-        .next("shorten it, leave it out, or take a model with a longer context"))
+        .next(
+            "shorten it, take a model with a longer context, or have data.too_long drop or cut what \
+             is too long",
+        ))
     }
 }
 
@@ -236,12 +253,9 @@ fn require_in_vocabulary(ids: &[u32], vocab_size: usize) -> Result<()> {
 
 impl Raw {
     fn check(self) -> Result<ModelConfig> {
-        let known = ARCHITECTURES.iter().find(|(name, _)| *name == self.model_type);
-        let Some(&(_, architecture)) = known else {
-            return Err(unsupported("model_type", &self.model_type, &known_architectures()));
-        };
         self.require_known_mathematics()?;
         self.require_sizes()?;
+        let architecture = self.architecture;
         let heads = self.num_attention_heads;
         let kv_heads = match (self.num_key_value_heads, architecture) {
             (Some(kv_heads), _) => kv_heads,
@@ -275,8 +289,7 @@ impl Raw {
             Some(window) => window.min(self.max_position_embeddings),
             None => self.max_position_embeddings,
         };
-        let eos_tokens = self.eos_token_id.map(OneOrMany::into_list).unwrap_or_default();
-        require_in_vocabulary(&eos_tokens, self.vocab_size)?;
+        require_in_vocabulary(&self.eos_token_ids, self.vocab_size)?;
         // Only Llama and Qwen3 read `attention_bias`; Qwen2's biases are not optional.
         let (reads_bias, is_qwen2) = match architecture {
             Architecture::Llama | Architecture::Qwen3 => (self.attention_bias, false),
@@ -300,7 +313,7 @@ impl Raw {
             output_bias: reads_bias,
             mlp_bias: self.mlp_bias && architecture == Architecture::Llama,
             qk_norm: architecture == Architecture::Qwen3,
-            eos_tokens,
+            eos_tokens: self.eos_token_ids,
         })
     }
 
@@ -310,15 +323,9 @@ impl Raw {
         {
             return Err(unsupported("architectures", other, "causal language models"));
         }
-        if let Some(act) = self.hidden_act.as_ref().filter(|a| *a != "silu") {
+        // One function by two names.
+        if let Some(act) = self.hidden_act.as_ref().filter(|a| *a != "silu" && *a != "swish") {
             return Err(unsupported("hidden_act", act, "silu"));
-        }
-        if let Some(quantized) = self.quantization_config.as_ref().filter(|v| !v.is_null()) {
-            return Err(unsupported(
-                "quantization_config",
-                quantized,
-                "weights in F32, F16 or BF16: take the unquantised checkpoint",
-            ));
         }
         if let Some(part) = self.partial_rotary_factor.filter(|&part| part != 1.0) {
             return Err(unsupported("partial_rotary_factor", part, "1"));
@@ -336,18 +343,18 @@ impl Raw {
     }
 
     fn require_sizes(&self) -> Result<()> {
-        for (field, value) in [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("num_key_value_heads", self.num_key_value_heads.unwrap_or(1)),
-            ("max_position_embeddings", self.max_position_embeddings),
+        for (field, value, most) in [
+            ("vocab_size", self.vocab_size, MAX_VOCABULARY),
+            ("hidden_size", self.hidden_size, LARGEST),
+            ("intermediate_size", self.intermediate_size, LARGEST),
+            ("num_hidden_layers", self.num_hidden_layers, LARGEST),
+            ("num_attention_heads", self.num_attention_heads, LARGEST),
+            ("num_key_value_heads", self.num_key_value_heads.unwrap_or(1), LARGEST),
+            ("max_position_embeddings", self.max_position_embeddings, LARGEST),
         ] {
             // A lie in the file must not make the program ask for all memory.
-            if value == 0 || value > LARGEST {
-                return Err(unsupported(field, value, &format!("1 to {LARGEST}")));
+            if value == 0 || value > most {
+                return Err(unsupported(field, value, &format!("1 to {most}")));
             }
         }
         if self.rms_norm_eps.is_nan() || self.rms_norm_eps <= 0.0 {
@@ -464,19 +471,28 @@ mod tests {
             ("partial_rotary_factor", json!(0.5)),
             ("layer_types", json!(["chunked_attention"])),
             ("attention_dropout", json!(0.1)),
-            ("quantization_config", json!({"bits": 4})),
             ("num_key_value_heads", json!(3)),
             ("num_key_value_heads", json!(0)),
             ("head_dim", json!(5)),
             ("eos_token_id", json!(99)),
             ("num_hidden_layers", json!(0)),
             ("vocab_size", json!(1_000_000_000_000u64)),
+            ("vocab_size", json!(MAX_VOCABULARY + 1)),
+            ("eos_token_id", json!(-1)),
+            ("eos_token_id", json!([2, "<eos>"])),
+            ("rms_norm_eps", json!(null)),
+            ("model_type", json!(7)),
+            ("hidden_size", json!("16")),
+            ("num_hidden_layers", json!(2.5)),
+            ("rope_scaling", json!([])),
+            ("layer_types", json!("full_attention")),
             ("rms_norm_eps", json!(-1e-5)),
             ("rope_theta", json!(0.0)),
         ] {
             let message = read(json!({field: value})).unwrap_err().to_string();
             assert!(message.contains(field), "{field}: {message}");
             assert!(message.starts_with("m/config.json"), "{message}");
+            assert!(message.contains("next: ") && !message.contains("variant"), "{message}");
         }
         let message = read(json!({"model_type": "gpt2"})).unwrap_err().to_string();
         assert!(message.contains("llama, mistral, qwen2, qwen3"), "{message}");

@@ -1,0 +1,130 @@
+//! What to do about a folder that lacks a file of a model, by what is there instead.
+
+use super::adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
+use super::folder::{CONFIG, INDEX, TOKENIZER, WEIGHTS};
+use crate::error::Error;
+use crate::platform::{exists, is_folder, names_in};
+use std::path::{Path, PathBuf};
+
+const NEEDED: &str = "a model folder holds config.json, model.safetensors (or its index and shards) and \
+     tokenizer.json";
+
+/// The error of a file that `folder` lacks, with the next step that fits what is there.
+pub fn explain(folder: &Path, name: &str, error: Error) -> Error {
+    match exists(&folder.join(name)) {
+        true => error, // it is there, and could not be read
+        false => error.next(next(folder, name)),
+    }
+}
+
+fn next(folder: &Path, missing: &str) -> String {
+    let place = folder.display();
+    if !exists(folder) {
+        return match is_hub_name(folder) {
+            true => format!(
+                "no folder has that name, and nothing is downloaded: get the files, for example by `hf \
+                 download {place} --local-dir DIR`, and give that folder"
+            ),
+            false => format!("check the path: {NEEDED}"),
+        };
+    }
+    let names = names_in(folder).unwrap_or_default();
+    let is = |ends: &[&str]| {
+        let found = |name: &&String| ends.iter().any(|end| name.ends_with(end));
+        names.iter().find(found).cloned()
+    };
+    if !is_folder(folder) {
+        return match place.to_string().ends_with(".gguf") {
+            true => of_gguf(folder),
+            false => "give the folder that this file is in".into(),
+        };
+    }
+    if let Some(gguf) = is(&[".gguf"]).filter(|_| missing != TOKENIZER) {
+        return of_gguf(&folder.join(gguf));
+    }
+    if missing == CONFIG
+        && let Some(inner) = model_inside(folder)
+    {
+        let run = if exists(&folder.join("config.toml")) { "this is a run's folder: " } else { "" };
+        return format!("{run}give the model's own folder, {}", inner.display());
+    }
+    let other = |part: &str, what: String, class: &str| {
+        format!(
+            "{part} {what}: in Python, {class}.from_pretrained(DIR).save_pretrained(DIR) writes {missing}"
+        )
+    };
+    let has = |name: &str| exists(&folder.join(name));
+    match missing {
+        CONFIG if has(ADAPTER_CONFIG) => {
+            "this is an adapter: `srft merge` makes a whole model of it".into()
+        }
+        CONFIG if is(&["adapter_model.safetensors", "adapter_model.bin"]).is_some() => {
+            "an adapter's folder holds adapter_config.json, too".into()
+        }
+        ADAPTER_WEIGHTS => match is(&["adapter_model.bin", "adapter_model.pt"]) {
+            Some(name) => format!(
+                "{name} is pickled, and not read: in Python, PeftModel.from_pretrained(BASE, \
+                 DIR).save_pretrained(DIR) writes {missing}"
+            ),
+            None => format!("an adapter's folder holds {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}"),
+        },
+        WEIGHTS => {
+            let class = "AutoModelForCausalLM";
+            if let Some(name) = is(&[".safetensors"]) {
+                return match name.contains("-of-") {
+                    true => format!(
+                        "{name} is a shard: {INDEX}, which says what is where, is missing, too"
+                    ),
+                    false => format!(
+                        "the weights of a transformers model are {WEIGHTS}, and {name} is not"
+                    ),
+                };
+            }
+            match is(&[".bin", ".pth", ".pt", ".h5", ".msgpack"]) {
+                Some(name) => other(&name, "is not read, safetensors are".into(), class),
+                None => NEEDED.into(),
+            }
+        }
+        TOKENIZER => {
+            match is(&["tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", ".tiktoken"]) {
+                Some(name) => other(&name, "alone is not read".into(), "AutoTokenizer"),
+                None => NEEDED.into(),
+            }
+        }
+        _ if names.is_empty() => format!("the folder is empty: {NEEDED}"),
+        _ => NEEDED.into(),
+    }
+}
+
+fn of_gguf(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    format!(
+        "{name} is GGUF, and safetensors are read: take the folder that it was made from, or convert it in \
+         Python: AutoModelForCausalLM.from_pretrained(DIR, gguf_file=\"{name}\").save_pretrained(OUT), and \
+         the same with AutoTokenizer"
+    )
+}
+
+/// `organisation/model`, as the hub has it.
+fn is_hub_name(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    let parts: Vec<&str> = text.split('/').collect();
+    let plain = |part: &&str| !part.is_empty() && !part.starts_with('.');
+    let names = parts.len() == 2 && parts.iter().all(plain);
+    names && !exists(Path::new(parts[0]))
+}
+
+/// A model's folder in this one or in a folder of it: a run's `best`, else the last of its checkpoints,
+/// or a snapshot of the hub's cache.
+fn model_inside(folder: &Path) -> Option<PathBuf> {
+    let inside = |folder: &Path| -> Vec<PathBuf> {
+        let names = names_in(folder).unwrap_or_default();
+        names.iter().map(|name| folder.join(name)).filter(|path| is_folder(path)).collect()
+    };
+    let is_model =
+        |path: &PathBuf| [CONFIG, ADAPTER_CONFIG].iter().any(|name| exists(&path.join(name)));
+    let children = inside(folder);
+    let best = children.iter().find(|path| path.ends_with("best") && is_model(path));
+    let deeper = || children.iter().flat_map(|child| inside(child)).filter(is_model).next_back();
+    best.or_else(|| children.iter().rfind(|path| is_model(path))).cloned().or_else(deeper)
+}
