@@ -96,7 +96,7 @@ fn main() {
     let config = Config::resolve(&layers).expect("a config");
     let folder = model_folder(folder).expect("a model folder");
     let ours = folder.tokenizer().expect("a tokenizer");
-    let shape = folder.shape(&ours).expect("a model's config");
+    let (_, shape) = folder.text_and_shape().expect("a model's config");
     let grader = grader(&config).expect("a grader");
     let read = || {
         let began = Instant::now();

@@ -191,38 +191,57 @@ pub fn plan(
     Plan { lasting, sampling, update }
 }
 
-/// Changes that lower the peak of the same run, each with the peak that is then left, the lowest first;
-/// `adapters` are those that a whole model could have.
+/// Changes that lower the peak, each on top of those before and with the peak that is then left, until it
+/// is no more than `has`; `adapters` are those that a whole model could have.
 pub fn savings(
     config: &Config,
     model: &ModelConfig,
     lora: Option<&Lora>,
     here: Circumstances,
     adapters: Option<&Lora>,
+    has: usize,
 ) -> Vec<(String, usize)> {
-    let with = |change: &dyn Fn(&mut Config)| {
-        let mut other = config.clone();
-        change(&mut other);
-        plan(&other, model, lora, here).peak_bytes()
-    };
     let longest = here.longest.unwrap_or_else(|| assumed(config, model));
-    let checkpointing = with(&|c| c.train.checkpointing = true);
-    let mut ways = vec![("--set train.checkpointing=true".to_string(), checkpointing)];
-    for slots in [8, 1] {
-        ways.push((format!("--set rollout.slots={slots}"), with(&|c| c.rollout.slots = slots)));
+    let batch = longest.min(config.train.micro_batch_tokens);
+    let (mut config, mut lora) = (config.clone(), lora);
+    let mut peak = plan(&config, model, lora, here).peak_bytes();
+    let mut ways = Vec::new();
+    for way in [Way::Checkpointing, Way::Slots(16), Way::Batch(batch), Way::Adapters, Way::Slots(4)]
+    {
+        let (mut other, mut other_lora) = (config.clone(), lora);
+        let flag = match way {
+            Way::Checkpointing => {
+                other.train.checkpointing = true;
+                "--set train.checkpointing=true".to_string()
+            }
+            Way::Slots(slots) => {
+                other.rollout.slots = slots;
+                format!("--set rollout.slots={slots}")
+            }
+            Way::Batch(tokens) => {
+                other.train.micro_batch_tokens = tokens;
+                format!("--set train.micro_batch_tokens={tokens}")
+            }
+            Way::Adapters => {
+                other_lora = lora.or(adapters);
+                format!("--lora-rank {}", other_lora.map_or(0, |lora| lora.rank))
+            }
+        };
+        let lower = plan(&other, model, other_lora, here).peak_bytes();
+        if peak > has && lower < peak {
+            (config, lora, peak) = (other, other_lora, lower);
+            ways.push((flag, peak));
+        }
     }
-    if config.train.micro_batch_tokens > longest {
-        let way = format!("--set train.micro_batch_tokens={longest}");
-        ways.push((way, with(&|c| c.train.micro_batch_tokens = longest)));
-    }
-    if let (None, Some(adapters)) = (lora, adapters) {
-        let peak = plan(config, model, Some(adapters), here).peak_bytes();
-        ways.push((format!("--lora-rank {}", adapters.rank), peak));
-    }
-    let now = with(&|_| ());
-    ways.retain(|&(_, peak)| peak < now);
-    ways.sort_by_key(|&(_, peak)| peak);
     ways
+}
+
+/// A way to need less memory.
+enum Way {
+    Checkpointing,
+    Slots(usize),
+    Batch(usize),
+    Adapters,
 }
 
 /// Bytes of the model on disk, as `best` is stored.

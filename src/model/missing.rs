@@ -68,6 +68,9 @@ fn next(folder: &Path, missing: &str) -> String {
             ),
             None => format!("an adapter's folder holds {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}"),
         },
+        WEIGHTS if has(INDEX) => {
+            format!("{INDEX} lists this file: copy it from where the others came")
+        }
         WEIGHTS => {
             let class = "AutoModelForCausalLM";
             if let Some(name) = is(&[".safetensors"]) {

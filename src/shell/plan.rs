@@ -72,15 +72,15 @@ pub fn plan(arguments: Plan) -> Result<()> {
             let mut adapted = config.clone();
             adapted.lora.rank = ADVISED_RANK;
             let adapters = lora_settings(&adapted)?;
-            let ways = savings(&config, &model, lora.as_ref(), here, adapters.as_ref());
+            let ways = savings(&config, &model, lora.as_ref(), here, adapters.as_ref(), has);
             let way = |(way, peak): &(String, usize)| format!("{way} ({} MiB)", mib(*peak));
             let mut ways: Vec<String> = ways.iter().map(way).collect();
             ways.extend(
                 longest.is_none().then(|| "--data F.jsonl, if its texts are shorter".into()),
             );
-            ways.push("shorter texts and responses (data.max_tokens, --max-new-tokens)".into());
+            ways.push("a smaller --max-new-tokens, or data.max_tokens".into());
             Err(Error::input(format!("{} MiB do not fit in {}", mib(peak), mib(has)))
-                .next(format!("what takes less: {}", ways.join(", "))))
+                .next(format!("what takes less, one on top of the other: {}", ways.join(", "))))
         }
         None => say("adapters do not tell their memory: --memory GIB says whether it fits"),
     }

@@ -118,15 +118,15 @@ impl Observer for Progress {
             line(json!({"event": "evaluation", "step": step, "scores": scores}));
             return;
         }
-        let percent = |ood| match mean_accuracy(scores, ood) {
-            Some(v) => format!("{:.1}%", 100.0 * v),
-            None => "-".into(),
+        let percent = |ood| mean_accuracy(scores, ood).map(|v| format!("{:.1}%", 100.0 * v));
+        let accuracy = match (percent(false), percent(true)) {
+            (Some(inside), Some(outside)) => {
+                format!("{inside} in distribution, {outside} out of distribution")
+            }
+            // The user's own suites are all of one kind.
+            (one, other) => one.or(other).unwrap_or_default(),
         };
-        self.say(&format!(
-            "step {step}: accuracy {} in distribution, {} out of distribution",
-            percent(false),
-            percent(true)
-        ));
+        self.say(&format!("step {step}: accuracy {accuracy}"));
     }
 
     fn stepped(&mut self, report: &StepReport, of: u32) {

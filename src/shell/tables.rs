@@ -45,7 +45,7 @@ pub fn before_and_after(summary: &Summary) -> Table {
                 change(s.base, s.last),
             ]);
         }
-        if !suites.is_empty() {
+        if suites.len() > 1 {
             let mean = |f: fn(&srft::run::SuiteSummary) -> f64| {
                 suites.iter().map(|(_, s)| f(s)).sum::<f64>() / suites.len() as f64
             };

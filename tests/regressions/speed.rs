@@ -40,7 +40,7 @@ fn a_large_file_is_read_once_and_in_order() {
     let config = Config::resolve(&layers).unwrap();
     let folder = model_folder("tiny").unwrap();
     let tokenizer = folder.tokenizer().unwrap();
-    let model = folder.shape(&tokenizer).unwrap();
+    let (_, model) = folder.text_and_shape().unwrap();
     let (grader, told) = (grader(&config).unwrap(), Told::default());
     let reader = Reader::new(&config, &folder, &tokenizer, &model, &grader).unwrap();
     let mut reader = reader.watched(&told);
