@@ -2,10 +2,11 @@
 // package's part on a trainer without a model, the page's on the CPU backend.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
-import { test } from "node:test";
+import { tmpdir } from "node:os";
+import { after, test } from "node:test";
 import { browserTest, call, connect, event, eventsOf, fakeTest, root, start } from "./harness.mjs";
 
 const require = createRequire(root + "web/package.json");
@@ -160,8 +161,6 @@ fakeTest(
 
 /** A project that uses the package as any other, built by a bundler; gives the address of what came out. */
 async function bundled() {
-    const { mkdtempSync, mkdirSync, cpSync, writeFileSync } = await import("node:fs");
-    const { tmpdir } = await import("node:os");
     const { build } = await import(require.resolve("vite"));
     const project = mkdtempSync(`${tmpdir()}/srft-vite-`);
     mkdirSync(`${project}/node_modules`);
@@ -178,7 +177,11 @@ async function bundled() {
     const sirv = require("sirv");
     const server = createServer(sirv(`${project}/dist`, { dev: true }));
     await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-    test.after(() => (server.close(), server.closeAllConnections()));
+    after(() => {
+        server.close();
+        server.closeAllConnections();
+        rmSync(project, { recursive: true });
+    });
     return `http://127.0.0.1:${server.address().port}/`;
 }
 
