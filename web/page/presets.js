@@ -43,7 +43,7 @@ export const PRESETS = [
         target: "chart-shift",
         run: "grpo",
         notebook: "02-rollouts",
-        values: { k: "1" },
+        values: { mp: "1" },
     },
     {
         id: "wrong-demonstrations",

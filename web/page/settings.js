@@ -78,8 +78,8 @@ export const SETTINGS = [
         help: "Of sampling; low makes the rollouts of a group alike.",
     },
     {
-        key: "k",
-        path: "rollout.top_k",
+        key: "mp",
+        path: "rollout.min_p",
         scope: "all",
         kind: "choice",
         initial: "0",
@@ -89,8 +89,8 @@ export const SETTINGS = [
             ["1", "the likeliest"],
         ],
         min: 0,
-        max: 100,
-        help: "Of the likeliest alone, the rollouts of a group are all the same.",
+        max: 1,
+        help: "By how likely a token is beside the likeliest (min-p). Of the likeliest alone, the rollouts of a group are all the same.",
     },
     {
         key: "d",
