@@ -453,15 +453,12 @@ fn what_cannot_be_analysed() {
         &format!("{dynamics} run --reference a=model --reference a=run/best"),
         &["`a=run/best`", "another"],
     );
-    refused(&format!("{dynamics} nowhere --references a=model"), &["nowhere", "config.toml"]);
-    refused(&format!("{dynamics} run --references a=model,b=foreign"), &differ);
-    refused(&format!("{dynamics} run --references a=model --responses 0"), &["at least one"]);
-    refused(&format!("{dynamics} run --references a=model --out d.txt"), &["d.txt", ".json"]);
+    refused(&format!("{dynamics} nowhere --reference a=model"), &["nowhere", "config.toml"]);
+    refused(&format!("{dynamics} run --reference a=model --reference b=foreign"), &differ);
+    refused(&format!("{dynamics} run --reference a=model --responses 0"), &["at least one"]);
+    refused(&format!("{dynamics} run --reference a=model --out d.txt"), &["d.txt", ".json"]);
     std::fs::remove_dir_all(home.path("run/checkpoints/step-000001")).unwrap();
-    refused(
-        &format!("{dynamics} run --references a=model"),
-        &["no checkpoints", "run/checkpoints"],
-    );
+    refused(&format!("{dynamics} run --reference a=model"), &["no checkpoints", "run/checkpoints"]);
 }
 
 /// `objective.max_prob` (App. A.2): far below what any token has, the self term is gone and with it

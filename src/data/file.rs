@@ -370,7 +370,7 @@ mod tests {
             (format!("[\n{GOOD},\n{{\n\"prompt\": 1}}]"), 3, "`prompt` is the number 1"),
             ("[{\n\"a\": 1,\n\"a\": 2\n}]".into(), 3, "field `a` stands here twice"),
             (format!("[{GOOD}\n{GOOD}]"), 2, "not JSON: expected `,` or `]`, column 1"),
-            (format!("[\n{GOOD},\n]"), 3, "not JSON: key must be a string"),
+            (format!("[\n{GOOD},\n]"), 3, "not JSON: trailing comma"),
             (format!("[\n{GOOD}\n]\n]"), 4, "not JSON: trailing characters"),
             ("\n\"a\"".into(), 2, "expected an array of objects"),
         ] {
