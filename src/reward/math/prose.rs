@@ -8,6 +8,11 @@ use super::words;
 const MAX_SENTENCE: usize = 100;
 /// Words between "answer" and the "is" that follows: "the answer to the first question is".
 const MAX_WORDS: usize = 8;
+/// Bytes around a word "answer" that are looked at, and of the longest text between Markdown's marks:
+/// what is looked for at each of many places must not be looked for in the whole text.
+const NEAR: usize = 400;
+/// Bytes of the longest sentence whose end is tidied; longer ones are no answers.
+const MAX_TIDIED: usize = 8_000;
 /// What says that an answer follows.
 const COPULAS: [&str; 6] = ["is", "are", "be", "was", "equals", "="];
 /// Where an explanation begins.
@@ -43,9 +48,11 @@ pub fn announced(response: &str) -> Option<Vec<String>> {
     let lower = text.to_ascii_lowercase();
     let tags = ["<answer>", "<final_answer>", "####"];
     let tags = tags.iter().filter_map(|tag| Some((lower.rfind(tag)? + tag.len(), Place::After)));
-    let words = lower.match_indices("answer").filter_map(|(at, word)| {
+    let words = lower.rmatch_indices("answer").find_map(|(at, word)| {
         let end = at + word.len();
-        place(&lower[..at], &lower[end..]).map(|(offset, place)| (end + offset, place))
+        let before = &lower[lower.ceil_char_boundary(at.saturating_sub(NEAR))..at];
+        let after = &lower[end..lower.floor_char_boundary(end + NEAR)];
+        place(before, after).map(|(offset, place)| (end + offset, place))
     });
     let (start, place) = tags.chain(words).max_by_key(|(start, _)| *start)?;
     let read = |text: &str| readings(text, true);
@@ -267,6 +274,9 @@ fn without_opening(sentence: &str) -> &str {
 /// Without the punctuation and the brackets that end a sentence and not its answer.
 fn trimmed(sentence: &str, told: bool) -> &str {
     let mut text = sentence;
+    if text.len() > MAX_TIDIED {
+        return text;
+    }
     loop {
         let count = |c: char| text.matches(c).count();
         let open = |close: char, open: char| text.ends_with(close) && count(close) > count(open);
@@ -297,11 +307,15 @@ fn without_markup(text: &str) -> String {
             line = without_pairs(&line, mark);
         }
         line.retain(|c| c != '`');
-        while let Some((before, rest)) = line.split_once("<|") {
-            let Some((_, after)) = rest.split_once("|>") else { break };
-            line = format!("{before}{after}");
+        let mut parts = line.split("<|");
+        let mut plain = parts.next().unwrap_or_default().to_string();
+        for part in parts {
+            match part.split_once("|>") {
+                Some((_, after)) => plain += after,
+                None => plain.extend(["<|", part]),
+            }
         }
-        lines.push(line.replace("</s>", "").replace("<s>", ""));
+        lines.push(plain.replace("</s>", "").replace("<s>", ""));
     }
     lines.join("\n")
 }
@@ -325,7 +339,8 @@ fn without_pairs(line: &str, mark: &str) -> String {
                 && *end > 0
                 && after.is_none_or(|c| !c.is_alphanumeric() && !"({[\\".contains(c))
         };
-        let end = opens.then(|| inside.match_indices(mark).map(|(i, _)| i).find(closes)).flatten();
+        let near = &inside[..inside.floor_char_boundary(NEAR)];
+        let end = opens.then(|| near.match_indices(mark).map(|(i, _)| i).find(closes)).flatten();
         kept += before;
         match end {
             Some(end) => {

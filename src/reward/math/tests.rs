@@ -368,6 +368,28 @@ fn no_text_can_make_it_panic() {
 fn work_is_bounded() {
     assert_eq!(final_answer(&"\\boxed{".repeat(50_000)), None);
     let repeat = |piece: &str, times: usize| piece.repeat(times);
+    // What is looked for at each of many places is looked for nearby alone: this took minutes.
+    let clock = std::time::Instant::now();
+    let pieces = [
+        "answer ",
+        "answer (",
+        "the answer is ",
+        "12 is the answer ",
+        "*a ",
+        " **a",
+        "_a ",
+        "<|",
+        "a. ",
+    ];
+    for text in pieces.map(|piece| repeat(piece, 10_000)) {
+        judge(&Gold::parse("12").unwrap(), &text, &text);
+    }
+    judge(
+        &Gold::parse("12").unwrap(),
+        "",
+        &("the answer is 12".to_string() + &repeat(")", 50_000)),
+    );
+    assert!(clock.elapsed().as_secs() < 60, "{:?}", clock.elapsed());
     for text in [
         repeat("9^", 900) + "9",
         repeat("(", 60) + "x" + &repeat("!!)", 60),

@@ -6,6 +6,9 @@ use num_rational::BigRational;
 
 use super::expr::{Expr, Number, Reading, power, product};
 
+/// Units that one number may have.
+const MAX_UNITS: usize = 8;
+
 /// A word that stands by a number.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Meaning {
@@ -194,6 +197,9 @@ impl Measure {
 
     /// A unit, with the power that is written behind it.
     pub fn unit(&mut self, base: &str, count: BigRational, exponent: i64) -> Reading<()> {
+        if self.factors.len() >= MAX_UNITS {
+            return Err("it has too many units");
+        }
         let exponent = exponent * std::mem::replace(&mut self.raise, 1);
         let exponent = if std::mem::take(&mut self.per) { -exponent } else { exponent };
         let count = Number::new(count, false).ok_or("its numbers are too long")?;
