@@ -153,10 +153,14 @@ impl ModelFolder {
     }
 
     /// Whether it is an adapter's, which lies over a base of its own.
+    #[cfg(not(target_family = "wasm"))]
     pub fn is_adapted(&self) -> bool {
-        #[cfg(not(target_family = "wasm"))]
-        return self.adapter.is_some();
-        #[cfg(target_family = "wasm")]
+        self.adapter.is_some()
+    }
+
+    /// A page has none.
+    #[cfg(target_family = "wasm")]
+    pub fn is_adapted(&self) -> bool {
         false
     }
 

@@ -200,11 +200,18 @@ impl FileWriter {
 }
 
 /// Ends what a crash left half done at `path`: brings back a folder that was being replaced and
-/// removes what was being written or removed.
+/// removes what was being written or removed. Of a folder that was replaced, what has no successor
+/// stays: someone else put it there.
 pub fn mend_folder(path: &Path) -> Result<()> {
     let old = hidden(path, OLD);
     if old.exists() && !path.exists() {
         fs::rename(&old, path).map_err(|e| io(path, e))?;
+    }
+    for entry in fs::read_dir(&old).into_iter().flatten().flatten() {
+        let place = path.join(entry.file_name());
+        if fs::symlink_metadata(&place).is_err() {
+            fs::rename(entry.path(), &place).map_err(|e| io(&place, e))?;
+        }
     }
     for leftover in [old, hidden(path, PARTIAL)].iter().filter(|p| p.exists()) {
         fs::remove_dir_all(leftover).map_err(|e| io(leftover, e))?;
@@ -323,9 +330,10 @@ mod tests {
         // Python: zlib.crc32(b"two")
         let sums = [("empty".to_string(), 0), ("file".to_string(), 0x11ca_8a66)];
         assert_eq!(writer.checksums(), sums.into());
+        fs::write(best.join("notes"), "mine").unwrap();
         writer.finish().unwrap();
         assert_eq!(read(&best.join("file")).unwrap(), b"two");
-        assert_eq!(read_all(&best), ["empty", "file"]);
+        assert_eq!(read_all(&best), ["empty", "file", "notes"], "and what someone else put there");
         assert_eq!(read_all(home.path()), ["v1.2"]);
     }
 

@@ -260,11 +260,15 @@ impl RunFolder {
     }
 
     /// Removes all checkpoints but the last `keep` of those that a run of this fingerprint wrote: what
-    /// else lies among them is the user's.
+    /// else lies among them, or in one, is the user's.
     pub fn remove_older(&self, keep: usize, run: u32) -> Result<()> {
         let is_own = |(step, path): &(u32, PathBuf)| {
             let bytes = read(&path.join(STATE)).unwrap_or_default();
-            serde_json::from_slice(&bytes).is_ok_and(|s: State| s.run == run && s.step == *step)
+            let names = names_in(path).unwrap_or_default();
+            serde_json::from_slice(&bytes).is_ok_and(|state: State| {
+                let wrote = |name: &String| name == STATE || state.checksums.contains_key(name);
+                state.run == run && state.step == *step && names.iter().all(wrote)
+            })
         };
         let mut own = checkpoints(&self.path)?;
         own.retain(is_own);

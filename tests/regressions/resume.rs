@@ -1,6 +1,8 @@
 //! A run survives what happens to the machine, and does not go on as another one unawares.
 
 use crate::program::{Home, assert_error, assert_same_run, parse_lines, stderr};
+use srft::checkpoint::State;
+use srft::config::Config;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -170,6 +172,18 @@ fn a_run_that_does_not_say_what_it_read_goes_on_with_a_note() {
     home.succeeds(&run("run"));
     fs::remove_dir_all(home.path("run/checkpoints/step-000006")).unwrap();
     fs::remove_file(home.path("run/inputs.json")).unwrap();
+    // That version had no such setting, and its checkpoints another fingerprint for it.
+    let config = String::from_utf8(home.read("run/config.toml")).unwrap();
+    let fewer: String = config.split_inclusive('\n').filter(|l| !l.starts_with("turns")).collect();
+    assert_ne!(config, fewer);
+    let path = "run/checkpoints/step-000004/state.json";
+    let mut state: State = serde_json::from_slice(&home.read(path)).unwrap();
+    state.run = Config::fingerprint_before(&fewer.parse().unwrap());
+    state.checksum = 0;
+    state.checksum = crc32fast::hash(&serde_json::to_vec(&state).unwrap());
+    home.write(path, serde_json::to_vec(&state).unwrap());
+    home.fails("train --resume run", INPUT, &["a run with other settings"]);
+    home.write("run/config.toml", fewer);
     // It was being replaced by that version when it crashed.
     fs::rename(home.path("run/best"), home.path("run/best.old")).unwrap();
     let output = home.command("train --resume run").output().unwrap();
@@ -196,13 +210,15 @@ fn transformers_18070_fewer_steps_than_are_done_are_refused() {
     assert_eq!(home.lines("run/metrics.jsonl").len(), 10);
 }
 
-/// A reward command that fails after `n` answers, for good or by taking too long.
+/// A reward command that fails after `n` answers, however often it is started, until it is mended.
 fn failing(home: &Home, n: usize, then: &str) {
     let script = format!(
-        "n=0; while read line; do n=$((n+1)); if [ $n -gt {n} ] && [ ! -e mended ]; then {then}; fi; \
+        "while read line; do echo >> count; \
+         if [ $(wc -l < count) -gt {n} ] && [ ! -e mended ]; then {then}; fi; \
          echo '{{\"score\": 0.5}}'; done"
     );
     home.write("judge.sh", script);
+    home.write("count", "");
 }
 
 /// verl #6673, NeMo-Gym #1354: the run that a reward command ended keeps its weights, and goes on with
@@ -225,7 +241,7 @@ fn verl_6673_a_failed_reward_command_loses_no_step_and_may_get_more_time() {
     for (name, then) in [("slow", "sleep 30"), ("dead", "exit 1")] {
         let _ = fs::remove_file(home.path("mended"));
         failing(&home, 60, then);
-        let output = run(name, "--set reward.command_secs=0.5");
+        let output = run(name, "--set reward.command_secs=0.2");
         let next = format!("srft train --resume {name}");
         let words = ["scored", "reward.command_secs", "the weights are saved", next.as_str()];
         let message = assert_error(&output, name, MACHINE, &words);

@@ -186,20 +186,25 @@ fn a_run_takes_nothing_that_is_in_its_folder() {
     fs::create_dir(home.path("new")).unwrap();
     home.write("new/train.log", "begun");
     home.write("new/.lock", "mine");
-    let run = "--steps 4 --set checkpoint.every=1 --set checkpoint.keep=1 --out new";
+    let run = "--steps 4 --set checkpoint.every=1 --set checkpoint.keep=2 --out new";
     keeps(&home, &format!("{TRAIN} {run}"), &[]);
-    // Kept aside by hand, or of another run.
-    for name in ["step-000001", "step-000009"] {
-        let path = home.path("new/checkpoints").join(name);
-        fs::create_dir(&path).unwrap();
-        fs::write(path.join("state.json"), "{}").unwrap();
+    // A checkpoint of another run, a copy kept aside, notes in what is written again or removed.
+    fs::create_dir(home.path("new/checkpoints/step-000001")).unwrap();
+    let mine = [
+        "checkpoints/step-000001/state.json",
+        "checkpoints/step-000003/notes.txt",
+        "best/notes.txt",
+        "evaluations/step-000004/notes.txt",
+    ];
+    for name in mine {
+        home.write(&format!("new/{name}"), "{}");
     }
-    fs::remove_dir_all(home.path("new/checkpoints/step-000009")).unwrap();
-    keeps(
-        &home,
-        "train --resume new --set checkpoint.every=2",
-        &["new/summary.json", "new/config.toml"],
-    );
+    fs::remove_dir_all(home.path("new/checkpoints/step-000004")).unwrap();
+    home.succeeds("train --resume new --set checkpoint.keep=1");
+    for name in mine {
+        assert_eq!(home.read(&format!("new/{name}")), b"{}", "{name}");
+    }
+    assert!(home.path("new/checkpoints/step-000004/state.json").exists());
 }
 
 /// A result that is one file takes the place of such a result alone, and never of what is read.
@@ -249,7 +254,7 @@ fn a_study_or_a_base_begins_in_a_folder_of_its_own() {
     }
     home.write("project/config.json", "mine");
     refused(&home, "study --preset smoke --device cpu --out project", &["config.json", "--out"]);
-    refused(&home, "study --preset smoke --device cpu --out run", &["config.toml", "--out"]);
+    refused(&home, "study --preset smoke --device cpu --out run", &["best", "--out"]);
     let pretrain = "pretrain --device cpu --shape model --steps 1 --set rollout.prompts=1 \
                     --set eval.examples=1 --set rollout.max_new_tokens=2";
     refused(&home, &format!("{pretrain} --out project"), &["project", "config.json"]);
