@@ -28,7 +28,7 @@ const FREE: [(&str, &str); 13] = [
 /// sampling gives; `train.micro_batch_tokens` is the order of a sum; `eval.examples` and its like decide
 /// what after is compared with; `reward.command` judges.
 #[cfg(test)]
-const DECISIVE: [&str; 34] = [
+const DECISIVE: [&str; 36] = [
     "run.seed",
     "model.path",
     "data.task",
@@ -63,6 +63,8 @@ const DECISIVE: [&str; 34] = [
     "eval.skip",
     "eval.samples",
     "eval.temperature",
+    "data.unreadable",
+    "math.form",
 ];
 
 /// The keys that version 0.1 took for free.
