@@ -169,7 +169,7 @@ impl Group {
         for episode in &episodes {
             model.require_fits(prompt, episode.tokens.len()).or_raise()?;
         }
-        for shown in &demonstration {
+        if let Some(shown) = &demonstration {
             model.require_fits(read, shown.tokens.len()).or_raise()?;
         }
         episodes.iter().try_for_each(|e| of.check_ids(&e.tokens))?;

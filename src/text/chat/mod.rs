@@ -127,7 +127,7 @@ impl ChatTemplate {
     ) -> Result<(String, Vec<Range<usize>>)> {
         let source = self.source(tools.is_some())?;
         let has = |mark: &&str| messages.iter().any(|message| message.to_string().contains(*mark));
-        let marked = source.marks && !MARKS.iter().any(|(_, mark)| has(&mark));
+        let marked = source.marks && !MARKS.iter().any(|(_, mark)| has(mark));
         let printed = self.print(messages, tools, false, extra, marked)?;
         if !marked {
             return Ok((printed, Vec::new()));
