@@ -43,7 +43,7 @@ def test_notebooks_and_presets_are_linked_both_ways():
     linked = {path.stem: set() for path in NOTEBOOKS}
     for path in NOTEBOOKS:
         for cell in nbformat.read(path, as_version=4).cells:
-            linked[path.stem].update(re.findall(r"8080/#preset=([a-z-]+)", cell.source))
+            linked[path.stem].update(re.findall(r"`#preset=([a-z-]+)`", cell.source))
             for link in re.findall(r"\]\((?!http)([^)#]+)\)", cell.source):
                 assert (HERE / link).exists(), f"{path.name} links {link}"
         assert linked[path.stem], f"{path.name} names no preset of the page"
