@@ -509,7 +509,6 @@ def test_srft_python_16_a_forked_child_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("work", "words"),
     [
-        (lambda: srft.Trainer(SMALL, examples=OWN[:5], reward=lambda e, r: 0.0), "suites="),
         (lambda: srft.Trainer(SMALL, suites={"held": OWN}), "examples="),
         (lambda: srft.Model.load(device="gpu of dreams"), "srft.devices() lists them"),
         (lambda: srft.Trainer({"optimizer.lr": -1.0}), '{"optimizer.lr": '),

@@ -144,7 +144,9 @@ fn contents(path: &Path, kind: &str) -> Result<(Vec<String>, Vec<String>)> {
 /// Whether a folder is a run's or a study's.
 fn is_kept(folder: &Path) -> bool {
     let is_there = |name: &str| folder.join(name).exists();
-    is_there(LOCK) || is_there("config.toml") && is_there("checkpoints")
+    // Others have files of the lock's name, too: it alone says nothing.
+    is_there("config.toml") && (is_there(LOCK) || is_there("checkpoints"))
+        || is_there("study.toml") && is_there(LOCK)
 }
 
 /// A file that the user named for results.

@@ -203,6 +203,9 @@ impl RunFolder {
             for name in names.iter().filter(|name| name.starts_with("step-")) {
                 remove_folder_atomic(&parent.join(name))?;
             }
+            if exists(&parent) && names_in(&parent)?.is_empty() {
+                remove_folder_atomic(&parent)?;
+            }
         }
         if exists(&folder.best()) {
             remove_folder_atomic(&folder.best())?;
