@@ -338,9 +338,9 @@ fn an_evaluation_is_heard_between_its_slices_and_can_be_cancelled() {
 fn with_all_rewards_equal_grpo_stays_where_the_base_is() {
     let presets = include_str!("../web/page/presets.js");
     let preset = presets.split("id: ").find(|p| p.starts_with("\"equal-rewards\"")).unwrap();
-    assert!(preset.contains("values: { k: \"1\" }"), "{preset}");
-    assert!(include_str!("../web/page/settings.js").contains("path: \"rollout.top_k\""));
-    let greedy = ["rollout.top_k=1", "rollout.prompts=8", "rollout.group=4", "train.steps=12"];
+    assert!(preset.contains("values: { mp: \"1\" }"), "{preset}");
+    assert!(include_str!("../web/page/settings.js").contains("path: \"rollout.min_p\""));
+    let greedy = ["rollout.min_p=1", "rollout.prompts=8", "rollout.group=4", "train.steps=12"];
     let moved = |method: &str| {
         let (mut bench, _) = Bench::of(&[method], &greedy);
         let events: Vec<Event> = (0..12).flat_map(|_| bench.step()).collect();
