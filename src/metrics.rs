@@ -82,6 +82,7 @@ metrics! {
     #[serde(default)] // runs of before have no such key
     unscored_demos: u64, "demonstrations";
     /// Rollouts whose answer has the gold answer's value, but in a form that `math.form = "strict"` refuses.
+    #[serde(default)] // runs of before have no such key
     loose_only: u64, "rollouts";
     /// Tokens sampled in this step, those of unscored rollouts too.
     rollout_tokens: u64, "tokens";
