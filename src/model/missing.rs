@@ -128,6 +128,6 @@ fn model_inside(folder: &Path) -> Option<PathBuf> {
         |path: &PathBuf| [CONFIG, ADAPTER_CONFIG].iter().any(|name| exists(&path.join(name)));
     let children = inside(folder);
     let best = children.iter().find(|path| path.ends_with("best") && is_model(path));
-    let deeper = || children.iter().flat_map(|child| inside(child)).filter(is_model).next_back();
+    let deeper = || children.iter().flat_map(|child| inside(child)).rfind(is_model);
     best.or_else(|| children.iter().rfind(|path| is_model(path))).cloned().or_else(deeper)
 }

@@ -145,7 +145,7 @@ fn letter(sentence: &str) -> Option<char> {
         matches!(&*lower(word), "not" | "never" | "neither" | "either") || word.contains("n't")
     };
     let before = &words[..first];
-    if before.iter().any(denies) || !bracketed && !before.iter().all(|w| leads(&w)) {
+    if before.iter().any(denies) || !bracketed && !before.iter().all(leads) {
         return None;
     }
     // "B or C", "B, C", "B or maybe C".

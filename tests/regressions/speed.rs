@@ -65,7 +65,7 @@ fn a_large_file_is_read_once_and_in_order() {
 #[test]
 fn the_first_bad_row_is_named() {
     let home = Home::new();
-    let answer = |line: usize| if line % 1500 == 0 { "none" } else { "1" };
+    let answer = |line: usize| if line.is_multiple_of(1500) { "none" } else { "1" };
     home.write(
         "rows.jsonl",
         rows(|n| json!({"prompt": "1=", "response": "1", "answer": answer(n)})),

@@ -204,7 +204,7 @@ fn sentence_ends(line: &str) -> impl Iterator<Item = usize> {
     signs.filter(move |&at| {
         let ends = line.is_char_boundary(at) && line[at..].starts_with(['.', '!', '?']);
         let short = |word: &&str| line[..at].ends_with(&format!(" {word}"));
-        ends && !ABBREVIATIONS.iter().any(|word| short(&word))
+        ends && !ABBREVIATIONS.iter().any(short)
     })
 }
 
