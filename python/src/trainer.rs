@@ -201,7 +201,6 @@ impl Trainer {
     #[pyo3(signature = (
         config = None, *, out = None, examples = None, suites = None, reward = None, overwrite = false
     ))]
-    #[expect(clippy::too_many_arguments, reason = "Python names them")]
     fn new(
         py: Python<'_>,
         config: Option<&Bound<'_, PyAny>>,
