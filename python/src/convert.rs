@@ -16,7 +16,9 @@ pub fn to_python<'py>(
     py: Python<'py>,
     record: &impl serde::Serialize,
 ) -> PyResult<Bound<'py, PyAny>> {
-    Ok(pythonize(py, record)?)
+    // By way of JSON: a pair of numbers is a list in every record, as it is in the run's files.
+    let plain = serde_json::to_value(record).expect("a plain record");
+    Ok(pythonize(py, &plain)?)
 }
 
 /// Levels of dicts and lists that are followed.
