@@ -34,6 +34,7 @@ pub struct Suite {
 /// A suite's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(from = "Written")]
 pub struct Score {
     /// Suite.
     pub suite: String,
@@ -53,6 +54,41 @@ pub struct Score {
     pub pass_interval: [f64; 2],
     /// Samples that the verifier failed on, left out of all this.
     pub unscored: usize,
+}
+
+/// A score as files have it. Runs of before have a margin on both sides in place of an interval.
+#[derive(Deserialize)]
+struct Written {
+    suite: String,
+    ood: bool,
+    n: usize,
+    samples: usize,
+    accuracy: f64,
+    interval: Option<[f64; 2]>,
+    #[serde(default)]
+    margin: f64,
+    pass: f64,
+    pass_interval: Option<[f64; 2]>,
+    #[serde(default)]
+    pass_margin: f64,
+    unscored: usize,
+}
+
+impl From<Written> for Score {
+    fn from(w: Written) -> Self {
+        let around = |mean: f64, margin: f64| [mean - margin, mean + margin];
+        Self {
+            interval: w.interval.unwrap_or(around(w.accuracy, w.margin)),
+            pass_interval: w.pass_interval.unwrap_or(around(w.pass, w.pass_margin)),
+            suite: w.suite,
+            ood: w.ood,
+            n: w.n,
+            samples: w.samples,
+            accuracy: w.accuracy,
+            pass: w.pass,
+            unscored: w.unscored,
+        }
+    }
 }
 
 /// A sampled response of an evaluation, a line of its suite's file.
@@ -258,6 +294,16 @@ mod tests {
             tokens: 1,
         };
         verdicts.iter().map(sample).collect()
+    }
+
+    #[test]
+    fn a_score_of_before_has_its_margin_as_an_interval() {
+        let line = r#"{"suite": "add", "ood": false, "n": 8, "samples": 1, "accuracy": 0.5,
+            "margin": 0.25, "pass": 0.75, "pass_margin": 0.125, "unscored": 0}"#;
+        let score: Score = serde_json::from_str(line).unwrap();
+        assert_eq!((score.interval, score.pass_interval), ([0.25, 0.75], [0.625, 0.875]));
+        let again = serde_json::to_string(&score).unwrap();
+        assert_eq!(serde_json::from_str::<Score>(&again).unwrap(), score);
     }
 
     #[test]
