@@ -388,7 +388,7 @@ fn the_program_follows_a_run() {
     home.succeeds(&format!("{train} --method sft --seed 1 --out other"));
     let analyze = "analyze dynamics --device cpu --responses 6 --set rollout.max_new_tokens=8 \
          --reference base=model --reference end=run/checkpoints/step-000004";
-    let text = home.succeeds(&format!("{analyze} --run run,other --json"));
+    let text = home.succeeds(&format!("{analyze} --run run --run other --json"));
     let value: Value = serde_json::from_str(&text).unwrap();
     assert!(value["metric"].as_str().unwrap().contains("|Δ ln p|"));
     let references = value["references"].as_array().unwrap();
