@@ -87,7 +87,9 @@ fn a_chat_model_learns_from_messages_by_adapters() {
     let config: Value = serde_json::from_slice(&home.read("merged/config.json")).unwrap();
     assert_eq!(config["dtype"], "float32");
     home.fails("merge --model merged --out again", INPUT, &["no adapter"]);
-    home.fails("merge --model run/best --out merged", INPUT, &["already here"]);
+    home.succeeds("merge --model run/best --out merged"); // over what it wrote itself
+    home.write("merged/config.json", "edited by hand");
+    home.fails("merge --model run/best --out merged", INPUT, &["here: config.json", "--overwrite"]);
 
     let printed = home.succeeds(
         "eval --device cpu --model run/best --data sums.jsonl --verifier math --samples 3 \
