@@ -77,7 +77,7 @@ impl Target {
             let (some, rest) = others.split_at(others.len().min(NAMED));
             let more = if rest.is_empty() { "" } else { ", ..." };
             return Err(refused(format!(
-                "there is something else than a {kind} of srft's here: {}{more}",
+                "files are here that srft did not write, or that changed since: {}{more}",
                 some.join(", ")
             ))
             .next(
