@@ -89,7 +89,11 @@ fn a_chat_model_learns_from_messages_by_adapters() {
     home.fails("merge --model merged --out again", INPUT, &["no adapter"]);
     home.succeeds("merge --model run/best --out merged"); // over what it wrote itself
     home.write("merged/config.json", "edited by hand");
-    home.fails("merge --model run/best --out merged", INPUT, &["since: config.json", "--overwrite"]);
+    home.fails(
+        "merge --model run/best --out merged",
+        INPUT,
+        &["since: config.json", "--overwrite"],
+    );
 
     let printed = home.succeeds(
         "eval --device cpu --model run/best --data sums.jsonl --verifier math --samples 3 \

@@ -63,6 +63,8 @@ impl Verifier {
     /// Judges the `response` to a `prompt` by its gold `answer`. A response that was cut off before
     /// end-of-text (`finished` false) is wrong, whatever it says.
     pub fn judge(&self, prompt: &str, response: &str, finished: bool, answer: &str) -> Judgement {
+        #[cfg(target_family = "wasm")]
+        let _ = prompt; // mathematics alone looks at it
         let is = |right| Judgement { right, loose_only: false };
         let Some(given) = self.given_answer(response).filter(|_| finished) else {
             return is(false);
