@@ -13,7 +13,6 @@ use serde_json::json;
 use srft::config::Config;
 use srft::data::source::{Problem, Source};
 use srft::run::{Reader, grader, model_folder};
-use srft::text::Tokenizer;
 use std::fmt::Write as _;
 use std::time::Instant;
 
