@@ -289,8 +289,11 @@ fn questions_are_answered_by_the_base_and_every_run() {
     assert!(drawn.iter().any(|answers| answers != &drawn[0]), "each question is drawn anew");
 }
 
+/// The run, none for the base, and the problems of each suite that were evaluated.
+type Told = Vec<(Option<u32>, Vec<usize>)>;
+
 /// How far the evaluation was, and the scores of models that were through.
-fn evaluation(events: &[Event]) -> (Vec<u32>, Vec<(Option<u32>, Vec<usize>)>) {
+fn evaluation(events: &[Event]) -> (Vec<u32>, Told) {
     let (mut done, mut scored) = (Vec::new(), Vec::new());
     for event in events {
         match event {
@@ -304,7 +307,7 @@ fn evaluation(events: &[Event]) -> (Vec<u32>, Vec<(Option<u32>, Vec<usize>)>) {
     (done, scored)
 }
 
-/// web.md W6: an evaluation is cut into slices, other commands are heard between them, and it can be
+/// An evaluation is cut into slices, other commands are heard between them, and it can be
 /// cancelled.
 #[test]
 fn an_evaluation_is_heard_between_its_slices_and_can_be_cancelled() {
