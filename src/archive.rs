@@ -146,7 +146,7 @@ mod tests {
         assert!(!again.path().join("x/.lock").exists());
     }
 
-    /// web.md W24: a bomb is refused before it fills the tab.
+    /// A bomb is refused before it fills the tab.
     #[test]
     fn what_is_too_large_is_refused_unread() {
         let mut bomb = ZipWriter::new(Cursor::new(Vec::new()));

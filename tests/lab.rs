@@ -336,7 +336,7 @@ fn an_evaluation_is_heard_between_its_slices_and_can_be_cancelled() {
     assert_eq!(bench.send(Command::Cancel), [], "nothing to cancel is no error");
 }
 
-/// web.md W1: the page's preset says that RL does not move where all rewards are equal.
+/// The page's preset says that RL does not move where all rewards are equal.
 #[test]
 fn with_all_rewards_equal_grpo_stays_where_the_base_is() {
     let presets = include_str!("../web/page/presets.js");

@@ -125,7 +125,7 @@ impl FolderWriter {
     }
 
     /// Begins a folder that the user named, with a command's results of that kind: see
-    /// [`out`](super::out).
+    /// `platform/out.rs`.
     pub fn export(path: &Path, kind: &'static str, overwrite: bool) -> Result<Self> {
         let target = Target::of(path, kind, overwrite)?;
         let stage = target.stage();
