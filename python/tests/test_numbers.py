@@ -83,7 +83,7 @@ def test_advantages():
     np.testing.assert_allclose(srft.advantages(rewards), expected, rtol=1e-12)
     np.testing.assert_allclose(srft.advantages(rewards, std=False), rewards - rewards.mean())
     np.testing.assert_array_equal(srft.advantages([0.1, 0.1, 0.1]), np.zeros(3))
-    with pytest.raises(srft.InputError, match="a reward is NaN"):
+    with pytest.raises(srft.InputError, match="of rewards is NaN"):
         srft.advantages([0.0, float("nan")])
 
 
