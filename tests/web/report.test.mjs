@@ -86,7 +86,7 @@ browserTest("it opens from a file and draws every curve", { url }, async (page) 
         if (chart.startsWith("accuracy")) assert.equal(await page.locator(`#chart-${chart} path.band`).count(), 2);
     }
     assert.equal(await page.locator("#happened .sentences p").count(), 3);
-    assert.match(await page.locator("#happened .sentences p").nth(1).innerText(), /accuracy went from .*% \(srft\)/);
+    assert.match(await page.locator("#happened .sentences p").nth(1).innerText(), /accuracy went from .*% \[.*\] \(srft\)/);
     // Eight suites, two means; base, end and change for two runs, after suite and problems.
     assert.equal(await page.locator("#happened tbody tr").count(), 10 + 2);
     assert.equal(await page.locator("#happened tbody tr").first().locator("th, td").count(), 2 + 6);
