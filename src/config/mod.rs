@@ -375,7 +375,7 @@ fn overlay(base: &mut Table, layer: &Table) -> Result<()> {
 }
 
 /// A list that is written as one text: a list of that text alone. The names of matrices, which have
-/// no white space, may be parted by it.
+/// no white space in them, may be separated by it.
 fn list(key: &str, text: &str) -> Value {
     let items: Vec<&str> = match key {
         "targets" => text.split_whitespace().collect(),
