@@ -37,6 +37,11 @@ pub fn gold_answers(gold: &str) -> Vec<String> {
     marked(gold).unwrap_or_else(all)
 }
 
+/// Whether nothing in a response marks its answer.
+pub fn unmarked(response: &str) -> bool {
+    marked(response).is_none()
+}
+
 /// `None` where nothing marks an answer; no readings where what is marked is empty.
 fn marked(response: &str) -> Option<Vec<String>> {
     // What was thought aloud is no answer.

@@ -89,6 +89,10 @@ pub fn judge(gold: &Gold, prompt: &str, response: &str) -> Verdict {
             _ if gold.0.spelled.is_some() && answers.iter().any(|text| is_spelled(text, gold)) => {
                 return Verdict::Right;
             }
+            // The gold answer word for word, though a sentence of it would say less: "2, rest is 3".
+            _ if extract::unmarked(response) && is_written(response, gold) => {
+                return Verdict::Right;
+            }
             _ => return Verdict::Wrong,
         }
     }
@@ -97,6 +101,10 @@ pub fn judge(gold: &Gold, prompt: &str, response: &str) -> Verdict {
 
 fn is_spelled(text: &str, gold: &Gold) -> bool {
     read(text, false).is_ok_and(|given| given.spelled == gold.0.spelled)
+}
+
+fn is_written(text: &str, gold: &Gold) -> bool {
+    read(text.trim(), false).is_ok_and(|given| given.raw == gold.0.raw)
 }
 
 /// An answer, read.
