@@ -11,7 +11,7 @@
 #   lint         clippy on the program, tests and benches; links in the documentation
 #   portability  the core compiles for browsers, the program for Windows and macOS
 #   tests        unit and integration tests, on the CPU backend and on software Vulkan
-#   fuzz         every reader of files from elsewhere, a minute each (SRFT_FUZZ_SECS)
+#   fuzz         every reader of files from elsewhere, 20 seconds each; SRFT_FUZZ_SECS=600 for long
 #   web          the page: built, its types checked, tested in Chromium on the CPU backend and on
 #                software WebGPU
 #   python       the package: built and installed as a user would in an environment of its own,
@@ -162,7 +162,7 @@ tests() {
 # A crate of its own, without burn: it builds in a few minutes.
 fuzz() {
     try "the lines above name the input that fails and how to run it again" \
-        count fuzz/run.sh "${SRFT_FUZZ_SECS:-60}"
+        count fuzz/run.sh "${SRFT_FUZZ_SECS:-20}"
 }
 
 web() {

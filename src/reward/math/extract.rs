@@ -37,9 +37,9 @@ pub fn gold_answers(gold: &str) -> Vec<String> {
     marked(gold).unwrap_or_else(all)
 }
 
-/// Whether nothing in a response marks its answer.
-pub fn unmarked(response: &str) -> bool {
-    marked(response).is_none()
+/// Whether something in a response marks its answer.
+pub fn is_marked(response: &str) -> bool {
+    marked(response).is_some()
 }
 
 /// `None` where nothing marks an answer; no readings where what is marked is empty.

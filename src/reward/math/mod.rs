@@ -49,13 +49,17 @@ const SHOWN: usize = 100;
 /// The gold answer, parsed once when data is loaded; one that can't be read is an error, never a
 /// score.
 #[derive(Debug, Clone)]
-pub struct Gold(Answer);
+pub struct Gold {
+    answer: Answer,
+    /// As given.
+    text: String,
+}
 
 impl Gold {
     /// Reads a gold answer: bare, or a worked solution in which [`final_answer`] finds it.
     pub fn parse(text: &str) -> Result<Self> {
         let read = first_readable(extract::gold_answers(text), true);
-        read.map(Self).map_err(|reason| {
+        read.map(|answer| Self { answer, text: text.trim().into() }).map_err(|reason| {
             let shown: String = text.chars().take(SHOWN).collect();
             Error::input(format!("the gold answer {shown:?} can't be read: {reason}"))
                 .next("write it like 3/4, \\frac{3}{4}, (1, 2], x^2+1 or \\text{blue}")
@@ -81,30 +85,32 @@ pub enum Verdict {
 pub fn judge(gold: &Gold, prompt: &str, response: &str) -> Verdict {
     let answers = extract::answers(response);
     let Ok(mut given) = first_readable(answers.clone(), false) else { return Verdict::Unreadable };
-    if !gold.0.accepts(&given) {
-        let respelled = answers.first().and_then(|text| respelled(text, &gold.0.value));
+    if !gold.answer.accepts(&given) {
+        let respelled = answers.first().and_then(|text| respelled(text, &gold.answer.value));
         match respelled.map(|text| read(&text, false)) {
-            Some(Ok(other)) if gold.0.accepts(&other) => given = other,
+            Some(Ok(other)) if gold.answer.accepts(&other) => given = other,
             // "July 4" is no 4 with words before it where the gold answer is just that.
-            _ if gold.0.spelled.is_some() && answers.iter().any(|text| is_spelled(text, gold)) => {
+            _ if gold.answer.spelled.is_some()
+                && answers.iter().any(|text| is_spelled(text, gold)) =>
+            {
                 return Verdict::Right;
             }
-            // The gold answer word for word, though a sentence of it would say less: "2, rest is 3".
-            _ if extract::unmarked(response) && is_written(response, gold) => {
+            // Word for word, though as a response's last sentence it would say less.
+            _ if response.trim() == gold.text && !extract::is_marked(response) => {
                 return Verdict::Right;
             }
             _ => return Verdict::Wrong,
         }
     }
-    if strict::may_be_rewarded(&gold.0, &given, prompt) { Verdict::Right } else { Verdict::Loose }
+    if strict::may_be_rewarded(&gold.answer, &given, prompt) {
+        Verdict::Right
+    } else {
+        Verdict::Loose
+    }
 }
 
 fn is_spelled(text: &str, gold: &Gold) -> bool {
-    read(text, false).is_ok_and(|given| given.spelled == gold.0.spelled)
-}
-
-fn is_written(text: &str, gold: &Gold) -> bool {
-    read(text.trim(), false).is_ok_and(|given| given.raw == gold.0.raw)
+    read(text, false).is_ok_and(|given| given.spelled == gold.answer.spelled)
 }
 
 /// An answer, read.
@@ -160,10 +166,13 @@ fn first_readable(texts: Vec<String>, gold: bool) -> Reading<Answer> {
 /// Reads an answer; of an equation whose left side is only a name that can't be read, the right.
 fn read(text: &str, gold: bool) -> Reading<Answer> {
     // What is no answer with words before it may still be the gold one, which keeps its words.
-    let literal = |reason| if gold { Err(reason) } else { read_all(text, true) };
-    read_all(text, gold).or_else(literal).or_else(|reason| {
+    let read_one = |text: &str| match read_all(text, gold) {
+        Err(_) if !gold => read_all(text, true),
+        read => read,
+    };
+    read_one(text).or_else(|reason| {
         let right = right_side(text).ok_or(reason)?;
-        read_all(right, gold).map_err(|_| reason)
+        read_one(right).map_err(|_| reason)
     })
 }
 

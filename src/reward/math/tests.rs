@@ -75,7 +75,9 @@ fn a_gold_answer_can_be_a_worked_solution() {
 /// Found by fuzzing.
 #[test]
 fn a_gold_answer_is_right_word_for_word() {
-    for gold in ["2, Tswer is $3$.", "2 apples, and the rest is $3$", "red is 3, blue 2"] {
+    for gold in
+        ["2, Tswer is $3$.", "2 apples, and the rest is $3$", "red is 3, blue 2", "�w=wwww°"]
+    {
         assert_eq!(verdict(gold, gold), Verdict::Right, "{gold}");
     }
     assert_eq!(verdict("2, and the rest is $3$", "1, and the rest is $3$"), Verdict::Wrong);
