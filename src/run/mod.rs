@@ -1,5 +1,6 @@
 //! A run and its folder: prepare, train with evaluations and checkpoints, summarise.
 
+mod evaluate;
 #[cfg(not(target_family = "wasm"))]
 mod files;
 mod folder;
@@ -13,6 +14,7 @@ mod inputs;
 #[cfg(not(target_family = "wasm"))]
 mod pretrain;
 mod reader;
+mod resume;
 mod setup;
 mod summary;
 
@@ -38,12 +40,11 @@ use crate::checkpoint::{self, State};
 use crate::config::Config;
 use crate::device::{Selected, require_silence};
 use crate::error::{Error, Kind, Result};
-use crate::eval::{Judge, Score, Suite, mean_accuracy, score};
+use crate::eval::{Score, Suite};
 use crate::metrics::StepReport;
 use crate::model::ModelFolder;
-use crate::platform::{FolderWriter, Stopwatch, map};
+use crate::platform::Stopwatch;
 use crate::records::Group;
-use crate::rollout::all_cut;
 use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -106,73 +107,6 @@ impl Run {
         Ok(Self::assembled(parts, folder, base, state, selected))
     }
 
-    /// Takes up the run in `path` at its latest checkpoint, which is a whole model: the folder
-    /// that the run began with is needed only where there is no checkpoint yet, or a KL penalty.
-    pub fn resume(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
-        Self::resume_with(config, &NOTHING, false, selected, path)
-    }
-
-    /// The same with what a program gives. What the run learns from must be what it was when the run
-    /// began, unless `accepts_changes`.
-    pub fn resume_with(
-        config: Config,
-        given: &Given,
-        accepts_changes: bool,
-        selected: &Selected,
-        path: &Path,
-    ) -> Result<Self> {
-        let folder = RunFolder::open(path)?;
-        let layer = RunFolder::config_layer(path)?;
-        let before = Config::resolve(std::slice::from_ref(&layer))?;
-        config.require_resumes(&before)?;
-        let (latest, name) = (folder.latest()?, device_name(selected));
-        let began_from = Inputs::read(folder.path())?;
-        let run = began_from.as_ref().map_or_else(|| config.fingerprint(), |inputs| inputs.run);
-        let (base, mut state) = match &latest {
-            Some(latest) => {
-                // A version with other settings had another fingerprint of the same ones.
-                let runs = [run, config.fingerprint(), Config::fingerprint_before(&layer.1)];
-                (setup::read_over(latest, &config.model.base), checked(latest, &runs)?)
-            }
-            None => (open_model(&config.model), State::new(run, name.clone())),
-        };
-        let base = base?;
-        require_steps_left(&config, &state)?;
-        let reads_base = latest.is_none() || base.is_adapted();
-        let now = Inputs::of(&config, given, reads_base.then_some(&base), state.run)?;
-        let (inputs, changes) = now.since(began_from, accepts_changes)?;
-        let began = latest.as_ref().map(|_| config.model.clone());
-        let (began, device) = (began.as_ref(), &selected.device);
-        let mut parts = setup::trainer_of(config, &base, began, given, device)?;
-        let trainer = &mut parts.trainer;
-        if let Some(latest) = &latest {
-            let moments = map(&latest.join(checkpoint::MOMENTS))?;
-            let updates = state.optimizer_updates;
-            checkpoint::restore_moments(&mut trainer.optimizer, &moments, updates)
-                .map_err(|e| e.at(latest.display()))?;
-            trainer.step = state.step;
-            #[cfg(not(target_family = "wasm"))]
-            if state.checksums.contains_key(checkpoint::BUFFER) {
-                let held = map(&latest.join(checkpoint::BUFFER))?;
-                let buffer = checkpoint::restore_buffer(&held);
-                trainer.buffer = buffer.map_err(|e| e.at(latest.display()))?;
-            }
-        }
-        if trainer.config != before {
-            folder.write_config(&trainer.config)?;
-        }
-        inputs.write(folder.path())?;
-        parts.notes.extend(changes);
-        folder.remove_diverged()?;
-        folder.rewind(state.step)?;
-        let began_on = std::mem::replace(&mut state.device, name);
-        let mut run = Self::assembled(parts, folder, base, state, selected);
-        run.moved_from = (began_on != run.state.device).then_some(began_on);
-        run.saved_at = latest.map(|_| run.trainer.step);
-        run.read_lines()?;
-        Ok(run)
-    }
-
     fn assembled(
         parts: Parts,
         folder: RunFolder,
@@ -203,17 +137,6 @@ impl Run {
     /// What the user should hear of the data.
     pub fn notes(&self) -> &[String] {
         &self.notes
-    }
-
-    /// Takes what is on file into the summary.
-    fn read_lines(&mut self) -> Result<()> {
-        self.folder.steps(self.trainer.step)?.iter().for_each(|report| self.summary.add(report));
-        for Evaluation { step, eval_secs, scores } in self.folder.evaluations()? {
-            self.summary.record(step, &scores);
-            self.summary.eval_secs += eval_secs;
-            self.evaluated_at = Some(step);
-        }
-        Ok(())
     }
 
     /// Where the run is kept, from the root.
@@ -280,25 +203,6 @@ impl Run {
 
     fn how_to_go_on(&self) -> String {
         format!("srft train --resume {}", self.folder.shown().display())
-    }
-
-    /// Evaluates the base, unless that is on file, or what is due since an evaluation failed.
-    pub async fn begin(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        let (step, every) = (self.trainer.step, self.trainer.config.eval.every);
-        let is_due = every > 0 && step % every == 0 && step < self.trainer.config.train.steps;
-        match self.evaluated_at {
-            Some(at) if at == step || !is_due => Ok(()),
-            _ => self.evaluate(observer).await,
-        }
-    }
-
-    /// Takes the base's evaluation from another run of the same base, suites and seed, unless it is
-    /// on file.
-    pub fn begin_as(&mut self, scores: Vec<Score>) -> Result<()> {
-        if self.evaluated_at.is_some() {
-            return Ok(());
-        }
-        self.record(Evaluation { step: 0, eval_secs: 0.0, scores })
     }
 
     /// Whether nothing is left but [`Run::finish`].
@@ -380,17 +284,6 @@ impl Run {
         Ok(reports)
     }
 
-    /// The evaluations on file.
-    pub fn evaluations(&self) -> Result<Vec<Evaluation>> {
-        self.folder.evaluations()
-    }
-
-    /// Whether the evaluation has not improved for as long as the config bears.
-    fn is_stale(&self) -> bool {
-        let patience = self.trainer.config.train.patience;
-        patience > 0 && self.state.stale_evaluations >= patience
-    }
-
     /// What failed left the weights of the last step whole: they are saved, so that nothing is lost
     /// but the step that could not be done.
     async fn halted(&mut self, error: Error, observer: &mut dyn Observer) -> Error {
@@ -417,104 +310,6 @@ impl Run {
         Error { next: Some(next), ..error }
     }
 
-    /// Scores the present policy on given suites; nothing is recorded.
-    pub async fn score(&self, suites: &[Suite]) -> Result<Vec<Score>> {
-        self.judge().evaluate(&self.trainer.model, suites).await
-    }
-
-    /// How this run's responses are sampled and judged in evaluation.
-    pub fn judge(&self) -> Judge<'_> {
-        let Trainer { tokenizer, grader, config, .. } = &self.trainer;
-        Judge { tokenizer, grader, config }
-    }
-
-    /// The present policy's scores on the run's suites, recorded; evaluates unless they are on file.
-    pub async fn scores(&mut self, observer: &mut dyn Observer) -> Result<Vec<Score>> {
-        self.require_evaluated(observer).await?;
-        Ok(self.folder.evaluations()?.pop().map(|e| e.scores).unwrap_or_default())
-    }
-
-    async fn require_evaluated(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        match self.evaluated_at == Some(self.trainer.step) {
-            true => Ok(()),
-            false => self.evaluate(observer).await,
-        }
-    }
-
-    async fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        if self.suites.is_empty() {
-            return self.take_as_best().await;
-        }
-        let clock = Stopwatch::start();
-        let samples = match self.judge().samples(&self.trainer.model, &self.suites).await {
-            Ok(samples) => samples,
-            Err(e) => return Err(self.halted(e, observer).await),
-        };
-        let k = self.trainer.config.eval.samples;
-        let scored = self.suites.iter().zip(&samples);
-        let scores: Vec<Score> = scored.map(|(suite, samples)| score(suite, samples, k)).collect();
-        let step = self.trainer.step;
-        #[cfg(not(target_family = "wasm"))]
-        if self.trainer.config.eval.write_samples {
-            self.folder.write_samples(step, &self.suites, &samples)?;
-        }
-        let eval_secs = clock.elapsed_secs();
-        let accuracy = mean_accuracy(&scores, false).or_else(|| mean_accuracy(&scores, true));
-        let is_best = step > 0 && accuracy > self.state.best_accuracy;
-        if is_best {
-            // Before its line, which says that all of the evaluation is done.
-            self.write_best().await?;
-        }
-        self.record(Evaluation { step, eval_secs, scores: scores.clone() })?;
-        self.saved_at = None;
-        self.tell_cut(samples.iter().flatten().map(|s| (s.tokens, s.truncated)), observer);
-        if is_best {
-            self.state.best_accuracy = accuracy;
-            self.state.stale_evaluations = 0;
-        } else if step > 0 {
-            self.state.stale_evaluations += 1;
-        }
-        observer.evaluated(step, &scores);
-        Ok(())
-    }
-
-    /// Where there is nothing to evaluate on, the latest model is the best that is known.
-    async fn take_as_best(&mut self) -> Result<()> {
-        self.evaluated_at = Some(self.trainer.step);
-        match self.trainer.step {
-            0 => Ok(()),
-            _ => self.write_best().await,
-        }
-    }
-
-    async fn write_best(&self) -> Result<()> {
-        let storage = self.trainer.config.checkpoint.dtype;
-        let mut folder = FolderWriter::begin(&self.folder.best())?;
-        self.base.write(&mut folder, &self.trainer.model, storage).await?;
-        folder.finish()
-    }
-
-    /// Says once that every response was cut, and by what.
-    fn tell_cut(
-        &mut self,
-        responses: impl Iterator<Item = (usize, bool)>,
-        observer: &mut dyn Observer,
-    ) {
-        let limit = self.trainer.config.rollout.max_new_tokens;
-        if let Some(why) = all_cut(responses, limit).filter(|_| !self.is_cut_told) {
-            observer.noted(&why);
-            self.is_cut_told = true;
-        }
-    }
-
-    fn record(&mut self, evaluation: Evaluation) -> Result<()> {
-        self.folder.append_evaluation(&evaluation)?;
-        self.summary.record(evaluation.step, &evaluation.scores);
-        self.summary.eval_secs += evaluation.eval_secs;
-        self.evaluated_at = Some(evaluation.step);
-        Ok(())
-    }
-
     /// Writes a checkpoint of the present step, unless there is one.
     pub async fn save(&mut self, observer: &mut dyn Observer) -> Result<PathBuf> {
         let step = self.trainer.step;
@@ -532,30 +327,6 @@ impl Run {
         self.summary.other_secs += clock.elapsed_secs();
         observer.saved(&self.folder.as_shown(&path));
         Ok(path)
-    }
-}
-
-/// The state of the checkpoint in `path`, which must be whole and of this run, known by one of these
-/// fingerprints.
-fn checked(path: &Path, runs: &[u32]) -> Result<State> {
-    let state = checkpoint::check(|name| map(&path.join(name)));
-    let state = state.map_err(|e| e.at(path.display()))?;
-    if runs.contains(&state.run) {
-        return Ok(state);
-    }
-    Err(Error::input("the checkpoint belongs to a run with other settings")
-        .at(path.display())
-        .next("put back the checkpoint, or the config.toml, that was here before"))
-}
-
-/// Refuses fewer steps than are done.
-fn require_steps_left(config: &Config, state: &State) -> Result<()> {
-    let (done, steps) = (state.step, config.train.steps);
-    match done <= steps {
-        true => Ok(()),
-        false => Err(Error::input(format!("{done} steps are done, more than {steps}"))
-            .at("train.steps")
-            .next(format!("resume with --steps {done} or more, or begin anew from a checkpoint"))),
     }
 }
 

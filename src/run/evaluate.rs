@@ -1,0 +1,138 @@
+//! Evaluating a run: when it is due, what is kept of it, which model is the best.
+
+use super::{Evaluation, Observer, Run};
+use crate::error::Result;
+use crate::eval::{Judge, Score, Suite, mean_accuracy, score};
+use crate::platform::{FolderWriter, Stopwatch};
+use crate::rollout::all_cut;
+use crate::trainer::Trainer;
+
+impl Run {
+    /// Evaluates the base, unless that is on file, or what is due since an evaluation failed.
+    pub async fn begin(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let (step, every) = (self.trainer.step, self.trainer.config.eval.every);
+        let is_due = every > 0 && step % every == 0 && step < self.trainer.config.train.steps;
+        match self.evaluated_at {
+            Some(at) if at == step || !is_due => Ok(()),
+            _ => self.evaluate(observer).await,
+        }
+    }
+
+    /// Takes the base's evaluation from another run of the same base, suites and seed, unless it is
+    /// on file.
+    pub fn begin_as(&mut self, scores: Vec<Score>) -> Result<()> {
+        if self.evaluated_at.is_some() {
+            return Ok(());
+        }
+        self.record(Evaluation { step: 0, eval_secs: 0.0, scores })
+    }
+
+    /// The evaluations on file.
+    pub fn evaluations(&self) -> Result<Vec<Evaluation>> {
+        self.folder.evaluations()
+    }
+
+    /// Whether the evaluation has not improved for as long as the config bears.
+    pub(super) fn is_stale(&self) -> bool {
+        let patience = self.trainer.config.train.patience;
+        patience > 0 && self.state.stale_evaluations >= patience
+    }
+
+    /// Scores the present policy on given suites; nothing is recorded.
+    pub async fn score(&self, suites: &[Suite]) -> Result<Vec<Score>> {
+        self.judge().evaluate(&self.trainer.model, suites).await
+    }
+
+    /// How this run's responses are sampled and judged in evaluation.
+    pub fn judge(&self) -> Judge<'_> {
+        let Trainer { tokenizer, grader, config, .. } = &self.trainer;
+        Judge { tokenizer, grader, config }
+    }
+
+    /// The present policy's scores on the run's suites, recorded; evaluates unless they are on file.
+    pub async fn scores(&mut self, observer: &mut dyn Observer) -> Result<Vec<Score>> {
+        self.require_evaluated(observer).await?;
+        Ok(self.folder.evaluations()?.pop().map(|e| e.scores).unwrap_or_default())
+    }
+
+    pub(super) async fn require_evaluated(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        match self.evaluated_at == Some(self.trainer.step) {
+            true => Ok(()),
+            false => self.evaluate(observer).await,
+        }
+    }
+
+    async fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        if self.suites.is_empty() {
+            return self.take_as_best().await;
+        }
+        let clock = Stopwatch::start();
+        let samples = match self.judge().samples(&self.trainer.model, &self.suites).await {
+            Ok(samples) => samples,
+            Err(e) => return Err(self.halted(e, observer).await),
+        };
+        let k = self.trainer.config.eval.samples;
+        let scored = self.suites.iter().zip(&samples);
+        let scores: Vec<Score> = scored.map(|(suite, samples)| score(suite, samples, k)).collect();
+        let step = self.trainer.step;
+        #[cfg(not(target_family = "wasm"))]
+        if self.trainer.config.eval.write_samples {
+            self.folder.write_samples(step, &self.suites, &samples)?;
+        }
+        let eval_secs = clock.elapsed_secs();
+        let accuracy = mean_accuracy(&scores, false).or_else(|| mean_accuracy(&scores, true));
+        let is_best = step > 0 && accuracy > self.state.best_accuracy;
+        if is_best {
+            // Before its line, which says that all of the evaluation is done.
+            self.write_best().await?;
+        }
+        self.record(Evaluation { step, eval_secs, scores: scores.clone() })?;
+        self.saved_at = None;
+        self.tell_cut(samples.iter().flatten().map(|s| (s.tokens, s.truncated)), observer);
+        if is_best {
+            self.state.best_accuracy = accuracy;
+            self.state.stale_evaluations = 0;
+        } else if step > 0 {
+            self.state.stale_evaluations += 1;
+        }
+        observer.evaluated(step, &scores);
+        Ok(())
+    }
+
+    /// Where there is nothing to evaluate on, the latest model is the best that is known.
+    async fn take_as_best(&mut self) -> Result<()> {
+        self.evaluated_at = Some(self.trainer.step);
+        match self.trainer.step {
+            0 => Ok(()),
+            _ => self.write_best().await,
+        }
+    }
+
+    async fn write_best(&self) -> Result<()> {
+        let storage = self.trainer.config.checkpoint.dtype;
+        let mut folder = FolderWriter::begin(&self.folder.best())?;
+        self.base.write(&mut folder, &self.trainer.model, storage).await?;
+        folder.finish()
+    }
+
+    /// Says once that every response was cut, and by what.
+    pub(super) fn tell_cut(
+        &mut self,
+        responses: impl Iterator<Item = (usize, bool)>,
+        observer: &mut dyn Observer,
+    ) {
+        let limit = self.trainer.config.rollout.max_new_tokens;
+        if let Some(why) = all_cut(responses, limit).filter(|_| !self.is_cut_told) {
+            observer.noted(&why);
+            self.is_cut_told = true;
+        }
+    }
+
+    fn record(&mut self, evaluation: Evaluation) -> Result<()> {
+        self.folder.append_evaluation(&evaluation)?;
+        self.summary.record(evaluation.step, &evaluation.scores);
+        self.summary.eval_secs += evaluation.eval_secs;
+        self.evaluated_at = Some(evaluation.step);
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! Taking a run up where its latest checkpoint left it.
+
+use super::given::{Given, NOTHING};
+use super::inputs::Inputs;
+use super::setup::{self, open_model};
+use super::{Evaluation, Run, RunFolder, device_name};
+use crate::checkpoint::{self, State};
+use crate::config::Config;
+use crate::device::Selected;
+use crate::error::{Error, Result};
+use crate::platform::map;
+use std::path::Path;
+
+impl Run {
+    /// Takes up the run in `path` at its latest checkpoint, which is a whole model: the folder
+    /// that the run began with is needed only where there is no checkpoint yet, or a KL penalty.
+    pub fn resume(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
+        Self::resume_with(config, &NOTHING, false, selected, path)
+    }
+
+    /// The same with what a program gives. What the run learns from must be what it was when the run
+    /// began, unless `accepts_changes`.
+    pub fn resume_with(
+        config: Config,
+        given: &Given,
+        accepts_changes: bool,
+        selected: &Selected,
+        path: &Path,
+    ) -> Result<Self> {
+        let folder = RunFolder::open(path)?;
+        let layer = RunFolder::config_layer(path)?;
+        let before = Config::resolve(std::slice::from_ref(&layer))?;
+        config.require_resumes(&before)?;
+        let (latest, name) = (folder.latest()?, device_name(selected));
+        let began_from = Inputs::read(folder.path())?;
+        let run = began_from.as_ref().map_or_else(|| config.fingerprint(), |inputs| inputs.run);
+        let (base, mut state) = match &latest {
+            Some(latest) => {
+                // A version with other settings had another fingerprint of the same ones.
+                let runs = [run, config.fingerprint(), Config::fingerprint_before(&layer.1)];
+                (setup::read_over(latest, &config.model.base), checked(latest, &runs)?)
+            }
+            None => (open_model(&config.model), State::new(run, name.clone())),
+        };
+        let base = base?;
+        require_steps_left(&config, &state)?;
+        let reads_base = latest.is_none() || base.is_adapted();
+        let now = Inputs::of(&config, given, reads_base.then_some(&base), state.run)?;
+        let (inputs, changes) = now.since(began_from, accepts_changes)?;
+        let began = latest.as_ref().map(|_| config.model.clone());
+        let (began, device) = (began.as_ref(), &selected.device);
+        let mut parts = setup::trainer_of(config, &base, began, given, device)?;
+        let trainer = &mut parts.trainer;
+        if let Some(latest) = &latest {
+            let moments = map(&latest.join(checkpoint::MOMENTS))?;
+            let updates = state.optimizer_updates;
+            checkpoint::restore_moments(&mut trainer.optimizer, &moments, updates)
+                .map_err(|e| e.at(latest.display()))?;
+            trainer.step = state.step;
+            #[cfg(not(target_family = "wasm"))]
+            if state.checksums.contains_key(checkpoint::BUFFER) {
+                let held = map(&latest.join(checkpoint::BUFFER))?;
+                let buffer = checkpoint::restore_buffer(&held);
+                trainer.buffer = buffer.map_err(|e| e.at(latest.display()))?;
+            }
+        }
+        if trainer.config != before {
+            folder.write_config(&trainer.config)?;
+        }
+        inputs.write(folder.path())?;
+        parts.notes.extend(changes);
+        folder.remove_diverged()?;
+        folder.rewind(state.step)?;
+        let began_on = std::mem::replace(&mut state.device, name);
+        let mut run = Self::assembled(parts, folder, base, state, selected);
+        run.moved_from = (began_on != run.state.device).then_some(began_on);
+        run.saved_at = latest.map(|_| run.trainer.step);
+        run.read_lines()?;
+        Ok(run)
+    }
+
+    /// Takes what is on file into the summary.
+    fn read_lines(&mut self) -> Result<()> {
+        self.folder.steps(self.trainer.step)?.iter().for_each(|report| self.summary.add(report));
+        for Evaluation { step, eval_secs, scores } in self.folder.evaluations()? {
+            self.summary.record(step, &scores);
+            self.summary.eval_secs += eval_secs;
+            self.evaluated_at = Some(step);
+        }
+        Ok(())
+    }
+}
+
+/// The state of the checkpoint in `path`, which must be whole and of this run, known by one of these
+/// fingerprints.
+fn checked(path: &Path, runs: &[u32]) -> Result<State> {
+    let state = checkpoint::check(|name| map(&path.join(name)));
+    let state = state.map_err(|e| e.at(path.display()))?;
+    if runs.contains(&state.run) {
+        return Ok(state);
+    }
+    Err(Error::input("the checkpoint belongs to a run with other settings")
+        .at(path.display())
+        .next("put back the checkpoint, or the config.toml, that was here before"))
+}
+
+/// Refuses fewer steps than are done.
+fn require_steps_left(config: &Config, state: &State) -> Result<()> {
+    let (done, steps) = (state.step, config.train.steps);
+    match done <= steps {
+        true => Ok(()),
+        false => Err(Error::input(format!("{done} steps are done, more than {steps}"))
+            .at("train.steps")
+            .next(format!("resume with --steps {done} or more, or begin anew from a checkpoint"))),
+    }
+}
