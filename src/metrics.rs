@@ -76,6 +76,9 @@ metrics! {
     response_tokens: Option<f64>, "tokens";
     /// Rollouts cut by rollout.max_new_tokens or the model's context / rollouts.
     truncated_share: Option<f64>, "share";
+    /// Rollouts cut by the model's context before rollout.max_new_tokens / rollouts.
+    #[serde(default)] // runs of before have no such key
+    context_cut_share: Option<f64>, "share";
     /// Rollouts that the verifier failed on: left out of the update and of every mean.
     unscored: u64, "rollouts";
     /// Demonstrations that the verifier failed on: still imitated, but not reinforced.

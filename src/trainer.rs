@@ -17,7 +17,7 @@ use crate::ops::readback;
 use crate::ops::sampling::Sampling;
 use crate::optim::{AdamW, learning_rate, squared_norm};
 use crate::platform::{Stopwatch, give_way};
-use crate::records::{Demonstration, Group, Origin, Role, Unscored};
+use crate::records::{Demonstration, Episode, Group, Origin, Role, Unscored};
 use crate::reward::{Grade, Grader, MEND, Submission};
 use crate::rollout::{Plan, Stops, respond};
 use crate::text::Tokenizer;
@@ -80,7 +80,8 @@ impl Trainer {
         let update = assemble(&groups, &objective);
         let gradient = self.gradient(&update).await?;
         let lr = learning_rate(&self.config.optimizer, self.step, self.config.train.steps);
-        let mut report = report(&groups, &update, &gradient, &objective);
+        let limit = self.config.rollout.max_new_tokens;
+        let mut report = report(&groups, &update, &gradient, &objective, limit);
         report.step = self.step + 1;
         report.lr = lr;
         report.loose_only = self.loose_only(&groups);
@@ -353,6 +354,7 @@ fn report(
     update: &Update,
     gradient: &Gradient,
     objective: &Objective,
+    limit: usize,
 ) -> StepReport {
     let episodes = || groups.iter().flat_map(|g| &g.episodes);
     // A sum of nothing is -0.0 in Rust.
@@ -379,6 +381,8 @@ fn report(
         objective.group_of != GroupOf::Apart && !g.episodes.is_empty() && reward_of(g).is_some()
     });
     let terms = [column::SFT, column::RL_DEMO, column::SELF, column::REGULARISER].map(sum);
+    let share_of =
+        |is: &dyn Fn(&Episode) -> bool| mean_of(episodes().map(|e| f64::from(u8::from(is(e)))));
     let entropies = episodes().flat_map(|e| &e.entropies).map(|&h| f64::from(h));
     StepReport {
         loss: terms.iter().sum(),
@@ -389,7 +393,7 @@ fn report(
         loss_kl: total(Role::Demonstration, column::REGULARISER),
         grad_norm: gradient.norm,
         reward: mean_of(episodes().map(|e| f64::from(e.reward))),
-        accuracy: mean_of(episodes().map(|e| f64::from(u8::from(e.right)))),
+        accuracy: share_of(&|e| e.right),
         reward_demo: mean_of(groups.iter().filter_map(reward_of)),
         advantage_demo: mean_of(compared.filter_map(|(_, a)| a.last().copied())),
         groups_all_right: all(true),
@@ -401,7 +405,8 @@ fn report(
         w_rl: mean_of(of_role(Role::Rollout, column::WEIGHT).map(|(w, _)| w)),
         clip_share: share(total(Role::Rollout, column::CLIPPED), scored_tokens as f64),
         response_tokens: mean_of(episodes().map(|e| e.tokens.len() as f64)),
-        truncated_share: mean_of(episodes().map(|e| f64::from(u8::from(e.truncated)))),
+        truncated_share: share_of(&|e| e.truncated),
+        context_cut_share: share_of(&|e| e.truncated && e.tokens.len() < limit),
         unscored: groups.iter().map(|g| g.unscored.len() as u64).sum(),
         unscored_demos: groups.iter().filter(|g| g.unscored_demo.is_some()).count() as u64,
         rollout_tokens: (scored_tokens + unscored_tokens) as u64,

@@ -18,8 +18,14 @@ fn numbers(value: &Value) -> Vec<f64> {
 /// Every metric of every step is there and a finite number (JSON has no other, but null). Null is
 /// only what this step had nothing to measure for: what rollouts show, where it sampled none.
 fn assert_finite(home: &Home, run: &str, steps: usize) {
-    const OF_ROLLOUTS: [&str; 5] =
-        ["reward", "accuracy", "entropy", "response_tokens", "truncated_share"];
+    const OF_ROLLOUTS: [&str; 6] = [
+        "reward",
+        "accuracy",
+        "entropy",
+        "response_tokens",
+        "truncated_share",
+        "context_cut_share",
+    ];
     let may_lack = serde_json::to_value(StepReport::default()).unwrap();
     let lines = home.lines(&format!("{run}/metrics.jsonl"));
     assert_eq!(lines.len(), steps, "{run}");

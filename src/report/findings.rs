@@ -195,10 +195,20 @@ fn cut(run: &RunRecord) -> Option<String> {
     let (_, share, n) = of_rollouts(run, |r| r.truncated_share)?;
     let (_, tokens, _) = of_rollouts(run, |r| r.response_tokens)?;
     let limit = run.config.rollout.max_new_tokens;
-    // Had the limit cut them, so many would have been so long, and the mean no shorter.
-    let at = match tokens + 0.5 < share * limit as f64 {
-        true => format!("by the model's context, before the limit of {limit} tokens"),
-        false => format!("at {limit} tokens"),
+    let by_context = match of_rollouts(run, |r| r.context_cut_share) {
+        Some((_, by_context, of)) if of == n => by_context,
+        // Steps of before do not tell. Had the limit cut them all, so many would have been so long, and
+        // the mean no shorter.
+        _ if tokens + 0.5 < share * limit as f64 => share,
+        _ => 0.0,
+    };
+    let at = if by_context >= share {
+        format!("by the model's context, before the limit of {limit} tokens")
+    } else if by_context == 0.0 {
+        format!("at {limit} tokens")
+    } else {
+        let at_limit = percent(share - by_context);
+        format!("({at_limit} at {limit} tokens, {} by the model's context)", percent(by_context))
     };
     (share >= MANY_CUT)
         .then(|| format!("{} of its rollouts were cut {at} {}", percent(share), lately(n)))
@@ -299,6 +309,29 @@ mod tests {
         let cut = "100.0% of its rollouts were cut by the model's context, before the limit of 44 tokens \
                    in the last 4 steps";
         assert_eq!(texts(&run)[2], cut);
+    }
+
+    /// A share of 30% with short responses could be either: the steps say which.
+    #[test]
+    fn what_cut_rollouts_is_told_as_it_was_counted() {
+        let mut run = run("a", 40);
+        for (by_context, told) in [
+            (0.0, "30.0% of its rollouts were cut at 44 tokens"),
+            (0.3, "30.0% of its rollouts were cut by the model's context, before the limit of 44"),
+            (
+                0.1,
+                "30.0% of its rollouts were cut (20.0% at 44 tokens, 10.0% by the model's context)",
+            ),
+        ] {
+            for tokens in [3.0, 40.0] {
+                for step in &mut run.steps {
+                    (step.truncated_share, step.response_tokens) = (Some(0.3), Some(tokens));
+                    step.context_cut_share = Some(by_context);
+                }
+                let texts = texts(&run);
+                assert!(texts.len() == 1 && texts[0].starts_with(told), "{texts:?}");
+            }
+        }
     }
 
     #[test]

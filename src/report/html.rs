@@ -5,7 +5,7 @@ use super::frame::{Section, page, percent_encoded};
 use super::look::{Look, looks};
 use super::number::{fixed, grouped, span};
 use super::read::{DYNAMICS, RunRecord, SHIFT};
-use super::results::{COSTS, Time, costs, table};
+use super::results::{COSTS, Time, costs, no_evaluation, table};
 use super::samples::samples;
 use super::sentences::{notices, sentences};
 use super::settings::{between, from_default};
@@ -115,6 +115,7 @@ fn happened(report: &Report) -> serde_json::Value {
         "sentences": sentences(report.runs),
         "notices": notices(report.runs),
         "rows": table(report.runs),
+        "no_evaluation": no_evaluation(report.runs),
         "cost_names": COSTS,
         "costs": costs,
     })
@@ -129,6 +130,7 @@ fn curves(report: &Report) -> serde_json::Value {
         "data": data,
         "zero": zero,
         "window": super::chart::AVERAGED,
+        "no_evaluation": no_evaluation(report.runs),
         "evaluated": report.runs.iter().any(|r| !r.evaluations.is_empty()),
     })
 }

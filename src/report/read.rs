@@ -239,6 +239,15 @@ fn device_of_checkpoint(path: &Path) -> Option<String> {
 }
 
 impl RunRecord {
+    /// Whether no evaluation will come, since the user's data have no suite.
+    pub fn has_no_suite(&self) -> bool {
+        let data = &self.config.data;
+        let names_none = !data.train.is_empty() && data.eval.is_empty();
+        // The base is evaluated before the first step.
+        let has_begun = self.updates() > 0 || self.status == Status::Finished;
+        names_none && has_begun && self.evaluations.is_empty()
+    }
+
     /// Updates done.
     pub fn updates(&self) -> u32 {
         self.steps.last().map_or(0, |r| r.step)

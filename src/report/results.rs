@@ -32,6 +32,14 @@ pub fn mean_of(scores: &[Score], mean: Mean) -> Option<Estimate> {
     (!chosen.is_empty()).then_some((accuracy, interval))
 }
 
+/// What stands in the place of accuracies.
+pub fn no_evaluation(runs: &[RunRecord]) -> &'static str {
+    match runs.iter().all(RunRecord::has_no_suite) {
+        true => "Nothing is evaluated: no suite is configured (data.eval).",
+        false => "No evaluation is on file.",
+    }
+}
+
 /// Accuracy before and after, of a run on a suite or a mean of suites; shares.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Outcome {

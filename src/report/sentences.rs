@@ -150,12 +150,13 @@ fn outcome(runs: &[RunRecord]) -> String {
 
 fn without_evaluations(runs: &[RunRecord]) -> String {
     let of_rollouts: Vec<String> = runs.iter().filter_map(training).collect();
+    let why = match runs.iter().all(RunRecord::has_no_suite) {
+        true => "Nothing is evaluated, since no suite is configured (data.eval)",
+        false => "There is no evaluation after training yet",
+    };
     match of_rollouts.is_empty() {
-        false => format!(
-            "There is no evaluation after training yet; in training, right rollouts went {}.",
-            listed(&of_rollouts)
-        ),
-        true => "There is no evaluation after training yet, and no curve to tell of.".into(),
+        false => format!("{why}; in training, right rollouts went {}.", listed(&of_rollouts)),
+        true => format!("{why}, and no curve to tell of."),
     }
 }
 
@@ -306,6 +307,13 @@ mod tests {
             "There is no evaluation after training yet; in training, right rollouts went from 60.0% to \
              60.0% (a)."
         );
+        let mut own = run("a", 20);
+        own.config = config(&["data.train=sums.jsonl"]);
+        let nothing = "Nothing is evaluated, since no suite is configured (data.eval)";
+        let told = |run: &RunRecord| sentences(std::slice::from_ref(run))[1].clone();
+        assert!(told(&own).starts_with(nothing), "{}", told(&own));
+        own.config = config(&["data.train=sums.jsonl", "data.eval=other.jsonl"]);
+        assert!(told(&own).starts_with("There is no evaluation after training yet;"));
         let [what, came, _] = sentences(&[run("a", 0)]);
         assert!(what.contains("0 updates of 32 prompts"), "{what}");
         assert_eq!(came, "There is no evaluation after training yet, and no curve to tell of.");

@@ -3,7 +3,7 @@
 use super::charts::{Curve, curves_of};
 use super::number::{percent, significant, span};
 use super::read::RunRecord;
-use super::results::{COSTS, Row, Time, costs, table};
+use super::results::{COSTS, Row, Time, costs, no_evaluation, table};
 use super::sentences::{notices, sentences};
 use super::settings::between;
 use super::sparkline::sparkline;
@@ -20,7 +20,7 @@ pub fn text(runs: &[RunRecord], width: usize) -> String {
     blocks = blocks.iter().map(|paragraph| wrapped(paragraph, width)).collect();
     let rows = table(runs);
     match rows.is_empty() {
-        true => blocks.push("No evaluation is on file.".into()),
+        true => blocks.push(no_evaluation(runs).into()),
         false => blocks.push(results(runs, &rows, width)),
     }
     let took = runs.iter().map(|run| [vec![run.name.clone()], costs(run)].concat()).collect();

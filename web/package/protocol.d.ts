@@ -756,6 +756,10 @@ response_tokens: number | null,
  */
 truncated_share: number | null, 
 /**
+ * Rollouts cut by the model's context before rollout.max_new_tokens / rollouts.
+ */
+context_cut_share: number | null, 
+/**
  * Rollouts that the verifier failed on: left out of the update and of every mean.
  */
 unscored: number, 
