@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use burn::tensor::Device;
 use burn::tensor::wgpu::{WgpuSetup, wgpu};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What kind of machine an adapter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,26 +84,69 @@ pub struct Selected {
     pub reason: String,
     /// The wgpu device behind it, where there is one: to share, or (in a test) to lose.
     pub gpu: Option<wgpu::Device>,
+    complaints: Complaints,
 }
 
-/// What the driver said last of its own accord: a lost device, an out-of-memory, a validation
-/// error. Read by [`last_words`] when a readback fails.
+impl Selected {
+    /// One who hears what the driver complains of from now on.
+    pub fn listener(&self) -> Listener {
+        self.complaints.listener()
+    }
+}
+
+/// What a device's driver said of its own accord, how often and what last: a lost device, an
+/// out-of-memory, a validation error.
+#[derive(Debug, Clone, Default)]
+struct Complaints(Arc<Mutex<(usize, String)>>);
+
+impl Complaints {
+    fn add(&self, words: String) {
+        log::error!("{words}");
+        if let Ok(mut last) = LAST_WORDS.lock() {
+            *last = Some(words.clone());
+        }
+        let mut said = self.said();
+        *said = (said.0 + 1, words);
+    }
+
+    fn listener(&self) -> Listener {
+        Listener { heard: self.said().0, complaints: self.clone() }
+    }
+
+    fn said(&self) -> MutexGuard<'_, (usize, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One who hears a device's driver. Everyone who shares the device has an own one: a complaint does not
+/// say whose work was refused, so all of them hear it.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    complaints: Complaints,
+    heard: usize,
+}
+
+impl Listener {
+    /// An error from the driver's first complaint on: what it refused was not computed, and all that was
+    /// made of it since is wrong.
+    pub fn require_silence(&self) -> Result<()> {
+        let said = self.complaints.said();
+        if said.0 == self.heard {
+            return Ok(());
+        }
+        Err(Error::machine(format!("the driver complained: {}", said.1)).next(
+            "take up the run at its last checkpoint; if it comes again, update the driver or take \
+             --device cpu",
+        ))
+    }
+}
+
+/// What any driver said last. Read by [`last_words`] when a readback fails.
 static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
 
 /// The driver's last complaint, for error messages.
 pub fn last_words() -> Option<String> {
     LAST_WORDS.lock().ok()?.clone()
-}
-
-/// An error if the driver has complained since the last look: what it refused was not computed.
-pub fn require_silence() -> Result<()> {
-    match LAST_WORDS.lock().ok().and_then(|mut words| words.take()) {
-        None => Ok(()),
-        Some(words) => Err(Error::machine(format!("the driver complained: {words}")).next(
-            "take up the run at its last checkpoint; if it comes again, update the driver or take \
-             --device cpu",
-        )),
-    }
 }
 
 /// Every adapter, the CPU backend first.
@@ -252,10 +295,11 @@ fn install_hint(api: &str) -> &'static str {
 
 /// Opens an adapter as a burn device.
 pub async fn open(adapter: &Adapter, reason: String) -> Result<Selected> {
+    let complaints = Complaints::default();
     let (device, gpu) = match &adapter.handle {
         None => (Device::flex(), None),
         Some((instance, handle)) => {
-            let (device, gpu) = open_wgpu(adapter, instance, handle).await?;
+            let (device, gpu) = open_wgpu(adapter, instance, handle, &complaints).await?;
             (device, Some(gpu))
         }
     };
@@ -267,6 +311,7 @@ pub async fn open(adapter: &Adapter, reason: String) -> Result<Selected> {
         kind: adapter.kind,
         reason,
         gpu,
+        complaints,
     })
 }
 
@@ -279,6 +324,7 @@ async fn open_wgpu(
     adapter: &Adapter,
     instance: &wgpu::Instance,
     handle: &wgpu::Adapter,
+    complaints: &Complaints,
 ) -> Result<(Device, wgpu::Device)> {
     for (what, has, needs) in [
         ("storage buffers a shader", adapter.max_storage_buffers, LEAST_BINDINGS),
@@ -308,18 +354,14 @@ async fn open_wgpu(
         ..Default::default()
     };
     let (device, queue) = handle.request_device(&descriptor).await.map_err(|e| failed(&e))?;
-    let remember = |words: String| {
-        log::error!("{words}");
-        if let Ok(mut last) = LAST_WORDS.lock() {
-            *last = Some(words);
-        }
-    };
+    let of_loss = complaints.clone();
     device.set_device_lost_callback(move |reason, message| {
         if reason != wgpu::DeviceLostReason::Destroyed {
-            remember(format!("device lost ({reason:?}): {message}"));
+            of_loss.add(format!("device lost ({reason:?}): {message}"));
         }
     });
-    device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| remember(e.to_string())));
+    let of_error = complaints.clone();
+    device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| of_error.add(e.to_string())));
     let gpu = device.clone();
     let setup = WgpuSetup {
         instance: instance.clone(),
@@ -349,6 +391,26 @@ mod tests {
 
     fn adapter(index: usize, name: &str, backend: &str, kind: Kind) -> Adapter {
         Adapter { index, name: name.into(), backend: backend.into(), kind, ..cpu() }
+    }
+
+    /// Two runs of a study share a GPU: whichever looks first must not keep the word from the other.
+    #[test]
+    fn everyone_who_shares_a_device_hears_its_driver() {
+        let (shared, other) = (Complaints::default(), Complaints::default());
+        let runs = [shared.listener(), shared.listener(), other.listener()];
+        let heard = |runs: &[Listener]| -> Vec<bool> {
+            runs.iter().map(|run| run.require_silence().is_err()).collect()
+        };
+        assert_eq!(heard(&runs), [false; 3]);
+        shared.add("refused a shader".into());
+        for _ in 0..2 {
+            assert_eq!(heard(&runs), [true, true, false]);
+        }
+        assert!(runs[1].require_silence().unwrap_err().what.contains("refused a shader"));
+        let later = shared.listener();
+        assert_eq!(heard(&[later.clone()]), [false], "it began afterwards");
+        shared.add("lost".into());
+        assert_eq!(heard(&[later]), [true]);
     }
 
     #[test]

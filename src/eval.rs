@@ -6,6 +6,7 @@ use crate::data::encode::encode;
 use crate::error::{Error, Result};
 use crate::model::Llama;
 use crate::ops::sampling::Sampling;
+use crate::platform::give_way;
 use crate::records::Example;
 use crate::reward::{Grade, Grader, MEND, Submission};
 use crate::rollout::{Plan, Response, Stops, respond};
@@ -14,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 /// Step key of evaluation's random numbers: no training step is numbered so.
 const EVAL_STEP: u32 = u32::MAX;
+
+/// Responses that are judged between two pauses: a command can take a second for each.
+const JUDGED_AT_ONCE: usize = 64;
 
 /// Standard errors on either side that hold 95% of a normal distribution.
 const Z_95: f64 = 1.959_964;
@@ -169,7 +173,11 @@ impl Judge<'_> {
                 finished: !r.truncated,
             })
             .collect();
-        let grades = self.grader.grade(&submissions)?;
+        let mut grades = Vec::with_capacity(submissions.len());
+        for some in submissions.chunks(JUDGED_AT_ONCE) {
+            give_way().await;
+            grades.extend(self.grader.grade(some)?);
+        }
         if let Some(Err(why)) = grades.first().filter(|_| grades.iter().all(|g| g.is_err())) {
             return Err(Error::machine(format!("no response could be scored: {why}")).next(MEND));
         }

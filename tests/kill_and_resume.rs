@@ -2,21 +2,11 @@
 
 mod program;
 
-use program::{Home, assert_error, assert_same_run, leftovers, parse_lines, stderr};
+use program::{Home, RUN, assert_error, assert_same_run, leftovers, parse_lines, stderr};
 use srft::random::Stream;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
-
-fn home() -> Home {
-    let home = Home::new();
-    home.write_arabic_sums(0);
-    home
-}
-
-const RUN: &str = "train --device cpu --model model --data sums.jsonl --eval-data sums.jsonl \
-     --set rollout.prompts=4 --set rollout.group=3 --set rollout.max_new_tokens=4 \
-     --set optimizer.lr=1e-2 --set checkpoint.samples_every=2 --set eval.every=3";
 
 fn spawn(home: &Home, arguments: &str) -> Child {
     let mut command = home.command(arguments);
@@ -35,7 +25,7 @@ fn tear(home: &Home, out: &str, kills: usize) {
 
 #[test]
 fn killed_at_twenty_random_moments_it_ends_as_if_nothing_had_been() {
-    let home = home();
+    let home = Home::with_sums();
     let run = |out: &str| format!("{RUN} --steps 40 --set checkpoint.every=1 --out {out}");
     let clock = Instant::now();
     home.succeeds(&run("whole"));
@@ -84,7 +74,7 @@ fn killed_at_twenty_random_moments_it_ends_as_if_nothing_had_been() {
 #[cfg(unix)]
 #[test]
 fn interrupted_it_saves_says_how_to_go_on_and_ends_the_same() {
-    let home = home();
+    let home = Home::with_sums();
     let run = |out: &str| {
         format!(
             "{RUN} --steps 400 --set checkpoint.every=0 --json \
@@ -122,7 +112,7 @@ fn interrupted_it_saves_says_how_to_go_on_and_ends_the_same() {
 #[cfg(unix)]
 #[test]
 fn a_second_interrupt_stops_at_once_and_loses_nothing_saved() {
-    let home = home();
+    let home = Home::with_sums();
     let run = format!("{RUN} --steps 400 --set checkpoint.every=2 --json --out run");
     let mut child = spawn(&home, &run);
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -151,7 +141,7 @@ fn a_second_interrupt_stops_at_once_and_loses_nothing_saved() {
 /// base.
 #[test]
 fn methods_with_a_state_of_their_own_resume_to_the_same_bytes() {
-    let home = home();
+    let home = Home::with_sums();
     for (name, method) in [
         ("relift", "--method relift --set objective.buffer=3"),
         ("chord", "--method chord --set objective.mu_decay_steps=9"),
@@ -201,7 +191,7 @@ fn methods_with_a_state_of_their_own_resume_to_the_same_bytes() {
 /// Under adapters the base is what they lie over, resumed or not.
 #[test]
 fn under_adapters_a_kl_penalty_resumes_to_the_same_bytes() {
-    let home = home();
+    let home = Home::with_sums();
     let run = |out: &str| {
         format!(
             "{RUN} --method sft-kl --lora-rank 2 --steps 6 --set checkpoint.every=2 --out {out}"
@@ -224,7 +214,7 @@ fn under_adapters_a_kl_penalty_resumes_to_the_same_bytes() {
 
 #[test]
 fn without_its_base_a_kl_penalty_does_not_resume() {
-    let home = home();
+    let home = Home::with_sums();
     home.succeeds(&format!("{RUN} --method sft-kl --steps 4 --set checkpoint.every=2 --out run"));
     std::fs::remove_dir_all(home.path("run/checkpoints/step-000004")).unwrap();
     std::fs::remove_dir_all(home.path("model")).unwrap();
@@ -233,7 +223,7 @@ fn without_its_base_a_kl_penalty_does_not_resume() {
 
 #[test]
 fn a_finished_run_resumes_to_what_it_is() {
-    let home = home();
+    let home = Home::with_sums();
     home.succeeds(&format!("{RUN} --steps 6 --out run"));
     let files = ["metrics.jsonl", "evaluations.jsonl", "samples.jsonl", "config.toml"];
     let before = files.map(|f| home.read(&format!("run/{f}")));
@@ -249,7 +239,7 @@ fn a_finished_run_resumes_to_what_it_is() {
 
 #[test]
 fn an_early_stop_stays_stopped() {
-    let home = home();
+    let home = Home::with_sums();
     // A learning rate that changes no answer: the second evaluation cannot be better.
     let stale = "--set optimizer.lr=1e-12 --set train.patience=1";
     home.succeeds(&format!("{RUN} {stale} --steps 30 --out run"));
@@ -260,7 +250,7 @@ fn an_early_stop_stays_stopped() {
 
 #[test]
 fn with_a_constant_rate_a_run_can_be_extended() {
-    let home = home();
+    let home = Home::with_sums();
     let run = format!("{RUN} --set optimizer.schedule=constant --set checkpoint.samples_every=1");
     home.succeeds(&format!("{run} --steps 9 --out whole"));
     home.succeeds(&format!("{run} --steps 3 --out longer"));
@@ -283,7 +273,7 @@ fn with_a_constant_rate_a_run_can_be_extended() {
 
 #[test]
 fn resuming_needs_neither_the_base_nor_its_folder_name() {
-    let home = home();
+    let home = Home::with_sums();
     home.succeeds(&format!("{RUN} --steps 4 --set checkpoint.every=2 --out run"));
     std::fs::remove_dir_all(home.path("run/checkpoints/step-000004")).unwrap();
     std::fs::remove_dir_all(home.path("model")).unwrap();

@@ -13,7 +13,7 @@ use super::protocol::{
 use crate::archive;
 use crate::config::{Config, unknown};
 use crate::data::builtin;
-use crate::device::{Kind, Selected, require_silence, select};
+use crate::device::{Kind, Listener, Selected, select};
 use crate::error::{Error, Result};
 use crate::eval::Score;
 use crate::metrics::StepReport;
@@ -56,9 +56,10 @@ impl Opened {
     /// Chooses, opens and tests a device.
     pub async fn select(wanted: &str) -> Result<Self> {
         let selected = select(wanted).await?;
+        let driver = selected.listener();
         let report = selftest::run(&selected.device).await?;
         // A shader that the browser refuses is skipped: the numbers are wrong, the driver says why.
-        report.require_passed(&selected.name).map_err(|e| match require_silence() {
+        report.require_passed(&selected.name).map_err(|e| match driver.require_silence() {
             Ok(()) => e,
             Err(driver) => Error { what: format!("{}; {}", e.what, driver.what), ..e },
         })?;
@@ -88,28 +89,28 @@ impl Session {
         if start.runs.is_empty() {
             return Err(Error::input("no runs").next("ask for at least one, for example srft"));
         }
-        let mut slots: Vec<Slot> = Vec::new();
+        let (driver, mut slots) = (opened.selected.listener(), Vec::<Slot>::new());
         for request in &start.runs {
             let config = config_of(start, request, opened.selected.kind)?;
             let name = numbered(&request.method, |name| slots.iter().any(|s| s.name == name));
             let run = Run::create(config, &opened.selected, &home.join(&name))?;
             slots.push(Slot::new(run, name));
         }
-        Self::of(opened, slots, home).await
+        Self::of(opened, driver, slots, home).await
     }
 
     /// The runs of a saved file, in `home`.
     pub async fn load(bytes: &[u8], opened: Opened, home: &Path) -> Result<Self> {
-        let mut slots = Vec::new();
+        let (driver, mut slots) = (opened.selected.listener(), Vec::new());
         for name in archive::unpack(bytes, home)? {
             let path = home.join(&name);
             let config = Config::resolve(&[RunFolder::config_layer(&path)?])?;
             slots.push(Slot::new(Run::resume(config, &opened.selected, &path)?, name));
         }
-        Self::of(opened, slots, home).await
+        Self::of(opened, driver, slots, home).await
     }
 
-    async fn of(opened: Opened, slots: Vec<Slot>, home: &Path) -> Result<Self> {
+    async fn of(opened: Opened, driver: Listener, slots: Vec<Slot>, home: &Path) -> Result<Self> {
         let Opened { selected, self_test, .. } = opened;
         let first = slots[0].run.trainer();
         // A run that began elsewhere may name a folder that is not here: then what it was loaded
@@ -119,7 +120,7 @@ impl Session {
             Err(_) => first.model.clone(),
         };
         let probes = Probes::new(&base, first).await?;
-        require_silence()?;
+        driver.require_silence()?;
         Ok(Self {
             home: home.into(),
             selected,

@@ -7,6 +7,9 @@ use crate::ops::readback;
 use burn::tensor::{bf16, f16};
 use std::fmt;
 
+/// Below this share of changed weights that remain so, much of the training is lost.
+const MOST: f64 = 0.9;
+
 /// What storing does to the weights that differ between two models.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Kept {
@@ -41,8 +44,13 @@ impl Kept {
         }
     }
 
+    /// Whether much of the change is lost.
+    pub fn loses_much(&self) -> bool {
+        self.share() < MOST
+    }
+
     /// The share of changed weights that remain changed; 1 where none is.
-    pub fn share(&self) -> f64 {
+    fn share(&self) -> f64 {
         if self.changed == 0 { 1.0 } else { self.kept as f64 / self.changed as f64 }
     }
 }

@@ -31,6 +31,8 @@ pub use system::{
 use crate::error::{Error, Result};
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 #[cfg(not(target_family = "wasm"))]
 use std::time::Instant;
@@ -61,6 +63,17 @@ pub async fn give_way() {
         }
     })
     .await;
+}
+
+/// Drives a work to its end, or drops it where it next gives way once `stop` is set: then `None`.
+pub async fn unless_stopped<T>(stop: &AtomicBool, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if stop.load(Ordering::SeqCst) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 /// The path from the root, so that it means the same after a program has changed its folder.
@@ -157,4 +170,25 @@ fn kibibytes(file: &str, key: &str) -> Option<u64> {
 #[cfg(not(target_os = "linux"))]
 fn kibibytes(_file: &str, _key: &str) -> Option<u64> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pollster::block_on;
+
+    #[test]
+    fn a_work_is_dropped_where_it_gives_way() {
+        let stop = AtomicBool::new(false);
+        let work = async |pauses: usize, stopped_at: usize| {
+            for pause in 0..pauses {
+                stop.fetch_or(pause == stopped_at, Ordering::SeqCst);
+                give_way().await;
+            }
+            pauses
+        };
+        assert_eq!(block_on(unless_stopped(&stop, work(5, 9))), Some(5));
+        assert_eq!(block_on(unless_stopped(&stop, work(5, 3))), None);
+        assert_eq!(block_on(unless_stopped(&stop, work(0, 0))), Some(0), "what never waits ends");
+    }
 }

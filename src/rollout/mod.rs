@@ -191,6 +191,7 @@ impl<'a> Decoder<'a> {
     }
 
     async fn run(mut self) -> Result<Vec<Response>> {
+        give_way().await;
         let Some(mut next) = self.refill(None) else { return Ok(self.responses) };
         loop {
             give_way().await;

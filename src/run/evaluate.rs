@@ -1,8 +1,14 @@
 //! Evaluating a run: when it is due, what is kept of it, which model is the best.
 
+#[cfg(not(target_family = "wasm"))]
+use super::setup::open_model;
 use super::{Evaluation, Observer, Run};
+#[cfg(not(target_family = "wasm"))]
+use crate::config::Storage;
 use crate::error::Result;
 use crate::eval::{Judge, Score, Suite, mean_accuracy, score};
+#[cfg(not(target_family = "wasm"))]
+use crate::model::rounding::kept;
 use crate::platform::{FolderWriter, Stopwatch};
 use crate::rollout::all_cut;
 use crate::trainer::Trainer;
@@ -71,6 +77,7 @@ impl Run {
             Ok(samples) => samples,
             Err(e) => return Err(self.halted(e, observer).await),
         };
+        self.driver.require_silence()?;
         let k = self.trainer.config.eval.samples;
         let scored = self.suites.iter().zip(&samples);
         let scores: Vec<Score> = scored.map(|(suite, samples)| score(suite, samples, k)).collect();
@@ -80,21 +87,13 @@ impl Run {
             self.folder.write_samples(step, &self.suites, &samples)?;
         }
         let eval_secs = clock.elapsed_secs();
-        let accuracy = mean_accuracy(&scores, false).or_else(|| mean_accuracy(&scores, true));
-        let is_best = step > 0 && accuracy > self.state.best_accuracy;
-        if is_best {
+        if self.is_best(step, &scores) {
             // Before its line, which says that all of the evaluation is done.
             self.write_best().await?;
         }
         self.record(Evaluation { step, eval_secs, scores: scores.clone() })?;
         self.saved_at = None;
         self.tell_cut(samples.iter().flatten().map(|s| (s.tokens, s.truncated)), observer);
-        if is_best {
-            self.state.best_accuracy = accuracy;
-            self.state.stale_evaluations = 0;
-        } else if step > 0 {
-            self.state.stale_evaluations += 1;
-        }
         observer.evaluated(step, &scores);
         Ok(())
     }
@@ -115,6 +114,31 @@ impl Run {
         folder.finish()
     }
 
+    /// Says what half precision leaves of the training in `best`. The model that the run began with is read
+    /// for it once more, when the memory of the gradients is free; adapters need none, they are the change.
+    #[cfg(not(target_family = "wasm"))]
+    pub(super) async fn tell_rounding(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let Trainer { model, config, .. } = &self.trainer;
+        let storage = config.checkpoint.dtype;
+        if storage == Storage::F32 || model.lora().is_some() {
+            return Ok(());
+        }
+        // It may be gone: a resumed run does not need it.
+        let Ok((base, _)) = open_model(&config.model).and_then(|f| f.load(&model.device())) else {
+            return Ok(());
+        };
+        let kept = kept(&base, model, storage).await?;
+        observer
+            .noted(&format!("best is stored in {}: after the last step {kept}", storage.name()));
+        if kept.loses_much() {
+            observer.noted(
+                "that loses much of what was trained: leave checkpoint.dtype at f32 another time; the last \
+                 checkpoint has all of it",
+            );
+        }
+        Ok(())
+    }
+
     /// Says once that every response was cut, and by what.
     pub(super) fn tell_cut(
         &mut self,
@@ -130,9 +154,31 @@ impl Run {
 
     fn record(&mut self, evaluation: Evaluation) -> Result<()> {
         self.folder.append_evaluation(&evaluation)?;
-        self.summary.record(evaluation.step, &evaluation.scores);
-        self.summary.eval_secs += evaluation.eval_secs;
-        self.evaluated_at = Some(evaluation.step);
+        self.count(&evaluation);
         Ok(())
     }
+
+    /// Whether these are the best scores after training so far.
+    fn is_best(&self, step: u32, scores: &[Score]) -> bool {
+        step > 0 && decisive(scores) > self.state.best_accuracy
+    }
+
+    /// Takes an evaluation that is on file into what patience, the best model and the summary go by.
+    pub(super) fn count(&mut self, evaluation: &Evaluation) {
+        let Evaluation { step, eval_secs, scores } = evaluation;
+        if self.is_best(*step, scores) {
+            self.state.best_accuracy = decisive(scores);
+            self.state.stale_evaluations = 0;
+        } else if *step > 0 {
+            self.state.stale_evaluations += 1;
+        }
+        self.summary.record(*step, scores);
+        self.summary.eval_secs += eval_secs;
+        self.evaluated_at = Some(*step);
+    }
+}
+
+/// The accuracy by which a model is the best: in distribution, where a suite is.
+fn decisive(scores: &[Score]) -> Option<f64> {
+    mean_accuracy(scores, false).or_else(|| mean_accuracy(scores, true))
 }

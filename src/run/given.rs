@@ -29,7 +29,7 @@ pub trait Watch: Debug + Send + Sync {
 }
 
 /// What a run is given that files and verifiers are enough for.
-pub(super) static NOTHING: Given = Given { examples: BTreeMap::new(), judge: None, watch: None };
+pub(crate) static NOTHING: Given = Given { examples: BTreeMap::new(), judge: None, watch: None };
 
 impl Given {
     /// The examples of that name.

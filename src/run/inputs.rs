@@ -3,9 +3,9 @@
 //! a resumed run does not go on with others unawares.
 
 use super::folder::INPUTS;
-use super::given::{GIVEN, Given};
+use super::given::{GIVEN, Given, NOTHING};
 use super::setup::open_model;
-use crate::config::{Config, Objective};
+use crate::config::{Config, Model, Objective};
 use crate::error::{Error, Result};
 use crate::model::ModelFolder;
 use crate::platform::{exists, read, write_atomic};
@@ -21,8 +21,11 @@ type Print = (u64, u32);
 /// Of each file by the key that names it and its path.
 type Prints = BTreeMap<String, Print>;
 
+/// What the names of a model's files begin with.
+const OF_MODEL: &str = "model.path: ";
+
 /// What a run comes from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Inputs {
     /// What the run's checkpoints are known by.
     pub run: u32,
@@ -68,7 +71,7 @@ impl Inputs {
         if let Some(folder) = base.or(own.as_ref()) {
             let weights = folder.shards.iter().map(|shard| (shard.name.as_str(), &*shard.bytes));
             for (name, bytes) in weights.chain([("config.json", folder.config.as_slice())]) {
-                files.insert(format!("model.path: {name}"), print(bytes));
+                files.insert(format!("{OF_MODEL}{name}"), print(bytes));
             }
         }
         for word in shlex::split(&config.reward.command).unwrap_or_default() {
@@ -78,6 +81,30 @@ impl Inputs {
             }
         }
         Ok(Self { run, files, scripts })
+    }
+
+    /// Those of a study's runs as they are now. Each may have a model of its own, so that its files are
+    /// named with their folder; those of models that `reads` does not take are left out.
+    pub(crate) fn of_all(configs: &[Config], reads: impl Fn(&Model) -> bool) -> Result<Self> {
+        let (mut all, mut seen) = (Self::default(), Vec::new());
+        for config in configs {
+            let Config { model, data, reward, .. } = config;
+            let named = (model, &data.train, &data.eval, &reward.command);
+            if seen.contains(&named) {
+                continue;
+            }
+            seen.push(named);
+            let base = if reads(model) { Some(open_model(model)?) } else { None };
+            let Self { mut files, scripts, .. } = Self::of(config, &NOTHING, base.as_ref(), 0)?;
+            files.retain(|name, _| base.is_some() || !name.starts_with(OF_MODEL));
+            all.files.extend(files.into_iter().map(|(name, print)| {
+                let of_model = name.strip_prefix(OF_MODEL);
+                let whole = of_model.map(|file| format!("{OF_MODEL}{}/{file}", model.path));
+                (whole.unwrap_or(name), print)
+            }));
+            all.scripts.extend(scripts);
+        }
+        Ok(all)
     }
 
     /// Those that the run in `path` began with; `None` where it is of a version, or a page, that wrote
@@ -104,23 +131,52 @@ impl Inputs {
     /// What the run goes on with, and what the user should hear: these, over `began`, those that it
     /// began with. What changed is an error unless it is accepted.
     pub fn since(self, began: Option<Self>, accepts: bool) -> Result<(Self, Vec<String>)> {
+        self.since_of("run", began, accepts)
+    }
+
+    /// The same of a study, in which a run that comes later may read what none has read before.
+    pub(crate) fn since_whole(
+        self,
+        mut began: Option<Self>,
+        accepts: bool,
+    ) -> Result<(Self, Vec<String>)> {
+        if let Some(began) = &mut began {
+            for (now, began) in
+                [(&self.files, &mut began.files), (&self.scripts, &mut began.scripts)]
+            {
+                for (name, print) in now {
+                    began.entry(name.clone()).or_insert(*print);
+                }
+            }
+        }
+        self.since_of("study", began, accepts)
+    }
+
+    fn since_of(
+        self,
+        whole: &str,
+        began: Option<Self>,
+        accepts: bool,
+    ) -> Result<(Self, Vec<String>)> {
         let Some(mut began) = began else {
-            let unknown = "the run does not say what its files held when it began, so whether they \
-                           are still the same was not checked";
-            let notes = if self.files.is_empty() { vec![] } else { vec![unknown.to_string()] };
+            let unknown = format!(
+                "the {whole} does not say what its files held when it began, so whether they are still \
+                 the same was not checked"
+            );
+            let notes = if self.files.is_empty() { vec![] } else { vec![unknown] };
             return Ok((self, notes));
         };
         let files = changed(&self.files, &began.files);
+        let since = format!("changed since the {whole} began");
         if !files.is_empty() && !accepts {
-            return Err(Error::input(format!("changed since the run began: {}", files.join(", ")))
-                .next(
-                    "put it back as it was, or go on with what is there now: --accept-changes (in \
+            return Err(Error::input(format!("{since}: {}", files.join(", "))).next(
+                "put it back as it was, or go on with what is there now: --accept-changes (in \
                      Python accept_changes=True)",
-                ));
+            ));
         }
         let scripts = changed(&self.scripts, &began.scripts);
         let notes = files.into_iter().chain(scripts);
-        let notes = notes.map(|name| format!("changed since the run began: {name}")).collect();
+        let notes = notes.map(|name| format!("{since}: {name}")).collect();
         began.files.extend(self.files);
         began.scripts.extend(self.scripts);
         Ok((began, notes))

@@ -33,17 +33,21 @@ pub use setup::{Parts, grader, load_model, model_folder, open_model, trainer};
 pub use setup::{held, lora_settings};
 pub use summary::{SuiteSummary, Summary};
 
-use given::NOTHING;
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use inputs::Inputs;
+
+pub(crate) use given::NOTHING;
+#[cfg(target_family = "wasm")]
 use inputs::Inputs;
 
 use crate::checkpoint::{self, State};
 use crate::config::Config;
-use crate::device::{Selected, require_silence};
+use crate::device::{Listener, Selected};
 use crate::error::{Error, Kind, Result};
 use crate::eval::{Score, Suite};
 use crate::metrics::StepReport;
 use crate::model::ModelFolder;
-use crate::platform::Stopwatch;
+use crate::platform::{Stopwatch, unless_stopped};
 use crate::records::Group;
 use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
@@ -66,6 +70,7 @@ pub struct Run {
     trainer: Trainer,
     folder: RunFolder,
     base: ModelFolder,
+    driver: Listener,
     suites: Vec<Suite>,
     state: State,
     summary: Summary,
@@ -98,13 +103,13 @@ impl Run {
         selected: &Selected,
         path: &Path,
     ) -> Result<Self> {
-        let base = open_model(&config.model)?;
+        let (base, driver) = (open_model(&config.model)?, selected.listener());
         let parts = setup::trainer_of(config, &base, None, given, &selected.device)?;
         let state = State::new(parts.trainer.config.fingerprint(), device_name(selected));
         let inputs = Inputs::of(&parts.trainer.config, given, Some(&base), state.run)?;
         let folder = RunFolder::create(path, &parts.trainer.config)?;
         inputs.write(folder.path())?;
-        Ok(Self::assembled(parts, folder, base, state, selected))
+        Ok(Self::assembled(parts, folder, base, state, selected, driver))
     }
 
     fn assembled(
@@ -113,6 +118,7 @@ impl Run {
         mut base: ModelFolder,
         state: State,
         selected: &Selected,
+        driver: Listener,
     ) -> Self {
         base.release_weights();
         let Parts { trainer, suites, notes } = parts;
@@ -122,6 +128,7 @@ impl Run {
             trainer,
             folder,
             base,
+            driver,
             suites,
             state,
             summary,
@@ -170,35 +177,56 @@ impl Run {
         &self.base
     }
 
+    /// What the run is evaluated on.
+    pub fn suites(&self) -> &[Suite] {
+        &self.suites
+    }
+
     /// Everything in memory: the policy, its optimiser, its data.
     pub fn trainer(&self) -> &Trainer {
         &self.trainer
     }
 
-    /// Trains to the end, or until `stop` is set: then the step is finished, saved, and the error
-    /// says how to go on.
+    /// Trains to the end, or until `stop` is set: then the step is finished, an evaluation is dropped, what
+    /// is done is saved, and the error says how to go on.
     pub async fn train(
         &mut self,
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Summary> {
         self.do_steps(observer, stop).await?;
-        self.finish(observer).await
+        match unless_stopped(stop, self.finish(observer)).await {
+            Some(summary) => summary,
+            None => Err(self.stopped(observer).await),
+        }
     }
 
     /// Everything but [`Run::finish`].
     pub async fn do_steps(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<()> {
-        self.begin(observer).await?;
+        // An evaluation that is dropped leaves what it belongs to undone, so the loop comes to `stop`.
+        if let Some(begun) = unless_stopped(stop, self.begin(observer)).await {
+            begun?;
+        }
         while !self.is_done() {
             if stop.load(Ordering::SeqCst) {
-                self.save(observer).await?;
-                let step = self.trainer.step;
-                return Err(Error::interrupted(format!("stopped after step {step}, all saved"))
-                    .next(self.how_to_go_on()));
+                return Err(self.stopped(observer).await);
             }
-            self.advance(observer).await?;
+            self.update(observer).await?;
+            if let Some(settled) = unless_stopped(stop, self.settle(observer)).await {
+                settled?;
+            }
         }
         Ok(())
+    }
+
+    /// Saves a run that is to stop, and says how it goes on. An evaluation that was dropped is made then.
+    pub async fn stopped(&mut self, observer: &mut dyn Observer) -> Error {
+        let step = self.trainer.step;
+        match self.save(observer).await {
+            Ok(_) => Error::interrupted(format!("stopped after step {step}, all saved"))
+                .next(self.how_to_go_on()),
+            Err(e) => e,
+        }
     }
 
     fn how_to_go_on(&self) -> String {
@@ -225,20 +253,32 @@ impl Run {
         &mut self,
         observer: &mut dyn Observer,
     ) -> Result<(StepReport, Vec<Group>)> {
-        if self.applied.is_none() {
-            let (report, groups) = match self.trainer.step().await {
-                Ok(done) => done,
-                Err(e) if e.kind == Kind::Numbers => return Err(self.diverged(e, observer).await),
-                Err(e) => return Err(self.halted(e, observer).await),
-            };
-            // A browser skips the work of a shader that it refused, and says so only here.
-            require_silence()?;
-            self.summary.add(&report);
-            observer.stepped(&report, self.trainer.config.train.steps);
-            let episodes = groups.iter().flat_map(|group| &group.episodes);
-            self.tell_cut(episodes.map(|e| (e.tokens.len(), e.truncated)), observer);
-            self.applied = Some(Applied { report, groups, is_written: false });
+        self.update(observer).await?;
+        self.settle(observer).await
+    }
+
+    /// One step, unless there is one whose update is applied and that is not settled.
+    async fn update(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        if self.applied.is_some() {
+            return Ok(());
         }
+        let (report, groups) = match self.trainer.step().await {
+            Ok(done) => done,
+            Err(e) if e.kind == Kind::Numbers => return Err(self.diverged(e, observer).await),
+            Err(e) => return Err(self.halted(e, observer).await),
+        };
+        // A browser skips the work of a shader that it refused, and says so only here.
+        self.driver.require_silence()?;
+        self.summary.add(&report);
+        observer.stepped(&report, self.trainer.config.train.steps);
+        let episodes = groups.iter().flat_map(|group| &group.episodes);
+        self.tell_cut(episodes.map(|e| (e.tokens.len(), e.truncated)), observer);
+        self.applied = Some(Applied { report, groups, is_written: false });
+        Ok(())
+    }
+
+    /// What is due after a step.
+    async fn settle(&mut self, observer: &mut dyn Observer) -> Result<(StepReport, Vec<Group>)> {
         self.write_applied()?;
         let (step, steps) = (self.trainer.step, self.trainer.config.train.steps);
         let due = |every: u32| every > 0 && step.is_multiple_of(every) && step < steps;
@@ -248,7 +288,7 @@ impl Run {
         if due(self.trainer.config.checkpoint.every) {
             self.save(observer).await?;
         }
-        let Applied { report, groups, .. } = self.applied.take().expect("set above");
+        let Applied { report, groups, .. } = self.applied.take().expect("a step was done");
         Ok((report, groups))
     }
 
@@ -271,6 +311,8 @@ impl Run {
     pub async fn finish(&mut self, observer: &mut dyn Observer) -> Result<Summary> {
         self.require_evaluated(observer).await?;
         self.save(observer).await?;
+        #[cfg(not(target_family = "wasm"))]
+        self.tell_rounding(observer).await?;
         self.summary.finish(self.trainer.step);
         self.folder.write_summary(&self.summary)?;
         Ok(self.summary.clone())

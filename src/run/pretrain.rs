@@ -1,6 +1,6 @@
 //! A base from nothing: fresh weights of a given shape, trained on the built-in task's mix.
 
-use super::{CONFIG, Run, model_folder};
+use super::{CONFIG, NOTHING, Run, model_folder};
 use crate::config::{Config, Model, Storage};
 use crate::device::Selected;
 use crate::error::{Error, Result};
@@ -31,14 +31,20 @@ samples_every = 0
 "#;
 
 /// The run in `out/run` that makes a base of the shape and tokenizer of `config.model`, with weights
-/// that `run.seed` decides; one that was stopped is taken up.
-pub async fn pretraining(config: Config, selected: &Selected, out: &Path) -> Result<Run> {
+/// that `run.seed` decides; one that was stopped is taken up, though its files are others than when it
+/// began only where that is accepted.
+pub async fn pretraining(
+    config: Config,
+    accepts_changes: bool,
+    selected: &Selected,
+    out: &Path,
+) -> Result<Run> {
     let (start, run) = (out.join("start"), out.join("run"));
     let shape = config.model.path.clone();
     let config =
         Config { model: Model { path: start.display().to_string(), ..config.model }, ..config };
     if exists(&run.join(CONFIG)) {
-        return Run::resume(config, selected, &run);
+        return Run::resume_with(config, &NOTHING, accepts_changes, selected, &run);
     }
     let others = names_in(out).unwrap_or_default().into_iter().filter(|name| name != "start");
     if let Some(name) = others.into_iter().next() {

@@ -3,7 +3,7 @@
 use super::given::{Given, NOTHING};
 use super::inputs::Inputs;
 use super::setup::{self, open_model};
-use super::{Evaluation, Run, RunFolder, device_name};
+use super::{Run, RunFolder, device_name};
 use crate::checkpoint::{self, State};
 use crate::config::Config;
 use crate::device::Selected;
@@ -27,7 +27,7 @@ impl Run {
         selected: &Selected,
         path: &Path,
     ) -> Result<Self> {
-        let folder = RunFolder::open(path)?;
+        let (folder, driver) = (RunFolder::open(path)?, selected.listener());
         let layer = RunFolder::config_layer(path)?;
         let before = Config::resolve(std::slice::from_ref(&layer))?;
         config.require_resumes(&before)?;
@@ -72,21 +72,19 @@ impl Run {
         folder.remove_diverged()?;
         folder.rewind(state.step)?;
         let began_on = std::mem::replace(&mut state.device, name);
-        let mut run = Self::assembled(parts, folder, base, state, selected);
+        let mut run = Self::assembled(parts, folder, base, state, selected, driver);
         run.moved_from = (began_on != run.state.device).then_some(began_on);
         run.saved_at = latest.map(|_| run.trainer.step);
         run.read_lines()?;
         Ok(run)
     }
 
-    /// Takes what is on file into the summary.
+    /// Takes in what is on file. That may have the checkpoint's own evaluation, which the checkpoint does
+    /// not know where it was written before: when the run was stopped during that evaluation.
     fn read_lines(&mut self) -> Result<()> {
         self.folder.steps(self.trainer.step)?.iter().for_each(|report| self.summary.add(report));
-        for Evaluation { step, eval_secs, scores } in self.folder.evaluations()? {
-            self.summary.record(step, &scores);
-            self.summary.eval_secs += eval_secs;
-            self.evaluated_at = Some(step);
-        }
+        (self.state.best_accuracy, self.state.stale_evaluations) = (None, 0);
+        self.folder.evaluations()?.iter().for_each(|evaluation| self.count(evaluation));
         Ok(())
     }
 }

@@ -217,6 +217,9 @@ pub struct Pretrain {
     /// The model's shape and tokenizer; weights are made afresh.
     #[arg(long, value_name = "DIR", default_value = "tiny")]
     pub shape: String,
+    /// Go on though data are other files than when it was begun.
+    #[arg(long)]
+    pub accept_changes: bool,
     /// One JSON object a line.
     #[arg(long)]
     pub json: bool,
@@ -524,6 +527,9 @@ pub struct Study {
     /// Only these runs, and what they need; * stands for any.
     #[arg(long, value_name = "REGIME/ROW")]
     pub only: Option<String>,
+    /// Go on though data or models are other files than when the study began.
+    #[arg(long)]
+    pub accept_changes: bool,
     /// Train nothing: make the tables of the runs that are done.
     #[arg(long)]
     pub tables: bool,

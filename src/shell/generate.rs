@@ -2,7 +2,7 @@
 
 use super::arguments::{Eval, Generate};
 use super::progress::Reading;
-use super::tables::table;
+use super::tables::{percent, problems, table, with_interval};
 use super::train::ready;
 use super::{load, note, say};
 use serde_json::json;
@@ -50,17 +50,12 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
     if arguments.json {
         return say(json!({"model": config.model.path, "scores": scores}));
     }
-    let percent = |v: f64| format!("{:.1}", 100.0 * v);
-    let with_interval = |v: f64, [low, high]: [f64; 2]| {
-        format!("{} [{}, {}]", percent(v), percent(low), percent(high))
-    };
     let mut rows: Vec<Vec<String>> = scores
         .iter()
-        .zip(&suites)
-        .map(|(s, suite)| {
+        .map(|s| {
             let mut row = vec![
                 s.suite.clone(),
-                suite.of.map_or(s.n.to_string(), |of| format!("{}/{of}", s.n)),
+                problems(s, &suites),
                 with_interval(s.accuracy, s.interval),
                 with_interval(s.pass, s.pass_interval),
             ];

@@ -10,9 +10,6 @@ use srft::model::rounding::kept;
 use srft::platform::require_folder;
 use srft::run::open_model;
 
-/// Below this share of changed weights that remain so, a user is warned.
-const MOST: f64 = 0.9;
-
 /// Writes an adapter's folder as a whole model.
 pub async fn merge(arguments: Merge) -> Result<()> {
     let config = arguments.settings.resolve(Vec::new(), &[])?;
@@ -35,7 +32,7 @@ pub async fn merge(arguments: Merge) -> Result<()> {
     if storage != Storage::F32 {
         let kept = kept(&before, &model, storage).await?;
         note(format_args!("stored in {}, {kept}", storage.name()));
-        if kept.share() < MOST {
+        if kept.loses_much() {
             note(
                 "warning: that loses much of what was trained: leave checkpoint.dtype at f32, or use the \
                  adapter over its base",

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Carries a study out, or what is left of it, and prints its tables.
 pub async fn study(arguments: Arguments) -> Result<()> {
-    let (study, text) = asked(&arguments)?;
+    let (mut study, text) = asked(&arguments)?;
     let tasks = match &arguments.only {
         Some(only) => study.tasks_of(only)?,
         None => study.tasks()?,
@@ -33,7 +33,7 @@ pub async fn study(arguments: Arguments) -> Result<()> {
     }
     if !arguments.tables {
         let _lock = study.keep(&text)?;
-        let result = carry_out(&study, &tasks, arguments.jobs).await;
+        let result = carry_out(&mut study, &tasks, &arguments).await;
         if result.is_err() {
             // What is done is worth keeping all the same; the error says the rest.
             let _ = write(&study);
@@ -90,16 +90,18 @@ async fn device(study: &Study) -> Result<Selected> {
     ready(&Config::resolve(&[setting])?, false).await
 }
 
-async fn carry_out(study: &Study, tasks: &[Task], jobs: Option<usize>) -> Result<()> {
-    let queue = Queue::new(study, tasks)?;
-    let waiting = queue.waiting();
+async fn carry_out(study: &mut Study, tasks: &[Task], arguments: &Arguments) -> Result<()> {
+    let waiting = Queue::new(study, tasks)?.waiting();
     if waiting.is_empty() {
         return Ok(());
     }
+    study.take_inputs(&waiting, arguments.accept_changes)?.iter().for_each(note);
+    let (study, queue) = (&*study, Queue::new(study, &waiting)?);
     note(format_args!("{} of {} runs are left", waiting.len(), tasks.len()));
     let selected = device(study).await?;
     // A GPU is one queue: a second run would only wait in it.
-    let jobs = jobs.unwrap_or(if selected.kind == Kind::Cpu { study.spec.jobs } else { 1 });
+    let jobs =
+        arguments.jobs.unwrap_or(if selected.kind == Kind::Cpu { study.spec.jobs } else { 1 });
     let workers = Workers {
         study,
         queue,

@@ -10,7 +10,6 @@ use srft::device::{Selected, select};
 use srft::error::Result;
 use srft::run::{Given, PRETRAIN, Run, RunFolder, Summary, fresh_folder, pretraining, take_base};
 use srft::selftest;
-use std::path::Path;
 use std::sync::Arc;
 
 /// What a step's line shows.
@@ -54,8 +53,7 @@ pub async fn train(arguments: Train) -> Result<()> {
     let stop = stop_on_interrupt()?;
     let result = run.train(&mut progress, &stop).await;
     progress.finish();
-    let summary = result?;
-    report(&summary, run.shown(), arguments.json)
+    report(&result?, &run, arguments.json)
 }
 
 /// Opens the configured device, says which and why, and runs the self-test on it.
@@ -70,14 +68,14 @@ pub async fn ready(config: &Config, json: bool) -> Result<Selected> {
     Ok(selected)
 }
 
-fn report(summary: &Summary, path: &Path, json: bool) -> Result<()> {
+fn report(summary: &Summary, run: &Run, json: bool) -> Result<()> {
     if json {
         let mut value = serde_json::to_value(summary).expect("a plain record");
         value["event"] = "summary".into();
         return say(value);
     }
-    if !summary.suites.is_empty() {
-        say(before_and_after(summary))?;
+    if let [base, .., last] = &run.evaluations()?[..] {
+        say(before_and_after(base, last, run.suites()))?;
     }
     let peak = match summary.peak_memory_bytes {
         Some(bytes) => format!(", peak memory {} MiB", bytes >> 20),
@@ -95,7 +93,7 @@ fn report(summary: &Summary, path: &Path, json: bool) -> Result<()> {
         summary.trained_tokens_per_sec,
         summary.eval_secs,
     ))?;
-    say(format_args!("model: {}", path.join("best").display()))
+    say(format_args!("model: {}", run.shown().join("best").display()))
 }
 
 /// Makes the tiny base from nothing.
@@ -105,7 +103,7 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     let settings = Settings { model: Some(arguments.shape.clone()), ..arguments.settings };
     let config = settings.resolve(base, &[steps])?;
     let selected = ready(&config, arguments.json).await?;
-    let mut run = pretraining(config, &selected, &arguments.out).await?;
+    let mut run = pretraining(config, arguments.accept_changes, &selected, &arguments.out).await?;
     let done = run.reports()?;
     let mut progress = Progress::new(arguments.json, run.config().train.steps, done);
     let stop = stop_on_interrupt()?;
@@ -113,7 +111,7 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     progress.finish();
     let summary = result?;
     take_base(&arguments.out)?;
-    report(&summary, run.shown(), arguments.json)?;
+    report(&summary, &run, arguments.json)?;
     match arguments.json {
         true => Ok(()),
         false => say(format_args!("the base: {}", arguments.out.display())),

@@ -7,9 +7,9 @@ use crate::error::{Error, Kind, Result};
 use crate::eval::Score;
 use crate::platform::{
     FolderWriter, Stopwatch, create_folder, exists, map, mend_folder, names_in, read_text,
-    remove_folder_atomic, write_atomic,
+    remove_folder_atomic, unless_stopped, write_atomic,
 };
-use crate::run::{self, CHECKPOINTS, CONFIG, Observer, Run, pretraining};
+use crate::run::{self, CHECKPOINTS, CONFIG, NOTHING, Observer, Run, pretraining};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -32,19 +32,30 @@ impl Study {
                 .at(task)
                 .next("leave out --only, or name what comes before")
         })?;
+        self.require_inputs(&config).map_err(|e| e.at(task))?;
         let mut run = self.take_up(task, config, selected, &path).await?;
-        self.begin(&mut run, observer).await?;
+        if let Some(begun) = unless_stopped(stop, self.begin(&mut run, observer)).await {
+            begun?;
+        }
         match run.do_steps(observer, stop).await {
             Ok(()) => {}
             Err(e) if e.kind == Kind::Numbers => {} // the run says so in a file
-            Err(e) if e.kind == Kind::Interrupted => {
-                return Err(Error { next: Some("the same command goes on here".into()), ..e });
-            }
-            Err(e) => return Err(e.at(task)),
+            Err(e) => return Err(told(task, e)),
         }
+        match unless_stopped(stop, self.end(task, &mut run, observer)).await {
+            Some(ended) => ended?,
+            None => return Err(told(task, run.stopped(observer).await)),
+        }
+        drop(run);
+        self.tidy(task)
+    }
+
+    /// What is due after the last step.
+    async fn end(&self, task: &Task, run: &mut Run, observer: &mut dyn Observer) -> Result<()> {
         // The summary says that a task is done, so it comes last.
         if let Task::Base { name } = task {
             run.scores(observer).await?;
+            let path = run.path();
             let best = path.join("best");
             let mut model = FolderWriter::begin(&self.base_model(name))?;
             for file in names_in(&best)? {
@@ -52,9 +63,7 @@ impl Study {
             }
             model.finish()?;
         }
-        run.finish(observer).await?;
-        drop(run);
-        self.tidy(task)
+        run.finish(observer).await.map(|_| ())
     }
 
     /// Removes what a finished run needs no more.
@@ -85,9 +94,11 @@ impl Study {
     ) -> Result<Run> {
         match task {
             Task::Base { name } if self.spec.bases[name].pretrain => {
-                pretraining(config, selected, &self.base(name)).await
+                pretraining(config, self.accepts_changes, selected, &self.base(name)).await
             }
-            _ if exists(&path.join(CONFIG)) => Run::resume(config, selected, path),
+            _ if exists(&path.join(CONFIG)) => {
+                Run::resume_with(config, &NOTHING, self.accepts_changes, selected, path)
+            }
             _ => Run::create(config, selected, path),
         }
     }
@@ -146,5 +157,13 @@ impl Study {
         config.train.steps = MEASURED_STEPS - 1;
         config.eval.samples = 0; // evaluation is not what was timed
         Ok(secs / cost_of(&config))
+    }
+}
+
+/// Why a task was not carried out, for whoever sees the study and not the run.
+fn told(task: &Task, error: Error) -> Error {
+    match error.kind {
+        Kind::Interrupted => Error { next: Some("the same command goes on here".into()), ..error },
+        _ => error.at(task),
     }
 }

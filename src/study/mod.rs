@@ -5,6 +5,7 @@
 //! alone, so a study that was stopped, in whatever way, goes on where it was.
 
 mod carry_out;
+mod inputs;
 mod queue;
 pub mod results;
 mod runs;

@@ -30,6 +30,8 @@ pub struct Study {
     pub out: PathBuf,
     /// The `run.device` of its runs.
     pub device: String,
+    /// Whether a run goes on though its files are others than when it began.
+    pub(super) accepts_changes: bool,
 }
 
 /// One run of a study.
@@ -76,7 +78,7 @@ pub struct Choice {
 impl Study {
     /// The study in `out`; nothing is read or written yet.
     pub fn new(spec: Spec, out: &Path, device: &str) -> Self {
-        Self { spec, out: out.into(), device: device.into() }
+        Self { spec, out: out.into(), device: device.into(), accepts_changes: false }
     }
 
     /// Makes the folder, keeps other processes out of it, and writes into it what was asked for: the
@@ -308,19 +310,23 @@ impl Study {
 
     /// What a task's run costs in sequences sampled, roughly: for what is left of a study.
     pub fn cost(&self, task: &Task) -> Result<f64> {
-        let config = match (self.config(task)?, task) {
-            (Some(config), _) => config,
-            // The first point stands for the one that is to be chosen.
+        Ok(self.likely_config(task)?.as_ref().map_or(0.0, cost_of))
+    }
+
+    /// A task's settings, or before these are decided what they are in most: the first point of the grid
+    /// stands for the one that is to be chosen.
+    pub(super) fn likely_config(&self, task: &Task) -> Result<Option<Config>> {
+        match (self.config(task)?, task) {
             (None, Task::Run { regime, row, seed }) => {
                 let (regime, row) = (self.spec.regime(regime)?, self.spec.row(row)?);
                 let points = row.points()?;
                 let point = points.first();
                 let cell = Cell { regime, row, point, tuning: false, seed: *seed };
-                self.spec.config(cell, None, &self.device)?
+                let base = regime.base.as_ref().map(|name| self.base_model(name));
+                self.spec.config(cell, base.as_deref(), &self.device).map(Some)
             }
-            (None, _) => return Ok(0.0),
-        };
-        Ok(cost_of(&config))
+            (config, _) => Ok(config),
+        }
     }
 }
 

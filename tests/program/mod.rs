@@ -13,6 +13,11 @@ use std::process::{Command, Output};
 pub const TRAIN: &str = "train --device cpu --set model.path=model --set rollout.prompts=2 \
      --set rollout.group=3 --set rollout.max_new_tokens=12 --set eval.examples=3";
 
+/// A run in a home with sums, which learns within a few steps.
+pub const RUN: &str = "train --device cpu --model model --data sums.jsonl --eval-data sums.jsonl \
+     --set rollout.prompts=4 --set rollout.group=3 --set rollout.max_new_tokens=4 \
+     --set optimizer.lr=1e-2 --set checkpoint.samples_every=1 --set eval.every=3";
+
 /// A folder with `model/` in it, where commands are run.
 pub struct Home(tempfile::TempDir);
 
@@ -21,6 +26,13 @@ impl Home {
     pub fn new() -> Self {
         let home = Self(tempfile::tempdir().unwrap());
         home.write_model("model", json!({}));
+        home
+    }
+
+    /// The same with `sums.jsonl`; prompts, responses and answers are not ASCII.
+    pub fn with_sums() -> Self {
+        let home = Self::new();
+        home.write_arabic_sums(0);
         home
     }
 

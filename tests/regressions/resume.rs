@@ -1,25 +1,16 @@
 //! A run survives what happens to the machine, and does not go on as another one unawares.
 
-use crate::program::{Home, assert_error, assert_same_run, parse_lines, stderr};
+use crate::program::{Home, RUN, assert_error, assert_same_run, parse_lines, stderr, without_secs};
+use serde_json::Value;
 use srft::checkpoint::State;
 use srft::config::Config;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
 const INPUT: i32 = 2;
 const MACHINE: i32 = 3;
-
-/// Prompts, responses and answers that are not ASCII.
-fn home() -> Home {
-    let home = Home::new();
-    home.write_arabic_sums(0);
-    home
-}
-
-const RUN: &str = "train --device cpu --model model --data sums.jsonl --eval-data sums.jsonl \
-     --set rollout.prompts=4 --set rollout.group=3 --set rollout.max_new_tokens=4 \
-     --set optimizer.lr=1e-2 --set checkpoint.samples_every=1 --set eval.every=3";
 
 /// A running command and its standard output, read until a line has all of `words`.
 fn started(mut command: Command, words: &[&str]) -> (Child, BufReader<ChildStdout>) {
@@ -43,7 +34,7 @@ fn send(signal: &str, child: &Child) {
 /// Twice, as `timeout` does.
 #[test]
 fn lightning_1455_a_terminated_run_saves_and_resumes_to_the_same_bytes() {
-    let home = home();
+    let home = Home::with_sums();
     let run = |out: &str| {
         let kept = "--set checkpoint.every=0 --set checkpoint.keep=1";
         format!("{RUN} --steps 300 {kept} --json --out {out}")
@@ -73,10 +64,199 @@ fn lightning_1455_a_terminated_run_saves_and_resumes_to_the_same_bytes() {
     }
 }
 
+/// A reward command that is slow in the evaluation after so many steps of the run in that folder, until
+/// `mended` is there: it writes `asked`, and takes 40 ms for each response.
+fn slow_judge(home: &Home, run: &str, steps: usize) {
+    for name in ["asked", "mended"] {
+        let _ = fs::remove_file(home.path(name));
+    }
+    let script = format!(
+        "while read line; do if [ ! -e mended ] && \
+         [ $(cat {run}/metrics.jsonl 2>/dev/null | wc -l) -eq {steps} ]; then touch asked; sleep 0.04; fi; \
+         echo '{{\"score\": 0.5}}'; done"
+    );
+    home.write("judge.sh", script);
+}
+
+/// Waits until the slow judge is asked, and sends the signal.
+fn send_once_asked(home: &Home, signal: &str, mut command: Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while !home.path("asked").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before the judge was asked");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    send(signal, &child);
+    child.wait_with_output().unwrap()
+}
+
+/// The program with arguments of which `~` parts words.
+fn judged(home: &Home, arguments: &str) -> Command {
+    let mut program = home.command("");
+    program.args(arguments.split_whitespace().map(|a| a.replace('~', " ")));
+    program
+}
+
+/// Evaluations of 160 responses, which the slow judge takes six seconds for.
+const JUDGED: &str = "--verifier command --set reward.command=sh~judge.sh --set eval.samples=8";
+
+/// pytorch-lightning #1455 once more: a job's last seconds were spent on an evaluation that was lost with
+/// it. It is dropped, what is trained is saved, and the resumed run makes it, bit for bit.
+#[test]
+fn a_long_evaluation_does_not_keep_a_run_from_stopping() {
+    let home = Home::with_sums();
+    let run = |out: &str| {
+        let kept = "--set checkpoint.every=0 --set checkpoint.keep=1 --steps 4";
+        format!("{RUN} {JUDGED} {kept} --out {out}")
+    };
+    slow_judge(&home, "nowhere", 9);
+    assert!(judged(&home, &run("whole")).output().unwrap().status.success());
+    for (signal, steps) in [("TERM", 0), ("HUP", 3), ("INT", 4)] {
+        slow_judge(&home, signal, steps);
+        let output = send_once_asked(&home, signal, judged(&home, &run(signal)));
+        let saved = format!("stopped after step {steps}, all saved");
+        let next = format!("srft train --resume {signal}");
+        assert_error(&output, signal, 130, &[&saved, &next]);
+        let evaluated = || -> Vec<u64> {
+            let path = format!("{signal}/evaluations.jsonl");
+            if !home.path(&path).exists() {
+                return Vec::new();
+            }
+            home.lines(&path).iter().map(|line| line["step"].as_u64().unwrap()).collect()
+        };
+        let before: Vec<u64> = [0, 3].into_iter().filter(|&step| step < steps as u64).collect();
+        assert_eq!(evaluated(), before, "{signal}");
+        assert_eq!(home.names(&format!("{signal}/checkpoints")), [format!("step-{steps:06}")]);
+        home.write("mended", "");
+        home.succeeds(&format!("train --resume {signal}"));
+        assert_eq!(evaluated(), [0, 3, 4]);
+        assert_same_run(&home, "whole", signal);
+    }
+}
+
+/// `srft eval` has nothing to save: the signal ends it, and leaves no part of a result.
+#[test]
+fn a_long_evaluation_of_its_own_ends_at_once() {
+    use std::os::unix::process::ExitStatusExt;
+    let home = Home::with_sums();
+    slow_judge(&home, "nowhere", 0);
+    let eval = format!("eval --device cpu --model model --data sums.jsonl {JUDGED} --out samples");
+    for (signal, number) in [("TERM", 15), ("INT", 2)] {
+        let _ = fs::remove_file(home.path("asked"));
+        let output = send_once_asked(&home, signal, judged(&home, &eval));
+        assert_eq!(output.status.signal(), Some(number), "{}", stderr(&output));
+        assert!(!home.path("samples").exists());
+    }
+}
+
+const STUDY: &str = r#"
+name = "small"
+seeds = 1
+control = "sft"
+[settings]
+model.path = "model"
+data = { train = ["sums.jsonl"], eval = ["heldout.jsonl"], verifier = "command" }
+reward.command = "sh judge.sh"
+rollout = { prompts = 2, group = 2, max_new_tokens = 4, slots = 0 }
+eval = { every = 3, samples = 8 }
+train.steps = 4
+[[row]]
+name = "sft"
+settings.objective.method = "sft"
+[[row]]
+name = "srft"
+[[regime]]
+name = "main"
+"#;
+
+fn study_home() -> Home {
+    let home = Home::with_sums();
+    home.write("heldout.jsonl", home.read("sums.jsonl"));
+    home.write("small.toml", STUDY);
+    slow_judge(&home, "nowhere", 9);
+    home
+}
+
+fn study(seeds: u32, out: &str) -> String {
+    format!("study --spec small.toml --device cpu --seeds {seeds} --out {out}")
+}
+
+/// OpenTau #502 of a study: its later runs would have learned from other files than those before.
+#[test]
+fn opentau_502_a_study_whose_files_changed_since_refuses_to_go_on() {
+    let home = study_home();
+    home.write("judge.sh", r#"while read line; do echo '{"score": 0.5}'; done"#);
+    let same = home.read("sums.jsonl");
+    home.write_arabic_sums(1);
+    let other = home.read("sums.jsonl");
+    home.write("sums.jsonl", &same);
+    home.succeeds(&study(1, "study"));
+    let (mut seeds, base) = (1, "study/bases");
+    for (file, named) in [
+        ("sums.jsonl", "data.train: sums.jsonl"),
+        ("heldout.jsonl", "data.eval: heldout.jsonl"),
+        ("model/model.safetensors", "model.path: model/model.safetensors"),
+    ] {
+        let before = home.read(file);
+        let mut now = before.clone();
+        let at = now.len() - 2;
+        match file.ends_with("jsonl") {
+            true => now.clone_from(&other),
+            false => now[at] ^= 1,
+        }
+        home.succeeds(&study(seeds, "study")); // nothing is left to do
+        seeds += 1;
+        home.write(file, &now);
+        let words = ["changed since the study began", named, "--accept-changes"];
+        home.fails(&study(seeds, "study"), INPUT, &words);
+        home.write(file, &before);
+        home.succeeds(&study(seeds, "study"));
+        seeds += 1;
+        home.write(file, &now);
+        let scores = home.names(base).len();
+        let accepted = format!("{} --accept-changes", study(seeds, "study"));
+        let output = home.command(&accepted).output().unwrap();
+        assert!(output.status.success() && stderr(&output).contains(named), "{}", stderr(&output));
+        assert!(scores > 0 && home.names(base).len() < scores, "the base is evaluated again");
+        seeds += 1;
+        home.succeeds(&study(seeds, "study")); // it goes on with what was accepted
+    }
+}
+
+#[test]
+fn a_long_evaluation_does_not_keep_a_study_from_stopping() {
+    let home = study_home();
+    home.succeeds(&study(1, "whole"));
+    let run = |out: &str| format!("{out}/runs/main/srft/seed-0");
+    for (signal, steps) in [("TERM", 3), ("HUP", 4)] {
+        slow_judge(&home, &run(signal), steps);
+        let output = send_once_asked(&home, signal, home.command(&study(1, signal)));
+        assert_error(&output, signal, 130, &["all saved", "the same command goes on here"]);
+        let at = |name: &str| format!("{}/{name}", run(signal));
+        let steps_of = |lines: Vec<Value>| -> Vec<u64> {
+            lines.iter().map(|line| line["step"].as_u64().unwrap()).collect()
+        };
+        let before: Vec<u64> = [0, 3].into_iter().filter(|&step| step < steps as u64).collect();
+        assert_eq!(steps_of(home.lines(&at("evaluations.jsonl"))), before);
+        home.write("mended", "");
+        // A run that was under way asks no second time for what the study accepted.
+        let same = home.read("sums.jsonl");
+        home.write("sums.jsonl", [&same[..], b"\n"].concat());
+        let words = ["changed since the study began", "data.train: sums.jsonl"];
+        home.fails(&study(1, signal), INPUT, &words);
+        home.succeeds(&format!("{} --accept-changes", study(1, signal)));
+        home.write("sums.jsonl", &same);
+        for name in ["metrics.jsonl", "evaluations.jsonl"] {
+            let [a, b] = ["whole", signal]
+                .map(|out| without_secs(home.lines(&format!("{}/{name}", run(out)))));
+            assert_eq!(a, b, "{name}");
+        }
+    }
+}
+
 /// Under `nohup` a run outlives its terminal.
 #[test]
 fn a_hangup_that_is_ignored_stops_nothing() {
-    let home = home();
+    let home = Home::with_sums();
     let program = env!("CARGO_BIN_EXE_srft");
     let script = format!("trap '' HUP; exec {program} {RUN} --steps 40 --json --out run");
     let mut command = Command::new("sh");
@@ -94,7 +274,7 @@ fn a_hangup_that_is_ignored_stops_nothing() {
 #[test]
 fn a_command_that_saves_nothing_is_ended_at_once() {
     use std::os::unix::process::ExitStatusExt;
-    let home = home();
+    let home = Home::with_sums();
     fs::create_dir(home.path("pipes")).unwrap();
     // Settings that never come.
     let fifo = Command::new("mkfifo").arg(home.path("pipes/c.toml")).status().unwrap();
@@ -109,7 +289,7 @@ fn a_command_that_saves_nothing_is_ended_at_once() {
 /// A crash of the machine, or a full disk, within a character: what is left is not even text.
 #[test]
 fn a_line_cut_within_a_character_is_left_out() {
-    let home = home();
+    let home = Home::with_sums();
     let run = |out: &str| format!("{RUN} --steps 6 --set checkpoint.every=2 --out {out}");
     home.succeeds(&run("whole"));
     home.succeeds(&run("cut"));
@@ -134,7 +314,7 @@ fn a_line_cut_within_a_character_is_left_out() {
 /// OpenTau #502, NeMo-RL #2519: data, evaluation data or the base that were replaced meanwhile.
 #[test]
 fn opentau_502_files_that_changed_since_are_named_and_refused() {
-    let home = home();
+    let home = Home::with_sums();
     let same = home.read("sums.jsonl");
     home.write_arabic_sums(1);
     let other = home.read("sums.jsonl");
@@ -172,7 +352,7 @@ fn opentau_502_files_that_changed_since_are_named_and_refused() {
 /// A run of an earlier version, or of a page, has no `inputs.json`, and other settings than today.
 #[test]
 fn a_run_that_does_not_say_what_it_read_goes_on_with_a_note() {
-    let home = home();
+    let home = Home::with_sums();
     let run = |out: &str| format!("{RUN} --steps 6 --set checkpoint.every=2 --out {out}");
     home.succeeds(&run("whole"));
     home.succeeds(&run("run"));
@@ -203,7 +383,7 @@ fn a_run_that_does_not_say_what_it_read_goes_on_with_a_note() {
 /// transformers #18070, composer #1384: fewer steps than are done.
 #[test]
 fn transformers_18070_fewer_steps_than_are_done_are_refused() {
-    let home = home();
+    let home = Home::with_sums();
     home.succeeds(&format!("{RUN} --set optimizer.schedule=constant --steps 9 --out run"));
     let config = home.read("run/config.toml");
     home.fails(
@@ -231,7 +411,7 @@ fn failing(home: &Home, run: &str, then: &str) {
 /// more time for it.
 #[test]
 fn verl_6673_a_failed_reward_command_loses_no_step_and_may_get_more_time() {
-    let home = home();
+    let home = Home::with_sums();
     let command = |out: &str| {
         let judge = "--verifier command --set reward.command=sh~judge.sh --set checkpoint.every=0";
         format!("{RUN} {judge} --steps 8 --set eval.every=0 --set eval.examples=2 --out {out}")
@@ -274,7 +454,7 @@ fn assert_same_run_but_for_older(home: &Home, one: &str, other: &str) {
 /// ms-swift #3136, unsloth #3006: a run whose numbers broke says so wherever it is looked at.
 #[test]
 fn ms_swift_3136_a_report_tells_that_a_run_diverged() {
-    let home = home();
+    let home = Home::with_sums();
     let wild = "--set optimizer.lr=1e30 --set optimizer.warmup_steps=0 --steps 9 --out run";
     home.fails(&format!("{RUN} {wild}"), 4, &["not applied"]);
     let text = home.succeeds("report run --text");

@@ -1,6 +1,6 @@
 //! Words that mislead.
 
-use super::program::{Home, TRAIN, stderr};
+use super::program::{Home, RUN, TRAIN, stderr};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -150,4 +150,49 @@ fn a_run_says_what_its_lines_show() {
     let printed = home.succeeds(&format!("{TRAIN} --steps 1 --out run"));
     let legend = printed.find("a step's line: mean reward").unwrap();
     assert!(legend < printed.find("step 1/1").unwrap(), "{printed}");
+}
+
+/// What `eval` prints of a suite: how many of its problems, and how sure that is.
+#[test]
+fn a_runs_table_tells_how_many_problems_and_how_sure() {
+    let home = Home::with_sums();
+    let printed = home.succeeds(&format!("{RUN} --steps 2 --set eval.examples=3 --out run"));
+    let row = printed.lines().find(|line| line.contains(" sums ")).unwrap();
+    assert!(row.contains(" 3/20 ") && row.matches('[').count() == 2, "{printed}");
+    let eval = "eval --device cpu --model run/best --data sums.jsonl --set eval.examples=3 \
+                --max-new-tokens 4";
+    let evaluated = home.succeeds(eval);
+    let cell = evaluated.lines().find(|line| line.contains(" sums ")).unwrap();
+    let share = cell.split('|').nth(3).unwrap().trim();
+    assert!(row.contains(share) && share.contains('['), "{row}\n{cell}");
+}
+
+/// Half precision loses small steps: training says so of `best`, in `merge`'s words.
+#[test]
+fn training_into_half_precision_says_what_best_loses() {
+    let home = Home::with_sums();
+    let told =
+        |name: &str, more: &str| said(&home, &format!("{RUN} --steps 2 --out {name} {more}"));
+    let bf16 = "--set checkpoint.dtype=bf16 --set optimizer.lr=1e-6";
+    let small = told("small", bf16);
+    assert!(small.contains("stored in bf16") && small.contains("remain changed"), "{small}");
+    assert!(small.contains("loses much of what was trained"), "{small}");
+    let large = told("large", "--set checkpoint.dtype=f16");
+    assert!(large.contains("stored in f16") && !large.contains("loses much"), "{large}");
+    for quiet in [told("whole", ""), told("adapter", &format!("{bf16} --lora-rank 2"))] {
+        assert!(!quiet.contains("stored in"), "{quiet}");
+    }
+}
+
+/// A report promised an evaluation that no suite was there for.
+#[test]
+fn a_report_of_a_run_without_suites_promises_none() {
+    let home = Home::with_sums();
+    let sums = String::from_utf8(home.read("sums.jsonl")).unwrap();
+    home.write("few.jsonl", sums.lines().take(8).map(|l| format!("{l}\n")).collect::<String>());
+    let run = RUN.replace("--data sums.jsonl --eval-data sums.jsonl", "--data few.jsonl");
+    home.succeeds(&format!("{run} --steps 2 --out run"));
+    let text = home.succeeds("report run --text");
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("no suite is configured (data.eval)") && !text.contains("yet"), "{text}");
 }
