@@ -187,3 +187,30 @@ export function assertNear(got, expected, tolerance, what) {
     console.log(`${what}: worst difference ${worst.error.toExponential(1)}, ${worst.where}`);
     assert(worst.error <= tolerance, `${what}: ${worst.where}; allowed: ${tolerance} relative`);
 }
+
+// The page.
+
+/** An address's settings with few problems a step: a round of the three runs takes a fraction of a second. */
+export const QUICK = "p=2&g=2&dev=cpu";
+
+/** Steps that the page has shown. */
+export const step = async (page) => Number(await page.locator("html").getAttribute("data-step"));
+
+/** Waits until the page is in a phase (null: in any) and so many steps are done. */
+export function reach(page, phase, atLeast = 0) {
+    return page.waitForFunction(
+        ([phase, atLeast]) => {
+            const { state, step } = document.documentElement.dataset;
+            return (!phase || state === phase) && Number(step) >= atLeast;
+        },
+        [phase, atLeast],
+    );
+}
+
+/** Pauses once so many steps are done; returns how many there were. */
+export async function pauseAt(page, atLeast) {
+    await reach(page, null, atLeast);
+    await page.locator("#play").click();
+    await reach(page, "paused");
+    return step(page);
+}

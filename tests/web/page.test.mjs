@@ -4,31 +4,10 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { browserTest, root } from "./harness.mjs";
+import { QUICK, browserTest, pauseAt, reach, root, step } from "./harness.mjs";
 
 const require = createRequire(root + "web/package.json");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-
-/** Few problems a step: a round of the three runs takes a fraction of a second. */
-const QUICK = "p=2&g=2&dev=cpu";
-
-const step = async (page) => Number(await page.locator("html").getAttribute("data-step"));
-
-function reach(page, phase, atLeast = 0) {
-    return page.waitForFunction(
-        ([phase, atLeast]) => {
-            const { state, step } = document.documentElement.dataset;
-            return (!phase || state === phase) && Number(step) >= atLeast;
-        },
-        [phase, atLeast],
-    );
-}
-
-async function pauseAt(page, atLeast) {
-    await reach(page, null, atLeast);
-    await page.locator("#play").click();
-    await reach(page, "paused");
-}
 
 const count = (page, selector) => page.locator(selector).count();
 

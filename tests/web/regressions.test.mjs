@@ -7,7 +7,9 @@ import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { after, test } from "node:test";
-import { browserTest, call, connect, event, eventsOf, fakeTest, root, start } from "./harness.mjs";
+import {
+    QUICK, browserTest, call, connect, event, eventsOf, fakeTest, pauseAt, reach, root, start,
+} from "./harness.mjs";
 
 const require = createRequire(root + "web/package.json");
 const METHODS = ["sft", "grpo", "srft"];
@@ -191,26 +193,6 @@ browserTest("W4: a default Vite build of the package trains (agentjp/bdinfo-rs 4
 });
 
 // The page.
-
-/** Few problems a step: a round of the three runs takes a fraction of a second. */
-const QUICK = "p=2&g=2&dev=cpu";
-
-function reach(page, phase, atLeast = 0) {
-    return page.waitForFunction(
-        ([phase, atLeast]) => {
-            const { state, step } = document.documentElement.dataset;
-            return (!phase || state === phase) && Number(step) >= atLeast;
-        },
-        [phase, atLeast],
-    );
-}
-
-async function pauseAt(page, atLeast) {
-    await reach(page, null, atLeast);
-    await page.locator("#play").click();
-    await reach(page, "paused");
-    return Number(await page.locator("html").getAttribute("data-step"));
-}
 
 /** Whether an element is where the visitor looks, and not under the bar. */
 async function assertInSight(page, selector) {

@@ -365,7 +365,7 @@ fn no_text_can_make_it_panic() {
         }
         let text: String = text.into_iter().collect();
         let boxed = format!("\\boxed{{{text}}}");
-        judge(&Gold(read("1", true).unwrap()), "", &text);
+        judge(&Gold::parse("1").unwrap(), "", &text);
         if let Ok(gold) = Gold::parse(&boxed) {
             readable += 1;
             assert_eq!(by_value(&gold, &boxed), Verdict::Right, "{text}");
