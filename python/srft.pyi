@@ -42,6 +42,7 @@ _Config: TypeAlias = Mapping[str, Any] | str | PathLike[str]
 _Function: TypeAlias = Callable[[Example, str], float | bool | None]
 _Verifier: TypeAlias = Literal["exact", "numeric", "math", "choice", "regex"]
 _Reward: TypeAlias = _Function | _Verifier
+_Messages: TypeAlias = Sequence[Mapping[str, Any]]
 _Ids: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
 
 class Error(Exception):
@@ -97,21 +98,24 @@ def loss(
 class Example:
     def __new__(
         cls,
-        prompt: str,
+        prompt: str | _Messages | None = None,
         answer: str = "",
-        demonstration: str | None = None,
+        demonstration: str | _Messages | None = None,
         *,
+        messages: _Messages | None = None,
+        tools: _Messages | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         suite: str = "",
         extra: dict[Any, Any] | None = None,
         templated: bool = False,
         learned: Sequence[tuple[int, int]] = ...,
     ) -> Example: ...
     @property
-    def prompt(self) -> str: ...
+    def prompt(self) -> Any: ...  # str; of an example of messages a list of them
     @property
     def answer(self) -> str: ...
     @property
-    def demonstration(self) -> str | None: ...
+    def demonstration(self) -> Any: ...  # str | None; of an example of messages a list of them, or None
     @property
     def suite(self) -> str: ...
     @property
@@ -192,14 +196,15 @@ class Group:
 @final
 class Tokenizer:
     @staticmethod
-    def load(path: str | PathLike[str] | None = None) -> Tokenizer: ...
+    def load(path: str | PathLike[str] | None = None, *, base: str | PathLike[str] | None = None) -> Tokenizer: ...
     def encode(self, text: str, *, continuation: bool = False, special: bool = True) -> NDArray[np.uint32]: ...
     def chat(
         self,
-        messages: Sequence[Mapping[str, Any]],
+        messages: _Messages,
         answer: str = "",
         *,
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        tools: _Messages | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         suite: str = "",
         extra: dict[Any, Any] | None = None,
     ) -> Example: ...
@@ -210,7 +215,9 @@ class Tokenizer:
 @final
 class Model:
     @staticmethod
-    def load(path: str | PathLike[str] | None = None, device: str = "auto") -> Model: ...
+    def load(
+        path: str | PathLike[str] | None = None, device: str = "auto", *, base: str | PathLike[str] | None = None
+    ) -> Model: ...
     def save(
         self, path: str | PathLike[str], dtype: Literal["f32", "f16", "bf16"] = "f32", *, overwrite: bool = False
     ) -> None: ...
@@ -289,6 +296,8 @@ class Trainer:
     def model(self) -> Model: ...
     @property
     def config(self) -> dict[str, Any]: ...
+    @property
+    def notes(self) -> list[str]: ...
     @property
     def out(self) -> Path: ...
     @property

@@ -193,8 +193,11 @@ pub fn rollout(
     max_new_tokens: Option<usize>,
 ) -> PyResult<Vec<Episode>> {
     let sampling = Sampling { temperature, top_k, top_p, min_p }.checked().map_err(exception)?;
-    let asked: Vec<records::Example> = prompts.0.into_iter().map(|prompt| prompt.0).collect();
     let model = model.get();
+    let asked = prompts.0.iter().enumerate().map(|(index, prompt)| {
+        prompt.written(&model.folder).map_err(|e| exception(e.at(format!("prompt {index}"))))
+    });
+    let asked: Vec<records::Example> = asked.collect::<PyResult<_>>()?;
     let (policy, tokenizer) = (&model.policy, &model.tokenizer);
     let max_new_tokens = max_new_tokens.unwrap_or_else(|| Config::default().rollout.max_new_tokens);
     let responses = py.detach(|| {

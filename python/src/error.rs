@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use srft::error::{Error, Kind};
+use srft::reward::MEND;
 
 /// The exception classes: the base first, then one a kind.
 struct Classes {
@@ -76,13 +77,12 @@ pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 /// What the program calls a thing, and what it is here.
-const WORDS: [(&str, &str); 18] = [
-    ("give an evaluation file with --eval-data", "give suites="),
+const WORDS: [(&str, &str); 19] = [
+    ("give a file for evaluation with --eval-data", "give suites="),
     ("--eval-data", "suites="),
     ("add --data F.jsonl", "give examples="),
     ("or give a file with --data", "or give examples="),
     ("--data", "examples="),
-    ("srft train --resume", "srft.Trainer.resume"),
     ("--resume", "Trainer.resume"),
     ("or another --out", "another out=, or overwrite=True"),
     ("--overwrite", "overwrite=True"),
@@ -92,14 +92,28 @@ const WORDS: [(&str, &str); 18] = [
     ("from `srft devices`", "from srft.devices()"),
     ("--device ", "device="),
     ("--device", "device="),
-    ("mend the reward command, and resume", "mend the reward function, and call again"),
-    ("mend the reward command, and evaluate again", "mend the reward function, and evaluate again"),
+    (
+        MEND,
+        "mend what judges the answers: a reward function returns a number, and None is no score; a reward \
+         command may need more time (reward.command_secs)",
+    ),
+    ("leave out --base (model.base)", "leave out base= (\"model.base\")"),
+    ("--base DIR", "base=DIR (in a trainer's settings {\"model.base\": DIR})"),
     ("--base", "base="),
+    ("with --model", "as the model"),
 ];
 
+/// How the program takes up a run, before the run's folder.
+const RESUME: &str = "srft train --resume ";
+
 /// The program's words in Python's: its flags are arguments here, and `--set key=value` is a setting.
-fn in_python(text: &str) -> String {
-    let mut told = WORDS.iter().fold(text.to_string(), |told, (from, to)| told.replace(from, to));
+pub fn in_python(text: &str) -> String {
+    let mut told = text.to_string();
+    if let Some((before, rest)) = text.split_once(RESUME) {
+        let (folder, after) = rest.split_at(rest.find(", or ").unwrap_or(rest.len()));
+        told = format!("{before}srft.Trainer.resume({folder:?}){after}");
+    }
+    told = WORDS.iter().fold(told, |told, (from, to)| told.replace(from, to));
     while let Some((before, rest)) = told.split_once("--set ") {
         let end = rest.find([' ', ',', ';']).unwrap_or(rest.len());
         let (setting, after) = rest.split_at(end);

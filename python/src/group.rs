@@ -56,9 +56,10 @@ impl Group {
         reward: Option<&Bound<'_, PyAny>>,
         right: Option<Vec<bool>>,
     ) -> PyResult<Self> {
-        check_asked(&episodes, &example.get().record.prompt)?;
+        let asked = episodes.iter().find_map(|e| e.get().asked.as_deref());
         let mut extras = Extras::default();
-        let record = &extras.keep(py, example.get());
+        let record = &extras.keep_judged(py, example.get(), asked);
+        check_asked(&episodes, &record.prompt)?;
         let judge = Judge::of(reward, extras)?;
         let values = RewardValues::Signed;
         let rewards = match rewards {
@@ -130,7 +131,7 @@ impl Group {
     }
 
     fn __repr__(&self) -> String {
-        let (example, episodes) = (&self.example.get().record, self.episodes.len());
+        let (example, episodes) = (self.example.get().judged(None), self.episodes.len());
         format!("Group({:?}, {episodes} episodes)", example.prompt)
     }
 }
@@ -143,7 +144,9 @@ impl Group {
         of: &Model,
         values: RewardValues,
     ) -> PyResult<records::Group> {
-        let (model, example) = (&of.policy.config, self.example.get().record.clone());
+        let model = &of.policy.config;
+        let example = self.example.get().written(&of.folder, true).or_raise()?;
+        check_asked(&self.episodes, &example.prompt)?;
         let encoded = encode(&of.tokenizer, &model.eos_tokens, &example).or_raise()?;
         if self.episodes.iter().any(|e| e.get().vocabulary.is_some_and(|v| v != of.vocabulary)) {
             return Err(input(

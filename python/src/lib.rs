@@ -4,6 +4,7 @@
 //! The interpreter's lock is let go wherever the core computes, so other threads of Python go on; a
 //! reward function takes it back for as long as it runs.
 
+mod contents;
 mod convert;
 mod device;
 mod drive;
@@ -15,6 +16,7 @@ mod model;
 mod objective;
 mod reward;
 mod shown;
+mod task;
 mod trainer;
 
 use pyo3::prelude::*;
@@ -31,7 +33,7 @@ mod module {
     #[pymodule_export]
     use super::episode::{Episode, rollout};
     #[pymodule_export]
-    use super::example::{Example, Task, task};
+    use super::example::Example;
     #[pymodule_export]
     use super::group::Group;
     #[pymodule_export]
@@ -40,6 +42,8 @@ mod module {
     use super::objective::{Loss, advantages, loss, weights};
     #[pymodule_export]
     use super::reward::rewards;
+    #[pymodule_export]
+    use super::task::{Task, task};
     #[pymodule_export]
     use super::trainer::Trainer;
 

@@ -1,6 +1,7 @@
 //! Models, their tokenizers, and what they think of a text.
 
-use crate::convert::{float_list, to_json, to_python};
+use crate::contents::Contents;
+use crate::convert::{float_list, to_python};
 use crate::device::open;
 use crate::drive::{drive, require_own_process};
 use crate::error::{OrRaise, exception, input, wrong_type};
@@ -10,17 +11,15 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use serde_json::Value;
-use srft::config::{Frozen, Storage};
+use srft::config::{Config, Frozen, Storage};
 use srft::data::batch::{MicroBatch, micro_batches};
 use srft::data::encode::encode;
-use srft::data::render;
-use srft::data::shape::{Needs, Row, row};
 use srft::error::{Error, Result};
 use srft::model::{Llama, ModelFolder, Parameter};
 use srft::objective::loss::{response_logits, token_statistics};
 use srft::ops::readback;
-use srft::records::Sequence;
-use srft::run::model_folder;
+use srft::records::{Layout, Sequence};
+use srft::run::open_model;
 use srft::text;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -33,11 +32,11 @@ pub struct Tokenizer(text::Tokenizer, /** The folder that it is of. */ Arc<Model
 
 #[pymethods]
 impl Tokenizer {
-    /// Reads a model folder's `tokenizer.json`; "tiny" is the built-in model's.
+    /// Reads a model folder's `tokenizer.json`; "tiny" is the built-in model's. `base` is as in `Model.load`.
     #[staticmethod]
-    #[pyo3(signature = (path = None))]
-    fn load(path: Option<PathBuf>) -> PyResult<Self> {
-        let folder = folder_of(path).or_raise()?;
+    #[pyo3(signature = (path = None, *, base = None))]
+    fn load(path: Option<PathBuf>, base: Option<PathBuf>) -> PyResult<Self> {
+        let folder = folder_of(path, base).or_raise()?;
         Ok(Self(folder.tokenizer().or_raise()?, Arc::new(folder)))
     }
 
@@ -64,37 +63,25 @@ impl Tokenizer {
     ///
     /// `messages` is a list of dicts with "role" and "content". Where the assistant speaks last, that is the
     /// demonstration, and its prompt is what stands before; else the prompt ends where the assistant is asked.
-    /// `tools` is a list of dicts that the template shows to the model.
-    #[pyo3(signature = (messages, answer = "", *, tools = None, suite = "", extra = None))]
+    /// `Example(messages=...)` is the same for whatever model reads it, learns all of the assistant's turns, not
+    /// the last alone, and says what the other arguments are. A template that writes the date writes 26 July 2024.
+    #[pyo3(signature = (
+        messages, answer = "", *, tools = None, chat_template_kwargs = None, suite = "", extra = None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "Python names them")]
     fn chat(
         &self,
         py: Python<'_>,
-        messages: &Bound<'_, PyAny>,
+        messages: Bound<'_, PyAny>,
         answer: &str,
-        tools: Option<&Bound<'_, PyAny>>,
+        tools: Option<Bound<'_, PyAny>>,
+        chat_template_kwargs: Option<Bound<'_, PyAny>>,
         suite: &str,
         extra: Option<Py<PyDict>>,
     ) -> PyResult<Example> {
-        let messages = to_json(messages, "messages")?;
-        let speaks_last = |m: &Vec<Value>| m.last().is_some_and(|m| m["role"] == "assistant");
-        let name = match messages.as_array().is_some_and(speaks_last) {
-            true => "messages",
-            false => "prompt",
-        };
-        if !messages.is_array() {
-            return Err(input("messages are no list", "give a list of {\"role\", \"content\"}"));
-        }
-        let mut fields = serde_json::Map::from_iter([(name.to_string(), messages)]);
-        if let Some(tools) = tools {
-            fields.insert("tools".into(), to_json(tools, "tools")?);
-        }
-        let needs = Needs { response: false, answer: false };
-        let next = "give a list of {\"role\", \"content\"}";
-        let row = row(1, fields, needs).map_err(|what| input(format!("messages: {what}"), next))?;
-        let row = Row { answer: Some(answer.into()), ..row };
-        let template = self.1.template().or_raise()?;
-        let (record, _) = render::example(row, suite, template.as_ref(), false)
-            .map_err(|e| exception(e.at(&self.1.place)))?;
+        let given = Contents { tools, chat_template_kwargs, ..Contents::conversation(messages) };
+        let example = Example::made(py, given.read(Layout::default())?, answer, suite, None);
+        let record = example.written(&self.1, false).or_raise()?;
         Ok(Example::of(py, record)?.with_extra(extra))
     }
 
@@ -136,14 +123,19 @@ pub struct Model {
 #[pymethods]
 impl Model {
     /// Loads a Hugging Face folder (Llama, Mistral, Qwen2, Qwen3), a PEFT adapter's, or without a path
-    /// (or with "tiny") the built-in model of 0.57 million weights. The device's kernels pass their
-    /// self-test first.
+    /// (or with "tiny") the built-in model of 0.57 million weights. `base` is the folder of an adapter's
+    /// base, where that was moved from where the adapter says. The device's kernels pass their self-test first.
     #[staticmethod]
-    #[pyo3(signature = (path = None, device = "auto"))]
-    fn load(py: Python<'_>, path: Option<PathBuf>, device: &str) -> PyResult<Self> {
+    #[pyo3(signature = (path = None, device = "auto", *, base = None))]
+    fn load(
+        py: Python<'_>,
+        path: Option<PathBuf>,
+        device: &str,
+        base: Option<PathBuf>,
+    ) -> PyResult<Self> {
         let loaded = py.detach(|| {
             let selected = open(device)?;
-            let folder = folder_of(path)?;
+            let folder = folder_of(path, base)?;
             let (policy, tokenizer) = folder.load_frozen(Frozen::F32, &selected.device)?;
             Ok(Self::of(folder, policy, tokenizer, selected.name))
         });
@@ -259,10 +251,13 @@ pub fn vocabulary(folder: &ModelFolder) -> u64 {
     hasher.finish()
 }
 
-/// A folder; without a path the built-in model's.
-fn folder_of(path: Option<PathBuf>) -> Result<ModelFolder> {
-    let path = path.unwrap_or_else(|| "tiny".into());
-    model_folder(&path.to_string_lossy())
+/// A folder, an adapter's over `base` where that is given; without a path the built-in model's.
+fn folder_of(path: Option<PathBuf>, base: Option<PathBuf>) -> Result<ModelFolder> {
+    let mut model = Config::default().model;
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    model.path = path.map_or_else(|| "tiny".into(), text);
+    model.base = base.map(text).unwrap_or_default();
+    open_model(&model)
 }
 
 impl Model {
@@ -289,11 +284,12 @@ impl Model {
     /// A batch of one response, and its tokens.
     fn batch(
         &self,
-        Prompt(mut example, is_example): Prompt,
+        prompt: Prompt,
         response: Option<Response>,
     ) -> PyResult<(MicroBatch, Vec<u32>)> {
+        let mut example = prompt.written(&self.folder).or_raise()?;
         let tokens = match response {
-            None if is_example => match &example.demonstration {
+            None if matches!(prompt, Prompt::Example(_)) => match &example.demonstration {
                 Some(_) => None,
                 None => {
                     let next = "give a response, or the prompt as text";

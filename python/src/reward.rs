@@ -223,7 +223,13 @@ pub fn rewards<'py>(
         .find(|v| v.name() == values)
         .ok_or_else(|| input(format!("no values `{values}`"), "signed or binary"))?;
     let mut extras = Extras::default();
-    let examples: Vec<_> = examples.0.iter().map(|e| extras.keep(py, e.get())).collect();
+    let count = examples.0.len();
+    let examples = examples.0.iter().enumerate().map(|(index, example)| {
+        let answers = |e: &&Py<Episode>| count == 1 || e.get().prompt == index;
+        let asked = episodes.iter().filter(answers).find_map(|e| e.get().asked.as_deref());
+        extras.keep_judged(py, example.get(), asked)
+    });
+    let examples: Vec<_> = examples.collect();
     let judge = Judge::of(reward.as_ref(), extras)?;
     let mut responses = Vec::with_capacity(episodes.len());
     for episode in &episodes {

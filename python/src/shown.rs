@@ -1,5 +1,6 @@
 //! What a trainer shows at any time, while a step computes, too.
 
+use crate::error::in_python;
 use srft::config::Config;
 use srft::error::Result;
 use srft::eval::Score;
@@ -17,6 +18,8 @@ pub struct Shown {
     pub out: PathBuf,
     /// A fingerprint of its tokenizer.
     pub vocabulary: u64,
+    /// What there is to say of its data and its model.
+    pub notes: Vec<String>,
     /// Of all steps.
     pub reports: Vec<StepReport>,
     /// What the last step trained on.
@@ -42,6 +45,7 @@ impl Shown {
             config: run.config().clone(),
             out: run.path().to_path_buf(),
             vocabulary: crate::model::vocabulary(run.base()),
+            notes: run.notes().iter().map(|note| in_python(note)).collect(),
             reports: run.reports()?,
             groups: Arc::default(),
             evaluations: run.evaluations()?.into_iter().map(|e| (e.step, e.scores)).collect(),

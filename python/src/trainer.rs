@@ -120,12 +120,12 @@ impl Asked {
         let is_written = !config.reward.command.is_empty();
         let (mut given, mut extras) = (Given::default(), Extras::default());
         for (name, list) in lists {
-            let record = |(index, example): (usize, &Py<Example>)| match is_written {
+            let row = |(index, example): (usize, &Py<Example>)| match is_written {
                 false => Ok(extras.keep(py, example.get())),
                 true => written_out(py, example.get(), &format!("{name}[{index}].extra")),
             };
-            let records = list.iter().enumerate().map(record).collect::<PyResult<Vec<_>>>()?;
-            given.examples.insert(name, records);
+            let rows = list.iter().enumerate().map(row).collect::<PyResult<Vec<_>>>()?;
+            given.examples.insert(name, rows);
         }
         let extras = Arc::new(extras);
         let reward = match reward.filter(|_| named.is_none()) {
@@ -346,6 +346,13 @@ impl Trainer {
     #[getter]
     fn config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         to_python(py, &self.shown(|shown| shown.config.to_json()))
+    }
+
+    /// What there is to say of its data and its model: a list of sentences, such as how many examples were
+    /// dropped.
+    #[getter]
+    fn notes(&self) -> Vec<String> {
+        self.shown(|shown| shown.notes.clone())
     }
 
     /// The run's folder.

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import json
 import math
 import os
 import pickle
@@ -285,7 +286,8 @@ def test_srft_python_8_what_holds_itself_ends_in_an_exception():
 def chat_folder(model, tmp_path):
     """The tiny model with a template of its own tokens: `^` begins, `$` ends a turn."""
     model.save(tmp_path / "chat")
-    template = "{{ '^' }}{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}$;{% endif %}{% endfor %}"
+    content = "{{ m.content if m.content is string else m.content[0].text }}"
+    template = f"{{{{ '^' }}}}{{% for m in messages %}}{content}" + "{% if m.role == 'assistant' %}$;{% endif %}{% endfor %}"
     (tmp_path / "chat" / "chat_template.jinja").write_text(template)
     return tmp_path / "chat"
 
@@ -320,6 +322,160 @@ def test_srft_python_10_chat_templates_are_within_reach(chat_folder):
     for wrong in [[], [{"role": "user"}], {"role": "user", "content": "1"}]:
         with pytest.raises(srft.InputError, match="messages"):
             model.tokenizer.chat(wrong)
+
+
+def said(role, content, **more):
+    return {"role": role, "content": content} | more
+
+
+# One conversation a shape: a turn, two turns, a system prompt in parts, tools between.
+CALL = {"type": "function", "function": {"name": "sum", "arguments": {"a": 1}}}
+CHATS = [
+    {"messages": [said("user", "1+1="), said("assistant", "2")]},
+    {"messages": [said("user", "1+1="), said("assistant", "2"), said("user", "2+2="), said("assistant", "4")]},
+    {"messages": [said("system", [{"type": "text", "text": "1"}]), said("user", "+1="), said("assistant", "2")]},
+    {"prompt": [said("user", "1+1=")], "completion": [said("assistant", "2")]},
+    {
+        "prompt": [said("user", "1+2=")],
+        "completion": [said("assistant", "1+", tool_calls=[CALL]), said("tool", "2"), said("assistant", "3")],
+        "tools": [CALL],
+        "chat_template_kwargs": {"enable_thinking": True},
+    },
+]
+
+
+def chat_example(row, **more):
+    """A row of a file as an example."""
+    names = {"completion": "demonstration"}
+    return srft.Example(**{names.get(name, name): value for name, value in row.items()}, **more)
+
+
+def file_of(rows, path):
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return str(path)
+
+
+@pytest.mark.parametrize("settings", [{}, {"data.turns": "last"}, {"data.too_long": "drop", "data.max_tokens": 12}])
+def test_trl_conversations_are_read_as_rows_of_a_file_are(chat_folder, tmp_path, settings):
+    rows = [row | {"answer": "2"} for row in CHATS] * 3
+    settings = SMALL | {"model.path": chat_folder, "objective.method": "srft", "rollout.max_new_tokens": 8} | settings
+    of_file = srft.Trainer(settings | {
+        "data.train": file_of(rows, tmp_path / "train.jsonl"), "data.verifier": "exact",
+    })
+    given = srft.Trainer(settings, examples=[chat_example(row) for row in rows], reward="exact")
+    for _ in range(2):
+        ours, theirs = given.step(), of_file.step()
+        assert untimed([ours]) == untimed([theirs])
+        for one, other in zip(given.groups, of_file.groups, strict=True):
+            assert (one.example.prompt, one.example.demonstration) == (other.example.prompt, other.example.demonstration)
+            assert one.example.learned == other.example.learned and one.example.templated
+    told = [note.replace("train.jsonl", "").split(": ", 1)[1].split(" (")[0] for note in of_file.notes]
+    assert [note.split(": ", 1)[1].split(" (")[0] for note in given.notes] == told
+    assert bool(told) == ("data.too_long" in settings)
+
+
+def test_trl_conversations_wait_for_their_model(chat_folder, model):
+    loaded = srft.Model.load(chat_folder, device=DEVICE)
+    for row in CHATS:
+        example = chat_example(row, answer="2", extra={"k": (1,)})
+        assert example == pickle.loads(pickle.dumps(example)) == copy.deepcopy(example)
+        assert example == eval(repr(example), {"Example": srft.Example}) and len({example, copy.copy(example)}) == 1
+        if "prompt" in row:
+            assert (example.prompt, example.demonstration) == (row["prompt"], row["completion"])
+        else:
+            assert example.prompt + example.demonstration == row["messages"]
+        episodes = srft.rollout(loaded, example, group=2)
+        assert episodes[0].asked.startswith("^1+")
+        asked = []
+        srft.rewards(example, episodes, lambda e, r: bool(asked.append(e)))
+        assert {(e.prompt, e.answer, e.extra["k"]) for e in asked} == {(episodes[0].asked, "2", (1,))}
+        group = srft.Group(example, episodes, [1.0, -1.0], reward="exact")
+        assert group.demonstration_reward == (1.0 if example.demonstration[-1]["content"] == "2" else -1.0)
+        assert math.isfinite(srft.loss(loaded, group).terms["total"])
+        assert "".join(srft.token_stats(loaded, example).pieces).endswith(example.demonstration[-1]["content"] + "$")
+        for work in [srft.rollout, srft.token_stats, lambda m, e: srft.loss(m, srft.Group(e, [], [], 1.0), "sft")]:
+            with pytest.raises(srft.InputError, match="no chat template"):
+                work(model, example)
+        with pytest.raises(srft.InputError, match="on .* answers"):
+            srft.loss(loaded, srft.Group(example, [srft.Episode([5, 2], response="2", asked="3+3=")], [1.0], 1.0))
+    with pytest.raises(srft.InputError, match="given:train: example 1: the row has messages"):
+        srft.Trainer(SMALL, examples=[OWN[0], chat_example(CHATS[0], answer="2")] * 10)
+    single = chat_example(CHATS[0], answer="2")
+    assert loaded.tokenizer.chat(CHATS[0]["messages"]).demonstration == "2$;"
+    assert single.prompt == [said("user", "1+1=")] and not single.templated and single.learned == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": []},
+        {"messages": "hi"},
+        {"messages": said("user", "1")},
+        {"messages": ["hi"]},
+        {"messages": [{"role": "user"}]},
+        {"messages": [said("asistant", "1")]},
+        {"messages": [said("assistant", "1")]},
+        {"messages": [said("user", " ")]},
+        {"messages": [said("user", [{"type": "image", "url": "x"}])]},
+        {"messages": [said("user", "1")], "prompt": "1"},
+        {"messages": [said("user", "1")], "completion": "1"},
+        {"messages": [said("user", "1")], "tools": {}},
+        {"messages": [said("user", "1")], "chat_template_kwargs": [1]},
+        {"prompt": [said("user", "1"), said("assistant", "1")]},
+        {"prompt": [said("user", "1")], "completion": "1"},
+        {"prompt": [said("user", "1")], "completion": [said("user", "1")]},
+        {"prompt": "1", "completion": [said("assistant", "1")]},
+        {"prompt": "1", "tools": [CALL]},
+    ],
+    ids=str,
+)
+def test_trl_conversations_are_refused_in_the_words_of_a_file(chat_folder, tmp_path, row):
+    with pytest.raises(srft.InputError) as raised:
+        chat_example(row)
+    settings = SMALL | {"model.path": chat_folder, "objective.method": "grpo"}
+    with pytest.raises(srft.InputError) as of_file:
+        srft.Trainer(settings | {"data.train": file_of([row | {"answer": "1"}] * 20, tmp_path / "rows.jsonl")})
+    assert raised.value.what.replace("`demonstration`", "`completion`") in of_file.value.what
+    assert raised.value.next
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "needs a prompt, or messages"),
+        ({"prompt": 3}, "prompt: got <class 'int'>, expected text, or a list of messages"),
+        ({"prompt": "1", "demonstration": 3}, "demonstration: got <class 'int'>"),
+    ],
+)
+def test_examples_of_nothing_are_refused(given, words):
+    with pytest.raises(TypeError, match=words):
+        srft.Example(**given)
+    with pytest.raises(srft.InputError, match="`learned` are of text"):
+        srft.Example(messages=[said("user", "1")], learned=[(0, 1)])
+
+
+def test_peft_adapters_whose_base_was_moved(tmp_path):
+    srft.Model.load(device=DEVICE).save(tmp_path / "base")
+    trainer = srft.Trainer(SMALL | {"model.path": tmp_path / "base", "lora.rank": 2, "train.steps": 1})
+    trainer.step()
+    trainer.save(tmp_path / "adapter")
+    expected = trainer.model.logits("1+1=", "2")
+    (tmp_path / "base").rename(tmp_path / "moved")
+    adapter, moved = tmp_path / "adapter", tmp_path / "moved"
+    for work in [srft.Model.load, srft.Tokenizer.load, lambda path: srft.Trainer({"model.path": path})]:
+        with pytest.raises(srft.InputError, match="base model .* is not here") as raised:
+            work(adapter)
+        assert "base=DIR" in raised.value.next and "model.base" in raised.value.next
+        assert "--" not in str(raised.value)
+    for base in [moved, str(moved), "tiny"]:
+        model = srft.Model.load(adapter, DEVICE, base=base)
+        np.testing.assert_array_equal(model.logits("1+1=", "2"), expected)
+        assert len(srft.Tokenizer.load(adapter, base=base)) == 23
+    with pytest.raises(srft.InputError, match="the model is whole") as raised:
+        srft.Model.load(moved, base=moved)
+    assert "leave out base=" in raised.value.next and "--" not in str(raised.value)
+    with pytest.raises(srft.InputError, match="nowhere"):
+        srft.Model.load(adapter, base=tmp_path / "nowhere")
 
 
 def test_srft_python_23_records_are_copied_kept_and_hashed(model, group):
@@ -518,6 +674,52 @@ def test_srft_python_16_a_forked_child_is_told(tmp_path):
         trainer.step()
     """)
     assert done.returncode == 0 and "forked" in done.stdout and "spawn" in done.stdout, done
+
+
+def test_srft_python_17_none_is_no_score():
+    """A function that knows nothing of demonstrations leaves them out; one without a return is told so."""
+    shown = {example.demonstration for example in OWN}
+    knows = srft.Trainer(SMALL, examples=OWN, reward=lambda e, r: None if r in shown else 0.5)
+    report = knows.step()
+    assert report["unscored_demos"] == 3 and report["reward_demo"] is None
+    assert all(group.demonstration_reward is None for group in knows.groups)
+
+    def forgets(example, response):
+        example.answer == response
+
+    trainer = srft.Trainer(SMALL, examples=OWN, reward=forgets)
+    with pytest.raises(srft.MachineError) as raised:
+        trainer.step()
+    assert "the reward function" in raised.value.what and "None" in raised.value.what
+    assert "a reward function returns a number, and None is no score" in raised.value.next
+    assert f'srft.Trainer.resume("{trainer.out}")' in raised.value.next and "--" not in str(raised.value)
+    assert trainer.steps_done == 0 and "None leaves" in srft.Trainer.__doc__
+
+
+@pytest.mark.parametrize(
+    "others",
+    [OWN[:-1], OWN[::-1], OWN[1:] + OWN[:1], [*OWN[:-1], srft.Example("5=", answer="6", demonstration=">6")]],
+    ids=["fewer", "reversed", "turned", "another"],
+)
+def test_srft_python_31_other_examples_do_not_go_on(tmp_path, others):
+    def right(example, response):
+        return 0.5
+
+    trainer = srft.Trainer(SMALL, out=tmp_path / "run", examples=OWN, suites={"held": OWN[:5]}, reward=right)
+    trainer.step()
+    trainer.save()
+    del trainer
+    for given in [{"examples": others, "suites": {"held": OWN[:5]}}, {"examples": OWN, "suites": {"held": others}}]:
+        with pytest.raises(srft.InputError, match="changed since the run began: data.*given:") as raised:
+            srft.Trainer.resume(tmp_path / "run", **given, reward=right)
+        assert "accept_changes=True" in raised.value.next and "--" not in str(raised.value)
+    same = srft.Trainer.resume(tmp_path / "run", examples=OWN, suites={"held": OWN[:5]}, reward=right)
+    assert same.steps_done == 1
+    del same
+    changed = srft.Trainer.resume(
+        tmp_path / "run", examples=others, suites={"held": OWN[:5]}, reward=right, accept_changes=True
+    )
+    assert changed.steps_done == 1 and any("given:train" in note for note in changed.notes)
 
 
 @pytest.mark.parametrize(

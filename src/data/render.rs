@@ -1,4 +1,4 @@
-//! Rows of the user's files into examples: a chat template turns messages into text, and what of it
+//! Rows of the user's files and programs into examples: a chat template turns messages into text, and what of it
 //! the assistant wrote is found.
 
 use super::shape::{Chat, Content, Row};
@@ -21,6 +21,7 @@ pub fn example(
     let (prompt, demonstration, layout) = match row.content {
         Content::Completion { prompt, response } => (prompt, response, Layout::default()),
         Content::Text(text) => (String::new(), Some(text), Layout::default()),
+        Content::Made { prompt, response, layout } => (prompt, response, layout),
         Content::Chat(chat) => {
             let template = template.ok_or_else(|| {
                 Error::input("the row has messages, and the model no chat template").next(
@@ -32,7 +33,7 @@ pub fn example(
         }
     };
     let example = Example {
-        suite: suite.into(),
+        suite: if row.suite.is_empty() { suite.into() } else { row.suite },
         prompt,
         demonstration,
         answer: row.answer.unwrap_or_default(),

@@ -1,10 +1,12 @@
 //! What a row of data is, told by its fields, in the shapes of TRL: prompt and completion as text
 //! or as messages, a whole conversation, or bare text (its guide "Dataset formats and types").
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::fields::{self, Result, kind, listed, nearest};
 use super::messages;
+use crate::records::{Example, Layout};
 
 /// The fields that mean something here.
 const KNOWN: [&str; 8] = [
@@ -45,11 +47,13 @@ pub struct Needs {
     pub answer: bool,
 }
 
-/// One example as the user's file gives it.
-#[derive(Debug, Clone, PartialEq)]
+/// One example as the user's file or program gives it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
-    /// The line on which it starts, counted from 1.
+    /// The line on which it starts, counted from 1; what a program gives is counted from 0.
     pub line: usize,
+    /// The suite that it names; empty for that of its file.
+    pub suite: String,
     /// Prompt and response.
     pub content: Content,
     /// The gold answer.
@@ -59,7 +63,7 @@ pub struct Row {
 }
 
 /// Prompt and response of a row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum Content {
     /// Text that is continued by text; no chat template comes between.
     Completion {
@@ -72,10 +76,19 @@ pub enum Content {
     Chat(Chat),
     /// Text to be imitated as a whole.
     Text(String),
+    /// What a program made: text with its layout.
+    Made {
+        /// The prompt as the model reads it.
+        prompt: String,
+        /// The demonstration.
+        response: Option<String>,
+        /// How both become tokens.
+        layout: Layout,
+    },
 }
 
 /// A conversation up to the point where the model speaks, and what it should say.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Chat {
     /// The prompt's messages, never empty.
     pub messages: Vec<Value>,
@@ -91,11 +104,32 @@ impl Row {
     /// The row for whoever answers its prompt: a template need not write what was answered.
     pub fn without_response(mut self) -> Self {
         match &mut self.content {
-            Content::Completion { response, .. } => *response = None,
+            Content::Completion { response, .. } | Content::Made { response, .. } => {
+                *response = None;
+            }
             Content::Chat(chat) => chat.response.clear(),
             Content::Text(_) => {}
         }
         self
+    }
+
+    /// Whether it shows a response.
+    pub fn responds(&self) -> bool {
+        match &self.content {
+            Content::Completion { response, .. } | Content::Made { response, .. } => {
+                response.is_some()
+            }
+            Content::Chat(chat) => !chat.response.is_empty(),
+            Content::Text(_) => true,
+        }
+    }
+}
+
+impl From<Example> for Row {
+    fn from(example: Example) -> Self {
+        let Example { suite, prompt, demonstration: response, answer, layout, extra } = example;
+        let answer = (!answer.is_empty()).then_some(answer);
+        Self { line: 0, suite, content: Content::Made { prompt, response, layout }, answer, extra }
     }
 }
 
@@ -129,8 +163,9 @@ pub fn row(line: usize, mut fields: Map<String, Value>, needs: Needs) -> Result<
         }
     };
     let answer = answer.map(fields::text).transpose()?;
-    require_enough(&content, answer.as_deref(), needs)?;
-    Ok(Row { line, content, answer, extra: fields })
+    let row = Row { line, suite: String::new(), content, answer, extra: fields };
+    require_enough(&row, needs)?;
+    Ok(row)
 }
 
 /// Refuses fields that contradict each other, and unknown ones that look like a known one misspelt.
@@ -156,20 +191,15 @@ fn require_clear(fields: &Map<String, Value>) -> Result<()> {
 }
 
 /// Refuses a row that lacks what the method needs.
-fn require_enough(content: &Content, answer: Option<&str>, needs: Needs) -> Result<()> {
-    let responds = match content {
-        Content::Completion { response, .. } => response.is_some(),
-        Content::Chat(chat) => !chat.response.is_empty(),
-        Content::Text(_) => true,
-    };
-    if needs.response && !responds {
+fn require_enough(row: &Row, needs: Needs) -> Result<()> {
+    if needs.response && !row.responds() {
         let why = "which this method needs as demonstration";
         return Err(format!("no `response`, {why}; in `messages` it is the last, an assistant's"));
     }
-    if needs.answer && matches!(content, Content::Text(_)) {
+    if needs.answer && matches!(row.content, Content::Text(_)) {
         return Err("`text` has no prompt to answer, which rewards and evaluation need".into());
     }
-    if needs.answer && answer.is_none() {
+    if needs.answer && row.answer.is_none() {
         return Err("no `answer`, which rewards and evaluation compare with".into());
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The user's data files, read for a model: what is too long for it, or cannot be judged, is found here.
+//! The user's data, read for a model: what is too long for it, or cannot be judged, is found here.
 
 use super::given::Watch;
 use super::reader::Wanted;
@@ -10,15 +10,14 @@ use crate::data::{file, packed, render};
 use crate::error::{Error, Result};
 use crate::model::ModelConfig;
 use crate::platform::read;
-use crate::records::Example;
 use crate::reward::Grader;
 use crate::text::Tokenizer;
 use crate::text::chat::{ChatTemplate, deep_threads};
 use rayon::prelude::*;
 use std::path::Path;
 
-/// Lines named in a note; the others are counted.
-const LINES_NAMED: usize = 5;
+/// Rows named in a note; the others are counted.
+const ROWS_NAMED: usize = 5;
 
 /// Rows that are read side by side before anyone is told of it.
 const ROWS_AT_A_TIME: usize = 2048;
@@ -35,6 +34,25 @@ struct Checked {
     fits: Result<()>,
     /// It has room for a response of one token.
     can_be_cut: bool,
+}
+
+/// Where rows are from, in words.
+struct Place<'a> {
+    of: &'a str,
+    /// What several are called.
+    rows: &'a str,
+    at: &'a (dyn Fn(usize) -> String + Sync),
+}
+
+impl Place<'_> {
+    /// What the user should hear of some of the rows.
+    fn note_of(&self, which: &[usize], what: &str, done: &str) -> Option<String> {
+        let named: Vec<String> = which.iter().take(ROWS_NAMED).map(usize::to_string).collect();
+        let more = if which.len() > ROWS_NAMED { ", ..." } else { "" };
+        let (count, named) = (which.len(), named.join(", "));
+        (count > 0)
+            .then(|| format!("{}: {count} {what}: {done} ({} {named}{more})", self.of, self.rows))
+    }
 }
 
 /// What reading needs besides the file.
@@ -62,12 +80,44 @@ impl Files<'_> {
         let file = file::parse(&bytes, path, needs)?;
         drop(bytes);
         notes.extend(file.notes);
-        let (count, mut rows) = (file.rows.len(), file.rows.into_iter());
+        let at = |line: usize| format!("{path}:{line}");
+        self.problems(file.rows, suite, wanted, &Place { of: path, rows: "lines", at: &at }, notes)
+    }
+
+    /// The examples that a program gave, by the same rules; `place` is theirs.
+    pub fn given(
+        &self,
+        rows: &[Row],
+        place: &str,
+        suite: &str,
+        wanted: Wanted,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<Problem>> {
+        let at = |index: usize| format!("{place}: example {index}");
+        let rows = rows.iter().enumerate().map(|(line, row)| Row { line, ..row.clone() });
+        let rows: Vec<Row> = rows.collect();
+        if let Some(row) = rows.iter().find(|row| wanted.response && !row.responds()) {
+            return Err(Error::input("no demonstration, which the method imitates")
+                .at(at(row.line))
+                .next("give it one, or take a method without demonstrations, such as grpo"));
+        }
+        self.problems(rows, suite, wanted, &Place { of: place, rows: "examples", at: &at }, notes)
+    }
+
+    fn problems(
+        &self,
+        rows: Vec<Row>,
+        suite: &str,
+        wanted: Wanted,
+        place: &Place,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<Problem>> {
+        let (count, mut rows) = (rows.len(), rows.into_iter());
         let (mut problems, mut long, mut unlearned) = (Vec::new(), Vec::new(), Vec::new());
         let mut unreadable = Vec::new();
         let tell = |left: usize| {
             if let Some(watch) = self.watch {
-                watch.reading(path, count - left, count);
+                watch.reading(place.of, count - left, count);
             }
         };
         tell(count);
@@ -75,7 +125,7 @@ impl Files<'_> {
             let some: Vec<Row> = rows.by_ref().take(ROWS_AT_A_TIME).collect();
             let check = |row: Row| {
                 let line = row.line;
-                self.check(row, suite, wanted).map_err(|e| e.at(format!("{path}:{line}")))
+                self.check(row, suite, wanted).map_err(|e| e.at((place.at)(line)))
             };
             let checked: Vec<Result<Checked>> =
                 self.side_by_side(|| some.into_par_iter().map(check).collect())?;
@@ -91,7 +141,7 @@ impl Files<'_> {
                 match fits {
                     Ok(()) => problems.push(problem),
                     Err(e) if self.data.too_long == TooLong::Error => {
-                        return Err(e.at(format!("{path}:{line}")));
+                        return Err(e.at((place.at)(line)));
                     }
                     Err(_) => {
                         long.push(line);
@@ -103,49 +153,22 @@ impl Files<'_> {
             }
             tell(rows.len());
         }
-        notes.extend(note_of(path, &long, "too long", self.done()));
+        notes.extend(place.note_of(&long, "too long", self.done()));
         let why = "with a gold answer that cannot be read";
-        notes.extend(note_of(path, &unreadable, why, "dropped"));
+        notes.extend(place.note_of(&unreadable, why, "dropped"));
         let why = "read and not learned: the chat template writes them otherwise later on";
-        notes.extend(note_of(path, &unlearned, "with earlier turns of the assistant", why));
+        notes.extend(place.note_of(&unlearned, "with earlier turns of the assistant", why));
         match problems.is_empty() {
             false => Ok(problems),
             true if long.is_empty() && !unreadable.is_empty() => {
                 Err(Error::input("no gold answer in it can be read")
-                    .at(path)
+                    .at(place.of)
                     .next("data.unreadable = \"error\" says why; or take another verifier"))
             }
             true => Err(Error::input("every example is too long")
-                .at(path)
+                .at(place.of)
                 .next("raise data.max_tokens, or take a model with a longer context")),
         }
-    }
-
-    /// The examples that a program gave, or an error for one that cannot be trained or judged on;
-    /// `place` is theirs.
-    pub fn given(&self, examples: &[Example], place: &str, wanted: Wanted) -> Result<Vec<Problem>> {
-        let usable = |(index, example): (usize, &Example)| {
-            let usable = self.usable(example.clone(), wanted);
-            usable.map_err(|e| e.at(format!("{place}: example {index}")))
-        };
-        let all: Vec<Result<Problem>> = examples.par_iter().enumerate().map(usable).collect();
-        all.into_iter().collect()
-    }
-
-    fn usable(&self, mut example: Example, wanted: Wanted) -> Result<Problem> {
-        if wanted.response && example.demonstration.is_none() {
-            return Err(Error::input("no demonstration, which the method imitates")
-                .next("give it one, or take a method without demonstrations, such as grpo"));
-        }
-        if wanted.answer || !example.answer.is_empty() {
-            self.grader.check_gold(&example.answer)?;
-        }
-        if !wanted.keeps_responses {
-            example.demonstration = None;
-        }
-        let encoded = encode(self.tokenizer, &self.model.eos_tokens, &example)?;
-        self.require_fits(encoded.read(), shown(&encoded))?;
-        Ok(Problem { example, encoded: Some(encoded) })
     }
 
     /// A row as an example in tokens. Rows are independent, and read side by side.
@@ -219,13 +242,4 @@ fn not_a_list(path: &str, error: Error) -> Error {
         files.join(" --data ")
     );
     Error { next: Some(next), ..error }
-}
-
-/// What the user should hear of some lines of a file.
-fn note_of(path: &str, lines: &[usize], what: &str, done: &str) -> Option<String> {
-    let named: Vec<String> = lines.iter().take(LINES_NAMED).map(usize::to_string).collect();
-    let more = if lines.len() > LINES_NAMED { ", ..." } else { "" };
-    (!lines.is_empty()).then(|| {
-        format!("{path}: {} {what}: {done} (lines {}{more})", lines.len(), named.join(", "))
-    })
 }

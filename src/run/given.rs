@@ -1,9 +1,11 @@
 //! What a program that holds the library gives a run in place of files and verifiers.
 
 use crate::config::{Comparison, Config};
+#[cfg(not(target_family = "wasm"))]
+use crate::data::shape::Row;
 use crate::error::{Error, Result};
-use crate::records::Example;
 use crate::reward::{Grader, Part};
+#[cfg(not(target_family = "wasm"))]
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -14,8 +16,10 @@ pub const GIVEN: &str = "given:";
 /// Examples and a judge that no config can hold. Whoever resumes the run has to give them again.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
-    /// Examples by the name that `data.train` and `data.eval` have for them, after [`GIVEN`].
-    pub examples: BTreeMap<String, Vec<Example>>,
+    /// Examples, as the rows of a file are, by the name that `data.train` and `data.eval` have for them,
+    /// after [`GIVEN`].
+    #[cfg(not(target_family = "wasm"))]
+    pub examples: BTreeMap<String, Vec<Row>>,
     /// Judges answers where `data.verifier` is `given`.
     pub judge: Option<Arc<dyn Part>>,
     /// Hears how far the reading of a file is.
@@ -29,12 +33,17 @@ pub trait Watch: Debug + Send + Sync {
 }
 
 /// What a run is given that files and verifiers are enough for.
-pub(crate) static NOTHING: Given = Given { examples: BTreeMap::new(), judge: None, watch: None };
+pub(crate) static NOTHING: Given = Given {
+    #[cfg(not(target_family = "wasm"))]
+    examples: BTreeMap::new(),
+    judge: None,
+    watch: None,
+};
 
 impl Given {
     /// The examples of that name.
-    #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "a page has no such program"))]
-    pub(super) fn examples(&self, name: &str) -> Result<&[Example]> {
+    #[cfg(not(target_family = "wasm"))]
+    pub(super) fn examples(&self, name: &str) -> Result<&[Row]> {
         self.examples.get(name).map(Vec::as_slice).ok_or_else(|| {
             Error::input("a program gave this run its examples, and they are not here")
                 .at(format!("{GIVEN}{name}"))
@@ -62,6 +71,7 @@ mod tests {
     use crate::device::select;
     use crate::eval::Score;
     use crate::metrics::StepReport;
+    use crate::records::Example;
     use crate::reward::{Scores, Submission};
     use crate::run::{Observer, Run};
     use pollster::block_on;
@@ -102,6 +112,10 @@ mod tests {
         numbers.map(example).collect()
     }
 
+    fn rows(numbers: std::ops::Range<u32>) -> Vec<Row> {
+        examples(numbers).into_iter().map(Row::from).collect()
+    }
+
     fn config(settings: &[&str]) -> Config {
         let layer = |setting: &&str| Config::setting(setting).unwrap();
         Config::resolve(&settings.iter().map(layer).collect::<Vec<_>>()).unwrap()
@@ -121,13 +135,13 @@ mod tests {
         let path = home.path().join("run");
         let selected = block_on(select("cpu")).unwrap();
         let mut given = Given { judge: Some(Arc::new(Begins)), ..Default::default() };
-        given.examples.insert("numbers".into(), examples(10..20));
-        given.examples.insert("later".into(), examples(20..30));
+        given.examples.insert("numbers".into(), rows(10..20));
+        given.examples.insert("later".into(), rows(20..30));
         let mut run = Run::create_with(config(&SETTINGS), &given, &selected, &path).unwrap();
         let scores = block_on(run.scores(&mut Silent)).unwrap();
         assert_eq!((scores[0].suite.as_str(), scores[0].n), ("later", 3));
         for group in block_on(run.advance(&mut Silent)).unwrap().1 {
-            assert!(given.examples["numbers"].iter().any(|e| e.prompt == group.example.prompt));
+            assert!(examples(10..20).iter().any(|e| e.prompt == group.example.prompt));
             assert_eq!(group.example.suite, "numbers");
             let demonstration = group.demonstration.unwrap();
             assert!(demonstration.right, "10 to 19 begin with 1");
@@ -161,9 +175,11 @@ mod tests {
         ];
         for (index, (spoil, message)) in cases.into_iter().enumerate() {
             let mut given = Given { judge: Some(Arc::new(Begins)), ..Default::default() };
-            given.examples.insert("numbers".into(), examples(10..20));
-            given.examples.insert("later".into(), examples(20..30));
-            spoil(&mut given.examples.get_mut("numbers").unwrap()[3]);
+            given.examples.insert("numbers".into(), rows(10..20));
+            given.examples.insert("later".into(), rows(20..30));
+            let mut spoiled = examples(13..14).remove(0);
+            spoil(&mut spoiled);
+            given.examples.get_mut("numbers").unwrap()[3] = spoiled.into();
             let path = home.path().join(index.to_string());
             let error = Run::create_with(config(&SETTINGS), &given, &selected, &path);
             let error = error.err().unwrap().to_string();

@@ -28,6 +28,8 @@ pub use given::{GIVEN, Given, Watch};
 #[cfg(not(target_family = "wasm"))]
 pub use pretrain::{PRETRAIN, pretraining, take_base};
 pub use reader::Reader;
+#[cfg(not(target_family = "wasm"))]
+pub use reader::data_template;
 pub use setup::{Parts, grader, load_model, model_folder, open_model, trainer};
 #[cfg(not(target_family = "wasm"))]
 pub use setup::{held, lora_settings};

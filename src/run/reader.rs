@@ -16,6 +16,8 @@ use crate::model::{ModelConfig, ModelFolder};
 use crate::records::Example;
 use crate::reward::Grader;
 use crate::text::Tokenizer;
+#[cfg(not(target_family = "wasm"))]
+use crate::text::chat::ChatTemplate;
 use std::collections::BTreeMap;
 
 /// One in this many of a user's examples is kept for evaluation where no file for it is given.
@@ -100,7 +102,7 @@ impl<'a> Reader<'a> {
                 tokenizer,
                 model,
                 grader,
-                template: folder.template()?.map(|template| template.at_time(WRITTEN_SECS)),
+                template: data_template(folder)?,
                 watch: None,
             },
             notes: Vec::new(),
@@ -327,22 +329,17 @@ impl<'a> Reader<'a> {
 
     #[cfg(not(target_family = "wasm"))]
     fn given_examples(
-        &self,
+        &mut self,
         given: &str,
         path: &str,
         suite: &str,
         wanted: Wanted,
     ) -> Result<Vec<Problem>> {
-        let mut problems = self.files.given(self.given.examples(given)?, path, wanted)?;
-        for Problem { example, .. } in &mut problems {
-            if example.suite.is_empty() {
-                example.suite = suite.into();
-            }
+        let rows = self.given.examples(given)?;
+        if rows.is_empty() {
+            return Err(Error::input("no examples").at(path).next("give at least one"));
         }
-        match problems.is_empty() {
-            false => Ok(problems),
-            true => Err(Error::input("no examples").at(path).next("give at least one")),
-        }
+        self.files.given(rows, path, suite, wanted, &mut self.notes)
     }
 
     #[cfg(not(target_family = "wasm"))]
@@ -371,6 +368,12 @@ impl<'a> Reader<'a> {
             .at(path)
             .next("train on it with the program"))
     }
+}
+
+/// A model's chat template as it writes data: with a fixed date, where it writes one.
+#[cfg(not(target_family = "wasm"))]
+pub fn data_template(folder: &ModelFolder) -> Result<Option<ChatTemplate>> {
+    Ok(folder.template()?.map(|template| template.at_time(WRITTEN_SECS)))
 }
 
 fn can_be_judged(example: &Example) -> bool {
