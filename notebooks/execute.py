@@ -1,11 +1,16 @@
 """Executes notebooks, and stores their outputs: python notebooks/execute.py [NAME...]"""
 
+import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+
+# Without a desktop session Mesa complains of it in the first cell.
+os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
 
 HERE = Path(__file__).parent
 NOTEBOOKS = sorted(HERE.glob("*.ipynb"))
