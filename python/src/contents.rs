@@ -70,7 +70,7 @@ impl<'py> Contents<'py> {
                     fields.into_iter().filter_map(|(name, value)| Some((name.into(), value?)));
                 let needs = Needs { response: false, answer: false };
                 let row = row(0, given.collect(), needs).map_err(|what| {
-                    let next = "give a list of {\"role\", \"content\"}, as in a data file";
+                    let next = "write it as a data file's row has it: messages are a list of {\"role\", \"content\"}";
                     input(what.replace("`completion`", "`demonstration`"), next)
                 })?;
                 Ok(row.content)
