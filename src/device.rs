@@ -408,7 +408,7 @@ mod tests {
         }
         assert!(runs[1].require_silence().unwrap_err().what.contains("refused a shader"));
         let later = shared.listener();
-        assert_eq!(heard(&[later.clone()]), [false], "it began afterwards");
+        assert_eq!(heard(std::slice::from_ref(&later)), [false], "it began afterwards");
         shared.add("lost".into());
         assert_eq!(heard(&[later]), [true]);
     }
