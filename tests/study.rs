@@ -182,7 +182,16 @@ fn its_folders_are_ordinary_runs_without_what_only_resuming_needs() {
     home.succeeds(&study("out"));
     assert_eq!(
         home.names("out"),
-        ["bases", "results.json", "runs", "study.toml", "tables.md", "times.md", "tuning"]
+        [
+            "bases",
+            "inputs.json",
+            "results.json",
+            "runs",
+            "study.toml",
+            "tables.md",
+            "times.md",
+            "tuning"
+        ]
     );
     assert_eq!(home.names("out/runs"), ["main", "tried", "weak"]);
     assert_eq!(home.names("out/runs/main/sft"), ["seed-0", "seed-1"]);

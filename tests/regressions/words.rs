@@ -76,6 +76,11 @@ fn autocontext_1067_what_cut_every_response_is_told_at_once() {
             assert_eq!(told.matches("every response was cut").count(), 1, "{told}");
             assert!(told.contains(words) && !told.contains(other), "{told}");
         }
+        for step in home.lines(&format!("run-{data}/metrics.jsonl")) {
+            let by_context = if data == "long" { 1.0 } else { 0.0 };
+            assert_eq!(step["truncated_share"], 1.0, "{step}");
+            assert_eq!(step["context_cut_share"], by_context, "{step}");
+        }
     }
     let report = home.succeeds("report run-long --text");
     let words = report.split_whitespace().collect::<Vec<_>>().join(" ");
