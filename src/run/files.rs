@@ -19,8 +19,9 @@ use std::path::Path;
 /// Rows named in a note; the others are counted.
 const ROWS_NAMED: usize = 5;
 
-/// Rows that are read side by side before anyone is told of it.
-const ROWS_AT_A_TIME: usize = 2048;
+/// Rows for each core that are read side by side before they are taken over, and rows at most.
+const ROWS_A_CORE: usize = 128;
+const MOST_ROWS: usize = 2048;
 
 /// A row that can be trained or judged on, but for its length.
 struct Checked {
@@ -121,8 +122,9 @@ impl Files<'_> {
             }
         };
         tell(count);
+        let at_a_time = MOST_ROWS.min(ROWS_A_CORE * rayon::current_num_threads());
         while rows.len() > 0 {
-            let some: Vec<Row> = rows.by_ref().take(ROWS_AT_A_TIME).collect();
+            let some: Vec<Row> = rows.by_ref().take(at_a_time).collect();
             let check = |row: Row| {
                 let line = row.line;
                 self.check(row, suite, wanted).map_err(|e| e.at((place.at)(line)))
@@ -138,6 +140,9 @@ impl Files<'_> {
                 if rewritten > 0 && wanted.response {
                     unlearned.push(line);
                 }
+                // What stays is copied: in the heaps of the threads that read, it would lie scattered
+                // among what they need for a moment, and each row would take longer than those before.
+                let problem = problem.clone();
                 match fits {
                     Ok(()) => problems.push(problem),
                     Err(e) if self.data.too_long == TooLong::Error => {

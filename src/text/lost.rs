@@ -6,20 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::Value;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
-/// Parts of a tokenizer.json that keep every character, in one form or another.
-const KEEPING: [&str; 17] = [
+/// Parts of a tokenizer.json that leave every character as it is.
+const LEAVING: [&str; 9] = [
     "BertPreTokenizer",
     "ByteLevel",
     "Digits",
-    "Lowercase",
-    "Metaspace",
-    "NFC",
-    "NFD",
-    "NFKC",
-    "NFKD",
-    "Prepend",
     "Punctuation",
-    "Replace",
     "Sequence",
     "Split",
     "UnicodeScripts",
@@ -27,10 +19,18 @@ const KEEPING: [&str; 17] = [
     "WhitespaceSplit",
 ];
 
+/// Parts that keep every character in another form.
+const CHANGING: [&str; 8] =
+    ["Lowercase", "Metaspace", "NFC", "NFD", "NFKC", "NFKD", "Prepend", "Replace"];
+
 /// The characters that are left out, as far as they have been asked for; clones share it. A character
 /// is asked for once: to encode it alone takes as long as to encode a word.
 #[derive(Debug, Clone, Default)]
-pub struct Lost(Arc<RwLock<HashMap<char, bool>>>);
+pub struct Lost {
+    /// The bytes without a token, where the characters that are left out are those with such a byte.
+    bytes: Option<Arc<[bool; 256]>>,
+    known: Arc<RwLock<HashMap<char, bool>>>,
+}
 
 impl Lost {
     /// `None` where nothing can be left out: there is an unknown token for it, or a token for each
@@ -39,29 +39,50 @@ impl Lost {
         let model = &json["model"];
         let drops = model["type"] == "BPE" && model["unk_token"].is_null();
         let parts = [&json["normalizer"], &json["pre_tokenizer"]];
-        let by_bytes = parts.into_iter().any(is_byte_level)
-            && ByteLevel::alphabet().into_iter().all(|c| has(c.encode_utf8(&mut [0; 4])));
+        let is_by_bytes = parts.into_iter().any(is_byte_level);
+        let bytes = byte_characters().map(|c| !has(c.encode_utf8(&mut [0; 4])));
         let falls_back = model["byte_fallback"] == true
             && (0..=u8::MAX).all(|byte| has(&format!("<0x{byte:02X}>")));
-        let covers = (by_bytes || falls_back) && parts.into_iter().all(keeps);
-        (drops && !covers).then(Self::default)
+        let covers = is_by_bytes && !bytes.contains(&true) || falls_back;
+        if !drops || covers && parts.into_iter().all(keeps) {
+            return None;
+        }
+        let tells = is_by_bytes && parts.into_iter().all(leaves);
+        Some(Self { bytes: tells.then(|| Arc::new(bytes)), ..Self::default() })
     }
 
     /// The first character of `text` that is left out, counted in characters; `is_lost` is asked for
     /// those that are new.
     pub fn first_in(&self, text: &str, is_lost: impl Fn(char) -> bool) -> Option<usize> {
-        let known = || self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let has_one = |lacking: &Arc<[bool; 256]>| text.bytes().any(|b| lacking[usize::from(b)]);
+        if !self.bytes.as_ref().is_none_or(has_one) {
+            return None;
+        }
+        let known = || self.known.read().unwrap_or_else(PoisonError::into_inner);
         let new: HashSet<char> = {
             let known = known();
             text.chars().filter(|c| !known.contains_key(c)).collect()
         };
         if !new.is_empty() {
             let found: Vec<(char, bool)> = new.into_iter().map(|c| (c, is_lost(c))).collect();
-            self.0.write().unwrap_or_else(PoisonError::into_inner).extend(found);
+            self.known.write().unwrap_or_else(PoisonError::into_inner).extend(found);
         }
         let known = known();
         text.chars().position(|c| known[&c])
     }
+}
+
+/// The characters that stand for bytes, by byte: a byte that can be printed is the character of its
+/// number, and the others are, in their order, those from 256 on.
+fn byte_characters() -> [char; 256] {
+    let mut all = Vec::from_iter(ByteLevel::alphabet());
+    all.sort_unstable();
+    let mut others = all.iter().filter(|c| u32::from(**c) > 255);
+    std::array::from_fn(|byte| {
+        let own = char::from(byte as u8);
+        let mut other = || *others.next().expect("256 characters for 256 bytes");
+        if all.contains(&own) { own } else { other() }
+    })
 }
 
 /// The parts of a part.
@@ -75,9 +96,18 @@ fn is_byte_level(part: &Value) -> bool {
 }
 
 fn keeps(part: &Value) -> bool {
-    let known = part["type"].as_str().is_some_and(|name| KEEPING.contains(&name));
+    is_of(part, &[&LEAVING[..], &CHANGING].concat())
+}
+
+fn leaves(part: &Value) -> bool {
+    is_of(part, &LEAVING)
+}
+
+/// Whether a part and those within it are of the `kinds` and take nothing away.
+fn is_of(part: &Value, kinds: &[&str]) -> bool {
+    let known = part["type"].as_str().is_some_and(|name| kinds.contains(&name));
     let removes = part["behavior"] == "Removed" || part["content"] == "";
-    part.is_null() || known && !removes && inner(part).all(keeps)
+    part.is_null() || known && !removes && inner(part).all(|part| is_of(part, kinds))
 }
 
 #[cfg(test)]
@@ -135,5 +165,31 @@ mod tests {
             (None, Some(2), Some(0), None)
         );
         assert_eq!(asked.borrow().chars().count(), 3, "{asked:?}");
+    }
+
+    /// SmolLM2's has no token for some control characters: other text need not be asked for.
+    #[test]
+    fn only_texts_with_a_byte_that_lacks_a_token_are_asked_for() {
+        let lost = |normalizer: &str| {
+            let json = format!(
+                r#"{{"model": {{"type": "BPE"}}, "pre_tokenizer": {{"type": "ByteLevel"}}{normalizer}}}"#
+            );
+            let lacks = |token: &str| token == "a" || token == "\u{104}";
+            Lost::of(&serde_json::from_str(&json).unwrap(), |token| !lacks(token)).unwrap()
+        };
+        let asks = |lost: &Lost, text| {
+            let asked = std::cell::Cell::new(false);
+            lost.first_in(text, |_| {
+                asked.set(true);
+                false
+            });
+            asked.get()
+        };
+        let by_bytes = lost("");
+        assert!(!asks(&by_bytes, "é日 b") && asks(&by_bytes, "ba") && asks(&by_bytes, "\u{4}"));
+        assert!(
+            asks(&lost(r#", "normalizer": {"type": "NFC"}"#), "b"),
+            "it may make another of it"
+        );
     }
 }
