@@ -2,7 +2,7 @@
 //! suite by suite, with the uncertainty that the number of problems leaves.
 
 use crate::config::Config;
-use crate::data::encode::encode;
+use crate::data::source::Problem;
 use crate::error::{Error, Result};
 use crate::model::Llama;
 use crate::ops::sampling::Sampling;
@@ -29,8 +29,8 @@ pub struct Suite {
     pub name: String,
     /// Absent from fine-tuning.
     pub out_of_distribution: bool,
-    /// The problems.
-    pub examples: Vec<Example>,
+    /// The problems, with their tokens where a file was read.
+    pub problems: Vec<Problem>,
     /// How many it has, where these are some of them.
     pub of: Option<usize>,
 }
@@ -145,10 +145,10 @@ impl Judge<'_> {
     /// Every sample of every suite, judged.
     pub async fn samples(&self, model: &Llama, suites: &[Suite]) -> Result<Vec<Vec<Sample>>> {
         // All suites in one batch: rows of short suites do not wait for those of long ones.
-        let examples: Vec<&Example> = suites.iter().flat_map(|s| &s.examples).collect();
+        let problems: Vec<&Problem> = suites.iter().flat_map(|s| &s.problems).collect();
         let eos = &model.config.eos_tokens;
-        let prompt = |e: &&Example| Ok(encode(self.tokenizer, eos, e)?.prompt);
-        let prompts = examples.iter().map(prompt).collect::<Result<Vec<_>>>()?;
+        let prompt = |p: &&Problem| Ok(p.in_tokens(self.tokenizer, eos)?.prompt.clone());
+        let prompts = problems.iter().map(prompt).collect::<Result<Vec<_>>>()?;
         let eval = &self.config.eval;
         let sampling = Sampling { temperature: eval.temperature as f32, ..Sampling::default() };
         let plan = Plan {
@@ -168,7 +168,7 @@ impl Judge<'_> {
             .iter()
             .zip(&texts)
             .map(|(r, response)| Submission {
-                example: examples[r.prompt],
+                example: &problems[r.prompt].example,
                 response,
                 finished: !r.truncated,
             })
@@ -185,12 +185,12 @@ impl Judge<'_> {
         Ok(suites
             .iter()
             .map(|suite| {
-                let of_suite = graded.by_ref().take(suite.examples.len() * eval.samples);
+                let of_suite = graded.by_ref().take(suite.problems.len() * eval.samples);
                 of_suite
                     .enumerate()
                     .map(|(i, ((response, text), grade))| {
                         sample(
-                            &suite.examples[i / eval.samples],
+                            &suite.problems[i / eval.samples].example,
                             i / eval.samples,
                             response,
                             text,
@@ -239,7 +239,7 @@ pub fn score(suite: &Suite, samples: &[Sample], k: usize) -> Score {
     Score {
         suite: suite.name.clone(),
         ood: suite.out_of_distribution,
-        n: suite.examples.len(),
+        n: suite.problems.len(),
         samples: k,
         accuracy,
         interval,
@@ -284,7 +284,7 @@ mod tests {
         Suite {
             name: "s".into(),
             out_of_distribution: false,
-            examples: Vec::with_capacity(problems),
+            problems: Vec::with_capacity(problems),
             of: None,
         }
     }

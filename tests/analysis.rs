@@ -72,7 +72,8 @@ fn example(prompt: &str, demonstration: Option<&str>) -> Example {
 }
 
 fn suite(name: &str, out_of_distribution: bool, examples: Vec<Example>) -> Suite {
-    Suite { name: name.into(), out_of_distribution, examples, of: None }
+    let problems = examples.into_iter().map(Into::into).collect();
+    Suite { name: name.into(), out_of_distribution, problems, of: None }
 }
 
 fn asked(suite: &str, prompt: &[u32], response: &[u32]) -> Asked {

@@ -11,7 +11,7 @@
 
 use super::{in_turn, require_same_tokens, sample};
 use crate::config::Config;
-use crate::data::encode::encode;
+use crate::data::source::Problem;
 use crate::error::{Error, Result};
 use crate::eval::Suite;
 use crate::model::{Llama, ModelFolder};
@@ -95,9 +95,10 @@ pub fn prompts(
     count: usize,
 ) -> Result<Vec<Vec<u32>>> {
     let trained = suites.iter().filter(|s| !s.out_of_distribution);
-    let lists: Vec<_> = trained.map(|s| s.examples.as_slice()).collect();
+    let lists: Vec<_> = trained.map(|s| s.problems.as_slice()).collect();
     let problems = in_turn(&lists, count);
-    problems.into_iter().map(|e| Ok(encode(tokenizer, eos_tokens, e)?.prompt)).collect()
+    let prompt = |p: &Problem| Ok(p.in_tokens(tokenizer, eos_tokens)?.prompt.clone());
+    problems.into_iter().map(prompt).collect()
 }
 
 impl Reference {

@@ -11,7 +11,6 @@ pub mod dynamics;
 pub mod token_shift;
 
 use crate::config::Config;
-use crate::data::encode::encode;
 use crate::error::{Error, Result};
 use crate::eval::Suite;
 use crate::model::Llama;
@@ -60,14 +59,14 @@ pub async fn responses(
 ) -> Result<Vec<Asked>> {
     let mut asked = Vec::new();
     for suite in suites {
-        for example in &suite.examples {
-            let encoded = encode(tokenizer, &model.config.eos_tokens, example)?;
+        for problem in &suite.problems {
+            let encoded = problem.in_tokens(tokenizer, &model.config.eos_tokens)?.into_owned();
             let given = encoded.demonstration.filter(|_| source == Source::Given);
             let mut prompt = encoded.prompt;
             if given.is_some() {
                 prompt.extend(encoded.earlier);
             }
-            let (suite, text) = (suite.name.clone(), example.prompt.clone());
+            let (suite, text) = (suite.name.clone(), problem.example.prompt.clone());
             asked.push(Asked { suite, text, prompt, response: given.unwrap_or_default() });
         }
     }

@@ -1,10 +1,13 @@
 //! Where a run's examples come from: the built-in task, a user's file, the pretraining mix.
 
 use super::builtin;
-use super::encode::Encoded;
+use super::encode::{Encoded, encode};
 use crate::config::Data;
+use crate::error::Result;
 use crate::random::{ORDER, Stream};
 use crate::records::Example;
+use crate::text::Tokenizer;
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// An example, with its tokens where they are known already.
@@ -14,6 +17,16 @@ pub struct Problem {
     pub example: Example,
     /// What it is in tokens; `None` where nobody has asked yet.
     pub encoded: Option<Encoded>,
+}
+
+impl Problem {
+    /// What it is in tokens, as it was when it was read or else as it is encoded now.
+    pub fn in_tokens(&self, tokenizer: &Tokenizer, eos_tokens: &[u32]) -> Result<Cow<'_, Encoded>> {
+        match &self.encoded {
+            Some(encoded) => Ok(Cow::Borrowed(encoded)),
+            None => encode(tokenizer, eos_tokens, &self.example).map(Cow::Owned),
+        }
+    }
 }
 
 impl From<Example> for Problem {

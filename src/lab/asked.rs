@@ -47,7 +47,7 @@ impl Asked {
             self.done += samples.len() / config.eval.samples;
             self.samples[suite].extend(samples);
         }
-        let of_model: usize = self.suites.iter().map(|s| s.examples.len()).sum();
+        let of_model: usize = self.suites.iter().map(|s| s.problems.len()).sum();
         let done = (self.model * of_model + self.done) as u32;
         emit(Event::Evaluating { done, of: (self.models * of_model) as u32 }, None);
         if self.done < of_model {
@@ -70,10 +70,10 @@ impl Asked {
     fn parts(&self) -> Vec<Suite> {
         let (mut from, mut room) = (self.done, self.slice);
         let part = |suite: &Suite| {
-            let begin = from.min(suite.examples.len());
-            let end = (begin + room).min(suite.examples.len());
+            let begin = from.min(suite.problems.len());
+            let end = (begin + room).min(suite.problems.len());
             (from, room) = (from - begin, room - (end - begin));
-            Suite { examples: suite.examples[begin..end].to_vec(), ..suite.clone() }
+            Suite { problems: suite.problems[begin..end].to_vec(), ..suite.clone() }
         };
         self.suites.iter().map(part).collect()
     }

@@ -60,7 +60,7 @@ impl Read {
         Suite {
             name: self.name,
             out_of_distribution: self.out_of_distribution,
-            examples: self.problems.into_iter().map(|problem| problem.example).collect(),
+            problems: self.problems,
             of: self.of,
         }
     }
@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
     pub fn responses(&mut self) -> Result<Vec<Example>> {
         let wanted = Wanted { response: true, answer: false, keeps_responses: true };
         let suites = self.files_of(&self.config.data.train, wanted)?;
-        Ok(suites.into_iter().flat_map(|file| file.suite().examples).collect())
+        Ok(suites.into_iter().flat_map(|file| file.problems).map(|p| p.example).collect())
     }
 
     /// Tokens of the longest text that a user's examples came to as they were read, each prompt with its

@@ -4,7 +4,7 @@ use super::program::{Home, TRAIN};
 use serde_json::json;
 use srft::config::Config;
 use srft::data::encode::encode;
-use srft::data::source::Source;
+use srft::data::source::{Problem, Source};
 use srft::run::{Reader, Watch, grader, model_folder};
 use std::sync::Mutex;
 
@@ -46,9 +46,11 @@ fn a_large_file_is_read_once_and_in_order() {
     let mut reader = reader.watched(&told);
     let (source, suites) = reader.source_and_suites().unwrap();
     let Source::Examples(problems) = source else { panic!("a file was given") };
-    assert_eq!((problems.all.len(), suites[0].examples.len()), (ROWS, ROWS));
-    for (index, problem) in problems.all.iter().enumerate() {
+    assert_eq!((problems.all.len(), suites[0].problems.len()), (ROWS, ROWS));
+    for (index, (problem, asked)) in problems.all.iter().zip(&suites[0].problems).enumerate() {
         assert_eq!(problem.example.prompt, format!("{}=", index + 1));
+        let kept = |problem: &Problem| problem.encoded.as_ref().map(|e| e.prompt.clone());
+        assert_eq!(kept(asked), kept(problem), "evaluation keeps its tokens too");
         if index % 500 == 0 {
             let alone = encode(&tokenizer, &model.eos_tokens, &problem.example).unwrap();
             assert_eq!(problem.encoded.as_ref(), Some(&alone));
