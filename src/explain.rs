@@ -118,6 +118,7 @@ pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<
                 response: e.response,
                 reward: e.reward,
                 right: values.is_right(e.reward),
+                loose_only: false,
             });
         }
         let demonstration = match &line.demonstration {

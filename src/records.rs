@@ -63,6 +63,9 @@ pub struct Episode {
     pub reward: f32,
     /// Its answer is right.
     pub right: bool,
+    /// Its answer has the gold one's value in a form that is no reward's.
+    #[serde(default)]
+    pub loose_only: bool,
 }
 
 /// A teacher's response in tokens, scored by the same verifier as the rollouts.

@@ -2,7 +2,6 @@
 
 use crate::config::{Config, EntropyOver, GroupOf, Objective, SftGate};
 use crate::data::batch::micro_batches;
-use crate::data::encode::encode;
 use crate::data::source::{Problem, Source};
 use crate::error::{Error, Result};
 use crate::metrics::{StepReport, mean_of};
@@ -84,7 +83,6 @@ impl Trainer {
         let mut report = report(&groups, &update, &gradient, &objective, limit);
         report.step = self.step + 1;
         report.lr = lr;
-        report.loose_only = self.loose_only(&groups);
         check_finite(&report)?;
         self.optimizer.step(&mut self.model, gradient.tensors, gradient.norm, lr);
         self.step += 1;
@@ -92,18 +90,6 @@ impl Trainer {
         report.rollout_secs = rollout_secs;
         report.train_secs = clock.elapsed_secs();
         Ok((report, groups))
-    }
-
-    /// How many rollouts a looser reading of their answers alone would take.
-    fn loose_only(&self, groups: &[Group]) -> u64 {
-        let submissions = groups.iter().flat_map(|group| {
-            group.episodes.iter().map(|episode| Submission {
-                example: &group.example,
-                response: &episode.response,
-                finished: !episode.truncated,
-            })
-        });
-        self.grader.loose_only(submissions)
     }
 
     /// Samples a group for each example and scores rollouts and demonstrations.
@@ -114,11 +100,9 @@ impl Trainer {
         let mut groups = Vec::with_capacity(problems.len());
         let mut cut = Vec::with_capacity(problems.len());
         for problem in problems {
-            let Problem { example, encoded } = problem.into();
-            let encoded = match encoded {
-                Some(encoded) => encoded,
-                None => encode(&self.tokenizer, eos_tokens, &example)?,
-            };
+            let problem: Problem = problem.into();
+            let encoded = problem.in_tokens(&self.tokenizer, eos_tokens)?.into_owned();
+            let example = problem.example;
             let uses = objective.uses_demonstrations();
             let (prompt, earlier) = (encoded.prompt.len(), encoded.earlier);
             let read = prompt + earlier.len();
@@ -230,9 +214,10 @@ impl Trainer {
         for ((response, text), grade) in responses.into_iter().zip(texts).zip(grades) {
             let group = &mut groups[response.prompt];
             match grade {
-                Ok(Grade { right, score }) => {
+                Ok(Grade { right, score, loose_only }) => {
                     let reward = objective.reward_values.at(score);
-                    group.episodes.push(response.into_episode(text, reward, right));
+                    let episode = response.into_episode(text);
+                    group.episodes.push(Episode { reward, right, loose_only, ..episode });
                 }
                 Err(why) => group.unscored.push(Unscored { why, tokens: response.tokens.len() }),
             }
@@ -407,6 +392,7 @@ fn report(
         response_tokens: mean_of(episodes().map(|e| e.tokens.len() as f64)),
         truncated_share: share_of(&|e| e.truncated),
         context_cut_share: share_of(&|e| e.truncated && e.tokens.len() < limit),
+        loose_only: episodes().filter(|e| e.loose_only).count() as u64,
         unscored: groups.iter().map(|g| g.unscored.len() as u64).sum(),
         unscored_demos: groups.iter().filter(|g| g.unscored_demo.is_some()).count() as u64,
         rollout_tokens: (scored_tokens + unscored_tokens) as u64,

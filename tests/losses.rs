@@ -100,6 +100,7 @@ fn group(prompt: usize, golden: &Value) -> Group {
             response: String::new(),
             reward: reward as f32,
             right: reward > 0.0,
+            loose_only: false,
         }
     };
     Group {

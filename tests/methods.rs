@@ -43,6 +43,7 @@ fn group(responses: &Responses) -> Group {
         response: String::new(),
         reward: r.reward as f32,
         right: r.right,
+        loose_only: false,
     };
     Group {
         origin: Origin::Drawn,

@@ -98,6 +98,7 @@ impl Episode {
             response: self.response.clone(),
             reward: reward as f32,
             right,
+            loose_only: false,
         })
     }
 }
@@ -225,7 +226,7 @@ pub fn rollout(
     let episode = |response: srft::rollout::Response| {
         let prompt = &asked[response.prompt].prompt;
         let text = tokenizer.decode(&response.tokens);
-        let record = response.into_episode(text, 0.0, false); // nobody has judged it yet
+        let record = response.into_episode(text);
         Episode::of(py, record, prompt, model.vocabulary)
     };
     Ok(responses.into_iter().map(episode).collect())

@@ -57,6 +57,7 @@ mod tests {
             response: String::new(),
             reward: 0.0,
             right,
+            loose_only: false,
         };
         Group {
             origin: Origin::Drawn,

@@ -306,6 +306,7 @@ mod tests {
                 response: "4\n\"".into(),
                 reward: 0.5,
                 right: true,
+                loose_only: false,
             }],
             demonstration: Some(Demonstration {
                 tokens: vec![4],

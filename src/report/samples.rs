@@ -220,6 +220,7 @@ fn as_trained(group: &SampledGroup, objective: &Objective) -> Group {
         response: String::new(),
         reward: e.reward,
         right: e.right,
+        loose_only: false,
     };
     // The file has the demonstration's reward without the verdict.
     let demonstration = |_: &String| Demonstration {

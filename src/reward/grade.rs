@@ -1,7 +1,7 @@
 //! Rewards with named parts: the answer, and what else a response earns by.
 
 use super::{Judgement, Verifier};
-use crate::config::{Comparison, Rewarded};
+use crate::config::Rewarded;
 use crate::error::{Error, Result};
 use crate::records::Example;
 use std::fmt::Debug;
@@ -38,6 +38,8 @@ pub struct Grade {
     pub right: bool,
     /// The weighted mean of all parts, in [0, 1]: what training rewards.
     pub score: f64,
+    /// The answer has the gold one's value in a form that is no reward's ([`Judgement`]).
+    pub loose_only: bool,
 }
 
 /// Everything that a response is judged by.
@@ -76,9 +78,9 @@ impl Grader {
             }
             Ok(scores.into_iter().map(|s| s.map_err(|why| format!("{name}: {why}"))).collect())
         };
-        let answers = match &self.judge {
-            Some(judge) => named(judge)?,
-            None => submissions.iter().map(|s| Ok(f64::from(u8::from(self.answers(s))))).collect(),
+        let answers: Vec<std::result::Result<(f64, bool), String>> = match &self.judge {
+            Some(judge) => named(judge)?.into_iter().map(|s| Ok((s?, false))).collect(),
+            None => submissions.iter().map(|s| Ok(self.answers(s))).collect(),
         };
         let others: Vec<(f64, Scores)> = self
             .parts
@@ -86,8 +88,8 @@ impl Grader {
             .map(|(weight, part)| Ok((*weight, named(part)?)))
             .collect::<Result<_>>()?;
         let total: f64 = 1.0 + others.iter().map(|(weight, _)| weight).sum::<f64>();
-        let grade = |(index, answer): (usize, std::result::Result<f64, String>)| {
-            let answer = answer?;
+        let grade = |(index, answer): (usize, std::result::Result<(f64, bool), String>)| {
+            let (answer, loose_only) = answer?;
             let rewarded = match self.rewarded {
                 Rewarded::Answer => answer,
                 Rewarded::Mention => f64::from(u8::from(self.mentions(&submissions[index]))),
@@ -96,17 +98,9 @@ impl Grader {
             for (weight, scores) in &others {
                 sum += weight * scores[index].clone()?;
             }
-            Ok(Grade { right: answer >= 0.5, score: sum / total })
+            Ok(Grade { right: answer >= 0.5, score: sum / total, loose_only })
         };
         Ok(answers.into_iter().enumerate().map(grade).collect())
-    }
-
-    /// How many `submissions` have the gold answer's value in a form that is no reward's.
-    pub fn loose_only<'a>(&self, submissions: impl Iterator<Item = Submission<'a>>) -> u64 {
-        if self.judge.is_some() || self.verifier.comparison != Comparison::Math {
-            return 0;
-        }
-        submissions.filter(|s| self.judgement(s).loose_only).count() as u64
     }
 
     /// Refuses a gold answer that no response could match.
@@ -119,12 +113,11 @@ impl Grader {
         }
     }
 
-    fn answers(&self, s: &Submission) -> bool {
-        self.judgement(s).right
-    }
-
-    fn judgement(&self, s: &Submission) -> Judgement {
-        self.verifier.judge(&s.example.prompt, s.response, s.finished, &s.example.answer)
+    /// The answer's score, and whether a looser reading alone would take it.
+    fn answers(&self, s: &Submission) -> (f64, bool) {
+        let Judgement { right, loose_only } =
+            self.verifier.judge(&s.example.prompt, s.response, s.finished, &s.example.answer);
+        (f64::from(u8::from(right)), loose_only)
     }
 
     fn mentions(&self, s: &Submission) -> bool {
@@ -135,7 +128,7 @@ impl Grader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::MathForm;
+    use crate::config::{Comparison, MathForm};
 
     fn verifier(marker: Option<&str>) -> Verifier {
         let answer_after = marker.map(String::from);
@@ -195,19 +188,25 @@ mod tests {
     fn parts_are_weighed_and_failures_are_no_zeros() {
         let verifier = verifier(None);
         let mut grader = Grader::of(verifier, Rewarded::Answer);
-        assert_eq!(grades(&grader, &["42"]), [Ok(Grade { right: true, score: 1.0 })]);
+        assert_eq!(
+            grades(&grader, &["42"]),
+            [Ok(Grade { right: true, score: 1.0, loose_only: false })]
+        );
         grader.parts.push((0.25, Arc::new(Length)));
         assert_eq!(
             grades(&grader, &["42", "long", ""]),
             [
-                Ok(Grade { right: true, score: 0.8 }),
-                Ok(Grade { right: false, score: 0.2 }),
+                Ok(Grade { right: true, score: 0.8, loose_only: false }),
+                Ok(Grade { right: false, score: 0.2, loose_only: false }),
                 Err("length: nothing to measure".into()),
             ]
         );
         grader.parts.clear();
         grader.judge = Some(Arc::new(Length));
-        assert_eq!(grades(&grader, &["long"]), [Ok(Grade { right: true, score: 1.0 })]);
+        assert_eq!(
+            grades(&grader, &["long"]),
+            [Ok(Grade { right: true, score: 1.0, loose_only: false })]
+        );
         assert!(grader.check_gold("anything").is_ok() && grader.check_gold(" ").is_err());
     }
 
@@ -231,8 +230,28 @@ mod tests {
         let grader = Grader::of(verifier(Some(">")), Rewarded::Mention);
         assert_eq!(
             grades(&grader, &["1>42", "42,7>7", ">7"]),
-            [(true, 1.0), (false, 1.0), (false, 0.0)]
-                .map(|(right, score)| Ok(Grade { right, score }))
+            [(true, 1.0), (false, 1.0), (false, 0.0)].map(|(right, score)| Ok(Grade {
+                right,
+                score,
+                loose_only: false
+            }))
         );
+    }
+
+    /// One judging gives the verdict, and what `loose_only` counts.
+    #[test]
+    fn a_looser_reading_is_told_by_the_grade() {
+        let verifier =
+            Verifier { comparison: Comparison::Math, answer_after: None, form: MathForm::Strict };
+        let mut grader = Grader::of(verifier, Rewarded::Answer);
+        let told = |grader: &Grader| {
+            let grades = grades(grader, &["42", "40 + 2", "7"]).into_iter();
+            grades.map(|g| g.map(|g| (g.right, g.loose_only)).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&grader), [(true, false), (false, true), (false, false)]);
+        grader.verifier.form = MathForm::Any;
+        assert_eq!(told(&grader), [(true, false), (true, true), (false, false)]);
+        grader.judge = Some(Arc::new(Length));
+        assert_eq!(told(&grader), [(false, false), (true, false), (false, false)]);
     }
 }

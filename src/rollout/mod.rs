@@ -67,8 +67,8 @@ pub struct Response {
 }
 
 impl Response {
-    /// The scored episode; `text` is the response decoded.
-    pub fn into_episode(self, text: String, reward: f32, right: bool) -> Episode {
+    /// The episode before it is judged; `text` is the response decoded.
+    pub fn into_episode(self, text: String) -> Episode {
         Episode {
             prompt: self.prompt,
             sample: self.sample,
@@ -77,8 +77,9 @@ impl Response {
             entropies: self.entropies,
             truncated: self.truncated,
             response: text,
-            reward,
-            right,
+            reward: 0.0,
+            right: false,
+            loose_only: false,
         }
     }
 }
