@@ -4,6 +4,7 @@
 use num_rational::BigRational;
 
 use super::expr::{Expr, Number, Reading};
+use super::fractions::with_fractions;
 use super::lexer::Token::{self, Letter, Name, Run, Symbol, Text, Word};
 use super::units::{Meaning, Measure, is_short_word, meaning, number_words};
 
@@ -26,7 +27,7 @@ pub struct Tidied {
 pub fn tidy(tokens: &[Token], gold: bool) -> Reading<Tidied> {
     let (mut plain, mut measured, mut units) = (Vec::new(), Vec::new(), 0);
     let mut depth = 0_usize;
-    for part in with_signs(tokens).split_inclusive(|token| {
+    for part in with_signs(&with_fractions(tokens)).split_inclusive(|token| {
         match token {
             Symbol("(" | "[" | "{" | "\\{" | "langle") | Token::Begin(_) => depth += 1,
             Symbol(")" | "]" | "}" | "\\}" | "rangle" | "end") => depth = depth.saturating_sub(1),

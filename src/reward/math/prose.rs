@@ -70,7 +70,8 @@ pub fn announced(response: &str) -> Option<Vec<String>> {
         Place::After => &text[start..],
     };
     let rest = rest.find("</").map_or(rest, |end| &rest[..end]);
-    Some(read(rest.trim_start_matches(|c: char| c.is_whitespace() || "*:=>→\"".contains(c))))
+    let mark = |c: char| c.is_whitespace() || "*:=>→…\"".contains(c);
+    Some(read(rest.trim_start_matches(mark).trim_start_matches("...").trim_start_matches(mark)))
 }
 
 /// The readings of the last line's last sentence, where that is short.
@@ -80,9 +81,13 @@ pub fn last_sentence(response: &str) -> Vec<String> {
     let line = line.trim_start_matches(|c: char| c == '#' || c.is_whitespace());
     let body = line.trim_end_matches(|c: char| c.is_whitespace() || ".!?".contains(c));
     let sentence = sentence_ends(body).last().map_or(line, |end| &line[end + 2..]);
+    let hesitates = line[..line.len() - sentence.len()].trim_end().ends_with("...");
+    // "Q: 3 + 5? A: 8", but not the first of the answers to choose from.
+    let labelled = sentence.strip_prefix("A:").filter(|_| !text.contains("B:"));
+    let sentence = labelled.map_or(sentence, str::trim_start);
     let lower = sentence.to_ascii_lowercase();
-    let told = |copula: &&str| Some(lower.rfind(&format!(" {copula} "))? + copula.len() + 2);
-    let spoken = COPULAS.iter().filter(|c| **c != "=").filter_map(told).max();
+    let said = |copula: &&str| Some(lower.rfind(&format!(" {copula} "))? + copula.len() + 2);
+    let spoken = COPULAS.iter().filter(|c| **c != "=").filter_map(said).max();
     if sentence.chars().count() > MAX_SENTENCE
         || denies(&lower[..spoken.unwrap_or(0)])
         || denies_verb(&lower)
@@ -90,7 +95,8 @@ pub fn last_sentence(response: &str) -> Vec<String> {
         return Vec::new();
     }
     let worded = sentence.split(|c: char| !c.is_alphabetic()).any(|word| word.len() > 1);
-    readings(spoken.map_or(sentence, |start| &sentence[start..]), worded)
+    let told = worded || hesitates || labelled.is_some();
+    readings(spoken.map_or(sentence, |start| &sentence[start..]), told)
 }
 
 /// Where an answer stands that is announced.
@@ -138,7 +144,7 @@ fn place(before: &str, after: &str) -> Option<(usize, Place)> {
     let mut passed = 0;
     for word in line.split_inclusive(' ').take(MAX_WORDS + 1) {
         passed += word.len();
-        let bare = word.trim_end_matches([' ', ':', ',']);
+        let bare = word.trim_end_matches([' ', ':', ',', '…']).trim_end_matches("...");
         if COPULAS.contains(&bare) || word.trim_end().ends_with(':') {
             if denies(&line[..passed]) {
                 return Some((after.len(), Place::After));
@@ -149,6 +155,11 @@ fn place(before: &str, after: &str) -> Option<(usize, Place)> {
         {
             break;
         }
+    }
+    // "Answer - 12".
+    let dashed = ["- ", "– ", "— "].iter().find_map(|dash| rest.trim_start().strip_prefix(dash));
+    if let Some(behind) = dashed.filter(|_| words(line_before) <= 2) {
+        return Some((offset(behind), Place::After));
     }
     // "The answer is\n12".
     let last = line.trim_end_matches([' ', ':']);
@@ -222,7 +233,9 @@ fn denies_verb(lower: &str) -> bool {
 fn without_subject(sentence: &str) -> &str {
     let Some(digit) = sentence.find(|c: char| c.is_ascii_digit()) else { return sentence };
     let start = sentence[..digit].rfind(' ').map_or(0, |space| space + 1);
-    let subject = &sentence[..start];
+    let subject = sentence[..start].trim_end();
+    // "Result: 8"
+    let subject = subject.strip_suffix(':').unwrap_or(subject);
     let plain = |word: &str| {
         let lower = word.to_lowercase();
         let spoken = word.len() > 1 || matches!(word, "a" | "A" | "I");

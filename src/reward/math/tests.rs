@@ -159,6 +159,63 @@ fn how_values_are_read() {
     }
 }
 
+/// Numbers with a fraction in words, labels before an answer, a pause before it.
+#[test]
+fn answers_as_people_say_them() {
+    for (gold, response, right) in [
+        ("2.5", "two and a half", true),
+        ("5/2", "The answer is two and a half.", true),
+        ("2.5", "It takes two and a half hours.", true),
+        ("2.5", "\\boxed{\\text{two and a half}}", true),
+        ("-2.5", "minus two and a half", true),
+        ("2500000", "two and a half million", true),
+        ("2.5", "2 and a half", true),
+        ("3.25", "three and a quarter", true),
+        ("105.75", "one hundred and five and three-quarters", true),
+        ("5/3", "one and two thirds", true),
+        ("1/2", "one half", true),
+        ("1/2", "one-half", true),
+        ("1/2", "half", true),
+        ("0.25", "a quarter", true),
+        ("2/3", "two thirds", true),
+        ("2/3", "So it is two-thirds.", true),
+        ("2", "two and a half", false),
+        ("2.5", "two", false),
+        ("1/2", "two and a half", false),
+        ("5", "twenty fifth", false),
+        ("3", "two thirds", false),
+        ("2, 1/2", "two and a half", false),
+        ("8", "A: 8", true),
+        ("x+1", "A: x+1", true),
+        ("8", "Q: What is 3 + 5? A: 8", true),
+        ("8", "3 + 5 = 8\nA: 8", true),
+        ("-8", "A: -8", true),
+        ("8", "Result: 8", true),
+        ("8", "Answer - 8", true),
+        ("8", "Final answer – 8.", true),
+        ("-8", "Answer - 8", false),
+        ("8", "A: 8\nB: 9", false),
+        ("8", "Step: 8", false),
+        ("8", "the answer is... 8!", true),
+        ("8", "The answer is ... 8!", true),
+        ("8", "the answer is… 8!", true),
+        ("8", "So the result is... 8!", true),
+        ("40320", "8!", true),
+        ("40320", "the answer is... 8!", false),
+        (".5", "the answer is... .5", true),
+    ] {
+        let verdict = judge(&Gold::parse(gold).unwrap(), "", response);
+        assert_eq!(verdict == Verdict::Right, right, "{gold}: {response}");
+    }
+    // A gold answer in words is its number, and the other way round.
+    for (words, number) in
+        [("two and a half", "2.5"), ("three and a quarter", "13/4"), ("two thirds", "\\frac23")]
+    {
+        assert_eq!(judge(&Gold::parse(words).unwrap(), "", number), Verdict::Right, "{words}");
+        assert_eq!(judge(&Gold::parse(words).unwrap(), "", words), Verdict::Right, "{words}");
+    }
+}
+
 /// Answers of every kind.
 const SAMPLES: [&str; 40] = [
     "42",
