@@ -16,7 +16,7 @@ fn every_method_is_told_everywhere() {
     let objective = SECTIONS.iter().find(|s| s.name == "objective").unwrap();
     let key = objective.keys.iter().find(|k| k.name == "method").unwrap().doc.to_string();
     let methods = text("docs/methods.md");
-    let flags = text("src/shell/arguments.rs").replace("\n    /// ", " ");
+    let flags = text("src/shell/settings.rs").replace("\n    /// ", " ");
     let readme = text("README.md").replace("\\|", "|");
     let all = Method::names().join(" | ");
     for (place, list) in [("objective.method", &key), ("--method", &flags), ("README.md", &readme)]

@@ -1,6 +1,7 @@
 //! `srft analyze`.
 
-use super::arguments::{Analyze, AnalyzeDynamics, AnalyzeTokenShift, Settings};
+use super::arguments::{Analyze, AnalyzeDynamics, AnalyzeTokenShift};
+use super::settings::Settings;
 use super::tables::table;
 use super::train::ready;
 use super::{load, note, say};

@@ -1,10 +1,8 @@
-//! The command line: flags are short names for settings; `--set section.key=value` reaches all.
+//! The command line: each command with its own flags.
 
+use super::settings::Settings;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use srft::analysis::Source;
-use srft::config::Config;
-use srft::error::Result;
-use srft::platform::read_text;
 use std::path::PathBuf;
 
 /// Single-stage supervised + reinforcement fine-tuning of language models, on any GPU or none.
@@ -54,121 +52,6 @@ pub enum Command {
     Devices(Devices),
     /// Print the resolved config with a comment for each key.
     Config(ConfigArguments),
-}
-
-/// Where settings come from, later over earlier: --config, --set, the named flags.
-#[derive(Args, Default)]
-pub struct Settings {
-    /// TOML file of settings (see `srft config`).
-    #[arg(long, value_name = "F.toml")]
-    pub config: Option<PathBuf>,
-    /// Any setting, for example --set optimizer.lr=5e-4 (repeatable).
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
-    pub set: Vec<String>,
-    /// srft | srft-official | srft-hpt | sft | sft-kl | grpo | dr-grpo | dapo | sft+grpo | sft-grpo |
-    /// grpo-sft | luffy | relift | chord | hpt (docs/methods.md).
-    #[arg(long)]
-    pub method: Option<String>,
-    /// Model folder, or `tiny`.
-    #[arg(long, value_name = "DIR")]
-    pub model: Option<String>,
-    /// Folder of the base of an adapter that is given with --model, where the base was moved.
-    #[arg(long, value_name = "DIR")]
-    pub base: Option<String>,
-    /// auto | cpu | vulkan | metal | dx12 | gl | index or part of a name.
-    #[arg(long)]
-    pub device: Option<String>,
-    /// Seed of everything random.
-    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
-    pub seed: Option<u64>,
-    /// Data: JSONL, JSON or CSV in TRL's shapes, with answers where they are judged (repeatable).
-    #[arg(long, value_name = "FILE")]
-    pub data: Vec<String>,
-    /// Evaluation data, the same formats; a suite a file (repeatable).
-    #[arg(long, value_name = "FILE")]
-    pub eval_data: Vec<String>,
-    /// exact | numeric | math | choice | regex | command.
-    #[arg(long)]
-    pub verifier: Option<String>,
-    /// A program that scores responses, one JSON line in and one out for each.
-    #[arg(long, value_name = "COMMAND")]
-    pub reward_cmd: Option<String>,
-    /// Longest response, in tokens.
-    #[arg(long, value_name = "TOKENS")]
-    pub max_new_tokens: Option<usize>,
-    /// A text that ends a response where it appears; what is judged ends before it (repeatable). A line
-    /// break is $'\n' in most shells.
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub stop: Vec<String>,
-}
-
-const MAX_NEW: &str = "rollout.max_new_tokens";
-
-impl Settings {
-    /// Resolves the settings over `base` layers; `flags` are a command's own, (flag, key, value).
-    pub fn resolve(
-        &self,
-        base: Vec<(String, toml::Table)>,
-        flags: &[(&str, &str, Option<String>)],
-    ) -> Result<Config> {
-        let mut layers = base;
-        if let Some(path) = &self.config {
-            layers.push(Config::layer(&read_text(path)?, &path.display().to_string())?);
-        }
-        for text in &self.set {
-            layers.push(Config::setting(text)?);
-        }
-        let named = [
-            ("--method", "objective.method", self.method.clone()),
-            ("--model", "model.path", self.model.clone()),
-            ("--base", "model.base", self.base.clone()),
-            ("--device", "run.device", self.device.clone()),
-            ("--seed", "run.seed", self.seed.map(|s| s.to_string())),
-            ("--verifier", "data.verifier", self.verifier.clone()),
-            ("--reward-cmd", "reward.command", self.reward_cmd.clone()),
-            ("--max-new-tokens", MAX_NEW, self.max_new_tokens.map(|n| n.to_string())),
-        ];
-        for (flag, key, value) in named.iter().chain(flags) {
-            if let Some(value) = value {
-                layers.push(flag_layer(flag, key, value_of(key, value)));
-            }
-        }
-        let lists = [
-            ("--data", "data.train", &self.data),
-            ("--eval-data", "data.eval", &self.eval_data),
-            ("--stop", "rollout.stop", &self.stop),
-        ];
-        for (flag, key, values) in lists {
-            if !values.is_empty() {
-                layers.push(flag_layer(flag, key, values.clone().into()));
-            }
-        }
-        Config::resolve(&layers)
-    }
-
-    /// Takes `--data` for evaluation, unless `--eval-data` is given: for commands that only look.
-    pub fn look_at_data(&mut self) {
-        if self.eval_data.is_empty() {
-            self.eval_data = std::mem::take(&mut self.data);
-        }
-    }
-}
-
-/// A flag's value; numbers stay numbers, except in names.
-fn value_of(key: &str, value: &str) -> toml::Value {
-    const NUMBERS: [&str; 5] =
-        ["run.seed", "train.steps", "eval.samples", "lora.rank", "rollout.max_new_tokens"];
-    match value.parse::<i64>() {
-        Ok(number) if NUMBERS.contains(&key) => number.into(),
-        _ => value.into(),
-    }
-}
-
-/// A layer of one key from a flag.
-fn flag_layer(flag: &str, key: &str, value: toml::Value) -> (String, toml::Table) {
-    let (section, key) = key.split_once('.').expect("a full key");
-    let inner = toml::Table::from_iter([(key.to_string(), value)]);
-    (flag.into(), toml::Table::from_iter([(section.to_string(), toml::Value::Table(inner))]))
 }
 
 #[derive(Args)]

@@ -10,6 +10,7 @@ mod plan;
 mod progress;
 mod report;
 mod score;
+mod settings;
 mod stop;
 mod study;
 mod tables;

@@ -1,7 +1,8 @@
 //! `srft train` and `srft pretrain`.
 
-use super::arguments::{Pretrain, Settings, Train};
+use super::arguments::{Pretrain, Train};
 use super::progress::{Progress, Reading};
+use super::settings::Settings;
 use super::stop::stop_on_interrupt;
 use super::tables::before_and_after;
 use super::{note, say};
