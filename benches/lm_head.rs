@@ -19,7 +19,7 @@ use burn::backend::wgpu::CubeBackend;
 use burn::cubecl::MemoryScope;
 use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::{Device, DeviceKind, Int, Tensor, TensorData, activation};
-use srft::ops::lm_head;
+use srft::ops::lm_head::{Head, LOGITS_BYTES};
 use srft::random::Stream;
 
 const N: usize = 2048;
@@ -127,23 +127,19 @@ fn stock(input: &Input) -> Gradients {
 }
 
 fn fused(input: &Input) -> Gradients {
-    let hidden = input.hidden.clone().autodiff().require_grad();
-    let head = [input.head.clone().autodiff().require_grad()];
-    let tokens = (lm_head::LOGITS_BYTES / (4 * V)).next_multiple_of(SEQUENCE);
-    let chunks: Vec<_> =
-        (0..N).step_by(tokens).map(|start| start..(start + tokens).min(N)).collect();
-    let targets = input.targets.clone();
-    let bytes = lm_head::LOGITS_BYTES;
-    let (d_hidden, d_head) =
-        lm_head::with_gradient(hidden.clone(), &head, targets, &chunks, bytes, true, |_, stats| {
-            let entropy = stats.narrow(1, 1, 1);
-            let (g_logp, g_entropy) = (entropy.zeros_like() - 0.3, entropy * 0.1);
-            Tensor::cat(vec![g_logp, g_entropy], 1) / N as f32
-        });
-    let loss = lm_head::attach(hidden.clone(), &head, d_hidden, d_head);
-    let gradients = loss.backward();
-    let of = |x: &Tensor<2>| x.grad(&gradients).expect("a gradient");
-    (of(&hidden), of(&head[0]))
+    let head = Head::new(&[input.head.clone()], LOGITS_BYTES);
+    let mut d_head = head.no_gradient();
+    let tokens = (LOGITS_BYTES / (4 * V)).next_multiple_of(SEQUENCE);
+    let hidden = input.hidden.clone().split(tokens, 0).into_iter();
+    let d_hidden = hidden.zip(input.targets.clone().split(tokens, 0)).map(|(hidden, targets)| {
+        let chunk = head.forward(hidden, targets);
+        let entropy = chunk.stats().narrow(1, 1, 1);
+        let (g_logp, g_entropy) = (entropy.zeros_like() - 0.3, entropy * 0.1);
+        let coefficients = Tensor::cat(vec![g_logp, g_entropy], 1) / N as f32;
+        head.backward(chunk, coefficients, &mut d_head)
+    });
+    let d_hidden = Tensor::cat(d_hidden.collect(), 0);
+    (d_hidden, d_head.remove(0).expect("the head's gradient"))
 }
 
 /// Prints the largest difference, relative to the largest gradient; fails beyond 1e-4.

@@ -71,7 +71,7 @@ fn main() {
     let n = start as usize;
     let device = selected.device.clone().inner();
     let stats = TensorData::new([[-0.5f32, 0.7]; 1].repeat(n).concat(), [n, 2]);
-    let switches = switches(&trainer.config.objective, BatchEntropy::default());
+    let switches = switches(&trainer.learner.config.objective, BatchEntropy::default());
     let times = (0..20).map(|_| {
         let (stats, old) =
             (Tensor::<2>::from_data(stats.clone(), &device), Tensor::<1>::zeros([n], &device));
@@ -82,7 +82,7 @@ fn main() {
     });
     let alone = median(times.collect());
     let clock = Instant::now();
-    let _ = pollster::block_on(trainer.gradient(&update)).expect("a gradient");
+    let _ = pollster::block_on(trainer.learner.gradient(&update, 0)).expect("a gradient");
     let whole = 1e3 * clock.elapsed().as_secs_f64();
     println!(
         "objective and its sums: {alone:.2} ms, {:.1}% of the update's {whole:.0} ms",

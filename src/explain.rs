@@ -2,12 +2,12 @@
 
 use crate::data::encode::encode;
 use crate::error::{Error, Result};
+use crate::learner::Learner;
 use crate::objective::{Update, assemble};
 use crate::ops::objective::column;
 use crate::records::{
     Demonstration, Episode, Example, Group, Layout, Origin, Role, TermCoefficients,
 };
-use crate::trainer::Trainer;
 use serde::{Deserialize, Serialize};
 
 /// One number for each term, and for their sum.
@@ -80,9 +80,9 @@ struct LineEpisode {
 }
 
 /// Reads given episodes, one JSON object a prompt.
-pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<Group>> {
-    let eos_tokens = &trainer.model.config.eos_tokens;
-    let values = trainer.objective().reward_values;
+pub fn parse_episodes(text: &str, place: &str, learner: &Learner) -> Result<Vec<Group>> {
+    let eos_tokens = &learner.policy.config.eos_tokens;
+    let values = learner.config.objective_at(0).reward_values;
     let group = |line: &str| -> Result<Group> {
         let line: Line = serde_json::from_str(line).map_err(|e| {
             Error::input(e.to_string()).next(
@@ -98,10 +98,10 @@ pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<
             layout,
             extra: Default::default(),
         };
-        let prompt_tokens = encode(&trainer.tokenizer, eos_tokens, &example)?.prompt;
+        let prompt_tokens = encode(&learner.tokenizer, eos_tokens, &example)?.prompt;
         let mut respond = |text: &str| -> Result<Vec<u32>> {
             example.demonstration = Some(text.into());
-            let encoded = encode(&trainer.tokenizer, eos_tokens, &example)?;
+            let encoded = encode(&learner.tokenizer, eos_tokens, &example)?;
             Ok(encoded.demonstration.unwrap_or_default())
         };
         let mut episodes = Vec::new();
@@ -133,7 +133,7 @@ pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<
         example.demonstration = line.demonstration;
         let rollouts = episodes.iter().map(|e| e.tokens.len());
         for response in rollouts.chain(demonstration.iter().map(|d| d.tokens.len())) {
-            trainer.model.config.require_fits(prompt_tokens.len(), response)?;
+            learner.policy.config.require_fits(prompt_tokens.len(), response)?;
         }
         Ok(Group {
             origin: Origin::Drawn,
@@ -159,9 +159,9 @@ pub fn parse_episodes(text: &str, place: &str, trainer: &Trainer) -> Result<Vec<
 }
 
 /// Explains the update that `groups` would make.
-pub async fn explain(trainer: &Trainer, groups: &mut [Group]) -> Result<Explanation> {
-    fill_logprobs(trainer, groups).await?;
-    let update = assemble(groups, &trainer.objective());
+pub async fn explain(learner: &Learner, groups: &mut [Group]) -> Result<Explanation> {
+    fill_logprobs(learner, groups).await?;
+    let update = assemble(groups, &learner.config.objective_at(0));
     let masks: [fn(TermCoefficients) -> TermCoefficients; 6] = [
         |t| TermCoefficients { sft: t.sft, ..Default::default() },
         |t| TermCoefficients { rl_demo: t.rl_demo, ..Default::default() },
@@ -177,9 +177,9 @@ pub async fn explain(trainer: &Trainer, groups: &mut [Group]) -> Result<Explanat
     ];
     let mut norms = [0.0; 6];
     for (norm, mask) in norms.iter_mut().zip(masks) {
-        *norm = trainer.gradient(&masked(&update, mask)).await?.norm;
+        *norm = learner.gradient(&masked(&update, mask), 0).await?.norm;
     }
-    let mut total = trainer.gradient(&observed(&update)).await?;
+    let mut total = learner.gradient(&observed(&update), 0).await?;
     let bare = update.sequences.iter().zip(&mut total.sums).filter(|(s, _)| s.terms.is_zero());
     bare.for_each(|(_, sums)| sums[..column::LOSSES].fill(0.0));
     // A sum of nothing is -0.0 in Rust.
@@ -244,13 +244,14 @@ pub async fn explain(trainer: &Trainer, groups: &mut [Group]) -> Result<Explanat
 
 /// Given episodes come without a sampler: the policy itself is taken for it, so that every ratio
 /// is 1.
-async fn fill_logprobs(trainer: &Trainer, groups: &mut [Group]) -> Result<()> {
+async fn fill_logprobs(learner: &Learner, groups: &mut [Group]) -> Result<()> {
     let pairs = groups
         .iter()
         .flat_map(|g| g.episodes.iter().map(|e| (g.prompt_tokens.clone(), e.tokens.clone())))
         .collect();
     let scored =
-        crate::score::score(&trainer.model, pairs, trainer.config.train.micro_batch_tokens).await?;
+        crate::score::score(&learner.policy, pairs, learner.config.train.micro_batch_tokens)
+            .await?;
     let episodes = groups.iter_mut().flat_map(|g| &mut g.episodes);
     for (episode, scored) in episodes.zip(scored).filter(|(e, _)| e.logprobs.is_empty()) {
         episode.logprobs = scored.logprobs;

@@ -17,6 +17,7 @@ pub mod rollout;
 pub mod objective;
 pub mod optim;
 pub mod metrics;
+pub mod learner;
 pub mod trainer;
 pub mod score;
 pub mod explain;

@@ -7,12 +7,13 @@ use crate::objective::reference::objective as objective_reference;
 use crate::ops::attention::Scaling;
 #[cfg(not(target_family = "wasm"))]
 use crate::ops::half::{Half, HalfMatrix, reference as half_reference};
+use crate::ops::lm_head::{Head, LOGITS_BYTES};
 use crate::ops::matmul::{matmul_nt, reference as matmul_reference};
 use crate::ops::objective::{Row, Switches, objective};
 use crate::ops::readback::floats as read;
 use crate::ops::sampling::{Draw, Sampling, reference as sampling_reference, sample};
+use crate::ops::token_stats as stats_op;
 use crate::ops::token_stats::{reference as stats_reference, token_stats};
-use crate::ops::{lm_head, token_stats as stats_op};
 use crate::random::{Stream, token_uniform};
 use crate::records::TermCoefficients;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -178,15 +179,18 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         ];
         self.poison(&[n * d, v * d, n * v]).await?;
         let given = self.floats(&upstream, [n, 2]);
-        let (d_hidden, d_head) = lm_head::with_gradient(
-            self.floats(&hidden, [n, d]),
-            &blocks,
-            self.ints(&targets),
-            &[0..3, 3..n],
-            lm_head::LOGITS_BYTES,
-            true,
-            |range, _| given.clone().slice([range.clone()]),
-        );
+        let fused = Head::new(&blocks, LOGITS_BYTES);
+        let mut d_head = fused.no_gradient();
+        let (hidden_states, targets_of) = (self.floats(&hidden, [n, d]), self.ints(&targets));
+        let d_hidden = [0..3, 3..n].map(|range| {
+            let chunk = fused.forward(
+                hidden_states.clone().slice(range.clone()),
+                targets_of.clone().slice(range.clone()),
+            );
+            fused.backward(chunk, given.clone().slice(range), &mut d_head)
+        });
+        let d_hidden = Tensor::cat(d_hidden.to_vec(), 0);
+        let d_head: Vec<_> = d_head.into_iter().flatten().collect();
         let mut logits = vec![0.0; n * v];
         for (i, logit) in logits.iter_mut().enumerate() {
             let (h, w) = (&hidden[i / v * d..][..d], &head[i % v * d..][..d]);

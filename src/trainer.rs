@@ -1,37 +1,24 @@
 //! The training step, in the order of the paper's algorithm: sample, score, weigh, update.
 
-use crate::config::{Config, EntropyOver, GroupOf, Objective, SftGate};
-use crate::data::batch::micro_batches;
+use crate::config::{GroupOf, Objective, SftGate};
 use crate::data::source::{Problem, Source};
 use crate::error::{Error, Result};
+use crate::learner::{Gradient, Learner};
 use crate::metrics::{StepReport, mean_of};
-use crate::model::{DropoutKey, Llama};
 use crate::objective::buffer::Buffer;
-use crate::objective::loss::{
-    Backward, BatchEntropy, micro_batch_gradient, switches, token_statistics,
-};
 use crate::objective::{Update, assemble};
-use crate::ops::objective::{COLUMNS, Switches, column};
-use crate::ops::readback;
+use crate::ops::objective::column;
 use crate::ops::sampling::Sampling;
-use crate::optim::{AdamW, learning_rate, squared_norm};
-use crate::platform::{Stopwatch, give_way};
+use crate::optim::{AdamW, learning_rate};
+use crate::platform::Stopwatch;
 use crate::records::{Demonstration, Episode, Group, Origin, Role, Unscored};
 use crate::reward::{Grade, Grader, MEND, Submission};
 use crate::rollout::{Plan, Stops, respond};
-use crate::text::Tokenizer;
-use burn::tensor::Tensor;
 
-/// A run in memory: the policy, its optimiser, and what it learns from.
+/// A run in memory: what learns, its optimiser, and what it learns from.
 pub struct Trainer {
-    /// Everything that decides the run.
-    pub config: Config,
-    /// The policy π_θ.
-    pub model: Llama,
-    /// The model that the run began with, where a KL penalty needs it.
-    pub base: Option<Llama>,
-    /// Text in and out.
-    pub tokenizer: Tokenizer,
+    /// The policy and its loss.
+    pub learner: Learner,
     /// AdamW and its moments.
     pub optimizer: AdamW,
     /// Training examples.
@@ -44,21 +31,10 @@ pub struct Trainer {
     pub buffer: Buffer,
 }
 
-/// What the device gave back for an update: the one readback of a training step.
-pub struct Gradient {
-    /// In parameter order.
-    pub tensors: Vec<Tensor<2>>,
-    /// Global L2 norm.
-    pub norm: f64,
-    /// The objective kernel's sums, [`mod@column`] for each sequence of the update; zeros for those
-    /// that carry no loss.
-    pub sums: Vec<[f64; COLUMNS]>,
-}
-
 impl Trainer {
     /// The objective of the present step.
     pub fn objective(&self) -> Objective {
-        self.config.objective_at(self.step)
+        self.learner.config.objective_at(self.step)
     }
 
     /// One step of SRFT: rollouts, rewards, advantages, loss, update.
@@ -68,8 +44,9 @@ impl Trainer {
         let groups = match self.buffer.due(objective.buffer) {
             Some(held) => held,
             None => {
-                let prompts = self.config.rollout.prompts;
-                let examples = self.source.examples(self.config.run.seed, self.step, prompts);
+                let prompts = self.learner.config.rollout.prompts;
+                let examples =
+                    self.source.examples(self.learner.config.run.seed, self.step, prompts);
                 self.groups(examples).await?
             }
         };
@@ -77,14 +54,18 @@ impl Trainer {
 
         let clock = Stopwatch::start();
         let update = assemble(&groups, &objective);
-        let gradient = self.gradient(&update).await?;
-        let lr = learning_rate(&self.config.optimizer, self.step, self.config.train.steps);
-        let limit = self.config.rollout.max_new_tokens;
+        let gradient = self.learner.gradient(&update, self.step).await?;
+        let lr = learning_rate(
+            &self.learner.config.optimizer,
+            self.step,
+            self.learner.config.train.steps,
+        );
+        let limit = self.learner.config.rollout.max_new_tokens;
         let mut report = report(&groups, &update, &gradient, &objective, limit);
         report.step = self.step + 1;
         report.lr = lr;
         check_finite(&report)?;
-        self.optimizer.step(&mut self.model, gradient.tensors, gradient.norm, lr);
+        self.optimizer.step(&mut self.learner.policy, gradient.tensors, gradient.norm, lr);
         self.step += 1;
         self.buffer.settle(&groups, objective.buffer);
         report.rollout_secs = rollout_secs;
@@ -95,13 +76,13 @@ impl Trainer {
     /// Samples a group for each example and scores rollouts and demonstrations.
     pub async fn groups<P: Into<Problem>>(&self, problems: Vec<P>) -> Result<Vec<Group>> {
         let objective = self.objective();
-        let limit = self.config.data.most_tokens(self.model.config.max_positions);
-        let eos_tokens = &self.model.config.eos_tokens;
+        let limit = self.learner.config.data.most_tokens(self.learner.policy.config.max_positions);
+        let eos_tokens = &self.learner.policy.config.eos_tokens;
         let mut groups = Vec::with_capacity(problems.len());
         let mut cut = Vec::with_capacity(problems.len());
         for problem in problems {
             let problem: Problem = problem.into();
-            let encoded = problem.in_tokens(&self.tokenizer, eos_tokens)?.into_owned();
+            let encoded = problem.in_tokens(&self.learner.tokenizer, eos_tokens)?.into_owned();
             let example = problem.example;
             let uses = objective.uses_demonstrations();
             let (prompt, earlier) = (encoded.prompt.len(), encoded.earlier);
@@ -115,8 +96,8 @@ impl Trainer {
             // Loading said that it would be cut.
             demonstration.iter_mut().for_each(|d| d.tokens.truncate(room));
             let fits = match &demonstration {
-                Some(shown) => self.model.config.require_fits(read, shown.tokens.len()),
-                None => self.model.config.require_fits(prompt, 1),
+                Some(shown) => self.learner.policy.config.require_fits(read, shown.tokens.len()),
+                None => self.learner.policy.config.require_fits(prompt, 1),
             };
             fits.map_err(|e| e.at(format!("{:?}", example.prompt)))?;
             groups.push(Group {
@@ -152,7 +133,7 @@ impl Trainer {
             .enumerate()
             .filter(|(i, g)| !cut[*i] && (needed || !g.example.answer.is_empty()))
             .filter_map(|(i, g)| {
-                Some((i, self.tokenizer.decode(&g.demonstration.as_ref()?.tokens)))
+                Some((i, self.learner.tokenizer.decode(&g.demonstration.as_ref()?.tokens)))
             })
             .unzip();
         let submissions: Vec<Submission> = judged
@@ -184,22 +165,22 @@ impl Trainer {
     }
 
     async fn sample(&self, groups: &mut [Group], objective: &Objective) -> Result<()> {
-        let rollout = &self.config.rollout;
+        let rollout = &self.learner.config.rollout;
         let shared = objective.group_of == GroupOf::Shared;
         let plan = Plan {
             group: rollout.group - usize::from(shared),
             sampling: Sampling::of(rollout),
             max_new_tokens: rollout.max_new_tokens,
-            eos_tokens: &self.model.config.eos_tokens,
-            stops: Stops::new(&self.tokenizer, &rollout.stop),
+            eos_tokens: &self.learner.policy.config.eos_tokens,
+            stops: Stops::new(&self.learner.tokenizer, &rollout.stop),
             slots: rollout.slots,
-            seed: self.config.run.seed,
+            seed: self.learner.config.run.seed,
             step: self.step,
         };
         let prompts: Vec<Vec<u32>> = groups.iter().map(|g| g.prompt_tokens.clone()).collect();
-        let responses = respond(&self.model, &prompts, &plan).await?;
+        let responses = respond(&self.learner.policy, &prompts, &plan).await?;
         let texts: Vec<String> =
-            responses.iter().map(|r| plan.stops.text(&self.tokenizer, &r.tokens)).collect();
+            responses.iter().map(|r| plan.stops.text(&self.learner.tokenizer, &r.tokens)).collect();
         let submissions: Vec<Submission> = responses
             .iter()
             .zip(&texts)
@@ -223,104 +204,6 @@ impl Trainer {
             }
         }
         Ok(())
-    }
-
-    /// Loss and gradient of an update, accumulated over its micro-batches.
-    pub async fn gradient(&self, update: &Update) -> Result<Gradient> {
-        let batches = micro_batches(&update.sequences, self.config.train.micro_batch_tokens);
-        if batches.is_empty() {
-            // Every coefficient is zero (all rewards equal under GRPO): nothing to learn from.
-            return Ok(Gradient {
-                tensors: self.optimizer.moments.iter().map(|m| m.first.zeros_like()).collect(),
-                norm: 0.0,
-                sums: vec![[0.0; COLUMNS]; update.sequences.len()],
-            });
-        }
-        let objective = self.objective();
-        let switches = self.switches(&objective, &self.model, update).await?;
-        let base = self.base.as_ref().filter(|_| objective.uses_base());
-        let mut total: Vec<Option<Tensor<2>>> = vec![None; self.optimizer.moments.len()];
-        let mut packed = Vec::new();
-        for (micro_batch, batch) in batches.iter().enumerate() {
-            give_way().await;
-            let backward = Backward {
-                layer_by_layer: self.config.train.checkpointing,
-                dropout: DropoutKey {
-                    seed: self.config.run.seed,
-                    step: self.step,
-                    micro_batch: micro_batch as u32,
-                },
-            };
-            let sequences = &update.sequences;
-            let sums = micro_batch_gradient(
-                &self.model,
-                base,
-                batch,
-                sequences,
-                &switches,
-                backward,
-                &mut total,
-            )
-            .await;
-            packed.push(sums.flatten::<1>(0, 1));
-        }
-        let tensors: Vec<Tensor<2>> = total
-            .into_iter()
-            .zip(&self.optimizer.moments)
-            .map(|(g, m)| g.unwrap_or_else(|| m.first.zeros_like()))
-            .collect();
-        packed.push(squared_norm(&tensors));
-        let values = readback::floats(Tensor::cat(packed, 0)).await?;
-        let (squared, rows) = values.split_last().expect("the norm is always there");
-        let mut sums = vec![[0.0; COLUMNS]; update.sequences.len()];
-        let members = batches.iter().flat_map(|b| &b.members);
-        for (&member, row) in members.zip(rows.chunks_exact(COLUMNS)) {
-            for (slot, &value) in sums[member].iter_mut().zip(row) {
-                *slot = f64::from(value);
-            }
-        }
-        Ok(Gradient { tensors, norm: f64::from(*squared).sqrt(), sums })
-    }
-
-    /// The kernel's switches for an update of `model`.
-    pub async fn switches(
-        &self,
-        objective: &Objective,
-        model: &Llama,
-        update: &Update,
-    ) -> Result<Switches> {
-        let entropy = match objective.entropy_over {
-            EntropyOver::Batch => self.batch_entropy(model, update).await?,
-            EntropyOver::Sequence | EntropyOver::Token => BatchEntropy::default(),
-        };
-        Ok(switches(objective, entropy))
-    }
-
-    /// A forward pass over the whole update for the mean entropies that batch weights need; they
-    /// go into the kernels as numbers, so this one setting costs a second readback.
-    async fn batch_entropy(&self, model: &Llama, update: &Update) -> Result<BatchEntropy> {
-        // Every response counts, also one that carries no loss this time.
-        let mut sequences = update.sequences.clone();
-        sequences.iter_mut().for_each(|s| s.terms.sft = 1.0);
-        let batches = micro_batches(&sequences, self.config.train.micro_batch_tokens);
-        let mut sums = [[0.0f64; 2]; 2]; // [demonstrations, rollouts] × [nats, tokens]
-        let mut stats = Vec::with_capacity(batches.len());
-        for batch in &batches {
-            give_way().await;
-            stats.push(token_statistics(model, batch));
-        }
-        let stats = readback::floats(Tensor::cat(stats, 0)).await?; // [Σ N, 2]
-        let mut pairs = stats.chunks_exact(2);
-        for &member in batches.iter().flat_map(|b| &b.members) {
-            let sequence = &sequences[member];
-            let slot = &mut sums[usize::from(sequence.role == Role::Rollout)];
-            for pair in pairs.by_ref().take(sequence.loss_tokens()) {
-                slot[0] += f64::from(pair[1]);
-                slot[1] += 1.0;
-            }
-        }
-        let mean = |[nats, tokens]: [f64; 2]| (nats / tokens.max(1.0)) as f32;
-        Ok(BatchEntropy { demonstrations_nats: mean(sums[0]), rollouts_nats: mean(sums[1]) })
     }
 }
 

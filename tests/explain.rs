@@ -71,9 +71,9 @@ fn every_switch_gives_the_numbers_of_numpy() {
         let mut trainer = trainer(&device);
         for (variant, expected) in expected["variants"].as_object().unwrap() {
             let what = format!("{variant} on {backend}");
-            trainer.config = config(&settings(variant, &expected["switches"]));
-            let mut groups = parse_episodes(&text, "episodes.jsonl", &trainer).unwrap();
-            let explanation = block_on(explain(&trainer, &mut groups)).unwrap();
+            trainer.learner.config = config(&settings(variant, &expected["switches"]));
+            let mut groups = parse_episodes(&text, "episodes.jsonl", &trainer.learner).unwrap();
+            let explanation = block_on(explain(&trainer.learner, &mut groups)).unwrap();
             let got = serde_json::to_value(&explanation).unwrap();
             check(&format!("{what}: value"), &got["terms"], &expected["terms"]);
             check(&format!("{what}: gradient norm"), &got["grad_norm"], &expected["grad_norm"]);
@@ -108,7 +108,8 @@ fn scores_are_those_of_numpy_however_the_batch_is_cut() {
         let trainer = trainer(&device);
         for micro_batch_tokens in [1, 70, 4096] {
             let scored =
-                block_on(score(&trainer.model, pairs.clone(), micro_batch_tokens)).unwrap();
+                block_on(score(&trainer.learner.policy, pairs.clone(), micro_batch_tokens))
+                    .unwrap();
             for (i, (scored, member)) in scored.iter().zip(members()).enumerate() {
                 let what =
                     format!("{backend}, {micro_batch_tokens} tokens at a time, response {i}");

@@ -39,7 +39,7 @@ fn logits_loss_gradients_and_ten_steps() {
             let what = format!("{backend} {settings}");
             let (trainer, lr) = golden.trainer(&device, settings);
             golden.check_gradient(&what, &trainer);
-            let before = trainer.model.weights();
+            let before = trainer.learner.policy.weights();
             golden.check_ten_steps(&what, trainer, lr);
             let frozen = golden.folder.load(&device).unwrap().0.weights();
             for (a, b) in before.iter().zip(frozen) {
@@ -159,7 +159,8 @@ fn frozen_weights_stay_as_they_are_stored() {
                 let [stored, whole] = [Frozen::Stored, Frozen::F32].map(|frozen| {
                     let (model, tokenizer) = adapted(frozen);
                     let trainer = common::trainer(model, tokenizer, &settings, Vec::new());
-                    let gradient = block_on(trainer.gradient(&golden.update())).unwrap();
+                    let gradient =
+                        block_on(trainer.learner.gradient(&golden.update(), trainer.step)).unwrap();
                     assert!(gradient.norm > 0.0);
                     gradient.tensors.into_iter().flat_map(floats).collect::<Vec<f32>>()
                 });
@@ -188,7 +189,8 @@ fn dropout_is_a_function_of_the_step() {
         let gradient = |settings: &str, step: u32| -> Vec<f32> {
             let mut trainer = trainer_of(&golden.folder, &device, &format!("{SFT}{settings}"));
             trainer.step = step;
-            let gradient = block_on(trainer.gradient(&golden.update())).unwrap();
+            let gradient =
+                block_on(trainer.learner.gradient(&golden.update(), trainer.step)).unwrap();
             gradient.tensors.into_iter().flat_map(floats).collect()
         };
         let (once, twice) = (gradient("", 1), gradient("[train]\ncheckpointing = true\n", 1));

@@ -6,9 +6,7 @@ mod backends;
 use backends::{compare, devices, floats};
 use burn::tensor::{Device, Tensor, TensorData};
 use srft::objective::reference::{self, Reference};
-use srft::ops::objective::{
-    COLUMNS, Clip, EntropyOver, Row, Switches, Weight, column, loss, objective,
-};
+use srft::ops::objective::{COLUMNS, Clip, EntropyOver, Row, Switches, Weight, column, objective};
 use srft::random::Stream;
 use srft::records::TermCoefficients;
 
@@ -352,39 +350,19 @@ fn composed(batch: &Batch, stats: Tensor<2>, old: Tensor<1>, detach: bool) -> Te
 #[test]
 fn matches_burns_own_autodiff() {
     let batch = Batch::random(5, &LENS, 2);
-    let upstream = -0.37;
+    let printed = Switches::default();
     for (backend, device) in devices() {
-        let device = device.autodiff();
-        let gradient = |loss: &dyn Fn(Tensor<2>, Tensor<1>) -> Tensor<1>| {
-            let (stats, old) = batch.tensors(&device);
+        let (ours, sums) = batch.kernel(&device, &printed);
+        let value: f32 = sums.chunks(COLUMNS).flat_map(|row| &row[..column::LOSSES]).sum();
+        compare(backend, &[value], &[batch.reference(&printed).loss()], FORWARD).unwrap();
+        let burns = |detach| {
+            let (stats, old) = batch.tensors(&device.clone().autodiff());
             let stats = stats.require_grad();
-            let loss = loss(stats.clone(), old) * upstream;
+            let loss = composed(&batch, stats.clone(), old, detach);
             let gradient = stats.grad(&loss.backward()).expect("a gradient by the statistics");
-            (floats(loss)[0], floats(gradient))
+            floats(gradient).into_iter().map(f64::from).collect::<Vec<_>>()
         };
-        let (value, ours) = gradient(&|stats, old| {
-            let (loss, sums) = loss(stats, old, &batch.rows, &Switches::default());
-            assert!(!sums.is_require_grad());
-            loss
-        });
-        let exact = batch.reference(&Switches::default());
-        let f64s = |v: Vec<f32>| v.into_iter().map(f64::from).collect::<Vec<_>>();
-        compare(backend, &[value], &[upstream * exact.loss()], FORWARD).unwrap();
-        let (_, burns) = gradient(&|stats, old| composed(&batch, stats, old, true));
-        compare(backend, &ours, &f64s(burns), BACKWARD).unwrap();
-        let (_, undetached) = gradient(&|stats, old| composed(&batch, stats, old, false));
-        assert!(compare(backend, &ours, &f64s(undetached), BACKWARD).is_err());
-    }
-}
-
-/// Without autodiff the same call gives the same value.
-#[test]
-fn loss_without_autodiff() {
-    let batch = Batch::random(6, &LENS, 0);
-    let exact = batch.reference(&Switches::default()).loss();
-    for (backend, device) in devices() {
-        let (stats, old) = batch.tensors(&device);
-        let (value, _) = loss(stats, old, &batch.rows, &Switches::default());
-        compare(backend, &floats(value), &[exact], FORWARD).unwrap();
+        compare(backend, &ours, &burns(true), BACKWARD).unwrap();
+        assert!(compare(backend, &ours, &burns(false), BACKWARD).is_err());
     }
 }

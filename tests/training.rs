@@ -14,6 +14,7 @@ use pollster::block_on;
 use srft::config::Data;
 use srft::data::builtin::training_example;
 use srft::error::Kind;
+use srft::learner::Gradient;
 use srft::metrics::StepReport;
 use srft::model::{Llama, ModelConfig, ModelFolder};
 use srft::objective::{Update, assemble};
@@ -24,7 +25,7 @@ use srft::random::Stream;
 use srft::records::{Example, Group};
 use srft::score::score;
 use srft::text::Tokenizer;
-use srft::trainer::{Gradient, Trainer};
+use srft::trainer::Trainer;
 
 /// Hidden 32, two layers, over the built-in task's 23 characters.
 const SMALL: &str = r#"{"model_type": "llama", "vocab_size": 23, "hidden_size": 32,
@@ -128,7 +129,7 @@ fn one_seed_on_one_adapter_gives_the_same_bits() {
             let mut trainer = trainer(&device, "srft", TINY_STEP, problems(8));
             let reports: Vec<_> =
                 train(&mut trainer, 5).iter().map(StepReport::without_times).collect();
-            (reports, weight_bits(&trainer.model))
+            (reports, weight_bits(&trainer.learner.policy))
         };
         let (first, second) = (run(), run());
         assert_eq!(first.0, second.0, "{backend}");
@@ -207,11 +208,11 @@ fn the_gradient_does_not_depend_on_how_the_update_is_cut() {
         ] {
             let settings = format!("entropy_over = \"{over}\"\n{TINY_STEP}");
             let mut trainer = trainer(&device, method, &settings, Vec::new());
-            trainer.base = trainer.base.as_ref().map(|_| other_model(&device));
+            trainer.learner.base = trainer.learner.base.as_ref().map(|_| other_model(&device));
             let update = assemble(&sampled(&trainer), &trainer.objective());
             let [whole, cut, single] = [100_000, 128, 1].map(|limit| {
-                trainer.config.train.micro_batch_tokens = limit;
-                block_on(trainer.gradient(&update)).unwrap()
+                trainer.learner.config.train.micro_batch_tokens = limit;
+                block_on(trainer.learner.gradient(&update, trainer.step)).unwrap()
             });
             for other in [cut, single] {
                 let what = format!("{method} over {over} on {backend}");
@@ -234,7 +235,7 @@ fn equal_rewards_give_grpo_no_gradient_at_all() {
             groups.iter_mut().flat_map(|g| &mut g.episodes).for_each(|e| e.reward = reward);
             let update = assemble(&groups, &trainer.objective());
             assert!(update.advantages.iter().flatten().all(|&a| a == 0.0));
-            let gradient = block_on(trainer.gradient(&update)).unwrap();
+            let gradient = block_on(trainer.learner.gradient(&update, trainer.step)).unwrap();
             assert_eq!((gradient.norm, loss(&gradient)), (0.0, 0.0), "{backend}");
             let values = gradient.tensors.into_iter().flat_map(floats);
             assert!(values.map(f32::abs).all(|g| g == 0.0), "{backend}");
@@ -243,11 +244,11 @@ fn equal_rewards_give_grpo_no_gradient_at_all() {
         let mut hopeless = problems(3);
         hopeless.iter_mut().for_each(|e| e.answer = "none".into());
         let mut trainer = self::trainer(&device, "grpo", TINY_STEP, hopeless);
-        let before = weight_bits(&trainer.model);
+        let before = weight_bits(&trainer.learner.policy);
         let report = &train(&mut trainer, 1)[0];
         let expected = (Some(-1.0), 0.0, 0.0);
         assert_eq!((report.reward, report.loss, report.grad_norm), expected, "{backend}");
-        assert!(weight_bits(&trainer.model) == before, "{backend}: the weights moved");
+        assert!(weight_bits(&trainer.learner.policy) == before, "{backend}: the weights moved");
     }
 }
 
@@ -257,16 +258,16 @@ fn a_step_on_weights_that_are_not_numbers_is_refused_and_changes_nothing() {
         for method in ["srft", "sft", "grpo"] {
             let what = format!("{method} on {backend}");
             let mut trainer = trainer(&device, method, TINY_STEP, problems(3));
-            let parameters = trainer.model.parameters_mut();
+            let parameters = trainer.learner.policy.parameters_mut();
             let norm = parameters.into_iter().find(|p| p.name == "model.norm.weight").unwrap();
             let mut values = floats(norm.tensor.clone());
             values[3] = f32::NAN;
             *norm.tensor = Tensor::from_data(TensorData::new(values, norm.block_shape), &device);
-            let before = weight_bits(&trainer.model);
+            let before = weight_bits(&trainer.learner.policy);
             let error = block_on(trainer.step()).map(|_| ()).expect_err(&what);
             assert_eq!(error.kind, Kind::Numbers, "{what}: {error}");
             assert!(error.next.is_some(), "{what}: {error}");
-            assert!(weight_bits(&trainer.model) == before, "{what}: the weights moved");
+            assert!(weight_bits(&trainer.learner.policy) == before, "{what}: the weights moved");
             assert_eq!((trainer.step, trainer.optimizer.updates), (0, 0), "{what}");
         }
     }
@@ -318,22 +319,22 @@ fn no_gradient_flows_through_the_weights() {
             let settings = format!("entropy_over = \"{over}\"\n{TINY_STEP}");
             let mut trainer = trainer(&device, method, &settings, Vec::new());
             let update = assemble(&sampled(&trainer), &trainer.objective());
-            trainer.config.train.micro_batch_tokens = 4096;
-            let weighed = block_on(trainer.gradient(&update)).unwrap();
+            trainer.learner.config.train.micro_batch_tokens = 4096;
+            let weighed = block_on(trainer.learner.gradient(&update, trainer.step)).unwrap();
             let parts = if over == "token" { token_by_token(&update) } else { update };
-            let weights = block_on(trainer.gradient(&parts)).unwrap();
+            let weights = block_on(trainer.learner.gradient(&parts, trainer.step)).unwrap();
             let constants = with_constants(&parts, &weights);
-            trainer.config.objective.entropy_weights = false;
-            trainer.config.objective.sft_weight_scale = 1.0;
-            trainer.config.objective.self_weight_scale = 1.0;
-            let constant = block_on(trainer.gradient(&constants)).unwrap();
+            trainer.learner.config.objective.entropy_weights = false;
+            trainer.learner.config.objective.sft_weight_scale = 1.0;
+            trainer.learner.config.objective.self_weight_scale = 1.0;
+            let constant = block_on(trainer.learner.gradient(&constants, trainer.step)).unwrap();
             let apart = difference(&weighed, &constant);
             assert!(apart < 1e-5, "{what}: {apart:e} apart");
             // The comparison can fail: one weight changed by a percent shows.
             let mut changed = constants.clone();
             let positive = changed.sequences.iter().position(|s| s.terms.sft > 0.0).unwrap();
             changed.sequences[positive].terms.sft *= 1.01;
-            let changed = block_on(trainer.gradient(&changed)).unwrap();
+            let changed = block_on(trainer.learner.gradient(&changed, trainer.step)).unwrap();
             assert!(difference(&changed, &constant) > 1e-5, "{what}");
         }
     }
@@ -359,7 +360,7 @@ fn an_update_reads_back_once_and_a_rollout_a_bounded_number_of_times() {
             let trainer = trainer(&device, method, &settings, Vec::new());
             let update = assemble(&sampled(&trainer), &trainer.objective());
             let readbacks = counted(&mut || {
-                block_on(trainer.gradient(&update)).unwrap();
+                block_on(trainer.learner.gradient(&update, trainer.step)).unwrap();
             });
             assert_eq!(readbacks, expected, "{method} over {over} on {backend}");
         }
@@ -387,28 +388,28 @@ fn the_kl_penalty_takes_the_log_probabilities_of_the_base() {
         let penalty = |gradient: &Gradient| -> f64 {
             gradient.sums.iter().map(|row| row[column::REGULARISER]).sum()
         };
-        let at_base = block_on(held.gradient(&update)).unwrap();
+        let at_base = block_on(held.learner.gradient(&update, held.step)).unwrap();
         assert!(penalty(&at_base).abs() < 1e-7, "{backend}: {}", penalty(&at_base));
-        held.config.objective.kl_coeff = 0.0;
+        held.learner.config.objective.kl_coeff = 0.0;
         let mut alone = update.clone();
         alone.sequences.iter_mut().for_each(|s| s.terms.kl = 0.0);
-        let alone = block_on(held.gradient(&alone)).unwrap();
+        let alone = block_on(held.learner.gradient(&alone, held.step)).unwrap();
         assert!(difference(&at_base, &alone) < 1e-5, "{backend}");
 
-        held.config.objective.kl_coeff = 0.2;
+        held.learner.config.objective.kl_coeff = 0.2;
         let base = other_model(&device);
-        held.base = Some(base.clone());
-        let from_base = block_on(held.gradient(&update)).unwrap();
+        held.learner.base = Some(base.clone());
+        let from_base = block_on(held.learner.gradient(&update, held.step)).unwrap();
         assert!(penalty(&from_base) > 1e-3, "{backend}: {}", penalty(&from_base));
         assert!(difference(&from_base, &alone) > 1e-3, "{backend}: it pulls");
-        held.base = None;
+        held.learner.base = None;
         let mut written = update.clone();
         let pairs = written.sequences.iter().map(|s| (s.prompt.clone(), s.response.clone()));
         let scored = block_on(score(&base, pairs.collect(), 128)).unwrap();
         for (sequence, scored) in written.sequences.iter_mut().zip(scored) {
             sequence.old_logprobs = scored.logprobs;
         }
-        let written = block_on(held.gradient(&written)).unwrap();
+        let written = block_on(held.learner.gradient(&written, held.step)).unwrap();
         assert!(difference(&from_base, &written) < 1e-5, "{backend}");
     }
 }
@@ -422,9 +423,9 @@ fn relift_takes_a_step_of_imitation_when_enough_is_held() {
         let mut trainer = trainer(&device, "relift", &settings, problems(9));
         let mut steps = Vec::new();
         for _ in 0..4 {
-            let before = weight_bits(&trainer.model);
+            let before = weight_bits(&trainer.learner.policy);
             let (report, groups) = block_on(trainer.step()).unwrap();
-            let moved = weight_bits(&trainer.model) != before;
+            let moved = weight_bits(&trainer.learner.policy) != before;
             // A step that samples nothing has no accuracy.
             let accuracy = (report.rollout_tokens > 0).then_some(0.0);
             assert_eq!(report.accuracy, accuracy, "{backend}");

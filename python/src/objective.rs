@@ -9,14 +9,11 @@ use numpy::{PyArray1, PyArrayDyn, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping};
 use srft::config::{Config, Objective};
-use srft::data::source::Source;
 use srft::explain::explain;
+use srft::learner::Learner;
 use srft::model::Parameter;
 use srft::objective::{advantage, assemble, entropy_weight};
 use srft::ops::objective::Weight;
-use srft::optim::AdamW;
-use srft::run::grader;
-use srft::trainer::Trainer;
 
 /// The advantages of one group (Eqs. 6-7), float64 [G]: Â = (r - mean) / (std + 1e-6) with the sample
 /// standard deviation, or r - mean with `std=False`. Exactly 0 where all rewards are equal. The
@@ -163,23 +160,18 @@ pub fn loss(
         return Err(input("no groups", "give at least one"));
     }
     let policy = model.policy.clone();
-    let trainer = Trainer {
+    let learner = Learner {
         base: config.stages().iter().any(Objective::uses_base).then(|| policy.clone()),
-        optimizer: AdamW::new(config.optimizer.clone(), &policy),
-        source: Source::of(Vec::<srft::records::Example>::new()),
-        grader: grader(&config).or_raise()?,
         tokenizer: model.tokenizer.clone(),
-        model: policy,
-        step: 0,
-        buffer: Default::default(),
+        policy,
         config,
     };
     let (explanation, gradient) = py.detach(|| {
         drive(async {
-            let explanation = explain(&trainer, &mut groups).await?;
-            let update = assemble(&groups, &trainer.objective());
+            let explanation = explain(&learner, &mut groups).await?;
+            let update = assemble(&groups, &learner.config.objective_at(0));
             let gradient = match gradients {
-                true => Some(trainer.gradient(&update).await?),
+                true => Some(learner.gradient(&update, 0).await?),
                 false => None,
             };
             Ok((explanation, gradient))
@@ -187,7 +179,7 @@ pub fn loss(
     })?;
     let gradients = match gradient {
         Some(gradient) => {
-            let weights = trainer.model.parameters().into_iter().zip(gradient.tensors);
+            let weights = learner.policy.parameters().into_iter().zip(gradient.tensors);
             let own = |(weight, tensor): (Parameter, _)| Parameter { tensor, ..weight };
             Some(arrays(py, weights.map(own).collect())?.unbind())
         }

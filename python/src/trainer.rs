@@ -298,7 +298,7 @@ impl Trainer {
             None => drive(state.run.save(&mut Watcher(&self.shown))),
             Some(path) => {
                 let storage = state.run.config().checkpoint.dtype;
-                let model = &state.run.trainer().model;
+                let model = &state.run.trainer().learner.policy;
                 drive(state.run.base().export(&path, model, storage, overwrite))?;
                 Ok(path)
             }
@@ -337,7 +337,8 @@ impl Trainer {
     fn model(&self, py: Python<'_>) -> PyResult<Model> {
         self.with(py, |state| {
             let (base, trainer) = (state.run.base().clone(), state.run.trainer());
-            let (policy, tokenizer) = (trainer.model.clone(), trainer.tokenizer.clone());
+            let (policy, tokenizer) =
+                (trainer.learner.policy.clone(), trainer.learner.tokenizer.clone());
             Ok(Model::of(base, policy, tokenizer, state.adapter.clone()))
         })
     }

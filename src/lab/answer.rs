@@ -21,17 +21,17 @@ pub async fn answer(
     let plan = Plan {
         group: 1,
         sampling,
-        max_new_tokens: trainer.config.rollout.max_new_tokens,
+        max_new_tokens: trainer.learner.config.rollout.max_new_tokens,
         eos_tokens: &model.config.eos_tokens,
-        stops: Stops::new(&trainer.tokenizer, &trainer.config.rollout.stop),
+        stops: Stops::new(&trainer.learner.tokenizer, &trainer.learner.config.rollout.stop),
         slots: 0,
-        seed: trainer.config.run.seed,
+        seed: trainer.learner.config.run.seed,
         // Counted down from the probes' key: no training step comes near.
         step: PROBE_STEP - question,
     };
-    let prompts = [trainer.tokenizer.encode(prompt).map_err(|e| e.at("the prompt"))?];
+    let prompts = [trainer.learner.tokenizer.encode(prompt).map_err(|e| e.at("the prompt"))?];
     let response = respond(model, &prompts, &plan).await?.remove(0);
-    let texts = trainer.tokenizer.spelled(&response.tokens);
+    let texts = trainer.learner.tokenizer.spelled(&response.tokens);
     let tokens = texts.into_iter().zip(response.logprobs).zip(response.entropies);
     let tokens = tokens.map(|((text, logp), entropy)| AnswerToken {
         text,

@@ -37,7 +37,7 @@ impl Asked {
     /// Samples and judges a slice, tells how far it is, and the scores of a model that is through.
     pub async fn advance(&mut self, base: &Llama, slots: &[Slot], emit: &Emit) -> Result<()> {
         let slot = &slots[self.model.saturating_sub(1)];
-        let model = if self.model == 0 { base } else { &slot.run.trainer().model };
+        let model = if self.model == 0 { base } else { &slot.run.trainer().learner.policy };
         let parts = self.parts();
         let mut config = slot.run.config().clone();
         // Draws are keyed by the place in a batch: each slice has a key of its own.

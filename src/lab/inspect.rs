@@ -30,14 +30,15 @@ pub async fn inspect(slot: &Slot, run: u32, index: u32) -> Result<GroupView> {
         Error::input(format!("prompt {index} of {}", groups.len()))
             .next(format!("choose one from 0 to {last}"))
     })?;
-    let objective = trainer.config.objective_at(trainer.step - 1);
+    let objective = trainer.learner.config.objective_at(trainer.step - 1);
     let update = assemble(groups, &objective);
-    let switches = trainer.switches(&objective, &slot.before, &update).await?;
+    let switches = trainer.learner.switches(&objective, &slot.before, &update).await?;
     let first: usize = update.advantages[..index as usize].iter().map(Vec::len).sum();
     let range = first..first + update.advantages[index as usize].len();
     let sequences = &update.sequences[range.clone()];
-    let base = trainer.base.as_ref().filter(|_| objective.uses_base());
-    let models: Vec<&Llama> = [&slot.before, &trainer.model].into_iter().chain(base).collect();
+    let base = trainer.learner.base.as_ref().filter(|_| objective.uses_base());
+    let models: Vec<&Llama> =
+        [&slot.before, &trainer.learner.policy].into_iter().chain(base).collect();
     let beliefs = beliefs(&models, sequences).await?;
     let members = range.clone().map(|i| {
         let own: Vec<Vec<Belief>> = beliefs.iter().map(|of| of[i - first].clone()).collect();
@@ -46,7 +47,7 @@ pub async fn inspect(slot: &Slot, run: u32, index: u32) -> Result<GroupView> {
             values: objective.reward_values,
             update: &update,
             switches: &switches,
-            tokenizer: &trainer.tokenizer,
+            tokenizer: &trainer.learner.tokenizer,
         };
         lines.member(i, group, i - first, advantage, own)
     });

@@ -24,7 +24,7 @@ pub struct Probes {
 impl Probes {
     /// A problem of every suite that is fine-tuned on, answered by the teacher and by the base.
     pub async fn new(base: &Llama, trainer: &Trainer) -> Result<Self> {
-        let tokenizer = &trainer.tokenizer;
+        let tokenizer = &trainer.learner.tokenizer;
         let suites = builtin::suites().iter().filter(|s| !s.out_of_distribution);
         let examples: Vec<_> = suites.filter_map(|s| builtin::held_out(s, 1, 0).pop()).collect();
         let eos_tokens = &base.config.eos_tokens;
@@ -34,11 +34,11 @@ impl Probes {
         let plan = Plan {
             group: 1,
             sampling: Sampling::default(),
-            max_new_tokens: trainer.config.rollout.max_new_tokens,
+            max_new_tokens: trainer.learner.config.rollout.max_new_tokens,
             eos_tokens,
             stops: Stops::default(),
             slots: 0,
-            seed: trainer.config.run.seed,
+            seed: trainer.learner.config.run.seed,
             step: PROBE_STEP,
         };
         let own = respond(base, &prompts, &plan).await?;
@@ -49,7 +49,7 @@ impl Probes {
         written.extend(own.into_iter().map(|r| (r.prompt, "base", r.tokens)));
         let pairs: Vec<_> =
             written.iter().map(|(i, _, tokens)| (prompts[*i].clone(), tokens.clone())).collect();
-        let micro_batch_tokens = trainer.config.train.micro_batch_tokens;
+        let micro_batch_tokens = trainer.learner.config.train.micro_batch_tokens;
         let scored = score(base, pairs.clone(), micro_batch_tokens).await?;
         let views =
             written.into_iter().zip(scored).map(|((index, author, tokens), scored)| Probe {

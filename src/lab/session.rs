@@ -16,6 +16,7 @@ use crate::data::builtin;
 use crate::device::{Kind, Listener, Selected, select};
 use crate::error::{Error, Result};
 use crate::eval::Score;
+use crate::learner::Learner;
 use crate::metrics::StepReport;
 use crate::model::Llama;
 use crate::records::Group;
@@ -38,7 +39,7 @@ pub struct Slot {
 
 impl Slot {
     fn new(run: Run, name: String) -> Self {
-        let before = run.trainer().model.clone();
+        let before = run.trainer().learner.policy.clone();
         Self { run, name, before, groups: Vec::new() }
     }
 }
@@ -115,9 +116,9 @@ impl Session {
         let first = slots[0].run.trainer();
         // A run that began elsewhere may name a folder that is not here: then what it was loaded
         // with stands for the base.
-        let base = match model_folder(&first.config.model.path) {
+        let base = match model_folder(&first.learner.config.model.path) {
             Ok(folder) => folder.load(&selected.device)?.0,
-            Err(_) => first.model.clone(),
+            Err(_) => first.learner.policy.clone(),
         };
         let probes = Probes::new(&base, first).await?;
         driver.require_silence()?;
@@ -209,7 +210,7 @@ impl Session {
         let Some((index, _)) = unfinished.min_by_key(|(_, s)| s.run.step()) else { return Ok(()) };
         let (run, slot) = (index as u32, &mut self.slots[index]);
         let mut herald = Herald { emit, run: Some(run) };
-        slot.before = slot.run.trainer().model.clone();
+        slot.before = slot.run.trainer().learner.policy.clone();
         (_, slot.groups) = slot.run.advance(&mut herald).await?;
         emit(self.strip(run, &self.slots[index]).await?, None);
         let slot = &mut self.slots[index];
@@ -243,7 +244,7 @@ impl Session {
         let first = &self.slots[0].run;
         let mut config = first.config().clone();
         config.eval.examples = examples.max(1) as usize;
-        let Trainer { tokenizer, grader, .. } = first.trainer();
+        let Trainer { learner: Learner { tokenizer, .. }, grader, .. } = first.trainer();
         let (folder, model) = (first.base(), &self.base.config);
         let mut suites = Reader::new(&config, folder, tokenizer, model, grader)?.suites()?;
         if let Some(name) = names.iter().find(|n| !suites.iter().any(|s| &s.name == *n)) {
@@ -283,9 +284,9 @@ impl Session {
     }
 
     async fn strip(&self, run: u32, slot: &Slot) -> Result<Event> {
-        let Trainer { model, step, .. } = slot.run.trainer();
-        let (probes, shift) = self.probes.look(model).await?;
-        Ok(Event::Strip { run, step: *step, probes, shift })
+        let trainer = slot.run.trainer();
+        let (probes, shift) = self.probes.look(&trainer.learner.policy).await?;
+        Ok(Event::Strip { run, step: trainer.step, probes, shift })
     }
 
     /// The base's answer to a prompt, then each run's.
@@ -295,7 +296,7 @@ impl Session {
         let first = &self.slots[0].run;
         let mut answers = Vec::new();
         for (run, of) in std::iter::once((None, first)).chain(runs) {
-            let model = if run.is_some() { &of.trainer().model } else { &self.base };
+            let model = if run.is_some() { &of.trainer().learner.policy } else { &self.base };
             let trainer = of.trainer();
             answers.push(answer(model, trainer, run, prompt, temperature, self.questions).await?);
         }

@@ -106,6 +106,16 @@ impl Llama {
         self.head.as_deref().unwrap_or(&self.embedding)
     }
 
+    /// The head's name among the weights.
+    pub(super) fn head_name(&self) -> &'static str {
+        if self.head.is_some() { HEAD } else { EMBEDDING }
+    }
+
+    /// Whether the head trains, or adapters alone.
+    pub fn head_trains(&self) -> bool {
+        self.lora.is_none()
+    }
+
     /// What trains, in a fixed order: every weight's blocks, or the adapters.
     pub fn parameters(&self) -> Vec<Parameter> {
         self.clone().parameters_mut().into_iter().map(Parameter::from).collect()

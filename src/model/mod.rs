@@ -2,7 +2,6 @@
 
 #[cfg(not(target_family = "wasm"))]
 mod adapter;
-mod backward;
 mod config;
 mod folder;
 mod layers;
@@ -12,6 +11,7 @@ pub mod lora;
 #[cfg(not(target_family = "wasm"))]
 mod missing;
 mod parameters;
+mod pass;
 #[cfg(not(target_family = "wasm"))]
 pub mod rounding;
 pub mod serialize;
@@ -22,11 +22,11 @@ pub mod weights;
 
 #[cfg(not(target_family = "wasm"))]
 pub use adapter::AdapterFiles;
-pub use backward::{DropoutKey, Padded, ParameterGradients};
 pub use config::ModelConfig;
 pub use folder::{CONFIG, EXPORT, ModelFolder, TOKENIZER, WEIGHTS};
 pub use llama::{HEAD, Llama};
 pub use lora::Lora;
 pub use parameters::{Parameter, ParameterMut};
+pub use pass::{DropoutKey, How, Padded, ParameterGradients, Pass};
 
 use parameters::grow;

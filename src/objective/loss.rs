@@ -1,12 +1,11 @@
-//! A micro-batch's loss: hidden states through the fused head and the objective kernel, the
-//! gradient formed in the forward pass.
+//! A micro-batch's loss and its gradient: forward, loss, backward.
 
 use crate::config::{
     DemoShaping, EntropyOver as Over, FixedWeight, Objective, SftTokenWeight, Sign,
 };
 use crate::data::batch::MicroBatch;
-use crate::model::{DropoutKey, Llama, Padded, ParameterGradients};
-use crate::ops::lm_head;
+use crate::model::{How, Llama, Padded, ParameterGradients};
+use crate::ops::lm_head::{Head, LOGITS_BYTES};
 use crate::ops::objective::{Clip, EntropyOver, Row, Switches, Weight, objective};
 use crate::records::{Role, Sequence};
 use burn::tensor::{Int, Tensor, TensorData};
@@ -52,10 +51,9 @@ pub fn switches(config: &Objective, batch: BatchEntropy) -> Switches {
 
 /// A micro-batch on the device.
 pub struct Inputs {
-    tokens: Tensor<1, Int>,   // [B·T]
-    predicts: Tensor<1, Int>, // [N]
-    targets: Tensor<1, Int>,  // [N]
-    old_logprobs: Tensor<1>,  // [N]
+    padded: Padded,
+    targets: Tensor<1, Int>, // [N]
+    old_logprobs: Tensor<1>, // [N]
 }
 
 impl Inputs {
@@ -63,45 +61,36 @@ impl Inputs {
     pub fn new(batch: &MicroBatch, model: &Llama) -> Self {
         let device = model.device().inner();
         let ints = |v: &[i32]| Tensor::from_data(TensorData::new(v.to_vec(), [v.len()]), &device);
-        let n = batch.old_logprobs.len();
+        let old = TensorData::new(batch.old_logprobs.clone(), [batch.old_logprobs.len()]);
         Self {
-            tokens: ints(&batch.tokens),
-            predicts: ints(&batch.predicts),
+            padded: Padded {
+                tokens: ints(&batch.tokens),
+                batch: batch.members.len(),
+                positions: batch.positions,
+                wanted: ints(&batch.predicts),
+            },
             targets: ints(&batch.targets),
-            old_logprobs: Tensor::from_data(
-                TensorData::new(batch.old_logprobs.clone(), [n]),
-                &device,
-            ),
+            old_logprobs: Tensor::from_data(old, &device),
         }
     }
 
     /// Hidden states [N, D] of the positions that predict a response token.
-    fn hidden(&self, model: &Llama, batch: &MicroBatch) -> Tensor<2> {
-        model
-            .hidden(self.tokens.clone(), batch.members.len(), batch.positions)
-            .select(0, self.predicts.clone())
+    fn hidden(&self, model: &Llama) -> Tensor<2> {
+        let Padded { tokens, batch, positions, wanted } = self.padded.clone();
+        model.hidden(tokens, batch, positions).select(0, wanted)
     }
 }
 
 /// Log-probability and entropy [N, 2] of a micro-batch's response tokens, without gradients.
 pub fn token_statistics(model: &Llama, batch: &MicroBatch) -> Tensor<2> {
     let inputs = Inputs::new(batch, model);
-    lm_head::stats(inputs.hidden(model, batch), model.head(), inputs.targets, lm_head::LOGITS_BYTES)
+    Head::new(model.head(), LOGITS_BYTES).stats(inputs.hidden(model), inputs.targets)
 }
 
 /// Logits [N, V] of a micro-batch's response tokens, whole: to look at a few responses closely, never
 /// to train.
 pub fn response_logits(model: &Llama, batch: &MicroBatch) -> Tensor<2> {
-    model.logits(Inputs::new(batch, model).hidden(model, batch))
-}
-
-/// How a micro-batch's gradient is computed.
-#[derive(Debug, Clone, Copy)]
-pub struct Backward {
-    /// Keep each layer's input only and compute its inside again.
-    pub layer_by_layer: bool,
-    /// What dropout is drawn by.
-    pub dropout: DropoutKey,
+    model.logits(Inputs::new(batch, model).hidden(model))
 }
 
 /// `old_logprobs` with ln π of `base` for the tokens of demonstrations, [N].
@@ -127,71 +116,84 @@ fn with_base(
 /// Adds the gradient of the sum of a micro-batch's loss terms to `sum`; gives the kernel's sums,
 /// [B, 8]. `base` is the model that a KL penalty holds the demonstrations to, where there is one.
 pub async fn micro_batch_gradient(
-    model: &Llama,
+    policy: &Llama,
     base: Option<&Llama>,
     batch: &MicroBatch,
     sequences: &[Sequence],
     switches: &Switches,
-    backward: Backward,
+    how: How,
     sum: &mut ParameterGradients,
 ) -> Tensor<2> {
-    let Inputs { tokens, predicts, targets, old_logprobs } = Inputs::new(batch, model);
-    let old_logprobs = match base {
-        Some(base) => with_base(old_logprobs, base, batch, sequences),
-        None => old_logprobs,
-    };
-    let padded = Padded { tokens, batch: batch.members.len(), positions: batch.positions };
-    let ranges = whole_sequences(&batch.starts, model.config.vocab_size);
-    let mut sums = Vec::with_capacity(ranges.len());
-    let Backward { layer_by_layer, dropout } = backward;
-    let loss_of = |tracked: &Llama, hidden: Tensor<2>| {
-        let hidden = hidden.select(0, predicts); // [N, D]
-        let plain = |t: &Tensor<2>| t.clone().without_autodiff();
-        let head: Vec<Tensor<2>> = tracked.head().iter().map(plain).collect();
-        let head_trains = tracked.head()[0].is_require_grad();
-        let mut first_row = 0;
-        let (d_hidden, d_head) = lm_head::with_gradient(
-            plain(&hidden),
-            &head,
-            targets,
-            &ranges,
-            lm_head::LOGITS_BYTES,
-            head_trains,
-            |range, stats| {
-                let rows: Vec<Row> = (first_row..)
-                    .take_while(|&r| r < batch.members.len() && batch.starts[r] < range.end)
-                    .map(|r| {
-                        let sequence = &sequences[batch.members[r]];
-                        Row {
-                            start: (batch.starts[r] - range.start) as u32,
-                            len: (batch.starts[r + 1] - batch.starts[r]) as u32,
-                            demonstration: sequence.role == Role::Demonstration,
-                            terms: sequence.terms,
-                        }
-                    })
-                    .collect();
-                first_row += rows.len();
-                let old = old_logprobs.clone().slice([range.clone()]);
-                let result = objective(stats, old, &rows, switches);
-                sums.push(result.sums);
-                result.coefficients
-            },
-        );
-        lm_head::attach(hidden, tracked.head(), d_hidden, d_head)
-    };
-    model.gradients(&padded, layer_by_layer, dropout, sum, loss_of).await;
-    Tensor::cat(sums, 0)
+    let Inputs { padded, targets, mut old_logprobs } = Inputs::new(batch, policy);
+    if let Some(base) = base {
+        old_logprobs = with_base(old_logprobs, base, batch, sequences);
+    }
+    let pass = policy.forward(padded, how).await;
+    let loss = loss(policy, pass.hidden(), targets, old_logprobs, batch, sequences, switches);
+    pass.backward(loss.d_hidden, loss.d_head, sum).await;
+    loss.sums
 }
 
-/// Ranges of tokens that hold whole sequences, each as long as the head's budget of logits allows
-/// (a longer sequence stands alone). `starts` has a first index for each sequence, and the end.
+/// A micro-batch's loss, as its gradients.
+struct Loss {
+    /// By the hidden states, [N, D].
+    d_hidden: Tensor<2>,
+    /// By the head's blocks, [Vb, D] each; none where it is frozen.
+    d_head: Vec<Tensor<2>>,
+    /// The kernel's sums, [B, 8].
+    sums: Tensor<2>,
+}
+
+/// Hidden states [N, D] through the head and the objective, chunk by chunk of whole sequences.
+fn loss(
+    policy: &Llama,
+    hidden: Tensor<2>,
+    targets: Tensor<1, Int>,
+    old_logprobs: Tensor<1>,
+    batch: &MicroBatch,
+    sequences: &[Sequence],
+    switches: &Switches,
+) -> Loss {
+    let head = Head::new(policy.head(), LOGITS_BYTES);
+    let mut d_head = if policy.head_trains() { head.no_gradient() } else { Vec::new() };
+    let (mut d_hidden, mut sums) = (Vec::new(), Vec::new());
+    for rows in whole_sequences(&batch.starts, policy.config.vocab_size) {
+        let tokens = batch.starts[rows.start]..batch.starts[rows.end];
+        let chunk = head
+            .forward(hidden.clone().slice(tokens.clone()), targets.clone().slice(tokens.clone()));
+        let old_logprobs = old_logprobs.clone().slice([tokens.clone()]);
+        let rows: Vec<Row> = rows
+            .map(|row| {
+                let sequence = &sequences[batch.members[row]];
+                Row {
+                    start: (batch.starts[row] - tokens.start) as u32,
+                    len: (batch.starts[row + 1] - batch.starts[row]) as u32,
+                    demonstration: sequence.role == Role::Demonstration,
+                    terms: sequence.terms,
+                }
+            })
+            .collect();
+        let objective = objective(chunk.stats(), old_logprobs, &rows, switches);
+        d_hidden.push(head.backward(chunk, objective.coefficients, &mut d_head));
+        sums.push(objective.sums);
+    }
+    Loss {
+        d_hidden: Tensor::cat(d_hidden, 0),
+        d_head: d_head.into_iter().map(|d| d.expect("every chunk has every block")).collect(),
+        sums: Tensor::cat(sums, 0),
+    }
+}
+
+/// Ranges of a micro-batch's sequences, each with as many tokens as the head's budget of logits
+/// allows (a longer sequence stands alone). `starts` has a first token for each sequence, and the
+/// end.
 fn whole_sequences(starts: &[usize], vocabulary: usize) -> Vec<Range<usize>> {
-    let limit = lm_head::LOGITS_BYTES / (4 * vocabulary);
+    let limit = LOGITS_BYTES / (4 * vocabulary);
     let mut ranges: Vec<Range<usize>> = Vec::new();
-    for pair in starts.windows(2) {
+    for row in 0..starts.len() - 1 {
         match ranges.last_mut() {
-            Some(last) if pair[1] - last.start <= limit => last.end = pair[1],
-            _ => ranges.push(pair[0]..pair[1]),
+            Some(last) if starts[row + 1] - starts[last.start] <= limit => last.end = row + 1,
+            _ => ranges.push(row..row + 1),
         }
     }
     ranges

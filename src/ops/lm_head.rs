@@ -1,19 +1,18 @@
 //! Hidden states and head weights in, token statistics and gradients out, without the
 //! [tokens × vocabulary] logits ever existing whole.
 //!
-//! Chunks of tokens go through the head one after the other. Where whole sequences share a chunk,
-//! the loss's coefficients of its tokens are known as soon as its statistics are, so the gradient
-//! is formed at once from the logits still there: three matmuls, as with logits kept whole. A
-//! sequence too long for one chunk pays a fourth, its logits computed again.
+//! Tokens go through the head in chunks. Where a chunk holds whole sequences, the loss's
+//! coefficients of its tokens are known as soon as its statistics are, so the gradient is formed at
+//! once from the logits still there: three matmuls, as with logits kept whole. A chunk too long for
+//! its logits to be kept pays a fourth: they are computed again.
 //!
 //! The head comes as blocks of rows, since at V = 151,936 one piece may exceed WebGPU's 128 MiB a
-//! binding. All tensors here are plain; [`attach`] brings the gradients into the autodiff graph.
+//! binding. All tensors here are plain: the gradients are results, not nodes of a graph.
 
 use std::ops::Range;
 
 use burn::tensor::{Int, Tensor};
 
-use super::given_gradient::given_gradient;
 use super::matmul::matmul_nt;
 use super::token_stats;
 
@@ -21,190 +20,150 @@ use super::token_stats;
 /// beside the weights.
 pub const LOGITS_BYTES: usize = 32 << 20;
 
-/// Log-probability of the target and entropy (nats), [N, 2], without gradients.
-///
-/// `hidden` [N, D], N ≥ 1, `head` blocks of rows [Vb, D], `targets` `[N]`, −1 where masked; see
-/// [`token_stats::token_stats`]. At most `logits_bytes` of logits exist at a time, though never
-/// less than one token's share of one block.
-pub fn stats(
-    hidden: Tensor<2>,
-    head: &[Tensor<2>],
-    targets: Tensor<1, Int>,
+/// The head: blocks of rows [Vb, D], V in all, and the bytes of logits that may exist at a time,
+/// though never less than one token's share of one block.
+pub struct Head {
+    blocks: Vec<Tensor<2>>,
     logits_bytes: usize,
-) -> Tensor<2> {
-    let head = Head::new(head);
-    let all = 0..targets.dims()[0];
-    // Blocks go one after the other here, so only the largest counts.
-    let tokens = tokens_within(logits_bytes, head.largest_block());
-    let pieces = pieces(&all, tokens)
-        .map(|range| head.forward(&Chunk::new(&hidden, &targets, range), None))
-        .map(token_stats::stats)
-        .collect();
-    Tensor::cat(pieces, 0)
 }
 
-/// The loss's gradient with respect to the hidden states, [N, D], and, where the head trains, to
-/// each of its blocks; a frozen head saves that product.
-///
-/// `chunks` are ranges of tokens that follow one another and cover all N; each holds whole
-/// sequences. `coefficients` gets a chunk's range and its statistics [n, 2] and returns
-/// (∂L/∂ln p, ∂L/∂H), [n, 2]. It is called once a chunk, in order.
-///
-/// # Panics
-///
-/// If the chunks leave out tokens or aren't in order.
-pub fn with_gradient(
-    hidden: Tensor<2>,
-    head: &[Tensor<2>],
-    targets: Tensor<1, Int>,
-    chunks: &[Range<usize>],
-    logits_bytes: usize,
-    head_trains: bool,
-    mut coefficients: impl FnMut(&Range<usize>, Tensor<2>) -> Tensor<2>,
-) -> (Tensor<2>, Vec<Tensor<2>>) {
-    let end = chunks.iter().try_fold(0, |end, c| (c.start == end).then_some(c.end));
-    assert_eq!(end, Some(targets.dims()[0]), "{chunks:?} must cover the tokens in order");
-    let head = Head::new(head);
-    let kept = tokens_within(logits_bytes, head.vocabulary());
-    let recomputed = tokens_within(logits_bytes, head.largest_block());
-    let mut d_head: Vec<Option<Tensor<2>>> =
-        vec![None; if head_trains { head.blocks.len() } else { 0 }];
-    let mut d_hidden = Vec::new();
-    for range in chunks {
-        if range.len() <= kept {
-            let chunk = Chunk::new(&hidden, &targets, range.clone());
-            let mut logits = Vec::with_capacity(head.blocks.len());
-            let records = head.forward(&chunk, Some(&mut logits));
-            let gradient = coefficients(range, token_stats::stats(records.clone())).inner();
-            d_hidden.push(head.backward(&chunk, logits, records, gradient, &mut d_head));
-            continue;
-        }
-        let pieces: Vec<_> = pieces(range, recomputed)
-            .map(|piece| Chunk::new(&hidden, &targets, piece))
-            .map(|chunk| (head.forward(&chunk, None), chunk))
-            .collect();
-        let stats = pieces.iter().map(|(records, _)| token_stats::stats(records.clone()));
-        let gradient = coefficients(range, Tensor::cat(stats.collect(), 0)).inner();
-        let mut start = 0;
-        for (records, chunk) in pieces {
-            let end = start + chunk.targets.dims()[0];
-            let gradient = gradient.clone().slice(start..end);
-            d_hidden.push(head.backward(&chunk, Vec::new(), records, gradient, &mut d_head));
-            start = end;
-        }
-    }
-    let d_head = d_head.into_iter().zip(&head.blocks);
-    let d_head = d_head.map(|(d, block)| d.unwrap_or_else(|| block.zeros_like())).collect();
-    let d_hidden =
-        if d_hidden.is_empty() { hidden.inner().zeros_like() } else { Tensor::cat(d_hidden, 0) };
-    (d_hidden, d_head)
+/// A chunk of n tokens after its forward pass.
+pub struct Chunk {
+    /// One piece, whose logits are kept, or several, whose logits will be computed again.
+    pieces: Vec<Piece>,
 }
 
-/// A differentiable scalar of value 0 whose backward pass hands `d_hidden` to `hidden` and each of
-/// `d_head` to its block of `head`, times the upstream gradient.
-pub fn attach(
-    hidden: Tensor<2>,
-    head: &[Tensor<2>],
-    d_hidden: Tensor<2>,
-    d_head: Vec<Tensor<2>>,
-) -> Tensor<1> {
-    let head = head.iter().cloned().zip(d_head);
-    head.fold(given_gradient(hidden, d_hidden), |sum, (block, d)| sum + given_gradient(block, d))
-}
-
-/// How many tokens' logits over `columns` entries fit; at least one.
-fn tokens_within(logits_bytes: usize, columns: usize) -> usize {
-    (logits_bytes / (columns * size_of::<f32>()).max(1)).max(1)
-}
-
-fn pieces(range: &Range<usize>, tokens: usize) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range.clone().step_by(tokens).map(move |start| start..(start + tokens).min(end))
-}
-
-/// Some tokens: hidden states `[n, D]` and targets `[n]`.
-struct Chunk {
+/// Hidden states `[n, D]`, targets `[n]`, the statistics' records, and the logits of every block
+/// `[n, Vb]`, if they are kept.
+struct Piece {
     hidden: Tensor<2>,
     targets: Tensor<1, Int>,
+    records: Tensor<2>,
+    logits: Vec<Tensor<2>>,
 }
 
 impl Chunk {
-    fn new(hidden: &Tensor<2>, targets: &Tensor<1, Int>, range: Range<usize>) -> Self {
-        Self {
-            hidden: hidden.clone().inner().slice(range.clone()),
-            targets: targets.clone().inner().slice(range),
-        }
+    /// Log-probability of the target and entropy (nats), [n, 2].
+    pub fn stats(&self) -> Tensor<2> {
+        let stats = self.pieces.iter().map(|piece| token_stats::stats(piece.records.clone()));
+        joined(stats.collect())
     }
-}
-
-/// The head's blocks of rows, [Vb, D] each.
-struct Head {
-    blocks: Vec<Tensor<2>>,
 }
 
 impl Head {
-    fn new(blocks: &[Tensor<2>]) -> Self {
-        Self { blocks: blocks.iter().map(|block| block.clone().inner()).collect() }
+    /// `blocks` may be tracked: they are read as plain tensors.
+    pub fn new(blocks: &[Tensor<2>], logits_bytes: usize) -> Self {
+        Self { blocks: blocks.iter().map(|block| block.clone().inner()).collect(), logits_bytes }
     }
 
-    fn vocabulary(&self) -> usize {
-        self.blocks.iter().map(|block| block.dims()[0]).sum()
+    /// Statistics [N, 2] of hidden states [N, D], N ≥ 1, and targets `[N]`, −1 where masked, with no
+    /// gradient to come; see [`token_stats::token_stats`].
+    pub fn stats(&self, hidden: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<2> {
+        self.in_pieces(hidden, targets).stats()
     }
 
-    fn largest_block(&self) -> usize {
-        self.blocks.iter().map(|block| block.dims()[0]).max().unwrap_or(0)
+    /// The forward pass of a chunk: hidden states [n, D], n ≥ 1, and targets `[n]`.
+    pub fn forward(&self, hidden: Tensor<2>, targets: Tensor<1, Int>) -> Chunk {
+        let vocabulary = self.blocks.iter().map(|block| block.dims()[0]).sum();
+        if targets.dims()[0] > self.tokens_within(vocabulary) {
+            return self.in_pieces(hidden, targets);
+        }
+        Chunk { pieces: vec![self.piece(hidden, targets, true)] }
+    }
+
+    /// The gradient with respect to a chunk's hidden states, [n, D], of a loss with the coefficients
+    /// (∂L/∂ln p, ∂L/∂H), [n, 2]. The gradient with respect to each block is added to `d_head`,
+    /// which is empty for a frozen head: that saves a product.
+    pub fn backward(
+        &self,
+        chunk: Chunk,
+        coefficients: Tensor<2>,
+        d_head: &mut [Option<Tensor<2>>],
+    ) -> Tensor<2> {
+        let mut start = 0;
+        let d_hidden = chunk.pieces.into_iter().map(|piece| {
+            let range = start..start + piece.targets.dims()[0];
+            start = range.end;
+            self.backward_of(piece, coefficients.clone().slice(range), d_head)
+        });
+        joined(d_hidden.collect())
+    }
+
+    /// A gradient of nothing yet, for [`Head::backward`] to add to.
+    pub fn no_gradient(&self) -> Vec<Option<Tensor<2>>> {
+        vec![None; self.blocks.len()]
+    }
+
+    /// How many tokens' logits over `columns` entries fit; at least one.
+    fn tokens_within(&self, columns: usize) -> usize {
+        (self.logits_bytes / (columns * size_of::<f32>()).max(1)).max(1)
+    }
+
+    /// Blocks go one after the other here, so only the largest counts.
+    fn in_pieces(&self, hidden: Tensor<2>, targets: Tensor<1, Int>) -> Chunk {
+        let largest = self.blocks.iter().map(|block| block.dims()[0]).max().unwrap_or(0);
+        let (n, most) = (targets.dims()[0], self.tokens_within(largest));
+        let ranges = (0..n).step_by(most).map(|start| start..(start + most).min(n));
+        let piece = |range: Range<usize>| {
+            self.piece(hidden.clone().slice(range.clone()), targets.clone().slice(range), false)
+        };
+        Chunk { pieces: ranges.map(piece).collect() }
     }
 
     /// A block's logits, [n, Vb].
-    fn logits(&self, chunk: &Chunk, block: usize) -> Tensor<2> {
-        matmul_nt(chunk.hidden.clone(), self.blocks[block].clone())
+    fn logits(&self, hidden: &Tensor<2>, block: usize) -> Tensor<2> {
+        matmul_nt(hidden.clone(), self.blocks[block].clone())
     }
 
-    /// Records of the chunk's tokens; the logits go to `keep`, if there is one.
-    fn forward(&self, chunk: &Chunk, mut keep: Option<&mut Vec<Tensor<2>>>) -> Tensor<2> {
-        let mut records = token_stats::records(&chunk.targets);
-        let mut offset = 0;
+    fn piece(&self, hidden: Tensor<2>, targets: Tensor<1, Int>, keep_logits: bool) -> Piece {
+        let mut records = token_stats::records(&targets);
+        let mut kept = Vec::new();
+        let mut first = 0;
         for (i, block) in self.blocks.iter().enumerate() {
-            let logits = self.logits(chunk, i);
-            if let Some(keep) = keep.as_deref_mut() {
-                keep.push(logits.clone());
+            let logits = self.logits(&hidden, i);
+            if keep_logits {
+                kept.push(logits.clone());
             }
-            records = token_stats::update(records, logits, chunk.targets.clone(), offset);
-            offset += block.dims()[0];
+            records = token_stats::update(records, logits, targets.clone(), first);
+            first += block.dims()[0];
         }
-        records
+        Piece { hidden, targets, records, logits: kept }
     }
 
-    /// The chunk's dHidden [n, D]; adds its part to `d_head`, empty for a frozen head. `kept` holds the logits of every
-    /// block, or nothing: then they are computed again.
-    fn backward(
+    fn backward_of(
         &self,
-        chunk: &Chunk,
-        kept: Vec<Tensor<2>>,
-        records: Tensor<2>,
-        gradient: Tensor<2>,
+        piece: Piece,
+        coefficients: Tensor<2>,
         d_head: &mut [Option<Tensor<2>>],
     ) -> Tensor<2> {
-        let mut kept = kept.into_iter();
+        let Piece { hidden, targets, records, logits } = piece;
+        let mut kept = logits.into_iter();
         let mut d_hidden: Option<Tensor<2>> = None;
-        let mut offset = 0;
+        let mut first = 0;
         for (i, block) in self.blocks.iter().enumerate() {
-            let logits = kept.next().unwrap_or_else(|| self.logits(chunk, i));
+            let logits = kept.next().unwrap_or_else(|| self.logits(&hidden, i));
             let d_logits = token_stats::backward(
                 logits,
-                chunk.targets.clone(),
+                targets.clone(),
                 records.clone(),
-                gradient.clone(),
-                offset,
+                coefficients.clone(),
+                first,
             );
             add(&mut d_hidden, matmul_nt(d_logits.clone(), block.clone().transpose()));
-            let hidden = chunk.hidden.clone();
             if let Some(sum) = d_head.get_mut(i) {
-                add(sum, matmul_nt(d_logits.transpose(), hidden.transpose()));
+                add(sum, matmul_nt(d_logits.transpose(), hidden.clone().transpose()));
             }
-            offset += block.dims()[0];
+            first += block.dims()[0];
         }
-        d_hidden.unwrap_or_else(|| chunk.hidden.zeros_like())
+        d_hidden.unwrap_or_else(|| hidden.zeros_like())
+    }
+}
+
+/// Parts along the first dimension as one; a single one is not copied.
+fn joined(mut parts: Vec<Tensor<2>>) -> Tensor<2> {
+    match parts.len() {
+        1 => parts.remove(0),
+        _ => Tensor::cat(parts, 0),
     }
 }
 

@@ -2,10 +2,10 @@
 //! CPU's fused forms of what burn's own operations do on a GPU.
 
 pub mod attention;
+pub mod backward_from;
 pub mod cpu;
 pub mod cube;
 pub mod fused;
-pub mod given_gradient;
 #[cfg(not(target_family = "wasm"))]
 pub mod half;
 pub mod linear;

@@ -13,13 +13,12 @@
 //!
 //! The weights and φ are constants for the gradient (stop_grad), so dL/dH comes from the bonus alone.
 
-mod autodiff;
 mod cpu;
 mod gpu;
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Slice, Tensor};
+use burn::backend::{Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::Tensor;
 
 use crate::records::TermCoefficients;
 
@@ -135,7 +134,7 @@ pub struct Row {
     pub terms: TermCoefficients,
 }
 
-/// The objective's values; no gradient flows through them.
+/// The objective's values, as plain tensors: its derivatives are among them.
 #[derive(Debug, Clone)]
 pub struct Objective {
     /// `[n, 2]`: dL/dln p_t and dL/dH_t; 0 for tokens outside every row.
@@ -144,27 +143,16 @@ pub struct Objective {
     pub sums: Tensor<2>,
 }
 
-/// The objective on one backend. Use [`objective`] and [`loss`].
-#[backend_extension(Cube, Flex, Autodiff)]
+/// The objective on one backend. Use [`objective`].
+#[backend_extension(Cube, Flex)]
 pub trait ObjectiveOps: Backend {
-    /// → (`[n, 2]` coefficients, `[S, 8]` sums), without gradient.
+    /// → (`[n, 2]` coefficients, `[S, 8]` sums).
     fn objective(
         stats: FloatTensor<Self>,
         old_logprobs: FloatTensor<Self>,
         rows: Vec<Row>,
         switches: Switches,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
-
-    /// → (`[1]` loss with gradient by `stats`, `[S, 8]` sums without).
-    fn objective_loss(
-        stats: FloatTensor<Self>,
-        old_logprobs: FloatTensor<Self>,
-        rows: Vec<Row>,
-        switches: Switches,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (_, sums) = Self::objective(stats, old_logprobs, rows, switches);
-        (total::<Self>(sums.clone()), sums)
-    }
 }
 
 /// The loss terms' values and derivatives for `rows` of `stats` (`[n, 2]`: ln p_t, H_t of the policy
@@ -192,24 +180,6 @@ pub fn objective(
     }
 }
 
-/// The loss `[1]` as one autodiff node over `stats`, and the `[S, 8]` sums, which carry no gradient.
-/// Arguments and panics as in [`objective`].
-pub fn loss(
-    stats: Tensor<2>,
-    old_logprobs: Tensor<1>,
-    rows: &[Row],
-    switches: &Switches,
-) -> (Tensor<1>, Tensor<2>) {
-    check(&stats, &old_logprobs, rows);
-    let (loss, sums) = <Dispatch as ObjectiveOps>::objective_loss(
-        stats.into_dispatch(),
-        old_logprobs.into_dispatch(),
-        rows.to_vec(),
-        *switches,
-    );
-    (Tensor::from_dispatch(loss), Tensor::from_dispatch(sums))
-}
-
 fn check(stats: &Tensor<2>, old_logprobs: &Tensor<1>, rows: &[Row]) {
     let n = stats.dims()[0];
     assert!(!rows.is_empty(), "objective: at least one row");
@@ -228,14 +198,6 @@ fn owned(rows: &[Row], n: usize) -> Vec<(u32, u32)> {
     let ends = rows[1..].iter().map(|row| row.start).chain([n as u32]);
     let mut start = 0;
     ends.map(|end| (std::mem::replace(&mut start, end), end)).collect()
-}
-
-/// The loss columns summed over all sequences: `[S, 8]` → `[1]`.
-fn total<B: Backend>(sums: FloatTensor<B>) -> FloatTensor<B> {
-    let sequences = sums.shape()[0];
-    let all = Slice::new(0, Some(sequences as isize), 1);
-    let losses = Slice::new(0, Some(column::LOSSES as isize), 1);
-    B::float_sum(B::float_slice(sums, &[all, losses]))
 }
 
 impl ObjectiveOps for Flex {

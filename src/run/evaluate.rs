@@ -7,6 +7,7 @@ use super::{Evaluation, Observer, Run};
 use crate::config::Storage;
 use crate::error::Result;
 use crate::eval::{Judge, Score, Suite, mean_accuracy, score};
+use crate::learner::Learner;
 #[cfg(not(target_family = "wasm"))]
 use crate::model::rounding::kept;
 use crate::platform::{FolderWriter, Stopwatch};
@@ -16,8 +17,9 @@ use crate::trainer::Trainer;
 impl Run {
     /// Evaluates the base, unless that is on file, or what is due since an evaluation failed.
     pub async fn begin(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        let (step, every) = (self.trainer.step, self.trainer.config.eval.every);
-        let is_due = every > 0 && step % every == 0 && step < self.trainer.config.train.steps;
+        let (step, every) = (self.trainer.step, self.trainer.learner.config.eval.every);
+        let is_due =
+            every > 0 && step % every == 0 && step < self.trainer.learner.config.train.steps;
         match self.evaluated_at {
             Some(at) if at == step || !is_due => Ok(()),
             _ => self.evaluate(observer).await,
@@ -40,18 +42,18 @@ impl Run {
 
     /// Whether the evaluation has not improved for as long as the config bears.
     pub(super) fn is_stale(&self) -> bool {
-        let patience = self.trainer.config.train.patience;
+        let patience = self.trainer.learner.config.train.patience;
         patience > 0 && self.state.stale_evaluations >= patience
     }
 
     /// Scores the present policy on given suites; nothing is recorded.
     pub async fn score(&self, suites: &[Suite]) -> Result<Vec<Score>> {
-        self.judge().evaluate(&self.trainer.model, suites).await
+        self.judge().evaluate(&self.trainer.learner.policy, suites).await
     }
 
     /// How this run's responses are sampled and judged in evaluation.
     pub fn judge(&self) -> Judge<'_> {
-        let Trainer { tokenizer, grader, config, .. } = &self.trainer;
+        let Trainer { learner: Learner { tokenizer, config, .. }, grader, .. } = &self.trainer;
         Judge { tokenizer, grader, config }
     }
 
@@ -73,17 +75,17 @@ impl Run {
             return self.take_as_best().await;
         }
         let clock = Stopwatch::start();
-        let samples = match self.judge().samples(&self.trainer.model, &self.suites).await {
+        let samples = match self.judge().samples(&self.trainer.learner.policy, &self.suites).await {
             Ok(samples) => samples,
             Err(e) => return Err(self.halted(e, observer).await),
         };
         self.driver.require_silence()?;
-        let k = self.trainer.config.eval.samples;
+        let k = self.trainer.learner.config.eval.samples;
         let scored = self.suites.iter().zip(&samples);
         let scores: Vec<Score> = scored.map(|(suite, samples)| score(suite, samples, k)).collect();
         let step = self.trainer.step;
         #[cfg(not(target_family = "wasm"))]
-        if self.trainer.config.eval.write_samples {
+        if self.trainer.learner.config.eval.write_samples {
             self.folder.write_samples(step, &self.suites, &samples)?;
         }
         let eval_secs = clock.elapsed_secs();
@@ -108,9 +110,9 @@ impl Run {
     }
 
     async fn write_best(&self) -> Result<()> {
-        let storage = self.trainer.config.checkpoint.dtype;
+        let storage = self.trainer.learner.config.checkpoint.dtype;
         let mut folder = FolderWriter::begin(&self.folder.best())?;
-        self.base.write(&mut folder, &self.trainer.model, storage).await?;
+        self.base.write(&mut folder, &self.trainer.learner.policy, storage).await?;
         folder.finish()
     }
 
@@ -118,16 +120,16 @@ impl Run {
     /// for it once more, when the memory of the gradients is free; adapters need none, they are the change.
     #[cfg(not(target_family = "wasm"))]
     pub(super) async fn tell_rounding(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        let Trainer { model, config, .. } = &self.trainer;
+        let Learner { policy, config, .. } = &self.trainer.learner;
         let storage = config.checkpoint.dtype;
-        if storage == Storage::F32 || model.lora().is_some() {
+        if storage == Storage::F32 || policy.lora().is_some() {
             return Ok(());
         }
         // It may be gone: a resumed run does not need it.
-        let Ok((base, _)) = open_model(&config.model).and_then(|f| f.load(&model.device())) else {
+        let Ok((base, _)) = open_model(&config.model).and_then(|f| f.load(&policy.device())) else {
             return Ok(());
         };
-        let kept = kept(&base, model, storage).await?;
+        let kept = kept(&base, policy, storage).await?;
         observer
             .noted(&format!("best is stored in {}: after the last step {kept}", storage.name()));
         if kept.loses_much() {
@@ -145,7 +147,7 @@ impl Run {
         responses: impl Iterator<Item = (usize, bool)>,
         observer: &mut dyn Observer,
     ) {
-        let limit = self.trainer.config.rollout.max_new_tokens;
+        let limit = self.trainer.learner.config.rollout.max_new_tokens;
         if let Some(why) = all_cut(responses, limit).filter(|_| !self.is_cut_told) {
             observer.noted(&why);
             self.is_cut_told = true;

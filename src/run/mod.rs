@@ -47,6 +47,7 @@ use crate::config::Config;
 use crate::device::{Listener, Selected};
 use crate::error::{Error, Kind, Result};
 use crate::eval::{Score, Suite};
+use crate::learner::Learner;
 use crate::metrics::StepReport;
 use crate::model::ModelFolder;
 use crate::platform::{Stopwatch, unless_stopped};
@@ -107,9 +108,9 @@ impl Run {
     ) -> Result<Self> {
         let (base, driver) = (open_model(&config.model)?, selected.listener());
         let parts = setup::trainer_of(config, &base, None, given, &selected.device)?;
-        let state = State::new(parts.trainer.config.fingerprint(), device_name(selected));
-        let inputs = Inputs::of(&parts.trainer.config, given, Some(&base), state.run)?;
-        let folder = RunFolder::create(path, &parts.trainer.config)?;
+        let state = State::new(parts.trainer.learner.config.fingerprint(), device_name(selected));
+        let inputs = Inputs::of(&parts.trainer.learner.config, given, Some(&base), state.run)?;
+        let folder = RunFolder::create(path, &parts.trainer.learner.config)?;
         inputs.write(folder.path())?;
         Ok(Self::assembled(parts, folder, base, state, selected, driver))
     }
@@ -124,7 +125,7 @@ impl Run {
     ) -> Self {
         base.release_weights();
         let Parts { trainer, suites, notes } = parts;
-        let mut summary = Summary::new(&trainer.config, selected);
+        let mut summary = Summary::new(&trainer.learner.config, selected);
         summary.other_secs = state.other_secs;
         Self {
             trainer,
@@ -171,7 +172,7 @@ impl Run {
 
     /// The resolved config.
     pub fn config(&self) -> &Config {
-        &self.trainer.config
+        &self.trainer.learner.config
     }
 
     /// The folder that the run's model came from.
@@ -237,7 +238,7 @@ impl Run {
 
     /// Whether nothing is left but [`Run::finish`].
     pub fn is_done(&self) -> bool {
-        let ended = self.trainer.step >= self.trainer.config.train.steps || self.is_stale();
+        let ended = self.trainer.step >= self.trainer.learner.config.train.steps || self.is_stale();
         ended && self.applied.is_none()
     }
 
@@ -272,7 +273,7 @@ impl Run {
         // A browser skips the work of a shader that it refused, and says so only here.
         self.driver.require_silence()?;
         self.summary.add(&report);
-        observer.stepped(&report, self.trainer.config.train.steps);
+        observer.stepped(&report, self.trainer.learner.config.train.steps);
         let episodes = groups.iter().flat_map(|group| &group.episodes);
         self.tell_cut(episodes.map(|e| (e.tokens.len(), e.truncated)), observer);
         self.applied = Some(Applied { report, groups, is_written: false });
@@ -282,12 +283,12 @@ impl Run {
     /// What is due after a step.
     async fn settle(&mut self, observer: &mut dyn Observer) -> Result<(StepReport, Vec<Group>)> {
         self.write_applied()?;
-        let (step, steps) = (self.trainer.step, self.trainer.config.train.steps);
+        let (step, steps) = (self.trainer.step, self.trainer.learner.config.train.steps);
         let due = |every: u32| every > 0 && step.is_multiple_of(every) && step < steps;
-        if due(self.trainer.config.eval.every) {
+        if due(self.trainer.learner.config.eval.every) {
             self.require_evaluated(observer).await?;
         }
-        if due(self.trainer.config.checkpoint.every) {
+        if due(self.trainer.learner.config.checkpoint.every) {
             self.save(observer).await?;
         }
         let Applied { report, groups, .. } = self.applied.take().expect("a step was done");
@@ -297,11 +298,11 @@ impl Run {
     /// Puts the report of a step that was applied into the folder, with its samples where they are due.
     fn write_applied(&mut self) -> Result<()> {
         let Some(applied) = self.applied.as_mut().filter(|a| !a.is_written) else { return Ok(()) };
-        let (report, steps) = (&applied.report, self.trainer.config.train.steps);
+        let (report, steps) = (&applied.report, self.trainer.learner.config.train.steps);
         let clock = Stopwatch::start();
         self.folder.append_step(report)?;
         applied.is_written = true;
-        let every = self.trainer.config.checkpoint.samples_every;
+        let every = self.trainer.learner.config.checkpoint.samples_every;
         if every > 0 && (report.step % every == 1 || every == 1 || report.step == steps) {
             self.folder.append_samples(report.step, &applied.groups)?;
         }
@@ -364,8 +365,9 @@ impl Run {
         let clock = Stopwatch::start();
         let state = State { step, other_secs: self.summary.other_secs, ..self.state.clone() };
         let path = self.folder.checkpoint(step)?;
-        let Trainer { model, optimizer, buffer, config, .. } = &self.trainer;
-        checkpoint::write(&path, &self.base, model, optimizer, buffer, state).await?;
+        let Trainer { learner, optimizer, buffer, .. } = &self.trainer;
+        let Learner { policy, config, .. } = learner;
+        checkpoint::write(&path, &self.base, policy, optimizer, buffer, state).await?;
         self.folder.remove_older(config.checkpoint.keep, self.state.run)?;
         self.saved_at = Some(step);
         self.summary.other_secs += clock.elapsed_secs();

@@ -64,8 +64,8 @@ impl Run {
                 trainer.buffer = buffer.map_err(|e| e.at(latest.display()))?;
             }
         }
-        if trainer.config != before {
-            folder.write_config(&trainer.config)?;
+        if trainer.learner.config != before {
+            folder.write_config(&trainer.learner.config)?;
         }
         inputs.write(folder.path())?;
         parts.notes.extend(changes);

@@ -6,6 +6,7 @@ use crate::config::{self, Config, Frozen, Objective};
 use crate::data::builtin;
 use crate::error::{Error, Result};
 use crate::eval::Suite;
+use crate::learner::Learner;
 use crate::model::{Llama, ModelFolder};
 use crate::objective::buffer::Buffer;
 use crate::optim::AdamW;
@@ -236,10 +237,7 @@ pub(super) fn trainer_of(
     let notes = [told, reader.notes].concat();
     let optimizer = AdamW::new(config.optimizer.clone(), &model);
     let trainer = Trainer {
-        config,
-        model,
-        base,
-        tokenizer,
+        learner: Learner { config, policy: model, base, tokenizer },
         optimizer,
         source,
         grader,

@@ -17,7 +17,7 @@ pub async fn explain(arguments: Explain) -> Result<()> {
     let Parts { trainer, .. } = trainer(config, &selected.device)?;
     let mut groups = match (&arguments.episodes, &arguments.prompt) {
         (Some(path), _) => {
-            parse_episodes(&read_text(path)?, &path.display().to_string(), &trainer)?
+            parse_episodes(&read_text(path)?, &path.display().to_string(), &trainer.learner)?
         }
         (None, Some(prompt)) => {
             let example = Example {
@@ -31,11 +31,11 @@ pub async fn explain(arguments: Explain) -> Result<()> {
             trainer.groups(vec![example]).await?
         }
         (None, None) => {
-            let seed = trainer.config.run.seed;
+            let seed = trainer.learner.config.run.seed;
             trainer.groups(trainer.source.examples(seed, 0, 1)).await?
         }
     };
-    let explanation = explain_update(&trainer, &mut groups).await?;
+    let explanation = explain_update(&trainer.learner, &mut groups).await?;
     if arguments.json { say(to_json(&explanation)) } else { print(&explanation) }
 }
 

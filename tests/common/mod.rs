@@ -8,6 +8,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use srft::config::{Config, Objective};
 use srft::data::source::Source;
+use srft::learner::Learner;
 use srft::model::{Llama, ModelFolder};
 use srft::objective::buffer::Buffer;
 use srft::optim::AdamW;
@@ -93,5 +94,6 @@ pub fn trainer(
     let source = Source::of(examples);
     let base = config.stages().iter().any(Objective::uses_base).then(|| model.clone());
     let buffer = Buffer::default();
-    Trainer { config, model, base, tokenizer, optimizer, source, grader, step: 0, buffer }
+    let learner = Learner { config, policy: model, base, tokenizer };
+    Trainer { learner, optimizer, source, grader, step: 0, buffer }
 }

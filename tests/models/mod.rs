@@ -6,12 +6,13 @@ use crate::common::{golden, golden_json, golden_path, golden_tensors, numbers, t
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use pollster::block_on;
 use serde_json::Value;
+use srft::learner::Gradient;
 use srft::model::{CONFIG, Llama, ModelFolder, TOKENIZER};
 use srft::objective::Update;
 use srft::ops::objective::column;
 use srft::records::{Role, Sequence, TermCoefficients};
 use srft::score::score;
-use srft::trainer::{Gradient, Trainer};
+use srft::trainer::Trainer;
 use std::collections::HashMap;
 
 /// Relative, of numbers above 1.
@@ -114,9 +115,9 @@ impl Golden {
 
     /// Holds the loss and the gradient of everything that trains against the numbers.
     pub fn check_gradient(&self, what: &str, trainer: &Trainer) {
-        let gradient = block_on(trainer.gradient(&self.update())).unwrap();
+        let gradient = block_on(trainer.learner.gradient(&self.update(), trainer.step)).unwrap();
         near(what, loss(&gradient), self.numbers["loss"].as_f64().unwrap(), 1e-5);
-        let parameters = trainer.model.parameters();
+        let parameters = trainer.learner.policy.parameters();
         let expected = self.tensors.keys().filter(|name| name.starts_with("grad.")).count();
         assert_eq!(parameters.len(), expected, "{what}: parameters");
         for (parameter, tensor) in parameters.iter().zip(gradient.tensors) {
@@ -150,16 +151,22 @@ impl Golden {
         let losses = numbers(&training["loss_before_step"]);
         let norms = numbers(&training["grad_norm_before_clip"]);
         for (step, (&expected_loss, &norm)) in losses.iter().zip(&norms).enumerate() {
-            let gradient = block_on(trainer.gradient(&self.update())).unwrap();
+            let gradient =
+                block_on(trainer.learner.gradient(&self.update(), trainer.step)).unwrap();
             let got = loss(&gradient);
             near(&format!("{what}: loss of step {step}"), got, expected_loss, TOLERANCE);
             near(&format!("{what}: norm of step {step}"), gradient.norm, norm, TOLERANCE);
-            trainer.optimizer.step(&mut trainer.model, gradient.tensors, gradient.norm, lr);
+            trainer.optimizer.step(
+                &mut trainer.learner.policy,
+                gradient.tensors,
+                gradient.norm,
+                lr,
+            );
         }
-        let last = block_on(trainer.gradient(&self.update())).unwrap();
+        let last = block_on(trainer.learner.gradient(&self.update(), trainer.step)).unwrap();
         let expected_loss = training["loss_after_last_step"].as_f64().unwrap();
         near(&format!("{what}: loss at the end"), loss(&last), expected_loss, TOLERANCE);
-        for parameter in trainer.model.parameters() {
+        for parameter in trainer.learner.policy.parameters() {
             let expected = &self.tensors[&format!("final.{}", parameter.name)];
             let got = floats(parameter.tensor.clone());
             compare(&format!("{what}: {}", parameter.name), &got, expected, TOLERANCE).unwrap();

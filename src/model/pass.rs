@@ -1,0 +1,223 @@
+//! A forward pass that will be gone through backward: with the graph of the whole model kept, or
+//! layer by layer, where only each layer's input is kept and its inside is computed again (Chen et
+//! al., 2016).
+
+use super::Llama;
+#[cfg(not(target_family = "wasm"))]
+use super::layers::Layer;
+use crate::ops::backward_from::backward_from;
+#[cfg(not(target_family = "wasm"))]
+use crate::platform::give_way;
+#[cfg(not(target_family = "wasm"))]
+use crate::random::dropout_mask;
+#[cfg(not(target_family = "wasm"))]
+use burn::tensor::TensorData;
+use burn::tensor::{Gradients, Int, Tensor};
+use std::ops::Range;
+
+/// Right-padded tokens [B·T], as [`Llama::hidden`] takes them, and the positions whose hidden states
+/// are wanted.
+#[derive(Clone)]
+pub struct Padded {
+    /// Token ids.
+    pub tokens: Tensor<1, Int>,
+    /// B.
+    pub batch: usize,
+    /// T.
+    pub positions: usize,
+    /// N indices into [B·T].
+    pub wanted: Tensor<1, Int>,
+}
+
+/// How a pass is made.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    /// Keep each layer's input only and compute its inside again; a page does without, since its
+    /// models are small and its download counted.
+    pub layer_by_layer: bool,
+    /// What dropout is drawn by.
+    pub dropout: DropoutKey,
+}
+
+/// What the dropout of adapters is drawn by, besides layer and matrix.
+#[derive(Debug, Clone, Copy)]
+pub struct DropoutKey {
+    /// The run's seed.
+    pub seed: u64,
+    /// The step of the run.
+    pub step: u32,
+    /// The micro-batch of the step.
+    pub micro_batch: u32,
+}
+
+/// One gradient a parameter, in the order of [`Llama::parameters`]; `None` where the loss does not
+/// depend on it.
+pub type ParameterGradients = Vec<Option<Tensor<2>>>;
+
+/// A forward pass on the way to its backward pass.
+pub struct Pass {
+    /// The twin whose graph is kept: of the whole model, or of what stands above the layers.
+    tracked: Llama,
+    /// [N, D], the graph's end.
+    hidden: Tensor<2>,
+    #[cfg(not(target_family = "wasm"))]
+    below: Option<Below>,
+}
+
+/// What is kept of the layers that will be computed again.
+#[cfg(not(target_family = "wasm"))]
+struct Below {
+    model: Llama,
+    padded: Padded,
+    dropout: DropoutKey,
+    /// Each layer's input, [B·T, D].
+    inputs: Vec<Tensor<2>>,
+    /// The last layer's output, where the kept graph begins.
+    output: Tensor<2>,
+}
+
+impl Llama {
+    /// The forward pass of a batch whose gradient is wanted.
+    pub async fn forward(&self, padded: Padded, how: How) -> Pass {
+        #[cfg(not(target_family = "wasm"))]
+        if how.layer_by_layer {
+            return self.forward_by_layer(padded, how.dropout).await;
+        }
+        let Padded { tokens, batch, positions, wanted } = padded;
+        let tracked = self.tracked_in(0..self.layers.len(), batch * positions, how.dropout);
+        let hidden = tracked.hidden(tokens, batch, positions).select(0, wanted);
+        Pass {
+            tracked,
+            hidden,
+            #[cfg(not(target_family = "wasm"))]
+            below: None,
+        }
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    async fn forward_by_layer(&self, padded: Padded, dropout: DropoutKey) -> Pass {
+        let (batch, positions) = (padded.batch, padded.positions);
+        let mut inputs = vec![self.embed(padded.tokens.clone())];
+        for index in 0..self.layers.len() {
+            give_way().await;
+            // Dropout belongs to the function that is differentiated: this pass has the same.
+            let twin = self.with_dropout(index..index + 1, batch * positions, dropout);
+            let x = inputs[index].clone();
+            inputs.push(twin.layer(index, x, batch, positions));
+        }
+        let output = leaf(inputs.pop().expect("one more than layers"));
+        let tracked = self.tracked();
+        let hidden = tracked.final_norm(output.clone()).select(0, padded.wanted.clone());
+        let below = Some(Below { model: self.clone(), padded, dropout, inputs, output });
+        Pass { tracked, hidden, below }
+    }
+
+    #[cfg(target_family = "wasm")]
+    fn tracked_in(&self, _: Range<usize>, _: usize, _: DropoutKey) -> Self {
+        self.tracked()
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn tracked_in(&self, layers: Range<usize>, rows: usize, dropout: DropoutKey) -> Self {
+        self.with_dropout(layers, rows, dropout).tracked()
+    }
+
+    /// A twin whose adapters in `layers` drop some of their inputs, [rows, In] each.
+    #[cfg(not(target_family = "wasm"))]
+    fn with_dropout(&self, layers: Range<usize>, rows: usize, key: DropoutKey) -> Self {
+        let mut twin = self.clone();
+        let share = self.lora().map_or(0.0, |lora| lora.dropout);
+        if share > 0.0 {
+            let device = self.device();
+            for index in layers {
+                let matrices = Layer::matrices(&mut twin.layers[index]);
+                for (matrix, (_, linear)) in matrices.into_iter().enumerate() {
+                    let place = (8 * index + matrix) as u32;
+                    linear.set_dropout(|input| {
+                        let DropoutKey { seed, step, micro_batch } = key;
+                        let mask =
+                            dropout_mask(seed, step, [micro_batch, place], rows * input, share);
+                        Tensor::from_data(TensorData::new(mask, [rows, input]), &device)
+                    });
+                }
+            }
+        }
+        twin
+    }
+}
+
+impl Pass {
+    /// Hidden states [N, D] of the wanted positions, plain.
+    pub fn hidden(&self) -> Tensor<2> {
+        self.hidden.clone().without_autodiff()
+    }
+
+    /// The backward pass: adds to `sum` ∂L/∂θ of a loss with the gradient `d_hidden` [N, D] by the
+    /// hidden states and `d_head` by the head's blocks; that is empty for a frozen head.
+    pub async fn backward(
+        self,
+        d_hidden: Tensor<2>,
+        d_head: Vec<Tensor<2>>,
+        sum: &mut ParameterGradients,
+    ) {
+        let mut gradients = backward_from(self.hidden, d_hidden);
+        #[cfg(not(target_family = "wasm"))]
+        let dx = self.below.as_ref().map(|below| below.output.grad_remove(&mut gradients));
+        take(&self.tracked, &mut gradients, d_head, sum);
+        #[cfg(not(target_family = "wasm"))]
+        if let Some((below, Some(dx))) = self.below.zip(dx) {
+            below.backward(dx, sum).await;
+        }
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+impl Below {
+    /// Goes on with `dy` [B·T, D], the gradient by the last layer's output.
+    async fn backward(self, mut dy: Tensor<2>, sum: &mut ParameterGradients) {
+        let Self { model, padded: Padded { tokens, batch, positions, .. }, dropout, .. } = self;
+        for (index, input) in self.inputs.into_iter().enumerate().rev() {
+            give_way().await;
+            let tracked = model.tracked_in(index..index + 1, batch * positions, dropout);
+            let x = leaf(input);
+            let y = tracked.layer(index, x.clone(), batch, positions);
+            let mut gradients = backward_from(y, dy);
+            let dx = x.grad_remove(&mut gradients);
+            take(&tracked, &mut gradients, Vec::new(), sum);
+            let Some(dx) = dx else { return };
+            dy = dx;
+        }
+        if model.lora().is_none() {
+            let tracked = model.tracked();
+            let mut gradients = backward_from(tracked.embed(tokens), dy);
+            take(&tracked, &mut gradients, Vec::new(), sum);
+        }
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn leaf(x: Tensor<2>) -> Tensor<2> {
+    x.autodiff().require_grad()
+}
+
+/// Adds a backward pass's gradients to the sums, those of the head's blocks among them.
+fn take(
+    tracked: &Llama,
+    gradients: &mut Gradients,
+    d_head: Vec<Tensor<2>>,
+    sum: &mut ParameterGradients,
+) {
+    let mut d_head = d_head.into_iter();
+    for (slot, p) in sum.iter_mut().zip(tracked.parameters()) {
+        let by_head = if p.name == tracked.head_name() { d_head.next() } else { None };
+        let gradient = added(p.tensor.grad_remove(gradients), by_head);
+        *slot = added(slot.take(), gradient);
+    }
+}
+
+fn added(a: Option<Tensor<2>>, b: Option<Tensor<2>>) -> Option<Tensor<2>> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a + b),
+        (a, b) => a.or(b),
+    }
+}

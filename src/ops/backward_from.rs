@@ -1,0 +1,59 @@
+//! A backward pass that begins at a given gradient: burn's own begins at ones.
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::wgpu::CubeBackend;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::Tensor;
+
+/// The gradients of a loss by all that `x` depends on, where `gradient` is the loss's gradient by
+/// `x` itself, in the same shape.
+pub fn backward_from<const D: usize>(x: Tensor<D>, gradient: Tensor<D>) -> burn::tensor::Gradients {
+    debug_assert_eq!(x.dims(), gradient.dims(), "a gradient has the shape of its tensor");
+    let gradient = gradient.inner().into_dispatch();
+    let x = Dispatch::with_gradient(x.into_dispatch(), gradient);
+    Tensor::<D>::from_dispatch(x).backward()
+}
+
+/// The operation behind [`backward_from`].
+#[backend_extension(Cube, Flex, Autodiff)]
+pub trait WithGradient: Backend {
+    /// `x` itself, whose backward pass hands on `gradient` whatever it is given.
+    fn with_gradient(x: FloatTensor<Self>, _gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        x
+    }
+}
+
+impl WithGradient for CubeBackend {}
+impl WithGradient for Flex {}
+
+impl<B: Backend, C: CheckpointStrategy> WithGradient for Autodiff<B, C> {
+    fn with_gradient(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct GivenBackward;
+
+        impl<B: Backend> Backward<B, 1> for GivenBackward {
+            type State = FloatTensor<B>;
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _checkpointer: &mut Checkpointer,
+            ) {
+                grads.consume::<B>(&ops.node);
+                if let [Some(parent)] = ops.parents {
+                    grads.register::<B>(parent.id, ops.state);
+                }
+            }
+        }
+
+        let (x, node) = x.into_parts();
+        match GivenBackward.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(gradient.into_primitive(), x),
+            OpsKind::UnTracked(prep) => prep.finish(x),
+        }
+    }
+}
