@@ -90,14 +90,14 @@ lint() {
     try "mend what clippy names; an exception needs its reason beside it" \
         cargo clippy --locked --release --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" try "mend the documentation comments" \
-        cargo doc --locked --release --lib --no-deps
+        cargo doc --locked --release --lib --no-deps -p srft -p srft-trainer -p srft-formats
 }
 
 # Lints for a target that is installed; one that could not be had is left out aloud.
 compile_for() {
     local target=$1
     if has_target "$target"; then
-        try "what only some systems have belongs in src/platform and the shells" \
+        try "what only some systems have belongs in crates/formats/src/platform and the shells" \
             cargo clippy --locked --release --target "$target" "${@:2}" -- -D warnings
     else
         echo "LEFT OUT: $target: rustup target add $target did not succeed"
@@ -107,7 +107,7 @@ compile_for() {
 
 # A target a call: in one call cargo would mix the targets' features, which no user's build does.
 portability() {
-    compile_for "${TARGETS[0]}" --lib
+    compile_for "${TARGETS[0]}" -p srft-page
     compile_for "${TARGETS[1]}"
     compile_for "${TARGETS[2]}"
 }
@@ -155,7 +155,7 @@ tests() {
     export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}"
     for kind in --doc --tests; do
         try "cargo test --release NAME runs one test alone" \
-            count cargo test --locked --release "$kind" --no-fail-fast
+            count cargo test --locked --release --workspace "$kind" --no-fail-fast
     done
 }
 

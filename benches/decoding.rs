@@ -8,8 +8,8 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use srft::device::select;
+use srft::model::Scaling;
 use srft::model::{Llama, ModelConfig};
-use srft::ops::attention::Scaling;
 use srft::ops::sampling::Sampling;
 use srft::rollout::{Plan, Stops, respond};
 use std::time::Instant;

@@ -7,9 +7,8 @@
 #![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
-use srft::ops::attention::{
-    self, AttentionShape, KvCache, Rope, Scaling, attention, decode_attention,
-};
+use srft::model::Scaling;
+use srft::ops::attention::{self, AttentionShape, KvCache, Rope, attention, decode_attention};
 use srft::ops::{linear::linear, rms_norm, swiglu};
 use std::hint::black_box;
 use std::time::Instant;

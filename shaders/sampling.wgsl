@@ -1,5 +1,5 @@
 // Temperature, top-k, top-p, min-p, a counter-based draw, and the policy's own statistics; one workgroup a
-// row. Reference: src/ops/sampling/reference.rs. Launcher and words of `info`: src/ops/sampling.rs.
+// row. Reference: crates/trainer/src/ops/sampling/reference.rs. Launcher and words of `info`: crates/trainer/src/ops/sampling.rs.
 
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>; // [B, V]
 @group(0) @binding(1) var<storage, read_write> tokens: array<i32>; // [B]
@@ -24,7 +24,7 @@ fn number(word: u32) -> f32 {
     return bitcast<f32>(info[word]);
 }
 
-// Threefry-4x32, 20 rounds: src/random.rs line for line.
+// Threefry-4x32, 20 rounds: crates/formats/src/random.rs line for line.
 fn threefry4x32(key: vec4<u32>, counter: vec4<u32>) -> vec4<u32> {
     var rotations = array<vec2<u32>, 8>(
         vec2<u32>(10u, 26u), vec2<u32>(11u, 21u), vec2<u32>(13u, 27u), vec2<u32>(23u, 5u),

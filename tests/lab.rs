@@ -6,13 +6,13 @@ use std::path::Path;
 use std::rc::Rc;
 
 use pollster::block_on;
-use srft::archive;
 use srft::config::Config;
 use srft::device::select;
-use srft::lab::Lab;
-use srft::lab::protocol::{Command, Event, GroupView, Ready, RunRequest, Start, State};
 use srft::metrics::StepReport;
 use srft::run::{Observer, Run, RunFolder};
+use srft_page::archive;
+use srft_page::lab::Lab;
+use srft_page::lab::protocol::{Command, Event, GroupView, Ready, RunRequest, Start, State};
 use tempfile::TempDir;
 
 /// Two prompts, three rollouts, few problems to evaluate on.
@@ -236,7 +236,7 @@ fn groups_taken_apart_add_up_to_the_loss() {
         let report = reports(&bench.step()).pop().unwrap().1;
         let views = groups(&mut bench, 0, 2);
         let members: Vec<_> = views.iter().flat_map(|v| &v.members).collect();
-        let sum = |term: fn(&srft::lab::protocol::TermValues) -> f64| {
+        let sum = |term: fn(&srft_page::lab::protocol::TermValues) -> f64| {
             members.iter().flat_map(|m| &m.tokens).map(|t| term(&t.terms)).sum::<f64>()
         };
         for (name, got, expected) in [

@@ -6,9 +6,8 @@ mod backends;
 
 use backends::devices;
 use burn::tensor::{Device, Tensor, TensorData};
-use srft::ops::attention::{
-    self, AttentionShape, KvCache, Rope, Scaling, attention, decode_attention,
-};
+use srft::model::Scaling;
+use srft::ops::attention::{self, AttentionShape, KvCache, Rope, attention, decode_attention};
 use srft::ops::{linear::linear, rms_norm, swiglu};
 use srft::random::Stream;
 

@@ -46,7 +46,7 @@ fn five_suites_inside_and_three_outside() {
 /// The documentation's table, character for character.
 #[test]
 fn demonstrations_have_the_documented_form() {
-    let documented = include_str!("../src/data/builtin/mod.rs");
+    let documented = include_str!("../crates/formats/src/data/builtin/mod.rs");
     let rows: Vec<Vec<&str>> = documented
         .lines()
         .filter(|line| line.starts_with("//! | `"))

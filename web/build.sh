@@ -83,14 +83,14 @@ compile() {
     for folder in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/ "$(rustc --print sysroot)/lib/rustlib/"; do
         flags+="'--remap-path-prefix=$folder=', "
     done
-    (cd .. && cargo rustc --locked --lib --crate-type cdylib --target wasm32-unknown-unknown \
+    (cd .. && cargo rustc --locked -p srft-page --lib --crate-type cdylib --target wasm32-unknown-unknown \
         --profile web --config "target.wasm32-unknown-unknown.rustflags = [$flags]") ||
         fail "cargo rustc for the browser" "see the compiler's message above"
 }
 
 # srft.js and srft_bg.wasm from what cargo made; optimising takes minutes.
 bind_and_optimise() {
-    local module=$target/wasm32-unknown-unknown/web/srft.wasm inputs
+    local module=$target/wasm32-unknown-unknown/web/srft_page.wasm inputs
     inputs="$(hash_of "$module" package-lock.json) $(wasm_bindgen_version) ${OPTIONS[*]} ${FEATURES[*]}"
     unchanged "$built/inputs" "$inputs" && return
     rm -rf "$built"

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use srft_fuzz::model::lora::{Lora, TARGETS};
+use srft_formats::model::lora::{Lora, TARGETS};
 
 fuzz_target!(|input: &[u8]| {
     let place = "adapter_config.json";

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value, json};
-use srft_fuzz::text::chat::ChatTemplate;
+use srft_formats::text::chat::ChatTemplate;
 use std::sync::LazyLock;
 
 static MESSAGES: LazyLock<[Value; 5]> = LazyLock::new(|| {

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use srft_fuzz::data::file::{Rows, parse};
-use srft_fuzz::data::shape::{Content, Needs};
+use srft_formats::data::file::{Rows, parse};
+use srft_formats::data::shape::{Content, Needs};
 
 const ALL: Needs = Needs { response: true, answer: true };
 const NONE: Needs = Needs { response: false, answer: false };

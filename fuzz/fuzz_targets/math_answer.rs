@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use srft_fuzz::reward::math::{Gold, Verdict, final_answer, judge};
+use srft_formats::reward::math::{Gold, Verdict, final_answer, judge};
 
 fuzz_target!(|input: &[u8]| {
     let [gold, response] = srft_fuzz::files(input).map(|file| file.map(String::from_utf8_lossy));

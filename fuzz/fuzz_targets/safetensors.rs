@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use safetensors::SafeTensors;
-use srft_fuzz::model::tensors::{Shard, Tensors};
+use srft_formats::model::tensors::{Shard, Tensors};
 use std::collections::{BTreeMap, HashSet};
 
 fuzz_target!(|input: &[u8]| {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use srft_fuzz::text::Tokenizer;
+use srft_formats::text::Tokenizer;
 use std::collections::BTreeSet;
 use std::panic;
 use std::sync::Mutex;

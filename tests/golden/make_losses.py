@@ -139,7 +139,7 @@ def verl(groups, loss_agg_mode, by_std, dual_clip):
 
 
 def plain_loops(groups, settings, epsilon):
-    """srft's conventions, token by token: src/objective/{advantage,assemble,self_term}.rs."""
+    """srft's conventions, token by token: crates/trainer/src/objective/{advantage,assemble,self_term}.rs."""
     divisor = {"token-mean": lambda n: TOKENS, "sequence-mean": lambda n: SEQUENCES * n,
                "sum-constant": lambda n: settings["aggregate_constant"],
                "sequence-constant": lambda n: SEQUENCES * settings["aggregate_constant"]}[settings["aggregate"]]

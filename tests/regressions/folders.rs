@@ -163,7 +163,7 @@ fn chatmusician_23_a_pad_token_beyond_the_vocabulary() {
     home.fails(prompt, INPUT, &["`<pad>` has the id 23", "not to the model"]);
 }
 
-/// PEFT writes whole names for `all-linear` on small models; src/model/targets.rs has the other forms.
+/// PEFT writes whole names for `all-linear` on small models; crates/formats/src/model/targets.rs has the other forms.
 #[test]
 fn peft_all_linear_lists_whole_names() {
     let home = adapted();

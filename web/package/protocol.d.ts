@@ -1,4 +1,4 @@
-// Generated from src/lab/protocol.rs by a test, which also holds it against that file:
+// Generated from crates/page/src/lab/protocol.rs by a test, which also holds it against that file:
 //   SRFT_UPDATE=1 cargo test --release --lib protocol
 
 /**

@@ -7,7 +7,7 @@ import { read, write } from "./url.js";
 /** @typedef {import("./url.js").Address} Address */
 /** @typedef {import("../package/index.js").Checkpoint} Checkpoint */
 
-/** As src/archive.rs has it: no more is unpacked. */
+/** As crates/page/src/archive.rs has it: no more is unpacked. */
 const MOST_BYTES = 512 * 2 ** 20;
 
 /**

@@ -4,7 +4,7 @@
 
 const sorted = (/** @type {string} */ digits) => [...digits].sort().join("");
 
-/** The eight suites, as src/data/builtin has them: the shape of a prompt, and its answer. @type {[RegExp, (...parts: any[]) => string | number][]} */
+/** The eight suites, as crates/formats/src/data/builtin has them: the shape of a prompt, and its answer. @type {[RegExp, (...parts: any[]) => string | number][]} */
 const SHAPES = [
     [/^(\d\d?)\+(\d\d?)=$/, (a, b) => +a + +b],
     [/^(\d\d?)-(\d\d?)=$/, (a, b) => +a - +b],

@@ -1,0 +1,112 @@
+//! Defaults by model: what suits a pretrained one, where the defaults suit the built-in one.
+
+use crate::platform::{exists, read};
+use std::path::Path;
+use toml::{Table, Value};
+
+/// Smaller steps, longer responses, fewer at a time, and a memory that holds no layer's inside but one.
+const OWN_MODEL: &str = "
+[rollout]
+prompts = 8
+max_new_tokens = 512
+slots = 64
+[optimizer]
+lr = 1e-5
+[train]
+checkpointing = true
+";
+
+/// Adapters begin at zero and are small: they bear ten times the step (Schulman et al., 2025).
+const OWN_ADAPTERS: &str = "
+[optimizer]
+lr = 1e-4
+";
+
+/// The files that tell what a folder's model is.
+const CONFIG: &str = "config.json";
+const ADAPTER_CONFIG: &str = "adapter_config.json";
+
+/// What makes a model the built-in one in all but its weights.
+const SHAPE: [&str; 7] = [
+    "model_type",
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+];
+
+/// The defaults for the model that the layers name: below every layer, above nothing else. It is looked
+/// at, since the built-in model has the same defaults wherever its weights were trained on to.
+pub fn of_model(layers: &[(String, Table)]) -> Table {
+    let last = |section: &str, key: &str| {
+        layers.iter().rev().find_map(|(_, layer)| layer.get(section)?.get(key).cloned())
+    };
+    let path = last("model", "path");
+    let path = path.as_ref().and_then(Value::as_str).unwrap_or("tiny");
+    let named = !is_builtin(path);
+    let rank = last("lora", "rank").and_then(|rank| rank.as_integer());
+    let adapted = rank.is_some_and(|r| r > 0) || exists(&Path::new(path).join(ADAPTER_CONFIG));
+    let mut table = Table::new();
+    for (applies, text) in [(named, OWN_MODEL), (adapted, OWN_ADAPTERS)] {
+        if applies {
+            for (section, keys) in text.parse::<Table>().expect("TOML") {
+                let slot = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+                slot.as_table_mut()
+                    .expect("a section")
+                    .extend(keys.as_table().cloned().into_iter().flatten());
+            }
+        }
+    }
+    table
+}
+
+/// Whether a model has the built-in one's shape: it is that one, trained on from it, or an adapter over it.
+fn is_builtin(path: &str) -> bool {
+    let json = |name: &str| -> Option<serde_json::Value> {
+        serde_json::from_slice(&read(&Path::new(path).join(name)).ok()?).ok()
+    };
+    let builtin = || -> serde_json::Value {
+        let config = include_bytes!("../../../../assets/tiny/config.json");
+        serde_json::from_slice(config).expect("the built-in model's")
+    };
+    match (path, json(ADAPTER_CONFIG), json(CONFIG)) {
+        ("tiny", ..) => true,
+        (_, Some(adapter), _) => adapter["base_model_name_or_path"] == "tiny",
+        (_, None, Some(config)) => {
+            let builtin = builtin();
+            SHAPE.iter().all(|field| config[field] == builtin[field])
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    /// The same model once had other defaults by the name `tiny` than by its folder's.
+    #[test]
+    fn defaults_are_the_models_and_not_the_paths() {
+        let home = tempfile::tempdir().unwrap();
+        let lr_of = |name: &str, file: &str, text: &str| {
+            let path = home.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join(file), text).unwrap();
+            let layer = format!("[model]\npath = {:?}", path.display().to_string());
+            let config = Config::resolve(&[Config::layer(&layer, "test").unwrap()]).unwrap();
+            (config.optimizer.lr, config.rollout.max_new_tokens)
+        };
+        let builtin = Config::default();
+        let builtin = (builtin.optimizer.lr, builtin.rollout.max_new_tokens);
+        let tiny = include_str!("../../../../assets/tiny/config.json");
+        assert_eq!(lr_of("same", "config.json", tiny), builtin);
+        let other = tiny.replace("\"hidden_size\":", "\"hidden_size\": 1, \"other\":");
+        assert_eq!(lr_of("other", "config.json", &other), (1e-5, 512));
+        let adapter = |base| format!("{{\"base_model_name_or_path\": \"{base}\"}}");
+        let file = "adapter_config.json";
+        assert_eq!(lr_of("adapter", file, &adapter("tiny")), (1e-4, builtin.1));
+        assert_eq!(lr_of("far", file, &adapter("Qwen/Qwen2.5-0.5B")), (1e-4, 512));
+    }
+}

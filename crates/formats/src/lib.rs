@@ -1,0 +1,14 @@
+//! What users bring, without a tensor: settings, text, data, templates, verifiers, and what a
+//! model's folder says of itself. `srft` builds on it; the fuzz targets call it alone.
+//!
+//! The modules in the order data flows; a module imports only what stands before it.
+
+pub mod error;
+pub mod records;
+pub mod platform;
+pub mod random;
+pub mod config;
+pub mod text;
+pub mod model;
+pub mod reward;
+pub mod data;

@@ -1,0 +1,13 @@
+//! What a model's folder says before there is a tensor on a device: its shape, its adapters, where
+//! each weight lies in the files.
+
+pub mod config;
+pub mod lora;
+mod scaling;
+#[cfg(not(target_family = "wasm"))]
+mod targets;
+pub mod tensors;
+
+pub use config::{MAX_VOCABULARY, ModelConfig};
+pub use lora::Lora;
+pub use scaling::Scaling;

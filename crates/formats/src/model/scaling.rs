@@ -1,0 +1,43 @@
+//! The scalings of rotary frequencies.
+
+use std::f64::consts::TAU;
+
+/// How a model's frequencies θ^(−2i/dh) were stretched for contexts longer than it was first
+/// trained on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Scaling {
+    /// As they are.
+    None,
+    /// All divided by `factor` (position interpolation, Chen et al., 2023).
+    Linear {
+        /// At least 1.
+        factor: f64,
+    },
+    /// Llama 3.1's: long wavelengths divided by `factor`, short ones kept, a ramp between
+    /// (`_compute_llama3_parameters` in transformers' `modeling_rope_utils.py`).
+    Llama3 {
+        /// Divides the frequencies whose wavelength is above `original_positions / low`.
+        factor: f64,
+        /// `low_freq_factor`.
+        low: f64,
+        /// `high_freq_factor`, above `low`: wavelengths below `original_positions / high` stay.
+        high: f64,
+        /// `original_max_position_embeddings`.
+        original_positions: f64,
+    },
+}
+
+impl Scaling {
+    /// The scaled frequency, radians a position.
+    pub fn apply(self, frequency: f64) -> f64 {
+        match self {
+            Self::None => frequency,
+            Self::Linear { factor } => frequency / factor,
+            Self::Llama3 { factor, low, high, original_positions } => {
+                let turns = original_positions * frequency / TAU;
+                let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+                (1.0 - kept) * frequency / factor + kept * frequency
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! An evaluation that was asked for, a slice at a time: between two slices other commands are heard.
+
+use super::Emit;
+use super::protocol::Event;
+use super::session::Slot;
+use crate::error::Result;
+use crate::eval::{Judge, Sample, Score, Suite, score};
+use crate::model::Llama;
+
+/// Problems of a slice on the CPU: a fraction of a second on one thread of wasm.
+pub const SLICE: usize = 64;
+/// Problems of a slice on a GPU, which takes few and large batches.
+pub const SLICE_GPU: usize = 256;
+
+/// The base's evaluation, then each run's.
+pub struct Asked {
+    suites: Vec<Suite>,
+    slice: usize,
+    models: usize,             // the base and every run
+    model: usize,              // the one under way; 0 is the base
+    done: usize,               // problems of it
+    samples: Vec<Vec<Sample>>, // of it, suite by suite
+}
+
+impl Asked {
+    /// On these suites, of so many models, so many problems at a time.
+    pub fn new(suites: Vec<Suite>, slice: usize, models: usize) -> Self {
+        let samples = vec![Vec::new(); suites.len()];
+        Self { suites, slice, models, model: 0, done: 0, samples }
+    }
+
+    /// Whether every model is scored.
+    pub fn is_done(&self) -> bool {
+        self.model == self.models
+    }
+
+    /// Samples and judges a slice, tells how far it is, and the scores of a model that is through.
+    pub async fn advance(&mut self, base: &Llama, slots: &[Slot], emit: &Emit) -> Result<()> {
+        let slot = &slots[self.model.saturating_sub(1)];
+        let model = if self.model == 0 { base } else { &slot.run.trainer().learner.policy };
+        let parts = self.parts();
+        let mut config = slot.run.config().clone();
+        // Draws are keyed by the place in a batch: each slice has a key of its own.
+        config.run.seed = config.run.seed.wrapping_add((self.done / self.slice) as u64);
+        let judge = Judge { config: &config, ..slot.run.judge() };
+        for (suite, samples) in judge.samples(model, &parts).await?.into_iter().enumerate() {
+            self.done += samples.len() / config.eval.samples;
+            self.samples[suite].extend(samples);
+        }
+        let of_model: usize = self.suites.iter().map(|s| s.problems.len()).sum();
+        let done = (self.model * of_model + self.done) as u32;
+        emit(Event::Evaluating { done, of: (self.models * of_model) as u32 }, None);
+        if self.done < of_model {
+            return Ok(());
+        }
+        let scored = self.suites.iter().zip(&self.samples);
+        let scores: Vec<Score> =
+            scored.map(|(suite, samples)| score(suite, samples, config.eval.samples)).collect();
+        let (run, step) = match self.model {
+            0 => (None, 0),
+            index => (Some(index as u32 - 1), slot.run.step()),
+        };
+        let scores = scores.into_iter().map(Into::into).collect();
+        emit(Event::Evaluation { run, step, scores, asked: true }, None);
+        self.samples.iter_mut().for_each(Vec::clear);
+        (self.model, self.done) = (self.model + 1, 0);
+        Ok(())
+    }
+
+    /// Each suite with those of its problems that are next.
+    fn parts(&self) -> Vec<Suite> {
+        let (mut from, mut room) = (self.done, self.slice);
+        let part = |suite: &Suite| {
+            let begin = from.min(suite.problems.len());
+            let end = (begin + room).min(suite.problems.len());
+            (from, room) = (from - begin, room - (end - begin));
+            Suite { problems: suite.problems[begin..end].to_vec(), ..suite.clone() }
+        };
+        self.suites.iter().map(part).collect()
+    }
+}

@@ -1,0 +1,282 @@
+//! What a page and the trainer say to each other: one record a message, as JSON.
+//!
+//! `web/package/protocol.d.ts` is generated from this file and `views`; a test holds the two together.
+//! Bytes of files travel beside a message, not in it.
+
+mod views;
+
+pub use views::*;
+
+use crate::error::{Error, Kind};
+use crate::metrics::StepReport;
+use serde::{Deserialize, Serialize};
+
+/// From the page.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// Opens a device, tests its kernels and makes the runs; answered by `ready`.
+    Start(Start),
+    /// One step of every run, then pause.
+    Step,
+    /// Steps until paused, stopped or done.
+    Resume,
+    /// Stops after the present step; answered by `state`.
+    Pause,
+    /// Ends the runs; their weights are dropped. `start` or `load` begin anew.
+    Stop,
+    /// Evaluates the base and every run now, in slices between which other commands are heard;
+    /// answered by an `evaluation` each.
+    Evaluate {
+        /// Suites by name; none: all.
+        suites: Vec<String>,
+        /// Problems a suite.
+        examples: u32,
+    },
+    /// Ends the evaluation under way; models that are not through get no `evaluation`.
+    Cancel,
+    /// The base and every run answer a prompt; answered by `sample`.
+    Ask {
+        /// The prompt, for example `59+63=`.
+        prompt: String,
+        /// 0 is greedy.
+        temperature: f64,
+    },
+    /// Takes a group of a run's last step apart; answered by `group`.
+    Inspect {
+        /// Which run.
+        run: u32,
+        /// Index of the prompt within the step.
+        prompt: u32,
+    },
+    /// Packs the run folders into a file; answered by `saved` and its bytes.
+    Save,
+    /// Takes up the runs of a file, whose bytes come with the message; answered by `ready`.
+    Load {
+        /// `auto`, `cpu` or `webgpu`.
+        device: String,
+    },
+}
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// `auto` (a real GPU, else the CPU), `cpu` or `webgpu` (a software adapter too).
+    pub device: String,
+    /// `section.key=value` for every run, over the preset that the device gets.
+    pub settings: Vec<String>,
+    /// The runs, in the order they are shown.
+    pub runs: Vec<RunRequest>,
+}
+
+/// One run of several.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(deny_unknown_fields)]
+pub struct RunRequest {
+    /// `srft`, `sft`, `grpo`, …: see `srft config`.
+    pub method: String,
+    /// `section.key=value` for this run alone.
+    pub settings: Vec<String>,
+}
+
+/// To the page.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// The runs are there, paused.
+    Ready(Ready),
+    /// What the trainer is doing.
+    State {
+        /// Playing, paused, done or stopped.
+        state: State,
+        /// Steps that every run has done.
+        step: u32,
+    },
+    /// A run has done a step.
+    Step {
+        /// Which run.
+        run: u32,
+        /// Its metrics: a line of `metrics.jsonl`.
+        #[cfg_attr(test, ts(type = "StepReport"))]
+        report: StepReport,
+    },
+    /// A run's view of the probes.
+    Strip {
+        /// Which run.
+        run: u32,
+        /// Steps done.
+        step: u32,
+        /// One a probe, in the order of `ready`.
+        probes: Vec<TokenScores>,
+        /// Mean |Δ ln p| from the base over all tokens of all probes, nats.
+        shift: f64,
+    },
+    /// An evaluation: pass@1 by sampling.
+    Evaluation {
+        /// Which run; the base's where there is none.
+        run: Option<u32>,
+        /// Steps done; 0 is the base.
+        step: u32,
+        /// Suite by suite.
+        scores: Vec<Score>,
+        /// Asked for, rather than due by `eval.every`.
+        asked: bool,
+    },
+    /// How far the evaluation is that was asked for.
+    Evaluating {
+        /// Problems done, of all models together.
+        done: u32,
+        /// Of so many.
+        of: u32,
+    },
+    /// A group, taken apart.
+    Group(GroupView),
+    /// Answers to a prompt: the base's, then each run's.
+    Sample {
+        /// The prompt.
+        prompt: String,
+        /// The answers.
+        answers: Vec<Answer>,
+    },
+    /// The runs as a file, whose bytes come with the message: a zip of run folders that
+    /// `srft train --resume` takes up.
+    Saved {
+        /// A name for the file.
+        name: String,
+        /// Steps done.
+        step: u32,
+    },
+    /// Something went wrong.
+    Error(Complaint),
+}
+
+/// What the trainer is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Stepping.
+    Playing,
+    /// Waiting.
+    Paused,
+    /// Every run is at its last step.
+    Done,
+    /// There are no runs.
+    Stopped,
+}
+
+/// An error as the page shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct Complaint {
+    /// `input`, `machine`, `numbers` or `interrupted`.
+    pub kind: String,
+    /// What failed, with expected and actual values.
+    pub what: String,
+    /// Where.
+    pub place: Option<String>,
+    /// What to do next.
+    pub next: Option<String>,
+    /// The trainer cannot go on: it takes a fresh worker and the last checkpoint.
+    pub fatal: bool,
+}
+
+impl From<&Error> for Complaint {
+    fn from(e: &Error) -> Self {
+        let kind = match e.kind {
+            Kind::Input => "input",
+            Kind::Machine => "machine",
+            Kind::Numbers => "numbers",
+            Kind::Interrupted => "interrupted",
+        };
+        Self {
+            kind: kind.into(),
+            what: e.what.clone(),
+            place: e.place.clone(),
+            next: e.next.clone(),
+            fatal: e.kind == Kind::Machine,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{DEFINITIONS, Definition};
+    use ts_rs::{Config, TS};
+
+    fn declared<T: TS>(config: &Config) -> String {
+        let docs = T::docs().map_or(String::new(), |docs| docs.trim_end().to_string() + "\n");
+        format!("\n{docs}export {}\n", T::decl(config))
+    }
+
+    fn declarations() -> String {
+        let config = Config::new().with_large_int("number");
+        let mut text = String::from(
+            "// Generated from crates/page/src/lab/protocol.rs by a test, which also holds it against that file:\n\
+             //   SRFT_UPDATE=1 cargo test --release -p srft-page protocol\n",
+        );
+        macro_rules! all {
+            ($($type:ty),+ $(,)?) => { $(text += &declared::<$type>(&config);)+ };
+        }
+        all![
+            Command,
+            Start,
+            RunRequest,
+            Event,
+            State,
+            Ready,
+            AdapterView,
+            ModelView,
+            RunView,
+            PastEvaluation,
+            SuiteView,
+            Probe,
+            TokenScores,
+            GroupView,
+            PromptView,
+            FormulaView,
+            Member,
+            TermValues,
+            TokenView,
+            Candidate,
+            Answer,
+            AnswerToken,
+            Complaint,
+            Score,
+        ];
+        text + &step_report()
+    }
+
+    /// From the table of metrics, whose crate knows no TypeScript.
+    fn step_report() -> String {
+        let report = serde_json::to_value(StepReport::default()).unwrap();
+        let mut text = String::from(
+            "\n/**\n * The report of one training step, a line of `metrics.jsonl`.\n */\nexport type StepReport = {\n",
+        );
+        for Definition { name, doc, .. } in DEFINITIONS {
+            let kind = if report[name].is_null() { "number | null" } else { "number" };
+            text += &format!("/**\n * {doc}\n */\n{name}: {kind},\n");
+        }
+        text + "};\n"
+    }
+
+    #[test]
+    fn protocol_d_ts_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/package/protocol.d.ts");
+        if std::env::var_os("SRFT_UPDATE").is_some() {
+            std::fs::write(path, declarations()).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            written == declarations(),
+            "{path} is not what crates/page/src/lab/protocol.rs says; write it again with\n  \
+             SRFT_UPDATE=1 cargo test --release -p srft-page protocol"
+        );
+    }
+}

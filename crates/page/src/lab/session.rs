@@ -1,0 +1,371 @@
+//! The runs of a lab: made or taken up, stepped in turn, looked at.
+
+use super::Emit;
+use super::answer::answer;
+use super::asked::{Asked, SLICE, SLICE_GPU};
+use super::inspect::inspect;
+use super::preset;
+use super::probes::Probes;
+use super::protocol::{
+    AdapterView, Answer, Event, GroupView, ModelView, PastEvaluation, Ready, RunRequest, RunView,
+    Start, SuiteView,
+};
+use crate::archive;
+use crate::config::{Config, unknown};
+use crate::data::builtin;
+use crate::device::{Kind, Listener, Selected, select};
+use crate::error::{Error, Result};
+use crate::eval::Score;
+use crate::learner::Learner;
+use crate::metrics::StepReport;
+use crate::model::Llama;
+use crate::records::Group;
+use crate::run::{Evaluation, Observer, Reader, Run, RunFolder, model_folder, numbered};
+use crate::selftest;
+use crate::trainer::Trainer;
+use std::path::{Path, PathBuf};
+
+/// A run and its last step.
+pub struct Slot {
+    /// The run.
+    pub run: Run,
+    /// The folder's name in a saved file.
+    pub name: String,
+    /// The policy before the last step; weights are shared with the one after it until they differ.
+    pub before: Llama,
+    /// What the last step trained on.
+    pub groups: Vec<Group>,
+}
+
+impl Slot {
+    fn new(run: Run, name: String) -> Self {
+        let before = run.trainer().learner.policy.clone();
+        Self { run, name, before, groups: Vec::new() }
+    }
+}
+
+/// A device whose kernels passed their self-test.
+#[derive(Clone)]
+pub struct Opened {
+    /// What was asked for.
+    pub wanted: String,
+    selected: Selected,
+    self_test: Vec<String>,
+}
+
+impl Opened {
+    /// Chooses, opens and tests a device.
+    pub async fn select(wanted: &str) -> Result<Self> {
+        let selected = select(wanted).await?;
+        let driver = selected.listener();
+        let report = selftest::run(&selected.device).await?;
+        // A shader that the browser refuses is skipped: the numbers are wrong, the driver says why.
+        report.require_passed(&selected.name).map_err(|e| match driver.require_silence() {
+            Ok(()) => e,
+            Err(driver) => Error { what: format!("{}; {}", e.what, driver.what), ..e },
+        })?;
+        let self_test = report.passed.iter().map(|kernel| kernel.to_string()).collect();
+        Ok(Self { wanted: wanted.into(), selected, self_test })
+    }
+}
+
+/// The runs of a lab and what they share.
+pub struct Session {
+    /// The folder of its runs.
+    pub home: PathBuf,
+    selected: Selected,
+    self_test: Vec<String>,
+    base: Llama,
+    probes: Probes,
+    slots: Vec<Slot>,
+    is_base_evaluated: bool,
+    play_until: u32, // steps of every run
+    asked: Option<Asked>,
+    questions: u32,
+}
+
+impl Session {
+    /// Fresh runs of the built-in base, in `home`.
+    pub async fn start(start: &Start, opened: Opened, home: &Path) -> Result<Self> {
+        if start.runs.is_empty() {
+            return Err(Error::input("no runs").next("ask for at least one, for example srft"));
+        }
+        let (driver, mut slots) = (opened.selected.listener(), Vec::<Slot>::new());
+        for request in &start.runs {
+            let config = config_of(start, request, opened.selected.kind)?;
+            let name = numbered(&request.method, |name| slots.iter().any(|s| s.name == name));
+            let run = Run::create(config, &opened.selected, &home.join(&name))?;
+            slots.push(Slot::new(run, name));
+        }
+        Self::of(opened, driver, slots, home).await
+    }
+
+    /// The runs of a saved file, in `home`.
+    pub async fn load(bytes: &[u8], opened: Opened, home: &Path) -> Result<Self> {
+        let (driver, mut slots) = (opened.selected.listener(), Vec::new());
+        for name in archive::unpack(bytes, home)? {
+            let path = home.join(&name);
+            let config = Config::resolve(&[RunFolder::config_layer(&path)?])?;
+            slots.push(Slot::new(Run::resume(config, &opened.selected, &path)?, name));
+        }
+        Self::of(opened, driver, slots, home).await
+    }
+
+    async fn of(opened: Opened, driver: Listener, slots: Vec<Slot>, home: &Path) -> Result<Self> {
+        let Opened { selected, self_test, .. } = opened;
+        let first = slots[0].run.trainer();
+        // A run that began elsewhere may name a folder that is not here: then what it was loaded
+        // with stands for the base.
+        let base = match model_folder(&first.learner.config.model.path) {
+            Ok(folder) => folder.load(&selected.device)?.0,
+            Err(_) => first.learner.policy.clone(),
+        };
+        let probes = Probes::new(&base, first).await?;
+        driver.require_silence()?;
+        Ok(Self {
+            home: home.into(),
+            selected,
+            self_test,
+            base,
+            probes,
+            slots,
+            is_base_evaluated: false,
+            play_until: 0,
+            asked: None,
+            questions: 0,
+        })
+    }
+
+    /// What the page is told of it.
+    pub fn view(&self) -> Result<Ready> {
+        let model = &self.base.config;
+        let suites = builtin::suites().iter().filter_map(|suite| {
+            let example = builtin::held_out(suite, 1, 0).pop()?;
+            Some(SuiteView {
+                name: suite.name.into(),
+                ood: suite.out_of_distribution,
+                prompt: example.prompt,
+                demonstration: example.demonstration?,
+            })
+        });
+        Ok(Ready {
+            version: env!("CARGO_PKG_VERSION").into(),
+            adapter: AdapterView {
+                name: self.selected.name.clone(),
+                backend: self.selected.backend.clone(),
+                reason: self.selected.reason.clone(),
+                is_gpu: self.selected.kind.is_gpu(),
+            },
+            self_test: self.self_test.clone(),
+            runs: self.slots.iter().map(|slot| run_view(&slot.run)).collect::<Result<_>>()?,
+            steps: self.slots.iter().map(|s| s.run.config().train.steps).max().unwrap_or(0),
+            step: self.step(),
+            model: ModelView {
+                parameters: self.base.count() as u32,
+                layers: model.layers as u32,
+                hidden: model.hidden_size as u32,
+                vocabulary: model.vocab_size as u32,
+            },
+            suites: suites.collect(),
+            probes: self.probes.views(),
+        })
+    }
+
+    /// Steps that every run has done.
+    pub fn step(&self) -> u32 {
+        self.slots.iter().map(|s| s.run.step()).min().unwrap_or(0)
+    }
+
+    /// Whether every run is at its end.
+    pub fn is_done(&self) -> bool {
+        self.slots.iter().all(|s| s.run.is_done())
+    }
+
+    /// Whether steps are to be done.
+    pub fn is_playing(&self) -> bool {
+        !self.is_done() && self.slots.iter().any(|s| s.run.step() < self.play_until)
+    }
+
+    /// Plays to the end.
+    pub fn play(&mut self) {
+        self.play_until = u32::MAX;
+    }
+
+    /// Plays one step of every run.
+    pub fn play_one(&mut self) {
+        self.play_until = self.step() + 1;
+    }
+
+    /// Plays no further.
+    pub fn pause(&mut self) {
+        self.play_until = 0;
+    }
+
+    /// One step of the run that has done the fewest; before the first, the base's evaluation.
+    pub async fn advance(&mut self, emit: &Emit) -> Result<()> {
+        if !self.is_base_evaluated {
+            return self.evaluate_base(emit).await;
+        }
+        let unfinished = self.slots.iter().enumerate().filter(|(_, s)| !s.run.is_done());
+        let Some((index, _)) = unfinished.min_by_key(|(_, s)| s.run.step()) else { return Ok(()) };
+        let (run, slot) = (index as u32, &mut self.slots[index]);
+        let mut herald = Herald { emit, run: Some(run) };
+        slot.before = slot.run.trainer().learner.policy.clone();
+        (_, slot.groups) = slot.run.advance(&mut herald).await?;
+        emit(self.strip(run, &self.slots[index]).await?, None);
+        let slot = &mut self.slots[index];
+        if slot.run.is_done() {
+            slot.run.finish(&mut Herald { emit, run: Some(run) }).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs of one base share its evaluation.
+    async fn evaluate_base(&mut self, emit: &Emit) -> Result<()> {
+        let (first, others) = self.slots.split_at_mut(1);
+        first[0].run.begin(&mut Herald { emit, run: None }).await?;
+        let base = first[0].run.evaluations()?.into_iter().find(|e| e.step == 0);
+        for slot in others {
+            match &base {
+                Some(base) => slot.run.begin_as(base.scores.clone())?,
+                None => slot.run.begin(&mut Herald { emit, run: None }).await?,
+            }
+        }
+        self.is_base_evaluated = true;
+        Ok(())
+    }
+
+    /// Begins to evaluate the base and every run on the suites named (none: all), `examples` problems
+    /// each; [`Session::evaluate_on`] carries it on.
+    pub fn evaluate(&mut self, names: &[String], examples: u32) -> Result<()> {
+        if self.is_evaluating() {
+            return Err(Error::input("an evaluation is under way").next("cancel it first"));
+        }
+        let first = &self.slots[0].run;
+        let mut config = first.config().clone();
+        config.eval.examples = examples.max(1) as usize;
+        let Trainer { learner: Learner { tokenizer, .. }, grader, .. } = first.trainer();
+        let (folder, model) = (first.base(), &self.base.config);
+        let mut suites = Reader::new(&config, folder, tokenizer, model, grader)?.suites()?;
+        if let Some(name) = names.iter().find(|n| !suites.iter().any(|s| &s.name == *n)) {
+            return Err(unknown("suite", name, suites.iter().map(|s| &*s.name)));
+        }
+        suites.retain(|s| names.is_empty() || names.contains(&s.name));
+        let slice = if self.selected.kind.is_gpu() { SLICE_GPU } else { SLICE };
+        self.asked = Some(Asked::new(suites, slice, self.slots.len() + 1));
+        Ok(())
+    }
+
+    /// Whether an evaluation that was asked for is under way.
+    pub fn is_evaluating(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// The next slice of the evaluation under way, which an error ends.
+    pub async fn evaluate_on(&mut self, emit: &Emit) -> Result<()> {
+        let Some(mut asked) = self.asked.take() else { return Ok(()) };
+        asked.advance(&self.base, &self.slots, emit).await?;
+        self.asked = Some(asked).filter(|asked| !asked.is_done());
+        Ok(())
+    }
+
+    /// Ends the evaluation under way, if there is one.
+    pub fn cancel(&mut self) {
+        self.asked = None;
+    }
+
+    /// How every run that has done a step sees the probes now.
+    pub async fn strips(&self) -> Result<Vec<Event>> {
+        let mut strips = Vec::new();
+        for (run, slot) in self.slots.iter().enumerate().filter(|(_, s)| s.run.step() > 0) {
+            strips.push(self.strip(run as u32, slot).await?);
+        }
+        Ok(strips)
+    }
+
+    async fn strip(&self, run: u32, slot: &Slot) -> Result<Event> {
+        let trainer = slot.run.trainer();
+        let (probes, shift) = self.probes.look(&trainer.learner.policy).await?;
+        Ok(Event::Strip { run, step: trainer.step, probes, shift })
+    }
+
+    /// The base's answer to a prompt, then each run's.
+    pub async fn ask(&mut self, prompt: &str, temperature: f64) -> Result<Vec<Answer>> {
+        self.questions += 1;
+        let runs = self.slots.iter().enumerate().map(|(i, s)| (Some(i as u32), &s.run));
+        let first = &self.slots[0].run;
+        let mut answers = Vec::new();
+        for (run, of) in std::iter::once((None, first)).chain(runs) {
+            let model = if run.is_some() { &of.trainer().learner.policy } else { &self.base };
+            let trainer = of.trainer();
+            answers.push(answer(model, trainer, run, prompt, temperature, self.questions).await?);
+        }
+        Ok(answers)
+    }
+
+    /// A group of a run's last step.
+    pub async fn inspect(&self, run: u32, prompt: u32) -> Result<GroupView> {
+        let slot = self.slots.get(run as usize).filter(|s| !s.groups.is_empty());
+        let slot = slot.ok_or_else(|| {
+            Error::input(format!("run {run} has no last step here"))
+                .next("let the runs do a step first")
+        })?;
+        inspect(slot, run, prompt).await
+    }
+
+    /// A name, the common step, and the run folders as a zip.
+    pub async fn save(&mut self, emit: &Emit) -> Result<(String, u32, Vec<u8>)> {
+        for slot in &mut self.slots {
+            slot.run.save(&mut Herald { emit, run: None }).await?;
+        }
+        let runs: Vec<(&str, &Path)> =
+            self.slots.iter().map(|s| (s.name.as_str(), s.run.path())).collect();
+        let step = self.step();
+        Ok((format!("srft-step-{step}.zip"), step, archive::pack(&runs)?))
+    }
+}
+
+fn config_of(start: &Start, request: &RunRequest, kind: Kind) -> Result<Config> {
+    let method = format!("objective.method={}", request.method);
+    let settings = start.settings.iter().chain([&method]).chain(&request.settings);
+    let mut layers = vec![Config::layer(preset::of(kind), "the page's preset")?];
+    for setting in settings {
+        layers.push(Config::setting(setting)?);
+    }
+    Config::resolve(&layers)
+}
+
+fn run_view(run: &Run) -> Result<RunView> {
+    let past = |e: Evaluation| PastEvaluation {
+        step: e.step,
+        scores: e.scores.into_iter().map(Into::into).collect(),
+    };
+    Ok(RunView {
+        method: run.config().objective.method.name().into(),
+        config: run.config().to_annotated_toml(),
+        settings: run.config().to_json(),
+        reports: run.reports()?,
+        evaluations: run.evaluations()?.into_iter().map(past).collect(),
+    })
+}
+
+/// Turns what a run tells into events.
+struct Herald<'a> {
+    emit: &'a Emit,
+    run: Option<u32>,
+}
+
+impl Observer for Herald<'_> {
+    fn evaluated(&mut self, step: u32, scores: &[Score]) {
+        let (run, scores) = (self.run, scores.iter().cloned().map(Into::into).collect());
+        (self.emit)(Event::Evaluation { run, step, scores, asked: false }, None);
+    }
+
+    fn stepped(&mut self, report: &StepReport, _of: u32) {
+        if let Some(run) = self.run {
+            (self.emit)(Event::Step { run, report: report.clone() }, None);
+        }
+    }
+
+    fn saved(&mut self, _path: &Path) {}
+}

@@ -1,0 +1,26 @@
+//! One decoder-only transformer, described by a Hugging Face folder.
+
+#[cfg(not(target_family = "wasm"))]
+mod adapter;
+mod folder;
+mod layers;
+mod linear;
+mod llama;
+#[cfg(not(target_family = "wasm"))]
+mod missing;
+mod parameters;
+mod pass;
+#[cfg(not(target_family = "wasm"))]
+pub mod rounding;
+pub mod serialize;
+pub mod weights;
+
+#[cfg(not(target_family = "wasm"))]
+pub use adapter::AdapterFiles;
+pub use folder::{CONFIG, EXPORT, ModelFolder, TOKENIZER, WEIGHTS};
+pub use llama::{HEAD, Llama};
+pub use parameters::{Parameter, ParameterMut};
+pub use pass::{DropoutKey, How, Padded, ParameterGradients, Pass};
+pub use srft_formats::model::{Lora, MAX_VOCABULARY, ModelConfig, Scaling, lora, tensors};
+
+use parameters::grow;

@@ -1,0 +1,66 @@
+//! The launcher of `shaders/objective.wgsl`.
+
+use burn::backend::TensorMetadata;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::wgpu::CubeBackend;
+use burn::tensor::{DType, Shape};
+
+use super::{
+    COLUMNS, Clip, EntropyOver, MAX_LOG_RATIO, ObjectiveOps, Row, Switches, Weight, owned,
+};
+use crate::ops::cube;
+
+impl ObjectiveOps for CubeBackend {
+    fn objective(
+        stats: FloatTensor<Self>,
+        old_logprobs: FloatTensor<Self>,
+        rows: Vec<Row>,
+        switches: Switches,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (stats, old_logprobs) = (cube::dense(stats), cube::dense(old_logprobs));
+        let coefficients = cube::empty(&stats, stats.shape(), DType::F32);
+        let sums = cube::empty(&stats, Shape::new([rows.len(), COLUMNS]), DType::F32);
+        cube::launch(
+            cube::Shader::new("objective", include_str!("../../../../../shaders/objective.wgsl")),
+            rows.len(),
+            &[&stats, &old_logprobs, &coefficients, &sums],
+            &info(&rows, &switches, stats.shape()[0]),
+        );
+        (coefficients, sums)
+    }
+}
+
+/// The words of `shaders/objective.wgsl`'s `info`: a header, then eleven words a row.
+fn info(rows: &[Row], switches: &Switches, n: usize) -> Vec<u32> {
+    let (over, nats) = match switches.entropy_over {
+        EntropyOver::Sequence => (0, [0.0; 2]),
+        EntropyOver::Token => (1, [0.0; 2]),
+        EntropyOver::Batch { demonstrations_nats, rollouts_nats } => {
+            (2, [demonstrations_nats, rollouts_nats])
+        }
+    };
+    let [sft, own] = [switches.sft_weight, switches.self_weight].map(constant_one);
+    let mut words = vec![rows.len() as u32, over];
+    words.extend(nats.map(f32::to_bits));
+    let gamma = switches.shaping.unwrap_or(0.0);
+    let Clip { low, high } = switches.clip;
+    words.extend(
+        [sft.scale, sft.sign, own.scale, own.sign, gamma, 1.0 - low, 1.0 + high, MAX_LOG_RATIO]
+            .map(f32::to_bits),
+    );
+    words.push(switches.max_logp.unwrap_or(f32::MAX).to_bits());
+    words.push(u32::from(switches.sft_phi));
+    for (row, (first, last)) in rows.iter().zip(owned(rows, n)) {
+        let c = row.terms;
+        let flags = u32::from(row.demonstration) | u32::from(c.self_positive) << 1;
+        words.extend([row.start, row.start + row.len, first, last, flags]);
+        let factors = [c.sft, c.rl_demo, c.self_logp, c.self_ratio, c.entropy, c.kl];
+        words.extend(factors.map(f32::to_bits));
+    }
+    words
+}
+
+/// A weight that is off is the constant 1: scale 1, sign 0.
+fn constant_one(weight: Option<Weight>) -> Weight {
+    weight.unwrap_or(Weight { scale: 1.0, sign: 0.0 })
+}

@@ -1,0 +1,187 @@
+//! The sampling kernel: temperature, top-k, top-p, min-p and the draw, one row of logits a sequence.
+//!
+//! The draw is counter-based ([`crate::random::token_uniform`], bit for bit the same on every
+//! backend), so neither batching nor order changes it. Tokens are kept by a threshold on the logit:
+//! all tokens *tied* with the last one kept are kept too. As in Hugging Face's order, temperature
+//! comes first, then top-k, then top-p over what top-k left, then min-p.
+//!
+//! The log-probability and entropy that come out are the policy's own: temperature 1, the whole
+//! vocabulary, whatever the settings of the draw. They are the π_θ of the objective.
+
+mod cpu;
+pub mod reference;
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::wgpu::CubeBackend;
+use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{DType, Int, Shape, Tensor};
+
+use super::cube;
+use crate::config::Rollout;
+use crate::error::{Error, Result};
+use srft_formats::model::MAX_VOCABULARY;
+
+/// How a token is drawn; the default is the policy itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// Divides the logits; 0 is greedy: the largest logit, the lowest index among equals.
+    pub temperature: f32,
+    /// Keeps the k most probable tokens, and ties with the last; 0 is off.
+    pub top_k: u32,
+    /// Keeps the fewest most probable tokens that hold this much mass, and ties; 1 is off.
+    pub top_p: f32,
+    /// Keeps tokens at least this share as probable as the most probable one; 0 is off.
+    pub min_p: f32,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0 }
+    }
+}
+
+impl Sampling {
+    /// As configured.
+    pub fn of(rollout: &Rollout) -> Self {
+        Self {
+            temperature: rollout.temperature as f32,
+            top_k: rollout.top_k,
+            top_p: rollout.top_p as f32,
+            min_p: rollout.min_p as f32,
+        }
+    }
+
+    /// Refuses settings that no distribution corresponds to.
+    pub fn checked(self) -> Result<Self> {
+        if !(self.temperature == 0.0 || (1e-3..=1e3).contains(&self.temperature)) {
+            let given = self.temperature;
+            return Err(Error::input(format!("temperature {given} is not 0 or 0.001 to 1000"))
+                .at("temperature")
+                .next("use 1 for the policy itself, 0 for the most probable token"));
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return Err(Error::input(format!("top_p {} is not above 0 and at most 1", self.top_p))
+                .at("top_p")
+                .next("use 1 to switch it off"));
+        }
+        if !(0.0..=1.0).contains(&self.min_p) {
+            return Err(Error::input(format!("min_p {} is not in 0 to 1", self.min_p))
+                .at("min_p")
+                .next("use 0 to switch it off"));
+        }
+        Ok(self)
+    }
+
+    /// How far below the largest logit the lowest may be that min-p keeps; finite where it is off.
+    fn lowest_below_largest(self) -> f32 {
+        (self.temperature * self.min_p.ln()).max(-3e38)
+    }
+}
+
+/// What a draw is counted by; see [`crate::random::token_uniform`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draw {
+    /// Index of the prompt within its step.
+    pub prompt: u32,
+    /// Index of the sample within its group.
+    pub sample: u32,
+    /// Position of the token within the response.
+    pub position: u32,
+}
+
+/// The key of a step's draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// The run's seed.
+    pub seed: u64,
+    /// The step of the run.
+    pub step: u32,
+}
+
+/// The drawn tokens with the policy's statistics.
+#[derive(Debug, Clone)]
+pub struct Sampled {
+    /// `[B]` token ids.
+    pub tokens: Tensor<1, Int>,
+    /// `[B, 2]`: ln π(token) and H, nats, at temperature 1 over the whole vocabulary.
+    pub stats: Tensor<2>,
+}
+
+/// Sampling on one backend. Use [`sample`].
+#[backend_extension(Cube, Flex)]
+pub trait SamplingOps: Backend {
+    /// `[B, V]` logits → (`[B]` tokens, `[B, 2]` ln π and H).
+    fn sample(
+        logits: FloatTensor<Self>,
+        draws: Vec<Draw>,
+        key: Key,
+        settings: Sampling,
+    ) -> (IntTensor<Self>, FloatTensor<Self>);
+}
+
+/// Draws one token a row of `logits` (`[B, V]`, on a device without autodiff); `draws` holds B.
+///
+/// The token always has a probability above 0 under the settings. `settings` must be
+/// [`checked`](Sampling::checked).
+///
+/// # Panics
+/// If there is not one draw a row, or no vocabulary, or one above [`MAX_VOCABULARY`].
+pub fn sample(
+    logits: Tensor<2>,
+    draws: &[Draw],
+    seed: u64,
+    step: u32,
+    settings: Sampling,
+) -> Sampled {
+    let [rows, vocabulary] = logits.dims();
+    assert_eq!(rows, draws.len(), "sample: one draw a row");
+    assert!((1..=MAX_VOCABULARY).contains(&vocabulary), "sample: a vocabulary of {vocabulary}");
+    let (tokens, stats) = <Dispatch as SamplingOps>::sample(
+        logits.into_dispatch(),
+        draws.to_vec(),
+        Key { seed, step },
+        settings,
+    );
+    Sampled { tokens: Tensor::from_dispatch(tokens), stats: Tensor::from_dispatch(stats) }
+}
+
+impl SamplingOps for Flex {
+    fn sample(
+        logits: FloatTensor<Self>,
+        draws: Vec<Draw>,
+        key: Key,
+        settings: Sampling,
+    ) -> (IntTensor<Self>, FloatTensor<Self>) {
+        cpu::sample(logits, &draws, key, settings)
+    }
+}
+
+impl SamplingOps for CubeBackend {
+    fn sample(
+        logits: FloatTensor<Self>,
+        draws: Vec<Draw>,
+        key: Key,
+        settings: Sampling,
+    ) -> (IntTensor<Self>, FloatTensor<Self>) {
+        let logits = cube::dense(logits);
+        let [rows, vocabulary] = logits.shape().dims();
+        let tokens = cube::empty(&logits, Shape::new([rows]), DType::I32);
+        let stats = cube::empty(&logits, Shape::new([rows, 2]), DType::F32);
+        let Sampling { temperature, top_k, top_p, .. } = settings;
+        let greedy = temperature == 0.0;
+        // Barriers inside a branch need a constant condition, so each switch is its own pipeline.
+        let shader =
+            cube::Shader::new("sampling", include_str!("../../../../shaders/sampling.wgsl"))
+                .with("greedy", greedy)
+                .with("top_k", !greedy && top_k > 0)
+                .with("top_p", !greedy && top_p < 1.0);
+        let per_temperature = if greedy { 1.0 } else { 1.0 / temperature };
+        let mut info = vec![rows as u32, vocabulary as u32];
+        info.extend([key.seed as u32, (key.seed >> 32) as u32, key.step]);
+        info.extend([per_temperature.to_bits(), top_k, top_p.to_bits()]);
+        info.push(settings.lowest_below_largest().to_bits());
+        info.extend(draws.iter().flat_map(|d| [d.prompt, d.sample, d.position]));
+        cube::launch(shader, rows, &[&logits, &tokens, &stats], &info);
+        (tokens, stats)
+    }
+}

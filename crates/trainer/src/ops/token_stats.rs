@@ -1,0 +1,242 @@
+//! Log-probability of the target and entropy, per token, in one pass over the vocabulary.
+//!
+//! A row's record (m, s, t, z, ln p, H) is updated block by block of the vocabulary, so that the
+//! LM head may come in pieces that fit WebGPU's 128 MiB a binding. `shaders/token_stats.wgsl` has
+//! the equations; [`mod@reference`] is the oracle of both backends.
+
+mod cpu;
+pub mod reference;
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::wgpu::{CubeBackend, CubeTensor};
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{FloatDType, Int, Shape, Slice, Tensor};
+
+use super::cpu as slices;
+use super::cube::{self, Shader, WORKGROUP};
+
+/// Numbers in a row's record: m, s, t, z, ln p, H.
+pub const RECORD: usize = 6;
+
+/// Log-probability of the target and entropy of each row, both in nats: [N, 2].
+///
+/// `logits` [N, V] must be finite: a row with a NaN gives NaN. Where a target is −1 the
+/// log-probability is 0 and has no gradient, the entropy is that of the row; a target outside the
+/// vocabulary gives about −3e38, so that no loss made of it goes unnoticed. Differentiable in
+/// `logits`.
+pub fn token_stats(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::token_stats(logits.into_dispatch(), targets.into_dispatch()))
+}
+
+/// Records [N, 6] before the first block; their content is never read.
+pub fn records(targets: &Tensor<1, Int>) -> Tensor<2> {
+    Tensor::empty([targets.dims()[0], RECORD], &targets.device())
+}
+
+/// Updates `records` with the columns `offset..offset + Vb` of the logits, [N, Vb].
+///
+/// Blocks come in order; the one at offset 0 starts anew. Not differentiable.
+pub fn update(
+    records: Tensor<2>,
+    logits: Tensor<2>,
+    targets: Tensor<1, Int>,
+    offset: usize,
+) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::token_stats_update(
+        records.into_dispatch(),
+        logits.into_dispatch(),
+        targets.into_dispatch(),
+        offset,
+    ))
+}
+
+/// Log-probability and entropy, [N, 2], of complete records.
+pub fn stats(records: Tensor<2>) -> Tensor<2> {
+    records.narrow(1, RECORD - 2, 2)
+}
+
+/// Turns the columns `offset..offset + Vb` of the logits, [N, Vb], into their gradient, from
+/// `gradient` [N, 2] = (∂L/∂ln p, ∂L/∂H) and complete records; in place where nobody else holds
+/// the logits.
+pub fn backward(
+    logits: Tensor<2>,
+    targets: Tensor<1, Int>,
+    records: Tensor<2>,
+    gradient: Tensor<2>,
+    offset: usize,
+) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::token_stats_backward(
+        logits.into_dispatch(),
+        targets.into_dispatch(),
+        records.into_dispatch(),
+        gradient.into_dispatch(),
+        offset,
+    ))
+}
+
+/// What a backend must know: a block's contribution, and its gradient.
+#[backend_extension(Cube, Flex)]
+pub trait TokenStatsKernels: Backend {
+    /// See [`update`].
+    fn token_stats_update(
+        records: FloatTensor<Self>,
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        offset: usize,
+    ) -> FloatTensor<Self>;
+
+    /// See [`backward`].
+    fn token_stats_backward(
+        logits: FloatTensor<Self>,
+        targets: IntTensor<Self>,
+        records: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        offset: usize,
+    ) -> FloatTensor<Self>;
+}
+
+/// The differentiable operation.
+#[backend_extension(Cube, Flex, Autodiff)]
+pub trait TokenStats: Backend {
+    /// See [`token_stats`].
+    fn token_stats(logits: FloatTensor<Self>, targets: IntTensor<Self>) -> FloatTensor<Self>;
+}
+
+impl TokenStats for CubeBackend {
+    fn token_stats(logits: CubeTensor, targets: CubeTensor) -> CubeTensor {
+        columns::<Self>(whole::<Self>(logits, targets))
+    }
+}
+
+impl TokenStats for Flex {
+    fn token_stats(logits: FlexTensor, targets: FlexTensor) -> FlexTensor {
+        columns::<Self>(whole::<Self>(logits, targets))
+    }
+}
+
+fn whole<B: TokenStatsKernels>(logits: FloatTensor<B>, targets: IntTensor<B>) -> FloatTensor<B> {
+    let shape = Shape::new([logits.shape()[0], RECORD]);
+    let records = B::float_empty(shape, &logits.device(), FloatDType::F32);
+    B::token_stats_update(records, logits, targets, 0)
+}
+
+fn columns<B: Backend>(records: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_slice(records, &[Slice::full(), Slice::from(RECORD - 2..RECORD)])
+}
+
+impl<B: TokenStatsKernels, C: CheckpointStrategy> TokenStats for Autodiff<B, C> {
+    fn token_stats(logits: FloatTensor<Self>, targets: IntTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct TokenStatsBackward;
+
+        impl<B: TokenStatsKernels> Backward<B, 1> for TokenStatsBackward {
+            type State = (FloatTensor<B>, IntTensor<B>, FloatTensor<B>);
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _checkpointer: &mut Checkpointer,
+            ) {
+                let gradient = grads.consume::<B>(&ops.node);
+                let (logits, targets, records) = ops.state;
+                if let [Some(parent)] = ops.parents {
+                    let d_logits = B::token_stats_backward(logits, targets, records, gradient, 0);
+                    grads.register::<B>(parent.id, d_logits);
+                }
+            }
+        }
+
+        let (logits, node) = logits.into_parts();
+        let records = whole::<B>(logits.clone(), targets.clone());
+        let output = columns::<B>(records.clone());
+        match TokenStatsBackward.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((logits, targets, records), output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+}
+
+impl TokenStatsKernels for CubeBackend {
+    fn token_stats_update(
+        records: CubeTensor,
+        logits: CubeTensor,
+        targets: CubeTensor,
+        offset: usize,
+    ) -> CubeTensor {
+        let source = include_str!("../../../../shaders/token_stats.wgsl");
+        let (shader, groups, info) = setup("token_stats", source, &logits, offset);
+        let (logits, targets, records) =
+            (cube::dense(logits), cube::dense(targets), owned(cube::dense(records)));
+        cube::launch(shader, groups, &[&logits, &targets, &records], &info);
+        records
+    }
+
+    fn token_stats_backward(
+        logits: CubeTensor,
+        targets: CubeTensor,
+        records: CubeTensor,
+        gradient: CubeTensor,
+        offset: usize,
+    ) -> CubeTensor {
+        let source = include_str!("../../../../shaders/token_stats_backward.wgsl");
+        let (shader, groups, info) = setup("token_stats_backward", source, &logits, offset);
+        let logits = owned(cube::dense(logits));
+        let [targets, records, gradient] = [targets, records, gradient].map(cube::dense);
+        cube::launch(shader, groups, &[&logits, &targets, &records, &gradient], &info);
+        logits
+    }
+}
+
+/// The shader with as many invocations a row as its columns can use, its workgroups, its info.
+fn setup(
+    name: &'static str,
+    source: &'static str,
+    logits: &CubeTensor,
+    offset: usize,
+) -> (Shader, usize, [u32; 3]) {
+    let shape = logits.shape();
+    let (rows, columns) = (shape[0], shape[1]);
+    let lanes = (columns / 4).next_power_of_two().min(WORKGROUP as usize);
+    let groups = rows.div_ceil(WORKGROUP as usize / lanes);
+    let shader = Shader::new(name, source).with("lanes", lanes);
+    (shader, groups, [rows as u32, columns as u32, offset as u32])
+}
+
+/// The tensor itself if nobody else holds its buffer, else a copy: what a shader may overwrite.
+fn owned(tensor: CubeTensor) -> CubeTensor {
+    if tensor.can_mut() { tensor } else { tensor.copy() }
+}
+
+impl TokenStatsKernels for Flex {
+    fn token_stats_update(
+        records: FlexTensor,
+        logits: FlexTensor,
+        targets: FlexTensor,
+        offset: usize,
+    ) -> FlexTensor {
+        let (logits, targets, mut records) =
+            (slices::dense(logits), slices::dense(targets), slices::dense(records));
+        let (logits, targets) = (slices::f32s(&logits), slices::i32s(&targets));
+        cpu::forward(logits, targets, records.storage_mut(), offset);
+        records
+    }
+
+    fn token_stats_backward(
+        logits: FlexTensor,
+        targets: FlexTensor,
+        records: FlexTensor,
+        gradient: FlexTensor,
+        offset: usize,
+    ) -> FlexTensor {
+        let mut logits = slices::dense(logits);
+        let [targets, records, gradient] = [targets, records, gradient].map(slices::dense);
+        let (targets, records) = (slices::i32s(&targets), slices::f32s(&records));
+        cpu::backward(logits.storage_mut(), targets, records, slices::f32s(&gradient), offset);
+        logits
+    }
+}

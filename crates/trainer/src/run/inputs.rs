@@ -1,0 +1,190 @@
+//! What a run's numbers come from besides its settings: files of data, what a program gave, the model
+//! under adapters. `inputs.json` has the length and CRC-32 of each as it was when the run began, so that
+//! a resumed run does not go on with others unawares.
+
+use super::folder::INPUTS;
+use super::given::{GIVEN, Given, NOTHING};
+use super::setup::open_model;
+use crate::config::{Config, Model, Objective};
+use crate::error::{Error, Result};
+use crate::model::ModelFolder;
+use crate::platform::{exists, read, write_atomic};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A program that scores responses is a script of at most this size; what is larger runs scripts.
+const LARGEST_SCRIPT: u64 = 1 << 20;
+
+/// A length and a CRC-32.
+type Print = (u64, u32);
+/// Of each file by the key that names it and its path.
+type Prints = BTreeMap<String, Print>;
+
+/// What the names of a model's files begin with.
+const OF_MODEL: &str = "model.path: ";
+
+/// What a run comes from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// What the run's checkpoints are known by.
+    pub run: u32,
+    /// What must stay as it was.
+    files: Prints,
+    /// What may be mended in between, and is told.
+    scripts: Prints,
+}
+
+/// Those that are other than before, by name.
+fn changed(now: &Prints, before: &Prints) -> Vec<String> {
+    let others = now.iter().filter(|(name, print)| before.get(*name) != Some(*print));
+    others.map(|(name, _)| name.clone()).collect()
+}
+
+fn print(bytes: &[u8]) -> Print {
+    (bytes.len() as u64, crc32fast::hash(bytes))
+}
+
+impl Inputs {
+    /// Those of a run as they are now. `base` is the model that it reads, where more than the weights
+    /// in its own checkpoint is read.
+    pub fn of(
+        config: &Config,
+        given: &Given,
+        base: Option<&ModelFolder>,
+        run: u32,
+    ) -> Result<Self> {
+        let (mut files, mut scripts) = (BTreeMap::new(), BTreeMap::new());
+        for (key, path) in named(config) {
+            let print = match path.strip_prefix(GIVEN).map(|name| given.examples(name)) {
+                Some(Ok(examples)) => print(&serde_json::to_vec(examples).expect("plain records")),
+                Some(Err(_)) => continue, // whoever reads them says so
+                None => print(&read(Path::new(path))?),
+            };
+            files.insert(format!("{key}: {path}"), print);
+        }
+        let penalised = config.stages().iter().any(Objective::uses_base);
+        let own = match base {
+            None if penalised => open_model(&config.model).ok(),
+            _ => None,
+        };
+        if let Some(folder) = base.or(own.as_ref()) {
+            let weights = folder.shards.iter().map(|shard| (shard.name.as_str(), &*shard.bytes));
+            for (name, bytes) in weights.chain([("config.json", folder.config.as_slice())]) {
+                files.insert(format!("{OF_MODEL}{name}"), print(bytes));
+            }
+        }
+        for word in shlex::split(&config.reward.command).unwrap_or_default() {
+            let path = Path::new(&word);
+            if std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= LARGEST_SCRIPT) {
+                scripts.insert(format!("reward.command: {word}"), print(&read(path)?));
+            }
+        }
+        Ok(Self { run, files, scripts })
+    }
+
+    /// Those of a study's runs as they are now. Each may have a model of its own, so that its files are
+    /// named with their folder; those of models that `reads` does not take are left out.
+    pub fn of_all(configs: &[Config], reads: impl Fn(&Model) -> bool) -> Result<Self> {
+        let (mut all, mut seen) = (Self::default(), Vec::new());
+        for config in configs {
+            let Config { model, data, reward, .. } = config;
+            let named = (model, &data.train, &data.eval, &reward.command);
+            if seen.contains(&named) {
+                continue;
+            }
+            seen.push(named);
+            let base = if reads(model) { Some(open_model(model)?) } else { None };
+            let Self { mut files, scripts, .. } = Self::of(config, &NOTHING, base.as_ref(), 0)?;
+            files.retain(|name, _| base.is_some() || !name.starts_with(OF_MODEL));
+            all.files.extend(files.into_iter().map(|(name, print)| {
+                let of_model = name.strip_prefix(OF_MODEL);
+                let whole = of_model.map(|file| format!("{OF_MODEL}{}/{file}", model.path));
+                (whole.unwrap_or(name), print)
+            }));
+            all.scripts.extend(scripts);
+        }
+        Ok(all)
+    }
+
+    /// Those that the run in `path` began with; `None` where it is of a version, or a page, that wrote
+    /// no such file.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let path = path.join(INPUTS);
+        if !exists(&path) {
+            return Ok(None);
+        }
+        serde_json::from_slice(&read(&path)?).map(Some).map_err(|e| {
+            Error::input(e.to_string())
+                .at(path.display())
+                .next("put the file back as it was; without it the run goes on unchecked")
+        })
+    }
+
+    /// Writes them into the run in `path`.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut text = serde_json::to_vec_pretty(self).expect("a plain record");
+        text.push(b'\n');
+        write_atomic(&path.join(INPUTS), &text)
+    }
+
+    /// What the run goes on with, and what the user should hear: these, over `began`, those that it
+    /// began with. What changed is an error unless it is accepted.
+    pub fn since(self, began: Option<Self>, accepts: bool) -> Result<(Self, Vec<String>)> {
+        self.since_of("run", began, accepts)
+    }
+
+    /// The same of a study, in which a run that comes later may read what none has read before.
+    pub fn since_whole(
+        self,
+        mut began: Option<Self>,
+        accepts: bool,
+    ) -> Result<(Self, Vec<String>)> {
+        if let Some(began) = &mut began {
+            for (now, began) in
+                [(&self.files, &mut began.files), (&self.scripts, &mut began.scripts)]
+            {
+                for (name, print) in now {
+                    began.entry(name.clone()).or_insert(*print);
+                }
+            }
+        }
+        self.since_of("study", began, accepts)
+    }
+
+    fn since_of(
+        self,
+        whole: &str,
+        began: Option<Self>,
+        accepts: bool,
+    ) -> Result<(Self, Vec<String>)> {
+        let Some(mut began) = began else {
+            let unknown = format!(
+                "the {whole} does not say what its files held when it began, so whether they are still \
+                 the same was not checked"
+            );
+            let notes = if self.files.is_empty() { vec![] } else { vec![unknown] };
+            return Ok((self, notes));
+        };
+        let files = changed(&self.files, &began.files);
+        let since = format!("changed since the {whole} began");
+        if !files.is_empty() && !accepts {
+            return Err(Error::input(format!("{since}: {}", files.join(", "))).next(
+                "put it back as it was, or go on with what is there now: --accept-changes (in \
+                     Python accept_changes=True)",
+            ));
+        }
+        let scripts = changed(&self.scripts, &began.scripts);
+        let notes = files.into_iter().chain(scripts);
+        let notes = notes.map(|name| format!("{since}: {name}")).collect();
+        began.files.extend(self.files);
+        began.scripts.extend(self.scripts);
+        Ok((began, notes))
+    }
+}
+
+/// The data that the settings name, with the key.
+fn named(config: &Config) -> impl Iterator<Item = (&'static str, &str)> {
+    let train = config.data.train.iter().map(|path| ("data.train", path.as_str()));
+    train.chain(config.data.eval.iter().map(|path| ("data.eval", path.as_str())))
+}

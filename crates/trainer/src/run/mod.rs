@@ -1,0 +1,381 @@
+//! A run and its folder: prepare, train with evaluations and checkpoints, summarise.
+
+mod evaluate;
+#[cfg(not(target_family = "wasm"))]
+mod files;
+mod folder;
+mod given;
+mod names;
+#[cfg(not(target_family = "wasm"))]
+mod inputs;
+#[cfg(target_family = "wasm")]
+#[path = "inputs/none.rs"]
+mod inputs;
+#[cfg(not(target_family = "wasm"))]
+mod pretrain;
+mod reader;
+mod resume;
+mod setup;
+mod summary;
+
+pub use folder::{
+    CHECKPOINTS, CONFIG, DIVERGED, EVALUATIONS, Evaluation, METRICS, RunFolder, SAMPLES, SUMMARY,
+    fresh_folder, numbered, parse_lines,
+};
+#[cfg(not(target_family = "wasm"))]
+pub use folder::{checkpoints, samples_of, suite_files, write_suites};
+pub use given::{GIVEN, Given, Watch};
+#[cfg(not(target_family = "wasm"))]
+pub use pretrain::{PRETRAIN, pretraining, take_base};
+pub use reader::Reader;
+#[cfg(not(target_family = "wasm"))]
+pub use reader::data_template;
+pub use setup::{Parts, grader, load_model, model_folder, open_model, trainer};
+#[cfg(not(target_family = "wasm"))]
+pub use setup::{held, lora_settings};
+pub use summary::{SuiteSummary, Summary};
+
+#[cfg(not(target_family = "wasm"))]
+pub use inputs::Inputs;
+
+pub use given::NOTHING;
+#[cfg(target_family = "wasm")]
+use inputs::Inputs;
+
+use crate::checkpoint::{self, State};
+use crate::config::Config;
+use crate::device::{Listener, Selected};
+use crate::error::{Error, Kind, Result};
+use crate::eval::{Score, Suite};
+use crate::learner::Learner;
+use crate::metrics::StepReport;
+use crate::model::ModelFolder;
+use crate::platform::{Stopwatch, unless_stopped};
+use crate::records::Group;
+use crate::trainer::Trainer;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a shell is told while a run goes on.
+pub trait Observer {
+    /// An evaluation is done; `step` 0 is the base.
+    fn evaluated(&mut self, step: u32, scores: &[Score]);
+    /// An update is done.
+    fn stepped(&mut self, report: &StepReport, of: u32);
+    /// A checkpoint is on disk.
+    fn saved(&mut self, path: &Path);
+    /// Something that the user should hear at once.
+    fn noted(&mut self, _note: &str) {}
+}
+
+/// A run that can be started, stopped, resumed.
+pub struct Run {
+    trainer: Trainer,
+    folder: RunFolder,
+    base: ModelFolder,
+    driver: Listener,
+    suites: Vec<Suite>,
+    state: State,
+    summary: Summary,
+    evaluated_at: Option<u32>,
+    saved_at: Option<u32>,
+    applied: Option<Applied>,
+    moved_from: Option<String>,
+    notes: Vec<String>,
+    is_cut_told: bool,
+}
+
+/// A step whose update is in the weights, until all that is due after it is done.
+struct Applied {
+    report: StepReport,
+    groups: Vec<Group>,
+    /// The report is in the folder.
+    is_written: bool,
+}
+
+impl Run {
+    /// Prepares a new run in `path`, where none must be.
+    pub fn create(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
+        Self::create_with(config, &NOTHING, selected, path)
+    }
+
+    /// The same with what a program gives.
+    pub fn create_with(
+        config: Config,
+        given: &Given,
+        selected: &Selected,
+        path: &Path,
+    ) -> Result<Self> {
+        let (base, driver) = (open_model(&config.model)?, selected.listener());
+        let parts = setup::trainer_of(config, &base, None, given, &selected.device)?;
+        let state = State::new(parts.trainer.learner.config.fingerprint(), device_name(selected));
+        let inputs = Inputs::of(&parts.trainer.learner.config, given, Some(&base), state.run)?;
+        let folder = RunFolder::create(path, &parts.trainer.learner.config)?;
+        inputs.write(folder.path())?;
+        Ok(Self::assembled(parts, folder, base, state, selected, driver))
+    }
+
+    fn assembled(
+        parts: Parts,
+        folder: RunFolder,
+        mut base: ModelFolder,
+        state: State,
+        selected: &Selected,
+        driver: Listener,
+    ) -> Self {
+        base.release_weights();
+        let Parts { trainer, suites, notes } = parts;
+        let mut summary = Summary::new(&trainer.learner.config, selected);
+        summary.other_secs = state.other_secs;
+        Self {
+            trainer,
+            folder,
+            base,
+            driver,
+            suites,
+            state,
+            summary,
+            evaluated_at: None,
+            saved_at: None,
+            applied: None,
+            moved_from: None,
+            notes,
+            is_cut_told: false,
+        }
+    }
+
+    /// What the user should hear of the data.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Where the run is kept, from the root.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The same as the user named it.
+    pub fn shown(&self) -> &Path {
+        self.folder.shown()
+    }
+
+    /// The device that the resumed checkpoint was computed on, where it is another one: the run
+    /// goes on, but not bit for bit as it would have there.
+    pub fn moved_from(&self) -> Option<&str> {
+        self.moved_from.as_deref()
+    }
+
+    /// Updates done so far.
+    pub fn step(&self) -> u32 {
+        self.trainer.step
+    }
+
+    /// The resolved config.
+    pub fn config(&self) -> &Config {
+        &self.trainer.learner.config
+    }
+
+    /// The folder that the run's model came from.
+    pub fn base(&self) -> &ModelFolder {
+        &self.base
+    }
+
+    /// What the run is evaluated on.
+    pub fn suites(&self) -> &[Suite] {
+        &self.suites
+    }
+
+    /// Everything in memory: the policy, its optimiser, its data.
+    pub fn trainer(&self) -> &Trainer {
+        &self.trainer
+    }
+
+    /// Trains to the end, or until `stop` is set: then the step is finished, an evaluation is dropped, what
+    /// is done is saved, and the error says how to go on.
+    pub async fn train(
+        &mut self,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Summary> {
+        self.do_steps(observer, stop).await?;
+        match unless_stopped(stop, self.finish(observer)).await {
+            Some(summary) => summary,
+            None => Err(self.stopped(observer).await),
+        }
+    }
+
+    /// Everything but [`Run::finish`].
+    pub async fn do_steps(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<()> {
+        // An evaluation that is dropped leaves what it belongs to undone, so the loop comes to `stop`.
+        if let Some(begun) = unless_stopped(stop, self.begin(observer)).await {
+            begun?;
+        }
+        while !self.is_done() {
+            if stop.load(Ordering::SeqCst) {
+                return Err(self.stopped(observer).await);
+            }
+            self.update(observer).await?;
+            if let Some(settled) = unless_stopped(stop, self.settle(observer)).await {
+                settled?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Saves a run that is to stop, and says how it goes on. An evaluation that was dropped is made then.
+    pub async fn stopped(&mut self, observer: &mut dyn Observer) -> Error {
+        let step = self.trainer.step;
+        match self.save(observer).await {
+            Ok(_) => Error::interrupted(format!("stopped after step {step}, all saved"))
+                .next(self.how_to_go_on()),
+            Err(e) => e,
+        }
+    }
+
+    fn how_to_go_on(&self) -> String {
+        format!("srft train --resume {}", self.folder.shown().display())
+    }
+
+    /// Whether nothing is left but [`Run::finish`].
+    pub fn is_done(&self) -> bool {
+        let ended = self.trainer.step >= self.trainer.learner.config.train.steps || self.is_stale();
+        ended && self.applied.is_none()
+    }
+
+    /// Whether a step's update is in the weights, and not yet done what is due after it.
+    pub fn is_amid_step(&self) -> bool {
+        self.applied.is_some()
+    }
+
+    /// One step, and what is due after it: samples, an evaluation, a checkpoint. Returns its report and
+    /// the groups that it trained on.
+    ///
+    /// Where something failed, or was dropped, after the update, the next call does no step: it does
+    /// what is left of this one.
+    pub async fn advance(
+        &mut self,
+        observer: &mut dyn Observer,
+    ) -> Result<(StepReport, Vec<Group>)> {
+        self.update(observer).await?;
+        self.settle(observer).await
+    }
+
+    /// One step, unless there is one whose update is applied and that is not settled.
+    async fn update(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        if self.applied.is_some() {
+            return Ok(());
+        }
+        let (report, groups) = match self.trainer.step().await {
+            Ok(done) => done,
+            Err(e) if e.kind == Kind::Numbers => return Err(self.diverged(e, observer).await),
+            Err(e) => return Err(self.halted(e, observer).await),
+        };
+        // A browser skips the work of a shader that it refused, and says so only here.
+        self.driver.require_silence()?;
+        self.summary.add(&report);
+        observer.stepped(&report, self.trainer.learner.config.train.steps);
+        let episodes = groups.iter().flat_map(|group| &group.episodes);
+        self.tell_cut(episodes.map(|e| (e.tokens.len(), e.truncated)), observer);
+        self.applied = Some(Applied { report, groups, is_written: false });
+        Ok(())
+    }
+
+    /// What is due after a step.
+    async fn settle(&mut self, observer: &mut dyn Observer) -> Result<(StepReport, Vec<Group>)> {
+        self.write_applied()?;
+        let (step, steps) = (self.trainer.step, self.trainer.learner.config.train.steps);
+        let due = |every: u32| every > 0 && step.is_multiple_of(every) && step < steps;
+        if due(self.trainer.learner.config.eval.every) {
+            self.require_evaluated(observer).await?;
+        }
+        if due(self.trainer.learner.config.checkpoint.every) {
+            self.save(observer).await?;
+        }
+        let Applied { report, groups, .. } = self.applied.take().expect("a step was done");
+        Ok((report, groups))
+    }
+
+    /// Puts the report of a step that was applied into the folder, with its samples where they are due.
+    fn write_applied(&mut self) -> Result<()> {
+        let Some(applied) = self.applied.as_mut().filter(|a| !a.is_written) else { return Ok(()) };
+        let (report, steps) = (&applied.report, self.trainer.learner.config.train.steps);
+        let clock = Stopwatch::start();
+        self.folder.append_step(report)?;
+        applied.is_written = true;
+        let every = self.trainer.learner.config.checkpoint.samples_every;
+        if every > 0 && (report.step % every == 1 || every == 1 || report.step == steps) {
+            self.folder.append_samples(report.step, &applied.groups)?;
+        }
+        self.summary.other_secs += clock.elapsed_secs();
+        Ok(())
+    }
+
+    /// The last evaluation and checkpoint, and the summary.
+    pub async fn finish(&mut self, observer: &mut dyn Observer) -> Result<Summary> {
+        self.require_evaluated(observer).await?;
+        self.save(observer).await?;
+        #[cfg(not(target_family = "wasm"))]
+        self.tell_rounding(observer).await?;
+        self.summary.finish(self.trainer.step);
+        self.folder.write_summary(&self.summary)?;
+        Ok(self.summary.clone())
+    }
+
+    /// The reports of all steps: those on file, and one that could not be written yet.
+    pub fn reports(&self) -> Result<Vec<StepReport>> {
+        let unwritten = self.applied.as_ref().filter(|a| !a.is_written).map(|a| a.report.clone());
+        let mut reports = self.folder.steps(self.trainer.step - u32::from(unwritten.is_some()))?;
+        reports.extend(unwritten);
+        Ok(reports)
+    }
+
+    /// What failed left the weights of the last step whole: they are saved, so that nothing is lost
+    /// but the step that could not be done.
+    async fn halted(&mut self, error: Error, observer: &mut dyn Observer) -> Error {
+        let saved = self.trainer.step > 0 && self.save(observer).await.is_ok();
+        let kept = if saved { "the weights are saved; to go on" } else { "to go on" };
+        let first = error.next.map_or(String::new(), |next| format!("{next}; "));
+        Error { next: Some(format!("{first}{kept}: {}", self.how_to_go_on())), ..error }
+    }
+
+    /// The update was not applied: the weights before it are kept, if they are finite, for a new
+    /// run with other settings. The same run would only come to the same end.
+    async fn diverged(&mut self, error: Error, observer: &mut dyn Observer) -> Error {
+        let saved = self.save(observer).await.ok();
+        let _ = self.folder.write_diverged(&error.what); // a full disk changes nothing of it
+        let next = match saved.or_else(|| self.folder.latest().ok().flatten()) {
+            Some(path) => format!(
+                "begin a new run with a lower learning rate from the weights before it, or from an \
+                 earlier checkpoint: srft train --config {} --model {} --set optimizer.lr=...",
+                self.folder.as_shown(&self.folder.path().join(CONFIG)).display(),
+                self.folder.as_shown(&path).display()
+            ),
+            None => "begin again with a lower learning rate: --set optimizer.lr=...".into(),
+        };
+        Error { next: Some(next), ..error }
+    }
+
+    /// Writes a checkpoint of the present step, unless there is one.
+    pub async fn save(&mut self, observer: &mut dyn Observer) -> Result<PathBuf> {
+        let step = self.trainer.step;
+        self.write_applied()?; // a checkpoint never stands without the lines before it
+        if let Some(path) = self.folder.latest()?.filter(|_| self.saved_at == Some(step)) {
+            return Ok(path);
+        }
+        let clock = Stopwatch::start();
+        let state = State { step, other_secs: self.summary.other_secs, ..self.state.clone() };
+        let path = self.folder.checkpoint(step)?;
+        let Trainer { learner, optimizer, buffer, .. } = &self.trainer;
+        let Learner { policy, config, .. } = learner;
+        checkpoint::write(&path, &self.base, policy, optimizer, buffer, state).await?;
+        self.folder.remove_older(config.checkpoint.keep, self.state.run)?;
+        self.saved_at = Some(step);
+        self.summary.other_secs += clock.elapsed_secs();
+        observer.saved(&self.folder.as_shown(&path));
+        Ok(path)
+    }
+}
+
+fn device_name(selected: &Selected) -> String {
+    format!("{} ({})", selected.name, selected.backend)
+}

@@ -1,0 +1,384 @@
+//! Before training: each kernel on the chosen device against its f64 reference, and cached against
+//! uncached decoding, so that a miscompiled shader is found before it trains anything.
+
+use crate::error::{Error, Result};
+use crate::model::Scaling;
+use crate::model::{Llama, ModelConfig};
+use crate::objective::reference::objective as objective_reference;
+#[cfg(not(target_family = "wasm"))]
+use crate::ops::half::{Half, HalfMatrix, reference as half_reference};
+use crate::ops::lm_head::{Head, LOGITS_BYTES};
+use crate::ops::matmul::{matmul_nt, reference as matmul_reference};
+use crate::ops::objective::{Row, Switches, objective};
+use crate::ops::readback::floats as read;
+use crate::ops::sampling::{Draw, Sampling, reference as sampling_reference, sample};
+use crate::ops::token_stats as stats_op;
+use crate::ops::token_stats::{reference as stats_reference, token_stats};
+use crate::random::{Stream, token_uniform};
+use crate::records::TermCoefficients;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::fmt;
+
+/// Relative to max(1, |expected|), forward.
+const FORWARD: f64 = 6e-5;
+/// Relative to max(1, |expected|), gradients and whole forward passes of a model.
+const BACKWARD: f64 = 1e-4;
+
+/// What the self-test found.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Checks that passed.
+    pub passed: Vec<&'static str>,
+    /// The worst mismatch of each check that did not.
+    pub failures: Vec<String>,
+}
+
+impl Report {
+    /// An error that names every mismatch, unless there is none.
+    pub fn require_passed(&self, adapter: &str) -> Result<()> {
+        if self.failures.is_empty() {
+            return Ok(());
+        }
+        Err(Error::numbers(self.failures.join("; "))
+            .at(format!("self-test on {adapter}"))
+            .next("training on it would be wrong: update the driver, or take --device cpu"))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.failures.as_slice() {
+            [] => write!(f, "{} passed", self.passed.len()),
+            failures => write!(f, "FAILED: {}", failures.join("; ")),
+        }
+    }
+}
+
+/// Runs every check on a device.
+pub async fn run(device: &Device) -> Result<Report> {
+    run_tampered(device, |_, _| {}).await
+}
+
+/// Like [`run`], with a chance to spoil a check's results: how a test proves that it can fail.
+pub async fn run_tampered(
+    device: &Device,
+    tamper: impl FnMut(&str, &mut Vec<f32>),
+) -> Result<Report> {
+    let device = device.clone().inner();
+    let mut checks = Checks { device, tamper, report: Report::default() };
+    checks.matrix_products().await?;
+    checks.token_statistics().await?;
+    checks.fused_head().await?;
+    checks.objective().await?;
+    checks.sampling().await?;
+    #[cfg(not(target_family = "wasm"))]
+    checks.half_precision().await?;
+    checks.decoding().await?;
+    Ok(checks.report)
+}
+
+struct Checks<F> {
+    device: Device,
+    tamper: F,
+    report: Report,
+}
+
+/// Peaky numbers, since flat ones prove nothing: mostly small, now and then ±10.
+fn peaky(count: usize, index: u32) -> Vec<f32> {
+    let mut stream = Stream::new(0, crate::random::SELF_TEST, index);
+    (0..count).map(|_| stream.normal() * if stream.chance(0.1) { 10.0 } else { 1.0 }).collect()
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&v| f64::from(v)).collect()
+}
+
+impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
+    fn floats<const D: usize>(&self, values: &[f32], shape: [usize; D]) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(values.to_vec(), shape), &self.device)
+    }
+
+    fn ints(&self, values: &[i32]) -> Tensor<1, Int> {
+        Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &self.device)
+    }
+
+    /// Leaves NaN in the memory that the next outputs are likely to get, so that a kernel that
+    /// wrote nothing differs from one that wrote 0.
+    async fn poison(&self, elements: &[usize]) -> Result<()> {
+        for &count in elements {
+            let poisoned = Tensor::<1>::full([count], f32::NAN, &self.device);
+            read(poisoned).await?;
+        }
+        Ok(())
+    }
+
+    fn compare(&mut self, kernel: &'static str, mut got: Vec<f32>, expected: &[f64], bound: f64) {
+        (self.tamper)(kernel, &mut got);
+        if got.len() != expected.len() {
+            let (got, expected) = (got.len(), expected.len());
+            self.report.failures.push(format!("{kernel}: {got} values, expected {expected}"));
+            return;
+        }
+        // A NaN is the worst error of all, and compares with nothing.
+        let error = |(g, e): (&f32, &f64)| {
+            let error = (f64::from(*g) - e).abs() / e.abs().max(1.0);
+            if error.is_nan() { f64::INFINITY } else { error }
+        };
+        let errors = got.iter().zip(expected).map(error).enumerate();
+        match errors.max_by(|a, b| a.1.total_cmp(&b.1)) {
+            Some((index, error)) if error > bound => self.report.failures.push(format!(
+                "{kernel}: worst at index {index}: expected {}, got {} (allowed: {bound:e} relative)",
+                expected[index], got[index]
+            )),
+            _ => self.report.passed.push(kernel),
+        }
+    }
+
+    /// Past one tile either way, and long enough for the sum to be split.
+    async fn matrix_products(&mut self) -> Result<()> {
+        let (m, n, k) = (70, 33, 600);
+        let (a, b) = (peaky(m * k, 8), peaky(n * k, 9));
+        let b: Vec<f32> = b.iter().map(|x| 0.1 * x).collect();
+        self.poison(&[m * n, 2 * m * n]).await?;
+        let product = matmul_nt(self.floats(&a, [m, k]), self.floats(&b, [n, k]));
+        let expected = matmul_reference::matmul_nt(&wide(&a), &wide(&b), k);
+        self.compare("matmul_nt", read(product).await?, &expected, FORWARD);
+        Ok(())
+    }
+
+    async fn token_statistics(&mut self) -> Result<()> {
+        const V: usize = 513;
+        let rows = 5;
+        let values = peaky(rows * V, 0);
+        let targets = [0, 512, 256, -1, 17];
+        let upstream = peaky(rows * 2, 1);
+        self.poison(&[rows * stats_op::RECORD, rows * 2, rows * V]).await?;
+        let logits = self.floats(&values, [rows, V]).autodiff().require_grad();
+        let stats = token_stats(logits.clone(), self.ints(&targets));
+        let forward: Vec<f64> = stats_reference::forward(&wide(&values), &targets, V).concat();
+        self.compare("token_stats", read(stats.clone()).await?, &forward, FORWARD);
+        let loss = (stats * self.floats(&upstream, [rows, 2]).autodiff()).sum();
+        let gradient = logits.grad(&loss.backward());
+        let gradient = gradient.ok_or_else(|| Error::numbers("token_stats has no gradient"))?;
+        let expected = stats_reference::backward(&wide(&values), &targets, V, &wide(&upstream));
+        self.compare("token_stats_backward", read(gradient).await?, &expected, BACKWARD);
+        Ok(())
+    }
+
+    /// Σ_n a_n ln p_n + b_n H_n with given a and b, through the head in two blocks.
+    async fn fused_head(&mut self) -> Result<()> {
+        let (n, d, v) = (7, 16, 300);
+        let (hidden, head) = (peaky(n * d, 2), peaky(v * d, 3));
+        let head: Vec<f32> = head.iter().map(|w| 0.2 * w).collect();
+        let targets: Vec<i32> = (0..n as i32).map(|i| (i * 47) % v as i32).collect();
+        let upstream = peaky(n * 2, 4);
+        let split = 128;
+        let blocks = [
+            self.floats(&head[..split * d], [split, d]),
+            self.floats(&head[split * d..], [v - split, d]),
+        ];
+        self.poison(&[n * d, v * d, n * v]).await?;
+        let given = self.floats(&upstream, [n, 2]);
+        let fused = Head::new(&blocks, LOGITS_BYTES);
+        let mut d_head = fused.no_gradient();
+        let (hidden_states, targets_of) = (self.floats(&hidden, [n, d]), self.ints(&targets));
+        let d_hidden = [0..3, 3..n].map(|range| {
+            let chunk = fused.forward(
+                hidden_states.clone().slice(range.clone()),
+                targets_of.clone().slice(range.clone()),
+            );
+            fused.backward(chunk, given.clone().slice(range), &mut d_head)
+        });
+        let d_hidden = Tensor::cat(d_hidden.to_vec(), 0);
+        let d_head: Vec<_> = d_head.into_iter().flatten().collect();
+        let mut logits = vec![0.0; n * v];
+        for (i, logit) in logits.iter_mut().enumerate() {
+            let (h, w) = (&hidden[i / v * d..][..d], &head[i % v * d..][..d]);
+            *logit = h.iter().zip(w).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+        }
+        let d_logits = stats_reference::backward(&logits, &targets, v, &wide(&upstream));
+        let (mut by_hidden, mut by_head) = (vec![0.0; n * d], vec![0.0; v * d]);
+        for (i, g) in d_logits.iter().enumerate() {
+            for k in 0..d {
+                by_hidden[i / v * d + k] += g * f64::from(head[i % v * d + k]);
+                by_head[i % v * d + k] += g * f64::from(hidden[i / v * d + k]);
+            }
+        }
+        self.compare("lm_head, by hidden", read(d_hidden).await?, &by_hidden, BACKWARD);
+        let d_head = read(Tensor::cat(d_head, 0)).await?;
+        self.compare("lm_head, by head", d_head, &by_head, BACKWARD);
+        Ok(())
+    }
+
+    async fn objective(&mut self) -> Result<()> {
+        let lengths = [1u32, 40, 300];
+        let n: u32 = lengths.iter().sum();
+        let mut stream = Stream::new(0, crate::random::SELF_TEST, 5);
+        let stats: Vec<[f32; 2]> =
+            (0..n).map(|_| [-3.0 * stream.normal().abs(), stream.normal().abs()]).collect();
+        let old: Vec<f32> = stats.iter().map(|s| s[0] + 0.3 * stream.normal()).collect();
+        let mut start = 0;
+        let rows = lengths.map(|len| {
+            let demonstration = len == 40;
+            let terms = TermCoefficients {
+                sft: if demonstration { 0.01 } else { 0.0 },
+                rl_demo: if demonstration { -0.02 } else { 0.0 },
+                self_logp: if len == 1 { 0.03 } else { 0.0 },
+                self_ratio: if len == 300 { -0.01 } else { 0.0 },
+                self_positive: len == 300,
+                entropy: -1e-3,
+                kl: if demonstration { 0.02 } else { 0.0 },
+            };
+            start += len;
+            Row { start: start - len, len, demonstration, terms }
+        });
+        let switches = Switches::default();
+        self.poison(&[2 * n as usize, 8 * rows.len()]).await?;
+        let got = objective(
+            self.floats(&stats.concat(), [n as usize, 2]),
+            self.floats(&old, [n as usize]),
+            &rows,
+            &switches,
+        );
+        let exact: Vec<[f64; 2]> = stats.iter().map(|s| s.map(f64::from)).collect();
+        let expected = objective_reference(&exact, &wide(&old), &rows, &switches);
+        let coefficients = expected.coefficients.concat();
+        self.compare("objective", read(got.coefficients).await?, &coefficients, FORWARD);
+        self.compare("objective, sums", read(got.sums).await?, &expected.sums.concat(), FORWARD);
+        Ok(())
+    }
+
+    async fn sampling(&mut self) -> Result<()> {
+        const V: usize = 700;
+        let rows = 6u32;
+        let values = peaky(rows as usize * V, 6);
+        let draws: Vec<Draw> =
+            (0..rows).map(|i| Draw { prompt: i, sample: 2 * i, position: 3 * i }).collect();
+        let settings = Sampling { temperature: 0.7, top_k: 50, top_p: 0.9, min_p: 0.02 };
+        self.poison(&[rows as usize, 2 * rows as usize]).await?;
+        let sampled = sample(self.floats(&values, [rows as usize, V]), &draws, 11, 12, settings);
+        let tokens = read(sampled.tokens.float()).await?;
+        let (mut expected_tokens, mut expected_stats) = (Vec::new(), Vec::new());
+        for ((logits, draw), &token) in values.chunks_exact(V).zip(&draws).zip(&tokens) {
+            let u = token_uniform(11, 12, draw.prompt, draw.sample, draw.position);
+            let p = sampling_reference::distribution(logits, settings);
+            let right = sampling_reference::draw(&p, f64::from(u));
+            // In f32 a draw within 1e-5 of the border between two tokens may fall on either side.
+            let token = token as usize;
+            let below: f64 = p.iter().take(token).sum();
+            let fits = p.get(token).is_some_and(|q| {
+                *q > 0.0 && f64::from(u) > below - 1e-5 && f64::from(u) < below + q + 1e-5
+            });
+            let accepted = if fits { token } else { right };
+            expected_tokens.push(accepted as f64);
+            expected_stats.push(sampling_reference::log_probabilities(logits)[accepted]);
+            expected_stats.push(sampling_reference::entropy(logits));
+        }
+        self.compare("sampling, tokens", tokens, &expected_tokens, 0.0);
+        self.compare("sampling", read(sampled.stats).await?, &expected_stats, FORWARD);
+        Ok(())
+    }
+
+    /// Every exponent and sign of both formats, in more than one workgroup.
+    #[cfg(not(target_family = "wasm"))]
+    async fn half_precision(&mut self) -> Result<()> {
+        for (half, name) in [(Half::F16, "widen, f16"), (Half::Bf16, "widen, bf16")] {
+            let normal = |bits: &u32| half.is_finite(*bits as u16) && bits & 0x7f80 != 0;
+            let numbers: Vec<u32> = (0..1 << 16).step_by(31).filter(normal).collect();
+            let words: Vec<u32> = numbers.chunks_exact(2).map(|n| n[0] | n[1] << 16).collect();
+            let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+            let matrix = HalfMatrix::new(&bytes, half, 1, &self.device).expect("whole words");
+            self.poison(&[2 * words.len()]).await?;
+            let expected = half_reference::widen(&words, half);
+            self.compare(name, read(matrix.widen()).await?, &expected, 0.0);
+        }
+        Ok(())
+    }
+
+    /// A small random model: its logits against the CPU backend's, and decoded token by token
+    /// against all at once.
+    async fn decoding(&mut self) -> Result<()> {
+        let config = ModelConfig {
+            vocab_size: 29,
+            hidden_size: 24,
+            intermediate_size: 40,
+            layers: 2,
+            heads: 4,
+            kv_heads: 2,
+            head_dim: 6,
+            rms_norm_eps: 1e-5,
+            rope_theta: 10_000.0,
+            rope_scaling: Scaling::Linear { factor: 2.0 },
+            max_positions: 16,
+            tied: false,
+            qkv_bias: true,
+            output_bias: true,
+            mlp_bias: false,
+            qk_norm: true,
+            eos_tokens: vec![2],
+        };
+        let text: Vec<i32> = (0..18).map(|i| (i * 5 + 3) % 29).collect(); // [2, 9]
+        let whole = |device: &Device| {
+            let mut model = Llama::random(config.clone(), 0, device);
+            for (index, p) in model.parameters_mut().into_iter().enumerate() {
+                // Larger than a fresh model's weights: its logits would be all but flat.
+                let count = p.block_shape[0] * p.block_shape[1];
+                let values: Vec<f32> =
+                    peaky(count, 100 + index as u32).iter().map(|v| 0.2 * v).collect();
+                *p.tensor = Tensor::from_data(TensorData::new(values, p.block_shape), device);
+            }
+            let tokens = Tensor::from_data(TensorData::new(text.clone(), [18]), device);
+            let logits = model.logits(model.hidden(tokens, 2, 9));
+            (model, logits)
+        };
+        let (_, expected) = whole(&Device::flex());
+        let expected = wide(&read(expected).await?);
+        self.poison(&[18 * 29, 18 * 24, 18 * 40]).await?;
+        let (model, logits) = whole(&self.device);
+        self.compare("model", read(logits).await?, &expected, BACKWARD);
+
+        let prompts = [4u32, 3];
+        let start: Vec<i32> = [&text[..4], &text[9..13]].concat();
+        let (_, mut caches) = model.prefill(self.ints(&start), &prompts, 4, 16);
+        let mut got = Vec::new();
+        let mut wanted = Vec::new();
+        for step in 0..4 {
+            let at = [4 + step, 9 + 3 + step];
+            let hidden = model.decode(self.ints(&at.map(|i| text[i])), &mut caches);
+            got.push(model.logits(hidden));
+            at.iter().for_each(|i| wanted.extend_from_slice(&expected[i * 29..][..29]));
+        }
+        self.compare("cached decoding", read(Tensor::cat(got, 0)).await?, &wanted, BACKWARD);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_on_the_cpu_and_catches_one_wrong_value_in_every_check() {
+        let device = Device::flex();
+        let clean = pollster::block_on(run(&device)).unwrap();
+        assert!(clean.failures.is_empty(), "{:?}", clean.failures);
+        for kernel in &clean.passed {
+            let spoil = |name: &str, values: &mut Vec<f32>| {
+                if name == *kernel {
+                    let last = values.len() - 1;
+                    values[last] += 0.01 + values[last].abs() * 0.01;
+                }
+            };
+            let report = pollster::block_on(run_tampered(&device, spoil)).unwrap();
+            let error = report.require_passed("CPU").unwrap_err().to_string();
+            assert!(error.contains(kernel) && error.contains("worst at index"), "{error}");
+            let poison = |name: &str, values: &mut Vec<f32>| {
+                if name == *kernel {
+                    values[0] = f32::NAN;
+                }
+            };
+            let report = pollster::block_on(run_tampered(&device, poison)).unwrap();
+            assert_eq!(report.failures.len(), 1, "{kernel}: a NaN must not pass");
+        }
+    }
+}
