@@ -1,5 +1,5 @@
 // Generated from crates/page/src/lab/protocol.rs by a test, which also holds it against that file:
-//   SRFT_UPDATE=1 cargo test --release --lib protocol
+//   SRFT_UPDATE=1 cargo test --release -p srft-page protocol
 
 /**
  * From the page.
@@ -662,133 +662,6 @@ next: string | null,
 fatal: boolean, };
 
 /**
- * The report of one training step, a line of `metrics.jsonl`.
- */
-export type StepReport = { 
-/**
- * Updates done, counted from 1.
- */
-step: number, 
-/**
- * Learning rate of this update, after warm-up and schedule.
- */
-lr: number, 
-/**
- * The whole loss, Eq. 13: loss_sft + loss_rl_demo + loss_self + loss_entropy + loss_kl.
- */
-loss: number, 
-/**
- * Supervised term, Eq. 8: mean of −w_SFT·ln π over demonstration tokens.
- */
-loss_sft: number, 
-/**
- * Reinforcement term on demonstrations, Eqs. 9–10: mean of −Â·f(π) over their tokens.
- */
-loss_rl_demo: number, 
-/**
- * Self term, Eqs. 11–12: mean over rollout tokens of −w_RL·ln π where right, +ln π where
- * wrong; or −min(ρ·Â, clip(ρ)·Â) with ρ = π/π_old.
- */
-loss_self: number, 
-/**
- * Entropy bonus: −entropy_coeff · mean H over rollout tokens.
- */
-loss_entropy: number, 
-/**
- * KL penalty: kl_coeff · mean over demonstration tokens of r − 1 − ln r, r = π_base/π.
- */
-loss_kl: number, 
-/**
- * Global L2 norm of the gradient before clipping: √Σg² over all parameters.
- */
-grad_norm: number, 
-/**
- * Mean reward of the rollouts that the verifier could judge, in the values that objective.reward_values names.
- */
-reward: number | null, 
-/**
- * Rollouts that the verifier accepts / rollouts that it could judge.
- */
-accuracy: number | null, 
-/**
- * Mean reward of the demonstrations that were judged.
- */
-reward_demo: number | null, 
-/**
- * Mean advantage Â of the demonstrations that were judged, within their groups, Eq. 7.
- */
-advantage_demo: number | null, 
-/**
- * Groups whose rollouts are all right / groups with a rollout that the verifier could judge.
- */
-groups_all_right: number | null, 
-/**
- * Groups whose rollouts are all wrong / groups with a rollout that the verifier could judge.
- */
-groups_all_wrong: number | null, 
-/**
- * Mean of H = −Σ p·ln p over rollout tokens, under the policy that sampled them.
- */
-entropy: number | null, 
-/**
- * Mean of H = −Σ p·ln p over the tokens of demonstrations that carry loss, before the update.
- */
-entropy_demo: number | null, 
-/**
- * Mean of w_SFT = scale·exp(∓H) over the demonstrations that carry loss, Eq. 8.
- */
-w_sft: number | null, 
-/**
- * Mean of w_RL = scale·exp(H) over the rollouts that carry loss, Eq. 11; the loss uses it on the
- * positive ones only.
- */
-w_rl: number | null, 
-/**
- * Rollout tokens whose ratio was clipped / rollout tokens.
- */
-clip_share: number | null, 
-/**
- * Mean length of a rollout, its end-of-text counted.
- */
-response_tokens: number | null, 
-/**
- * Rollouts cut by rollout.max_new_tokens or the model's context / rollouts.
- */
-truncated_share: number | null, 
-/**
- * Rollouts cut by the model's context before rollout.max_new_tokens / rollouts.
- */
-context_cut_share: number | null, 
-/**
- * Rollouts that the verifier failed on: left out of the update and of every mean.
- */
-unscored: number, 
-/**
- * Demonstrations that the verifier failed on: still imitated, but not reinforced.
- */
-unscored_demos: number, 
-/**
- * Rollouts whose answer has the gold answer's value, but in a form that `math.form = "strict"` refuses.
- */
-loose_only: number, 
-/**
- * Tokens sampled in this step, those of unscored rollouts too.
- */
-rollout_tokens: number, 
-/**
- * Response tokens that carried loss in this step.
- */
-trained_tokens: number, 
-/**
- * Wall time of sampling and scoring.
- */
-rollout_secs: number, 
-/**
- * Wall time of loss, gradient and update.
- */
-train_secs: number, };
-
-/**
  * A suite's result.
  */
 export type Score = { 
@@ -813,7 +686,7 @@ samples: number,
  */
 accuracy: number, 
 /**
- * Accuracy's 95% confidence interval over problems, Wilson's (see [`wilson`]).
+ * Accuracy's 95% confidence interval over problems, Wilson's.
  */
 interval: [number, number], 
 /**
@@ -828,3 +701,129 @@ pass_interval: [number, number],
  * Samples that the verifier failed on, left out of all this.
  */
 unscored: number, };
+
+/**
+ * The report of one training step, a line of `metrics.jsonl`.
+ */
+export type StepReport = {
+/**
+ * Updates done, counted from 1.
+ */
+step: number,
+/**
+ * Learning rate of this update, after warm-up and schedule.
+ */
+lr: number,
+/**
+ * The whole loss, Eq. 13: loss_sft + loss_rl_demo + loss_self + loss_entropy + loss_kl.
+ */
+loss: number,
+/**
+ * Supervised term, Eq. 8: mean of −w_SFT·ln π over demonstration tokens.
+ */
+loss_sft: number,
+/**
+ * Reinforcement term on demonstrations, Eqs. 9–10: mean of −Â·f(π) over their tokens.
+ */
+loss_rl_demo: number,
+/**
+ * Self term, Eqs. 11–12: mean over rollout tokens of −w_RL·ln π where right, +ln π where wrong; or −min(ρ·Â, clip(ρ)·Â) with ρ = π/π_old.
+ */
+loss_self: number,
+/**
+ * Entropy bonus: −entropy_coeff · mean H over rollout tokens.
+ */
+loss_entropy: number,
+/**
+ * KL penalty: kl_coeff · mean over demonstration tokens of r − 1 − ln r, r = π_base/π.
+ */
+loss_kl: number,
+/**
+ * Global L2 norm of the gradient before clipping: √Σg² over all parameters.
+ */
+grad_norm: number,
+/**
+ * Mean reward of the rollouts that the verifier could judge, in the values that objective.reward_values names.
+ */
+reward: number | null,
+/**
+ * Rollouts that the verifier accepts / rollouts that it could judge.
+ */
+accuracy: number | null,
+/**
+ * Mean reward of the demonstrations that were judged.
+ */
+reward_demo: number | null,
+/**
+ * Mean advantage Â of the demonstrations that were judged, within their groups, Eq. 7.
+ */
+advantage_demo: number | null,
+/**
+ * Groups whose rollouts are all right / groups with a rollout that the verifier could judge.
+ */
+groups_all_right: number | null,
+/**
+ * Groups whose rollouts are all wrong / groups with a rollout that the verifier could judge.
+ */
+groups_all_wrong: number | null,
+/**
+ * Mean of H = −Σ p·ln p over rollout tokens, under the policy that sampled them.
+ */
+entropy: number | null,
+/**
+ * Mean of H = −Σ p·ln p over the tokens of demonstrations that carry loss, before the update.
+ */
+entropy_demo: number | null,
+/**
+ * Mean of w_SFT = scale·exp(∓H) over the demonstrations that carry loss, Eq. 8.
+ */
+w_sft: number | null,
+/**
+ * Mean of w_RL = scale·exp(H) over the rollouts that carry loss, Eq. 11; the loss uses it on the positive ones only.
+ */
+w_rl: number | null,
+/**
+ * Rollout tokens whose ratio was clipped / rollout tokens.
+ */
+clip_share: number | null,
+/**
+ * Mean length of a rollout, its end-of-text counted.
+ */
+response_tokens: number | null,
+/**
+ * Rollouts cut by rollout.max_new_tokens or the model's context / rollouts.
+ */
+truncated_share: number | null,
+/**
+ * Rollouts cut by the model's context before rollout.max_new_tokens / rollouts.
+ */
+context_cut_share: number | null,
+/**
+ * Rollouts that the verifier failed on: left out of the update and of every mean.
+ */
+unscored: number,
+/**
+ * Demonstrations that the verifier failed on: still imitated, but not reinforced.
+ */
+unscored_demos: number,
+/**
+ * Rollouts whose answer has the gold answer's value, but in a form that `math.form = "strict"` refuses.
+ */
+loose_only: number,
+/**
+ * Tokens sampled in this step, those of unscored rollouts too.
+ */
+rollout_tokens: number,
+/**
+ * Response tokens that carried loss in this step.
+ */
+trained_tokens: number,
+/**
+ * Wall time of sampling and scoring.
+ */
+rollout_secs: number,
+/**
+ * Wall time of loss, gradient and update.
+ */
+train_secs: number,
+};
