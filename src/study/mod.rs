@@ -5,6 +5,7 @@
 //! alone, so a study that was stopped, in whatever way, goes on where it was.
 
 mod carry_out;
+pub mod finished;
 mod inputs;
 mod queue;
 pub mod results;

@@ -1,19 +1,15 @@
 //! What came of a study, computed from its folders: plain records, `results.json`.
 
+use super::finished::{Finished, SuiteRun, lines};
 use super::runs::{Choice, Study, Task};
 use super::spec::{Regime, Row};
-use super::stats::{Difference, Spread, Verdict, pass_at_k};
-use crate::error::{Error, Result};
+use super::stats::{Difference, Spread, Verdict};
+use crate::error::Result;
 use crate::eval::{Score, mean_accuracy};
 use crate::metrics::{StepReport, mean, mean_of};
-use crate::platform::{exists, read, read_text};
-use crate::run::{
-    DIVERGED, EVALUATIONS, Evaluation, METRICS, SUMMARY, Summary, parse_lines, samples_of,
-    suite_files,
-};
+use crate::run::{METRICS, Summary};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Where the results are written.
 pub const RESULTS: &str = "results.json";
@@ -194,99 +190,6 @@ impl Compute {
     }
 }
 
-/// A finished run as its folder tells it.
-pub struct Finished {
-    /// Its summary.
-    pub summary: Summary,
-    /// The evaluation before training.
-    pub base: Evaluation,
-    /// The evaluation at the end.
-    pub last: Evaluation,
-    /// Why it ended early.
-    pub diverged: Option<String>,
-}
-
-impl Finished {
-    /// The run in a folder; `None` before its end, which the summary marks.
-    pub fn read(path: &Path) -> Result<Option<Self>> {
-        let file = path.join(SUMMARY);
-        if !exists(&file) {
-            return Ok(None);
-        }
-        let summary: Summary = json(&read_text(&file)?).map_err(|e| e.at(file.display()))?;
-        let mut evaluations: Vec<Evaluation> = lines(&path.join(EVALUATIONS))?;
-        let last = evaluations.pop().filter(|e| e.step == summary.steps);
-        let base = evaluations.into_iter().next();
-        let why = path.join(DIVERGED);
-        let diverged = if exists(&why) { Some(read_text(&why)?.trim().to_string()) } else { None };
-        match (base, last) {
-            (Some(base), Some(last)) => Ok(Some(Self { summary, base, last, diverged })),
-            _ => Err(Error::input("the run's first or last evaluation is not on file")
-                .at(path.display())
-                .next("remove the run's folder to have it made again")),
-        }
-    }
-}
-
-/// A sample's verdict, of the lines that an evaluation writes.
-#[derive(Deserialize)]
-struct Verdicted {
-    problem: usize,
-    right: Option<bool>,
-    tokens: usize,
-}
-
-/// A suite of a finished run, problem by problem.
-struct SuiteRun {
-    ood: bool,
-    /// (right, scored) samples of each problem.
-    problems: Vec<(usize, usize)>,
-    tokens: f64,
-}
-
-impl SuiteRun {
-    fn all(path: &Path, last: &Evaluation) -> Result<Vec<Self>> {
-        let files = suite_files(last.scores.iter().map(|s| &*s.suite));
-        let folder = samples_of(path, last.step);
-        last.scores
-            .iter()
-            .zip(files)
-            .map(|(score, file)| Self::read(score, &folder.join(file)))
-            .collect()
-    }
-
-    fn read(score: &Score, file: &Path) -> Result<Self> {
-        let samples: Vec<Verdicted> = lines(file)?;
-        let mut problems = vec![(0, 0); score.n];
-        for sample in &samples {
-            let Some(problem) = problems.get_mut(sample.problem) else {
-                return Err(Error::input(format!(
-                    "there are {} problems, not {}",
-                    score.n,
-                    sample.problem + 1
-                ))
-                .at(file.display())
-                .next("the file was altered: remove the run's folder to have it made again"));
-            };
-            problem.0 += usize::from(sample.right == Some(true));
-            problem.1 += usize::from(sample.right.is_some());
-        }
-        let tokens = mean(samples.iter().map(|s| s.tokens as f64));
-        Ok(Self { ood: score.ood, problems, tokens })
-    }
-
-    /// Share of right samples, problem by problem; one that the verifier failed on counts as 0.
-    fn shares(&self) -> Vec<f64> {
-        self.problems.iter().map(|&(right, of)| right as f64 / of.max(1) as f64).collect()
-    }
-
-    /// pass@k, a mean over problems with k verdicts.
-    fn pass(&self, k: usize) -> f64 {
-        let whole = self.problems.iter().filter(|(_, of)| *of >= k);
-        mean(whole.map(|&(right, of)| pass_at_k(of, right, k)))
-    }
-}
-
 /// A run with all that tables need of it.
 struct Read {
     seed: u64,
@@ -455,15 +358,4 @@ fn entropy_at_the_end(reports: &[StepReport]) -> Option<f64> {
     // Runs of before had a 0 where a step sampled nothing.
     let sampled = last.iter().filter(|r| r.rollout_tokens > 0);
     mean_of(sampled.filter_map(|r| r.entropy))
-}
-
-fn json<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|e| {
-        Error::input(e.to_string())
-            .next("the file was altered, or another version of srft wrote it")
-    })
-}
-
-fn lines<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>> {
-    parse_lines(path, &read(path)?)
 }

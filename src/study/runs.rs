@@ -1,6 +1,6 @@
 //! The runs of a study: which there are, in what order, with which settings, and which are done.
 
-use super::results::Finished;
+use super::finished::Finished;
 use super::spec::{Cell, Point, Regime, Row, Spec};
 use crate::config::{Change, Config};
 use crate::error::{Error, Result};

@@ -2,7 +2,7 @@
 
 use super::Emit;
 use super::protocol::Event;
-use super::session::Slot;
+use super::slot::Slot;
 use crate::error::Result;
 use crate::eval::{Judge, Sample, Score, Suite, score};
 use crate::model::Llama;

@@ -4,7 +4,7 @@
 use super::protocol::{
     Candidate, FormulaView, GroupView, Member, PromptView, TermValues, TokenView,
 };
-use super::session::Slot;
+use super::slot::Slot;
 use crate::config::{Objective, RewardValues};
 use crate::data::batch::{MicroBatch, micro_batches};
 use crate::error::{Error, Result};

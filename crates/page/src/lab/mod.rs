@@ -8,6 +8,7 @@ mod preset;
 mod probes;
 pub mod protocol;
 mod session;
+mod slot;
 
 use crate::error::{Error, Result};
 use crate::platform::{exists, remove_folder_atomic};

@@ -10,6 +10,7 @@ use super::protocol::{
     AdapterView, Answer, Event, GroupView, ModelView, PastEvaluation, Ready, RunRequest, RunView,
     Start, SuiteView,
 };
+use super::slot::Slot;
 use crate::archive;
 use crate::config::{Config, unknown};
 use crate::data::builtin;
@@ -19,30 +20,10 @@ use crate::eval::Score;
 use crate::learner::Learner;
 use crate::metrics::StepReport;
 use crate::model::Llama;
-use crate::records::Group;
 use crate::run::{Evaluation, Observer, Reader, Run, RunFolder, model_folder, numbered};
 use crate::selftest;
 use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
-
-/// A run and its last step.
-pub struct Slot {
-    /// The run.
-    pub run: Run,
-    /// The folder's name in a saved file.
-    pub name: String,
-    /// The policy before the last step; weights are shared with the one after it until they differ.
-    pub before: Llama,
-    /// What the last step trained on.
-    pub groups: Vec<Group>,
-}
-
-impl Slot {
-    fn new(run: Run, name: String) -> Self {
-        let before = run.trainer().learner.policy.clone();
-        Self { run, name, before, groups: Vec::new() }
-    }
-}
 
 /// A device whose kernels passed their self-test.
 #[derive(Clone)]

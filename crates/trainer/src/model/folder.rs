@@ -99,21 +99,6 @@ impl ModelFolder {
         }
     }
 
-    /// Reads a folder: a model's, or an adapter's with the base that it names.
-    pub fn read(path: &Path) -> Result<Self> {
-        Self::read_over(path, None)
-    }
-
-    /// The same; `base` is the folder of an adapter's base, where that is not where the adapter says.
-    pub fn read_over(path: &Path, base: Option<&str>) -> Result<Self> {
-        #[cfg(not(target_family = "wasm"))]
-        if super::adapter::is_here(path) {
-            return super::adapter::read(path, base);
-        }
-        let _ = base;
-        Self::read_whole(path)
-    }
-
     /// Reads a whole model's folder.
     pub(super) fn read_whole(path: &Path) -> Result<Self> {
         let lacks = |name: &'static str| move |e: Error| missing::explain(path, name, e);

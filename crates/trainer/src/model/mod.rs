@@ -8,6 +8,7 @@ mod linear;
 mod llama;
 #[cfg(not(target_family = "wasm"))]
 mod missing;
+mod open;
 mod parameters;
 mod pass;
 #[cfg(not(target_family = "wasm"))]

@@ -1,9 +1,9 @@
 //! What expressions are made of: numbers, variables, functions, brackets, matrices.
 
 use super::expr::{self, Constant, Expr, Function, Reading, call, power, quotient, root};
-use super::lexer::Token::{self, Begin, Letter, Name, Run, Symbol, Text, Word};
 use super::parser::Parser;
 use super::region::{End, Span};
+use super::token::Token::{self, Begin, Letter, Name, Run, Symbol, Text, Word};
 use super::value::{self, Value, interval};
 
 impl Parser<'_> {

@@ -5,7 +5,8 @@ use num_rational::BigRational;
 use num_traits::{Pow, Zero};
 
 use super::expr::{Number, Reading};
-use super::lexer::{Lexer, Token};
+use super::lexer::Lexer;
+use super::token::Token;
 
 /// The largest power of ten in a number such as 1e300.
 const MAX_EXPONENT: i32 = 2_000;

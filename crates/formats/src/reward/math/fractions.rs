@@ -5,7 +5,7 @@ use num_rational::BigRational;
 use num_traits::One;
 
 use super::expr::Number;
-use super::lexer::Token::{self, Run, Symbol, Text, Word};
+use super::token::Token::{self, Run, Symbol, Text, Word};
 use super::units::{Meaning, meaning, number_words};
 
 /// Tokens of the longest that is looked for.

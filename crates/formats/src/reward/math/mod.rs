@@ -27,6 +27,7 @@ mod parser;
 mod prose;
 mod region;
 mod strict;
+mod token;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -38,8 +39,8 @@ pub use prose::announced;
 
 use crate::error::{Error, Result};
 use expr::Reading;
-use lexer::Token;
 use parser::Parsed;
+use token::Token;
 use value::Value;
 
 /// Characters of the longest answer that is read.

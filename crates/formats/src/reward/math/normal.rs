@@ -5,7 +5,7 @@ use num_rational::BigRational;
 
 use super::expr::{Expr, Number, Reading};
 use super::fractions::with_fractions;
-use super::lexer::Token::{self, Letter, Name, Run, Symbol, Text, Word};
+use super::token::Token::{self, Letter, Name, Run, Symbol, Text, Word};
 use super::units::{Meaning, Measure, is_short_word, meaning, number_words};
 
 /// Words of two and three letters that stand before answers.

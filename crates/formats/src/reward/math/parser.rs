@@ -16,8 +16,8 @@ use num_rational::BigRational;
 
 use super::compare::equal;
 use super::expr::{self, Constant, Expr, Function, Number, Reading, call, power, quotient};
-use super::lexer::Token::{self, Letter, Symbol, Text};
 use super::numeric::real_value;
+use super::token::Token::{self, Letter, Symbol, Text};
 use super::value::{self, SetOperation, Sign, Value};
 
 /// How deep brackets, braces and functions may nest.

@@ -4,8 +4,8 @@
 
 use super::Answer;
 use super::expr::Number;
-use super::lexer::Token::{self, Letter, Run, Symbol, Text, Word};
 use super::lexer::tokens_among_words;
+use super::token::Token::{self, Letter, Run, Symbol, Text, Word};
 use super::value::Value;
 
 /// Whether `given`, which has the value of `gold`, may be rewarded:

@@ -1,7 +1,7 @@
 //! Tables: what words, commands and characters mean.
 
 use super::expr::Function;
-use super::lexer::Token;
+use super::token::Token;
 
 /// What a run of letters means, in plain text or after a backslash.
 pub fn word(name: &str) -> Option<Token> {

@@ -1,0 +1,25 @@
+//! A run of the lab beside what its last step changed.
+
+use crate::model::Llama;
+use crate::records::Group;
+use crate::run::Run;
+
+/// A run and its last step.
+pub struct Slot {
+    /// The run.
+    pub run: Run,
+    /// The folder's name in a saved file.
+    pub name: String,
+    /// The policy before the last step; weights are shared with the one after it until they differ.
+    pub before: Llama,
+    /// What the last step trained on.
+    pub groups: Vec<Group>,
+}
+
+impl Slot {
+    /// A run as it was opened.
+    pub fn new(run: Run, name: String) -> Self {
+        let before = run.trainer().learner.policy.clone();
+        Self { run, name, before, groups: Vec::new() }
+    }
+}

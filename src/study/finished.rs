@@ -1,0 +1,120 @@
+//! A finished run as its folder tells it.
+
+use super::stats::pass_at_k;
+use crate::error::{Error, Result};
+use crate::eval::Score;
+use crate::metrics::mean;
+use crate::platform::{exists, read, read_text};
+use crate::run::{
+    DIVERGED, EVALUATIONS, Evaluation, SUMMARY, Summary, parse_lines, samples_of, suite_files,
+};
+use serde::Deserialize;
+use std::path::Path;
+
+/// A run that came to its end.
+pub struct Finished {
+    /// Its summary.
+    pub summary: Summary,
+    /// The evaluation before training.
+    pub base: Evaluation,
+    /// The evaluation at the end.
+    pub last: Evaluation,
+    /// Why it ended early.
+    pub diverged: Option<String>,
+}
+
+impl Finished {
+    /// The run in a folder; `None` before its end, which the summary marks.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let file = path.join(SUMMARY);
+        if !exists(&file) {
+            return Ok(None);
+        }
+        let summary: Summary = json(&read_text(&file)?).map_err(|e| e.at(file.display()))?;
+        let mut evaluations: Vec<Evaluation> = lines(&path.join(EVALUATIONS))?;
+        let last = evaluations.pop().filter(|e| e.step == summary.steps);
+        let base = evaluations.into_iter().next();
+        let why = path.join(DIVERGED);
+        let diverged = if exists(&why) { Some(read_text(&why)?.trim().to_string()) } else { None };
+        match (base, last) {
+            (Some(base), Some(last)) => Ok(Some(Self { summary, base, last, diverged })),
+            _ => Err(Error::input("the run's first or last evaluation is not on file")
+                .at(path.display())
+                .next("remove the run's folder to have it made again")),
+        }
+    }
+}
+
+/// A sample's verdict, of the lines that an evaluation writes.
+#[derive(Deserialize)]
+struct Verdicted {
+    problem: usize,
+    right: Option<bool>,
+    tokens: usize,
+}
+
+/// A suite of a finished run, problem by problem.
+pub struct SuiteRun {
+    /// Absent from fine-tuning.
+    pub ood: bool,
+    /// (right, scored) samples of each problem.
+    pub problems: Vec<(usize, usize)>,
+    /// Mean tokens of a sample.
+    pub tokens: f64,
+}
+
+impl SuiteRun {
+    /// The suites of the run in `path`, as it stood at its last evaluation.
+    pub fn all(path: &Path, last: &Evaluation) -> Result<Vec<Self>> {
+        let files = suite_files(last.scores.iter().map(|s| &*s.suite));
+        let folder = samples_of(path, last.step);
+        last.scores
+            .iter()
+            .zip(files)
+            .map(|(score, file)| Self::read(score, &folder.join(file)))
+            .collect()
+    }
+
+    fn read(score: &Score, file: &Path) -> Result<Self> {
+        let samples: Vec<Verdicted> = lines(file)?;
+        let mut problems = vec![(0, 0); score.n];
+        for sample in &samples {
+            let Some(problem) = problems.get_mut(sample.problem) else {
+                return Err(Error::input(format!(
+                    "there are {} problems, not {}",
+                    score.n,
+                    sample.problem + 1
+                ))
+                .at(file.display())
+                .next("the file was altered: remove the run's folder to have it made again"));
+            };
+            problem.0 += usize::from(sample.right == Some(true));
+            problem.1 += usize::from(sample.right.is_some());
+        }
+        let tokens = mean(samples.iter().map(|s| s.tokens as f64));
+        Ok(Self { ood: score.ood, problems, tokens })
+    }
+
+    /// Share of right samples, problem by problem; one that the verifier failed on counts as 0.
+    pub fn shares(&self) -> Vec<f64> {
+        self.problems.iter().map(|&(right, of)| right as f64 / of.max(1) as f64).collect()
+    }
+
+    /// pass@k, a mean over problems with k verdicts.
+    pub fn pass(&self, k: usize) -> f64 {
+        let whole = self.problems.iter().filter(|(_, of)| *of >= k);
+        mean(whole.map(|&(right, of)| pass_at_k(of, right, k)))
+    }
+}
+
+fn json<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| {
+        Error::input(e.to_string())
+            .next("the file was altered, or another version of srft wrote it")
+    })
+}
+
+/// The records in a file of one a line.
+pub fn lines<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>> {
+    parse_lines(path, &read(path)?)
+}
