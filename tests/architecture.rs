@@ -1,6 +1,7 @@
 //! The walls that ARCHITECTURE.md draws: a module imports only what stands above it in its crate's
 //! `lib.rs`, and a crate only those above it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -22,17 +23,20 @@ fn modules(library: &str) -> Vec<&str> {
     library.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect()
 }
 
-/// The modules that `crate::NAME` names, `crate::{…}` too, outside of unit tests.
-fn imported(code: &str) -> Vec<&str> {
+/// The modules that `crate::NAME` names (or `super::NAME`, by `root`), `crate::{…}` too, outside of unit
+/// tests.
+fn imported<'a>(code: &'a str, root: &str) -> Vec<&'a str> {
     let shipped = code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let name =
         |text: &'_ str| text.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').count();
     let mut names = Vec::new();
-    for (at, _) in shipped.match_indices("crate::") {
-        if shipped[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
+    for (at, _) in shipped.match_indices(root) {
+        let before = shipped[..at].rsplit('\n').next().unwrap_or_default();
+        let named = before.ends_with(|c: char| c.is_alphanumeric() || "_$:".contains(c));
+        if named || before.trim_start().starts_with("//") {
             continue;
         }
-        let rest = &shipped[at + "crate::".len()..];
+        let rest = &shipped[at + root.len()..];
         match rest.strip_prefix('{').and_then(|inside| inside.split_once('}')) {
             Some((inside, _)) => names.extend(inside.split(',').map(|part| {
                 let part = part.trim();
@@ -48,7 +52,10 @@ fn imported(code: &str) -> Vec<&str> {
 fn climbing<'a>(module: &str, code: &'a str, order: &[&str]) -> Vec<&'a str> {
     let place = |name: &str| order.iter().position(|m| *m == name);
     let own = place(module).expect("a module of the library");
-    imported(code).into_iter().filter(|name| place(name).is_some_and(|p| p > own)).collect()
+    imported(code, "crate::")
+        .into_iter()
+        .filter(|name| place(name).is_some_and(|p| p > own))
+        .collect()
 }
 
 #[test]
@@ -73,6 +80,81 @@ fn a_module_imports_only_what_stands_above_it() {
     }
     assert!(looked > 200, "only {looked} files were found");
     assert!(wrong.is_empty(), "what stands below its importer in lib.rs:\n{}", wrong.join("\n"));
+}
+
+/// A way from a file of a folder back to itself, over files beside it.
+fn circle(files: &BTreeMap<String, Vec<String>>) -> Option<Vec<&str>> {
+    fn walk<'a>(
+        files: &'a BTreeMap<String, Vec<String>>,
+        way: &mut Vec<&'a str>,
+        done: &mut BTreeSet<&'a str>,
+    ) -> bool {
+        let last = *way.last().expect("a way begins somewhere");
+        for next in files.get(last).into_iter().flatten() {
+            if way.contains(&next.as_str()) {
+                way.push(next);
+                return true;
+            }
+            if !done.contains(next.as_str()) {
+                way.push(next);
+                if walk(files, way, done) {
+                    return true;
+                }
+                way.pop();
+            }
+        }
+        done.insert(last);
+        false
+    }
+    let mut done = BTreeSet::new();
+    files.keys().find_map(|first| {
+        let mut way = vec![first.as_str()];
+        (!done.contains(first.as_str()) && walk(files, &mut way, &mut done)).then_some(way)
+    })
+}
+
+/// Each folder's files with those beside them that they import.
+fn folders(path: &Path, found: &mut Vec<(PathBuf, BTreeMap<String, Vec<String>>)>) {
+    let entries = || fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let stem = |file: &Path| file.file_stem().unwrap().to_string_lossy().into_owned();
+    let is_beside = |file: &PathBuf| {
+        let named = !["lib", "main", "mod"].contains(&&*stem(file));
+        file.extension().is_some_and(|e| e == "rs") && named
+    };
+    let names: BTreeSet<String> = entries().filter(is_beside).map(|file| stem(&file)).collect();
+    let root = if path.join("lib.rs").exists() { "crate::" } else { "super::" };
+    let imports = |file: PathBuf| {
+        let code = fs::read_to_string(&file).unwrap();
+        let own = stem(&file);
+        let used = imported(&code, root).into_iter().map(String::from);
+        (own.clone(), used.filter(|name| names.contains(name) && *name != own).collect())
+    };
+    found.push((path.into(), entries().filter(is_beside).map(imports).collect()));
+    entries().filter(|entry| entry.is_dir()).for_each(|folder| folders(&folder, found));
+}
+
+#[test]
+fn no_two_files_import_each_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    CRATES.iter().chain(&["python/src"]).for_each(|source| folders(&root.join(source), &mut found));
+    let circles: Vec<String> = found
+        .iter()
+        .filter_map(|(path, files)| Some(format!("{}: {:?}", path.display(), circle(files)?)))
+        .collect();
+    assert!(found.len() > 20, "only {} folders", found.len());
+    assert!(circles.is_empty(), "{}", circles.join("\n"));
+}
+
+#[test]
+fn the_search_finds_circles() {
+    let files = |list: &[(&str, &[&str])]| -> BTreeMap<String, Vec<String>> {
+        let owned = |names: &[&str]| names.iter().map(|n| n.to_string()).collect();
+        list.iter().map(|(name, imports)| (name.to_string(), owned(imports))).collect()
+    };
+    assert_eq!(circle(&files(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])])), None);
+    let found = files(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"])]);
+    assert_eq!(circle(&found).unwrap(), ["a", "b", "c", "b"]);
 }
 
 #[test]

@@ -2,8 +2,7 @@
 
 use crate::contents::Contents;
 use crate::convert::{to_json, to_python};
-use crate::episode::Episode;
-use crate::error::{input, wrong_type};
+use crate::error::wrong_type;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
@@ -385,23 +384,4 @@ impl<'py> FromPyObject<'_, 'py> for Prompts {
         };
         items.map(|item| item?.extract()).collect::<PyResult<_>>().map(Self)
     }
-}
-
-/// The example that an episode answers; its `prompt` counts them.
-pub fn of_episode<'a>(
-    examples: &'a [records::Example],
-    episode: &Episode,
-) -> PyResult<&'a records::Example> {
-    let (prompt, count) = (episode.prompt, examples.len());
-    let fits =
-        |e: &&records::Example| episode.asked.as_ref().is_none_or(|asked| *asked == e.prompt);
-    // Groups of a step count prompts their own way; one example needs no counting.
-    let at = if count == 1 && episode.asked.is_some() { 0 } else { prompt };
-    examples.get(at).filter(fits).ok_or_else(|| {
-        let asked = episode.asked.as_ref().map_or(String::new(), |asked| format!(", {asked:?}"));
-        input(
-            format!("an episode answers prompt {prompt} of {count}{asked}"),
-            "give the examples that it was rolled out from, all of them in their order",
-        )
-    })
 }

@@ -2,7 +2,7 @@
 
 use crate::episode::Episode;
 use crate::error::{OrRaise, exception, input};
-use crate::example::{Examples, Extras, of_episode};
+use crate::example::{Examples, Extras};
 use numpy::PyArray1;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -238,4 +238,23 @@ pub fn rewards<'py>(
         responses.push((example, episode.response.as_str(), !episode.truncated));
     }
     Ok(PyArray1::from_vec(py, grades_of(py, &judge, &responses, values)?))
+}
+
+/// The example that an episode answers; its `prompt` counts them.
+fn of_episode<'a>(
+    examples: &'a [records::Example],
+    episode: &Episode,
+) -> PyResult<&'a records::Example> {
+    let (prompt, count) = (episode.prompt, examples.len());
+    let fits =
+        |e: &&records::Example| episode.asked.as_ref().is_none_or(|asked| *asked == e.prompt);
+    // Groups of a step count prompts their own way; one example needs no counting.
+    let at = if count == 1 && episode.asked.is_some() { 0 } else { prompt };
+    examples.get(at).filter(fits).ok_or_else(|| {
+        let asked = episode.asked.as_ref().map_or(String::new(), |asked| format!(", {asked:?}"));
+        input(
+            format!("an episode answers prompt {prompt} of {count}{asked}"),
+            "give the examples that it was rolled out from, all of them in their order",
+        )
+    })
 }

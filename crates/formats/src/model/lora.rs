@@ -1,14 +1,14 @@
 //! The settings of low-rank adapters, and PEFT's `adapter_config.json` for them.
 
 #[cfg(not(target_family = "wasm"))]
+pub use super::peft::MERGE_IN_PEFT;
+pub use super::peft::TARGETS;
+#[cfg(not(target_family = "wasm"))]
 use {
+    super::peft::unsupported,
     crate::error::{Error, Result},
     serde_json::{Map, Value, json},
 };
-
-/// The matrices that an adapter may lie over, as PEFT's `target_modules` names them.
-pub const TARGETS: [&str; 7] =
-    ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
 /// What adapters a model has: scale·B·A beside each target.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,16 +143,6 @@ fn fields(bytes: &[u8]) -> Result<Map<String, Value>> {
         });
     }
     Ok(fields)
-}
-
-/// What to do with an adapter that does more than ours.
-#[cfg(not(target_family = "wasm"))]
-pub const MERGE_IN_PEFT: &str = "merge it with PEFT and give the merged folder: \
-     merge_and_unload() and then save_pretrained(DIR)";
-
-#[cfg(not(target_family = "wasm"))]
-pub(super) fn unsupported(field: &str, value: &Value, known: &str) -> Error {
-    Error::input(format!("{field} = {value} is not supported")).next(format!("supported: {known}"))
 }
 
 /// How PEFT's config says that a feature is not used.

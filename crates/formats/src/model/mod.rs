@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod lora;
+mod peft;
 mod scaling;
 #[cfg(not(target_family = "wasm"))]
 mod targets;

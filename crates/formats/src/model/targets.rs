@@ -1,7 +1,7 @@
 //! Which matrices PEFT's `target_modules` and `exclude_modules` name: short names, whole names, the ends
 //! of names, `all-linear`, or a regular expression. Ours lie over a matrix in every layer or in none.
 
-use super::lora::{MERGE_IN_PEFT, TARGETS, unsupported};
+use super::peft::{MERGE_IN_PEFT, TARGETS, unsupported};
 use crate::error::{Error, Result};
 use regex::Regex;
 use serde_json::{Map, Value};

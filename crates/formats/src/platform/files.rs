@@ -1,11 +1,11 @@
 //! Reading, and writing so that a crash at any moment leaves either the old or the new file.
 
 use super::Bytes;
+use super::hidden::{LOCK, PARTIAL, hidden};
 use super::out::Target;
 use crate::error::{Error, Result, io};
 use crc32fast::Hasher;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -44,18 +44,7 @@ pub fn is_folder(path: &Path) -> bool {
     path.is_dir()
 }
 
-/// The hidden name `.NAME.suffix` beside `path`: one that nobody else uses.
-pub(super) fn hidden(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(".");
-    name.push(suffix);
-    path.with_file_name(name)
-}
-
-/// Suffix of what is not yet, or no longer, to be read.
-pub(super) const PARTIAL: &str = "srft-partial";
-/// Suffix of what is being replaced.
+/// Suffix of what is being replaced, beside [`PARTIAL`].
 const OLD: &str = "srft-old";
 
 fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -272,9 +261,6 @@ pub fn append_line(path: &Path, line: &str) -> Result<()> {
 /// ends.
 #[derive(Debug)]
 pub struct FolderLock(#[expect(dead_code, reason = "held, not read")] File);
-
-/// The file that is locked; it stays.
-pub(super) const LOCK: &str = ".lock";
 
 /// Locks a folder.
 pub fn lock_folder(path: &Path) -> Result<FolderLock> {

@@ -5,7 +5,7 @@
 //! A folder of results is recognised by [`MARKER`] in it, which lists its files with length and CRC-32:
 //! one that was changed since is the user's. A file is recognised by what is in it.
 
-use super::files::{LOCK, PARTIAL, hidden};
+use super::hidden::{LOCK, PARTIAL, hidden};
 use super::{create_folder, map, read, write_atomic};
 use crate::error::{Error, Result, io};
 use serde::{Deserialize, Serialize};

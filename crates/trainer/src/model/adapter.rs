@@ -1,16 +1,12 @@
 //! An adapter's files in PEFT's layout.
 
 use super::lora::MERGE_IN_PEFT;
+use super::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use super::tensors::{Shard, Tensors};
 use super::{Llama, Lora, weights};
 use crate::error::{Error, Result};
 use burn::tensor::Device;
 use std::collections::HashSet;
-
-/// An adapter's settings, and the base's name.
-pub const ADAPTER_CONFIG: &str = "adapter_config.json";
-/// An adapter's weights.
-pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
 /// The files that an adapter adds to its base.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 
 #[cfg(not(target_family = "wasm"))]
 use super::missing;
+use super::names::{CONFIG, INDEX, TOKENIZER, WEIGHTS};
 use super::tensors::{Shard, Tensors};
 use super::weights;
 use super::{Llama, ModelConfig};
@@ -17,14 +18,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// The model's shape.
-pub const CONFIG: &str = "config.json";
-/// The weights, where they are one file.
-pub const WEIGHTS: &str = "model.safetensors";
-/// The tokenizer.
-pub const TOKENIZER: &str = "tokenizer.json";
-/// Which shard holds which tensor.
-pub const INDEX: &str = "model.safetensors.index.json";
 /// What a saved model is called where it cannot be.
 pub const EXPORT: &str = "model";
 /// Fields of the config.

@@ -1,7 +1,6 @@
 //! What to do about a folder that lacks a file of a model, by what is there instead.
 
-use super::adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
-use super::folder::{CONFIG, INDEX, TOKENIZER, WEIGHTS};
+use super::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, INDEX, TOKENIZER, WEIGHTS};
 use crate::error::Error;
 use crate::platform::{exists, is_folder, names_in};
 use std::path::{Path, PathBuf};

@@ -8,6 +8,7 @@ mod linear;
 mod llama;
 #[cfg(not(target_family = "wasm"))]
 mod missing;
+mod names;
 mod open;
 mod parameters;
 mod pass;
@@ -18,8 +19,9 @@ pub mod weights;
 
 #[cfg(not(target_family = "wasm"))]
 pub use adapter::AdapterFiles;
-pub use folder::{CONFIG, EXPORT, ModelFolder, TOKENIZER, WEIGHTS};
+pub use folder::{EXPORT, ModelFolder};
 pub use llama::{HEAD, Llama};
+pub use names::{CONFIG, TOKENIZER, WEIGHTS};
 pub use parameters::{Parameter, ParameterMut};
 pub use pass::{DropoutKey, How, Padded, ParameterGradients, Pass};
 pub use srft_formats::model::{Lora, MAX_VOCABULARY, ModelConfig, Scaling, lora, tensors};

@@ -5,8 +5,9 @@ use crate::error::Result;
 use std::path::Path;
 #[cfg(not(target_family = "wasm"))]
 use {
-    super::adapter::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, AdapterFiles},
-    super::folder::{CONFIG, INDEX, TOKENIZER, WEIGHTS, read_beside},
+    super::adapter::AdapterFiles,
+    super::folder::read_beside,
+    super::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, INDEX, TOKENIZER, WEIGHTS},
     super::tensors::Shard,
     super::{Lora, missing},
     crate::error::Error,

@@ -1,7 +1,7 @@
 //! The user's data, read for a model: what is too long for it, or cannot be judged, is found here.
 
 use super::given::Watch;
-use super::reader::Wanted;
+use super::wanted::Wanted;
 use crate::config::{Data, TooLong, Turns, Unreadable};
 use crate::data::encode::{Encoded, encode};
 use crate::data::shape::{Needs, Row};

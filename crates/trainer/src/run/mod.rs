@@ -17,6 +17,7 @@ mod reader;
 mod resume;
 mod setup;
 mod summary;
+mod wanted;
 
 pub use folder::{
     CHECKPOINTS, CONFIG, DIVERGED, EVALUATIONS, Evaluation, METRICS, RunFolder, SAMPLES, SUMMARY,

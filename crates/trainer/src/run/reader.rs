@@ -7,6 +7,7 @@ use super::files::Files;
 use super::given::Watch;
 use super::given::{GIVEN, Given, NOTHING};
 use super::names::suite_names;
+use super::wanted::{PROBLEMS, Wanted};
 use crate::config::{Config, Objective};
 use crate::data::builtin;
 use crate::data::source::{Problem, Source};
@@ -65,20 +66,6 @@ impl Read {
         }
     }
 }
-
-/// What is asked of each example of a file.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted {
-    /// A response must be there.
-    pub response: bool,
-    /// An answer must be there.
-    pub answer: bool,
-    /// A response that is there is kept; else nothing of it is read.
-    pub keeps_responses: bool,
-}
-
-/// Prompts with answers, whatever was answered.
-const PROBLEMS: Wanted = Wanted { response: false, answer: true, keeps_responses: false };
 
 impl<'a> Reader<'a> {
     /// A reader for the model of a folder.

@@ -19,6 +19,7 @@ mod compare;
 mod digits;
 mod expr;
 mod extract;
+mod formulas;
 mod fractions;
 mod lexer;
 mod normal;

@@ -1,6 +1,6 @@
 //! Answers in prose: what announces them, where they end, and what Markdown puts around them.
 
-use super::extract::formulas;
+use super::formulas::formulas;
 use super::units::{Meaning, meaning, number_words};
 use super::words;
 

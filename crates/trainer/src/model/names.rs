@@ -1,0 +1,16 @@
+//! The names of a model folder's files.
+
+/// The model's shape.
+pub const CONFIG: &str = "config.json";
+/// The weights, where they are one file.
+pub const WEIGHTS: &str = "model.safetensors";
+/// The tokenizer.
+pub const TOKENIZER: &str = "tokenizer.json";
+/// Which shard holds which tensor.
+pub const INDEX: &str = "model.safetensors.index.json";
+/// An adapter's settings, and the base's name.
+#[cfg(not(target_family = "wasm"))]
+pub const ADAPTER_CONFIG: &str = "adapter_config.json";
+/// An adapter's weights.
+#[cfg(not(target_family = "wasm"))]
+pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
