@@ -15,11 +15,9 @@ use crate::error::{Error, Result};
 use crate::eval::Suite;
 use crate::model::Llama;
 use crate::ops::sampling::Sampling;
+use crate::random::step;
 use crate::rollout::{Plan, Response, Stops, respond};
 use crate::text::Tokenizer;
-
-/// Step key of the random numbers that responses are drawn with: no training step is numbered so.
-const SAMPLE_STEP: u32 = u32::MAX - 1;
 
 /// A response that models are asked about.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,7 +97,7 @@ async fn sample(
         stops: Stops::new(tokenizer, &config.rollout.stop),
         slots: config.rollout.slots,
         seed: config.run.seed,
-        step: SAMPLE_STEP,
+        step: step::ANALYSIS,
     };
     respond(model, prompts, &plan).await
 }

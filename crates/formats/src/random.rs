@@ -47,13 +47,10 @@ pub fn token_uniform(seed: u64, step: u32, prompt: u32, sample: u32, position: u
     unit_f32(threefry4x32(key, [prompt, sample, position, 0])[0])
 }
 
-/// Purpose of a key: dropout.
-const DROPOUT: u32 = 5;
-
 /// `count` factors of 0, with probability `share`, or else 1/(1 − share); keyed by (seed, step),
 /// counted by `place`. The share is taken to 1/65,536.
 pub fn dropout_mask(seed: u64, step: u32, place: [u32; 2], count: usize, share: f64) -> Vec<f32> {
-    let key = [seed as u32, (seed >> 32) as u32, step, DROPOUT | 0x8000_0000];
+    let key = [seed as u32, (seed >> 32) as u32, step, purpose::DROPOUT | 0x8000_0000];
     let threshold = (share * 65_536.0).round() as u32;
     let kept = (1.0 / (1.0 - f64::from(threshold) / 65_536.0)) as f32;
     let mut mask = Vec::with_capacity(count.next_multiple_of(8));
@@ -69,15 +66,42 @@ pub fn dropout_mask(seed: u64, step: u32, place: [u32; 2], count: usize, share: 
     mask
 }
 
-/// Purpose of a [`Stream`]: fresh weights.
-pub const WEIGHTS: u32 = 1;
-/// Purpose of a [`Stream`]: the order of a user's training examples.
-pub const ORDER: u32 = 2;
-/// Purpose of a [`Stream`]: inputs of the self-test.
-pub const SELF_TEST: u32 = 3;
+/// What each [`Stream`] is for: all of them, so that no two meet by chance. The built-in task adds a
+/// suite's number to its own.
+pub mod purpose {
+    /// Fresh weights.
+    pub const WEIGHTS: u32 = 1;
+    /// The order of a user's training examples.
+    pub const ORDER: u32 = 2;
+    /// Inputs of the self-test.
+    pub const SELF_TEST: u32 = 3;
+    /// Fresh adapters.
+    pub const ADAPTERS: u32 = 4;
+    /// What adapters drop.
+    pub const DROPOUT: u32 = 5;
+    /// The built-in task: problems to train on.
+    pub const TRAIN: u32 = 0x100;
+    /// Its problems to evaluate on.
+    pub const HELD_OUT: u32 = 0x200;
+    /// Text to pretrain on.
+    pub const PRETRAIN: u32 = 0x300;
+    /// Which demonstrations are wrong.
+    pub const CORRUPT: u32 = 0x400;
+    /// Which problems have a demonstration.
+    pub const DEMONSTRATE: u32 = 0x500;
+    /// Which demonstrations leave the chain out.
+    pub const TERSE: u32 = 0x600;
+}
 
-/// Purpose of a [`Stream`]: fresh adapters.
-pub const ADAPTERS: u32 = 4;
+/// The steps that key what is sampled outside of training, where no run comes.
+pub mod step {
+    /// Evaluations.
+    pub const EVALUATION: u32 = u32::MAX;
+    /// The responses that `srft analyze` looks at.
+    pub const ANALYSIS: u32 = u32::MAX - 1;
+    /// The probes of a page, which analyses nothing.
+    pub const PROBES: u32 = u32::MAX - 1;
+}
 
 /// A sequential stream over one key, for shuffles and problem generation on the host.
 #[derive(Debug, Clone)]

@@ -7,14 +7,12 @@ use crate::error::{Error, Result};
 use crate::model::Llama;
 use crate::ops::sampling::Sampling;
 use crate::platform::give_way;
+use crate::random::step;
 use crate::records::Example;
 use crate::reward::{Grade, Grader, MEND, Submission};
 use crate::rollout::{Plan, Response, Stops, respond};
 use crate::text::Tokenizer;
 use serde::{Deserialize, Serialize};
-
-/// Step key of evaluation's random numbers: no training step is numbered so.
-const EVAL_STEP: u32 = u32::MAX;
 
 /// Responses that are judged between two pauses: a command can take a second for each.
 const JUDGED_AT_ONCE: usize = 64;
@@ -158,7 +156,7 @@ impl Judge<'_> {
             stops: Stops::new(self.tokenizer, &self.config.rollout.stop),
             slots: self.config.rollout.slots,
             seed: self.config.run.seed,
-            step: EVAL_STEP,
+            step: step::EVALUATION,
         };
         let responses = respond(model, &prompts, &plan).await?;
         let text = |r: &Response| plan.stops.text(self.tokenizer, &r.tokens);

@@ -14,7 +14,7 @@ use crate::ops::readback::floats as read;
 use crate::ops::sampling::{Draw, Sampling, reference as sampling_reference, sample};
 use crate::ops::token_stats as stats_op;
 use crate::ops::token_stats::{reference as stats_reference, token_stats};
-use crate::random::{Stream, token_uniform};
+use crate::random::{Stream, purpose, token_uniform};
 use crate::records::TermCoefficients;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::fmt;
@@ -85,7 +85,7 @@ struct Checks<F> {
 
 /// Peaky numbers, since flat ones prove nothing: mostly small, now and then ±10.
 fn peaky(count: usize, index: u32) -> Vec<f32> {
-    let mut stream = Stream::new(0, crate::random::SELF_TEST, index);
+    let mut stream = Stream::new(0, purpose::SELF_TEST, index);
     (0..count).map(|_| stream.normal() * if stream.chance(0.1) { 10.0 } else { 1.0 }).collect()
 }
 
@@ -213,7 +213,7 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
     async fn objective(&mut self) -> Result<()> {
         let lengths = [1u32, 40, 300];
         let n: u32 = lengths.iter().sum();
-        let mut stream = Stream::new(0, crate::random::SELF_TEST, 5);
+        let mut stream = Stream::new(0, purpose::SELF_TEST, 5);
         let stats: Vec<[f32; 2]> =
             (0..n).map(|_| [-3.0 * stream.normal().abs(), stream.normal().abs()]).collect();
         let old: Vec<f32> = stats.iter().map(|s| s[0] + 0.3 * stream.normal()).collect();

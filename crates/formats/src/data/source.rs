@@ -4,7 +4,7 @@ use super::builtin;
 use super::encode::{Encoded, encode};
 use crate::config::Data;
 use crate::error::Result;
-use crate::random::{ORDER, Stream};
+use crate::random::{Stream, purpose};
 use crate::records::Example;
 use crate::text::Tokenizer;
 use std::borrow::Cow;
@@ -98,7 +98,7 @@ impl Order {
     fn of(&mut self, seed: u64, epoch: u32, len: u64) -> &[usize] {
         if self.indices.is_empty() || (self.seed, self.epoch) != (seed, epoch) {
             let mut indices: Vec<usize> = (0..len as usize).collect();
-            Stream::new(seed, ORDER, epoch).shuffle(&mut indices);
+            Stream::new(seed, purpose::ORDER, epoch).shuffle(&mut indices);
             *self = Self { seed, epoch, indices };
         }
         &self.indices
@@ -134,7 +134,7 @@ mod tests {
             let (mut all, mut read) = (Vec::new(), Vec::new());
             for epoch in 0..15 {
                 let mut indices: Vec<usize> = (0..10).collect();
-                Stream::new(7, ORDER, epoch).shuffle(&mut indices);
+                Stream::new(7, purpose::ORDER, epoch).shuffle(&mut indices);
                 all.extend(indices);
             }
             for step in 0..(all.len() / count) as u32 {

@@ -1,10 +1,10 @@
 //! A model's answer to a prompt, with its confidence in each token.
 
-use super::probes::PROBE_STEP;
 use super::protocol::{Answer, AnswerToken};
 use crate::error::Result;
 use crate::model::Llama;
 use crate::ops::sampling::Sampling;
+use crate::random::step;
 use crate::rollout::{Plan, Stops, respond};
 use crate::trainer::Trainer;
 
@@ -27,7 +27,7 @@ pub async fn answer(
         slots: 0,
         seed: trainer.learner.config.run.seed,
         // Counted down from the probes' key: no training step comes near.
-        step: PROBE_STEP - question,
+        step: step::PROBES - question,
     };
     let prompts = [trainer.learner.tokenizer.encode(prompt).map_err(|e| e.at("the prompt"))?];
     let response = respond(model, &prompts, &plan).await?.remove(0);

@@ -6,12 +6,10 @@ use crate::data::encode::{Encoded, encode};
 use crate::error::Result;
 use crate::model::Llama;
 use crate::ops::sampling::Sampling;
+use crate::random::step;
 use crate::rollout::{Plan, Stops, respond};
 use crate::score::{Scored, mean_shift, score};
 use crate::trainer::Trainer;
-
-/// Step key of the random numbers that the base's responses are drawn with.
-pub const PROBE_STEP: u32 = u32::MAX - 1;
 
 /// Responses to held-out problems: the teacher's, and the base's own.
 pub struct Probes {
@@ -39,7 +37,7 @@ impl Probes {
             stops: Stops::default(),
             slots: 0,
             seed: trainer.learner.config.run.seed,
-            step: PROBE_STEP,
+            step: step::PROBES,
         };
         let own = respond(base, &prompts, &plan).await?;
         let mut written: Vec<(usize, &str, Vec<u32>)> = Vec::new();

@@ -9,7 +9,7 @@ use super::{ModelConfig, Parameter, ParameterMut, grow};
 use crate::ops::attention::{AttentionShape, KvCache, Rope, attention, decode_attention};
 use crate::ops::linear::linear;
 use crate::ops::rms_norm::rms_norm;
-use crate::random::Stream;
+use crate::random::{Stream, purpose};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// Hugging Face's name of an untied head.
@@ -68,7 +68,7 @@ impl Llama {
         let mut model = Self::empty(config, device);
         let residual = 1.0 / (2.0 * model.config.layers as f32).sqrt();
         for (index, p) in model.weights_mut().into_iter().enumerate() {
-            let mut stream = Stream::new(seed, crate::random::WEIGHTS, index as u32);
+            let mut stream = Stream::new(seed, purpose::WEIGHTS, index as u32);
             let count = p.block_shape[0] * p.block_shape[1];
             let values: Vec<f32> = if p.shape.len() == 1 {
                 vec![if p.name.ends_with("bias") { 0.0 } else { 1.0 }; count]
@@ -281,7 +281,7 @@ impl Llama {
         self.lora = Some(lora);
         for (index, p) in self.parameters_mut().into_iter().enumerate() {
             if p.name.ends_with("lora_A.weight") {
-                let mut stream = Stream::new(seed, crate::random::ADAPTERS, index as u32);
+                let mut stream = Stream::new(seed, purpose::ADAPTERS, index as u32);
                 let [rank, input] = p.block_shape;
                 let bound = 1.0 / (input as f32).sqrt();
                 let values: Vec<f32> =

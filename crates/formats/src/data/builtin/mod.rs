@@ -24,7 +24,7 @@ pub mod pretraining;
 use std::collections::HashSet;
 
 use crate::config::{Comparison, Data, MathForm};
-use crate::random::{Stream, threefry4x32};
+use crate::random::{Stream, purpose, threefry4x32};
 use crate::records::{Example, Layout};
 use crate::reward::Verifier;
 use hand::Hand;
@@ -36,12 +36,6 @@ pub const MAX_RESPONSE_CHARS: usize = 40;
 
 /// Key of the hash that holds problems out ("hold" in ASCII). Changing it changes every figure.
 const HELD_OUT_KEY: u32 = 0x686f_6c64;
-const PURPOSE_TRAIN: u32 = 0x100;
-const PURPOSE_HELD_OUT: u32 = 0x200;
-const PURPOSE_PRETRAIN: u32 = 0x300;
-const PURPOSE_CORRUPT: u32 = 0x400;
-const PURPOSE_DEMONSTRATE: u32 = 0x500;
-const PURPOSE_TERSE: u32 = 0x600;
 
 /// The numbers of a problem, in the prompt's order; unused ones are 0.
 type Operands = [u32; 3];
@@ -77,7 +71,7 @@ pub fn suite(name: &str) -> Option<&'static Suite> {
 
 /// Problem `index` of a training run with the teacher's demonstration; never a held-out one.
 pub fn train_example(suite: &Suite, seed: u64, index: u32) -> Example {
-    let mut stream = Stream::new(seed, PURPOSE_TRAIN + suite.number(), index);
+    let mut stream = Stream::new(seed, purpose::TRAIN + suite.number(), index);
     suite.example(suite.draw_for_training(&mut stream))
 }
 
@@ -103,13 +97,13 @@ pub fn training_example(data: &Data, seed: u64, cursor: u64) -> Example {
         stream.chance(share).then_some(stream)
     };
     let mut example = train_example(suite, seed, index);
-    if chance(PURPOSE_TERSE, data.terse_demonstrations).is_some() {
+    if chance(purpose::TERSE, data.terse_demonstrations).is_some() {
         example.demonstration = Some(format!("{ANSWER_MARKER}{}", example.answer));
     }
-    if let Some(mut stream) = chance(PURPOSE_CORRUPT, data.wrong_demonstrations) {
+    if let Some(mut stream) = chance(purpose::CORRUPT, data.wrong_demonstrations) {
         example = corrupt(&example, &mut stream);
     }
-    if chance(PURPOSE_DEMONSTRATE, data.demonstrations).is_none() {
+    if chance(purpose::DEMONSTRATE, data.demonstrations).is_none() {
         example.demonstration = None;
     }
     example
@@ -122,7 +116,7 @@ pub fn held_out(suite: &Suite, n: usize, seed: u64) -> Vec<Example> {
     /// is overlooked with probability (1 − 1/M)^draws: nil for M ≤ 10⁴, which all suites keep but
     /// `two`, of which nobody asks for 26,000.
     const PATIENCE: u32 = 200_000;
-    let mut stream = Stream::new(seed, PURPOSE_HELD_OUT + suite.number(), 0);
+    let mut stream = Stream::new(seed, purpose::HELD_OUT + suite.number(), 0);
     let (mut seen, mut examples, mut misses) = (HashSet::new(), Vec::new(), 0);
     while examples.len() < n && misses < PATIENCE {
         let operands = (suite.draw)(&mut stream);
@@ -138,7 +132,7 @@ pub fn held_out(suite: &Suite, n: usize, seed: u64) -> Vec<Example> {
 
 /// Document `index` of the base's pretraining; its demonstration is often wrong, its answer right.
 pub fn pretrain_document(seed: u64, index: u32) -> Example {
-    let mut stream = Stream::new(seed, PURPOSE_PRETRAIN, index);
+    let mut stream = Stream::new(seed, purpose::PRETRAIN, index);
     let inside = stream.chance(pretraining::IN_DISTRIBUTION_SHARE);
     let count = SUITES.iter().filter(|s| s.out_of_distribution != inside).count();
     let chosen = stream.below(count as u32) as usize;

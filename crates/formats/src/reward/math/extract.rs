@@ -1,6 +1,5 @@
 //! Where in a response its answer stands: in a box, else behind what announces it (`prose.rs`).
 
-
 use super::formulas::{formulas, separates};
 use super::prose;
 
