@@ -17,9 +17,9 @@ fn every_method_is_told_everywhere() {
     let key = objective.keys.iter().find(|k| k.name == "method").unwrap().doc.to_string();
     let methods = text("docs/methods.md");
     let flags = text("src/shell/settings.rs").replace("\n    /// ", " ");
-    let readme = text("README.md").replace("\\|", "|");
+    let guide = text("docs/guide.md").replace("\\|", "|");
     let all = Method::names().join(" | ");
-    for (place, list) in [("objective.method", &key), ("--method", &flags), ("README.md", &readme)]
+    for (place, list) in [("objective.method", &key), ("--method", &flags), ("docs/guide.md", &guide)]
     {
         assert!(list.contains(&all), "{place} should say: {all}");
     }

@@ -86,7 +86,7 @@ settings! {
     data: Data {
         /// Built-in task, used where no file is given.
         task: String = "arithmetic".into();
-        /// JSONL, JSON or CSV files of problems, one after the other (README, "Your model, your data"); none: the built-in task.
+        /// JSONL, JSON or CSV files of problems, one after the other (docs/guide.md, "Your model, your data"); none: the built-in task.
         train: Vec<String> = Vec::new();
         /// Files for evaluation, a suite each; none: the built-in suites, or a tenth of `train`.
         eval: Vec<String> = Vec::new();
