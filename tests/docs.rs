@@ -19,7 +19,8 @@ fn every_method_is_told_everywhere() {
     let flags = text("src/shell/settings.rs").replace("\n    /// ", " ");
     let guide = text("docs/guide.md").replace("\\|", "|");
     let all = Method::names().join(" | ");
-    for (place, list) in [("objective.method", &key), ("--method", &flags), ("docs/guide.md", &guide)]
+    for (place, list) in
+        [("objective.method", &key), ("--method", &flags), ("docs/guide.md", &guide)]
     {
         assert!(list.contains(&all), "{place} should say: {all}");
     }

@@ -155,7 +155,9 @@ fn frequencies() {
     ];
     let draws = draws(4096);
     let repeated = logits.repeat(draws.len());
-    for (settings, (backend, device)) in all.iter().flat_map(|&s| devices().map(|d| (s, d))) {
+    for (settings, (backend, device)) in
+        all.iter().flat_map(|&s| devices().into_iter().map(move |d| (s, d)))
+    {
         let (tokens, _) = kernel(&device, &repeated, &draws, settings);
         let mut counts = [0.0; 23];
         tokens.iter().for_each(|&t| counts[t] += 1.0);
@@ -183,7 +185,9 @@ fn frequencies() {
 fn the_uniform_numbers_bits() {
     for (bits, rows) in [(12, 512), (18, 4)] {
         let logits = vec![0.0; rows << bits];
-        for (first, (backend, device)) in (0..2u32).flat_map(|i| devices().map(|d| (7 * i, d))) {
+        for (first, (backend, device)) in
+            (0..2u32).flat_map(|i| devices().into_iter().map(move |d| (7 * i, d)))
+        {
             let shifted = |draw: Draw| Draw { position: draw.position + first, ..draw };
             let draws: Vec<Draw> = draws(rows).into_iter().map(shifted).collect();
             let (tokens, _) = kernel(&device, &logits, &draws, Sampling::default());

@@ -161,12 +161,14 @@ fn the_norm_of_large_gradients_is_the_same_bits_each_time() {
 #[test]
 fn cpu_and_vulkan_agree_for_ten_steps() {
     for method in ["sft", "srft"] {
-        let [cpu, vulkan] = devices().map(|(_, device)| {
+        let runs = devices().into_iter().map(|(_, device)| {
             let mut trainer = trainer(&device, method, TINY_STEP, problems(8));
             let steps = (0..10).map(|_| block_on(trainer.step()).unwrap());
             steps.collect::<Vec<(StepReport, Vec<Group>)>>()
         });
-        for (step, ((a, a_groups), (b, b_groups))) in cpu.iter().zip(&vulkan).enumerate() {
+        let runs: Vec<_> = runs.collect();
+        let [cpu, vulkan] = runs.as_slice() else { panic!("both backends are needed") };
+        for (step, ((a, a_groups), (b, b_groups))) in cpu.iter().zip(vulkan).enumerate() {
             let responses = |groups: &[Group]| -> Vec<String> {
                 groups.iter().flat_map(|g| g.episodes.iter().map(|e| e.response.clone())).collect()
             };
