@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders of the crates, in the order that they stand on one another.
-const CRATES: [&str; 4] = ["crates/formats/src", "crates/trainer/src", "src", "crates/page/src"];
+const CRATES: [&str; 5] =
+    ["crates/formats/src", "crates/kernels/src", "crates/trainer/src", "src", "crates/page/src"];
 
 fn rust_files(path: &Path, found: &mut Vec<PathBuf>) {
     if path.is_dir() {

@@ -77,20 +77,18 @@ fn every_shader_has_a_row_a_reference_and_a_launcher() {
 #[test]
 fn a_missing_or_wrong_row_is_reported() {
     let row = |bindings, reference| {
-        format!(
-            "| `x` | {bindings} | 6e-5 | {reference} | `crates/trainer/src/ops/cube.rs` `launch` |"
-        )
+        format!("| `x` | {bindings} | 6e-5 | {reference} | `crates/kernels/src/cube.rs` `launch` |")
     };
     let source = "@group(0) @binding(0) var<storage, read_write> info: array<u32>;
         @compute @workgroup_size(1) fn main() { info[0] = 1u; }";
-    let known = "`crates/trainer/src/ops/cube.rs` `launch`";
+    let known = "`crates/kernels/src/cube.rs` `launch`";
     assert_eq!(check_row(&row("`info`", known), "x", source), Ok(()));
     for broken in [
         String::new(),
         row("`rows`", known),
         row("`info`; `rows`", known),
-        row("`info`", "`crates/trainer/src/ops/cube.rs` `no_such_function`"),
-        row("`info`", "`crates/trainer/src/ops/no_such_file.rs` `launch`"),
+        row("`info`", "`crates/kernels/src/cube.rs` `no_such_function`"),
+        row("`info`", "`crates/kernels/src/no_such_file.rs` `launch`"),
     ] {
         assert!(check_row(&broken, "x", source).is_err(), "{broken}");
     }

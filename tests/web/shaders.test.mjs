@@ -8,7 +8,7 @@ import { browserTest, root } from "./harness.mjs";
 
 const folder = root + "shaders/";
 const BOOLEANS = ["true", "false"];
-/** Every value that a launcher fills in (crates/trainer/src/ops: `Shader::new` and `.with`). */
+/** Every value that a launcher fills in (crates/kernels/src: `Shader::new` and `.with`). */
 const PARAMETERS = {
     workgroup: ["256"],
     side: [8, 16],

@@ -4,9 +4,9 @@
 //! The modules in the order data flows; a module imports only what stands before it.
 
 pub use srft_formats::{config, data, error, platform, random, records, reward, text};
+pub use srft_kernels as ops;
 
 pub mod device;
-pub mod ops;
 pub mod model;
 pub mod rollout;
 pub mod objective;

@@ -6,8 +6,8 @@ use burn::tensor::{Shape, TensorData};
 use rayon::prelude::*;
 
 use super::{Draw, Key, Sampling};
-use crate::ops::cpu;
-use crate::random::token_uniform;
+use crate::cpu;
+use srft_formats::random::token_uniform;
 
 /// Logits below which a row is too little work to be worth another thread.
 const LOGITS_A_THREAD: usize = 1 << 11;

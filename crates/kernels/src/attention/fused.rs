@@ -3,9 +3,9 @@
 //! less than keeping them.
 
 use super::{AttentionShape, Table};
-use crate::ops::cpu::{f32s, f32s_mut, tensor};
-use crate::ops::fused::FusedOp;
-use crate::ops::vector::{LANES, add_scaled, dot, softmax, weighted_rows, wide};
+use crate::cpu::{f32s, f32s_mut, tensor};
+use crate::fused::FusedOp;
+use crate::vector::{LANES, add_scaled, dot, softmax, weighted_rows, wide};
 use burn::backend::flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;

@@ -20,7 +20,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 
-use crate::records::TermCoefficients;
+use srft_formats::records::TermCoefficients;
 
 /// Columns of the sums.
 pub const COLUMNS: usize = 8;

@@ -2,8 +2,8 @@
 
 use super::cache::{KvCache, Store, host, store_key, store_value};
 use super::{AttentionShape, MASKED, Rope, Table};
-use crate::ops::matmul::matmul_nt;
-use crate::ops::vector::{LANES, dot, softmax, weighted_rows, wide};
+use crate::matmul::matmul_nt;
+use crate::vector::{LANES, dot, softmax, weighted_rows, wide};
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData, activation};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;

@@ -1,6 +1,6 @@
 //! The sampling kernel: temperature, top-k, top-p, min-p and the draw, one row of logits a sequence.
 //!
-//! The draw is counter-based ([`crate::random::token_uniform`], bit for bit the same on every
+//! The draw is counter-based ([`srft_formats::random::token_uniform`], bit for bit the same on every
 //! backend), so neither batching nor order changes it. Tokens are kept by a threshold on the logit:
 //! all tokens *tied* with the last one kept are kept too. As in Hugging Face's order, temperature
 //! comes first, then top-k, then top-p over what top-k left, then min-p.
@@ -17,8 +17,8 @@ use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{DType, Int, Shape, Tensor};
 
 use super::cube;
-use crate::config::Rollout;
-use crate::error::{Error, Result};
+use srft_formats::config::Rollout;
+use srft_formats::error::{Error, Result};
 use srft_formats::model::MAX_VOCABULARY;
 
 /// How a token is drawn; the default is the policy itself.
@@ -78,7 +78,7 @@ impl Sampling {
     }
 }
 
-/// What a draw is counted by; see [`crate::random::token_uniform`].
+/// What a draw is counted by; see [`srft_formats::random::token_uniform`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw {
     /// Index of the prompt within its step.
@@ -170,11 +170,10 @@ impl SamplingOps for CubeBackend {
         let Sampling { temperature, top_k, top_p, .. } = settings;
         let greedy = temperature == 0.0;
         // Barriers inside a branch need a constant condition, so each switch is its own pipeline.
-        let shader =
-            cube::Shader::new("sampling", include_str!("../../../../shaders/sampling.wgsl"))
-                .with("greedy", greedy)
-                .with("top_k", !greedy && top_k > 0)
-                .with("top_p", !greedy && top_p < 1.0);
+        let shader = cube::Shader::new("sampling", include_str!("../../../shaders/sampling.wgsl"))
+            .with("greedy", greedy)
+            .with("top_k", !greedy && top_k > 0)
+            .with("top_p", !greedy && top_p < 1.0);
         let per_temperature = if greedy { 1.0 } else { 1.0 / temperature };
         let mut info = vec![rows as u32, vocabulary as u32];
         info.extend([key.seed as u32, (key.seed >> 32) as u32, key.step]);

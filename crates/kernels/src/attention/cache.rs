@@ -4,7 +4,7 @@
 //! numbers never depend on its neighbours; on the CPU not even in the last bit.
 
 use super::{Rope, Table};
-use crate::ops::vector::LANES;
+use crate::vector::LANES;
 use burn::tensor::{Device, Int, Tensor};
 
 /// The past of one layer: rotated keys and values of every row.
@@ -42,7 +42,7 @@ impl KvCache {
         head_dim: usize,
     ) -> Self {
         let elements = rows * capacity * kv_heads * head_dim.next_multiple_of(LANES);
-        let store = if crate::ops::fused::runs_on(device) {
+        let store = if crate::fused::runs_on(device) {
             Store::Host { k: vec![0.0; elements], v: vec![0.0; elements] }
         } else {
             let device = device.clone().without_autodiff();

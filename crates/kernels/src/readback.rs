@@ -1,8 +1,8 @@
 //! Numbers leaving the device. Each readback waits for all the work before it, so there is this one
 //! way out (a test looks for others) and it is counted: tests hold every stage to its number.
 
-use crate::error::{Error, Result};
 use burn::tensor::{Int, Tensor};
+use srft_formats::error::{Error, Result};
 use std::cell::Cell;
 
 thread_local! {

@@ -6,7 +6,7 @@ use burn::tensor::Shape;
 use rayon::prelude::*;
 
 use super::{COLUMNS, EntropyOver, MAX_LOG_RATIO, Row, Switches, Weight, column, owned};
-use crate::ops::cpu;
+use crate::cpu;
 
 /// `stats` `[n, 2]`, `old_logprobs` `[n]` → coefficients `[n, 2]`, sums `[S, 8]`.
 pub fn objective(

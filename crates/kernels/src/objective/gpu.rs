@@ -8,7 +8,7 @@ use burn::tensor::{DType, Shape};
 use super::{
     COLUMNS, Clip, EntropyOver, MAX_LOG_RATIO, ObjectiveOps, Row, Switches, Weight, owned,
 };
-use crate::ops::cube;
+use crate::cube;
 
 impl ObjectiveOps for CubeBackend {
     fn objective(
@@ -21,7 +21,7 @@ impl ObjectiveOps for CubeBackend {
         let coefficients = cube::empty(&stats, stats.shape(), DType::F32);
         let sums = cube::empty(&stats, Shape::new([rows.len(), COLUMNS]), DType::F32);
         cube::launch(
-            cube::Shader::new("objective", include_str!("../../../../../shaders/objective.wgsl")),
+            cube::Shader::new("objective", include_str!("../../../../shaders/objective.wgsl")),
             rows.len(),
             &[&stats, &old_logprobs, &coefficients, &sums],
             &info(&rows, &switches, stats.shape()[0]),
