@@ -41,13 +41,7 @@ fn lightning_1455_a_terminated_run_saves_and_resumes_to_the_same_bytes() {
     };
     home.succeeds(&run("whole"));
     for signal in ["TERM", "HUP"] {
-        let mut command = home.command(&run(signal));
-        if cfg!(target_os = "linux") {
-            // Whoever runs the tests may ignore HUP, as nohup does, and the program would inherit that.
-            command = Command::new("env");
-            command.arg(format!("--default-signal={signal}")).arg(env!("CARGO_BIN_EXE_srft"));
-            command.args(run(signal).split_whitespace()).current_dir(home.path(""));
-        }
+        let command = hearing(home.command(&run(signal)));
         let (child, mut stdout) = started(command, &[r#""step":3,"#]);
         send(signal, &child);
         send(signal, &child);
@@ -62,6 +56,20 @@ fn lightning_1455_a_terminated_run_saves_and_resumes_to_the_same_bytes() {
         home.succeeds(&format!("train --resume {signal}"));
         assert_same_run(&home, "whole", signal);
     }
+}
+
+/// The same command hearing signals: whoever runs the tests may ignore some, as `nohup` and shells do for
+/// what they start in the background, and the program would inherit that.
+fn hearing(command: Command) -> Command {
+    if !cfg!(target_os = "linux") {
+        return command;
+    }
+    let mut env = Command::new("env");
+    env.arg("--default-signal=TERM,HUP,INT").arg(command.get_program()).args(command.get_args());
+    env.current_dir(
+        command.get_current_dir().expect("tests run the program in a folder of its own"),
+    );
+    env
 }
 
 /// A reward command that is slow in the evaluation after so many steps of the run in that folder, until
@@ -79,8 +87,8 @@ fn slow_judge(home: &Home, run: &str, steps: usize) {
 }
 
 /// Waits until the slow judge is asked, and sends the signal.
-fn send_once_asked(home: &Home, signal: &str, mut command: Command) -> Output {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+fn send_once_asked(home: &Home, signal: &str, command: Command) -> Output {
+    let mut child = hearing(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     while !home.path("asked").exists() {
         assert!(child.try_wait().unwrap().is_none(), "it ended before the judge was asked");
         std::thread::sleep(Duration::from_millis(5));
