@@ -78,7 +78,7 @@ async function claim() {
     }
     if (slot && (await hold(slot))) return slot;
     slot = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 8)}`;
-    await hold(slot);
+    await hold(slot, Infinity); // nobody else has it, however long a busy browser takes
     remember(slot);
     return slot;
 }
@@ -118,13 +118,15 @@ export function keptGroup(address) {
 /**
  * Holds a slot for as long as the tab is open.
  * @param {string} slot
+ * @param {number} [patience] ms for whoever holds it to let go
  * @returns {Promise<boolean>} whether it was free
  */
-function hold(slot) {
+function hold(slot, patience = HANDOVER) {
     if (!navigator.locks) return Promise.resolve(true);
+    const options = patience === Infinity ? {} : { signal: AbortSignal.timeout(patience) };
     return new Promise((resolve) => {
         navigator.locks
-            .request(lockOf(slot), { signal: AbortSignal.timeout(HANDOVER) }, () => {
+            .request(lockOf(slot), options, () => {
                 resolve(true);
                 return new Promise(() => {});
             })
