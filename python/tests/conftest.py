@@ -1,6 +1,7 @@
 """What the tests share: the tiny model, and the program whose numbers the package must give."""
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import srft
 ROOT = Path(__file__).parents[2]
 # As in the core's own tests: on the machine's first GPU, where that is asked for.
 DEVICE = "auto" if os.environ.get("SRFT_TEST_GPU") else "cpu"
+
+# A shell starts what runs in the background deaf to Ctrl-C, and Python leaves it so.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
