@@ -161,7 +161,7 @@ fn extremes() {
 
 /// Every element is written, also those of the gaps: the buffers are full of NaN before.
 #[test]
-fn writes_every_element() {
+fn vulkan_writes_every_element() {
     let batch = Batch::random(3, &LENS, 3);
     let want = batch.reference(&Switches::default());
     let (_, device) = devices().pop().expect("a backend");
