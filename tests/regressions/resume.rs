@@ -58,6 +58,17 @@ fn lightning_1455_a_terminated_run_saves_and_resumes_to_the_same_bytes() {
     }
 }
 
+/// What a file that changed since holds: another file's lines, or weights with one bit turned.
+fn altered(file: &str, before: &[u8], other: &[u8]) -> Vec<u8> {
+    if file.ends_with("jsonl") {
+        return other.to_vec();
+    }
+    let mut now = before.to_vec();
+    let at = now.len() - 2;
+    now[at] ^= 1;
+    now
+}
+
 /// The same command hearing signals: whoever runs the tests may ignore some, as `nohup` and shells do for
 /// what they start in the background, and the program would inherit that.
 fn hearing(command: Command) -> Command {
@@ -205,12 +216,7 @@ fn opentau_502_a_study_whose_files_changed_since_refuses_to_go_on() {
         ("model/model.safetensors", "model.path: model/model.safetensors"),
     ] {
         let before = home.read(file);
-        let mut now = before.clone();
-        let at = now.len() - 2;
-        match file.ends_with("jsonl") {
-            true => now.clone_from(&other),
-            false => now[at] ^= 1,
-        }
+        let now = altered(file, &before, &other);
         home.succeeds(&study(seeds, "study")); // nothing is left to do
         seeds += 1;
         home.write(file, &now);
@@ -339,12 +345,7 @@ fn opentau_502_files_that_changed_since_are_named_and_refused() {
         ("model/model.safetensors", "model.path: model.safetensors"),
     ] {
         let before = home.read(file);
-        let mut now = before.clone();
-        let at = now.len() - 2;
-        match file.ends_with("jsonl") {
-            true => now.clone_from(&other),
-            false => now[at] ^= 1,
-        }
+        let now = altered(file, &before, &other);
         home.write(file, &now);
         let words = ["changed since the run began", named, "--accept-changes"];
         home.fails(resume, INPUT, &words);

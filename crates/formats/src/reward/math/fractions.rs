@@ -43,8 +43,10 @@ fn first(tokens: &[Token], is_first: bool) -> Option<(Token, usize)> {
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let ands = (1..words.len()).rev().filter(|&at| words[at] == "and");
-    let half =
-        |words: &[&str]| (words.first() == Some(&"half")).then(|| Some((part(1, "half")?, 1)))?;
+    let half = |words: &[&str]| match words.first() {
+        Some(&"half") => Some((part(1, "half")?, 1)),
+        _ => None,
+    };
     let mut mixed = ands.filter_map(|and| {
         let behind = &words[and + 1..];
         let (part, used) = fraction(behind).or_else(|| half(behind))?;
