@@ -63,7 +63,7 @@ pub struct Episode {
     pub reward: f32,
     /// Its answer is right.
     pub right: bool,
-    /// Its answer has the gold one's value in a form that is no reward's.
+    /// Its answer has the gold answer's value, but a form that earns no reward.
     #[serde(default)]
     pub loose_only: bool,
 }

@@ -168,8 +168,7 @@ pub async fn adapters() -> Vec<Adapter> {
                 wgpu::DeviceType::IntegratedGpu => Kind::Integrated,
                 wgpu::DeviceType::VirtualGpu => Kind::Virtual,
                 wgpu::DeviceType::Cpu => Kind::Software,
-                // OpenGL drivers do not tell; the software ones say so in their names.
-                // Settled below, by name.
+                // Unknown; software drivers are told by their names below.
                 wgpu::DeviceType::Other => Kind::Integrated,
             },
             max_binding_bytes: limits.max_storage_buffer_binding_size,

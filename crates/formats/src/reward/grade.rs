@@ -38,7 +38,7 @@ pub struct Grade {
     pub right: bool,
     /// The weighted mean of all parts, in [0, 1]: what training rewards.
     pub score: f64,
-    /// The answer has the gold one's value in a form that is no reward's ([`Judgement`]).
+    /// The answer has the gold answer's value, but a form that earns no reward ([`Judgement`]).
     pub loose_only: bool,
 }
 

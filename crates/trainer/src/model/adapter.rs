@@ -19,8 +19,8 @@ pub struct AdapterFiles {
     pub weights: Shard,
 }
 
-/// What stands in the place of a model's config and weights: the config's name and contents, which
-/// name the base; and the weights' name.
+/// What an adapter's folder holds where a model's has config and weights: the name of the settings' file,
+/// its contents, which name the base, and the name of the weights' file.
 pub fn files(lora: &Lora, base: &str) -> (&'static str, Vec<u8>, &'static str) {
     (ADAPTER_CONFIG, lora.to_json(base), ADAPTER_WEIGHTS)
 }

@@ -57,7 +57,7 @@ use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a shell is told while a run goes on.
+/// Gets a run's events while it trains: the terminal, the page or Python listens.
 pub trait Observer {
     /// An evaluation is done; `step` 0 is the base.
     fn evaluated(&mut self, step: u32, scores: &[Score]);

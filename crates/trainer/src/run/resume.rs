@@ -12,8 +12,8 @@ use crate::platform::map;
 use std::path::Path;
 
 impl Run {
-    /// Takes up the run in `path` at its latest checkpoint, which is a whole model: the folder
-    /// that the run began with is needed only where there is no checkpoint yet, or a KL penalty.
+    /// Resumes the run in `path` from its latest checkpoint. A checkpoint is a whole model, so the folder
+    /// that the run began with is needed only if there is no checkpoint yet, or for a KL penalty.
     pub fn resume(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
         Self::resume_with(config, &NOTHING, false, selected, path)
     }
