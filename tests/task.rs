@@ -3,22 +3,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use srft::config::{Comparison, MathForm};
 use srft::data::builtin::{
     self, ANSWER_MARKER, MAX_RESPONSE_CHARS, Suite, corrupt, held_out, pretrain_document, suites,
     train_example,
 };
 use srft::random::Stream;
 use srft::records::Example;
-use srft::reward::Verifier;
 use srft::text::Tokenizer;
 
 const SEED: u64 = 20_250_623;
-
-fn verifier() -> Verifier {
-    let answer_after = Some(ANSWER_MARKER.into());
-    Verifier { comparison: Comparison::Exact, answer_after, form: MathForm::Strict }
-}
 
 fn tokenizer() -> Tokenizer {
     let json = include_bytes!("../assets/tiny/tokenizer.json");
@@ -67,7 +60,7 @@ fn demonstrations_have_the_documented_form() {
 
 #[test]
 fn every_teacher_demonstration_is_right() {
-    let verifier = verifier();
+    let verifier = builtin::verifier();
     for suite in suites() {
         for example in training(suite, 5000).chain(held_out(suite, 2000, SEED)) {
             let demonstration = demonstration(&example);
@@ -194,7 +187,7 @@ fn in_distribution_demonstrations_are_short() {
 #[test]
 fn pretraining_mixes_as_documented() {
     const N: u32 = 40_000;
-    let verifier = verifier();
+    let verifier = builtin::verifier();
     let mut right: HashMap<String, (f64, f64)> = HashMap::new();
     let (mut direct, mut inside) = (0.0, 0.0);
     for example in (0..N).map(|index| pretrain_document(SEED, index)) {
@@ -218,7 +211,7 @@ fn pretraining_mixes_as_documented() {
 
 #[test]
 fn a_corrupt_demonstration_differs_in_one_digit_of_its_answer() {
-    let verifier = verifier();
+    let verifier = builtin::verifier();
     let mut stream = Stream::new(SEED, 1, 0);
     for suite in suites() {
         for example in training(suite, 500) {

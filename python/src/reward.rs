@@ -150,11 +150,7 @@ impl Judge {
     /// The built-in one, a verifier by name, or a function; `extras` are those of what it will judge.
     pub fn of(reward: Option<&Bound<'_, PyAny>>, extras: Extras) -> PyResult<Self> {
         let verifier = match reward.map(|reward| reward.cast::<PyString>()) {
-            Some(Ok(name)) => Verifier {
-                comparison: verifier_named(name)?,
-                answer_after: None,
-                form: MathForm::Strict,
-            },
+            Some(Ok(name)) => Verifier::new(verifier_named(name)?, None, MathForm::Strict),
             _ => builtin::verifier(),
         };
         let mut grader = Grader::of(verifier, Rewarded::Answer);

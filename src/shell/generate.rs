@@ -12,8 +12,9 @@ use srft::eval::{Judge, Score, Suite, mean_accuracy, score};
 use srft::ops::sampling::Sampling;
 use srft::platform::{FolderWriter, require_folder};
 use srft::rollout::{Plan, Stops, all_cut, respond};
-use srft::run::{Reader, grader, suite_files, write_suites};
+use srft::run::{Given, Reader, grader, suite_files, write_suites};
 use std::path::Path;
+use std::sync::Arc;
 
 /// What a folder of samples is called.
 const SAMPLES: &str = "evaluation";
@@ -30,9 +31,8 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
     let selected = ready(&config, arguments.json).await?;
     let (folder, model, tokenizer) = load(&config.model, &selected)?;
     let grader = grader(&config)?;
-    let reading = Reading::new();
-    let reader = Reader::new(&config, &folder, &tokenizer, &model.config, &grader)?;
-    let mut reader = reader.watched(&reading);
+    let given = Given { watch: Some(Arc::new(Reading::new())), ..Given::default() };
+    let mut reader = Reader::of(&config, &given, &folder, &tokenizer, &model.config, &grader)?;
     let suites = reader.suites()?;
     reader.notes.iter().for_each(note);
     if let Some(path) = &arguments.out {

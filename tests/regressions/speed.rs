@@ -5,8 +5,8 @@ use serde_json::json;
 use srft::config::Config;
 use srft::data::encode::encode;
 use srft::data::source::{Problem, Source};
-use srft::run::{Reader, Watch, grader, model_folder};
-use std::sync::Mutex;
+use srft::run::{Given, Reader, Watch, grader, model_folder};
+use std::sync::{Arc, Mutex};
 
 const INPUT: i32 = 2;
 
@@ -41,9 +41,9 @@ fn a_large_file_is_read_once_and_in_order() {
     let folder = model_folder("tiny").unwrap();
     let tokenizer = folder.tokenizer().unwrap();
     let (_, model) = folder.text_and_shape().unwrap();
-    let (grader, told) = (grader(&config).unwrap(), Told::default());
-    let reader = Reader::new(&config, &folder, &tokenizer, &model, &grader).unwrap();
-    let mut reader = reader.watched(&told);
+    let (grader, told) = (grader(&config).unwrap(), Arc::new(Told::default()));
+    let given = Given { watch: Some(told.clone()), ..Given::default() };
+    let mut reader = Reader::of(&config, &given, &folder, &tokenizer, &model, &grader).unwrap();
     let (source, suites) = reader.source_and_suites().unwrap();
     let Source::Examples(problems) = source else { panic!("a file was given") };
     assert_eq!((problems.all.len(), suites[0].problems.len()), (ROWS, ROWS));
@@ -58,7 +58,7 @@ fn a_large_file_is_read_once_and_in_order() {
     }
     // `5000=` with a begin-of-text, and the longest response that may be sampled.
     assert_eq!(reader.longest(), Some(6 + config.rollout.max_new_tokens));
-    let told = told.0.into_inner().unwrap();
+    let told = told.0.lock().unwrap();
     assert_eq!((told.first(), told.last()), (Some(&(0, ROWS)), Some(&(ROWS, ROWS))));
     assert!(told.len() > 4, "each file begins, goes on and ends: {told:?}");
 }

@@ -22,7 +22,7 @@ struct Answer {
 }
 
 fn verifier(comparison: Comparison, form: MathForm, marker: Option<&str>) -> Verifier {
-    Verifier { comparison, answer_after: marker.map(String::from), form }
+    Verifier::new(comparison, marker.map(String::from), form)
 }
 
 /// Every answer of a report is judged as it should be.

@@ -106,11 +106,10 @@ pub enum Origin {
 }
 
 /// A prompt, its rollouts, and its demonstration: the unit over which advantages are taken.
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(not(target_family = "wasm"), derive(Serialize, Deserialize))]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Group {
     /// How it came into the step. Only held groups are written to a file.
-    #[cfg_attr(not(target_family = "wasm"), serde(default))]
+    #[serde(default)]
     pub origin: Origin,
     /// The problem.
     pub example: Example,
@@ -126,7 +125,7 @@ pub struct Group {
     /// The rollouts that the verifier failed on: they have no reward and no part in the update.
     pub unscored: Vec<Unscored>,
     /// Why the demonstration has no reward, where the verifier failed on it.
-    #[cfg_attr(not(target_family = "wasm"), serde(default))]
+    #[serde(default)]
     pub unscored_demo: Option<String>,
 }
 

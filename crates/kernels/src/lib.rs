@@ -10,7 +10,6 @@ pub mod vector;
 pub mod fused;
 pub mod backward_from;
 pub mod matmul;
-#[cfg(not(target_family = "wasm"))]
 pub mod half;
 pub mod linear;
 pub mod rms_norm;

@@ -3,7 +3,6 @@
 //! Stock burn would do as well in the forward pass; fused, ∂L/∂W comes out dense in W's own layout
 //! (dyᵀ·x) instead of as a transposed view that every later operation copies.
 
-#[cfg(not(target_family = "wasm"))]
 use super::cpu::dense;
 use super::fused::{self, FusedOp};
 use super::matmul::matmul_nt;
@@ -17,8 +16,6 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     if !fused::runs_on(&x.device()) {
         return matmul_nt(x, weight);
     }
-    // A page trains its models whole.
-    #[cfg(not(target_family = "wasm"))]
     if x.is_autodiff() && !weight.is_autodiff() {
         let weight = weight.try_into_primitive::<Flex>().expect("a tensor of the CPU backend");
         return fused::run(FrozenLinear { weight: dense(weight) }, [x]);
@@ -41,13 +38,11 @@ impl FusedOp<2> for Linear {
 }
 
 /// The same with a weight that does not train: its gradient, a third of the work, is left out.
-#[cfg(not(target_family = "wasm"))]
 #[derive(Debug, Clone)]
 struct FrozenLinear {
     weight: FlexTensor,
 }
 
-#[cfg(not(target_family = "wasm"))]
 impl FusedOp<1> for FrozenLinear {
     fn forward(&self, [x]: &[FlexTensor; 1]) -> FlexTensor {
         Flex::float_matmul(x.clone(), Flex::float_transpose(self.weight.clone()))

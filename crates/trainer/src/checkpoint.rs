@@ -76,14 +76,12 @@ pub async fn write(
     base: &ModelFolder,
     model: &Llama,
     optimizer: &AdamW,
-    #[cfg_attr(target_family = "wasm", expect(unused, reason = "a page holds nothing back"))]
     buffer: &Buffer,
     mut state: State,
 ) -> Result<()> {
     let mut folder = FolderWriter::begin(path)?;
     base.write(&mut folder, model, Storage::F32).await?;
     write_moments(folder.file(MOMENTS)?, optimizer).await?;
-    #[cfg(not(target_family = "wasm"))]
     if !buffer.held.is_empty() {
         let file = folder.file(BUFFER)?;
         for held in &buffer.held {
@@ -144,7 +142,6 @@ async fn write_moments(file: &mut FileWriter, optimizer: &AdamW) -> Result<()> {
 }
 
 /// The buffer of a checkpoint from its file's bytes.
-#[cfg(not(target_family = "wasm"))]
 pub fn restore_buffer(bytes: &[u8]) -> Result<Buffer> {
     let lines = bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty());
     let held = lines.map(serde_json::from_slice).collect::<serde_json::Result<_>>();

@@ -18,7 +18,6 @@ pub mod score;
 pub mod explain;
 pub mod eval;
 pub mod checkpoint;
-#[cfg(not(target_family = "wasm"))]
 pub mod plan;
 pub mod selftest;
 pub mod run;

@@ -5,7 +5,6 @@ use crate::error::{Error, Result};
 use crate::model::Scaling;
 use crate::model::{Llama, ModelConfig};
 use crate::objective::reference::objective as objective_reference;
-#[cfg(not(target_family = "wasm"))]
 use crate::ops::half::{Half, HalfMatrix, reference as half_reference};
 use crate::ops::lm_head::{Head, LOGITS_BYTES};
 use crate::ops::matmul::{matmul_nt, reference as matmul_reference};
@@ -71,7 +70,6 @@ pub async fn run_tampered(
     checks.fused_head().await?;
     checks.objective().await?;
     checks.sampling().await?;
-    #[cfg(not(target_family = "wasm"))]
     checks.half_precision().await?;
     checks.decoding().await?;
     Ok(checks.report)
@@ -280,7 +278,6 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
     }
 
     /// Every exponent and sign of both formats, in more than one workgroup.
-    #[cfg(not(target_family = "wasm"))]
     async fn half_precision(&mut self) -> Result<()> {
         for (half, name) in [(Half::F16, "widen, f16"), (Half::Bf16, "widen, bf16")] {
             let normal = |bits: &u32| half.is_finite(*bits as u16) && bits & 0x7f80 != 0;

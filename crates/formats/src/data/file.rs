@@ -87,7 +87,7 @@ fn reader(file: &str, bytes: &[u8]) -> Result<Reader> {
     let mut marks = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
     let starts = (marks.next(), marks.next());
     match (extension.to_ascii_lowercase().as_str(), starts) {
-        ("csv", _) => csv(file),
+        ("csv", _) => Ok(super::csv::records),
         ("parquet", _) => Err(Error::input("Parquet can't be read").at(file).next(format!(
             "convert it: python -c \"import pandas; pandas.read_parquet(r'{file}')\
              .to_json('{stem}.jsonl', orient='records', lines=True)\""
@@ -242,16 +242,6 @@ fn object(json: &str, line: usize) -> Record {
         }
         Err(e) => Err(Bad { line: line + e.line().saturating_sub(1), reason: fields::reason(&e) }),
     }
-}
-
-#[cfg(target_family = "wasm")]
-fn csv(file: &str) -> Result<Reader> {
-    Err(Error::input("a browser can't read CSV").at(file).next("convert it to JSONL"))
-}
-
-#[cfg(not(target_family = "wasm"))]
-fn csv(_: &str) -> Result<Reader> {
-    Ok(super::csv::records)
 }
 
 #[cfg(test)]

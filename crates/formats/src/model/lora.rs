@@ -1,14 +1,9 @@
 //! The settings of low-rank adapters, and PEFT's `adapter_config.json` for them.
 
-#[cfg(not(target_family = "wasm"))]
-pub use super::peft::MERGE_IN_PEFT;
-pub use super::peft::TARGETS;
-#[cfg(not(target_family = "wasm"))]
-use {
-    super::peft::unsupported,
-    crate::error::{Error, Result},
-    serde_json::{Map, Value, json},
-};
+use super::peft::unsupported;
+pub use super::peft::{MERGE_IN_PEFT, TARGETS};
+use crate::error::{Error, Result};
+use serde_json::{Map, Value, json};
 
 /// What adapters a model has: scale·B·A beside each target.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +21,6 @@ pub struct Lora {
 }
 
 /// Fields of PEFT's config that do not change what an adapter computes.
-#[cfg(not(target_family = "wasm"))]
 const NEUTRAL: [&str; 9] = [
     "auto_mapping",
     "base_model_name_or_path",
@@ -51,10 +45,7 @@ impl Lora {
         let last = matrix.rsplit('.').next().unwrap_or_default();
         self.targets.iter().any(|target| target == last)
     }
-}
 
-#[cfg(not(target_family = "wasm"))]
-impl Lora {
     /// Reads PEFT's `adapter_config.json` for a model of so many layers; what changes the mathematics
     /// and is not implemented is an error that names field and value.
     pub fn from_json(bytes: &[u8], layers: usize, place: &str) -> Result<Self> {
@@ -92,7 +83,6 @@ impl Lora {
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
 fn read(bytes: &[u8], layers: usize) -> Result<Lora> {
     let fields = fields(bytes)?;
     let number = |field: &str, holds: fn(f64) -> bool, known: &str| {
@@ -113,7 +103,6 @@ fn read(bytes: &[u8], layers: usize) -> Result<Lora> {
 }
 
 /// The fields of the file, of which none asks for what is not implemented.
-#[cfg(not(target_family = "wasm"))]
 fn fields(bytes: &[u8]) -> Result<Map<String, Value>> {
     let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(|e| {
         Error::input(e.to_string()).next("expected the adapter_config.json that PEFT writes")
@@ -146,7 +135,6 @@ fn fields(bytes: &[u8]) -> Result<Map<String, Value>> {
 }
 
 /// How PEFT's config says that a feature is not used.
-#[cfg(not(target_family = "wasm"))]
 fn is_off(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,

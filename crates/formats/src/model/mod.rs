@@ -5,7 +5,6 @@ pub mod config;
 pub mod lora;
 mod peft;
 mod scaling;
-#[cfg(not(target_family = "wasm"))]
 mod targets;
 pub mod tensors;
 

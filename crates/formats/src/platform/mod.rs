@@ -1,44 +1,27 @@
 //! What differs between a native program and a browser tab: files, the clock, an adapter's name,
 //! and how the built-in model's weights come along.
 
+#[cfg(target_family = "wasm")]
+mod browser;
 mod bytes;
 #[cfg(not(target_family = "wasm"))]
-mod files;
-#[cfg(not(target_family = "wasm"))]
-mod hidden;
+mod disk;
 #[cfg(any(target_family = "wasm", test))]
-#[cfg_attr(
-    not(target_family = "wasm"),
-    allow(dead_code, reason = "tested natively, used in a tab")
-)]
-mod memory;
-#[cfg(not(target_family = "wasm"))]
-mod out;
-#[cfg(not(target_family = "wasm"))]
-use files as system;
-#[cfg(target_family = "wasm")]
-use memory as system;
+#[cfg_attr(test, allow(dead_code, reason = "tested natively, used in a tab"))]
+mod tab;
 
 pub use bytes::Bytes;
 #[cfg(not(target_family = "wasm"))]
-pub use files::is_held;
-#[cfg(not(target_family = "wasm"))]
-pub use out::{OutFile, require_folder};
-pub use system::{
-    FileWriter, FolderLock, FolderWriter, append_line, create_folder, exists, is_folder,
-    lock_folder, map, mend_folder, mend_folders_in, mend_older, names_in, read, remove_file,
-    remove_folder_atomic, sync_file, write_atomic,
-};
+pub use disk::*;
+#[cfg(target_family = "wasm")]
+pub use {browser::*, tab::*};
 
 use crate::error::{Error, Result};
 use std::future::poll_fn;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-#[cfg(not(target_family = "wasm"))]
-use std::time::Instant;
-#[cfg(target_family = "wasm")]
 use web_time::Instant;
 
 /// The text of a file, which must be UTF-8.
@@ -78,18 +61,6 @@ pub async fn unless_stopped<T>(stop: &AtomicBool, work: impl Future<Output = T>)
     .await
 }
 
-/// The path from the root, so that it means the same after a program has changed its folder.
-#[cfg(not(target_family = "wasm"))]
-pub fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.into())
-}
-
-/// A tab has one folder.
-#[cfg(target_family = "wasm")]
-pub fn absolute(path: &Path) -> PathBuf {
-    path.into()
-}
-
 /// Seconds between two calls, for reports only: no number of a run depends on it.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);
@@ -104,52 +75,6 @@ impl Stopwatch {
     pub fn elapsed_secs(&self) -> f64 {
         self.0.elapsed().as_secs_f64()
     }
-}
-
-/// The weights of the built-in model, part of the program.
-#[cfg(not(target_family = "wasm"))]
-pub fn tiny_weights() -> Vec<u8> {
-    include_bytes!("../../../../assets/tiny/model.safetensors").to_vec()
-}
-
-/// The weights of the built-in model, which a tab fetches beside the program; empty before
-/// [`set_tiny_weights`].
-#[cfg(target_family = "wasm")]
-pub fn tiny_weights() -> Vec<u8> {
-    TINY_WEIGHTS.with_borrow(Clone::clone)
-}
-
-#[cfg(target_family = "wasm")]
-thread_local! {
-    static TINY_WEIGHTS: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
-}
-
-/// Hands over what the tab has fetched.
-#[cfg(target_family = "wasm")]
-pub fn set_tiny_weights(bytes: Vec<u8>) {
-    TINY_WEIGHTS.set(bytes);
-}
-
-/// What a browser says of its adapter, which wgpu does not pass on; native adapters have names.
-#[cfg(not(target_family = "wasm"))]
-pub async fn adapter_name() -> Option<String> {
-    None
-}
-
-/// The vendor, architecture and description of the browser's WebGPU adapter, as far as it tells.
-#[cfg(target_family = "wasm")]
-pub async fn adapter_name() -> Option<String> {
-    use wasm_bindgen::{JsCast, JsValue};
-    let get = |object: &JsValue, key: &str| js_sys::Reflect::get(object, &key.into()).ok();
-    let gpu = get(&get(&js_sys::global(), "navigator")?, "gpu")?;
-    let request: js_sys::Function = get(&gpu, "requestAdapter")?.dyn_into().ok()?;
-    let promise: js_sys::Promise = request.call0(&gpu).ok()?.dyn_into().ok()?;
-    let adapter = wasm_bindgen_futures::JsFuture::from(promise).await.ok()?;
-    let info = get(&adapter, "info")?;
-    let words = ["vendor", "architecture", "device", "description"]
-        .map(|key| get(&info, key).and_then(|v| v.as_string()).unwrap_or_default());
-    let words: Vec<String> = words.into_iter().filter(|w| !w.is_empty()).collect();
-    (!words.is_empty()).then(|| words.join(" "))
 }
 
 /// Peak resident memory of this process in bytes, where the system tells it.

@@ -132,7 +132,7 @@ mod tests {
 
     fn verifier(marker: Option<&str>) -> Verifier {
         let answer_after = marker.map(String::from);
-        Verifier { comparison: Comparison::Exact, answer_after, form: MathForm::Strict }
+        Verifier::new(Comparison::Exact, answer_after, MathForm::Strict)
     }
 
     #[derive(Debug)]
@@ -241,8 +241,7 @@ mod tests {
     /// One judging gives the verdict, and what `loose_only` counts.
     #[test]
     fn a_looser_reading_is_told_by_the_grade() {
-        let verifier =
-            Verifier { comparison: Comparison::Math, answer_after: None, form: MathForm::Strict };
+        let verifier = Verifier::new(Comparison::Math, None, MathForm::Strict);
         let mut grader = Grader::of(verifier, Rewarded::Answer);
         let told = |grader: &Grader| {
             let grades = grades(grader, &["42", "40 + 2", "7"]).into_iter();

@@ -4,38 +4,30 @@
 //! understood is wrong; a gold answer that can't be understood is an error at load, since nothing
 //! could ever match it.
 
-#[cfg(not(target_family = "wasm"))]
 mod choice;
-#[cfg(not(target_family = "wasm"))]
 pub mod command;
+mod compare;
 mod grade;
-#[cfg(not(target_family = "wasm"))]
 pub mod math;
-#[cfg(not(target_family = "wasm"))]
 mod parts;
-#[cfg(not(target_family = "wasm"))]
 mod process;
 mod rational;
 
 pub use grade::{Grade, Grader, Part, Scores, Submission};
-#[cfg(not(target_family = "wasm"))]
 pub use parts::Format;
-
-use serde::{Deserialize, Serialize};
 
 use crate::config::{Comparison, MathForm};
 use crate::error::{Error, Result};
-use rational::Rational;
+use compare::{Answer, Compare};
 
 /// What to do where nothing could be scored.
 pub const MEND: &str =
     "mend what judges the answers, or give the reward command more time with reward.command_secs";
 
 /// Decides whether a response is right.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct Verifier {
-    /// How answers are compared.
-    pub comparison: Comparison,
+    compare: &'static dyn Compare,
     /// The answer is what stands after this marker; `None`: the whole response is the answer. `exact`
     /// and `regex` want the marker exactly once. For the others its last place counts, and what
     /// stands on lines below is no part of the answer.
@@ -54,6 +46,17 @@ pub struct Judgement {
 }
 
 impl Verifier {
+    /// A verifier that compares as a setting says.
+    pub fn new(comparison: Comparison, answer_after: Option<String>, form: MathForm) -> Self {
+        Self { compare: compare::of(comparison), answer_after, form }
+    }
+
+    /// A verifier of the answer's very text, after a marker.
+    pub fn exact(answer_after: &str) -> Self {
+        let answer_after = Some(answer_after.into());
+        Self { compare: &compare::Exact, answer_after, form: MathForm::Strict }
+    }
+
     /// Whether `response` gives the gold `answer`, where no prompt is known that it could have been
     /// copied from; see [`judge`](Self::judge).
     pub fn score(&self, response: &str, finished: bool, answer: &str) -> bool {
@@ -63,33 +66,11 @@ impl Verifier {
     /// Judges the `response` to a `prompt` by its gold `answer`. A response that was cut off before
     /// end-of-text (`finished` false) is wrong, whatever it says.
     pub fn judge(&self, prompt: &str, response: &str, finished: bool, answer: &str) -> Judgement {
-        #[cfg(target_family = "wasm")]
-        let _ = prompt; // mathematics alone looks at it
-        let is = |right| Judgement { right, loose_only: false };
-        let Some(given) = self.given_answer(response).filter(|_| finished) else {
-            return is(false);
-        };
-        match self.comparison {
-            Comparison::Exact => is(given == answer.trim()),
-            Comparison::Numeric => {
-                is(Rational::parse(given).is_some_and(|g| Some(g) == Rational::parse(answer)))
+        match self.given_answer(response).filter(|_| finished) {
+            Some(given) => {
+                self.compare.judge(&Answer { prompt, given, gold: answer, form: self.form })
             }
-            #[cfg(not(target_family = "wasm"))]
-            Comparison::Math => {
-                let gold = math::Gold::parse(answer).ok();
-                let verdict = gold.map(|gold| math::judge(&gold, prompt, given));
-                let loose_only = verdict == Some(math::Verdict::Loose);
-                let any = loose_only && self.form == MathForm::Any;
-                Judgement { right: verdict == Some(math::Verdict::Right) || any, loose_only }
-            }
-            #[cfg(not(target_family = "wasm"))]
-            Comparison::Choice => {
-                is(choice::given(given).is_some_and(|g| Some(g) == choice::gold(answer)))
-            }
-            #[cfg(not(target_family = "wasm"))]
-            Comparison::Regex => is(parts::whole(answer.trim()).is_ok_and(|r| r.is_match(given))),
-            // A command judges in this one's place, and a page has none of the others.
-            _ => is(false),
+            None => Judgement { right: false, loose_only: false },
         }
     }
 
@@ -107,39 +88,14 @@ impl Verifier {
             ))
             .next("put the bare answer here, without the reasoning and the marker"));
         }
-        match self.comparison {
-            Comparison::Numeric if Rational::parse(trimmed).is_none() => {
-                Err(Error::input(format!("the gold answer {answer:?} is not a number"))
-                    .next("write it like 42, -1,234.5, 3/4 or 6.02e23, or use the exact verifier"))
-            }
-            #[cfg(not(target_family = "wasm"))]
-            Comparison::Math => math::Gold::parse(answer).map(|_| ()),
-            #[cfg(not(target_family = "wasm"))]
-            Comparison::Choice if choice::gold(trimmed).is_none() => {
-                Err(Error::input(format!("the gold answer {answer:?} is not one capital letter"))
-                    .next("write it like B or (B)"))
-            }
-            #[cfg(not(target_family = "wasm"))]
-            Comparison::Regex => parts::whole(trimmed).map(|_| ()),
-            #[cfg(target_family = "wasm")]
-            Comparison::Math
-            | Comparison::Choice
-            | Comparison::Regex
-            | Comparison::Command
-            | Comparison::Given => Err(Error::input(format!(
-                "the {} verifier is the program's",
-                self.comparison.name()
-            ))
-            .next("in a page take exact or numeric")),
-            _ => Ok(()),
-        }
+        self.compare.check_gold(answer)
     }
 
     /// What the response gives as its answer; `None` without a marker, or where it is not told
     /// which of several counts.
     fn given_answer<'a>(&self, response: &'a str) -> Option<&'a str> {
         let Some(marker) = self.answer_after.as_deref() else { return Some(response.trim()) };
-        if matches!(self.comparison, Comparison::Exact | Comparison::Regex) {
+        if self.compare.wants_one_marker() {
             let (_, answer) = response.split_once(marker)?;
             return (!answer.contains(marker)).then(|| answer.trim());
         }
@@ -147,7 +103,7 @@ impl Verifier {
         let behind = behind.trim();
         // A matrix or a displayed formula goes over several lines.
         let displayed = ["\\[", "$$"].iter().any(|open| behind.starts_with(open));
-        let whole = self.comparison == Comparison::Math && displayed || behind.contains("\\begin");
+        let whole = self.compare.takes_displayed() && displayed || behind.contains("\\begin");
         if whole { Some(behind) } else { behind.lines().next().map(str::trim_end) }
     }
 }
@@ -157,7 +113,7 @@ mod tests {
     use super::*;
 
     fn verifier(comparison: Comparison, marker: Option<&str>) -> Verifier {
-        Verifier { comparison, answer_after: marker.map(String::from), form: MathForm::Strict }
+        Verifier::new(comparison, marker.map(String::from), MathForm::Strict)
     }
 
     #[test]

@@ -143,6 +143,9 @@ fn set_apart(command: &mut Command) {
     std::os::unix::process::CommandExt::process_group(command, 0);
 }
 
+#[cfg(not(any(unix, windows)))]
+fn set_apart(_: &mut Command) {}
+
 #[cfg(windows)]
 fn set_apart(command: &mut Command) {
     const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
@@ -157,7 +160,7 @@ fn kill(child: &mut Child) {
     let _ = signal::killpg(Pid::from_raw(child.id().cast_signed()), signal::SIGKILL);
 }
 
-#[cfg(windows)]
+#[cfg(not(unix))]
 fn kill(child: &mut Child) {
     let _ = child.kill();
 }

@@ -6,10 +6,8 @@
 //! begin-of-text isn't put before a text that has it already. Where the library panics over a file,
 //! there is an error.
 
-#[cfg(not(target_family = "wasm"))]
 pub mod chat;
 mod lost;
-#[cfg(not(target_family = "wasm"))]
 mod special;
 
 use std::cell::LazyCell;

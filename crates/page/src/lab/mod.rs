@@ -9,6 +9,7 @@ mod probes;
 pub mod protocol;
 mod session;
 mod slot;
+mod tab;
 
 use crate::error::{Error, Result};
 use crate::platform::{exists, remove_folder_atomic};

@@ -11,6 +11,7 @@ use super::protocol::{
     Start, SuiteView,
 };
 use super::slot::Slot;
+use super::tab::TAB;
 use crate::archive;
 use crate::config::{Config, unknown};
 use crate::data::builtin;
@@ -20,7 +21,7 @@ use crate::eval::Score;
 use crate::learner::Learner;
 use crate::metrics::StepReport;
 use crate::model::Llama;
-use crate::run::{Evaluation, Observer, Reader, Run, RunFolder, model_folder, numbered};
+use crate::run::{Evaluation, Observer, Reader, Run, RunFolder, numbered};
 use crate::selftest;
 use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
@@ -75,7 +76,7 @@ impl Session {
         for request in &start.runs {
             let config = config_of(start, request, opened.selected.kind)?;
             let name = numbered(&request.method, |name| slots.iter().any(|s| s.name == name));
-            let run = Run::create(config, &opened.selected, &home.join(&name))?;
+            let run = Run::create_with(config, &TAB, &opened.selected, &home.join(&name))?;
             slots.push(Slot::new(run, name));
         }
         Self::of(opened, driver, slots, home).await
@@ -87,7 +88,8 @@ impl Session {
         for name in archive::unpack(bytes, home)? {
             let path = home.join(&name);
             let config = Config::resolve(&[RunFolder::config_layer(&path)?])?;
-            slots.push(Slot::new(Run::resume(config, &opened.selected, &path)?, name));
+            let run = Run::resume_with(config, &TAB, false, &opened.selected, &path)?;
+            slots.push(Slot::new(run, name));
         }
         Self::of(opened, driver, slots, home).await
     }
@@ -97,7 +99,7 @@ impl Session {
         let first = slots[0].run.trainer();
         // A run that began elsewhere may name a folder that is not here: then what it was loaded
         // with stands for the base.
-        let base = match model_folder(&first.learner.config.model.path) {
+        let base = match TAB.open(&first.learner.config.model) {
             Ok(folder) => folder.load(&selected.device)?.0,
             Err(_) => first.learner.policy.clone(),
         };
@@ -227,7 +229,7 @@ impl Session {
         config.eval.examples = examples.max(1) as usize;
         let Trainer { learner: Learner { tokenizer, .. }, grader, .. } = first.trainer();
         let (folder, model) = (first.base(), &self.base.config);
-        let mut suites = Reader::new(&config, folder, tokenizer, model, grader)?.suites()?;
+        let mut suites = Reader::of(&config, &TAB, folder, tokenizer, model, grader)?.suites()?;
         if let Some(name) = names.iter().find(|n| !suites.iter().any(|s| &s.name == *n)) {
             return Err(unknown("suite", name, suites.iter().map(|s| &*s.name)));
         }

@@ -72,7 +72,6 @@ impl Layer {
     }
 
     /// The matrices under Hugging Face's names within the layer.
-    #[cfg(not(target_family = "wasm"))]
     pub fn matrices(&mut self) -> [(&'static str, &mut Linear); 7] {
         [
             ("self_attn.q_proj", &mut self.query),

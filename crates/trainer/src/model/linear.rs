@@ -2,7 +2,6 @@
 
 use super::{ParameterMut, grow};
 use crate::ops::linear::linear;
-#[cfg(not(target_family = "wasm"))]
 use crate::ops::{half::HalfMatrix, matmul::matmul_nt};
 use burn::tensor::{Device, Tensor};
 
@@ -11,7 +10,6 @@ use burn::tensor::{Device, Tensor};
 pub struct Linear {
     weight: Weight,          // [Out, In]
     bias: Option<Tensor<2>>, // [1, Out]
-    #[cfg(not(target_family = "wasm"))]
     adapter: Option<Adapter>,
 }
 
@@ -21,12 +19,10 @@ enum Weight {
     /// In f32, as all that trains.
     Whole(Tensor<2>),
     /// Frozen, as its file stores it.
-    #[cfg(not(target_family = "wasm"))]
     Half(HalfMatrix),
 }
 
 /// A low-rank change of a matrix (Hu et al., 2021): scale·B·A, never formed while training.
-#[cfg(not(target_family = "wasm"))]
 #[derive(Debug, Clone)]
 pub struct Adapter {
     down: Tensor<2>, // A, [r, In]
@@ -38,14 +34,10 @@ pub struct Adapter {
 impl Linear {
     /// All zero; natively the matrix takes no memory before it is filled.
     pub fn empty(input: usize, output: usize, bias: bool, device: &Device) -> Self {
-        #[cfg(not(target_family = "wasm"))]
         let weight = Tensor::<2>::zeros([1, 1], device).expand([output, input]);
-        #[cfg(target_family = "wasm")]
-        let weight = Tensor::zeros([output, input], device);
         Self {
             weight: Weight::Whole(weight),
             bias: bias.then(|| Tensor::zeros([1, output], device)),
-            #[cfg(not(target_family = "wasm"))]
             adapter: None,
         }
     }
@@ -54,7 +46,6 @@ impl Linear {
     pub fn dims(&self) -> [usize; 2] {
         match &self.weight {
             Weight::Whole(weight) => weight.dims(),
-            #[cfg(not(target_family = "wasm"))]
             Weight::Half(weight) => weight.dims(),
         }
     }
@@ -63,14 +54,12 @@ impl Linear {
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let y = match &self.weight {
             Weight::Whole(weight) => linear(x.clone(), weight.clone()),
-            #[cfg(not(target_family = "wasm"))]
             Weight::Half(weight) => weight.linear(x.clone()),
         };
         let y = match &self.bias {
             Some(bias) => y + bias.clone(),
             None => y,
         };
-        #[cfg(not(target_family = "wasm"))]
         if let Some(adapter) = &self.adapter {
             return y + adapter.forward(x);
         }
@@ -80,7 +69,6 @@ impl Linear {
     /// Appends weight, if it is in f32, and bias under Hugging Face's names.
     pub fn collect<'a>(&'a mut self, name: &str, list: &mut Vec<ParameterMut<'a>>) {
         let [output, input] = self.dims();
-        #[cfg_attr(target_family = "wasm", expect(irrefutable_let_patterns, reason = "no halves"))]
         if let Weight::Whole(weight) = &mut self.weight {
             grow(list, &format!("{name}.weight"), vec![output, input], [weight]);
         }
@@ -89,7 +77,6 @@ impl Linear {
 }
 
 /// Adapters, which a page has none of.
-#[cfg(not(target_family = "wasm"))]
 impl Linear {
     /// Sets the dropout mask of the adapter's input, where there is an adapter.
     pub fn set_dropout(&mut self, mask: impl FnOnce(usize) -> Tensor<2>) {
@@ -142,7 +129,6 @@ impl Linear {
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
 impl Adapter {
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let x = match &self.dropout {

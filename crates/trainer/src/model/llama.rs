@@ -2,7 +2,6 @@
 //! is `ops::lm_head`'s, in chunks; this file ends at the hidden states.
 
 use super::layers::Layer;
-#[cfg(not(target_family = "wasm"))]
 use super::linear::Linear;
 use super::lora::Lora;
 use super::{ModelConfig, Parameter, ParameterMut, grow};
@@ -123,7 +122,6 @@ impl Llama {
 
     /// The same for updating.
     pub fn parameters_mut(&mut self) -> Vec<ParameterMut<'_>> {
-        #[cfg(not(target_family = "wasm"))]
         if self.lora.is_some() {
             return self.adapters_mut();
         }
@@ -257,7 +255,6 @@ impl Llama {
 }
 
 /// Adapters, which a page has none of.
-#[cfg(not(target_family = "wasm"))]
 impl Llama {
     fn adapters_mut(&mut self) -> Vec<ParameterMut<'_>> {
         let mut list = Vec::new();

@@ -1,23 +1,20 @@
 //! One decoder-only transformer, described by a Hugging Face folder.
 
-#[cfg(not(target_family = "wasm"))]
 mod adapter;
 mod folder;
 mod layers;
 mod linear;
 mod llama;
-#[cfg(not(target_family = "wasm"))]
 mod missing;
 mod names;
 mod open;
 mod parameters;
 mod pass;
-#[cfg(not(target_family = "wasm"))]
+mod published;
 pub mod rounding;
 pub mod serialize;
 pub mod weights;
 
-#[cfg(not(target_family = "wasm"))]
 pub use adapter::AdapterFiles;
 pub use folder::{EXPORT, ModelFolder};
 pub use llama::{HEAD, Llama};

@@ -9,8 +9,6 @@ pub const TOKENIZER: &str = "tokenizer.json";
 /// Which shard holds which tensor.
 pub const INDEX: &str = "model.safetensors.index.json";
 /// An adapter's settings, and the base's name.
-#[cfg(not(target_family = "wasm"))]
 pub const ADAPTER_CONFIG: &str = "adapter_config.json";
 /// An adapter's weights.
-#[cfg(not(target_family = "wasm"))]
 pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";

@@ -1,19 +1,13 @@
-//! Which kind of folder it is, a model's or an adapter's with its base, and reading either.
+//! Reading a folder from disk: a model's, whole or in shards, or an adapter's with its base.
 
-use super::folder::ModelFolder;
-use crate::error::Result;
-use std::path::Path;
-#[cfg(not(target_family = "wasm"))]
-use {
-    super::adapter::AdapterFiles,
-    super::folder::read_beside,
-    super::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, INDEX, TOKENIZER, WEIGHTS},
-    super::tensors::Shard,
-    super::{Lora, missing},
-    crate::error::Error,
-    crate::platform::{exists, map, read},
-    std::path::PathBuf,
-};
+use super::folder::{ModelFolder, read_beside};
+use super::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, INDEX, TOKENIZER, WEIGHTS};
+use super::tensors::Shard;
+use super::{AdapterFiles, Lora, missing, published, weights};
+use crate::error::{Error, Result};
+use crate::platform::{exists, map, read};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 impl ModelFolder {
     /// Reads a folder: a model's, or an adapter's with the base that it names.
@@ -23,16 +17,71 @@ impl ModelFolder {
 
     /// The same; `base` is the folder of an adapter's base, where that is not where the adapter says.
     pub fn read_over(path: &Path, base: Option<&str>) -> Result<Self> {
-        #[cfg(not(target_family = "wasm"))]
         if is_adapter(path) {
             return read_adapter(path, base);
         }
-        let _ = base;
-        Self::read_whole(path)
+        read_whole(path)
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
+/// Reads a whole model's folder.
+fn read_whole(path: &Path) -> Result<ModelFolder> {
+    let lacks = |name: &'static str| move |e: Error| missing::explain(path, name, e);
+    let config = read(&path.join(CONFIG)).map_err(lacks(CONFIG))?;
+    let index = read_index(path)?;
+    // A tied head's own shard may be listed and not be there.
+    let wanted = |(tensor, file): &(&String, &String)| {
+        !weights::is_spare(tensor, true) || exists(&path.join(file.as_str()))
+    };
+    let mut names: BTreeSet<&str> =
+        index.iter().filter(wanted).map(|(_, file)| file.as_str()).collect();
+    if names.is_empty() {
+        names.insert(WEIGHTS);
+    }
+    let shard = |name: &str| -> Result<Shard> {
+        let bytes = map(&path.join(name)).map_err(lacks(WEIGHTS))?;
+        Ok(Shard { name: name.into(), bytes })
+    };
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    Ok(ModelFolder {
+        place: path.display().to_string(),
+        name: whole.display().to_string(),
+        config,
+        shards: names.into_iter().map(shard).collect::<Result<_>>()?,
+        tokenizer: read(&path.join(TOKENIZER)).map_err(lacks(TOKENIZER))?,
+        beside: read_beside(path)?,
+        index,
+        adapter: None,
+        texts: published::texts,
+    })
+}
+
+/// The index of a folder whose weights are in shards; else none.
+fn read_index(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let path = folder.join(INDEX);
+    if !exists(&path) || exists(&folder.join(WEIGHTS)) {
+        return Ok(BTreeMap::new());
+    }
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let again = "take the file that was published with the weights";
+    let bytes = read(&path)?;
+    let index: Index = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::input(e.to_string()).at(path.display()).next(again))?;
+    let leaves = |name: &String| Path::new(name).components().count() != 1 || name.contains('\\');
+    if let Some(name) = index.weight_map.values().find(|name| leaves(name)) {
+        return Err(Error::input(format!("the shard `{name}` is not a file of this folder"))
+            .at(path.display())
+            .next(again));
+    }
+    match index.weight_map.is_empty() {
+        false => Ok(index.weight_map),
+        true => Err(Error::input("weight_map is empty").at(path.display()).next(again)),
+    }
+}
+
 /// Whether a folder is an adapter's. Some trainers put the base's `config.json` beside it; where there
 /// are a whole model's weights and no adapter's, the adapter's settings are left over.
 fn is_adapter(path: &Path) -> bool {
@@ -40,7 +89,6 @@ fn is_adapter(path: &Path) -> bool {
     has(ADAPTER_CONFIG) && (has(ADAPTER_WEIGHTS) || !has(WEIGHTS) && !has(INDEX))
 }
 
-#[cfg(not(target_family = "wasm"))]
 /// Reads an adapter's folder over its base: the one in `moved`, else the one that it names.
 fn read_adapter(path: &Path, moved: Option<&str>) -> Result<ModelFolder> {
     let place = path.display().to_string();
@@ -51,19 +99,19 @@ fn read_adapter(path: &Path, moved: Option<&str>) -> Result<ModelFolder> {
     let weights = Shard { name: ADAPTER_WEIGHTS.into(), bytes };
     let mut folder = match (moved, named.as_deref()) {
         (Some("tiny"), _) | (None, Some("tiny")) => ModelFolder::tiny(),
-        (Some(base), _) => ModelFolder::read_whole(Path::new(base))?,
-        (None, named) => ModelFolder::read_whole(&find_base(path, named)?)?,
+        (Some(base), _) => read_whole(Path::new(base))?,
+        (None, named) => read_whole(&find_base(path, named)?)?,
     };
     // What was saved with the adapter is what it was trained with.
     if exists(&path.join(TOKENIZER)) {
         folder.tokenizer = read(&path.join(TOKENIZER))?;
         folder.beside = read_beside(path)?;
+        folder.texts = published::texts;
     }
     folder.adapter = Some(AdapterFiles { place, config, weights });
     Ok(folder)
 }
 
-#[cfg(not(target_family = "wasm"))]
 /// The base's folder: beside the adapter, or where this process stands, or anywhere.
 fn find_base(adapter: &Path, named: Option<&str>) -> Result<PathBuf> {
     let near = named.map_or(Vec::new(), |base| vec![adapter.join(base), PathBuf::from(base)]);

@@ -3,14 +3,10 @@
 //! al., 2016).
 
 use super::Llama;
-#[cfg(not(target_family = "wasm"))]
 use super::layers::Layer;
 use crate::ops::backward_from::backward_from;
-#[cfg(not(target_family = "wasm"))]
 use crate::platform::give_way;
-#[cfg(not(target_family = "wasm"))]
 use crate::random::dropout_mask;
-#[cfg(not(target_family = "wasm"))]
 use burn::tensor::TensorData;
 use burn::tensor::{Gradients, Int, Tensor};
 use std::ops::Range;
@@ -60,12 +56,10 @@ pub struct Pass {
     tracked: Llama,
     /// [N, D], the graph's end.
     hidden: Tensor<2>,
-    #[cfg(not(target_family = "wasm"))]
     below: Option<Below>,
 }
 
 /// What is kept of the layers that will be computed again.
-#[cfg(not(target_family = "wasm"))]
 struct Below {
     model: Llama,
     padded: Padded,
@@ -79,22 +73,15 @@ struct Below {
 impl Llama {
     /// The forward pass of a batch whose gradient is wanted.
     pub async fn forward(&self, padded: Padded, how: How) -> Pass {
-        #[cfg(not(target_family = "wasm"))]
         if how.layer_by_layer {
             return self.forward_by_layer(padded, how.dropout).await;
         }
         let Padded { tokens, batch, positions, wanted } = padded;
         let tracked = self.tracked_in(0..self.layers.len(), batch * positions, how.dropout);
         let hidden = tracked.hidden(tokens, batch, positions).select(0, wanted);
-        Pass {
-            tracked,
-            hidden,
-            #[cfg(not(target_family = "wasm"))]
-            below: None,
-        }
+        Pass { tracked, hidden, below: None }
     }
 
-    #[cfg(not(target_family = "wasm"))]
     async fn forward_by_layer(&self, padded: Padded, dropout: DropoutKey) -> Pass {
         let (batch, positions) = (padded.batch, padded.positions);
         let mut inputs = vec![self.embed(padded.tokens.clone())];
@@ -112,18 +99,11 @@ impl Llama {
         Pass { tracked, hidden, below }
     }
 
-    #[cfg(target_family = "wasm")]
-    fn tracked_in(&self, _: Range<usize>, _: usize, _: DropoutKey) -> Self {
-        self.tracked()
-    }
-
-    #[cfg(not(target_family = "wasm"))]
     fn tracked_in(&self, layers: Range<usize>, rows: usize, dropout: DropoutKey) -> Self {
         self.with_dropout(layers, rows, dropout).tracked()
     }
 
     /// A twin whose adapters in `layers` drop some of their inputs, [rows, In] each.
-    #[cfg(not(target_family = "wasm"))]
     fn with_dropout(&self, layers: Range<usize>, rows: usize, key: DropoutKey) -> Self {
         let mut twin = self.clone();
         let share = self.lora().map_or(0.0, |lora| lora.dropout);
@@ -161,17 +141,14 @@ impl Pass {
         sum: &mut ParameterGradients,
     ) {
         let mut gradients = backward_from(self.hidden, d_hidden);
-        #[cfg(not(target_family = "wasm"))]
         let dx = self.below.as_ref().map(|below| below.output.grad_remove(&mut gradients));
         take(&self.tracked, &mut gradients, d_head, sum);
-        #[cfg(not(target_family = "wasm"))]
         if let Some((below, Some(dx))) = self.below.zip(dx) {
             below.backward(dx, sum).await;
         }
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
 impl Below {
     /// Goes on with `dy` [B·T, D], the gradient by the last layer's output.
     async fn backward(self, mut dy: Tensor<2>, sum: &mut ParameterGradients) {
@@ -195,7 +172,6 @@ impl Below {
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
 fn leaf(x: Tensor<2>) -> Tensor<2> {
     x.autodiff().require_grad()
 }

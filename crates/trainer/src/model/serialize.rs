@@ -5,7 +5,6 @@ use crate::config::Storage;
 use crate::error::Result;
 use crate::ops::readback;
 use crate::platform::FileWriter;
-#[cfg(not(target_family = "wasm"))]
 use burn::tensor::{bf16, f16};
 use serde_json::{Map, json};
 
@@ -64,9 +63,7 @@ fn header(blocks: &[Parameter], storage: Storage, format: Option<&str>) -> Vec<u
 
 fn append(values: &[f32], storage: Storage, bytes: &mut Vec<u8>) {
     match storage {
-        #[cfg(not(target_family = "wasm"))]
         Storage::F16 => bytes.extend(values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes())),
-        #[cfg(not(target_family = "wasm"))]
         Storage::Bf16 => bytes.extend(values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes())),
         _ => bytes.extend(values.iter().flat_map(|v| v.to_le_bytes())),
     }

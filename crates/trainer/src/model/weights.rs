@@ -6,7 +6,6 @@ use super::tensors::{SAME_MODEL, Tensors};
 use super::{Llama, ModelConfig, Parameter, ParameterMut};
 use crate::config::{Frozen, Storage};
 use crate::error::{Error, Result};
-#[cfg(not(target_family = "wasm"))]
 use crate::ops::half::{Half, HalfMatrix};
 use crate::platform::FileWriter;
 use burn::tensor::{Device, Tensor, TensorData, bf16, f16};
@@ -18,7 +17,6 @@ use std::ops::Range;
 pub fn read(
     tensors: &mut Tensors,
     mut config: ModelConfig,
-    #[cfg_attr(target_family = "wasm", expect(unused, reason = "a page trains models whole"))]
     frozen: Frozen,
     device: &Device,
 ) -> Result<Llama> {
@@ -27,7 +25,6 @@ pub fn read(
     require_sizes(tensors, &config)?;
     let mut model = Llama::empty(config, device);
     let names = model.weights_mut().into_iter().map(|p| p.name).collect();
-    #[cfg(not(target_family = "wasm"))]
     if frozen == Frozen::Stored {
         for (name, matrix) in model.matrices_mut() {
             if let Some(weight) = stored(tensors, &name, matrix.dims(), device)? {
@@ -103,7 +100,6 @@ pub fn fill(tensors: &Tensors, parameters: Vec<ParameterMut>, device: &Device) -
 }
 
 /// A matrix as its file stores it, if that is in half precision.
-#[cfg(not(target_family = "wasm"))]
 fn stored(
     tensors: &Tensors,
     name: &str,

@@ -1,14 +1,10 @@
 //! Evaluating a run: when it is due, what is kept of it, which model is the best.
 
-#[cfg(not(target_family = "wasm"))]
-use super::setup::open_model;
-use super::{Evaluation, Observer, Run};
-#[cfg(not(target_family = "wasm"))]
+use super::{Evaluation, Given, Observer, Run};
 use crate::config::Storage;
 use crate::error::Result;
 use crate::eval::{Judge, Score, Suite, mean_accuracy, score};
 use crate::learner::Learner;
-#[cfg(not(target_family = "wasm"))]
 use crate::model::rounding::kept;
 use crate::platform::{FolderWriter, Stopwatch};
 use crate::rollout::all_cut;
@@ -84,7 +80,6 @@ impl Run {
         let scored = self.suites.iter().zip(&samples);
         let scores: Vec<Score> = scored.map(|(suite, samples)| score(suite, samples, k)).collect();
         let step = self.trainer.step;
-        #[cfg(not(target_family = "wasm"))]
         if self.trainer.learner.config.eval.write_samples {
             self.folder.write_samples(step, &self.suites, &samples)?;
         }
@@ -118,7 +113,6 @@ impl Run {
 
     /// Says what half precision leaves of the training in `best`. The model that the run began with is read
     /// for it once more, when the memory of the gradients is free; adapters need none, they are the change.
-    #[cfg(not(target_family = "wasm"))]
     pub(super) async fn tell_rounding(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let Learner { policy, config, .. } = &self.trainer.learner;
         let storage = config.checkpoint.dtype;
@@ -126,7 +120,8 @@ impl Run {
             return Ok(());
         }
         // It may be gone: a resumed run does not need it.
-        let Ok((base, _)) = open_model(&config.model).and_then(|f| f.load(&policy.device())) else {
+        let open = || Given::of(self.reads).open(&config.model);
+        let Ok((base, _)) = open().and_then(|f| f.load(&policy.device())) else {
             return Ok(());
         };
         let kept = kept(&base, policy, storage).await?;

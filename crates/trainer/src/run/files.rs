@@ -1,17 +1,15 @@
 //! The user's data, read for a model: what is too long for it, or cannot be judged, is found here.
 
-use super::given::Watch;
+use super::reads::{Examples, For};
 use super::wanted::Wanted;
-use crate::config::{Data, TooLong, Turns, Unreadable};
+use crate::config::{TooLong, Turns, Unreadable};
 use crate::data::encode::{Encoded, encode};
 use crate::data::shape::{Needs, Row};
 use crate::data::source::Problem;
 use crate::data::{file, packed, render};
 use crate::error::{Error, Result};
-use crate::model::ModelConfig;
+use crate::model::ModelFolder;
 use crate::platform::read;
-use crate::reward::Grader;
-use crate::text::Tokenizer;
 use crate::text::chat::{ChatTemplate, deep_threads};
 use rayon::prelude::*;
 use std::path::Path;
@@ -56,20 +54,23 @@ impl Place<'_> {
     }
 }
 
-/// What reading needs besides the file.
-pub struct Files<'a> {
-    pub data: &'a Data,
-    pub tokenizer: &'a Tokenizer,
-    pub model: &'a ModelConfig,
-    pub grader: &'a Grader,
-    pub template: Option<ChatTemplate>,
-    pub watch: Option<&'a dyn Watch>,
+/// What templates take for now when they write a date into a prompt: 26 July 2024, Llama 3.1's own
+/// default, so that a run resumed tomorrow reads what it read today. Seconds since 1970.
+const WRITTEN_SECS: i64 = 1_721_952_000;
+
+/// A model's chat template as it writes data: with a fixed date, where it writes one.
+pub fn data_template(folder: &ModelFolder) -> Result<Option<ChatTemplate>> {
+    Ok(folder.template()?.map(|template| template.at_time(WRITTEN_SECS)))
 }
 
-impl Files<'_> {
-    /// The examples of a file. Responses that are not kept are not rendered, and do not count as too
-    /// long either.
-    pub fn read(
+/// Reads files of examples.
+pub struct Files<'a> {
+    of: For<'a>,
+    template: Option<ChatTemplate>,
+}
+
+impl Examples for Files<'_> {
+    fn of_file(
         &self,
         path: &str,
         suite: &str,
@@ -85,8 +86,7 @@ impl Files<'_> {
         self.problems(file.rows, suite, wanted, &Place { of: path, rows: "lines", at: &at }, notes)
     }
 
-    /// The examples that a program gave, by the same rules; `place` is theirs.
-    pub fn given(
+    fn of_rows(
         &self,
         rows: &[Row],
         place: &str,
@@ -104,6 +104,13 @@ impl Files<'_> {
         }
         self.problems(rows, suite, wanted, &Place { of: place, rows: "examples", at: &at }, notes)
     }
+}
+
+impl<'a> Files<'a> {
+    /// A reader of files for a model.
+    pub fn new(of: For<'a>) -> Result<Self> {
+        Ok(Self { of, template: data_template(of.folder)? })
+    }
 
     fn problems(
         &self,
@@ -117,7 +124,7 @@ impl Files<'_> {
         let (mut problems, mut long, mut unlearned) = (Vec::new(), Vec::new(), Vec::new());
         let mut unreadable = Vec::new();
         let tell = |left: usize| {
-            if let Some(watch) = self.watch {
+            if let Some(watch) = self.of.watch {
                 watch.reading(place.of, count - left, count);
             }
         };
@@ -145,12 +152,12 @@ impl Files<'_> {
                 let problem = problem.clone();
                 match fits {
                     Ok(()) => problems.push(problem),
-                    Err(e) if self.data.too_long == TooLong::Error => {
+                    Err(e) if self.of.data.too_long == TooLong::Error => {
                         return Err(e.at((place.at)(line)));
                     }
                     Err(_) => {
                         long.push(line);
-                        if can_be_cut && self.data.too_long == TooLong::Cut {
+                        if can_be_cut && self.of.data.too_long == TooLong::Cut {
                             problems.push(problem);
                         }
                     }
@@ -180,17 +187,17 @@ impl Files<'_> {
     fn check(&self, row: Row, suite: &str, wanted: Wanted) -> Result<Checked> {
         let line = row.line;
         let row = if wanted.keeps_responses { row } else { row.without_response() };
-        let all_turns = self.data.turns == Turns::All;
+        let all_turns = self.of.data.turns == Turns::All;
         let (example, rewritten) = render::example(row, suite, self.template.as_ref(), all_turns)?;
         let judged = wanted.answer || !example.answer.is_empty();
-        let gold = if judged { self.grader.check_gold(&example.answer) } else { Ok(()) };
+        let gold = if judged { self.of.grader.check_gold(&example.answer) } else { Ok(()) };
         let readable = gold.is_ok();
-        if let (Err(e), Unreadable::Error) = (gold, self.data.unreadable) {
+        if let (Err(e), Unreadable::Error) = (gold, self.of.data.unreadable) {
             let next = e.next.as_deref().unwrap_or("mend it");
             let next = format!("{next}; data.unreadable = \"drop\" leaves such examples out");
             return Err(Error { next: Some(next), ..e });
         }
-        let encoded = encode(self.tokenizer, &self.model.eos_tokens, &example)?;
+        let encoded = encode(self.of.tokenizer, &self.of.model.eos_tokens, &example)?;
         let fits = self.require_fits(encoded.read(), shown(&encoded));
         // A prompt that leaves no room cannot be cut.
         let can_be_cut = self.require_fits(encoded.read(), 1).is_ok();
@@ -207,7 +214,7 @@ impl Files<'_> {
     }
 
     fn require_fits(&self, prompt: usize, response: usize) -> Result<()> {
-        let most = self.data.max_tokens;
+        let most = self.of.data.max_tokens;
         if most > 0 && prompt + response > most {
             return Err(Error::input(format!(
                 "{prompt} prompt and {response} response tokens, more than data.max_tokens = \
@@ -215,7 +222,7 @@ impl Files<'_> {
             ))
             .next("raise it, or set data.too_long to drop or cut"));
         }
-        self.model.require_fits(prompt, response).map_err(|e| {
+        self.of.model.require_fits(prompt, response).map_err(|e| {
             let next = "shorten it, set data.too_long to drop or cut, or take a model with a longer context";
             Error { next: Some(next.into()), ..e }
         })
@@ -223,7 +230,7 @@ impl Files<'_> {
 
     /// What is done with examples that are too long.
     fn done(&self) -> &'static str {
-        match self.data.too_long {
+        match self.of.data.too_long {
             TooLong::Cut => "cut, or dropped where the prompt alone is",
             TooLong::Drop | TooLong::Error => "dropped",
         }

@@ -6,10 +6,8 @@ use crate::checkpoint::{STATE, State};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::Score;
-#[cfg(not(target_family = "wasm"))]
 use crate::eval::{Sample, Suite};
 use crate::metrics::StepReport;
-#[cfg(not(target_family = "wasm"))]
 use crate::platform::FolderWriter;
 use crate::platform::{
     FolderLock, absolute, append_line, create_folder, exists, lock_folder, mend_folder,
@@ -79,14 +77,12 @@ pub fn fresh_folder(name: &str) -> PathBuf {
 }
 
 /// The folder of the samples that the run in `path` drew in its evaluation after `step` updates.
-#[cfg(not(target_family = "wasm"))]
 pub fn samples_of(path: &Path, step: u32) -> PathBuf {
     path.join(EVERY_SAMPLE).join(format!("step-{step:06}"))
 }
 
 /// The files of suites' samples, `SUITE.jsonl` without the suite's folders, numbered where names are
 /// alike.
-#[cfg(not(target_family = "wasm"))]
 pub fn suite_files<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut files: Vec<String> = Vec::new();
     for name in names {
@@ -98,7 +94,6 @@ pub fn suite_files<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
 }
 
 /// Writes the samples of each suite as `SUITE.jsonl` into a folder that is begun.
-#[cfg(not(target_family = "wasm"))]
 pub fn write_suites(
     mut folder: FolderWriter,
     suites: &[Suite],
@@ -192,7 +187,6 @@ impl RunFolder {
     }
 
     /// Removes the run in `path`, if one is there and nobody holds it; whatever else lies there stays.
-    #[cfg(not(target_family = "wasm"))]
     pub fn remove(path: &Path) -> Result<()> {
         if !exists(&path.join(CONFIG)) {
             return Ok(());
@@ -305,7 +299,6 @@ impl RunFolder {
     }
 
     /// Writes every sample of an evaluation, a file a suite; in a tab they would only take memory.
-    #[cfg(not(target_family = "wasm"))]
     pub fn write_samples(
         &self,
         step: u32,

@@ -1,24 +1,28 @@
 //! What a program that holds the library gives a run in place of files and verifiers.
 
-use crate::config::{Comparison, Config};
-#[cfg(not(target_family = "wasm"))]
+use super::program::Program;
+use super::reads::{Reads, Watch};
+use crate::config::{self, Comparison, Config};
+use crate::data::builtin;
 use crate::data::shape::Row;
 use crate::error::{Error, Result};
+use crate::model::ModelFolder;
 use crate::reward::{Grader, Part};
-#[cfg(not(target_family = "wasm"))]
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What stands before a name in `data.train` and `data.eval` whose examples the program gives.
 pub const GIVEN: &str = "given:";
 
-/// Examples and a judge that no config can hold. Whoever resumes the run has to give them again.
-#[derive(Debug, Clone, Default)]
+/// What reads a run's files, and what no config can hold: examples and a judge. Whoever resumes the run
+/// has to give them again.
+#[derive(Debug, Clone)]
 pub struct Given {
+    /// Reads what the config names.
+    pub reads: &'static dyn Reads,
     /// Examples, as the rows of a file are, by the name that `data.train` and `data.eval` have for them,
     /// after [`GIVEN`].
-    #[cfg(not(target_family = "wasm"))]
     pub examples: BTreeMap<String, Vec<Row>>,
     /// Judges answers where `data.verifier` is `given`.
     pub judge: Option<Arc<dyn Part>>,
@@ -26,23 +30,46 @@ pub struct Given {
     pub watch: Option<Arc<dyn Watch>>,
 }
 
-/// Hears how far the reading of a file is, which takes minutes for a large one.
-pub trait Watch: Debug + Send + Sync {
-    /// So many of a file's rows are read.
-    fn reading(&self, path: &str, rows: usize, of: usize);
+/// What a run of the program is given that files and verifiers are enough for.
+pub static NOTHING: Given = Given::of(&Program);
+
+impl Default for Given {
+    fn default() -> Self {
+        NOTHING.clone()
+    }
 }
 
-/// What a run is given that files and verifiers are enough for.
-pub static NOTHING: Given = Given {
-    #[cfg(not(target_family = "wasm"))]
-    examples: BTreeMap::new(),
-    judge: None,
-    watch: None,
-};
-
 impl Given {
+    /// Nothing but what reads the files that a config names.
+    pub const fn of(reads: &'static dyn Reads) -> Self {
+        Self { reads, examples: BTreeMap::new(), judge: None, watch: None }
+    }
+
+    /// The model that a config names; an adapter over the base that `model.base` names, if it does.
+    pub fn open(&self, model: &config::Model) -> Result<ModelFolder> {
+        match model.path.as_str() {
+            "tiny" => over(ModelFolder::tiny(), &model.base),
+            path => self.read_over(Path::new(path), &model.base),
+        }
+    }
+
+    /// The folder in `path`; an adapter over `base`, unless that is empty.
+    pub(super) fn read_over(&self, path: &Path, base: &str) -> Result<ModelFolder> {
+        over(self.reads.model(path, (!base.is_empty()).then_some(base))?, base)
+    }
+
+    /// How responses are judged: the built-in task's way, or as configured for the user's files.
+    pub(super) fn grader(&self, config: &Config) -> Result<Grader> {
+        let data = &config.data;
+        let is_builtin = data.train.is_empty() && data.eval.is_empty();
+        let grader = match is_builtin {
+            true => Grader::of(builtin::verifier(), data.reward),
+            false => self.reads.grader(config)?,
+        };
+        self.judge(grader, config)
+    }
+
     /// The examples of that name.
-    #[cfg(not(target_family = "wasm"))]
     pub(super) fn examples(&self, name: &str) -> Result<&[Row]> {
         self.examples.get(name).map(Vec::as_slice).ok_or_else(|| {
             Error::input("a program gave this run its examples, and they are not here")
@@ -52,7 +79,7 @@ impl Given {
     }
 
     /// Puts the judge in the verifier's place, where the config says so.
-    pub(super) fn judge(&self, mut grader: Grader, config: &Config) -> Result<Grader> {
+    fn judge(&self, mut grader: Grader, config: &Config) -> Result<Grader> {
         if config.data.verifier == Comparison::Given {
             let judge = self.judge.clone().ok_or_else(|| {
                 Error::input("a program judged this run's answers, and it is not here")
@@ -62,6 +89,18 @@ impl Given {
             grader.judge = Some(judge);
         }
         Ok(grader)
+    }
+}
+
+/// Refuses a base for what is whole.
+fn over(folder: ModelFolder, base: &str) -> Result<ModelFolder> {
+    match base.is_empty() || folder.is_adapted() {
+        true => Ok(folder),
+        false => Err(Error::input(format!(
+            "`{base}` is given as an adapter's base, but the model is whole"
+        ))
+        .at(&folder.place)
+        .next("leave out --base (model.base), or give the adapter's folder with --model")),
     }
 }
 
@@ -75,7 +114,6 @@ mod tests {
     use crate::reward::{Scores, Submission};
     use crate::run::{Observer, Run};
     use pollster::block_on;
-    use std::path::Path;
 
     /// Likes responses that begin with the gold answer.
     #[derive(Debug)]

@@ -4,7 +4,6 @@
 
 use super::folder::INPUTS;
 use super::given::{GIVEN, Given, NOTHING};
-use super::setup::open_model;
 use crate::config::{Config, Model, Objective};
 use crate::error::{Error, Result};
 use crate::model::ModelFolder;
@@ -65,7 +64,7 @@ impl Inputs {
         }
         let penalised = config.stages().iter().any(Objective::uses_base);
         let own = match base {
-            None if penalised => open_model(&config.model).ok(),
+            None if penalised => given.open(&config.model).ok(),
             _ => None,
         };
         if let Some(folder) = base.or(own.as_ref()) {
@@ -94,7 +93,7 @@ impl Inputs {
                 continue;
             }
             seen.push(named);
-            let base = if reads(model) { Some(open_model(model)?) } else { None };
+            let base = if reads(model) { Some(NOTHING.open(model)?) } else { None };
             let Self { mut files, scripts, .. } = Self::of(config, &NOTHING, base.as_ref(), 0)?;
             files.retain(|name, _| base.is_some() || !name.starts_with(OF_MODEL));
             all.files.extend(files.into_iter().map(|(name, print)| {

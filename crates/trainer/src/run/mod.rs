@@ -1,47 +1,36 @@
 //! A run and its folder: prepare, train with evaluations and checkpoints, summarise.
 
 mod evaluate;
-#[cfg(not(target_family = "wasm"))]
 mod files;
 mod folder;
 mod given;
+mod inputs;
 mod names;
-#[cfg(not(target_family = "wasm"))]
-mod inputs;
-#[cfg(target_family = "wasm")]
-#[path = "inputs/none.rs"]
-mod inputs;
-#[cfg(not(target_family = "wasm"))]
 mod pretrain;
+mod program;
 mod reader;
+mod reads;
 mod resume;
 mod setup;
 mod summary;
 mod wanted;
 
+pub use files::data_template;
 pub use folder::{
     CHECKPOINTS, CONFIG, DIVERGED, EVALUATIONS, Evaluation, METRICS, RunFolder, SAMPLES, SUMMARY,
-    fresh_folder, numbered, parse_lines,
+    checkpoints, fresh_folder, numbered, parse_lines, samples_of, suite_files, write_suites,
 };
-#[cfg(not(target_family = "wasm"))]
-pub use folder::{checkpoints, samples_of, suite_files, write_suites};
-pub use given::{GIVEN, Given, Watch};
-#[cfg(not(target_family = "wasm"))]
-pub use pretrain::{PRETRAIN, pretraining, take_base};
-pub use reader::Reader;
-#[cfg(not(target_family = "wasm"))]
-pub use reader::data_template;
-pub use setup::{Parts, grader, load_model, model_folder, open_model, trainer};
-#[cfg(not(target_family = "wasm"))]
-pub use setup::{held, lora_settings};
-pub use summary::{SuiteSummary, Summary};
-
-#[cfg(not(target_family = "wasm"))]
+pub use given::{GIVEN, Given, NOTHING};
 pub use inputs::Inputs;
-
-pub use given::NOTHING;
-#[cfg(target_family = "wasm")]
-use inputs::Inputs;
+pub use pretrain::{PRETRAIN, pretraining, take_base};
+pub use program::Program;
+pub use reader::Reader;
+pub use reads::{Examples, For, Reads, Watch};
+pub use setup::{
+    Parts, grader, held, load_model, lora_settings, model_folder, open_model, trainer,
+};
+pub use summary::{SuiteSummary, Summary};
+pub use wanted::Wanted;
 
 use crate::checkpoint::{self, State};
 use crate::config::Config;
@@ -71,6 +60,7 @@ pub trait Observer {
 
 /// A run that can be started, stopped, resumed.
 pub struct Run {
+    reads: &'static dyn Reads,
     trainer: Trainer,
     folder: RunFolder,
     base: ModelFolder,
@@ -107,16 +97,17 @@ impl Run {
         selected: &Selected,
         path: &Path,
     ) -> Result<Self> {
-        let (base, driver) = (open_model(&config.model)?, selected.listener());
+        let (base, driver) = (given.open(&config.model)?, selected.listener());
         let parts = setup::trainer_of(config, &base, None, given, &selected.device)?;
         let state = State::new(parts.trainer.learner.config.fingerprint(), device_name(selected));
         let inputs = Inputs::of(&parts.trainer.learner.config, given, Some(&base), state.run)?;
         let folder = RunFolder::create(path, &parts.trainer.learner.config)?;
         inputs.write(folder.path())?;
-        Ok(Self::assembled(parts, folder, base, state, selected, driver))
+        Ok(Self::assembled(given, parts, folder, base, state, selected, driver))
     }
 
     fn assembled(
+        given: &Given,
         parts: Parts,
         folder: RunFolder,
         mut base: ModelFolder,
@@ -129,6 +120,7 @@ impl Run {
         let mut summary = Summary::new(&trainer.learner.config, selected);
         summary.other_secs = state.other_secs;
         Self {
+            reads: given.reads,
             trainer,
             folder,
             base,
@@ -315,7 +307,6 @@ impl Run {
     pub async fn finish(&mut self, observer: &mut dyn Observer) -> Result<Summary> {
         self.require_evaluated(observer).await?;
         self.save(observer).await?;
-        #[cfg(not(target_family = "wasm"))]
         self.tell_rounding(observer).await?;
         self.summary.finish(self.trainer.step);
         self.folder.write_summary(&self.summary)?;

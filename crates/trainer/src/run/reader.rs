@@ -1,12 +1,9 @@
 //! A config's examples for a model: what it could not be trained or judged on is an error here, never
 //! a score.
 
-#[cfg(not(target_family = "wasm"))]
-use super::files::Files;
-#[cfg(not(target_family = "wasm"))]
-use super::given::Watch;
 use super::given::{GIVEN, Given, NOTHING};
 use super::names::suite_names;
+use super::reads::{Examples, For};
 use super::wanted::{PROBLEMS, Wanted};
 use crate::config::{Config, Objective};
 use crate::data::builtin;
@@ -17,8 +14,6 @@ use crate::model::{ModelConfig, ModelFolder};
 use crate::records::Example;
 use crate::reward::Grader;
 use crate::text::Tokenizer;
-#[cfg(not(target_family = "wasm"))]
-use crate::text::chat::ChatTemplate;
 use std::collections::BTreeMap;
 
 /// One in this many of a user's examples is kept for evaluation where no file for it is given.
@@ -27,11 +22,6 @@ const EVAL_ONE_IN: usize = 10;
 /// A suite of a file with more problems than this is worth a word: it is evaluated whole, and twice.
 const MANY_PROBLEMS: usize = 1000;
 
-/// What templates take for now when they write a date into a prompt: 26 July 2024, Llama 3.1's own
-/// default, so that a run resumed tomorrow reads what it read today. Seconds since 1970.
-#[cfg(not(target_family = "wasm"))]
-const WRITTEN_SECS: i64 = 1_721_952_000;
-
 /// Reads examples for a model.
 pub struct Reader<'a> {
     /// Which files, and what the method needs of them.
@@ -39,8 +29,8 @@ pub struct Reader<'a> {
     given: &'a Given,
     /// The suite that each file is.
     names: BTreeMap<&'a str, String>,
-    #[cfg(not(target_family = "wasm"))]
-    files: Files<'a>,
+    max_positions: usize,
+    examples: Box<dyn Examples + 'a>,
     /// What the user should hear.
     pub notes: Vec<String>,
     /// Tokens of the longest text of a file, as [`longest`](Self::longest) gives it.
@@ -68,7 +58,7 @@ impl Read {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader for the model of a folder.
+    /// A reader of the program's for the model of a folder.
     pub fn new(
         config: &'a Config,
         folder: &'a ModelFolder,
@@ -76,43 +66,30 @@ impl<'a> Reader<'a> {
         model: &'a ModelConfig,
         grader: &'a Grader,
     ) -> Result<Self> {
-        #[cfg(target_family = "wasm")]
-        let _ = (folder, tokenizer, model, grader);
+        Self::of(config, &NOTHING, folder, tokenizer, model, grader)
+    }
+
+    /// The same with what a run is given.
+    pub fn of(
+        config: &'a Config,
+        given: &'a Given,
+        folder: &'a ModelFolder,
+        tokenizer: &'a Tokenizer,
+        model: &'a ModelConfig,
+        grader: &'a Grader,
+    ) -> Result<Self> {
         let data = &config.data;
+        let watch = given.watch.as_deref();
+        let read_for = For { data, folder, tokenizer, model, grader, watch };
         Ok(Self {
             config,
-            given: &NOTHING,
+            given,
             names: suite_names(data.train.iter().chain(&data.eval).map(String::as_str)),
-            #[cfg(not(target_family = "wasm"))]
-            files: Files {
-                data,
-                tokenizer,
-                model,
-                grader,
-                template: data_template(folder)?,
-                watch: None,
-            },
+            max_positions: model.max_positions,
+            examples: given.reads.examples(read_for)?,
             notes: Vec::new(),
             longest: None,
         })
-    }
-
-    /// The reader with what a program gives in place of files.
-    pub(super) fn with(self, given: &'a Given) -> Self {
-        #[cfg(not(target_family = "wasm"))]
-        let files = Files { watch: given.watch.as_deref(), ..self.files };
-        Self {
-            given,
-            #[cfg(not(target_family = "wasm"))]
-            files,
-            ..self
-        }
-    }
-
-    /// The reader that tells `watch` how far it is.
-    #[cfg(not(target_family = "wasm"))]
-    pub fn watched(self, watch: &'a dyn Watch) -> Self {
-        Self { files: Files { watch: Some(watch), ..self.files }, ..self }
     }
 
     /// What to train on, and what to evaluate on: the built-in suites, the files of `data.eval`, or
@@ -154,7 +131,6 @@ impl<'a> Reader<'a> {
 
     /// The suites with the responses that they come with, if these are kept: what the files of
     /// `data.eval` give, which need neither response nor answer, or the built-in demonstrations.
-    #[cfg(not(target_family = "wasm"))]
     pub fn answered_suites(&mut self, keeps_responses: bool) -> Result<Vec<Suite>> {
         if self.config.data.eval.is_empty() {
             return self.suites();
@@ -165,7 +141,6 @@ impl<'a> Reader<'a> {
     }
 
     /// The examples of `data.train`, each with its response.
-    #[cfg(not(target_family = "wasm"))]
     pub fn responses(&mut self) -> Result<Vec<Example>> {
         let wanted = Wanted { response: true, answer: false, keeps_responses: true };
         let suites = self.files_of(&self.config.data.train, wanted)?;
@@ -174,9 +149,8 @@ impl<'a> Reader<'a> {
 
     /// Tokens of the longest text that a user's examples came to as they were read, each prompt with its
     /// demonstration or the longest response that may be sampled; `None` for the built-in task.
-    #[cfg(not(target_family = "wasm"))]
     pub fn longest(&self) -> Option<usize> {
-        self.longest.map(|longest| longest.min(self.files.model.max_positions))
+        self.longest.map(|longest| longest.min(self.max_positions))
     }
 
     fn measure(&mut self, problems: &[Problem]) {
@@ -307,14 +281,13 @@ impl<'a> Reader<'a> {
             let name = self.names[path.as_str()].clone();
             let problems = match path.strip_prefix(GIVEN) {
                 Some(given) => self.given_examples(given, path, &name, wanted)?,
-                None => self.read(path, &name, wanted)?,
+                None => self.examples.of_file(path, &name, wanted, &mut self.notes)?,
             };
             suites.push(Read { name, out_of_distribution: false, problems, of: None });
         }
         Ok(suites)
     }
 
-    #[cfg(not(target_family = "wasm"))]
     fn given_examples(
         &mut self,
         given: &str,
@@ -326,41 +299,8 @@ impl<'a> Reader<'a> {
         if rows.is_empty() {
             return Err(Error::input("no examples").at(path).next("give at least one"));
         }
-        self.files.given(rows, path, suite, wanted, &mut self.notes)
+        self.examples.of_rows(rows, path, suite, wanted, &mut self.notes)
     }
-
-    #[cfg(not(target_family = "wasm"))]
-    fn read(&mut self, path: &str, suite: &str, wanted: Wanted) -> Result<Vec<Problem>> {
-        self.files.read(path, suite, wanted, &mut self.notes)
-    }
-
-    /// A page has no program that gives.
-    #[cfg(target_family = "wasm")]
-    fn given_examples(
-        &mut self,
-        _: &str,
-        path: &str,
-        suite: &str,
-        wanted: Wanted,
-    ) -> Result<Vec<Problem>> {
-        let _ = self.given;
-        self.read(path, suite, wanted)
-    }
-
-    /// A page has no files.
-    #[cfg(target_family = "wasm")]
-    fn read(&mut self, path: &str, _: &str, wanted: Wanted) -> Result<Vec<Problem>> {
-        let _ = (wanted.response, wanted.answer, wanted.keeps_responses);
-        Err(Error::input("a page reads no data files")
-            .at(path)
-            .next("train on it with the program"))
-    }
-}
-
-/// A model's chat template as it writes data: with a fixed date, where it writes one.
-#[cfg(not(target_family = "wasm"))]
-pub fn data_template(folder: &ModelFolder) -> Result<Option<ChatTemplate>> {
-    Ok(folder.template()?.map(|template| template.at_time(WRITTEN_SECS)))
 }
 
 fn can_be_judged(example: &Example) -> bool {

@@ -2,7 +2,7 @@
 
 use super::given::{Given, NOTHING};
 use super::inputs::Inputs;
-use super::setup::{self, open_model};
+use super::setup;
 use super::{Run, RunFolder, device_name};
 use crate::checkpoint::{self, State};
 use crate::config::Config;
@@ -38,9 +38,9 @@ impl Run {
             Some(latest) => {
                 // A version with other settings had another fingerprint of the same ones.
                 let runs = [run, config.fingerprint(), Config::fingerprint_before(&layer.1)];
-                (setup::read_over(latest, &config.model.base), checked(latest, &runs)?)
+                (given.read_over(latest, &config.model.base), checked(latest, &runs)?)
             }
-            None => (open_model(&config.model), State::new(run, name.clone())),
+            None => (given.open(&config.model), State::new(run, name.clone())),
         };
         let base = base?;
         require_steps_left(&config, &state)?;
@@ -57,7 +57,6 @@ impl Run {
             checkpoint::restore_moments(&mut trainer.optimizer, &moments, updates)
                 .map_err(|e| e.at(latest.display()))?;
             trainer.step = state.step;
-            #[cfg(not(target_family = "wasm"))]
             if state.checksums.contains_key(checkpoint::BUFFER) {
                 let held = map(&latest.join(checkpoint::BUFFER))?;
                 let buffer = checkpoint::restore_buffer(&held);
@@ -72,7 +71,7 @@ impl Run {
         folder.remove_diverged()?;
         folder.rewind(state.step)?;
         let began_on = std::mem::replace(&mut state.device, name);
-        let mut run = Self::assembled(parts, folder, base, state, selected, driver);
+        let mut run = Self::assembled(given, parts, folder, base, state, selected, driver);
         run.moved_from = (began_on != run.state.device).then_some(began_on);
         run.saved_at = latest.map(|_| run.trainer.step);
         run.read_lines()?;

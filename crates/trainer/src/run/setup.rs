@@ -2,61 +2,27 @@
 
 use super::given::{Given, NOTHING};
 use super::reader::Reader;
-use crate::config::{self, Config, Frozen, Objective};
-use crate::data::builtin;
+use crate::config::{self, Config, Frozen, Objective, unknown};
 use crate::error::{Error, Result};
 use crate::eval::Suite;
 use crate::learner::Learner;
-use crate::model::{Llama, ModelFolder};
+use crate::model::lora::TARGETS;
+use crate::model::{Llama, Lora, ModelFolder};
 use crate::objective::buffer::Buffer;
 use crate::optim::AdamW;
-use crate::reward::{Grader, Verifier};
+use crate::reward::Grader;
 use crate::text::Tokenizer;
 use crate::trainer::Trainer;
 use burn::tensor::Device;
-use std::path::Path;
-#[cfg(not(target_family = "wasm"))]
-use {
-    crate::config::{Comparison, unknown},
-    crate::model::{Lora, lora::TARGETS},
-    crate::reward::{Format, Part, command::Command},
-    std::sync::Arc,
-    std::time::Duration,
-};
-
-/// `tiny`, or a folder.
-pub fn model_folder(path: &str) -> Result<ModelFolder> {
-    match path {
-        "tiny" => Ok(ModelFolder::tiny()),
-        path => ModelFolder::read(Path::new(path)),
-    }
-}
 
 /// The model that a config names; an adapter over the base that `model.base` names, if it does.
 pub fn open_model(model: &config::Model) -> Result<ModelFolder> {
-    match model.path.as_str() {
-        "tiny" => over(ModelFolder::tiny(), &model.base),
-        path => read_over(Path::new(path), &model.base),
-    }
+    NOTHING.open(model)
 }
 
-/// The folder in `path`; an adapter over `base`, unless that is empty.
-pub(super) fn read_over(path: &Path, base: &str) -> Result<ModelFolder> {
-    over(ModelFolder::read_over(path, (!base.is_empty()).then_some(base))?, base)
-}
-
-/// Refuses a base for what is whole.
-fn over(folder: ModelFolder, base: &str) -> Result<ModelFolder> {
-    #[cfg(not(target_family = "wasm"))]
-    if !base.is_empty() && folder.adapter.is_none() {
-        return Err(Error::input(format!(
-            "`{base}` is given as an adapter's base, but the model is whole"
-        ))
-        .at(&folder.place)
-        .next("leave out --base (model.base), or give the adapter's folder with --model"));
-    }
-    let _ = base;
-    Ok(folder)
+/// `tiny`, or a folder.
+pub fn model_folder(path: &str) -> Result<ModelFolder> {
+    open_model(&config::Model { path: path.into(), ..Config::default().model })
 }
 
 /// That model on a device, to sample from, and its tokenizer.
@@ -71,43 +37,10 @@ pub fn load_model(
 
 /// How responses are judged: the built-in task's way, or as configured for the user's files.
 pub fn grader(config: &Config) -> Result<Grader> {
-    grader_of(config, &NOTHING)
-}
-
-fn grader_of(config: &Config, given: &Given) -> Result<Grader> {
-    let data = &config.data;
-    if data.train.is_empty() && data.eval.is_empty() {
-        return given.judge(Grader::of(builtin::verifier(), data.reward), config);
-    }
-    let marker = (!data.answer_after.is_empty()).then(|| data.answer_after.clone());
-    let form = config.math.form;
-    let verifier = Verifier { comparison: data.verifier, answer_after: marker, form };
-    let grader = Grader::of(verifier, data.reward);
-    #[cfg(not(target_family = "wasm"))]
-    let grader = with_parts(grader, config)?;
-    given.judge(grader, config)
-}
-
-/// The parts that only a program has.
-#[cfg(not(target_family = "wasm"))]
-fn with_parts(mut grader: Grader, config: &Config) -> Result<Grader> {
-    let reward = &config.reward;
-    if !reward.command.is_empty() {
-        let limit = Duration::from_secs_f64(reward.command_secs);
-        let command: Arc<dyn Part> = Arc::new(Command::new(&reward.command, limit)?);
-        match config.data.verifier {
-            Comparison::Command => grader.judge = Some(command),
-            _ => grader.parts.push((reward.command_weight, command)),
-        }
-    }
-    if !reward.format.is_empty() {
-        grader.parts.push((reward.format_weight, Arc::new(Format::new(&reward.format)?)));
-    }
-    Ok(grader)
+    NOTHING.grader(config)
 }
 
 /// The adapters that the config asks for.
-#[cfg(not(target_family = "wasm"))]
 pub fn lora_settings(config: &Config) -> Result<Option<Lora>> {
     let settings = &config.lora;
     if let Some(target) = settings.targets.iter().find(|t| !TARGETS.contains(&t.as_str())) {
@@ -123,7 +56,6 @@ pub fn lora_settings(config: &Config) -> Result<Option<Lora>> {
 }
 
 /// Lays those over the model; adapters that it came with go on as they are.
-#[cfg(not(target_family = "wasm"))]
 fn adapt(model: &mut Llama, config: &Config) -> Result<()> {
     match (lora_settings(config)?, model.lora()) {
         (None, _) => Ok(()),
@@ -142,54 +74,27 @@ fn adapt(model: &mut Llama, config: &Config) -> Result<()> {
 }
 
 /// How the weights under a run's training are held.
-#[cfg(not(target_family = "wasm"))]
 pub fn held(config: &Config, folder: &ModelFolder) -> Result<Frozen> {
     let adapted = lora_settings(config)?.is_some() || folder.adapter.is_some();
     Ok(if adapted { config.model.frozen } else { Frozen::F32 })
 }
 
-#[cfg(target_family = "wasm")]
-fn held(_: &Config, _: &ModelFolder) -> Result<Frozen> {
-    Ok(Frozen::F32)
-}
-
-/// A page's models are small enough to train whole.
-#[cfg(target_family = "wasm")]
-fn adapt(_: &mut Llama, config: &Config) -> Result<()> {
-    match config.lora.rank {
-        0 => Ok(()),
-        _ => Err(Error::input("a page has no adapters").at("lora.rank").next("leave it at 0")),
-    }
-}
-
 /// The model `began` that a resumed run, now at `model`, began with.
 fn began_with(
     began: &config::Model,
-    #[cfg_attr(target_family = "wasm", expect(unused, reason = "it has no adapters"))]
+    given: &Given,
     model: &Llama,
     device: &Device,
 ) -> Result<Llama> {
-    let folder = open_model(began).map_err(|e| {
+    let folder = given.open(began).map_err(|e| {
         let why = "the KL penalty needs the model that the run began with";
         Error { what: format!("{}; {why}", e.what), next: None, ..e }
             .next("put its folder back where it was, and resume")
     })?;
-    #[cfg(not(target_family = "wasm"))]
     if model.lora().is_some() && folder.adapter.is_none() {
         return Ok(model.without_adapters()); // the frozen weights are its own
     }
     Ok(folder.load(device)?.0)
-}
-
-/// A page does not write the buffer, so that its download is less; a run there could not be resumed.
-#[cfg(target_family = "wasm")]
-fn require_kept_buffer(config: &Config) -> Result<()> {
-    match config.stages().iter().all(|objective| objective.buffer == 0) {
-        true => Ok(()),
-        false => Err(Error::input("a page holds no demonstrations back")
-            .at("objective.buffer")
-            .next("train with relift in the program")),
-    }
 }
 
 /// What a run is made of.
@@ -221,20 +126,15 @@ pub(super) fn trainer_of(
     let base = match began {
         _ if !config.stages().iter().any(Objective::uses_base) => None,
         None => Some(model.clone()), // weights that do not train stay shared
-        Some(began) => Some(began_with(began, &model, device)?),
+        Some(began) => Some(began_with(began, given, &model, device)?),
     };
-    #[cfg(not(target_family = "wasm"))]
     let told = folder.notes(&model.config);
-    #[cfg(target_family = "wasm")]
-    let told = Vec::new();
     adapt(&mut model, &config)?;
-    #[cfg(target_family = "wasm")]
-    require_kept_buffer(&config)?;
-    let grader = grader_of(&config, given)?;
-    let reader = Reader::new(&config, folder, &tokenizer, &model.config, &grader)?;
-    let mut reader = reader.with(given);
+    let grader = given.grader(&config)?;
+    let mut reader = Reader::of(&config, given, folder, &tokenizer, &model.config, &grader)?;
     let (source, suites) = reader.source_and_suites()?;
-    let notes = [told, reader.notes].concat();
+    let notes = [told, std::mem::take(&mut reader.notes)].concat();
+    drop(reader);
     let optimizer = AdamW::new(config.optimizer.clone(), &model);
     let trainer = Trainer {
         learner: Learner { config, policy: model, base, tokenizer },

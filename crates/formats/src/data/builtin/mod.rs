@@ -23,7 +23,7 @@ pub mod pretraining;
 
 use std::collections::HashSet;
 
-use crate::config::{Comparison, Data, MathForm};
+use crate::config::Data;
 use crate::random::{Stream, purpose, threefry4x32};
 use crate::records::{Example, Layout};
 use crate::reward::Verifier;
@@ -77,8 +77,7 @@ pub fn train_example(suite: &Suite, seed: u64, index: u32) -> Example {
 
 /// How the built-in task's responses are judged: exactly, by what follows the one marker.
 pub fn verifier() -> Verifier {
-    let answer_after = Some(ANSWER_MARKER.into());
-    Verifier { comparison: Comparison::Exact, answer_after, form: MathForm::Strict }
+    Verifier::exact(ANSWER_MARKER)
 }
 
 /// Training problem `cursor` of a run: in-distribution suites in turn, `data.pool` distinct ones in all

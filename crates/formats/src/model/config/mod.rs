@@ -5,25 +5,7 @@
 //! value; what it does not read cannot change the mathematics.
 
 mod fields;
-#[cfg(not(target_family = "wasm"))]
 mod rope;
-/// A page's model has plain positions.
-#[cfg(target_family = "wasm")]
-mod rope {
-    use super::{Error, Map, Result, Scaling, Value};
-
-    pub fn read(
-        theta: Option<f64>,
-        parameters: Option<&Map<String, Value>>,
-        scaling: Option<&Map<String, Value>>,
-        _: usize,
-    ) -> Result<(f64, Scaling)> {
-        match parameters.or(scaling) {
-            None => Ok((theta.unwrap_or(10_000.0), Scaling::None)),
-            Some(_) => Err(Error::input("rope_scaling is the program's").next("train it there")),
-        }
-    }
-}
 
 use super::Scaling;
 use crate::error::{Error, Result};
@@ -186,7 +168,6 @@ impl ModelConfig {
     }
 
     /// Adds the ids that `generation_config.json` ends a text with.
-    #[cfg(not(target_family = "wasm"))]
     pub fn add_generation_config(&mut self, bytes: &[u8], place: &str) -> Result<()> {
         let fields = Fields::read(bytes)
             .map_err(|e| Error::input(e.to_string()).at(place).next(PUBLISHED))?;

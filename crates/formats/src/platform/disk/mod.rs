@@ -1,23 +1,49 @@
 //! Reading, and writing so that a crash at any moment leaves either the old or the new file.
 
+mod hidden;
+mod out;
+
+pub use out::{OutFile, require_folder};
+
 use super::Bytes;
-use super::hidden::{LOCK, PARTIAL, hidden};
-use super::out::Target;
 use crate::error::{Error, Result, io};
 use crc32fast::Hasher;
+use hidden::{LOCK, PARTIAL, hidden};
+use out::Target;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// The weights of the built-in model, part of the program.
+pub fn tiny_weights() -> Vec<u8> {
+    include_bytes!("../../../../../assets/tiny/model.safetensors").to_vec()
+}
+
+/// What a browser says of its adapter; natively, wgpu says it.
+pub async fn adapter_name() -> Option<String> {
+    None
+}
+
+/// The path from the root, so that it means the same after a program has changed its folder.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.into())
+}
 
 /// The bytes of a file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|e| io(path, e))
 }
 
-/// The bytes of a file, without reading them all now.
+/// The bytes of a file, without reading them all now: pages come in when they are looked at, and may be
+/// dropped again.
 pub fn map(path: &Path) -> Result<Bytes> {
-    File::open(path).and_then(|file| Bytes::map(&file)).map_err(|e| io(path, e))
+    #[expect(
+        unsafe_code,
+        reason = "a map is only as constant as its file; srft replaces files by renaming, which leaves                   mapped ones alone, and whoever cuts a model short while it is read would break any                   reader"
+    )]
+    let map = |file: File| unsafe { memmap2::Mmap::map(&file) };
+    File::open(path).and_then(map).map(Bytes::of).map_err(|e| io(path, e))
 }
 
 /// Whether a file or folder is there.

@@ -1,0 +1,34 @@
+//! What a tab asks of the browser around it.
+
+use std::cell::RefCell;
+use wasm_bindgen::{JsCast, JsValue};
+
+thread_local! {
+    static TINY_WEIGHTS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The weights of the built-in model, which a tab fetches beside the program; empty before
+/// [`set_tiny_weights`].
+pub fn tiny_weights() -> Vec<u8> {
+    TINY_WEIGHTS.with_borrow(Clone::clone)
+}
+
+/// Hands over what the tab has fetched.
+pub fn set_tiny_weights(bytes: Vec<u8>) {
+    TINY_WEIGHTS.set(bytes);
+}
+
+/// The vendor, architecture and description of the browser's WebGPU adapter, as far as it tells; wgpu
+/// does not pass them on.
+pub async fn adapter_name() -> Option<String> {
+    let get = |object: &JsValue, key: &str| js_sys::Reflect::get(object, &key.into()).ok();
+    let gpu = get(&get(&js_sys::global(), "navigator")?, "gpu")?;
+    let request: js_sys::Function = get(&gpu, "requestAdapter")?.dyn_into().ok()?;
+    let promise: js_sys::Promise = request.call0(&gpu).ok()?.dyn_into().ok()?;
+    let adapter = wasm_bindgen_futures::JsFuture::from(promise).await.ok()?;
+    let info = get(&adapter, "info")?;
+    let words = ["vendor", "architecture", "device", "description"]
+        .map(|key| get(&info, key).and_then(|v| v.as_string()).unwrap_or_default());
+    let words: Vec<String> = words.into_iter().filter(|w| !w.is_empty()).collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}

@@ -1,0 +1,56 @@
+//! What the runs of a tab read: checkpoints of their own. A page has no files of its user's.
+
+use crate::config::Config;
+use crate::data::shape::Row;
+use crate::data::source::Problem;
+use crate::error::{Error, Result};
+use crate::model::ModelFolder;
+use crate::reward::Grader;
+use crate::run::{Examples, For, Given, Reads, Wanted};
+use std::path::Path;
+
+/// What a run of a tab is given.
+pub static TAB: Given = Given::of(&Tab);
+
+/// Reads checkpoints.
+#[derive(Debug)]
+struct Tab;
+
+/// Reads none.
+struct NoExamples;
+
+fn no_files(place: &str) -> Error {
+    Error::input("a page reads no data files").at(place).next("train on it with the program")
+}
+
+impl Reads for Tab {
+    fn model(&self, path: &Path, _: Option<&str>) -> Result<ModelFolder> {
+        ModelFolder::read_own(path)
+    }
+
+    fn grader(&self, config: &Config) -> Result<Grader> {
+        let mut files = config.data.train.iter().chain(&config.data.eval);
+        Err(no_files(files.next().map_or("data", String::as_str)))
+    }
+
+    fn examples<'a>(&self, _: For<'a>) -> Result<Box<dyn Examples + 'a>> {
+        Ok(Box::new(NoExamples))
+    }
+}
+
+impl Examples for NoExamples {
+    fn of_file(&self, path: &str, _: &str, _: Wanted, _: &mut Vec<String>) -> Result<Vec<Problem>> {
+        Err(no_files(path))
+    }
+
+    fn of_rows(
+        &self,
+        _: &[Row],
+        place: &str,
+        _: &str,
+        _: Wanted,
+        _: &mut Vec<String>,
+    ) -> Result<Vec<Problem>> {
+        Err(no_files(place))
+    }
+}

@@ -1,0 +1,111 @@
+//! What the files of a published folder say besides weights and shape: what ends a text, special tokens,
+//! the chat template, and what is left over from elsewhere.
+
+use super::folder::{QUANTISED, TIED, ended};
+use super::names::{CONFIG, TOKENIZER};
+use super::tensors::Tensors;
+use super::{ModelConfig, ModelFolder, weights};
+use crate::config::Storage;
+use crate::error::{Error, Result};
+use crate::text::Tokenizer;
+use crate::text::chat::ChatTemplate;
+use serde_json::Value;
+
+const GENERATION: &str = "generation_config.json";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
+
+/// The tokenizer and the model's shape.
+pub fn texts(folder: &ModelFolder) -> Result<(Tokenizer, ModelConfig)> {
+    let tokenizer = folder.tokenizer()?;
+    let mut config = ModelConfig::from_json(&folder.config, &folder.at(CONFIG))?;
+    folder.require_unquantised()?;
+    folder.add_ends(&mut config, &tokenizer)?;
+    ended(folder, tokenizer, config)
+}
+
+impl ModelFolder {
+    /// A folder of three files in memory, as others publish them.
+    pub fn of_parts(place: &str, config: Vec<u8>, weights: Vec<u8>, tokenizer: Vec<u8>) -> Self {
+        Self { texts, ..Self::own(place, config, weights, tokenizer) }
+    }
+
+    /// The tokenizer, with what stands of special tokens in the files beside it.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        let tokenizer = Tokenizer::from_bytes(&self.tokenizer, &self.at(TOKENIZER))?;
+        let file = |name| self.beside(name);
+        tokenizer.with_config(file(TOKENIZER_CONFIG), file(SPECIAL_TOKENS_MAP), &self.place)
+    }
+
+    /// The chat template, where the folder has one.
+    pub fn template(&self) -> Result<Option<ChatTemplate>> {
+        let file = |name| self.beside(name);
+        ChatTemplate::from_files(
+            file("chat_template.jinja"),
+            file(TOKENIZER_CONFIG),
+            file(SPECIAL_TOKENS_MAP),
+            &self.place,
+        )
+    }
+
+    /// Whether the config names half precision as the weights' type; the weights are not looked at.
+    pub fn names_halves(&self) -> bool {
+        let config: Value = serde_json::from_slice(&self.config).unwrap_or_default();
+        let name = [&config["dtype"], &config["torch_dtype"]].into_iter().find_map(Value::as_str);
+        let halves = [Storage::F16, Storage::Bf16].map(weights::torch_name);
+        name.is_some_and(|name| halves.contains(&name))
+    }
+
+    /// What is otherwise than the config says, for the user to hear; `model` is what was loaded.
+    pub fn notes(&self, model: &ModelConfig) -> Vec<String> {
+        let config: Value = serde_json::from_slice(&self.config).unwrap_or_default();
+        let tied = config[TIED] == true && !model.tied;
+        let head = "lm_head.weight is stored and differs from the embedding, so it is the head, as in \
+             transformers 5, though tie_word_embeddings is true";
+        let left = "quantization_config is left over from a quantised model and is ignored: the weights \
+             here are not quantised";
+        let notes = [(tied, head), (!config[QUANTISED].is_null(), left)];
+        let place = self.at(CONFIG);
+        notes.iter().filter(|(told, _)| *told).map(|(_, note)| format!("{place}: {note}")).collect()
+    }
+
+    /// Refuses quantised weights. The config alone does not tell: its field is often left over.
+    fn require_unquantised(&self) -> Result<()> {
+        let config: Value = serde_json::from_slice(&self.config).unwrap_or_default();
+        let how = &config[QUANTISED];
+        if how.is_null() {
+            return Ok(());
+        }
+        // Files that cannot be read are refused when they are needed.
+        let Ok(tensors) = Tensors::open(&self.place, &self.shards) else { return Ok(()) };
+        match tensors
+            .names()
+            .find(|name| !weights::is_spare(name, false) && !tensors.is_float(name))
+        {
+            None => Ok(()),
+            Some(name) => Err(Error::input(format!(
+                "{QUANTISED} = {how} is not supported, and `{name}` is quantised"
+            ))
+            .at(self.at(CONFIG))
+            .next("supported: weights in F32, F16 or BF16: take the unquantised checkpoint")),
+        }
+    }
+
+    /// What ends a text besides: for the generation config, for the tokenizer's files, and for the
+    /// chat template, which writes it behind an assistant's turn. Of several ends, the tokenizer's
+    /// own closes a demonstration, as in TRL.
+    fn add_ends(&self, config: &mut ModelConfig, tokenizer: &Tokenizer) -> Result<()> {
+        if let Some(bytes) = self.beside(GENERATION) {
+            config.add_generation_config(bytes, &self.at(GENERATION))?;
+        }
+        // A template that can't be read is an error where it is used.
+        let turn_end = self.template().ok().flatten().and_then(|template| template.turn_end());
+        let turn_end = turn_end.and_then(|text| tokenizer.id(&text));
+        let turn_end = turn_end.filter(|&id| tokenizer.is_special(id));
+        let own = tokenizer.end();
+        let ends = own.into_iter().chain(turn_end);
+        config.eos_tokens.extend(ends.filter(|&id| (id as usize) < config.vocab_size));
+        config.eos_tokens.sort_by_key(|&id| Some(id) != own);
+        Ok(())
+    }
+}

@@ -1,0 +1,45 @@
+//! What the program and the wheel read: any folder, any file, every verifier.
+
+use super::files::Files;
+use super::reads::{Examples, For, Reads};
+use crate::config::{Comparison, Config};
+use crate::error::Result;
+use crate::model::ModelFolder;
+use crate::reward::command::Command;
+use crate::reward::{Format, Grader, Part, Verifier};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Reads from disk.
+#[derive(Debug)]
+pub struct Program;
+
+impl Reads for Program {
+    fn model(&self, path: &Path, base: Option<&str>) -> Result<ModelFolder> {
+        ModelFolder::read_over(path, base)
+    }
+
+    fn grader(&self, config: &Config) -> Result<Grader> {
+        let Config { data, reward, math, .. } = config;
+        let marker = (!data.answer_after.is_empty()).then(|| data.answer_after.clone());
+        let verifier = Verifier::new(data.verifier, marker, math.form);
+        let mut grader = Grader::of(verifier, data.reward);
+        if !reward.command.is_empty() {
+            let limit = Duration::from_secs_f64(reward.command_secs);
+            let command: Arc<dyn Part> = Arc::new(Command::new(&reward.command, limit)?);
+            match data.verifier {
+                Comparison::Command => grader.judge = Some(command),
+                _ => grader.parts.push((reward.command_weight, command)),
+            }
+        }
+        if !reward.format.is_empty() {
+            grader.parts.push((reward.format_weight, Arc::new(Format::new(&reward.format)?)));
+        }
+        Ok(grader)
+    }
+
+    fn examples<'a>(&self, reader: For<'a>) -> Result<Box<dyn Examples + 'a>> {
+        Ok(Box::new(Files::new(reader)?))
+    }
+}
