@@ -142,7 +142,7 @@ fn library(configuration: &Value) -> Outcome {
 fn settings(objective: &Value) -> Option<Objective> {
     let settings = objective.as_object()?.iter().map(|(key, value)| format!("{key} = {value}\n"));
     let settings = settings.collect::<String>();
-    Some(config(&format!("[objective]\nmethod = \"grpo\"\n{settings}")).objective)
+    Some(config(&format!("[objective]\nmethod = \"grpo\"\n{settings}")).objective.clone())
 }
 
 /// The parts that differ, each with where.

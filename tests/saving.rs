@@ -41,7 +41,7 @@ fn weights_and_moments_leave_and_return_a_block_at_a_time() {
     let model = Llama::random(shape, 1, &Device::flex());
     let tokenizer = ModelFolder::tiny().tokenizer;
     let folder = ModelFolder::of_parts("test", MODEL.into(), Vec::new(), tokenizer);
-    let mut optimizer = AdamW::new(common::config("").optimizer, &model);
+    let mut optimizer = AdamW::new(common::config("").optimizer.clone(), &model);
     let blocks = model.parameters();
     let sizes = || blocks.iter().map(|p| 4 * p.tensor.shape().num_elements());
     let most = 2 * sizes().max().unwrap() + SLACK_BYTES;

@@ -11,7 +11,7 @@ use std::path::Path;
 use backends::{devices, floats};
 use burn::tensor::{Device, Tensor, TensorData};
 use pollster::block_on;
-use srft::config::Data;
+use srft::config::{Data, Settings};
 use srft::data::builtin::training_example;
 use srft::error::Kind;
 use srft::learner::Gradient;
@@ -43,6 +43,10 @@ fn trainer(device: &Device, method: &str, settings: &str, examples: Vec<Example>
     let tokenizer = Tokenizer::from_bytes(&ModelFolder::tiny().tokenizer, "tiny").unwrap();
     let settings = format!("[objective]\nmethod = \"{method}\"\n{settings}");
     common::trainer(model, tokenizer, &settings, examples)
+}
+
+fn change(trainer: &mut Trainer, change: impl FnOnce(&mut Settings)) {
+    trainer.learner.config = trainer.learner.config.with(change).unwrap();
 }
 
 /// Problems of the built-in task with the teacher's demonstrations.
@@ -213,7 +217,7 @@ fn the_gradient_does_not_depend_on_how_the_update_is_cut() {
             trainer.learner.base = trainer.learner.base.as_ref().map(|_| other_model(&device));
             let update = assemble(&sampled(&trainer), &trainer.objective());
             let [whole, cut, single] = [100_000, 128, 1].map(|limit| {
-                trainer.learner.config.train.micro_batch_tokens = limit;
+                change(&mut trainer, |s| s.train.micro_batch_tokens = limit);
                 block_on(trainer.learner.gradient(&update, trainer.step)).unwrap()
             });
             for other in [cut, single] {
@@ -321,14 +325,16 @@ fn no_gradient_flows_through_the_weights() {
             let settings = format!("entropy_over = \"{over}\"\n{TINY_STEP}");
             let mut trainer = trainer(&device, method, &settings, Vec::new());
             let update = assemble(&sampled(&trainer), &trainer.objective());
-            trainer.learner.config.train.micro_batch_tokens = 4096;
+            change(&mut trainer, |s| s.train.micro_batch_tokens = 4096);
             let weighed = block_on(trainer.learner.gradient(&update, trainer.step)).unwrap();
             let parts = if over == "token" { token_by_token(&update) } else { update };
             let weights = block_on(trainer.learner.gradient(&parts, trainer.step)).unwrap();
             let constants = with_constants(&parts, &weights);
-            trainer.learner.config.objective.entropy_weights = false;
-            trainer.learner.config.objective.sft_weight_scale = 1.0;
-            trainer.learner.config.objective.self_weight_scale = 1.0;
+            change(&mut trainer, |s| {
+                s.objective.entropy_weights = false;
+                s.objective.sft_weight_scale = 1.0;
+                s.objective.self_weight_scale = 1.0;
+            });
             let constant = block_on(trainer.learner.gradient(&constants, trainer.step)).unwrap();
             let apart = difference(&weighed, &constant);
             assert!(apart < 1e-5, "{what}: {apart:e} apart");
@@ -392,13 +398,13 @@ fn the_kl_penalty_takes_the_log_probabilities_of_the_base() {
         };
         let at_base = block_on(held.learner.gradient(&update, held.step)).unwrap();
         assert!(penalty(&at_base).abs() < 1e-7, "{backend}: {}", penalty(&at_base));
-        held.learner.config.objective.kl_coeff = 0.0;
+        change(&mut held, |s| s.objective.kl_coeff = 0.0);
         let mut alone = update.clone();
         alone.sequences.iter_mut().for_each(|s| s.terms.kl = 0.0);
         let alone = block_on(held.learner.gradient(&alone, held.step)).unwrap();
         assert!(difference(&at_base, &alone) < 1e-5, "{backend}");
 
-        held.learner.config.objective.kl_coeff = 0.2;
+        change(&mut held, |s| s.objective.kl_coeff = 0.2);
         let base = other_model(&device);
         held.learner.base = Some(base.clone());
         let from_base = block_on(held.learner.gradient(&update, held.step)).unwrap();

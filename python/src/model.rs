@@ -11,7 +11,7 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use serde_json::Value;
-use srft::config::{Config, Frozen, Storage};
+use srft::config::{self, Frozen, Storage};
 use srft::data::batch::{MicroBatch, micro_batches};
 use srft::data::encode::encode;
 use srft::error::{Error, Result};
@@ -253,7 +253,7 @@ pub fn vocabulary(folder: &ModelFolder) -> u64 {
 
 /// A folder, an adapter's over `base` where that is given; without a path the built-in model's.
 fn folder_of(path: Option<PathBuf>, base: Option<PathBuf>) -> Result<ModelFolder> {
-    let mut model = Config::default().model;
+    let mut model = config::Model::default();
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
     model.path = path.map_or_else(|| "tiny".into(), text);
     model.base = base.map(text).unwrap_or_default();

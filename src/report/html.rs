@@ -251,7 +251,7 @@ mod tests {
         run.path = HOSTILE.into();
         run.device = Some(HOSTILE.into());
         run.notes = vec![HOSTILE.into()];
-        run.config.data.train = vec![HOSTILE.into()];
+        run.config = run.config.with(|s| s.data.train = vec![HOSTILE.into()]).unwrap();
         run.evaluations = vec![
             evaluation(0, &[(HOSTILE, false, 0.3)]),
             evaluation(10, &[(HOSTILE, false, 0.3)]),

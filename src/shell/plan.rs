@@ -69,8 +69,7 @@ pub fn plan(arguments: Plan) -> Result<()> {
     match has {
         Some(has) if peak <= has => say(format_args!("fits: {} of {} MiB", mib(peak), mib(has))),
         Some(has) => {
-            let mut adapted = config.clone();
-            adapted.lora.rank = ADVISED_RANK;
+            let adapted = config.with(|settings| settings.lora.rank = ADVISED_RANK)?;
             let adapters = lora_settings(&adapted)?;
             let ways = savings(&config, &model, lora.as_ref(), here, adapters.as_ref(), has);
             let way = |(way, peak): &(String, usize)| format!("{way} ({} MiB)", mib(*peak));

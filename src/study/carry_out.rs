@@ -1,7 +1,7 @@
 //! Carrying a study's runs out.
 
 use super::runs::{Study, Task, cost_of};
-use crate::config::{Config, Data, Rollout};
+use crate::config::{Config, Data, Rollout, Settings};
 use crate::device::Selected;
 use crate::error::{Error, Kind, Result};
 use crate::eval::Score;
@@ -122,7 +122,7 @@ impl Study {
 
     /// Named by all that an evaluation of a base depends on.
     pub(super) fn base_scores(&self, config: &Config) -> PathBuf {
-        let Config { run, model, data, reward, eval, rollout, .. } = config.clone();
+        let Settings { run, model, data, reward, eval, rollout, .. } = Settings::clone(config);
         let plain = Data::default();
         let data = Data {
             problems: plain.problems,
@@ -134,7 +134,7 @@ impl Study {
         };
         let (max_new_tokens, stop) = (rollout.max_new_tokens, rollout.stop);
         let rollout = Rollout { max_new_tokens, stop, ..Rollout::default() };
-        let decisive = Config { run, model, data, reward, eval, rollout, ..Config::default() };
+        let decisive = Settings { run, model, data, reward, eval, rollout, ..Settings::default() };
         self.out.join("bases").join(format!("scores-{:08x}.json", decisive.fingerprint()))
     }
 
@@ -146,7 +146,7 @@ impl Study {
         let (regime, row) = (self.spec.regime(regime)?, self.spec.row(row)?);
         let points = row.points()?;
         let cell = super::Cell { regime, row, point: points.first(), tuning: false, seed: *seed };
-        let mut config = self.spec.config(cell, None, &self.device)?;
+        let config = self.spec.config(cell, None, &self.device)?;
         let mut trainer = run::trainer(config.clone(), &selected.device)?.trainer;
         trainer.step().await?;
         let clock = Stopwatch::start();
@@ -154,9 +154,10 @@ impl Study {
             trainer.step().await?;
         }
         let secs = clock.elapsed_secs();
-        config.train.steps = MEASURED_STEPS - 1;
-        config.eval.samples = 0; // evaluation is not what was timed
-        Ok(secs / cost_of(&config))
+        let mut timed = Settings::clone(&config);
+        timed.train.steps = MEASURED_STEPS - 1;
+        timed.eval.samples = 0; // evaluation is not what was timed
+        Ok(secs / cost_of(&timed))
     }
 }
 

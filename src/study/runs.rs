@@ -2,7 +2,7 @@
 
 use super::finished::Finished;
 use super::spec::{Cell, Point, Regime, Row, Spec};
-use crate::config::{Change, Config};
+use crate::config::{Change, Config, Settings};
 use crate::error::{Error, Result};
 use crate::eval::mean_accuracy;
 use crate::platform::{
@@ -294,7 +294,7 @@ impl Study {
             || matches!(task, Task::Base { .. })
         {
             // A study that was moved is the same study.
-            before.model.path.clone_from(&config.model.path);
+            before = before.with(|settings| settings.model.path.clone_from(&config.model.path))?;
         }
         if let Some(Change { key, now, before }) = config.change(&before) {
             return Err(Error::input(format!("the study has {now}, the run on disk {before}"))
@@ -310,7 +310,7 @@ impl Study {
 
     /// What a task's run costs in sequences sampled, roughly: for what is left of a study.
     pub fn cost(&self, task: &Task) -> Result<f64> {
-        Ok(self.likely_config(task)?.as_ref().map_or(0.0, cost_of))
+        Ok(self.likely_config(task)?.as_ref().map_or(0.0, |config| cost_of(config)))
     }
 
     /// A task's settings, or before these are decided what they are in most: the first point of the grid
@@ -331,7 +331,7 @@ impl Study {
 }
 
 /// Sequences that a run samples and trains on, as sequences sampled.
-pub fn cost_of(config: &Config) -> f64 {
+pub fn cost_of(config: &Settings) -> f64 {
     let stages = config.stages();
     let share = if stages.len() > 1 { config.objective.second_share } else { 1.0 };
     let shares = [1.0 - share, share];

@@ -2,7 +2,7 @@
 //! them are tried), seeds, and the tables to make of it, read from TOML. The settings are the keys
 //! that every run has.
 
-use crate::config::{Config, unknown};
+use crate::config::{Config, Settings, unknown};
 use crate::error::{Error, Result};
 use crate::run::PRETRAIN;
 use serde::Deserialize;
@@ -409,7 +409,7 @@ fn require_other_problems(tuning: &Config, test: &Config) -> Result<()> {
 /// A base made for a study is the built-in model in all but its weights; of a folder's model other
 /// defaults would be taken.
 fn builtin_defaults() -> Table {
-    let mut table = Table::try_from(Config::default()).expect("settings are plain");
+    let mut table = Table::try_from(Settings::default()).expect("settings are plain");
     table.remove("objective");
     table
 }

@@ -3,7 +3,7 @@
 use crate::program::{Home, RUN, assert_error, assert_same_run, parse_lines, stderr, without_secs};
 use serde_json::Value;
 use srft::checkpoint::State;
-use srft::config::Config;
+use srft::config::Settings;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -373,7 +373,7 @@ fn a_run_that_does_not_say_what_it_read_goes_on_with_a_note() {
     assert_ne!(config, fewer);
     let path = "run/checkpoints/step-000004/state.json";
     let mut state: State = serde_json::from_slice(&home.read(path)).unwrap();
-    state.run = Config::fingerprint_before(&fewer.parse().unwrap());
+    state.run = Settings::fingerprint_before(&fewer.parse().unwrap());
     state.checksum = 0;
     state.checksum = crc32fast::hash(&serde_json::to_vec(&state).unwrap());
     home.write(path, serde_json::to_vec(&state).unwrap());

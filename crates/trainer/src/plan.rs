@@ -1,7 +1,7 @@
 //! Where a run's memory goes, told before anything is allocated: sums over tensors whose shapes the
 //! config and the model's config fix. Tests hold the sum against counted allocations.
 
-use crate::config::{Config, Objective, Storage};
+use crate::config::{Objective, Settings, Storage};
 use crate::model::{Lora, ModelConfig};
 use crate::ops::lm_head::LOGITS_BYTES;
 use crate::ops::vector::LANES;
@@ -99,7 +99,7 @@ pub struct Circumstances {
 
 /// Tokens of the longest text that are counted where the data is not known: what `data.max_tokens`
 /// allows, else a prompt of [`ASSUMED_PROMPT`] and the longest response; no more than the model takes.
-pub fn assumed(config: &Config, model: &ModelConfig) -> usize {
+pub fn assumed(config: &Settings, model: &ModelConfig) -> usize {
     let most = match config.data.max_tokens {
         0 => ASSUMED_PROMPT.saturating_add(config.rollout.max_new_tokens),
         most => most,
@@ -109,7 +109,7 @@ pub fn assumed(config: &Config, model: &ModelConfig) -> usize {
 
 /// The memory of training `model` as `config` says, with `lora` or whole.
 pub fn plan(
-    config: &Config,
+    config: &Settings,
     model: &ModelConfig,
     lora: Option<&Lora>,
     Circumstances { on_cpu, halves, longest, evaluates }: Circumstances,
@@ -194,7 +194,7 @@ pub fn plan(
 /// Changes that lower the peak, each on top of those before and with the peak that is then left, until it
 /// is no more than `has`; `adapters` are those that a whole model could have.
 pub fn savings(
-    config: &Config,
+    config: &Settings,
     model: &ModelConfig,
     lora: Option<&Lora>,
     here: Circumstances,
@@ -245,7 +245,7 @@ enum Way {
 }
 
 /// Bytes of the model on disk, as `best` is stored.
-pub fn stored_bytes(config: &Config, model: &ModelConfig, lora: Option<&Lora>) -> usize {
+pub fn stored_bytes(config: &Settings, model: &ModelConfig, lora: Option<&Lora>) -> usize {
     let numbers = Sizes::new(model, lora).trainable;
     numbers * if config.checkpoint.dtype == Storage::F32 { F32 } else { F32 / 2 }
 }

@@ -1,15 +1,18 @@
 //! Every number once: name, unit, default, and where it comes from.
 //!
-//! `settings.rs` is the table of keys; this file turns a method's preset, a TOML file and flags
-//! into one validated [`Config`]. The text forms are raw; a `Config` that exists is valid.
+//! `settings.rs` is the table of keys, each with what it must be, `rules.rs` what must hold between
+//! them; this file turns a method's preset, a TOML file and flags into one [`Config`]. Settings may be
+//! anything; a `Config` that exists is valid, and changes only into another that is.
 
 mod methods;
 mod presets;
 mod resume;
+mod rules;
 mod settings;
 
 pub use methods::Method;
 pub use resume::Change;
+pub use rules::Config;
 pub use settings::*;
 
 use crate::error::{Error, Result};
@@ -27,7 +30,7 @@ impl Config {
             check_keys(layer).map_err(|e| e.at(place))?;
             named.push(method_of(layer).map_err(|e| e.at(place))?);
         }
-        let mut merged = to_table(&Config::default());
+        let mut merged = to_table(&Settings::default());
         overlay(&mut merged, &presets::of_model(layers))?;
         let method = named.iter().flatten().last().copied();
         if let Some(method) = method {
@@ -40,40 +43,14 @@ impl Config {
             }
             overlay(&mut merged, &layer).map_err(|e| e.at(place))?;
             // Deserialising after each layer names the layer that holds a value out of its range.
-            merged.clone().try_into::<Config>().map_err(|e| {
+            merged.clone().try_into::<Settings>().map_err(|e| {
                 Error::input(e.to_string().trim().replace('\n', " "))
                     .at(place)
                     .next("`srft config` prints every key with its values and meaning")
             })?;
         }
-        let config: Config =
-            merged.try_into().map_err(|e: toml::de::Error| Error::input(e.to_string()))?;
-        config.validate()?;
-        Ok(config)
-    }
-
-    /// The objective of update `step`, counted from 0: the configured one, or in a second stage
-    /// that method's preset as it is; with the μ of that step, and the constant that is divided by.
-    pub fn objective_at(&self, step: u32) -> Objective {
-        // A share of 0.7 is a little less in binary, and its product with 10 must be 7 all the same.
-        let share = self.objective.second_share * (1.0 + 2.0 * f64::EPSILON);
-        let second = (f64::from(self.train.steps) * share) as u32;
-        let first = self.train.steps.saturating_sub(second);
-        let (mut objective, step) = match Method::named(&self.objective.second) {
-            Some(method) if step >= first => (method.objective(), step - first),
-            _ => (self.objective.clone(), step),
-        };
-        objective.mu = objective.mu_at(step);
-        if objective.aggregate_constant == 0.0 {
-            objective.aggregate_constant = self.rollout.max_new_tokens as f64;
-        }
-        objective
-    }
-
-    /// The objectives of a run, in order.
-    pub fn stages(&self) -> Vec<Objective> {
-        let second = Method::named(&self.objective.second).map(Method::objective);
-        std::iter::once(self.objective.clone()).chain(second).collect()
+        let settings = merged.try_into();
+        Config::new(settings.map_err(|e: toml::de::Error| Error::input(e.to_string()))?)
     }
 
     /// A layer from a TOML file's text.
@@ -104,6 +81,32 @@ impl Config {
         let layer = Table::from_iter([(section.to_string(), Value::Table(inner))]);
         Ok((format!("--set {text}"), layer))
     }
+}
+
+impl Settings {
+    /// The objective of update `step`, counted from 0: the configured one, or in a second stage
+    /// that method's preset as it is; with the μ of that step, and the constant that is divided by.
+    pub fn objective_at(&self, step: u32) -> Objective {
+        // A share of 0.7 is a little less in binary, and its product with 10 must be 7 all the same.
+        let share = self.objective.second_share * (1.0 + 2.0 * f64::EPSILON);
+        let second = (f64::from(self.train.steps) * share) as u32;
+        let first = self.train.steps.saturating_sub(second);
+        let (mut objective, step) = match Method::named(&self.objective.second) {
+            Some(method) if step >= first => (method.objective(), step - first),
+            _ => (self.objective.clone(), step),
+        };
+        objective.mu = objective.mu_at(step);
+        if objective.aggregate_constant == 0.0 {
+            objective.aggregate_constant = self.rollout.max_new_tokens as f64;
+        }
+        objective
+    }
+
+    /// The objectives of a run, in order.
+    pub fn stages(&self) -> Vec<Objective> {
+        let second = Method::named(&self.objective.second).map(Method::objective);
+        std::iter::once(self.objective.clone()).chain(second).collect()
+    }
 
     /// The resolved config as TOML with a comment before each key: what `srft config` prints and
     /// a run folder keeps.
@@ -126,210 +129,34 @@ impl Config {
     pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
         let json =
             |value| serde_json::to_value(value).expect("settings are scalars and lists of texts");
-        self.flat().into_iter().map(|(key, value)| (key, json(value))).collect()
+        self.flat().into_iter().map(|(_, key, value)| (key, json(value))).collect()
     }
 
-    /// Every key as `section.key` with its value, in the order they are printed.
-    fn flat(&self) -> Vec<(String, Value)> {
+    /// Every key with its line of the table, as `section.key`, and its value, in the order they are
+    /// printed.
+    fn flat(&self) -> Vec<(&'static Key, String, Value)> {
         let table = to_table(self);
-        let keys = SECTIONS.iter().flat_map(|s| s.keys.iter().map(move |k| (s.name, k.name)));
+        let keys = SECTIONS.iter().flat_map(|s| s.keys.iter().map(move |k| (s.name, k)));
+        let value = |section: &str, key: &Key| Some(table.get(section)?.get(key.name)?.clone());
         keys.filter_map(|(section, key)| {
-            Some((format!("{section}.{key}"), table.get(section)?.get(key)?.clone()))
+            Some((key, format!("{section}.{}", key.name), value(section, key)?))
         })
         .collect()
     }
-
-    /// Whether the self term's advantages are taken over one response, so that its gradient is 0.
-    fn compares_nothing(&self, objective: &Objective) -> bool {
-        let with_demonstrations = objective.uses_demonstrations()
-            && objective.group_of != GroupOf::Apart
-            && (self.data.demonstrations > 0.0 || !self.data.train.is_empty());
-        let shared = usize::from(objective.group_of == GroupOf::Shared);
-        let rollouts = self.rollout.group.saturating_sub(shared);
-        objective.self_term == SelfTerm::Advantage
-            && rollouts + usize::from(with_demonstrations) < 2
-    }
-
-    fn validate(&self) -> Result<()> {
-        let rules: &[(&str, bool, &str)] = &[
-            ("rollout.prompts", self.rollout.prompts > 0, "at least 1"),
-            ("rollout.group", self.rollout.group > 0, "at least 1"),
-            (
-                "rollout.group",
-                self.rollout.group > 1
-                    || self.stages().iter().all(|o| o.group_of != GroupOf::Shared),
-                "at least 2: the demonstration takes the place of a rollout (objective.group_of = shared)",
-            ),
-            (
-                "rollout.group",
-                !self.stages().iter().any(|o| self.compares_nothing(o)),
-                "larger: advantages compare the responses to a prompt, and a single one's is always 0",
-            ),
-            (
-                "rollout.prompts",
-                self.rollout.prompts.saturating_mul(self.rollout.group) <= MOST_ROLLOUTS,
-                "so that prompts times group is at most a million rollouts a step",
-            ),
-            ("rollout.temperature", self.rollout.temperature >= 0.0, "0 (greedy) or more"),
-            (
-                "rollout.stop",
-                self.rollout.stop.iter().all(|stop| !stop.is_empty()),
-                "a list without an empty text, which would end every response before it begins",
-            ),
-            (
-                "rollout.temperature",
-                self.rollout.temperature > 0.0
-                    || !self.stages().iter().any(Objective::uses_rollouts),
-                "above 0 for training: greedy rollouts of a group are all alike",
-            ),
-            (
-                "rollout.top_k",
-                self.rollout.top_k != 1 || !self.stages().iter().any(Objective::uses_rollouts),
-                "0 (all) or at least 2 for training: greedy rollouts of a group are all alike",
-            ),
-            ("rollout.top_p", self.rollout.top_p > 0.0 && self.rollout.top_p <= 1.0, "in (0, 1]"),
-            ("rollout.min_p", (0.0..=1.0).contains(&self.rollout.min_p), "in [0, 1]"),
-            ("rollout.max_new_tokens", self.rollout.max_new_tokens > 0, "at least 1"),
-            ("optimizer.lr", self.optimizer.lr > 0.0 && self.optimizer.lr.is_finite(), "positive"),
-            ("optimizer.beta1", (0.0..1.0).contains(&self.optimizer.beta1), "in [0, 1)"),
-            ("optimizer.beta2", (0.0..1.0).contains(&self.optimizer.beta2), "in [0, 1)"),
-            ("optimizer.eps", self.optimizer.eps > 0.0, "positive"),
-            ("optimizer.weight_decay", self.optimizer.weight_decay >= 0.0, "0 or more"),
-            ("optimizer.clip_norm", self.optimizer.clip_norm >= 0.0, "0 (off) or more"),
-            (
-                "optimizer.final_fraction",
-                (0.0..=1.0).contains(&self.optimizer.final_fraction),
-                "in [0, 1]",
-            ),
-            ("train.steps", self.train.steps > 0, "at least 1"),
-            ("train.micro_batch_tokens", self.train.micro_batch_tokens > 0, "at least 1"),
-            ("eval.samples", self.eval.samples > 0, "at least 1"),
-            ("eval.temperature", self.eval.temperature >= 0.0, "0 (greedy) or more"),
-            ("objective.clip_low", (0.0..=1.0).contains(&self.objective.clip_low), "in [0, 1]"),
-            ("objective.clip_high", self.objective.clip_high >= 0.0, "0 or more"),
-            (
-                "objective.max_prob",
-                self.objective.max_prob > 0.0 && self.objective.max_prob <= 1.0,
-                "a probability in (0, 1]",
-            ),
-            (
-                "objective.aggregate_constant",
-                self.objective.aggregate_constant >= 0.0,
-                "positive (tokens), or 0: the longest response",
-            ),
-            (
-                "objective.kl_coeff",
-                self.objective.kl_coeff == 0.0
-                    || self.objective.kl_coeff > 0.0 && self.objective.sft,
-                "0, or positive beside objective.sft, whose tokens it acts on",
-            ),
-            (
-                "objective.mix",
-                self.objective.mix == Mix::Sum
-                    || self.objective.sft && self.objective.uses_rollouts(),
-                "sum where there are not both, sft and a self_term, to mix",
-            ),
-            ("objective.mu", (0.0..=1.0).contains(&self.objective.mu), "in [0, 1]"),
-            ("objective.mu_end", (0.0..=1.0).contains(&self.objective.mu_end), "in [0, 1]"),
-            ("objective.gate_share", (0.0..=1.0).contains(&self.objective.gate_share), "in [0, 1]"),
-            (
-                "objective.sft_gate",
-                self.objective.sft_gate != SftGate::Unsolved || self.objective.uses_rollouts(),
-                "another where there is no self_term: without rollouts no prompt is solved",
-            ),
-            (
-                "objective.buffer",
-                self.objective.buffer == 0 || self.objective.sft && self.objective.uses_rollouts(),
-                "0 where there are not both, sft and a self_term",
-            ),
-            (
-                "objective.group_of",
-                self.objective.group_of != GroupOf::Apart
-                    || !self.objective.rl_demo && self.objective.sft_gate != SftGate::Advantage,
-                "extra or shared where the demonstration's advantage is used",
-            ),
-            (
-                "objective.second",
-                self.objective.second.is_empty() || Method::named(&self.objective.second).is_some(),
-                "empty, or a method",
-            ),
-            (
-                "objective.second_share",
-                (0.0..=1.0).contains(&self.objective.second_share),
-                "a share in [0, 1]",
-            ),
-            (
-                "data.demonstrations",
-                (0.0..=1.0).contains(&self.data.demonstrations),
-                "a share in [0, 1]",
-            ),
-            (
-                "data.wrong_demonstrations",
-                (0.0..=1.0).contains(&self.data.wrong_demonstrations),
-                "a share in [0, 1]",
-            ),
-            (
-                "data.terse_demonstrations",
-                (0.0..=1.0).contains(&self.data.terse_demonstrations),
-                "a share in [0, 1]",
-            ),
-            ("reward.format_weight", self.reward.format_weight >= 0.0, "0 or more"),
-            ("reward.command_weight", self.reward.command_weight >= 0.0, "0 or more"),
-            (
-                "reward.command_secs",
-                (0.001..=86_400.0).contains(&self.reward.command_secs),
-                "0.001 to 86400 seconds",
-            ),
-            (
-                "reward.command",
-                self.data.verifier != Comparison::Command || !self.reward.command.is_empty(),
-                "given where data.verifier is command",
-            ),
-            ("lora.rank", self.lora.rank <= 4096, "at most 4096"),
-            ("lora.alpha", self.lora.alpha > 0.0, "positive"),
-            ("lora.dropout", (0.0..0.99).contains(&self.lora.dropout), "a share in [0, 0.99)"),
-            (
-                "lora.targets",
-                self.lora.rank == 0 || !self.lora.targets.is_empty(),
-                "some of the model's matrices",
-            ),
-            ("checkpoint.keep", self.checkpoint.keep > 0, "at least 1: the last one"),
-            (
-                "objective",
-                self.objective.uses_rollouts() || self.objective.uses_demonstrations(),
-                "left with at least one term: sft, rl_demo or self_term",
-            ),
-        ];
-        let broken = |key: &str, must: &str| {
-            Err(Error::input(format!("{key} must be {must}"))
-                .next(format!("set {key} in the TOML file or with --set {key}=VALUE")))
-        };
-        for (key, value) in self.flat() {
-            if value.as_float().is_some_and(|v| !v.is_finite()) {
-                return broken(&key, "a finite number");
-            }
-        }
-        match rules.iter().find(|(_, holds, _)| !holds) {
-            Some((key, _, must)) => broken(key, must),
-            None => Ok(()),
-        }
-    }
 }
-
-/// Rollouts of a step: more is a slip of the keyboard, and no memory would hold them.
-const MOST_ROLLOUTS: usize = 1_000_000;
 
 impl Method {
     /// The objective that the method's preset gives.
     pub fn objective(self) -> Objective {
         let method = Table::from_iter([("method".into(), self.name().into())]);
         let layer = Table::from_iter([("objective".into(), Value::Table(method))]);
-        Config::resolve(&[(self.name().into(), layer)]).expect("a preset is valid").objective
+        let config = Config::resolve(&[(self.name().into(), layer)]).expect("a preset is valid");
+        config.objective.clone()
     }
 }
 
-fn to_table(config: &Config) -> Table {
-    Table::try_from(config).expect("settings are scalars, texts and lists of texts")
+fn to_table(settings: &Settings) -> Table {
+    Table::try_from(settings).expect("settings are scalars, texts and lists of texts")
 }
 
 /// The method that a layer names.
@@ -486,15 +313,14 @@ mod tests {
 
     #[test]
     fn keys_written_beside_another_method_go_with_it() {
-        let mut official = resolve("[objective]\nmethod = \"srft-official\"").unwrap();
-        official.optimizer.lr = 0.5;
+        let official = resolve("[objective]\nmethod = \"srft-official\"").unwrap();
+        let official = official.with(|settings| settings.optimizer.lr = 0.5).unwrap();
         let printed = Config::layer(&official.to_annotated_toml(), "run/config.toml").unwrap();
         let gate = Config::setting("objective.sft_gate=reward").unwrap();
         let grpo = Config::setting("objective.method=grpo").unwrap();
         let config = Config::resolve(&[printed, gate, grpo]).unwrap();
-        let mut expected =
-            resolve("[objective]\nmethod = \"grpo\"\nsft_gate = \"reward\"").unwrap();
-        expected.optimizer.lr = 0.5;
+        let expected = resolve("[objective]\nmethod = \"grpo\"\nsft_gate = \"reward\"").unwrap();
+        let expected = expected.with(|settings| settings.optimizer.lr = 0.5).unwrap();
         assert_eq!(config, expected);
     }
 

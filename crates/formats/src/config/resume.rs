@@ -1,71 +1,8 @@
 //! What of a run's config may change when it is taken up again.
 
-use super::{Config, SECTIONS, Schedule};
+use super::{SECTIONS, Schedule, Settings};
 use crate::error::{Error, Result};
 use toml::{Table, Value};
-
-/// Keys that no number of an update depends on, and no comparison of before with after, with the
-/// reason. Every other key is in [`DECISIVE`]; `train.steps` is a case of its own.
-const FREE: [(&str, &str); 13] = [
-    ("run.device", "another device rounds otherwise, which the run says when it is taken up"),
-    ("model.base", "where the same base lies; what it holds is looked at besides"),
-    ("model.frozen", "a stored matrix is widened exactly before each product"),
-    ("reward.command_secs", "a response that takes too long is left out, not judged otherwise"),
-    ("train.checkpointing", "what is computed twice comes out the same"),
-    ("train.patience", "when to stop, not what comes before"),
-    ("eval.every", "evaluation draws random numbers of its own"),
-    ("eval.write_samples", "what is written besides"),
-    ("checkpoint.every", "what is written besides"),
-    ("checkpoint.dtype", "how `best` is stored; what is resumed from is f32"),
-    ("checkpoint.keep", "what is kept"),
-    ("checkpoint.samples_every", "what is written besides"),
-    ("train.steps", "where neither the learning rate nor a second stage depends on their number"),
-];
-
-/// Keys that a number of an update depends on, or a comparison of before with after; all keys of
-/// `objective`, `optimizer` and `lora` besides. Not free for a reason that is easily missed:
-/// `rollout.slots` is how many rows a product has, whose rounding is in the log-probabilities that
-/// sampling gives; `train.micro_batch_tokens` is the order of a sum; `eval.examples` and its like decide
-/// what after is compared with; `reward.command` judges.
-#[cfg(test)]
-const DECISIVE: [&str; 36] = [
-    "run.seed",
-    "model.path",
-    "data.task",
-    "data.train",
-    "data.eval",
-    "data.verifier",
-    "data.answer_after",
-    "data.problems",
-    "data.pool",
-    "data.demonstrations",
-    "data.wrong_demonstrations",
-    "data.terse_demonstrations",
-    "data.max_tokens",
-    "data.too_long",
-    "data.turns",
-    "data.reward",
-    "reward.format",
-    "reward.format_weight",
-    "reward.command",
-    "reward.command_weight",
-    "rollout.prompts",
-    "rollout.group",
-    "rollout.temperature",
-    "rollout.top_k",
-    "rollout.top_p",
-    "rollout.min_p",
-    "rollout.stop",
-    "rollout.slots",
-    "rollout.max_new_tokens",
-    "train.micro_batch_tokens",
-    "eval.examples",
-    "eval.skip",
-    "eval.samples",
-    "eval.temperature",
-    "data.unreadable",
-    "math.form",
-];
 
 /// The keys that version 0.1 took for free.
 const FREE_BEFORE: [&str; 10] = [
@@ -92,10 +29,10 @@ pub struct Change {
     pub before: Value,
 }
 
-impl Config {
+impl Settings {
     /// Refuses a change from `before`, the run's own config, that would make the resumed run
     /// another run than the one that was stopped.
-    pub fn require_resumes(&self, before: &Config) -> Result<()> {
+    pub fn require_resumes(&self, before: &Settings) -> Result<()> {
         let Some(Change { key, now, before }) = self.change(before) else { return Ok(()) };
         let why = match key.as_str() {
             "train.steps" => {
@@ -110,7 +47,7 @@ impl Config {
     }
 
     /// The first key that decides a run and differs in `before`.
-    pub fn change(&self, before: &Config) -> Option<Change> {
+    pub fn change(&self, before: &Settings) -> Option<Change> {
         let mut pairs = self.decisive().into_iter().zip(before.decisive());
         pairs.find(|(now, old)| now != old).map(|((key, now), (_, before))| Change {
             key,
@@ -143,24 +80,26 @@ impl Config {
         crc32fast::hash(lines.as_bytes())
     }
 
-    /// The keys that must stay. More steps are welcome where neither the learning rate nor a second
-    /// stage depends on their number.
+    /// The keys that must stay: those that the table does not call free. Not free for a reason that is
+    /// easily missed: `rollout.slots` is how many rows a product has, whose rounding is in the
+    /// log-probabilities that sampling gives; `train.micro_batch_tokens` is the order of a sum;
+    /// `eval.examples` and its like decide what after is compared with; `reward.command` judges.
     fn decisive(&self) -> Vec<(String, Value)> {
+        // More steps are welcome where neither the learning rate nor a second stage depends on them.
         let constant =
             self.optimizer.schedule == Schedule::Constant && self.objective.second.is_empty();
-        let is_free = |key: &str| {
-            let named = FREE.iter().any(|(free, _)| *free == key);
-            named && (constant || key != "train.steps")
-        };
-        let mut keys = self.flat();
-        keys.retain(|(key, _)| !is_free(key));
-        keys
+        let keys = self
+            .flat()
+            .into_iter()
+            .filter(|(key, name, _)| key.free.is_none() || name == "train.steps" && !constant);
+        keys.map(|(_, name, value)| (name, value)).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn changed(settings: &[&str]) -> Result<()> {
         let layers: Vec<_> = settings.iter().map(|s| Config::setting(s).unwrap()).collect();
@@ -218,29 +157,13 @@ mod tests {
         }
     }
 
-    /// A new setting belongs to one of the two lists.
-    #[test]
-    fn every_setting_may_change_or_may_not() {
-        let whole = ["objective.", "optimizer.", "lora."];
-        let all: Vec<String> = Config::default().flat().into_iter().map(|(key, _)| key).collect();
-        for key in &all {
-            let free = FREE.iter().any(|(name, _)| name == key);
-            let decides = DECISIVE.contains(&key.as_str())
-                || whole.iter().any(|section| key.starts_with(section));
-            assert!(free != decides, "is `{key}` free on resume? say so in config/resume.rs");
-        }
-        let listed = FREE.map(|(key, _)| key).into_iter().chain(DECISIVE);
-        let unknown: Vec<&str> = listed.filter(|key| !all.iter().any(|k| k == key)).collect();
-        assert!(unknown.is_empty(), "{unknown:?}");
-    }
-
     /// As version 0.1 computed it of the same settings.
     #[test]
     fn a_run_of_before_is_known_by_its_own_file() {
         let settings = ["optimizer.schedule=constant", "train.steps=7", "rollout.slots=9"];
         let layers: Vec<_> = settings.iter().map(|s| Config::setting(s).unwrap()).collect();
         let text = Config::resolve(&layers).unwrap().to_annotated_toml();
-        let of = |text: &str| Config::fingerprint_before(&text.parse().unwrap());
+        let of = |text: &str| Settings::fingerprint_before(&text.parse().unwrap());
         let known = of(&text);
         // Keys of later versions are not in such a file, and what was free has no part.
         assert_eq!(

@@ -19,11 +19,28 @@ pub struct Key {
     pub name: &'static str,
     /// Meaning, unit, values.
     pub doc: &'static str,
+    /// Why a resumed run may have another value, where it may.
+    pub free: Option<&'static str>,
 }
 
+// A line of the table is
+//     /// meaning
+//     key: type = default, must "what the value must be": |v| whether it is, free "why";
+// `must` where not every value of the type will do; `free` where neither an update nor a comparison of
+// before with after depends on the key, so that a resumed run may change it. Rules between keys stand in
+// rules.rs.
+macro_rules! optional {
+    () => {
+        None
+    };
+    ($value:expr) => {
+        Some($value)
+    };
+}
 macro_rules! settings {
     ($(#[doc = $section_doc:literal] $section:ident: $type:ident {
-        $(#[doc = $doc:literal] $key:ident: $key_type:ty = $default:expr;)+
+        $(#[doc = $doc:literal] $key:ident: $key_type:ty = $default:expr
+            $(, must $must:literal: $holds:expr)? $(, free $free:literal)?;)+
     })+) => {
         $(
             #[doc = $section_doc]
@@ -36,19 +53,37 @@ macro_rules! settings {
             }
         )+
 
-        /// Everything that decides a run.
+        /// Everything that decides a run, as texts give it: each value is of its type, and no more is
+        /// known of it. A [`Config`](super::Config) holds settings that are valid.
         #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
-        pub struct Config { $(#[doc = $section_doc] pub $section: $type,)+ }
+        pub struct Settings { $(#[doc = $section_doc] pub $section: $type,)+ }
 
         /// All sections and keys, in the order they are printed.
         pub const SECTIONS: &[Section] = &[
             $(Section {
                 name: stringify!($section),
                 doc: $section_doc.trim_ascii(),
-                keys: &[$(Key { name: stringify!($key), doc: $doc.trim_ascii() },)+],
+                keys: &[$(Key {
+                    name: stringify!($key),
+                    doc: $doc.trim_ascii(),
+                    free: optional!($($free)?),
+                },)+],
             },)+
         ];
+
+        impl Settings {
+            /// The first key whose value is not what it must be, and that.
+            pub(super) fn broken_key(&self) -> Option<(&'static str, &'static str)> {
+                $($($(
+                    let holds: fn(&$key_type) -> bool = $holds;
+                    if !holds(&self.$section.$key) {
+                        return Some((concat!(stringify!($section), ".", stringify!($key)), $must));
+                    }
+                )?)+)+
+                None
+            }
+        }
     };
 }
 
@@ -58,27 +93,33 @@ settings! {
         /// Seed of everything random: problems, rollouts, order.
         seed: u64 = 0;
         /// auto | cpu | vulkan | metal | dx12 | gl | an index or part of a name from `srft devices`.
-        device: String = "auto".into();
+        device: String = "auto".into(),
+            free "another device rounds otherwise, which the run says when it is taken up";
     }
     /// The policy that is trained.
     model: Model {
         /// Folder of a Hugging Face model or a PEFT adapter; `tiny` is the built-in base.
         path: String = "tiny".into();
         /// Folder of the base of an adapter in `path`, where it is not where the adapter says.
-        base: String = String::new();
+        base: String = String::new(),
+            free "where the same base lies; what it holds is looked at besides";
         /// stored (layers' matrices that do not train stay in F16 or BF16, the same numbers) | f32 (faster).
-        frozen: Frozen = Frozen::Stored;
+        frozen: Frozen = Frozen::Stored,
+            free "a stored matrix is widened exactly before each product";
     }
     /// Low-rank adapters in place of the whole model (Hu et al., 2021), in PEFT's layout.
     lora: LoraSettings {
         /// Rank of the adapters; 0: the whole model trains.
-        rank: usize = 0;
+        rank: usize = 0,
+            must "at most 4096": |v| *v <= 4096;
         /// The adapters' change is multiplied by alpha/rank.
-        alpha: f64 = 32.0;
+        alpha: f64 = 32.0,
+            must "positive": |v| *v > 0.0;
         /// Divide alpha by the root of the rank instead.
         rslora: bool = false;
         /// Share of the adapters' inputs that training sets to 0.
-        dropout: f64 = 0.0;
+        dropout: f64 = 0.0,
+            must "a share in [0, 0.99)": |v| (0.0..0.99).contains(v);
         /// The matrices that get one.
         targets: Vec<String> = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"].map(String::from).to_vec();
     }
@@ -99,11 +140,14 @@ settings! {
         /// Distinct training problems of the built-in task in all, suites in turn; 0: as `problems` says.
         pool: u32 = 0;
         /// Share of the built-in task's problems that come with a demonstration.
-        demonstrations: f64 = 1.0;
+        demonstrations: f64 = 1.0,
+            must "a share in [0, 1]": |v| (0.0..=1.0).contains(v);
         /// Share of the built-in task's demonstrations that end in a wrong answer.
-        wrong_demonstrations: f64 = 0.0;
+        wrong_demonstrations: f64 = 0.0,
+            must "a share in [0, 1]": |v| (0.0..=1.0).contains(v);
         /// Share of the built-in task's demonstrations that give the answer alone, without a chain.
-        terse_demonstrations: f64 = 0.0;
+        terse_demonstrations: f64 = 0.0,
+            must "a share in [0, 1]": |v| (0.0..=1.0).contains(v);
         /// Longest example in tokens, prompt and demonstration; 0: what the model takes.
         max_tokens: usize = 0;
         /// error | drop | cut (the demonstration's end): what becomes of a longer example.
@@ -148,7 +192,8 @@ settings! {
         /// token-mean (over the update's tokens) | sequence-mean | sum-constant | sequence-constant (each sequence's sum by a constant, then their mean).
         aggregate: Aggregate = Aggregate::TokenMean;
         /// Divisor of sum-constant and sequence-constant, in tokens (8192 in LUFFY and HPT); 0: rollout.max_new_tokens (Dr. GRPO).
-        aggregate_constant: f64 = 8192.0;
+        aggregate_constant: f64 = 8192.0,
+            must "positive (tokens), or 0: the longest response": |v| *v >= 0.0;
         /// same (as aggregate) | token-mean | sequence-mean: how the SFT term becomes one number.
         sft_aggregate: SftAggregate = SftAggregate::Same;
         /// signed {1, -1} | binary {1, 0}: the rewards of right and wrong.
@@ -160,7 +205,8 @@ settings! {
         /// none | solved (HPT): which prompts' rollouts carry loss.
         rl_gate: RlGate = RlGate::None;
         /// γ: a prompt is solved where the share of its judged rollouts that are right is above this.
-        gate_share: f64 = 0.0;
+        gate_share: f64 = 0.0,
+            must "in [0, 1]": |v| (0.0..=1.0).contains(v);
         /// Leave the rollouts of a group whose rewards are all equal out of the update, and out of its means (DAPO).
         drop_equal_groups: bool = false;
         /// Right demonstrations of unsolved prompts that are held before one step imitates them, and nothing else (ReLIFT); 0: none are held.
@@ -168,17 +214,22 @@ settings! {
         /// extra: G rollouts + 1 demonstration | shared: (G - 1) + 1 | apart: G rollouts, the demonstration has no advantage.
         group_of: GroupOf = GroupOf::Extra;
         /// PPO clip range below 1, for the advantage self term.
-        clip_low: f64 = 0.2;
+        clip_low: f64 = 0.2,
+            must "in [0, 1]": |v| (0.0..=1.0).contains(v);
         /// PPO clip range above 1, for the advantage self term.
-        clip_high: f64 = 0.2;
+        clip_high: f64 = 0.2,
+            must "0 or more": |v| *v >= 0.0;
         /// The self term leaves out rollout tokens more probable than this (App. A.2); 1: none.
-        max_prob: f64 = 1.0;
+        max_prob: f64 = 1.0,
+            must "a probability in (0, 1]": |v| *v > 0.0 && *v <= 1.0;
         /// sum | convex: L_SFT + L_RL, or μ·L_SFT + (1 − μ)·L_RL (CHORD).
         mix: Mix = Mix::Sum;
         /// μ where its decay begins.
-        mu: f64 = 0.9;
+        mu: f64 = 0.9,
+            must "in [0, 1]": |v| (0.0..=1.0).contains(v);
         /// μ where its decay ends.
-        mu_end: f64 = 0.05;
+        mu_end: f64 = 0.05,
+            must "in [0, 1]": |v| (0.0..=1.0).contains(v);
         /// Steps in which μ rises from 0, before its decay.
         mu_warmup_steps: u32 = 0;
         /// Steps in which μ decays.
@@ -186,22 +237,28 @@ settings! {
         /// constant | linear | cosine: how μ decays.
         mu_schedule: Schedule = Schedule::Cosine;
         /// Method whose preset takes over for a second stage; empty: one stage.
-        second: String = String::new();
+        second: String = String::new(),
+            must "empty, or a method": |v| v.is_empty() || Method::named(v).is_some();
         /// Share of the steps that belong to the second stage.
-        second_share: f64 = 0.5;
+        second_share: f64 = 0.5,
+            must "a share in [0, 1]": |v| (0.0..=1.0).contains(v);
     }
     /// What a response earns besides its answer, whose weight is 1: the reward is their weighted mean.
     reward: RewardSettings {
         /// Regular expression that the whole response should match, special tokens included; empty: none.
         format: String = String::new();
         /// Weight of the format.
-        format_weight: f64 = 0.2;
+        format_weight: f64 = 0.2,
+            must "0 or more": |v| *v >= 0.0;
         /// Program that scores responses: one JSON line in, one out, for each; empty: none.
         command: String = String::new();
         /// Weight of the command's score; where the verifier is `command`, it is the answer's.
-        command_weight: f64 = 1.0;
+        command_weight: f64 = 1.0,
+            must "0 or more": |v| *v >= 0.0;
         /// How long the command may take for a response.
-        command_secs: f64 = 60.0;
+        command_secs: f64 = 60.0,
+            must "0.001 to 86400 seconds": |v| (0.001..=86_400.0).contains(v),
+            free "a response that takes too long is left out, not judged otherwise";
     }
     /// The math verifier (docs/verifiers.md).
     math: MathSettings {
@@ -211,81 +268,109 @@ settings! {
     /// Sampling from the policy during training.
     rollout: Rollout {
         /// Prompts a step (P).
-        prompts: usize = 32;
+        prompts: usize = 32,
+            must "at least 1": |v| *v > 0;
         /// Rollouts a prompt (G).
-        group: usize = 8;
+        group: usize = 8,
+            must "at least 1": |v| *v > 0;
         /// Softmax temperature; 0 is greedy.
-        temperature: f64 = 1.0;
+        temperature: f64 = 1.0,
+            must "0 (greedy) or more": |v| *v >= 0.0;
         /// Keep the k likeliest tokens; 0: all.
         top_k: u32 = 0;
         /// Keep the smallest set of tokens with this probability; 1: all.
-        top_p: f64 = 1.0;
+        top_p: f64 = 1.0,
+            must "in (0, 1]": |v| *v > 0.0 && *v <= 1.0;
         /// Keep tokens at least this share as probable as the most probable; 0: all.
-        min_p: f64 = 0.0;
+        min_p: f64 = 0.0,
+            must "in [0, 1]": |v| (0.0..=1.0).contains(v);
         /// Texts that end a response where they appear in it: what is judged ends before them; none: end-of-text alone.
-        stop: Vec<String> = Vec::new();
+        stop: Vec<String> = Vec::new(),
+            must "a list without an empty text, which would end every response before it begins": |v| v.iter().all(|stop| !stop.is_empty());
         /// Responses decoded at a time; a finished one makes room for the next. 0: as many as 512.
         slots: usize = 0;
         /// Longest response, in tokens.
-        max_new_tokens: usize = 44;
+        max_new_tokens: usize = 44,
+            must "at least 1": |v| *v > 0;
     }
     /// AdamW with decoupled weight decay (Loshchilov & Hutter, 2019).
     optimizer: Optimizer {
         /// Peak learning rate.
-        lr: f64 = 8e-4;
+        lr: f64 = 8e-4,
+            must "positive": |v| *v > 0.0;
         /// constant | linear | cosine, after the warm-up.
         schedule: Schedule = Schedule::Linear;
         /// Learning rate at the last step as a fraction of the peak (linear and cosine).
-        final_fraction: f64 = 0.05;
+        final_fraction: f64 = 0.05,
+            must "in [0, 1]": |v| (0.0..=1.0).contains(v);
         /// Steps of linear warm-up from 0.
         warmup_steps: u32 = 5;
         /// Decay of the first moment.
-        beta1: f64 = 0.9;
+        beta1: f64 = 0.9,
+            must "in [0, 1)": |v| (0.0..1.0).contains(v);
         /// Decay of the second moment.
-        beta2: f64 = 0.95;
+        beta2: f64 = 0.95,
+            must "in [0, 1)": |v| (0.0..1.0).contains(v);
         /// Added to the root of the second moment.
-        eps: f64 = 1e-8;
+        eps: f64 = 1e-8,
+            must "positive": |v| *v > 0.0;
         /// Decoupled weight decay a step, times the learning rate; matrices only.
-        weight_decay: f64 = 0.0;
+        weight_decay: f64 = 0.0,
+            must "0 or more": |v| *v >= 0.0;
         /// Largest global L2 norm of the gradient; 0: no clipping.
-        clip_norm: f64 = 1.0;
+        clip_norm: f64 = 1.0,
+            must "0 (off) or more": |v| *v >= 0.0;
     }
     /// The training loop.
     train: Train {
         /// Updates.
-        steps: u32 = 200;
+        steps: u32 = 200,
+            must "at least 1": |v| *v > 0,
+            free "where neither the learning rate nor a second stage depends on their number";
         /// Padded tokens of a micro-batch; an update is cut so that none is larger.
-        micro_batch_tokens: usize = 4096;
+        micro_batch_tokens: usize = 4096,
+            must "at least 1": |v| *v > 0;
         /// Keep only each layer's input and compute its inside again: less memory, a third more work.
-        checkpointing: bool = false;
+        checkpointing: bool = false,
+            free "what is computed twice comes out the same";
         /// Stop when the evaluation has not improved for this many evaluations; 0: never.
-        patience: u32 = 0;
+        patience: u32 = 0,
+            free "when to stop, not what comes before";
     }
     /// Evaluation: pass@1 by sampling.
     eval: Eval {
         /// Evaluate every so many steps; 0: only before and after.
-        every: u32 = 0;
+        every: u32 = 0,
+            free "evaluation draws random numbers of its own";
         /// Problems a suite; 0: all of a file's, 200 of a built-in suite's.
         examples: usize = 0;
         /// Problems of a suite to pass over first: a validation set beside the test set.
         skip: usize = 0;
         /// Samples a problem; accuracy is their mean.
-        samples: usize = 1;
+        samples: usize = 1,
+            must "at least 1": |v| *v > 0;
         /// Softmax temperature of evaluation; 0 is greedy.
-        temperature: f64 = 1.0;
+        temperature: f64 = 1.0,
+            must "0 (greedy) or more": |v| *v >= 0.0;
         /// Write every sample to evaluations/step-N/SUITE.jsonl.
-        write_samples: bool = true;
+        write_samples: bool = true,
+            free "what is written besides";
     }
     /// What is kept on disk.
     checkpoint: Checkpoint {
         /// Save every so many steps; 0: only at the end.
-        every: u32 = 50;
+        every: u32 = 50,
+            free "what is written besides";
         /// f32 | f16 | bf16: how the weights of `best` are stored; checkpoints to resume are f32.
-        dtype: Storage = Storage::F32;
+        dtype: Storage = Storage::F32,
+            free "how `best` is stored; what is resumed from is f32";
         /// How many of the latest checkpoints stay; the best stays besides.
-        keep: usize = 2;
+        keep: usize = 2,
+            must "at least 1: the last one": |v| *v > 0,
+            free "what is kept";
         /// Rollouts written to samples.jsonl every so many steps; 0: none.
-        samples_every: u32 = 10;
+        samples_every: u32 = 10,
+            free "what is written besides";
     }
 }
 

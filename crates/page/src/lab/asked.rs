@@ -39,9 +39,10 @@ impl Asked {
         let slot = &slots[self.model.saturating_sub(1)];
         let model = if self.model == 0 { base } else { &slot.run.trainer().learner.policy };
         let parts = self.parts();
-        let mut config = slot.run.config().clone();
         // Draws are keyed by the place in a batch: each slice has a key of its own.
-        config.run.seed = config.run.seed.wrapping_add((self.done / self.slice) as u64);
+        let slice = (self.done / self.slice) as u64;
+        let config = slot.run.config();
+        let config = config.with(|s| s.run.seed = s.run.seed.wrapping_add(slice))?;
         let judge = Judge { config: &config, ..slot.run.judge() };
         for (suite, samples) in judge.samples(model, &parts).await?.into_iter().enumerate() {
             self.done += samples.len() / config.eval.samples;

@@ -225,8 +225,7 @@ impl Session {
             return Err(Error::input("an evaluation is under way").next("cancel it first"));
         }
         let first = &self.slots[0].run;
-        let mut config = first.config().clone();
-        config.eval.examples = examples.max(1) as usize;
+        let config = first.config().with(|s| s.eval.examples = examples.max(1) as usize)?;
         let Trainer { learner: Learner { tokenizer, .. }, grader, .. } = first.trainer();
         let (folder, model) = (first.base(), &self.base.config);
         let mut suites = Reader::of(&config, &TAB, folder, tokenizer, model, grader)?.suites()?;

@@ -4,7 +4,7 @@
 
 use super::folder::INPUTS;
 use super::given::{GIVEN, Given, NOTHING};
-use crate::config::{Config, Model, Objective};
+use crate::config::{Config, Model, Objective, Settings};
 use crate::error::{Error, Result};
 use crate::model::ModelFolder;
 use crate::platform::{exists, read, write_atomic};
@@ -87,7 +87,7 @@ impl Inputs {
     pub fn of_all(configs: &[Config], reads: impl Fn(&Model) -> bool) -> Result<Self> {
         let (mut all, mut seen) = (Self::default(), Vec::new());
         for config in configs {
-            let Config { model, data, reward, .. } = config;
+            let Settings { model, data, reward, .. } = &**config;
             let named = (model, &data.train, &data.eval, &reward.command);
             if seen.contains(&named) {
                 continue;

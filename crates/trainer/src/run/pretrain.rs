@@ -1,7 +1,7 @@
 //! A base from nothing: fresh weights of a given shape, trained on the built-in task's mix.
 
 use super::{CONFIG, NOTHING, Run, model_folder};
-use crate::config::{Config, Model, Storage};
+use crate::config::{Config, Storage};
 use crate::device::Selected;
 use crate::error::{Error, Result};
 use crate::model::{self, Llama};
@@ -41,8 +41,7 @@ pub async fn pretraining(
 ) -> Result<Run> {
     let (start, run) = (out.join("start"), out.join("run"));
     let shape = config.model.path.clone();
-    let config =
-        Config { model: Model { path: start.display().to_string(), ..config.model }, ..config };
+    let config = config.with(|settings| settings.model.path = start.display().to_string())?;
     if exists(&run.join(CONFIG)) {
         return Run::resume_with(config, &NOTHING, accepts_changes, selected, &run);
     }

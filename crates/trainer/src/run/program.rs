@@ -2,7 +2,7 @@
 
 use super::files::Files;
 use super::reads::{Examples, For, Reads};
-use crate::config::{Comparison, Config};
+use crate::config::{Comparison, Config, Settings};
 use crate::error::Result;
 use crate::model::ModelFolder;
 use crate::reward::command::Command;
@@ -21,7 +21,7 @@ impl Reads for Program {
     }
 
     fn grader(&self, config: &Config) -> Result<Grader> {
-        let Config { data, reward, math, .. } = config;
+        let Settings { data, reward, math, .. } = &**config;
         let marker = (!data.answer_after.is_empty()).then(|| data.answer_after.clone());
         let verifier = Verifier::new(data.verifier, marker, math.form);
         let mut grader = Grader::of(verifier, data.reward);

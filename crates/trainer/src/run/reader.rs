@@ -5,7 +5,7 @@ use super::given::{GIVEN, Given, NOTHING};
 use super::names::suite_names;
 use super::reads::{Examples, For};
 use super::wanted::{PROBLEMS, Wanted};
-use crate::config::{Config, Objective};
+use crate::config::{Config, Objective, Settings};
 use crate::data::builtin;
 use crate::data::source::{Problem, Source};
 use crate::error::{Error, Result};
@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
 
     /// The problems of each suite that are evaluated, and a word where these are not all.
     fn taken(&mut self, mut suites: Vec<Read>) -> Result<Vec<Suite>> {
-        let Config { eval, data, .. } = self.config;
+        let Settings { eval, data, .. } = &**self.config;
         let is_builtin = data.train.is_empty() && data.eval.is_empty();
         let most = if is_builtin { eval.builtin_examples() } else { eval.file_examples() };
         for suite in &mut suites {

@@ -5,7 +5,7 @@ use super::inputs::Inputs;
 use super::setup;
 use super::{Run, RunFolder, device_name};
 use crate::checkpoint::{self, State};
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::device::Selected;
 use crate::error::{Error, Result};
 use crate::platform::map;
@@ -37,7 +37,7 @@ impl Run {
         let (base, mut state) = match &latest {
             Some(latest) => {
                 // A version with other settings had another fingerprint of the same ones.
-                let runs = [run, config.fingerprint(), Config::fingerprint_before(&layer.1)];
+                let runs = [run, config.fingerprint(), Settings::fingerprint_before(&layer.1)];
                 (given.read_over(latest, &config.model.base), checked(latest, &runs)?)
             }
             None => (given.open(&config.model), State::new(run, name.clone())),

@@ -22,7 +22,7 @@ pub fn open_model(model: &config::Model) -> Result<ModelFolder> {
 
 /// `tiny`, or a folder.
 pub fn model_folder(path: &str) -> Result<ModelFolder> {
-    open_model(&config::Model { path: path.into(), ..Config::default().model })
+    open_model(&config::Model { path: path.into(), ..config::Model::default() })
 }
 
 /// That model on a device, to sample from, and its tokenizer.

@@ -1,0 +1,138 @@
+//! What must hold between keys. What each key must be by itself stands beside it, in the table.
+
+use super::{Comparison, GroupOf, Mix, Objective, SelfTerm, Settings, SftGate};
+use crate::error::{Error, Result};
+
+/// Rollouts of a step: more is a slip of the keyboard, and no memory would hold them.
+const MOST_ROLLOUTS: usize = 1_000_000;
+
+/// Settings that are valid: each value is what it must be, and they go together.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Config(Settings);
+
+impl std::ops::Deref for Config {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.0
+    }
+}
+
+impl Config {
+    /// The config of these settings, if they are valid.
+    pub fn new(settings: Settings) -> Result<Self> {
+        let numbers = settings.flat().into_iter();
+        let mut infinite =
+            numbers.filter(|(_, _, value)| value.as_float().is_some_and(|v| !v.is_finite()));
+        if let Some((_, key, _)) = infinite.next() {
+            return Err(broken(&key, "a finite number"));
+        }
+        match settings.broken_key().or_else(|| settings.broken_rule()) {
+            Some((key, must)) => Err(broken(key, must)),
+            None => Ok(Self(settings)),
+        }
+    }
+
+    /// This config with a change, if that leaves it valid.
+    pub fn with(&self, change: impl FnOnce(&mut Settings)) -> Result<Self> {
+        let mut settings = self.0.clone();
+        change(&mut settings);
+        Self::new(settings)
+    }
+}
+
+fn broken(key: &str, must: &str) -> Error {
+    Error::input(format!("{key} must be {must}"))
+        .next(format!("set {key} in the TOML file or with --set {key}=VALUE"))
+}
+
+impl Settings {
+    /// The first key that does not go with the others, and what it must be.
+    fn broken_rule(&self) -> Option<(&'static str, &'static str)> {
+        let Settings { rollout, objective, data, reward, lora, .. } = self;
+        let stages = self.stages();
+        let samples = stages.iter().any(Objective::uses_rollouts);
+        let has_both = objective.sft && objective.uses_rollouts();
+        let rules = [
+            (
+                "rollout.group",
+                rollout.group > 1 || stages.iter().all(|o| o.group_of != GroupOf::Shared),
+                "at least 2: the demonstration takes the place of a rollout (objective.group_of = shared)",
+            ),
+            (
+                "rollout.group",
+                !stages.iter().any(|o| self.compares_nothing(o)),
+                "larger: advantages compare the responses to a prompt, and a single one's is always 0",
+            ),
+            (
+                "rollout.prompts",
+                rollout.prompts.saturating_mul(rollout.group) <= MOST_ROLLOUTS,
+                "so that prompts times group is at most a million rollouts a step",
+            ),
+            (
+                "rollout.temperature",
+                rollout.temperature > 0.0 || !samples,
+                "above 0 for training: greedy rollouts of a group are all alike",
+            ),
+            (
+                "rollout.top_k",
+                rollout.top_k != 1 || !samples,
+                "0 (all) or at least 2 for training: greedy rollouts of a group are all alike",
+            ),
+            (
+                "objective.kl_coeff",
+                objective.kl_coeff == 0.0 || objective.kl_coeff > 0.0 && objective.sft,
+                "0, or positive beside objective.sft, whose tokens it acts on",
+            ),
+            (
+                "objective.mix",
+                objective.mix == Mix::Sum || has_both,
+                "sum where there are not both, sft and a self_term, to mix",
+            ),
+            (
+                "objective.sft_gate",
+                objective.sft_gate != SftGate::Unsolved || objective.uses_rollouts(),
+                "another where there is no self_term: without rollouts no prompt is solved",
+            ),
+            (
+                "objective.buffer",
+                objective.buffer == 0 || has_both,
+                "0 where there are not both, sft and a self_term",
+            ),
+            (
+                "objective.group_of",
+                objective.group_of != GroupOf::Apart
+                    || !objective.rl_demo && objective.sft_gate != SftGate::Advantage,
+                "extra or shared where the demonstration's advantage is used",
+            ),
+            (
+                "reward.command",
+                data.verifier != Comparison::Command || !reward.command.is_empty(),
+                "given where data.verifier is command",
+            ),
+            (
+                "lora.targets",
+                lora.rank == 0 || !lora.targets.is_empty(),
+                "some of the model's matrices",
+            ),
+            (
+                "objective",
+                objective.uses_rollouts() || objective.uses_demonstrations(),
+                "left with at least one term: sft, rl_demo or self_term",
+            ),
+        ];
+        let broken = rules.into_iter().find(|(_, holds, _)| !holds);
+        broken.map(|(key, _, must)| (key, must))
+    }
+
+    /// Whether the self term's advantages are taken over one response, so that its gradient is 0.
+    fn compares_nothing(&self, objective: &Objective) -> bool {
+        let with_demonstrations = objective.uses_demonstrations()
+            && objective.group_of != GroupOf::Apart
+            && (self.data.demonstrations > 0.0 || !self.data.train.is_empty());
+        let shared = usize::from(objective.group_of == GroupOf::Shared);
+        let rollouts = self.rollout.group.saturating_sub(shared);
+        objective.self_term == SelfTerm::Advantage
+            && rollouts + usize::from(with_demonstrations) < 2
+    }
+}
