@@ -187,3 +187,12 @@ fn the_readers_know_no_tensors() {
         assert!(!names.iter().any(|name| *name == heavy), "formats depends on {heavy}");
     }
 }
+
+/// What differs between a program and a tab has its places; elsewhere a run is given what it reads.
+#[test]
+fn few_files_know_of_the_browser() {
+    let mut files = Vec::new();
+    CRATES.iter().for_each(|folder| rust_files(Path::new(folder), &mut files));
+    files.retain(|file| fs::read_to_string(file).unwrap().contains("target_family"));
+    assert!((1..=5).contains(&files.len()), "{files:#?}");
+}

@@ -94,6 +94,15 @@ impl Progress {
     }
 }
 
+/// Seconds as people say them.
+fn duration(secs: f64) -> String {
+    match secs {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
 /// A run goes on whether or not anyone still listens.
 fn line(text: impl Display) {
     let _ = say(text);
@@ -130,6 +139,13 @@ impl Observer for Progress {
     }
 
     fn stepped(&mut self, report: &StepReport, of: u32) {
+        if report.step == 1 {
+            let secs = report.rollout_secs + report.train_secs;
+            let left = duration(secs * f64::from(of - 1));
+            self.say(&format!(
+                "the first step took {secs:.1} s: about {left} to go, and the evaluations"
+            ));
+        }
         match self {
             Progress::Bar(bar, steps) => {
                 steps.push(report.clone());

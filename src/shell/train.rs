@@ -6,7 +6,7 @@ use super::settings::Settings;
 use super::stop::stop_on_interrupt;
 use super::tables::before_and_after;
 use super::{note, say};
-use srft::config::Config;
+use srft::config::{Config, Objective};
 use srft::device::{Selected, select};
 use srft::error::Result;
 use srft::run::{Given, PRETRAIN, Run, RunFolder, Summary, fresh_folder, pretraining, take_base};
@@ -50,11 +50,38 @@ pub async fn train(arguments: Train) -> Result<()> {
             "warning: the run was on {device}; it goes on, but not bit for bit as it would have there"
         ));
     }
+    progress.say(&intent(&run));
     progress.say(LEGEND);
     let stop = stop_on_interrupt()?;
     let result = run.train(&mut progress, &stop).await;
     progress.finish();
     report(&result?, &run, arguments.json)
+}
+
+/// What the run is about to do. How long that takes, the first step tells.
+fn intent(run: &Run) -> String {
+    let config = run.config();
+    let (rollout, prompts) = (&config.rollout, config.rollout.prompts);
+    let step = match config.stages().iter().any(Objective::uses_rollouts) {
+        true => format!(
+            "each samples {} responses of up to {} tokens to each of {prompts} prompts, and updates the model",
+            rollout.group, rollout.max_new_tokens
+        ),
+        false => format!("each imitates {prompts} demonstrations"),
+    };
+    let problems: usize = run.suites().iter().map(|suite| suite.problems.len()).sum();
+    let evaluated = match (problems, config.eval.every) {
+        (0, _) => "nothing is evaluated".into(),
+        (_, 0) => format!("{problems} problems are evaluated before and after"),
+        (_, every) => {
+            format!("{problems} problems are evaluated before, after and every {every} steps")
+        }
+    };
+    format!(
+        "{} steps of {}: {step}; {evaluated}. Ctrl-C saves, and --resume goes on",
+        config.train.steps,
+        config.objective.method.name()
+    )
 }
 
 /// Opens the configured device, says which and why, and runs the self-test on it.
