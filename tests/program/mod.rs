@@ -1,5 +1,4 @@
 //! Running the program itself, in a folder of its own with a very small model.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use burn::tensor::Device;
 use serde_json::{Value, json};

@@ -1,0 +1,4 @@
+//! The sources themselves: their walls, and every shader. This binary links no burn.
+
+mod architecture;
+mod shaders;

@@ -1,0 +1,8 @@
+//! The program's commands, and what it generates.
+
+mod analysis;
+mod cli;
+mod docs;
+mod explain;
+mod own_model;
+mod study;

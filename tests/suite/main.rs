@@ -1,0 +1,21 @@
+//! All that needs burn, in one binary, since linking it takes longest: one module a room. What counts its
+//! memory is in `tests/memory`; what needs no burn in `tests/source` and `crates/formats/tests`.
+
+#[path = "../common/alone.rs"]
+mod alone;
+#[path = "../backends/mod.rs"]
+mod backends;
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../models/mod.rs"]
+mod models;
+#[path = "../program/mod.rs"]
+mod program;
+
+mod bad_luck;
+mod commands;
+mod model;
+mod objective;
+mod ops;
+mod regressions;
+mod run;

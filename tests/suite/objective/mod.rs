@@ -1,0 +1,5 @@
+//! From rewards to the slope of each token: by hand, and against other programs' own code.
+
+mod cases;
+mod losses;
+mod methods;

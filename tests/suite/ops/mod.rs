@@ -1,0 +1,8 @@
+//! Every kernel on both backends, against plain loops in f64.
+
+mod half;
+mod head;
+mod matmul;
+mod model;
+mod objective;
+mod sampling;

@@ -1,0 +1,457 @@
+//! The model's operations against plain loops in f64, forward and backward, on the CPU backend
+//! (fused) and on the software Vulkan adapter (burn's stock operations).
+
+use crate::backends::devices;
+use burn::tensor::{Device, Tensor, TensorData};
+use srft::model::Scaling;
+use srft::ops::attention::{self, AttentionShape, KvCache, Rope, attention, decode_attention};
+use srft::ops::{linear::linear, rms_norm, swiglu};
+use srft::random::Stream;
+
+const EPS: f64 = 1e-5;
+const THETA: f64 = 10_000.0;
+const FORWARD: f64 = 6e-5;
+const BACKWARD: f64 = 1e-4;
+
+/// A matrix on the host.
+#[derive(Clone, Debug)]
+struct Matrix {
+    shape: [usize; 2],
+    values: Vec<f64>,
+}
+
+impl Matrix {
+    /// Normal numbers of the given spread, exact in f32.
+    fn random(shape: [usize; 2], spread: f64, stream: &mut Stream) -> Self {
+        let value = |_| f64::from((f64::from(stream.normal()) * spread) as f32);
+        Self { shape, values: (0..shape[0] * shape[1]).map(value).collect() }
+    }
+
+    fn zeros(shape: [usize; 2]) -> Self {
+        Self { shape, values: vec![0.0; shape[0] * shape[1]] }
+    }
+
+    fn row(&self, row: usize) -> &[f64] {
+        &self.values[row * self.shape[1]..][..self.shape[1]]
+    }
+
+    fn on(&self, device: &Device) -> Tensor<2> {
+        let values: Vec<f32> = self.values.iter().map(|&x| x as f32).collect();
+        Tensor::from_data(TensorData::new(values, self.shape), device)
+    }
+}
+
+/// Panics unless every value is finite and within `tolerance` relative to max(1, |expected|).
+fn assert_close(what: &str, got: &Tensor<2>, expected: &Matrix, tolerance: f64) {
+    let got: Vec<f32> = got.to_data().try_into_vec().expect("f32");
+    assert_eq!(got.len(), expected.values.len(), "{what}: sizes");
+    for (i, (&got, &expected)) in got.iter().zip(&expected.values).enumerate() {
+        let error = (f64::from(got) - expected).abs() / expected.abs().max(1.0);
+        assert!(error <= tolerance, "{what}[{i}]: expected {expected}, got {got}");
+    }
+}
+
+type Op = Box<dyn Fn(&[Tensor<2>]) -> Tensor<2>>;
+type Reference = Box<dyn Fn(&[Matrix]) -> Matrix>;
+
+/// A function of matrices: the operation under test and its reference.
+struct Case {
+    name: String,
+    inputs: Vec<Matrix>,
+    op: Op,
+    reference: Reference,
+}
+
+impl Case {
+    /// Checks value and gradients on `device`; the reference's gradients are central differences
+    /// of L = Σ output·upstream along `probes` random elements of each input.
+    fn check(&self, device_name: &str, device: &Device, probes: usize) {
+        let name = format!("{} on {device_name}", self.name);
+        let expected = (self.reference)(&self.inputs);
+        let plain: Vec<_> = self.inputs.iter().map(|x| x.on(device)).collect();
+        assert_close(&name, &(self.op)(&plain), &expected, FORWARD);
+
+        let mut stream = Stream::new(11, 2, 0);
+        let upstream = Matrix::random(expected.shape, 1.0, &mut stream);
+        let device = device.clone().autodiff();
+        let inputs: Vec<_> = self.inputs.iter().map(|x| x.on(&device).require_grad()).collect();
+        let output = (self.op)(&inputs);
+        assert_close(&format!("{name}, recorded"), &output, &expected, FORWARD);
+        let grads = (output * upstream.on(&device)).sum().backward();
+        let loss = |inputs: &[Matrix]| -> f64 {
+            let output = (self.reference)(inputs);
+            output.values.iter().zip(&upstream.values).map(|(a, b)| a * b).sum()
+        };
+        for (i, input) in inputs.iter().enumerate() {
+            let got = input.grad(&grads).expect("a gradient").to_data();
+            let got: Vec<f32> = got.try_into_vec().expect("f32");
+            for _ in 0..probes {
+                let at = stream.below(got.len() as u32) as usize;
+                let mut moved = self.inputs.clone();
+                let step = 1e-5;
+                moved[i].values[at] += step;
+                let above = loss(&moved);
+                moved[i].values[at] -= 2.0 * step;
+                let expected = (above - loss(&moved)) / (2.0 * step);
+                let error = (f64::from(got[at]) - expected).abs() / expected.abs().max(1.0);
+                assert!(
+                    error <= BACKWARD,
+                    "{name}, ∂/∂input {i}[{at}]: expected {expected}, got {}",
+                    got[at]
+                );
+            }
+        }
+    }
+}
+
+fn rms_norm_reference(inputs: &[Matrix]) -> Matrix {
+    let [x, weight] = inputs else { panic!("two inputs") };
+    let mut out = Matrix::zeros(x.shape);
+    for (i, value) in out.values.iter_mut().enumerate() {
+        let row = x.row(i / x.shape[1]);
+        let mean = row.iter().map(|x| x * x).sum::<f64>() / row.len() as f64;
+        *value = x.values[i] / (mean + EPS).sqrt() * weight.values[i % x.shape[1]];
+    }
+    out
+}
+
+fn swiglu_reference(inputs: &[Matrix]) -> Matrix {
+    let [gate, up] = inputs else { panic!("two inputs") };
+    let value = |(g, u): (&f64, &f64)| g / (1.0 + (-g).exp()) * u;
+    let values = gate.values.iter().zip(&up.values).map(value).collect();
+    Matrix { shape: gate.shape, values }
+}
+
+fn linear_reference(inputs: &[Matrix]) -> Matrix {
+    let [x, weight] = inputs else { panic!("two inputs") };
+    let shape = [x.shape[0], weight.shape[0]];
+    let dot = |i: usize| {
+        let (x, w) = (x.row(i / shape[1]), weight.row(i % shape[1]));
+        x.iter().zip(w).map(|(a, b)| a * b).sum()
+    };
+    Matrix { shape, values: (0..shape[0] * shape[1]).map(dot).collect() }
+}
+
+/// A head's vector turned to `position`.
+fn rope_reference(x: &[f64], position: usize) -> Vec<f64> {
+    let half = x.len() / 2;
+    let turn = |i: usize| {
+        let frequency = THETA.powf(-2.0 * (i % half) as f64 / x.len() as f64);
+        let (sin, cos) = (position as f64 * frequency).sin_cos();
+        if i < half { x[i] * cos - x[i + half] * sin } else { x[i] * cos + x[i - half] * sin }
+    };
+    (0..x.len()).map(turn).collect()
+}
+
+fn attention_reference(shape: AttentionShape, inputs: &[Matrix]) -> Matrix {
+    let [q, k, v] = inputs else { panic!("three inputs") };
+    let AttentionShape { batch, positions, heads, kv_heads, head_dim } = shape;
+    let mut out = Matrix::zeros(q.shape);
+    for (b, t, h) in (0..batch * positions * heads)
+        .map(|i| (i / (positions * heads), i / heads % positions, i % heads))
+    {
+        let head = |x: &Matrix, at: usize, h: usize| -> Vec<f64> {
+            x.row(b * positions + at)[h * head_dim..][..head_dim].to_vec()
+        };
+        let query = rope_reference(&head(q, t, h), t);
+        let kv = h / (heads / kv_heads);
+        let score = |at: usize| {
+            let key = rope_reference(&head(k, at, kv), at);
+            let dot: f64 = query.iter().zip(&key).map(|(a, b)| a * b).sum();
+            dot / (head_dim as f64).sqrt()
+        };
+        let scores: Vec<f64> = (0..=t).map(score).collect();
+        let largest = scores.iter().copied().fold(f64::MIN, f64::max);
+        let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        for (at, weight) in weights.iter().enumerate() {
+            let start = (b * positions + t) * heads * head_dim + h * head_dim;
+            for (out, value) in out.values[start..][..head_dim].iter_mut().zip(head(v, at, kv)) {
+                *out += weight / total * value;
+            }
+        }
+    }
+    out
+}
+
+fn kv_shape(shape: AttentionShape) -> [usize; 2] {
+    [shape.batch * shape.positions, shape.kv_heads * shape.head_dim]
+}
+
+fn q_shape(shape: AttentionShape) -> [usize; 2] {
+    [shape.batch * shape.positions, shape.heads * shape.head_dim]
+}
+
+fn shape(
+    batch: usize,
+    positions: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+) -> AttentionShape {
+    AttentionShape { batch, positions, heads, kv_heads, head_dim }
+}
+
+/// One sequence and one position; odd sizes; grouped heads; sizes around the vector blocks of 16.
+const SHAPES: [(usize, usize, usize, usize, usize); 7] = [
+    (1, 1, 1, 1, 2),
+    (3, 1, 2, 1, 6),
+    (2, 5, 4, 2, 10),
+    (2, 15, 2, 2, 16),
+    (1, 16, 3, 1, 18),
+    (3, 17, 4, 4, 32),
+    (1, 37, 6, 2, 34),
+];
+
+fn attention_case(shape: AttentionShape, spread: f64) -> Case {
+    let mut stream = Stream::new(5, 1, shape.positions as u32);
+    let inputs = [q_shape(shape), kv_shape(shape), kv_shape(shape)]
+        .map(|s| Matrix::random(s, spread, &mut stream))
+        .to_vec();
+    Case {
+        name: format!("attention {shape:?}"),
+        inputs,
+        op: Box::new(move |x| {
+            let rope =
+                Rope::new(shape.positions, shape.head_dim, THETA, Scaling::None, &x[0].device());
+            attention(x[0].clone(), x[1].clone(), x[2].clone(), shape, &rope)
+        }),
+        reference: Box::new(move |x| attention_reference(shape, x)),
+    }
+}
+
+#[test]
+fn rms_norm_matches_the_reference() {
+    let mut stream = Stream::new(1, 1, 0);
+    for [n, d] in [[1, 1], [3, 15], [5, 16], [2, 17], [129, 67], [70, 128]] {
+        let case = Case {
+            name: format!("rms_norm [{n}, {d}]"),
+            inputs: vec![
+                Matrix::random([n, d], 3.0, &mut stream),
+                Matrix::random([1, d], 1.0, &mut stream),
+            ],
+            op: Box::new(|x| {
+                rms_norm::rms_norm(x[0].clone(), x[1].clone().squeeze_dim(0), EPS as f32)
+            }),
+            reference: Box::new(rms_norm_reference),
+        };
+        devices().iter().for_each(|(name, device)| case.check(name, device, 12));
+    }
+}
+
+#[test]
+fn swiglu_matches_the_reference() {
+    let mut stream = Stream::new(2, 1, 0);
+    for ([n, f], spread) in [([1, 1], 1.0), ([3, 17], 8.0), ([65, 321], 2.0), ([2, 16], 60.0)] {
+        let case = Case {
+            name: format!("swiglu [{n}, {f}] × {spread}"),
+            inputs: vec![
+                Matrix::random([n, f], spread, &mut stream),
+                Matrix::random([n, f], 1.0, &mut stream),
+            ],
+            op: Box::new(|x| swiglu::swiglu(x[0].clone(), x[1].clone())),
+            reference: Box::new(swiglu_reference),
+        };
+        devices().iter().for_each(|(name, device)| case.check(name, device, 12));
+    }
+}
+
+#[test]
+fn linear_matches_the_reference() {
+    let mut stream = Stream::new(3, 1, 0);
+    for (n, input, out) in [(1, 1, 1), (7, 13, 5), (33, 64, 17)] {
+        let case = Case {
+            name: format!("linear {n} × {input} → {out}"),
+            inputs: vec![
+                Matrix::random([n, input], 1.0, &mut stream),
+                Matrix::random([out, input], 0.3, &mut stream),
+            ],
+            op: Box::new(|x| linear(x[0].clone(), x[1].clone())),
+            reference: Box::new(linear_reference),
+        };
+        devices().iter().for_each(|(name, device)| case.check(name, device, 12));
+    }
+}
+
+#[test]
+fn attention_matches_the_reference() {
+    for (b, t, h, kv, dh) in SHAPES {
+        let case = attention_case(shape(b, t, h, kv, dh), 1.0);
+        devices().iter().for_each(|(name, device)| case.check(name, device, 8));
+    }
+    // Peaky: scores far apart, so that a wrong maximum or mask shows.
+    let peaky = attention_case(shape(2, 19, 4, 2, 8), 4.0);
+    devices().iter().for_each(|(name, device)| peaky.check(name, device, 8));
+}
+
+/// Every element of every gradient against burn's own autodiff of burn's own operations.
+#[test]
+fn fused_gradients_match_burns_own() {
+    let device = Device::flex().autodiff();
+    let mut stream = Stream::new(4, 1, 0);
+    let shape = shape(5, 23, 6, 3, 20);
+    let sizes = [q_shape(shape), kv_shape(shape), kv_shape(shape)];
+    let hosts = sizes.map(|s| Matrix::random(s, 1.5, &mut stream));
+    let upstream = Matrix::random(q_shape(shape), 1.0, &mut stream).on(&device);
+    let rope = Rope::new(64, shape.head_dim, THETA, Scaling::None, &device);
+    let weight = Matrix::random([1, shape.head_dim * shape.heads], 1.0, &mut stream);
+    let run = |fused: bool| {
+        let x = hosts.each_ref().map(|x| x.on(&device).require_grad());
+        let w = weight.on(&device).squeeze_dim::<1>(0).require_grad();
+        let [q, k, v] = x.clone();
+        let mixed = if fused {
+            let mixed = attention(q.clone(), k, v, shape, &rope);
+            swiglu::swiglu(rms_norm::rms_norm(mixed, w.clone(), 1e-5), q)
+        } else {
+            let mixed = attention::stock(q.clone(), k, v, shape, &rope);
+            swiglu::stock(rms_norm::stock(mixed, w.clone(), 1e-5), q)
+        };
+        let grads = (mixed * upstream.clone()).sum().backward();
+        let of = |t: TensorData| t.try_into_vec::<f32>().expect("f32");
+        let mut all = x.map(|x| of(x.grad(&grads).expect("a gradient").to_data())).concat();
+        all.extend(of(w.grad(&grads).expect("a gradient").to_data()));
+        all
+    };
+    let (fused, stock) = (run(true), run(false));
+    for (i, (a, b)) in fused.iter().zip(&stock).enumerate() {
+        assert!((a - b).abs() <= 1e-4 * b.abs().max(1.0), "[{i}]: fused {a}, stock {b}");
+    }
+}
+
+/// Inputs that need no gradient, or stand outside autodiff, mix with those that do.
+#[test]
+fn constants_and_tracked_inputs_mix() {
+    let (plain, device) = (Device::flex(), Device::flex().autodiff());
+    let mut stream = Stream::new(6, 1, 0);
+    let (x, w) =
+        (Matrix::random([4, 8], 1.0, &mut stream), Matrix::random([3, 8], 1.0, &mut stream));
+    let tracked = w.on(&device).require_grad();
+    let grads = linear(x.on(&plain), tracked.clone()).sum().backward();
+    let sums: Vec<f64> = (0..8).map(|c| (0..4).map(|r| x.row(r)[c]).sum()).collect();
+    let expected = Matrix { shape: [3, 8], values: [(); 3].map(|()| sums.clone()).concat() };
+    assert_close("∂/∂w", &tracked.grad(&grads).expect("a gradient"), &expected, BACKWARD);
+    let untracked = linear(x.on(&device), w.on(&device));
+    assert_close("untracked", &untracked, &linear_reference(&[x, w]), FORWARD);
+}
+
+/// Sequences of different lengths, prefilled as padded prompts, repeated, decoded step by step with
+/// rows dropped on the way: every output is the full attention's at that position.
+fn decode_as_full_attention(device: &Device, tolerance: f64) -> Vec<f32> {
+    let (heads, kv_heads, head_dim, total) = (4, 2, 10, 21);
+    let (prompts, lengths, group) = (3, [5u32, 1, 7], 2);
+    let longest = 7;
+    let full = shape(prompts * group, total, heads, kv_heads, head_dim);
+    let mut stream = Stream::new(8, 1, 0);
+    // Sequences of one group share their prompt.
+    let mut sequences = [q_shape(full), kv_shape(full), kv_shape(full)]
+        .map(|s| Matrix::random(s, 1.0, &mut stream));
+    for sequence in &mut sequences {
+        let width = sequence.shape[1];
+        for p in 0..prompts {
+            let from = p * group * total * width;
+            for sample in 1..group {
+                let to = from + sample * total * width;
+                sequence.values.copy_within(from..from + longest * width, to);
+            }
+        }
+    }
+    let expected = attention_reference(full, &sequences);
+    let rows_at = |x: &Matrix, rows: &[(usize, usize)]| {
+        let values = rows.iter().flat_map(|&(s, t)| x.row(s * total + t).to_vec()).collect();
+        Matrix { shape: [rows.len(), x.shape[1]], values }
+    };
+    let padded: Vec<_> =
+        (0..prompts).flat_map(|p| (0..longest).map(move |t| (p * group, t))).collect();
+    let rope = Rope::new(32, head_dim, THETA, Scaling::None, device);
+    let mut cache = KvCache::new(device, prompts, total, kv_heads, head_dim);
+    let [q, k, v] = &sequences;
+    cache.prefill(rows_at(k, &padded).on(device), rows_at(v, &padded).on(device), &lengths, &rope);
+    // In two parts, so that they are joined as refilled slots are.
+    let samples = |rows: std::ops::Range<usize>| -> Vec<usize> {
+        rows.flat_map(|row| std::iter::repeat_n(row, group)).collect()
+    };
+    let later = cache.clone().keep(&samples(1..prompts));
+    let mut cache = cache.keep(&samples(0..1)).join(later);
+    assert_eq!(cache.lengths(), [5, 5, 1, 1, 7, 7]);
+
+    let mut alive: Vec<usize> = (0..prompts * group).collect();
+    let mut first_row = Vec::new();
+    for step in 0..14 {
+        let at: Vec<_> = alive.iter().map(|&s| (s, lengths[s / group] as usize + step)).collect();
+        let [q, k, v] = [q, k, v].map(|x| rows_at(x, &at).on(device));
+        let out = decode_attention(q, k, v, &mut cache, &rope);
+        let what = format!("step {step} of rows {alive:?}");
+        assert_close(&what, &out, &rows_at(&expected, &at), tolerance);
+        let out: Vec<f32> = out.to_data().try_into_vec().expect("f32");
+        first_row.extend(&out[..heads * head_dim]);
+        if step == 3 {
+            alive = vec![0, 3, 4, 5];
+            cache = cache.keep(&alive);
+        }
+        if step == 8 {
+            cache = cache.keep(&[0, 2]);
+            alive = vec![0, 4];
+        }
+    }
+    first_row
+}
+
+#[test]
+fn decoding_is_full_attention() {
+    for (_, device) in devices() {
+        decode_as_full_attention(&device, FORWARD);
+    }
+}
+
+/// A row's numbers are the same bits alone as among others.
+#[test]
+fn decoding_does_not_depend_on_the_batch() {
+    let device = Device::flex();
+    let among_others = decode_as_full_attention(&device, FORWARD);
+    let mut stream = Stream::new(8, 1, 0);
+    let full = shape(6, 21, 4, 2, 10);
+    let sequences = [q_shape(full), kv_shape(full), kv_shape(full)]
+        .map(|s| Matrix::random(s, 1.0, &mut stream));
+    let first = |x: &Matrix, rows: std::ops::Range<usize>| {
+        let values = rows.clone().flat_map(|t| x.row(t).to_vec()).collect();
+        Matrix { shape: [rows.len(), x.shape[1]], values }.on(&device)
+    };
+    let [q, k, v] = &sequences;
+    let rope = Rope::new(32, 10, THETA, Scaling::None, &device);
+    let mut cache = KvCache::new(&device, 1, 30, 2, 10);
+    cache.prefill(first(k, 0..5), first(v, 0..5), &[5], &rope);
+    let mut alone: Vec<f32> = Vec::new();
+    for t in 5..19 {
+        let [q, k, v] = [q, k, v].map(|x| first(x, t..t + 1));
+        let out = decode_attention(q, k, v, &mut cache, &rope);
+        alone.extend(out.to_data().try_into_vec::<f32>().expect("f32"));
+    }
+    assert_eq!(alone, among_others);
+}
+
+/// The same for training's attention: a sequence's output and gradients.
+#[test]
+fn attention_does_not_depend_on_the_batch() {
+    let device = Device::flex().autodiff();
+    let run = |batch: usize| {
+        let shape = shape(batch, 13, 4, 2, 8);
+        let mut streams = [0, 1, 2, 3].map(|i| Stream::new(9, 1, i));
+        let sizes = [q_shape(shape), kv_shape(shape), kv_shape(shape), q_shape(shape)];
+        let mut next = 0;
+        let [q, k, v, upstream] = sizes.map(|s| {
+            next += 1;
+            Matrix::random(s, 1.0, &mut streams[next - 1]).on(&device)
+        });
+        let [q, k, v] = [q, k, v].map(|x| x.require_grad());
+        let rope = Rope::new(13, 8, THETA, Scaling::None, &device);
+        let out = attention(q.clone(), k.clone(), v.clone(), shape, &rope);
+        let grads = (out.clone() * upstream).sum().backward();
+        let grads = [q, k, v].map(|x| x.grad(&grads).expect("a gradient"));
+        let first = |x: Tensor<2>| -> Vec<f32> {
+            x.narrow(0, 0, 13).into_data().try_into_vec().expect("f32")
+        };
+        let [dq, dk, dv] = grads.map(first);
+        [first(out.inner()), dq, dk, dv]
+    };
+    assert_eq!(run(1), run(7));
+}

@@ -1,0 +1,7 @@
+//! Rollouts, training steps, and runs from beginning to end.
+
+mod device_loss;
+mod kill_and_resume;
+mod lab;
+mod rollout;
+mod training;
