@@ -26,6 +26,12 @@ pub fn devices() -> Vec<(&'static str, Device)> {
     vec![("flex", Device::flex()), ("vulkan", vulkan.clone())]
 }
 
+/// Whether it is the software adapter, which takes a second for a step of training. Where a test has many
+/// cases it gets fewer, one of each kind; a GPU and the CPU backend get them all.
+pub fn is_slow(backend: &str) -> bool {
+    backend.ends_with("vulkan") && std::env::var_os("SRFT_TEST_GPU").is_none()
+}
+
 /// Every value within `tolerance` · max(1, |want|), or where it is worst.
 pub fn compare(what: &str, got: &[f32], want: &[f64], tolerance: f64) -> Result<(), String> {
     if got.len() != want.len() {

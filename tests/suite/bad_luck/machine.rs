@@ -99,6 +99,7 @@ fn two_processes_do_not_train_in_one_folder() {
     let mut first = home.command(&run).stdout(Stdio::piped()).spawn().unwrap();
     let metrics = home.path("run/metrics.jsonl");
     while !metrics.exists() {
+        assert!(first.try_wait().unwrap().is_none(), "it ended before it trained");
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
     // Nobody reads the pipe, so the first cannot end before it is killed.

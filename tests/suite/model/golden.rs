@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::backends::{compare, devices};
+use crate::backends::{compare, devices, is_slow};
 use crate::common::{golden_path, numbers};
 use crate::models::{Golden, SFT, TOLERANCE, each, folder, uncached_logits};
 use pollster::block_on;
@@ -92,6 +92,10 @@ fn loss_and_the_gradient_of_every_parameter() {
 #[test]
 fn ten_steps_of_adamw() {
     each(&MODELS, |what, golden, device| {
+        // The optimiser knows no architecture, and every architecture's gradient is compared above.
+        if is_slow(what) && !what.starts_with("qwen") {
+            return;
+        }
         let (trainer, lr) = golden.trainer(device, "");
         golden.check_ten_steps(what, trainer, lr);
     });

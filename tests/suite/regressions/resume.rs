@@ -84,20 +84,21 @@ fn hearing(command: Command) -> Command {
 }
 
 /// A reward command that is slow in the evaluation after so many steps of the run in that folder, until
-/// `mended` is there: it writes `asked`, and takes 40 ms for each response.
+/// `mended` is there: it writes `asked`, waits for `sent`, and takes 40 ms for each response.
 fn slow_judge(home: &Home, run: &str, steps: usize) {
-    for name in ["asked", "mended"] {
+    for name in ["asked", "sent", "mended"] {
         let _ = fs::remove_file(home.path(name));
     }
     let script = format!(
         "while read line; do if [ ! -e mended ] && \
-         [ $(cat {run}/metrics.jsonl 2>/dev/null | wc -l) -eq {steps} ]; then touch asked; sleep 0.04; fi; \
+         [ $(cat {run}/metrics.jsonl 2>/dev/null | wc -l) -eq {steps} ]; then touch asked; \
+         until [ -e sent ]; do sleep 0.01; done; sleep 0.04; fi; \
          echo '{{\"score\": 0.5}}'; done"
     );
     home.write("judge.sh", script);
 }
 
-/// Waits until the slow judge is asked, and sends the signal.
+/// Waits until the slow judge is asked, and sends the signal before it answers.
 fn send_once_asked(home: &Home, signal: &str, command: Command) -> Output {
     let mut child = hearing(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     while !home.path("asked").exists() {
@@ -105,6 +106,7 @@ fn send_once_asked(home: &Home, signal: &str, command: Command) -> Output {
         std::thread::sleep(Duration::from_millis(5));
     }
     send(signal, &child);
+    home.write("sent", "");
     child.wait_with_output().unwrap()
 }
 
@@ -157,10 +159,9 @@ fn a_long_evaluation_does_not_keep_a_run_from_stopping() {
 fn a_long_evaluation_of_its_own_ends_at_once() {
     use std::os::unix::process::ExitStatusExt;
     let home = Home::with_sums();
-    slow_judge(&home, "nowhere", 0);
     let eval = format!("eval --device cpu --model model --data sums.jsonl {JUDGED} --out samples");
     for (signal, number) in [("TERM", 15), ("INT", 2)] {
-        let _ = fs::remove_file(home.path("asked"));
+        slow_judge(&home, "nowhere", 0);
         let output = send_once_asked(&home, signal, judged(&home, &eval));
         assert_eq!(output.status.signal(), Some(number), "{}", stderr(&output));
         assert!(!home.path("samples").exists());
@@ -295,7 +296,8 @@ fn a_command_that_saves_nothing_is_ended_at_once() {
     assert!(fifo.success());
     let mut child =
         home.command("train --config pipes/c.toml").stderr(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    // This waits for the reader.
+    let _settings = fs::File::options().write(true).open(home.path("pipes/c.toml")).unwrap();
     send("TERM", &child);
     assert_eq!(child.wait().unwrap().signal(), Some(15));
 }
@@ -433,10 +435,10 @@ fn verl_6673_a_failed_reward_command_loses_no_step_and_may_get_more_time() {
     };
     failing(&home, "slow", "exit 1"); // which is not there
     assert!(run("whole", "").status.success());
-    for (name, then) in [("slow", "sleep 30"), ("dead", "exit 1")] {
+    for (name, then, secs) in [("slow", "sleep 60", 3), ("dead", "exit 1", 60)] {
         let _ = fs::remove_file(home.path("mended"));
         failing(&home, name, then);
-        let output = run(name, "--set reward.command_secs=1");
+        let output = run(name, &format!("--set reward.command_secs={secs}"));
         let next = format!("srft train --resume {name}");
         let words = ["scored", "reward.command_secs", "the weights are saved", next.as_str()];
         let message = assert_error(&output, name, MACHINE, &words);

@@ -4,7 +4,7 @@ use crate::program::{Home, RUN, assert_error, assert_same_run, leftovers, parse_
 use srft::random::Stream;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn spawn(home: &Home, arguments: &str) -> Child {
     let mut command = home.command(arguments);
@@ -25,9 +25,7 @@ fn tear(home: &Home, out: &str, kills: usize) {
 fn killed_at_twenty_random_moments_it_ends_as_if_nothing_had_been() {
     let home = Home::with_sums();
     let run = |out: &str| format!("{RUN} --steps 40 --set checkpoint.every=1 --out {out}");
-    let clock = Instant::now();
     home.succeeds(&run("whole"));
-    let whole = clock.elapsed();
     let accuracies: Vec<_> =
         home.lines("whole/metrics.jsonl").iter().map(|m| m["accuracy"].to_string()).collect();
     assert!(accuracies.iter().any(|a| a != "0.0"), "rewards vary: {accuracies:?}");
@@ -45,8 +43,12 @@ fn killed_at_twenty_random_moments_it_ends_as_if_nothing_had_been() {
             let command = if begun { format!("train --resume {out}") } else { run(&out) };
             let mut child = spawn(&home, &command);
             if kills < 20 {
-                // Half of it at most, so that most kills hit a run that is underway.
-                std::thread::sleep(whole.mul_f64(f64::from(stream.below(1000)) / 2000.0));
+                // Some steps on, so that most kills hit a run that is underway, and at any moment of a step.
+                let until = steps() + stream.below(4) as usize;
+                while child.try_wait().unwrap().is_none() && steps() < until {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                std::thread::sleep(Duration::from_millis(u64::from(stream.below(20))));
                 if child.try_wait().unwrap().is_none() {
                     child.kill().unwrap();
                     child.wait().unwrap();
@@ -107,32 +109,37 @@ fn interrupted_it_saves_says_how_to_go_on_and_ends_the_same() {
     assert_same_run(&home, "whole", "stopped");
 }
 
+/// A reward command that does not answer while `hang` is there keeps a step from being finished: the first
+/// signal waits for it, the second does not.
 #[cfg(unix)]
 #[test]
 fn a_second_interrupt_stops_at_once_and_loses_nothing_saved() {
     let home = Home::with_sums();
-    let run = format!("{RUN} --steps 400 --set checkpoint.every=2 --json --out run");
-    let mut child = spawn(&home, &run);
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("step-000004") {
-        line.clear();
-        assert!(stdout.read_line(&mut line).unwrap() > 0, "the run ended before step 4");
+    let script = "while read line; do \
+        if [ $(cat run/metrics.jsonl 2>/dev/null | wc -l) -eq 5 ]; then touch asked; fi; \
+        while [ -e asked ] && [ ! -e mended ]; do sleep 0.05; done; echo '{\"score\": 0.5}'; done";
+    home.write("judge.sh", script);
+    let run = format!("{RUN} --verifier command --steps 8 --set checkpoint.every=2 --out run");
+    let mut command = home.command(&run);
+    command.args(["--set", "reward.command=sh judge.sh", "--set", "eval.every=0"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    while !home.path("asked").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before the judge was asked");
+        std::thread::sleep(Duration::from_millis(5));
     }
-    // Until the pipe is full and the step cannot be finished, the first signal has no effect.
-    std::thread::sleep(Duration::from_millis(500));
+    let signal = format!("kill -INT {}", child.id());
     let interrupt = || {
-        let signal = format!("kill -INT {}", child.id());
-        std::process::Command::new("sh").args(["-c", &signal]).status().unwrap();
-        std::thread::sleep(Duration::from_millis(100));
+        assert!(std::process::Command::new("sh").args(["-c", &signal]).status().unwrap().success());
     };
     interrupt();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("press Ctrl-C again")), "the first is heard");
     interrupt();
-    let status = child.wait().unwrap();
-    assert_eq!(status.code(), Some(130));
-    drop(stdout);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(home.names("run/checkpoints"), ["step-000002", "step-000004"]);
+    home.write("mended", "");
     home.succeeds("train --resume run");
-    assert_eq!(home.lines("run/metrics.jsonl").len(), 400);
+    assert_eq!(home.lines("run/metrics.jsonl").len(), 8);
 }
 
 /// What a step needs besides weights, moments and its number: held demonstrations, the present μ, the
