@@ -145,7 +145,7 @@ impl Widen for CubeBackend {
         let shape = words.shape();
         let (rows, count) = (shape[0], shape.num_elements());
         let out = cube::empty(&words, [rows, 2 * shape[1]], DType::F32);
-        let source = include_str!("../../../shaders/widen.wgsl");
+        let source = srft_shaders::WIDEN;
         let shader = Shader::new("widen", source).with("bfloat", half == Half::Bf16);
         let groups = count.div_ceil(WORKGROUP as usize);
         cube::launch(shader, groups, &[&words, &out], &[count as u32]);

@@ -114,7 +114,7 @@ impl MatmulNt for CubeBackend {
         let mut info = [batch, rows, columns, depth, parts, part].to_vec();
         info.extend(a.strides.iter().chain(&b.strides));
         let info: Vec<u32> = info.into_iter().map(|n| n as u32).collect();
-        let source = include_str!("../../../shaders/matmul_nt.wgsl");
+        let source = srft_shaders::MATMUL_NT;
         let shader = Shader::new("matmul_nt", source).with("side", side);
         let shader = Shader { workgroup: (side * side) as u32, ..shader };
         cube::launch(shader, tiles(side) * parts, &[&a.tensor, &b.tensor, &out], &info);

@@ -170,7 +170,7 @@ impl SamplingOps for CubeBackend {
         let Sampling { temperature, top_k, top_p, .. } = settings;
         let greedy = temperature == 0.0;
         // Barriers inside a branch need a constant condition, so each switch is its own pipeline.
-        let shader = cube::Shader::new("sampling", include_str!("../../../shaders/sampling.wgsl"))
+        let shader = cube::Shader::new("sampling", srft_shaders::SAMPLING)
             .with("greedy", greedy)
             .with("top_k", !greedy && top_k > 0)
             .with("top_p", !greedy && top_p < 1.0);

@@ -168,7 +168,7 @@ impl TokenStatsKernels for CubeBackend {
         targets: CubeTensor,
         offset: usize,
     ) -> CubeTensor {
-        let source = include_str!("../../../shaders/token_stats.wgsl");
+        let source = srft_shaders::TOKEN_STATS;
         let (shader, groups, info) = setup("token_stats", source, &logits, offset);
         let (logits, targets, records) =
             (cube::dense(logits), cube::dense(targets), owned(cube::dense(records)));
@@ -183,7 +183,7 @@ impl TokenStatsKernels for CubeBackend {
         gradient: CubeTensor,
         offset: usize,
     ) -> CubeTensor {
-        let source = include_str!("../../../shaders/token_stats_backward.wgsl");
+        let source = srft_shaders::TOKEN_STATS_BACKWARD;
         let (shader, groups, info) = setup("token_stats_backward", source, &logits, offset);
         let logits = owned(cube::dense(logits));
         let [targets, records, gradient] = [targets, records, gradient].map(cube::dense);

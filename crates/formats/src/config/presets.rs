@@ -68,8 +68,7 @@ fn is_builtin(path: &str) -> bool {
         serde_json::from_slice(&read(&Path::new(path).join(name)).ok()?).ok()
     };
     let builtin = || -> serde_json::Value {
-        let config = include_bytes!("../../../../assets/tiny/config.json");
-        serde_json::from_slice(config).expect("the built-in model's")
+        serde_json::from_str(srft_assets::TINY_CONFIG).expect("the built-in model's")
     };
     match (path, json(ADAPTER_CONFIG), json(CONFIG)) {
         ("tiny", ..) => true,
@@ -100,7 +99,7 @@ mod tests {
         };
         let builtin = Config::default();
         let builtin = (builtin.optimizer.lr, builtin.rollout.max_new_tokens);
-        let tiny = include_str!("../../../../assets/tiny/config.json");
+        let tiny = srft_assets::TINY_CONFIG;
         assert_eq!(lr_of("same", "config.json", tiny), builtin);
         let other = tiny.replace("\"hidden_size\":", "\"hidden_size\": 1, \"other\":");
         assert_eq!(lr_of("other", "config.json", &other), (1e-5, 512));

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
     use crate::records::Layout;
 
-    const TINY: &[u8] = include_bytes!("../../../../assets/tiny/tokenizer.json");
+    const TINY: &[u8] = srft_assets::TINY_TOKENIZER.as_bytes();
 
     fn example(prompt: &str, demonstration: &str, layout: Layout) -> Example {
         Example {

@@ -323,7 +323,7 @@ fn unspeakable(text: &str, at: usize) -> Error {
 mod tests {
     use super::*;
 
-    const TINY: &[u8] = include_bytes!("../../../../assets/tiny/tokenizer.json");
+    const TINY: &[u8] = srft_assets::TINY_TOKENIZER.as_bytes();
 
     fn tiny() -> Tokenizer {
         Tokenizer::from_bytes(TINY, "tokenizer.json").unwrap()

@@ -14,7 +14,7 @@ use srft_formats::text::Tokenizer;
 const SEED: u64 = 20_250_623;
 
 fn tokenizer() -> Tokenizer {
-    let json = include_bytes!("../../../../assets/tiny/tokenizer.json");
+    let json = srft_assets::TINY_TOKENIZER.as_bytes();
     Tokenizer::from_bytes(json, "assets/tiny/tokenizer.json").unwrap()
 }
 

@@ -21,7 +21,7 @@ impl ObjectiveOps for CubeBackend {
         let coefficients = cube::empty(&stats, stats.shape(), DType::F32);
         let sums = cube::empty(&stats, Shape::new([rows.len(), COLUMNS]), DType::F32);
         cube::launch(
-            cube::Shader::new("objective", include_str!("../../../../shaders/objective.wgsl")),
+            cube::Shader::new("objective", srft_shaders::OBJECTIVE),
             rows.len(),
             &[&stats, &old_logprobs, &coefficients, &sums],
             &info(&rows, &switches, stats.shape()[0]),

@@ -64,9 +64,9 @@ impl ModelFolder {
     pub fn tiny() -> Self {
         let folder = Self::own(
             "built-in tiny model",
-            include_bytes!("../../../../assets/tiny/config.json").to_vec(),
+            srft_assets::TINY_CONFIG.into(),
             tiny_weights(),
-            include_bytes!("../../../../assets/tiny/tokenizer.json").to_vec(),
+            srft_assets::TINY_TOKENIZER.into(),
         );
         Self { name: "tiny".into(), ..folder }
     }

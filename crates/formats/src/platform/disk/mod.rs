@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 /// The weights of the built-in model, part of the program.
 pub fn tiny_weights() -> Vec<u8> {
-    include_bytes!("../../../../../assets/tiny/model.safetensors").to_vec()
+    srft_assets::TINY_WEIGHTS.to_vec()
 }
 
 /// What a browser says of its adapter; natively, wgpu says it.
@@ -79,9 +79,10 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Makes what was written to a file so far outlive a power cut.
+/// Makes what was written to a file so far outlive a power cut. Windows wants it open for writing.
 pub fn sync_file(path: &Path) -> Result<()> {
-    File::open(path).and_then(|f| f.sync_all()).map_err(|e| io(path, e))
+    let file = OpenOptions::new().append(true).open(path);
+    file.and_then(|f| f.sync_all()).map_err(|e| io(path, e))
 }
 
 /// A rename is durable once its folder is; systems that cannot sync a folder need no such call.
@@ -379,8 +380,8 @@ mod tests {
         let best = home.path().join("best");
         begin(&best, "one").finish().unwrap();
         let mut impossible = begin(&best, "two");
-        let error = impossible.file("no/such/folder").err().unwrap().to_string();
-        assert!(error.contains("best/no/such/folder"), "{error}");
+        let error = impossible.file("no/such/folder").err().unwrap();
+        assert_eq!(error.place, Some(best.join("no/such/folder").display().to_string()));
         drop(impossible);
         drop(begin(&best, "cut short"));
         assert_eq!(read(&best.join("file")).unwrap(), b"one");
@@ -393,11 +394,24 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let best = home.path().join("best");
         begin(&best, "one").finish().unwrap();
-        let writer = begin(&best, "two");
+        let mut writer = begin(&best, "two");
+        writer.files.clear(); // Windows removes no folder that has an open file
         fs::remove_dir_all(home.path().join(".best.srft-partial")).unwrap();
         assert!(writer.finish().is_err());
         assert_eq!(read(&best.join("file")).unwrap(), b"one");
         assert_eq!(read_all(home.path()), ["best"]);
+    }
+
+    /// Windows refused it to a file that was open for reading, and so every checkpoint.
+    #[test]
+    fn a_file_that_is_synced_stays_as_it_is() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("lines");
+        append_line(&path, "one").unwrap();
+        sync_file(&path).unwrap();
+        assert_eq!(read(&path).unwrap(), b"one\n");
+        assert!(sync_file(&home.path().join("none")).is_err());
+        assert_eq!(read_all(home.path()), ["lines"]);
     }
 
     #[test]
