@@ -1,6 +1,16 @@
 //! What users bring, without a tensor: settings, text, data, templates, verifiers, and what a
 //! model's folder says of itself. `srft` builds on it; the fuzz targets call it alone.
 //!
+//! ```
+//! use srft_formats::config::{Comparison, MathForm};
+//! use srft_formats::reward::Verifier;
+//!
+//! let verifier =
+//!     Verifier { comparison: Comparison::Math, answer_after: None, form: MathForm::Strict };
+//! assert!(verifier.score(r"A half is left: \boxed{\frac{1}{2}}", true, "0.5"));
+//! assert!(!verifier.score("Perhaps 0.4", true, "0.5"));
+//! ```
+//!
 //! The modules in the order data flows; a module imports only what stands before it.
 
 pub mod error;
