@@ -7,11 +7,13 @@
 #
 # Stages:
 #   tools        C and C++ compilers, a software Vulkan adapter, Chromium, Python's venv, rustfmt and
-#                clippy, the compile targets, wasm-bindgen; Node.js 20 or newer must be there
+#                clippy, the compile targets, mingw and Wine, wasm-bindgen; Node.js 20 or newer must
+#                be there
 #   format       rustfmt
 #   lint         clippy on the program, tests and benches; links in the documentation
 #   portability  the core compiles for browsers, the program for Windows and macOS
 #   tests        unit and integration tests, on the CPU backend and on software Vulkan
+#   windows      the readers' tests as a Windows program, under Wine: its locks, maps and renames
 #   fuzz         every reader of files from elsewhere, 20 seconds each; SRFT_FUZZ_SECS=600 for long
 #   web          the page: built, its types checked, tested in Chromium on the CPU backend and on
 #                software WebGPU
@@ -23,7 +25,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-STAGES=(tools format lint portability tests fuzz web python)
+STAGES=(tools format lint portability tests windows fuzz web python)
 TARGETS=(wasm32-unknown-unknown x86_64-pc-windows-gnu aarch64-apple-darwin)
 left_out=()
 passed=0 failed=0 skipped=0 counted=false
@@ -52,7 +54,9 @@ install_packages() {
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
     command -v c++ >/dev/null || missing+=(g++)
     python3 -m ensurepip --version >/dev/null 2>&1 || missing+=(python3-venv)
-    for package in libvulkan1 mesa-vulkan-drivers chromium; do
+    local wanted=(libvulkan1 mesa-vulkan-drivers chromium)
+    [ "$(dpkg --print-architecture)" != amd64 ] || wanted+=(gcc-mingw-w64-x86-64 wine wine64)
+    for package in "${wanted[@]}"; do
         dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -158,6 +162,20 @@ tests() {
         try "cargo test --release NAME runs one test alone" \
             count cargo test --locked --release --workspace "$kind" --no-fail-fast
     done
+}
+
+# Formats alone: the whole program under Wine would build burn once more, for ten minutes.
+windows() {
+    local target=${TARGETS[1]}
+    if ! has_target "$target" || ! command -v wine >/dev/null ||
+        ! command -v x86_64-w64-mingw32-gcc >/dev/null; then
+        echo "LEFT OUT: tests under Wine: they need $target, mingw's gcc and wine"
+        left_out+=("Wine")
+        return
+    fi
+    export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=$PWD/tests/wine/run.sh
+    try "tests/wine/run.sh says how to run one test alone" \
+        count cargo test --locked --release --target "$target" -p srft-formats --tests --no-fail-fast
 }
 
 # The same without a GPU, not even a software one.

@@ -4,6 +4,7 @@
 mod data;
 mod folders;
 mod objective;
+#[cfg(unix)] // signals
 mod resume;
 mod speed;
 mod text;

@@ -61,6 +61,7 @@ const MERGE: &str = "merge --model adapted/best";
 
 /// tf_unet #216, huggingface/community-events #77, Montreal-Forced-Aligner #47, androguard #768: an
 /// output folder that is there is removed with all that is in it.
+#[cfg(unix)] // links
 #[test]
 fn tf_unet_216_an_output_folder_with_other_things_in_it_is_refused() {
     let home = home();
@@ -124,6 +125,7 @@ fn a_folder_of_the_same_command_is_renewed_and_one_that_was_changed_is_not() {
 }
 
 /// An empty folder, a link to one, one that may be a mount: results go into it.
+#[cfg(unix)] // links
 #[test]
 fn an_empty_folder_is_written_into() {
     let home = home();
@@ -208,6 +210,7 @@ fn a_run_takes_nothing_that_is_in_its_folder() {
 }
 
 /// A result that is one file takes the place of such a result alone, and never of what is read.
+#[cfg(unix)] // links
 #[test]
 fn an_output_file_takes_the_place_of_its_like_alone() {
     let home = home();
