@@ -9,6 +9,7 @@ use std::path::PathBuf;
 #[derive(Parser)]
 #[command(
     version,
+    bin_name = "srft", // Windows would say srft.exe
     after_help = "Examples:
   srft train                                   train the built-in model on the built-in task
   srft train --method grpo --seed 3            another method, another seed
