@@ -24,8 +24,7 @@ fn main() -> Result<()> {
 
 /// Four samples.
 pub async fn generate(device: &str, model: &str, prompt: &str) -> Result<Vec<String>> {
-    let mut config = Config::default();
-    config.model.path = model.into();
+    let config = Config::resolve(&[Config::setting(&format!("model.path={model}"))?])?;
     let (_, model, tokenizer) = load_model(&config.model, &select(device).await?.device)?;
     let plan = Plan {
         group: 4,
