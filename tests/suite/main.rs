@@ -14,6 +14,7 @@ mod program;
 
 mod bad_luck;
 mod commands;
+mod examples;
 mod model;
 mod objective;
 mod ops;

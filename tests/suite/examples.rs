@@ -2,16 +2,16 @@
 
 use pollster::block_on;
 
-#[path = "../examples/generate.rs"]
+#[path = "../../examples/generate.rs"]
 #[allow(dead_code, reason = "its `main`")]
 mod generate;
-#[path = "../examples/loss_term.rs"]
+#[path = "../../examples/loss_term.rs"]
 #[allow(dead_code, reason = "its `main`")]
 mod loss_term;
-#[path = "../examples/train.rs"]
+#[path = "../../examples/train.rs"]
 #[allow(dead_code, reason = "its `main`")]
 mod train;
-#[path = "../examples/verifier.rs"]
+#[path = "../../examples/verifier.rs"]
 #[allow(dead_code, reason = "its `main`")]
 mod verifier;
 
