@@ -81,7 +81,7 @@ impl Settings {
         ];
         for (flag, key, value) in named.iter().chain(flags) {
             if let Some(value) = value {
-                layers.push(flag_layer(flag, key, value_of(key, value)));
+                layers.push(Config::flag(flag, key, value));
             }
         }
         let lists = [
@@ -91,7 +91,7 @@ impl Settings {
         ];
         for (flag, key, values) in lists {
             if !values.is_empty() {
-                layers.push(flag_layer(flag, key, values.clone().into()));
+                layers.push(list_layer(flag, key, values));
             }
         }
         Config::resolve(&layers)
@@ -105,19 +105,9 @@ impl Settings {
     }
 }
 
-/// A flag's value; numbers stay numbers, except in names.
-fn value_of(key: &str, value: &str) -> toml::Value {
-    const NUMBERS: [&str; 5] =
-        ["run.seed", "train.steps", "eval.samples", "lora.rank", "rollout.max_new_tokens"];
-    match value.parse::<i64>() {
-        Ok(number) if NUMBERS.contains(&key) => number.into(),
-        _ => value.into(),
-    }
-}
-
-/// A layer of one key from a flag.
-fn flag_layer(flag: &str, key: &str, value: toml::Value) -> (String, toml::Table) {
+/// A layer of one list from a flag that may be repeated.
+fn list_layer(flag: &str, key: &str, values: &[String]) -> (String, toml::Table) {
     let (section, key) = key.split_once('.').expect("a full key");
-    let inner = toml::Table::from_iter([(key.to_string(), value)]);
+    let inner = toml::Table::from_iter([(key.to_string(), values.to_vec().into())]);
     (flag.into(), toml::Table::from_iter([(section.to_string(), toml::Value::Table(inner))]))
 }

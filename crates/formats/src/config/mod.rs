@@ -64,6 +64,20 @@ impl Config {
         Ok((place.to_string(), table))
     }
 
+    /// A layer from a command's flag for one key, `section.key`: its text, read as what the table has there.
+    pub fn flag(flag: &str, key: &str, text: &str) -> (String, Table) {
+        let (section, name) = key.split_once('.').expect("a full key");
+        let defaults = to_table(&Settings::default());
+        let number = match defaults[section][name] {
+            Value::Integer(_) => text.parse().ok().map(Value::Integer),
+            Value::Float(_) => text.parse().ok().map(Value::Float),
+            _ => None,
+        };
+        let value = number.unwrap_or_else(|| text.into());
+        let inner = Table::from_iter([(name.to_string(), value)]);
+        (flag.into(), Table::from_iter([(section.to_string(), Value::Table(inner))]))
+    }
+
     /// A layer from one `section.key=value` setting; the value is TOML, or else a bare string.
     pub fn setting(text: &str) -> Result<(String, Table)> {
         let malformed = || {
