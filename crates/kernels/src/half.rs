@@ -8,6 +8,7 @@ pub mod reference;
 
 use super::cpu::{i32s, tensor};
 use super::cube::{self, Shader, WORKGROUP};
+use super::matmul::{MatmulNt, product};
 use super::vector::wide;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -93,26 +94,22 @@ pub trait HalfLinear: Backend {
 
 impl HalfLinear for CubeBackend {
     fn half_linear(x: CubeTensor, words: CubeTensor, half: Half) -> CubeTensor {
-        product::<Self>(x, words, half)
+        product::<Self>(x, Self::widen(words, half))
     }
 }
 
 impl HalfLinear for Flex {
     fn half_linear(x: FlexTensor, words: FlexTensor, half: Half) -> FlexTensor {
-        product::<Self>(x, words, half)
+        product::<Self>(x, Self::widen(words, half))
     }
 }
 
-fn product<B: Widen>(x: FloatTensor<B>, words: IntTensor<B>, half: Half) -> FloatTensor<B> {
-    B::float_matmul(x, B::float_transpose(B::widen(words, half)))
-}
-
-impl<B: HalfLinear + Widen, C: CheckpointStrategy> HalfLinear for Autodiff<B, C> {
+impl<B: HalfLinear + Widen + MatmulNt, C: CheckpointStrategy> HalfLinear for Autodiff<B, C> {
     fn half_linear(x: FloatTensor<Self>, words: IntTensor<B>, half: Half) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct HalfLinearBackward;
 
-        impl<B: Widen> Backward<B, 1> for HalfLinearBackward {
+        impl<B: Widen + MatmulNt> Backward<B, 1> for HalfLinearBackward {
             type State = (IntTensor<B>, Half);
 
             /// ∂L/∂x = g·W, for the upstream gradient g [N, Out].
@@ -125,7 +122,8 @@ impl<B: HalfLinear + Widen, C: CheckpointStrategy> HalfLinear for Autodiff<B, C>
                 let g = grads.consume::<B>(&ops.node);
                 if let [Some(parent)] = ops.parents {
                     let (words, half) = ops.state;
-                    grads.register::<B>(parent.id, B::float_matmul(g, B::widen(words, half)));
+                    let columns = B::float_transpose(B::widen(words, half));
+                    grads.register::<B>(parent.id, product::<B>(g, columns));
                 }
             }
         }

@@ -18,10 +18,18 @@ use burn::tensor::{DType, Tensor};
 
 use super::cube::{self, Shader};
 
+/// Whether [`kernel`] makes all products, where burn's would be too much to download.
+const ONE_KERNEL: bool = cfg!(target_family = "wasm");
+
 /// a [.., M, K], b [.., N, K] → a·bᵀ [.., M, N], differentiable in both; the leading dimensions are
 /// the same. Views are as welcome as dense tensors.
 pub fn matmul_nt<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
-    if cfg!(target_family = "wasm") { kernel(a, b) } else { a.matmul(b.swap_dims(D - 2, D - 1)) }
+    if ONE_KERNEL { kernel(a, b) } else { a.matmul(b.swap_dims(D - 2, D - 1)) }
+}
+
+/// The same of a backend's own tensors, without a graph.
+pub(super) fn product<B: MatmulNt>(a: FloatTensor<B>, b: FloatTensor<B>) -> FloatTensor<B> {
+    if ONE_KERNEL { B::matmul_nt(a, b) } else { B::float_matmul(a, transposed::<B>(b)) }
 }
 
 /// [`matmul_nt`] by `shaders/matmul_nt.wgsl` wherever it runs; on the CPU backend burn's product.
