@@ -1,13 +1,15 @@
 //! Cached against uncached decoding, and refilled slots against waiting for the longest row:
-//! `cargo bench --bench decoding [-- cpu | vulkan | …]`.
+//! `cargo bench --bench decoding [-- --device vulkan]`.
 //!
 //! Verifies that both sides give the same tokens, then times one greedy row of 512 tokens with and
 //! without a cache, and 128 responses of 8 to 512 tokens in 32 slots or 32 at a time.
 
 #![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
 
+#[allow(dead_code, reason = "each bench uses a part")]
+mod common;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use srft::device::select;
 use srft::model::Scaling;
 use srft::model::{Llama, ModelConfig};
 use srft::ops::sampling::Sampling;
@@ -91,9 +93,7 @@ fn scattered(model: &Llama, together: bool) -> Vec<Vec<u32>> {
 }
 
 fn main() {
-    let wanted = std::env::args().skip(1).find(|a| !a.starts_with("--"));
-    let selected =
-        pollster::block_on(select(wanted.as_deref().unwrap_or("cpu"))).expect("a device");
+    let selected = common::device("cpu");
     let model = Llama::random(config(), 0, &selected.device);
     let prompt = [5, 9, 2, 7];
     let (short, whole) =

@@ -1,7 +1,7 @@
 //! The fused LM head against burn's own operations, forward and backward: first equality, then
 //! time and peak memory of each, in a process of its own.
 //!
-//!     cargo bench --bench lm_head [-- --device cpu]        (default: lavapipe, software Vulkan)
+//!     cargo bench --bench lm_head [-- --device cpu]        (default: llvmpipe, software Vulkan)
 //!
 //! Both take hidden states [N, D] and a head [V, D] to the gradients of
 //! L = Σ (−0.3·ln p + 0.05·H²)/N. Times are the shortest of three runs, each after one that compiles
@@ -12,49 +12,35 @@
 
 #![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
 
+#[allow(dead_code, reason = "each bench uses a part")]
+mod common;
+
 use std::process::Command;
 use std::time::Instant;
 
 use burn::backend::wgpu::CubeBackend;
 use burn::cubecl::MemoryScope;
-use burn::tensor::wgpu::WgpuBackend;
-use burn::tensor::{Device, DeviceKind, Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use srft::ops::lm_head::{Head, LOGITS_BYTES};
 use srft::random::Stream;
 
 const N: usize = 2048;
 const D: usize = 256;
 const V: usize = 32_768;
+/// Lavapipe's name for itself.
+const SOFTWARE: &str = "llvmpipe";
 /// Tokens in a sequence, hence the smallest chunk.
 const SEQUENCE: usize = 64;
 /// Rows of logits in one tensor of the stock operations: 128 MiB, WebGPU's largest binding.
 const STOCK_ROWS: usize = (128 << 20) / (4 * V);
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let value = |flag: &str| {
-        let at = arguments.iter().position(|argument| argument == flag)?;
-        arguments.get(at + 1).map(String::as_str)
-    };
-    let device = value("--device").unwrap_or("lavapipe");
-    match value("--measure") {
-        Some("equality") => verify(&open(device)),
-        Some("stock") => measure(&open(device), stock),
-        Some("fused") => measure(&open(device), fused),
-        _ => compare(device),
-    }
-}
-
-fn open(name: &str) -> Device {
-    match name {
-        "cpu" => Device::flex(),
-        "lavapipe" => Device::wgpu_options()
-            .graphics_api(WgpuBackend::Vulkan)
-            .device_kind(DeviceKind::Cpu)
-            .init()
-            .expect("a software Vulkan adapter"),
-        "gpu" => Device::wgpu_options().init().expect("a GPU"),
-        other => panic!("--device {other}: expected cpu, lavapipe or gpu"),
+    let part = |run: fn(&Input) -> Gradients| measure(&common::device(SOFTWARE).device, run);
+    match common::value("--measure").as_deref() {
+        Some("equality") => verify(&common::device(SOFTWARE).device),
+        Some("stock") => part(stock),
+        Some("fused") => part(fused),
+        _ => compare(&common::value("--device").unwrap_or(SOFTWARE.into())),
     }
 }
 

@@ -9,11 +9,12 @@
 
 #![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
 
+#[allow(dead_code, reason = "each bench uses a part")]
+mod common;
+
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use pollster::block_on;
-use srft::device::select;
 use srft::ops::matmul::kernel;
 use srft::random::Stream;
 
@@ -28,19 +29,15 @@ const SHAPES: [(&str, usize, usize); 5] = [
 ];
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let value = |flag: &str| {
-        let at = arguments.iter().position(|argument| argument == flag)?;
-        arguments.get(at + 1).map(String::as_str)
-    };
-    let selected = block_on(select(value("--device").unwrap_or("vulkan"))).expect("an adapter");
+    let selected = common::device("vulkan");
     let device = selected.device;
     println!("{} ({})", selected.name, selected.backend);
     println!(
         "{:<14} {:>5}  {:>9} TFLOP/s  {:>9} TFLOP/s  time of ours to burn's",
         "", "M", "burn", "ours"
     );
-    for tokens in value("--tokens").unwrap_or("64,4096").split(',') {
+    let wanted = common::value("--tokens").unwrap_or("64,4096".into());
+    for tokens in wanted.split(',') {
         let m: usize = tokens.parse().expect("--tokens takes numbers, parted by commas");
         for (name, n, k) in SHAPES {
             let input = Input::new([m, n, k], &device);

@@ -8,6 +8,10 @@
 
 #![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
 
+#[allow(dead_code, reason = "each bench uses a part")]
+mod common;
+
+use common::median;
 use rayon::prelude::*;
 use serde_json::json;
 use srft::config::Config;
@@ -71,11 +75,6 @@ fn conversations(megabytes: usize) -> String {
         writeln!(text, "{}", json!({ "messages": messages })).expect("a string takes all");
     }
     text
-}
-
-fn median(mut secs: Vec<f64>) -> f64 {
-    secs.sort_by(f64::total_cmp);
-    secs[secs.len() / 2]
 }
 
 fn main() {

@@ -1,4 +1,4 @@
-//! A training step of the default recipe: `cargo bench --bench step [-- cpu | vulkan | …]`.
+//! A training step of the default recipe: `cargo bench --bench step [-- --device vulkan]`.
 //!
 //! Prints medians of ten steps after three, and what share of an update the objective takes.
 //! `benches/torch_step.py` does the same work in torch eager; run both on a quiet machine and quote
@@ -6,9 +6,12 @@
 
 #![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
 
+#[allow(dead_code, reason = "each bench uses a part")]
+mod common;
+
 use burn::tensor::{Tensor, TensorData};
+use common::{device, median};
 use srft::config::Config;
-use srft::device::select;
 use srft::objective::assemble;
 use srft::objective::loss::{BatchEntropy, switches};
 use srft::ops::objective::{Row, objective};
@@ -16,15 +19,8 @@ use srft::records::Role;
 use srft::run::{Parts, trainer};
 use std::time::Instant;
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 fn main() {
-    let wanted = std::env::args().skip(1).find(|a| !a.starts_with("--"));
-    let selected =
-        pollster::block_on(select(wanted.as_deref().unwrap_or("cpu"))).expect("a device");
+    let selected = device("cpu");
     let config = Config::resolve(&[]).expect("the default config");
     let Parts { mut trainer, .. } = trainer(config, &selected.device).expect("the built-in model");
     let (mut rollout, mut train, mut tokens) = (Vec::new(), Vec::new(), [0, 0]);
@@ -69,12 +65,12 @@ fn main() {
         })
         .collect();
     let n = start as usize;
-    let device = selected.device.clone().inner();
+    let plain = selected.device.clone().inner();
     let stats = TensorData::new([[-0.5f32, 0.7]; 1].repeat(n).concat(), [n, 2]);
     let switches = switches(&trainer.learner.config.objective, BatchEntropy::default());
     let times = (0..20).map(|_| {
         let (stats, old) =
-            (Tensor::<2>::from_data(stats.clone(), &device), Tensor::<1>::zeros([n], &device));
+            (Tensor::<2>::from_data(stats.clone(), &plain), Tensor::<1>::zeros([n], &plain));
         let clock = Instant::now();
         let result = objective(stats, old, &rows, &switches);
         let _ = result.sums.into_data();

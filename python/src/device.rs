@@ -5,7 +5,6 @@ use crate::drive::require_own_process;
 use crate::error::OrRaise;
 use pollster::block_on;
 use pyo3::prelude::*;
-use serde_json::json;
 use srft::device::{Selected, adapters, choose, select};
 use srft::error::{Error, Result};
 use srft::selftest;
@@ -23,7 +22,7 @@ pub fn open(wanted: &str) -> Result<Selected> {
         return Ok(selected.clone());
     }
     let selected = block_on(select(wanted))?;
-    block_on(selftest::run(&selected.device))?.require_passed(&selected.name)?;
+    block_on(selftest::require(&selected))?;
     opened.insert(wanted.into(), selected.clone());
     Ok(selected)
 }
@@ -31,9 +30,9 @@ pub fn open(wanted: &str) -> Result<Selected> {
 /// Every adapter of this machine, the CPU first: a list of dicts.
 ///
 /// `index`, `name`, `backend` (flex, vulkan, metal, dx12, gl), `driver`, `kind` (discrete GPU,
-/// integrated GPU, virtual GPU, software, CPU), `memory_bytes` where the system tells it, and
-/// `auto`: whether `device="auto"` takes it. An index, a backend or a part of the name is what
-/// `device=` understands.
+/// integrated GPU, virtual GPU, software, CPU), its limits as `srft devices --json` has them,
+/// `memory_bytes` where the system tells it, and `auto`: whether `device="auto"` takes it. An index,
+/// a backend or a part of the name is what `device=` understands.
 #[pyfunction]
 pub fn devices(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     require_own_process().or_raise()?;
@@ -42,15 +41,9 @@ pub fn devices(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let rows: Vec<_> = list
         .iter()
         .map(|a| {
-            json!({
-                "index": a.index,
-                "name": a.name,
-                "backend": a.backend,
-                "driver": a.driver,
-                "kind": a.kind.name(),
-                "memory_bytes": a.memory_bytes,
-                "auto": a.index == auto,
-            })
+            let mut row = serde_json::to_value(a).expect("a plain record");
+            row["auto"] = (a.index == auto).into();
+            row
         })
         .collect();
     to_python(py, &rows)

@@ -240,7 +240,7 @@ impl Example {
             demonstration,
             answer: self.answer().into(),
             layout,
-            extra: Map::new(),
+            ..Default::default()
         }
     }
 }
@@ -342,14 +342,7 @@ impl Prompt {
     pub fn written(&self, folder: &ModelFolder) -> Result<records::Example> {
         match self {
             Self::Example(example) => example.get().written(folder, true),
-            Self::Text(text) => Ok(records::Example {
-                suite: String::new(),
-                prompt: text.clone(),
-                demonstration: None,
-                answer: String::new(),
-                layout: Layout::default(),
-                extra: Map::new(),
-            }),
+            Self::Text(text) => Ok(records::Example { prompt: text.clone(), ..Default::default() }),
         }
     }
 }

@@ -183,8 +183,7 @@ impl Group {
             learned: encoded.learned,
             episodes,
             demonstration,
-            unscored: Vec::new(),
-            unscored_demo: None,
+            ..Default::default()
         })
     }
 

@@ -4,6 +4,7 @@
 //! The interpreter's lock is let go wherever the core computes, so other threads of Python go on; a
 //! reward function takes it back for as long as it runs.
 
+mod asked;
 mod contents;
 mod convert;
 mod device;

@@ -7,7 +7,7 @@ use srft::eval::Score;
 use srft::metrics::StepReport;
 use srft::records::Group;
 use srft::run::{Observer, Run};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 /// What can be read of a run without waiting for it.
@@ -106,6 +106,4 @@ impl Observer for Watcher<'_> {
     fn stepped(&mut self, report: &StepReport, _of: u32) {
         self.show(|shown| shown.reports.push(report.clone()));
     }
-
-    fn saved(&mut self, _path: &Path) {}
 }

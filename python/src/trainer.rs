@@ -1,22 +1,21 @@
 //! Training from Python: the core's run, a step at a time.
 
+use crate::asked::Asked;
 use crate::convert::{layers, to_python};
 use crate::device::open;
 use crate::drive::{Driven, drive, drive_with};
 use crate::episode::warn_of_cuts;
 use crate::error::{OrRaise, input};
-use crate::example::{Example, Extras, written_out};
+use crate::example::{Example, Extras};
 use crate::group::Group;
 use crate::model::Model;
-use crate::reward::{Function, verifier_named};
+use crate::reward::Function;
 use crate::shown::{Shown, Watcher};
 use pyo3::prelude::*;
-use pyo3::types::{PyMapping, PyString};
 use pyo3::{PyTraverseError, PyVisit};
-use srft::config::Config;
 use srft::error::{Error, Result};
 use srft::records;
-use srft::run::{GIVEN, Given, Run, RunFolder};
+use srft::run::{OnFile, Run, RunFolder};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
@@ -66,91 +65,6 @@ struct State {
 
 /// How long an interrupt waits for the step to end.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// The name of the examples that a trainer is given.
-const TRAIN: &str = "train";
-
-/// What a trainer is asked for.
-struct Asked {
-    config: Config,
-    given: Given,
-    reward: Option<Arc<Function>>,
-    extras: Arc<Extras>,
-}
-
-impl Asked {
-    /// `layers` hold what stands below the settings that come with what is given.
-    fn read(
-        py: Python<'_>,
-        mut layers: Vec<(String, toml::Table)>,
-        examples: Option<Vec<Py<Example>>>,
-        suites: Option<&Bound<'_, PyAny>>,
-        reward: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Self> {
-        let mut lists: Vec<(String, Vec<Py<Example>>)> = Vec::new();
-        let mut settings = Vec::new();
-        let named = reward.and_then(|reward| reward.cast::<PyString>().ok());
-        if let Some(examples) = examples {
-            settings.push(format!("data.train=[\"{GIVEN}{TRAIN}\"]"));
-            lists.push((TRAIN.into(), examples));
-        } else if named.is_some() {
-            let what = "a verifier's name, but no examples";
-            return Err(input(what, "give examples=; the built-in task has its own verifier"));
-        }
-        let mut names = Vec::new();
-        for (name, list) in suites.map(named_lists).transpose()?.unwrap_or_default() {
-            names.push(format!("{GIVEN}{name}"));
-            lists.push((name, list));
-        }
-        if !names.is_empty() {
-            settings.push(format!("data.eval={}", toml::Value::from(names)));
-        }
-        match (named, reward) {
-            (Some(name), _) => {
-                settings.push(format!("data.verifier={:?}", verifier_named(name)?.name()));
-            }
-            (None, Some(_)) => settings.push("data.verifier=\"given\"".into()),
-            (None, None) => {}
-        }
-        for setting in &settings {
-            layers.push(Config::setting(setting).or_raise()?);
-        }
-        let config = Config::resolve(&layers).or_raise()?;
-        // A reward command reads what the examples carry; a function is given it as it is.
-        let is_written = !config.reward.command.is_empty();
-        let (mut given, mut extras) = (Given::default(), Extras::default());
-        for (name, list) in lists {
-            let row = |(index, example): (usize, &Py<Example>)| match is_written {
-                false => Ok(extras.keep(py, example.get())),
-                true => written_out(py, example.get(), &format!("{name}[{index}].extra")),
-            };
-            let rows = list.iter().enumerate().map(row).collect::<PyResult<Vec<_>>>()?;
-            given.examples.insert(name, rows);
-        }
-        let extras = Arc::new(extras);
-        let reward = match reward.filter(|_| named.is_none()) {
-            Some(reward) => Some(Function::new(reward, extras.clone())?),
-            None => None,
-        };
-        given.judge = reward.clone().map(|function| function as _);
-        Ok(Self { config, given, reward, extras })
-    }
-}
-
-/// The suites by their names.
-fn named_lists(suites: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Vec<Py<Example>>)>> {
-    let mut lists = Vec::new();
-    for pair in suites.cast::<PyMapping>()?.items()? {
-        let (name, list): (String, Vec<Py<Example>>) = pair.extract()?;
-        let is_plain = !name.contains(['/', '\\']) && name.trim() == name && !name.is_empty();
-        if !is_plain || name == TRAIN {
-            let next = format!("use letters and digits, and not {TRAIN:?}");
-            return Err(input(format!("a suite is called {name:?}"), &next));
-        }
-        lists.push((name, list));
-    }
-    Ok(lists)
-}
 
 impl Trainer {
     /// Works on the run with the interpreter let go; nobody waits for a step of another thread.
@@ -248,7 +162,7 @@ impl Trainer {
         reward: Option<&Bound<'_, PyAny>>,
         accept_changes: bool,
     ) -> PyResult<Self> {
-        let mut all = vec![RunFolder::config_layer(&out).or_raise()?];
+        let mut all = vec![OnFile::of(&out).config_layer().or_raise()?];
         all.extend(layers(config)?);
         let Asked { config, given, reward, extras } =
             Asked::read(py, all, examples, suites, reward)?;

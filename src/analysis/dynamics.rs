@@ -17,7 +17,7 @@ use crate::eval::Suite;
 use crate::model::{Llama, ModelFolder};
 use crate::ops::sampling::Sampling;
 use crate::platform::exists;
-use crate::run::{CHECKPOINTS, RunFolder, checkpoints, open_model};
+use crate::run::{CHECKPOINTS, OnFile, open_model};
 use crate::score::{mean_shift, score};
 use crate::text::Tokenizer;
 use burn::tensor::Device;
@@ -174,8 +174,8 @@ pub async fn path(
     tokenizer: &Tokenizer,
     device: &Device,
 ) -> Result<RunPath> {
-    let config = Config::resolve(&[RunFolder::config_layer(run)?])?;
-    let kept = checkpoints(run)?;
+    let config = OnFile::of(run).config()?;
+    let kept = OnFile::of(run).checkpoints()?;
     if kept.is_empty() {
         return Err(Error::input("the run has no checkpoints")
             .at(run.join(CHECKPOINTS).display())

@@ -16,7 +16,7 @@ use crate::eval::Suite;
 use crate::model::Llama;
 use crate::ops::sampling::Sampling;
 use crate::random::step;
-use crate::rollout::{Plan, Response, Stops, respond};
+use crate::rollout::{Plan, Response, respond};
 use crate::text::Tokenizer;
 
 /// A response that models are asked about.
@@ -92,12 +92,7 @@ async fn sample(
     let plan = Plan {
         group,
         sampling: sampling.checked()?,
-        max_new_tokens: config.rollout.max_new_tokens,
-        eos_tokens: &model.config.eos_tokens,
-        stops: Stops::new(tokenizer, &config.rollout.stop),
-        slots: config.rollout.slots,
-        seed: config.run.seed,
-        step: step::ANALYSIS,
+        ..Plan::of(config, tokenizer, &model.config.eos_tokens, step::ANALYSIS)
     };
     respond(model, prompts, &plan).await
 }

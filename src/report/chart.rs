@@ -1,8 +1,9 @@
 //! A line chart laid out: everything that the drawing needs, as numbers and paths in px.
 
+use super::csv::{Column, by_step};
 use super::look::Look;
 use super::number::{exact, fixed, short};
-use super::scale::{Axis, covering, nice_step, ticks};
+use super::scale::{Axis, Tick, covering, nice_step, ticks};
 use serde::Serialize;
 
 /// Of the whole drawing, px.
@@ -49,14 +50,6 @@ pub struct Line {
     pub points: Vec<(u32, f64)>,
     /// The values' 95% intervals, or none.
     pub intervals: Vec<[f64; 2]>,
-}
-
-/// A tick.
-#[derive(Debug, Serialize)]
-pub struct Tick {
-    at: f64,
-    text: String,
-    zero: bool,
 }
 
 /// The text at a line's end.
@@ -185,7 +178,7 @@ pub fn layout(subject: &Subject, lines: &[Line], looks: &[Look], last_step: u32)
         rows,
         columns,
         lines: drawn,
-        csv: csv(subject, lines, &smooth),
+        csv: by_step(&columns_of(subject, lines, &smooth)),
     }
 }
 
@@ -332,55 +325,21 @@ fn about(subject: &Subject, lines: &[Line], ends: &[String], last_step: u32) -> 
     )
 }
 
-/// The values behind a chart, a row a step.
-fn csv(subject: &Subject, lines: &[Line], smooth: &[Vec<(u32, f64)>]) -> String {
-    let mut header = vec!["step".to_string()];
-    for line in lines {
-        header.push(quoted(&line.name));
+/// The values behind a chart: each line's, and beside them their means and the ends of their intervals.
+fn columns_of(subject: &Subject, lines: &[Line], smooth: &[Vec<(u32, f64)>]) -> Vec<Column> {
+    let mut columns = Vec::new();
+    for (Line { name, points, intervals, .. }, smooth) in lines.iter().zip(smooth) {
+        columns.push((name.clone(), points.clone()));
         if subject.averaged {
-            header.push(quoted(&format!("{} (mean of {AVERAGED})", line.name)));
+            columns.push((format!("{name} (mean of {AVERAGED})"), smooth.clone()));
         }
-        if !line.intervals.is_empty() {
-            let of_end = |end| quoted(&format!("{} (95% {end})", line.name));
-            header.extend(["from", "to"].map(of_end));
+        for (end, word) in ["from", "to"].into_iter().enumerate().filter(|_| !intervals.is_empty())
+        {
+            let ends = points.iter().zip(intervals).map(|(point, ends)| (point.0, ends[end]));
+            columns.push((format!("{name} (95% {word})"), ends.collect()));
         }
     }
-    let mut steps: Vec<u32> = lines.iter().flat_map(|l| &l.points).map(|p| p.0).collect();
-    steps.sort_unstable();
-    steps.dedup();
-    let mut next = vec![0; lines.len()];
-    let mut text = header.join(",") + "\n";
-    for step in steps {
-        text += &step.to_string();
-        for ((line, smooth), at) in lines.iter().zip(smooth).zip(&mut next) {
-            let here = line.points.get(*at).is_some_and(|p| p.0 == step);
-            let mut put = |value: Option<f64>| {
-                text.push(',');
-                text += &value.filter(|_| here).map_or(String::new(), exact);
-            };
-            put(line.points.get(*at).map(|p| p.1));
-            if subject.averaged {
-                put(smooth.get(*at).map(|p| p.1));
-            }
-            if !line.intervals.is_empty() {
-                for end in 0..2 {
-                    put(line.intervals.get(*at).map(|interval| interval[end]));
-                }
-            }
-            *at += usize::from(here);
-        }
-        text.push('\n');
-    }
-    text
-}
-
-/// A name as a field of a CSV file, on one line.
-fn quoted(name: &str) -> String {
-    let name = name.replace(['\n', '\r'], " ");
-    match name.contains([',', '"']) {
-        true => format!("\"{}\"", name.replace('"', "\"\"")),
-        false => name,
-    }
+    columns
 }
 
 #[cfg(test)]

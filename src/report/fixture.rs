@@ -1,11 +1,11 @@
 //! Runs made by hand, for tests.
 
-use super::read::{RunRecord, SampledEpisode, SampledGroup, Status};
+use super::read::{RunRecord, Status};
 use crate::analysis::token_shift::{ResponseShift, TokenShift};
 use crate::config::Config;
 use crate::eval::Score;
 use crate::metrics::StepReport;
-use crate::run::Evaluation;
+use crate::run::{Evaluation, SampledEpisode, SampledGroup};
 
 /// A config of settings `section.key=value`.
 pub fn config(settings: &[&str]) -> Config {
@@ -90,8 +90,7 @@ pub fn group(step: u32, prompt: &str, responses: &[(&str, bool)]) -> SampledGrou
         demonstration: Some("2+2>4".into()),
         demonstration_reward: Some(1.0),
         episodes: responses.iter().map(episode).collect(),
-        unscored: Vec::new(),
-        unscored_demonstration: None,
+        ..SampledGroup::default()
     }
 }
 

@@ -8,8 +8,9 @@ use minijinja::{AutoEscape, Environment};
 use serde_json::json;
 
 const FRAME: &str = include_str!("page/frame.html.jinja");
-/// The page's colours: the report has those that it had when the program was built.
+/// The page's colours, and what looks alike in both: the report has those of when the program was built.
 const COLOURS: &str = include_str!("../../web/page/colours.css");
+const COMMON: &str = include_str!("../../web/page/common.css");
 const STYLE: &str = include_str!("page/report.css");
 const SCRIPT: &str = include_str!("page/report.js");
 
@@ -42,7 +43,7 @@ pub fn page<R>(head: serde_json::Value, report: &R, sections: &[Section<R>]) -> 
     let sections: Vec<Value> = sections.iter().map(body).collect();
     let own = Value::from_pairs([
         ("version", Value::from(env!("CARGO_PKG_VERSION"))),
-        ("style", Value::from_safe_string(format!("{COLOURS}{STYLE}"))),
+        ("style", Value::from_safe_string(format!("{COLOURS}{COMMON}{STYLE}"))),
         ("script", Value::from_safe_string(SCRIPT.into())),
         ("sections", Value::from_iter(sections)),
     ]);
@@ -86,11 +87,8 @@ mod tests {
 
     #[test]
     fn the_script_cannot_end_itself() {
-        assert!(
-            !SCRIPT.contains("</script")
-                && !STYLE.contains("</style")
-                && !COLOURS.contains("</style")
-        );
+        assert!(!SCRIPT.contains("</script"));
+        assert!([COLOURS, COMMON, STYLE].iter().all(|style| !style.contains("</style")));
     }
 
     #[test]

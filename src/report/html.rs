@@ -89,9 +89,8 @@ struct Named {
     name: String,
     path: String,
     about: String,
-    method: &'static str,
-    dash: &'static str,
-    mark: &'static str,
+    #[serde(flatten)]
+    look: Look,
 }
 
 impl Report<'_> {
@@ -101,9 +100,7 @@ impl Report<'_> {
             name: run.name.clone(),
             path: run.path.display().to_string(),
             about: run.method(),
-            method: look.method,
-            dash: look.dash,
-            mark: look.mark,
+            look: *look,
         };
         self.runs.iter().zip(&self.looks).enumerate().map(named).collect()
     }
@@ -205,8 +202,9 @@ fn environment(report: &Report) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{config, evaluation, group, run};
-    use super::super::read::{SampledEpisode, Status};
+    use super::super::read::Status;
     use super::*;
+    use crate::run::SampledEpisode;
 
     const HOSTILE: &str = "</script><img src=x onerror=\"alert('1')\">{{ 7 * 7 }}&amp;";
 

@@ -2,9 +2,10 @@
 //! tell colours apart. They are those that the page gives the methods.
 
 use super::read::RunRecord;
+use serde::Serialize;
 
 /// A run's look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Look {
     /// The method whose colour it is: `method-…` in the style sheet.
     pub method: &'static str,

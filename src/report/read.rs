@@ -1,19 +1,13 @@
-//! Run folders as plain records. Nothing is locked or changed: a run may go on meanwhile, and one
-//! that crashed is read as far as it came.
+//! Run folders as plain records, with the analyses that lie in them.
 
 use crate::analysis::dynamics::Dynamics;
 use crate::analysis::token_shift::TokenShift;
-use crate::checkpoint::STATE;
 use crate::config::{Config, Objective};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metrics::StepReport;
-use crate::platform::{exists, is_held, names_in, read, read_text};
-use crate::run::{
-    CHECKPOINTS, CONFIG, DIVERGED, EVALUATIONS, Evaluation, METRICS, RunFolder, SAMPLES, SUMMARY,
-    Summary, numbered, parse_lines,
-};
+use crate::platform::{exists, is_held, read_text};
+use crate::run::{Evaluation, OnFile, SampledGroup, Summary, numbered};
 use serde::Deserialize;
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// How far a run has come.
@@ -65,43 +59,6 @@ pub const SHIFT: &str = "token-shift.json";
 /// Where a run's folder may hold its learning dynamics.
 pub const DYNAMICS: &str = "dynamics.json";
 
-/// A line of `samples.jsonl`: a prompt of a step with its rollouts.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct SampledGroup {
-    /// The update that they were drawn for, from 1.
-    pub step: u32,
-    /// Suite of the problem.
-    pub suite: String,
-    /// The prompt as the model reads it.
-    pub prompt: String,
-    /// The gold answer.
-    pub answer: String,
-    /// The teacher's response.
-    pub demonstration: Option<String>,
-    /// What the verifier gave the demonstration; `None` where the method takes none or it was not judged.
-    pub demonstration_reward: Option<f32>,
-    /// The rollouts.
-    pub episodes: Vec<SampledEpisode>,
-    /// Why rollouts are missing: the verifier failed on them.
-    pub unscored: Vec<String>,
-    /// Why the demonstration was not judged, where the verifier failed on it.
-    #[serde(default)]
-    pub unscored_demonstration: Option<String>,
-}
-
-/// A rollout in `samples.jsonl`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct SampledEpisode {
-    /// The response as text, without end-of-text.
-    pub response: String,
-    /// What the verifier gave.
-    pub reward: f32,
-    /// Its answer is right.
-    pub right: bool,
-    /// The length limit cut it.
-    pub truncated: bool,
-}
-
 /// Reads the runs in `paths`, each under a name of its own.
 pub fn read_runs(paths: &[PathBuf]) -> Result<Vec<RunRecord>> {
     let mut runs: Vec<RunRecord> = Vec::new();
@@ -120,29 +77,23 @@ fn folder_name(path: &Path) -> String {
 
 /// Reads the run in `path`.
 fn read_run(path: &Path, name: String) -> Result<RunRecord> {
-    require_run(path)?;
-    let config = Config::resolve(&[RunFolder::config_layer(path)?])?;
-    let mut notes = Vec::new();
-    let steps: Vec<StepReport> = lines(&path.join(METRICS), &mut notes)?;
-    let evaluations: Vec<Evaluation> = lines(&path.join(EVALUATIONS), &mut notes)?;
-    let samples = lines(&path.join(SAMPLES), &mut notes)?;
+    let mut files = OnFile::of(path);
+    let config = files.config()?;
+    let (steps, evaluations, samples) = (files.steps()?, files.evaluations()?, files.samples()?);
     let done = steps.last().map_or(0, |r| r.step);
-    // A run that was resumed with more steps has the summary of its first end.
-    let summary = summary(&path.join(SUMMARY))?.filter(|s| s.steps == done);
-    let diverged = match exists(&path.join(DIVERGED)) {
-        true => Some(read_text(&path.join(DIVERGED))?.trim().to_string()),
-        false => None,
-    };
+    let summary = files.summary()?.filter(|s| s.steps == done);
+    let diverged = files.diverged()?;
     let status = match &summary {
         _ if diverged.is_some() => Status::Diverged,
         Some(_) => Status::Finished,
         None if is_held(path) => Status::Training,
         None => Status::Stopped,
     };
+    let of_summary = summary.as_ref().map(|s| format!("{} ({})", s.device, s.backend));
+    let device = of_summary.or_else(|| files.device());
+    let mut notes = files.notes;
     let shift = analysis(&path.join(SHIFT), TokenShift::is_whole, &mut notes);
     let dynamics = analysis(&path.join(DYNAMICS), Dynamics::is_whole, &mut notes);
-    let of_summary = summary.as_ref().map(|s| format!("{} ({})", s.device, s.backend));
-    let device = of_summary.or_else(|| device_of_checkpoint(path));
     Ok(RunRecord {
         path: path.into(),
         name,
@@ -158,45 +109,6 @@ fn read_run(path: &Path, name: String) -> Result<RunRecord> {
         dynamics,
         notes,
     })
-}
-
-/// The config is written before anything else. Where it is missing, the runs below are named.
-fn require_run(path: &Path) -> Result<()> {
-    if exists(&path.join(CONFIG)) {
-        return Ok(());
-    }
-    let missing = match path.is_dir() {
-        true => Error::input("no run is here: config.toml is missing"),
-        false => Error::input("there is no such folder"),
-    };
-    let inside: Vec<String> = names_in(path)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|name| path.join(name))
-        .filter(|folder| exists(&folder.join(CONFIG)))
-        .map(|folder| folder.display().to_string())
-        .collect();
-    let next = match inside.is_empty() {
-        true => "give the folders that `srft train` named, for example: srft report runs/a runs/b"
-            .into(),
-        false => format!("give the runs in it: srft report {}", inside.join(" ")),
-    };
-    Err(missing.at(path.display()).next(next))
-}
-
-/// The records of a JSONL file; none where it is missing. A last line that is cut short, by a crash
-/// or because it is being written just now, is left out and noted.
-fn lines<T: for<'a> Deserialize<'a>>(path: &Path, notes: &mut Vec<String>) -> Result<Vec<T>> {
-    if !exists(path) {
-        return Ok(Vec::new());
-    }
-    let bytes = read(path)?;
-    // Cut within a character it is not even text.
-    let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
-    if whole < bytes.len() {
-        notes.push(format!("the last line of {} is cut short and left out", path.display()));
-    }
-    parse_lines(path, &bytes[..whole])
 }
 
 /// An analysis, if there is one; one that is damaged is left out and noted.
@@ -215,27 +127,6 @@ fn analysis<T: for<'a> Deserialize<'a>>(
         notes.push(format!("{path} is not what srft analyze writes, and is left out"));
     }
     whole
-}
-
-fn summary(path: &Path) -> Result<Option<Summary>> {
-    if !exists(path) {
-        return Ok(None);
-    }
-    serde_json::from_str(&read_text(path)?).map(Some).map_err(|e| {
-        Error::input(e.to_string()).at(path.display()).next(
-            "the file was altered, or another version of srft wrote it; without it the run is read \
-             as one that has not ended",
-        )
-    })
-}
-
-/// The latest checkpoint names what it was computed on; it may vanish while it is read.
-fn device_of_checkpoint(path: &Path) -> Option<String> {
-    let folder = path.join(CHECKPOINTS);
-    let latest = names_in(&folder).ok()?.into_iter().rfind(|name| !name.contains('.'))?;
-    let state: Value =
-        serde_json::from_str(&read_text(&folder.join(latest).join(STATE)).ok()?).ok()?;
-    Some(state["device"].as_str()?.to_string())
 }
 
 impl RunRecord {
@@ -278,27 +169,24 @@ impl RunRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::STATE;
     use crate::platform::write_atomic;
-    use crate::records::{Demonstration, Episode, Example, Group, Layout, Origin, Unscored};
+    use crate::records::{Demonstration, Episode, Example, Group, Unscored};
+    use crate::run::{CHECKPOINTS, METRICS, RunFolder, SUMMARY, SampledEpisode};
     use std::fs;
     use std::io::Write;
 
     fn group(prompt: &str) -> Group {
         Group {
-            origin: Origin::Drawn,
             example: Example {
                 suite: "add".into(),
                 prompt: prompt.into(),
                 demonstration: Some("2+2>4".into()),
                 answer: "4".into(),
-                layout: Layout::default(),
-                extra: Default::default(),
+                ..Example::default()
             },
             prompt_tokens: vec![1],
-            learned: Vec::new(),
             episodes: vec![Episode {
-                prompt: 0,
-                sample: 0,
                 tokens: vec![3],
                 logprobs: vec![-0.5],
                 entropies: vec![0.1],
@@ -306,7 +194,7 @@ mod tests {
                 response: "4\n\"".into(),
                 reward: 0.5,
                 right: true,
-                loose_only: false,
+                ..Episode::default()
             }],
             demonstration: Some(Demonstration {
                 tokens: vec![4],
@@ -315,7 +203,7 @@ mod tests {
                 ..Default::default()
             }),
             unscored: vec![Unscored { why: "broken".into(), tokens: 3 }],
-            unscored_demo: None,
+            ..Group::default()
         }
     }
 
@@ -359,7 +247,7 @@ mod tests {
                 truncated: true,
             }],
             unscored: vec!["broken".into()],
-            unscored_demonstration: None,
+            ..SampledGroup::default()
         };
         assert_eq!(run.samples[0], expected);
         assert!(run.notes.is_empty() && run.summary.is_none() && run.device.is_none());
@@ -426,7 +314,7 @@ mod tests {
         written(&home.path().join("b"));
         let message = read(home.path()).unwrap_err().to_string();
         let [a, b] = ["a", "b"].map(|n| home.path().join(n).display().to_string());
-        assert!(message.contains(&format!("srft report {a} {b}")), "{message}");
+        assert!(message.contains(&format!("a run in it: {a} {b}")), "{message}");
         let message = read(&home.path().join("none")).unwrap_err().to_string();
         assert!(message.contains("no such folder") && message.contains("next: "), "{message}");
         write_atomic(&home.path().join("a").join(SUMMARY), b"{}").unwrap();

@@ -1,13 +1,12 @@
 //! Rollouts of some steps with their rewards, and each group taken apart as the trainer did it.
 
 use super::number::{fixed, signed};
-use super::read::{RunRecord, SampledGroup};
+use super::read::RunRecord;
 use crate::config::{FixedWeight, Objective};
 use crate::objective::advantage::EPSILON;
-use crate::objective::assemble;
-use crate::records::{
-    Demonstration, Episode, Example, Group, Layout, Origin, Role, Sequence, TermCoefficients,
-};
+use crate::objective::{self, assemble};
+use crate::records::{Role, TermCoefficients};
+use crate::run::SampledGroup;
 use serde::Serialize;
 
 /// Steps of a run that are shown: the first, the last, and some between.
@@ -158,43 +157,27 @@ fn spread(count: usize) -> impl Iterator<Item = usize> {
 }
 
 fn view_of(group: &SampledGroup, objective: &Objective) -> GroupView {
-    let update = assemble(&[as_trained(group, objective)], objective);
-    let demonstration_reward =
-        group.demonstration_reward.filter(|_| objective.uses_demonstrations());
-    let rewards = group.episodes.iter().map(|e| e.reward).chain(demonstration_reward);
-    let rewards: Vec<f64> = rewards.map(f64::from).collect();
-    let values = objective.reward_values;
-    let mut members = Vec::new();
-    let advantages = update.advantages.first().into_iter().flatten();
-    for (i, (sequence, &advantage)) in update.sequences.iter().zip(advantages).enumerate() {
-        let demonstration = sequence.role == Role::Demonstration;
-        let episode = group.episodes.get(i).filter(|_| !demonstration);
-        let response = match episode {
-            Some(e) => &e.response,
-            None => group.demonstration.as_deref().unwrap_or_default(),
-        };
-        members.push(Member {
+    let groups = [group.as_trained(objective)];
+    let update = assemble(&groups, objective);
+    let members: Vec<_> = update.members(&groups).into_iter().flatten().collect();
+    let rewards: Vec<f64> = members.iter().filter_map(|m| m.reward).map(f64::from).collect();
+    let shown = |(i, m): (usize, &objective::Member)| {
+        let demonstration = m.role == Role::Demonstration;
+        Member {
             who: if demonstration { "demonstration".into() } else { format!("rollout {}", i + 1) },
             demonstration,
-            response: Text::new(response),
-            verdict: match episode
-                .map(|e| e.right)
-                .or(demonstration_reward.map(|r| values.is_right(r)))
-            {
-                Some(true) => "right",
-                Some(false) => "wrong",
-                None => "unjudged",
+            response: Text::new(m.response),
+            verdict: match (m.reward, m.right) {
+                (None, _) => "unjudged",
+                (_, true) => "right",
+                (_, false) => "wrong",
             },
-            truncated: episode.is_some_and(|e| e.truncated),
-            reward: rewards.get(i).map_or("–".into(), |&r| signed(r, 2)),
-            advantage: if i < rewards.len() { signed(advantage, 3) } else { "–".into() },
-            acts: acting(
-                sequence,
-                episode.map_or(1.0, |e| values.signed(e.reward).abs()),
-                objective,
-            ),
-        });
-    }
+            truncated: m.truncated,
+            reward: m.reward.map_or("–".into(), |r| signed(r.into(), 2)),
+            advantage: m.reward.map_or("–".into(), |_| signed(m.advantage, 3)),
+            acts: acting(m, objective),
+        }
+    };
     GroupView {
         suite: group.suite.clone(),
         prompt: Text::new(&group.prompt),
@@ -203,49 +186,7 @@ fn view_of(group: &SampledGroup, objective: &Objective) -> GroupView {
         of: group.episodes.len(),
         unscored: group.unscored.len(),
         calculation: calculation(&rewards, objective),
-        members,
-    }
-}
-
-/// The group as the trainer had it. The file holds text: a token stands for each response, which
-/// changes the terms' sizes, but neither Â nor which terms act and with which sign.
-fn as_trained(group: &SampledGroup, objective: &Objective) -> Group {
-    let episode = |(sample, e): (usize, &super::read::SampledEpisode)| Episode {
-        prompt: 0,
-        sample,
-        tokens: vec![0],
-        logprobs: vec![0.0],
-        entropies: vec![0.0],
-        truncated: e.truncated,
-        response: String::new(),
-        reward: e.reward,
-        right: e.right,
-        loose_only: false,
-    };
-    // The file has the demonstration's reward without the verdict.
-    let demonstration = |_: &String| Demonstration {
-        tokens: vec![0],
-        reward: group.demonstration_reward,
-        right: group.demonstration_reward.is_some_and(|r| objective.reward_values.is_right(r)),
-        ..Demonstration::default()
-    };
-    let is_held = group.episodes.is_empty() && group.unscored.is_empty();
-    Group {
-        origin: if is_held { Origin::Held } else { Origin::Drawn },
-        example: Example {
-            suite: String::new(),
-            prompt: String::new(),
-            demonstration: None,
-            answer: String::new(),
-            layout: Layout::default(),
-            extra: Default::default(),
-        },
-        prompt_tokens: vec![0],
-        learned: Vec::new(),
-        episodes: group.episodes.iter().enumerate().map(episode).collect(),
-        demonstration: group.demonstration.as_ref().map(demonstration),
-        unscored: Vec::new(),
-        unscored_demo: None,
+        members: members.iter().enumerate().map(shown).collect(),
     }
 }
 
@@ -273,11 +214,12 @@ fn calculation(rewards: &[f64], objective: &Objective) -> String {
     }
 }
 
-/// The terms of the loss that act on a sequence, with their direction; `size` is that of a rollout's
-/// reward, 1 for a plain right or wrong.
-fn acting(sequence: &Sequence, size: f64, objective: &Objective) -> Vec<String> {
+/// The terms of the loss that act on a member, with their direction.
+fn acting(member: &objective::Member, objective: &Objective) -> Vec<String> {
     let TermCoefficients { sft, rl_demo, self_logp, self_ratio, self_positive, entropy, kl } =
-        sequence.terms;
+        member.sequence.terms;
+    // Of its reward: 1 for a plain right or wrong.
+    let size = member.reward.map_or(1.0, |r| objective.reward_values.signed(r).abs());
     let weight = |name: &str, weight, scale: f64| match (objective.varies(weight), scale) {
         (true, _) => format!(", weighed by {name}"),
         (false, 1.0) => String::new(),
@@ -318,8 +260,8 @@ fn acting(sequence: &Sequence, size: f64, objective: &Objective) -> Vec<String> 
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{config, group, run};
-    use super::super::read::SampledEpisode;
     use super::*;
+    use crate::run::SampledEpisode;
 
     fn acts(view: &GroupView) -> Vec<String> {
         view.members.iter().map(|m| m.acts.join("; ")).collect()

@@ -1,5 +1,7 @@
 //! Ranges and ticks of a chart's axes.
 
+use serde::Serialize;
+
 /// A straight axis: values from `low` to `high` lie between two places of the drawing, px.
 #[derive(Debug, Clone, Copy)]
 pub struct Axis {
@@ -19,6 +21,17 @@ impl Axis {
         let share = ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
         self.start + share * (self.end - self.start)
     }
+}
+
+/// A tick.
+#[derive(Debug, Serialize)]
+pub struct Tick {
+    /// Its place, px.
+    pub at: f64,
+    /// Its value.
+    pub text: String,
+    /// It stands at 0.
+    pub zero: bool,
 }
 
 /// 1, 2 or 5 times a power of ten, so that about `parts` of them make the span.

@@ -37,20 +37,20 @@ pub fn text(runs: &[RunRecord], width: usize) -> String {
 }
 
 /// A table; numbers stand to the right, after `words` columns of words.
-pub fn drawn(header: &[&str], rows: Vec<Vec<String>>, words: usize, width: usize) -> String {
+pub fn tabled(header: &[&str], rows: Vec<Vec<String>>, words: usize) -> Table {
     let mut table = Table::new();
-    table
-        .load_preset(presets::ASCII_MARKDOWN)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(u16::try_from(width).unwrap_or(u16::MAX))
-        .set_header(header.to_vec());
-    for row in rows {
-        table.add_row(row);
-    }
+    table.load_preset(presets::ASCII_MARKDOWN).set_header(header.to_vec()).add_rows(rows);
     for column in table.column_iter_mut().skip(words) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    table.to_string()
+    table
+}
+
+/// The same in lines no longer than `width`.
+pub fn drawn(header: &[&str], rows: Vec<Vec<String>>, words: usize, width: usize) -> String {
+    let mut table = tabled(header, rows, words);
+    let width = u16::try_from(width).unwrap_or(u16::MAX);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width).to_string()
 }
 
 fn results(runs: &[RunRecord], rows: &[Row], width: usize) -> String {

@@ -12,7 +12,7 @@ use srft::analysis::{Source, draw, require_same_tokens, responses};
 use srft::config::{Config, Model};
 use srft::error::{Error, Result};
 use srft::platform::OutFile;
-use srft::run::{Reader, RunFolder, grader};
+use srft::run::{OnFile, Reader, grader};
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -153,7 +153,7 @@ async fn analyze_dynamics(arguments: AnalyzeDynamics) -> Result<()> {
 /// for every run, so that the references' responses are the same whichever run is looked at.
 fn config_of(run: &Path, settings: &Settings) -> Result<Config> {
     let seed = Config::layer("[run]\nseed = 0", "analyze")?;
-    settings.resolve(vec![RunFolder::config_layer(run)?, seed], &[])
+    settings.resolve(vec![OnFile::of(run).config_layer()?, seed], &[])
 }
 
 /// `name=DIR` pairs of distinct names.
@@ -178,7 +178,7 @@ fn references(texts: &[String]) -> Result<Vec<(String, String)>> {
 
 /// Says where the path has gaps, and how to train without.
 fn note_gaps(run: &Path, path: &RunPath) -> Result<()> {
-    let config = Config::resolve(&[RunFolder::config_layer(run)?])?;
+    let config = OnFile::of(run).config()?;
     let run = run.display();
     let steps: Vec<u32> = path.points.iter().map(|p| p.step).filter(|&step| step > 0).collect();
     if steps.len() == path.points.len() {

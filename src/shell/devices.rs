@@ -3,7 +3,6 @@
 use super::arguments::Devices;
 use super::say;
 use super::tables::table;
-use serde_json::json;
 use srft::device::{Adapter, Kind, adapters, choose, open};
 use srft::error::Result;
 use srft::selftest;
@@ -18,19 +17,9 @@ pub async fn devices(arguments: Devices) -> Result<()> {
             false => self_test(adapter).await,
         };
         if arguments.json {
-            say(json!({
-                "index": adapter.index,
-                "name": adapter.name,
-                "backend": adapter.backend,
-                "driver": adapter.driver,
-                "kind": adapter.kind.name(),
-                "max_binding_bytes": adapter.max_binding_bytes,
-                "max_buffer_bytes": adapter.max_buffer_bytes,
-                "max_storage_buffers": adapter.max_storage_buffers,
-                "workgroup_bytes": adapter.workgroup_bytes,
-                "memory_bytes": adapter.memory_bytes,
-                "self_test": test,
-            }))?;
+            let mut line = serde_json::to_value(adapter).expect("a plain record");
+            line["self_test"] = test.clone().into();
+            say(line)?;
         }
         rows.push(vec![
             format!("{} {}", adapter.index, adapter.name),

@@ -7,7 +7,7 @@ use super::train::ready;
 use srft::error::Result;
 use srft::explain::{Explanation, Terms, explain as explain_update, parse_episodes};
 use srft::platform::read_text;
-use srft::records::{Example, Layout};
+use srft::records::Example;
 use srft::run::{Parts, trainer};
 
 /// Shows an update in all its parts.
@@ -25,8 +25,7 @@ pub async fn explain(arguments: Explain) -> Result<()> {
                 prompt: prompt.clone(),
                 demonstration: arguments.demonstration.clone(),
                 answer: arguments.answer.clone().unwrap_or_default(),
-                layout: Layout::default(),
-                extra: Default::default(),
+                ..Example::default()
             };
             trainer.groups(vec![example]).await?
         }

@@ -11,7 +11,7 @@ use srft::error::{Error, Result};
 use srft::eval::{Judge, Score, Suite, mean_accuracy, score};
 use srft::ops::sampling::Sampling;
 use srft::platform::{FolderWriter, require_folder};
-use srft::rollout::{Plan, Stops, all_cut, respond};
+use srft::rollout::{Plan, all_cut, respond};
 use srft::run::{Given, Reader, grader, suite_files, write_suites};
 use std::path::Path;
 use std::sync::Arc;
@@ -124,12 +124,7 @@ pub async fn generate(arguments: Generate) -> Result<()> {
     let plan = Plan {
         group: arguments.n.max(1),
         sampling,
-        max_new_tokens: rollout.max_new_tokens,
-        eos_tokens: &model.config.eos_tokens,
-        stops: Stops::new(&tokenizer, &rollout.stop),
-        slots: rollout.slots,
-        seed: config.run.seed,
-        step: 0,
+        ..Plan::of(&config, &tokenizer, &model.config.eos_tokens, 0)
     };
     for response in respond(&model, &[prompt], &plan).await? {
         let text = plan.stops.text(&tokenizer, &response.tokens);

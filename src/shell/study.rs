@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use srft::config::Config;
 use srft::device::{Kind, Selected};
 use srft::error::{Error, Kind as ErrorKind, Result};
-use srft::eval::{Score, mean_accuracy};
+use srft::eval::mean_accuracy;
 use srft::metrics::StepReport;
 use srft::platform::{Stopwatch, exists, read_text, write_atomic};
 use srft::run::Observer;
@@ -245,14 +245,10 @@ impl Progress {
 }
 
 impl Observer for Progress {
-    fn evaluated(&mut self, _: u32, _: &[Score]) {}
-
     fn stepped(&mut self, report: &StepReport, of: u32) {
         if let Some(bar) = &self.0 {
             bar.set_length(of.into());
             bar.set_position(report.step.into());
         }
     }
-
-    fn saved(&mut self, _: &Path) {}
 }

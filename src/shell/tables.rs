@@ -1,7 +1,8 @@
 //! Plain text tables.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use srft::eval::{Score, Suite};
+use srft::report::tabled;
 use srft::run::Evaluation;
 
 /// Columns where the output goes elsewhere than to a terminal.
@@ -19,15 +20,7 @@ pub fn error_width() -> usize {
 
 /// A table with a header, numbers to the right from the second column on.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN).set_header(header.to_vec());
-    for row in rows {
-        table.add_row(row);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
+    tabled(header, rows, 1)
 }
 
 /// A share in percent.

@@ -9,7 +9,7 @@ use super::{note, say};
 use srft::config::{Config, Objective};
 use srft::device::{Selected, select};
 use srft::error::Result;
-use srft::run::{Given, PRETRAIN, Run, RunFolder, Summary, fresh_folder, pretraining, take_base};
+use srft::run::{Given, OnFile, PRETRAIN, Run, Summary, fresh_folder, pretraining, take_base};
 use srft::selftest;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const LEGEND: &str = "a step's line: mean reward, entropy in nats, and w_SFT and
 /// Trains, from the start or from a checkpoint.
 pub async fn train(arguments: Train) -> Result<()> {
     let base = match &arguments.resume {
-        Some(path) => vec![RunFolder::config_layer(path)?],
+        Some(path) => vec![OnFile::of(path).config_layer()?],
         None => Vec::new(),
     };
     let steps = ("--steps", "train.steps", arguments.steps.map(|s| s.to_string()));
@@ -91,8 +91,7 @@ pub async fn ready(config: &Config, json: bool) -> Result<Selected> {
         let Selected { name, backend, reason, .. } = &selected;
         note(format_args!("device: {name} ({backend}), {reason}"));
     }
-    let report = selftest::run(&selected.device).await?;
-    report.require_passed(&selected.name)?;
+    selftest::require(&selected).await?;
     Ok(selected)
 }
 

@@ -9,7 +9,7 @@ use crate::platform::{
     FolderWriter, Stopwatch, create_folder, exists, map, mend_folder, names_in, read_text,
     remove_folder_atomic, unless_stopped, write_atomic,
 };
-use crate::run::{self, CHECKPOINTS, CONFIG, NOTHING, Observer, Run, pretraining};
+use crate::run::{self, CHECKPOINTS, NOTHING, Observer, OnFile, Run, pretraining};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -96,7 +96,7 @@ impl Study {
             Task::Base { name } if self.spec.bases[name].pretrain => {
                 pretraining(config, self.accepts_changes, selected, &self.base(name)).await
             }
-            _ if exists(&path.join(CONFIG)) => {
+            _ if OnFile::of(path).is_run() => {
                 Run::resume_with(config, &NOTHING, self.accepts_changes, selected, path)
             }
             _ => Run::create(config, selected, path),

@@ -4,10 +4,8 @@ use super::stats::pass_at_k;
 use crate::error::{Error, Result};
 use crate::eval::Score;
 use crate::metrics::mean;
-use crate::platform::{exists, read, read_text};
-use crate::run::{
-    DIVERGED, EVALUATIONS, Evaluation, SUMMARY, Summary, parse_lines, samples_of, suite_files,
-};
+use crate::platform::read;
+use crate::run::{Evaluation, OnFile, Summary, parse_lines, samples_of, suite_files};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -26,16 +24,12 @@ pub struct Finished {
 impl Finished {
     /// The run in a folder; `None` before its end, which the summary marks.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let file = path.join(SUMMARY);
-        if !exists(&file) {
-            return Ok(None);
-        }
-        let summary: Summary = json(&read_text(&file)?).map_err(|e| e.at(file.display()))?;
-        let mut evaluations: Vec<Evaluation> = lines(&path.join(EVALUATIONS))?;
+        let mut files = OnFile::of(path);
+        let Some(summary) = files.summary()? else { return Ok(None) };
+        let mut evaluations = files.evaluations()?;
         let last = evaluations.pop().filter(|e| e.step == summary.steps);
         let base = evaluations.into_iter().next();
-        let why = path.join(DIVERGED);
-        let diverged = if exists(&why) { Some(read_text(&why)?.trim().to_string()) } else { None };
+        let diverged = files.diverged()?;
         match (base, last) {
             (Some(base), Some(last)) => Ok(Some(Self { summary, base, last, diverged })),
             _ => Err(Error::input("the run's first or last evaluation is not on file")
@@ -76,7 +70,7 @@ impl SuiteRun {
     }
 
     fn read(score: &Score, file: &Path) -> Result<Self> {
-        let samples: Vec<Verdicted> = lines(file)?;
+        let samples: Vec<Verdicted> = parse_lines(file, &read(file)?)?;
         let mut problems = vec![(0, 0); score.n];
         for sample in &samples {
             let Some(problem) = problems.get_mut(sample.problem) else {
@@ -105,16 +99,4 @@ impl SuiteRun {
         let whole = self.problems.iter().filter(|(_, of)| *of >= k);
         mean(whole.map(|&(right, of)| pass_at_k(of, right, k)))
     }
-}
-
-fn json<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|e| {
-        Error::input(e.to_string())
-            .next("the file was altered, or another version of srft wrote it")
-    })
-}
-
-/// The records in a file of one a line.
-pub fn lines<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Vec<T>> {
-    parse_lines(path, &read(path)?)
 }

@@ -5,7 +5,7 @@ use super::runs::{Study, Task};
 use crate::config::Config;
 use crate::error::Result;
 use crate::platform::{exists, names_in, remove_file};
-use crate::run::{CONFIG, Inputs};
+use crate::run::{Inputs, OnFile};
 use std::path::Path;
 
 impl Study {
@@ -41,7 +41,7 @@ impl Study {
 
     fn has_begun(&self) -> Result<bool> {
         for task in self.tasks()? {
-            if exists(&self.path(&task)?.join(CONFIG)) {
+            if OnFile::of(&self.path(&task)?).is_run() {
                 return Ok(true);
             }
         }

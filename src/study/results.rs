@@ -1,13 +1,13 @@
 //! What came of a study, computed from its folders: plain records, `results.json`.
 
-use super::finished::{Finished, SuiteRun, lines};
+use super::finished::{Finished, SuiteRun};
 use super::runs::{Choice, Study, Task};
-use super::spec::{Regime, Row};
+use super::spec::{Regime, Row, TableSpec};
 use super::stats::{Difference, Spread, Verdict};
 use crate::error::Result;
 use crate::eval::{Score, mean_accuracy};
 use crate::metrics::{StepReport, mean, mean_of};
-use crate::run::{METRICS, Summary};
+use crate::run::{OnFile, Summary};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub struct Results {
     /// Regime by regime.
     pub regimes: Vec<RegimeResult>,
     /// The tables that the study asks for besides: title, regime, rows.
-    pub tables: Vec<TableResult>,
+    pub tables: Vec<TableSpec>,
 }
 
 impl Results {
@@ -53,17 +53,6 @@ impl Results {
         [Verdict::Wins, Verdict::Ties, Verdict::Loses]
             .map(|v| self.comparisons(ood).filter(|(.., compared)| compared.control == v).count())
     }
-}
-
-/// A choice of a regime's rows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TableResult {
-    /// Its heading.
-    pub title: String,
-    /// The regime.
-    pub regime: String,
-    /// Names of rows, in order.
-    pub rows: Vec<String>,
 }
 
 /// A regime's rows.
@@ -209,18 +198,13 @@ impl Study {
             }
         }
         let regimes = self.spec.regimes.iter().map(|r| self.regime_result(r));
-        let tables = self.spec.tables.iter().map(|t| TableResult {
-            title: t.title.clone(),
-            regime: t.regime.clone(),
-            rows: t.rows.clone(),
-        });
         Ok(Results {
             name: self.spec.name.clone(),
             control: self.spec.control.clone(),
             runs: tasks.len(),
             missing,
             regimes: regimes.collect::<Result<_>>()?,
-            tables: tables.collect(),
+            tables: self.spec.tables.clone(),
         })
     }
 
@@ -268,7 +252,7 @@ impl Study {
             let path = self.path(&task)?;
             if let Some(finished) = Finished::read(&path)? {
                 let suites = SuiteRun::all(&path, &finished.last)?;
-                let entropy = entropy_at_the_end(&lines(&path.join(METRICS))?);
+                let entropy = entropy_at_the_end(&OnFile::of(&path).steps()?);
                 runs.push(Read { seed, finished, suites, entropy });
             }
         }

@@ -8,7 +8,7 @@ use crate::eval::mean_accuracy;
 use crate::platform::{
     FolderLock, create_folder, exists, lock_folder, names_in, read_text, write_atomic,
 };
-use crate::run::{CONFIG, RunFolder};
+use crate::run::OnFile;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -286,10 +286,10 @@ impl Study {
     /// Whether a task is done. A run with other settings than the study's is an error.
     pub fn is_done(&self, task: &Task) -> Result<bool> {
         let path = self.path(task)?;
-        let Some(config) = self.config(task)?.filter(|_| exists(&path.join(CONFIG))) else {
+        let Some(config) = self.config(task)?.filter(|_| OnFile::of(&path).is_run()) else {
             return Ok(false);
         };
-        let mut before = Config::resolve(&[RunFolder::config_layer(&path)?])?;
+        let mut before = OnFile::of(&path).config()?;
         if config.model.path.starts_with(&*self.out.display().to_string())
             || matches!(task, Task::Base { .. })
         {

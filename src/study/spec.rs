@@ -5,7 +5,7 @@
 use crate::config::{Config, Settings, unknown};
 use crate::error::{Error, Result};
 use crate::run::PRETRAIN;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use toml::{Table, Value};
@@ -131,7 +131,7 @@ pub struct Regime {
 }
 
 /// A choice of rows of one regime, as a table of its own.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableSpec {
     /// Its heading.

@@ -123,8 +123,7 @@ fn compare(settings: &str, halves: bool, device: &Device, counter: &dyn Counter)
         prompt: format!("{i}+{i}=1234567890123456"),
         demonstration: Some("1".repeat(work.response - 1)),
         answer: "1".into(),
-        layout: Default::default(),
-        extra: Default::default(),
+        ..Example::default()
     };
     let examples = (0..8).map(example).collect();
     let mut trainer = crate::common::trainer(model, tokenizer, &settings, examples);

@@ -2,9 +2,10 @@
 // WebGPU, and an eye on everything that a console would show: an unexpected line fails the test.
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
+import { resolve } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { CHROMIUM, QUIET, SWIFTSHADER } from "./chromium.mjs";
@@ -16,7 +17,10 @@ const sirv = require("sirv");
 export const fflate = require("fflate");
 
 export const root = fileURLToPath(new URL("../../", import.meta.url));
+/** The program, where cargo puts it. */
+export const program = resolve(root, process.env.CARGO_TARGET_DIR ?? "target", "release/srft");
 const dist = root + "web/dist";
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 /** Where the site lies on the test's server: nothing in it may take the root for granted. */
 const SUB_PATH = "/a/b/";
@@ -213,4 +217,28 @@ export async function pauseAt(page, atLeast) {
     await page.locator("#play").click();
     await reach(page, "paused");
     return step(page);
+}
+
+/** Opens all that is folded up, and holds the page to the rules of accessibility. */
+export async function assertAccessible(page) {
+    await page.evaluate(() => document.querySelectorAll("details").forEach((d) => (d.open = true)));
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => globalThis.axe.run());
+    assert.deepEqual(violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target).join(", ")}`), []);
+}
+
+/** A page on a desk, light and dark, and on a phone: accessible, and no wider than the screen. */
+export function accessibilityTests(settings, ready = async () => {}) {
+    for (const [name, options] of [
+        ["desktop, light", { viewport: { width: 1440, height: 900 }, colorScheme: "light" }],
+        ["desktop, dark", { viewport: { width: 1440, height: 900 }, colorScheme: "dark" }],
+        ["phone", { viewport: { width: 360, height: 740 }, colorScheme: "light", reducedMotion: "reduce" }],
+    ]) {
+        browserTest(`axe finds nothing: ${name}`, { ...settings, options }, async (page) => {
+            await ready(page);
+            await assertAccessible(page);
+            const [scroll, width] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+            assert(scroll <= width, `${scroll} px wide on ${width}`);
+        });
+    }
 }

@@ -5,12 +5,11 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { after } from "node:test";
-import { assertNear, browserTest, call, connect, fflate, root, start } from "./harness.mjs";
+import { assertNear, browserTest, call, connect, fflate, program, start } from "./harness.mjs";
 import { METHODS, reportsOf } from "./sessions.mjs";
 
-const program = resolve(root, process.env.CARGO_TARGET_DIR ?? "target", "release/srft");
 const scratch = mkdtempSync(join(tmpdir(), "srft-native-"));
 after(() => rmSync(scratch, { recursive: true }));
 

@@ -2,12 +2,7 @@
 // buttons and its address, survives a reload, and asks nothing of the network beyond its own files.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { QUICK, browserTest, pauseAt, reach, root, step } from "./harness.mjs";
-
-const require = createRequire(root + "web/package.json");
-const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+import { QUICK, accessibilityTests, browserTest, pauseAt, reach, step } from "./harness.mjs";
 
 const count = (page, selector) => page.locator(selector).count();
 
@@ -130,26 +125,7 @@ browserTest("a file that is none is told, and the runs go on", { path: "index.ht
     await reach(page, "paused", before + 1);
 });
 
-/** The violations of accessibility rules in the page's present state. */
-async function violations(page) {
-    await page.evaluate(axe);
-    const { violations } = await page.evaluate(() => globalThis.axe.run());
-    return violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target).join(", ")}`);
-}
-
-for (const [name, options] of [
-    ["desktop, light", { viewport: { width: 1440, height: 900 }, colorScheme: "light" }],
-    ["desktop, dark", { viewport: { width: 1440, height: 900 }, colorScheme: "dark" }],
-    ["phone", { viewport: { width: 360, height: 740 }, colorScheme: "light", reducedMotion: "reduce" }],
-]) {
-    browserTest(`axe finds nothing: ${name}`, { path: "index.html#" + QUICK, options }, async (page) => {
-        await pauseAt(page, 2);
-        await page.evaluate(() => document.querySelectorAll("details").forEach((d) => (d.open = true)));
-        assert.deepEqual(await violations(page), []);
-        const [scroll, width] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-        assert(scroll <= width, `${scroll} px wide on ${width}`);
-    });
-}
+accessibilityTests({ path: "index.html#" + QUICK }, (page) => pauseAt(page, 2));
 
 // What the page does when nothing is chosen. One seed of 120 problems in distribution (standard
 // error 4 points): seen .83 to .92 for SFT and SRFT, .63 to .66 for RL, from a base of .40.

@@ -4,16 +4,12 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { after } from "node:test";
 import { pathToFileURL } from "node:url";
-import { browserTest, root } from "./harness.mjs";
+import { accessibilityTests, assertAccessible, browserTest, program } from "./harness.mjs";
 
-const require = createRequire(root + "web/package.json");
-const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const program = resolve(root, process.env.CARGO_TARGET_DIR ?? "target", "release/srft");
 const scratch = mkdtempSync(join(tmpdir(), "srft-report-"));
 after(() => rmSync(scratch, { recursive: true }));
 
@@ -221,25 +217,7 @@ function hostileReport() {
     return report("hostile.html", "hostile");
 }
 
-/** What axe finds on a page. */
-async function violations(page) {
-    await page.evaluate(axe);
-    const { violations } = await page.evaluate(() => globalThis.axe.run());
-    return violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.target).join(", ")}`);
-}
-
-for (const [name, options] of [
-    ["desktop, light", { viewport: { width: 1440, height: 900 }, colorScheme: "light" }],
-    ["desktop, dark", { viewport: { width: 1440, height: 900 }, colorScheme: "dark" }],
-    ["phone", { viewport: { width: 360, height: 740 }, colorScheme: "light", reducedMotion: "reduce" }],
-]) {
-    browserTest(`axe finds nothing: ${name}`, { url, options }, async (page) => {
-        await page.evaluate(() => document.querySelectorAll("details").forEach((d) => (d.open = true)));
-        assert.deepEqual(await violations(page), []);
-        const [scroll, width] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-        assert(scroll <= width, `${scroll} px wide on ${width}`);
-    });
-}
+accessibilityTests({ url });
 
 browserTest("a study's report opens, draws every difference and asks the network for nothing", { url: "about:blank" }, async (page) => {
     srft("study", "--preset", "smoke", "--device", "cpu", "--out", "smoke");
@@ -252,6 +230,5 @@ browserTest("a study's report opens, draws every difference and asks the network
     const compared = results.regimes.flatMap((regime) => regime.rows).filter((row) => row.difference);
     assert(compared.length > 0);
     assert.equal(await page.locator(".interval").count(), 2 * compared.length, "in and out of distribution");
-    await page.evaluate(() => document.querySelectorAll("details").forEach((d) => (d.open = true)));
-    assert.deepEqual(await violations(page), []);
+    await assertAccessible(page);
 });

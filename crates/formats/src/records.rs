@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use std::ops::Range;
 
 /// A problem with its gold answer and, where there is one, a teacher's demonstration.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Example {
     /// Suite for reporting (`add`, …, or the file's stem for the user's data).
     pub suite: String,
@@ -43,7 +43,7 @@ fn is_default(layout: &Layout) -> bool {
 }
 
 /// One sampled response with everything that later stages need.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Episode {
     /// Index of the prompt within its step.
     pub prompt: usize,
@@ -106,7 +106,7 @@ pub enum Origin {
 }
 
 /// A prompt, its rollouts, and its demonstration: the unit over which advantages are taken.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Group {
     /// How it came into the step. Only held groups are written to a file.
     #[serde(default)]

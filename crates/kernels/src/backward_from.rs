@@ -1,12 +1,12 @@
 //! A backward pass that begins at a given gradient: burn's own begins at ones.
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::CubeBackend;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
+
+use super::gradient::record;
 
 /// The gradients of a loss by all that `x` depends on, where `gradient` is the loss's gradient by
 /// `x` itself, in the same shape.
@@ -31,29 +31,7 @@ impl WithGradient for Flex {}
 
 impl<B: Backend, C: CheckpointStrategy> WithGradient for Autodiff<B, C> {
     fn with_gradient(x: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct GivenBackward;
-
-        impl<B: Backend> Backward<B, 1> for GivenBackward {
-            type State = FloatTensor<B>;
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                grads: &mut Gradients,
-                _checkpointer: &mut Checkpointer,
-            ) {
-                grads.consume::<B>(&ops.node);
-                if let [Some(parent)] = ops.parents {
-                    grads.register::<B>(parent.id, ops.state);
-                }
-            }
-        }
-
         let (x, node) = x.into_parts();
-        match GivenBackward.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(gradient.into_primitive(), x),
-            OpsKind::UnTracked(prep) => prep.finish(x),
-        }
+        record::<B, C, _, 1>([node], x, gradient.into_primitive(), |given, _, _| [Some(given)])
     }
 }

@@ -4,22 +4,19 @@
 //! that many lack, and bfloat16 is in none. A product widens the matrix, exactly, multiplies in f32,
 //! and drops the wide copy: so does the backward pass, which would otherwise keep one of each matrix.
 
+mod cpu;
+mod gpu;
 pub mod reference;
 
-use super::cpu::{i32s, tensor};
-use super::cube::{self, Shader, WORKGROUP};
-use super::matmul::{MatmulNt, product};
-use super::vector::wide;
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::{CubeBackend, CubeTensor};
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use pulp::{Simd, WithSimd};
-use rayon::prelude::*;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::gradient::record;
+use super::matmul::{MatmulNt, product};
 
 /// A format of 16 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,103 +103,12 @@ impl HalfLinear for Flex {
 
 impl<B: HalfLinear + Widen + MatmulNt, C: CheckpointStrategy> HalfLinear for Autodiff<B, C> {
     fn half_linear(x: FloatTensor<Self>, words: IntTensor<B>, half: Half) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct HalfLinearBackward;
-
-        impl<B: Widen + MatmulNt> Backward<B, 1> for HalfLinearBackward {
-            type State = (IntTensor<B>, Half);
-
-            /// ∂L/∂x = g·W, for the upstream gradient g [N, Out].
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                grads: &mut Gradients,
-                _checkpointer: &mut Checkpointer,
-            ) {
-                let g = grads.consume::<B>(&ops.node);
-                if let [Some(parent)] = ops.parents {
-                    let (words, half) = ops.state;
-                    let columns = B::float_transpose(B::widen(words, half));
-                    grads.register::<B>(parent.id, product::<B>(g, columns));
-                }
-            }
-        }
-
         let (x, node) = x.into_parts();
         let output = B::half_linear(x, words.clone(), half);
-        match HalfLinearBackward.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((words, half), output),
-            OpsKind::UnTracked(prep) => prep.finish(output),
-        }
-    }
-}
-
-impl Widen for CubeBackend {
-    fn widen(words: CubeTensor, half: Half) -> CubeTensor {
-        let words = cube::dense(words);
-        let shape = words.shape();
-        let (rows, count) = (shape[0], shape.num_elements());
-        let out = cube::empty(&words, [rows, 2 * shape[1]], DType::F32);
-        let source = srft_shaders::WIDEN;
-        let shader = Shader::new("widen", source).with("bfloat", half == Half::Bf16);
-        let groups = count.div_ceil(WORKGROUP as usize);
-        cube::launch(shader, groups, &[&words, &out], &[count as u32]);
-        out
-    }
-}
-
-/// Words that a task takes at a time.
-const CHUNK: usize = 1 << 14;
-
-impl Widen for Flex {
-    fn widen(words: FlexTensor, half: Half) -> FlexTensor {
-        let shape = words.shape();
-        let mut out = vec![0.0; 2 * shape.num_elements()];
-        let tasks = out.par_chunks_mut(2 * CHUNK).zip(i32s(&words).par_chunks(CHUNK));
-        tasks.for_each(|(out, words)| match half {
-            Half::F16 => wide(FromF16 { out, words }),
-            Half::Bf16 => wide(FromBf16 { out, words }),
-        });
-        tensor(out, [shape[0], 2 * shape[1]])
-    }
-}
-
-struct FromF16<'a> {
-    out: &'a mut [f32],
-    words: &'a [i32],
-}
-
-impl WithSimd for FromF16<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        // The fields in f32's places are the number times 2^(15 − 127), also below the normal range.
-        const SCALE: f32 = f32::from_bits((127 + 112) << 23);
-        for (pair, &word) in self.out.chunks_exact_mut(2).zip(self.words) {
-            let word = word as u32;
-            let low = f32::from_bits((word & 0x7fff) << 13) * SCALE;
-            let high = f32::from_bits((word >> 3) & (0x7fff << 13)) * SCALE;
-            pair[0] = f32::from_bits(low.to_bits() | (word & 0x8000) << 16);
-            pair[1] = f32::from_bits(high.to_bits() | word & 0x8000_0000);
-        }
-    }
-}
-
-struct FromBf16<'a> {
-    out: &'a mut [f32],
-    words: &'a [i32],
-}
-
-impl WithSimd for FromBf16<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        for (pair, &word) in self.out.chunks_exact_mut(2).zip(self.words) {
-            let word = word as u32;
-            pair[0] = f32::from_bits(word << 16);
-            pair[1] = f32::from_bits(word & 0xffff_0000);
-        }
+        // ∂L/∂x = g·W, for the upstream gradient g [N, Out].
+        record::<B, C, _, 1>([node], output, (words, half), |(words, half), g, _| {
+            let columns = B::float_transpose(B::widen(words, half));
+            [Some(product::<B>(g, columns))]
+        })
     }
 }

@@ -1,5 +1,6 @@
-//! The kernels: one file per shader with its launcher, its CPU twin and its f64 reference; and the
-//! CPU's fused forms of what burn's own operations do on a GPU.
+//! The kernels, and the CPU's fused forms of what burn's own operations do on a GPU. One that has a
+//! shader is `OP.rs`, its contract and gradient, and in `OP/` its launcher (`gpu`), its CPU twin (`cpu`)
+//! and its oracle in f64 (`reference`).
 //!
 //! A module imports only what stands before it.
 
@@ -7,6 +8,7 @@ pub mod readback;
 pub mod cube;
 pub mod cpu;
 pub mod vector;
+pub mod gradient;
 pub mod fused;
 pub mod backward_from;
 pub mod matmul;

@@ -1,8 +1,8 @@
 //! The objective kernel: the per-token loss and its derivatives for all terms in one pass.
 //!
 //! It knows nothing of methods: signs, advantages, gates and the global normaliser are already in
-//! each sequence's [`TermCoefficients`]. Its reference is `objective::reference`, built from one
-//! short f64 file a term. Per token t of a sequence, with p_t = π_θ(y_t):
+//! each sequence's [`TermCoefficients`]. The formula stands twice: in the shader, and in `formula`, built
+//! from one short file a term. Per token t of a sequence, with p_t = π_θ(y_t):
 //!
 //! ```text
 //! L_t = sft·w_SFT·φ_t·(−ln p_t) + rl_demo·f(p_t) + self_logp·w·ln p_t
@@ -14,13 +14,23 @@
 //! The weights and φ are constants for the gradient (stop_grad), so dL/dH comes from the bonus alone.
 
 mod cpu;
+pub mod entropy_bonus;
+pub mod entropy_weight;
+pub mod formula;
 mod gpu;
+pub mod kl;
+pub mod reference;
+pub mod rl_demo;
+pub mod self_term;
+pub mod sft;
+pub mod term;
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, Flex, backend_extension};
+use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::Tensor;
 
 use srft_formats::records::TermCoefficients;
+use std::ops::Range;
 
 /// Columns of the sums.
 pub const COLUMNS: usize = 8;
@@ -134,6 +144,13 @@ pub struct Row {
     pub terms: TermCoefficients,
 }
 
+impl Row {
+    /// Where its tokens stand.
+    pub fn tokens(&self) -> Range<usize> {
+        self.start as usize..(self.start + self.len) as usize
+    }
+}
+
 /// The objective's values, as plain tensors: its derivatives are among them.
 #[derive(Debug, Clone)]
 pub struct Objective {
@@ -198,15 +215,4 @@ fn owned(rows: &[Row], n: usize) -> Vec<(u32, u32)> {
     let ends = rows[1..].iter().map(|row| row.start).chain([n as u32]);
     let mut start = 0;
     ends.map(|end| (std::mem::replace(&mut start, end), end)).collect()
-}
-
-impl ObjectiveOps for Flex {
-    fn objective(
-        stats: FloatTensor<Self>,
-        old_logprobs: FloatTensor<Self>,
-        rows: Vec<Row>,
-        switches: Switches,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        cpu::objective(stats, old_logprobs, &rows, &switches)
-    }
 }

@@ -9,14 +9,13 @@
 //! vocabulary, whatever the settings of the draw. They are the π_θ of the objective.
 
 mod cpu;
+mod gpu;
 pub mod reference;
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::wgpu::CubeBackend;
-use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{DType, Int, Shape, Tensor};
+use burn::backend::{Backend, Dispatch, backend_extension};
+use burn::tensor::{Int, Tensor};
 
-use super::cube;
 use srft_formats::config::Rollout;
 use srft_formats::error::{Error, Result};
 use srft_formats::model::MAX_VOCABULARY;
@@ -143,44 +142,4 @@ pub fn sample(
         settings,
     );
     Sampled { tokens: Tensor::from_dispatch(tokens), stats: Tensor::from_dispatch(stats) }
-}
-
-impl SamplingOps for Flex {
-    fn sample(
-        logits: FloatTensor<Self>,
-        draws: Vec<Draw>,
-        key: Key,
-        settings: Sampling,
-    ) -> (IntTensor<Self>, FloatTensor<Self>) {
-        cpu::sample(logits, &draws, key, settings)
-    }
-}
-
-impl SamplingOps for CubeBackend {
-    fn sample(
-        logits: FloatTensor<Self>,
-        draws: Vec<Draw>,
-        key: Key,
-        settings: Sampling,
-    ) -> (IntTensor<Self>, FloatTensor<Self>) {
-        let logits = cube::dense(logits);
-        let [rows, vocabulary] = logits.shape().dims();
-        let tokens = cube::empty(&logits, Shape::new([rows]), DType::I32);
-        let stats = cube::empty(&logits, Shape::new([rows, 2]), DType::F32);
-        let Sampling { temperature, top_k, top_p, .. } = settings;
-        let greedy = temperature == 0.0;
-        // Barriers inside a branch need a constant condition, so each switch is its own pipeline.
-        let shader = cube::Shader::new("sampling", srft_shaders::SAMPLING)
-            .with("greedy", greedy)
-            .with("top_k", !greedy && top_k > 0)
-            .with("top_p", !greedy && top_p < 1.0);
-        let per_temperature = if greedy { 1.0 } else { 1.0 / temperature };
-        let mut info = vec![rows as u32, vocabulary as u32];
-        info.extend([key.seed as u32, (key.seed >> 32) as u32, key.step]);
-        info.extend([per_temperature.to_bits(), top_k, top_p.to_bits()]);
-        info.push(settings.lowest_below_largest().to_bits());
-        info.extend(draws.iter().flat_map(|d| [d.prompt, d.sample, d.position]));
-        cube::launch(shader, rows, &[&logits, &tokens, &stats], &info);
-        (tokens, stats)
-    }
 }

@@ -5,19 +5,17 @@
 //! the equations; [`mod@reference`] is the oracle of both backends.
 
 mod cpu;
+mod gpu;
 pub mod reference;
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::{CubeBackend, CubeTensor};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{FloatDType, Int, Shape, Slice, Tensor};
 
-use super::cpu as slices;
-use super::cube::{self, Shader, WORKGROUP};
+use super::gradient::record;
 
 /// Numbers in a row's record: m, s, t, z, ln p, H.
 pub const RECORD: usize = 6;
@@ -130,113 +128,12 @@ fn columns<B: Backend>(records: FloatTensor<B>) -> FloatTensor<B> {
 
 impl<B: TokenStatsKernels, C: CheckpointStrategy> TokenStats for Autodiff<B, C> {
     fn token_stats(logits: FloatTensor<Self>, targets: IntTensor<Self>) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct TokenStatsBackward;
-
-        impl<B: TokenStatsKernels> Backward<B, 1> for TokenStatsBackward {
-            type State = (FloatTensor<B>, IntTensor<B>, FloatTensor<B>);
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                grads: &mut Gradients,
-                _checkpointer: &mut Checkpointer,
-            ) {
-                let gradient = grads.consume::<B>(&ops.node);
-                let (logits, targets, records) = ops.state;
-                if let [Some(parent)] = ops.parents {
-                    let d_logits = B::token_stats_backward(logits, targets, records, gradient, 0);
-                    grads.register::<B>(parent.id, d_logits);
-                }
-            }
-        }
-
         let (logits, node) = logits.into_parts();
         let records = whole::<B>(logits.clone(), targets.clone());
         let output = columns::<B>(records.clone());
-        match TokenStatsBackward.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((logits, targets, records), output),
-            OpsKind::UnTracked(prep) => prep.finish(output),
-        }
-    }
-}
-
-impl TokenStatsKernels for CubeBackend {
-    fn token_stats_update(
-        records: CubeTensor,
-        logits: CubeTensor,
-        targets: CubeTensor,
-        offset: usize,
-    ) -> CubeTensor {
-        let source = srft_shaders::TOKEN_STATS;
-        let (shader, groups, info) = setup("token_stats", source, &logits, offset);
-        let (logits, targets, records) =
-            (cube::dense(logits), cube::dense(targets), owned(cube::dense(records)));
-        cube::launch(shader, groups, &[&logits, &targets, &records], &info);
-        records
-    }
-
-    fn token_stats_backward(
-        logits: CubeTensor,
-        targets: CubeTensor,
-        records: CubeTensor,
-        gradient: CubeTensor,
-        offset: usize,
-    ) -> CubeTensor {
-        let source = srft_shaders::TOKEN_STATS_BACKWARD;
-        let (shader, groups, info) = setup("token_stats_backward", source, &logits, offset);
-        let logits = owned(cube::dense(logits));
-        let [targets, records, gradient] = [targets, records, gradient].map(cube::dense);
-        cube::launch(shader, groups, &[&logits, &targets, &records, &gradient], &info);
-        logits
-    }
-}
-
-/// The shader with as many invocations a row as its columns can use, its workgroups, its info.
-fn setup(
-    name: &'static str,
-    source: &'static str,
-    logits: &CubeTensor,
-    offset: usize,
-) -> (Shader, usize, [u32; 3]) {
-    let shape = logits.shape();
-    let (rows, columns) = (shape[0], shape[1]);
-    let lanes = (columns / 4).next_power_of_two().min(WORKGROUP as usize);
-    let groups = rows.div_ceil(WORKGROUP as usize / lanes);
-    let shader = Shader::new(name, source).with("lanes", lanes);
-    (shader, groups, [rows as u32, columns as u32, offset as u32])
-}
-
-/// The tensor itself if nobody else holds its buffer, else a copy: what a shader may overwrite.
-fn owned(tensor: CubeTensor) -> CubeTensor {
-    if tensor.can_mut() { tensor } else { tensor.copy() }
-}
-
-impl TokenStatsKernels for Flex {
-    fn token_stats_update(
-        records: FlexTensor,
-        logits: FlexTensor,
-        targets: FlexTensor,
-        offset: usize,
-    ) -> FlexTensor {
-        let (logits, targets, mut records) =
-            (slices::dense(logits), slices::dense(targets), slices::dense(records));
-        let (logits, targets) = (slices::f32s(&logits), slices::i32s(&targets));
-        cpu::forward(logits, targets, records.storage_mut(), offset);
-        records
-    }
-
-    fn token_stats_backward(
-        logits: FlexTensor,
-        targets: FlexTensor,
-        records: FlexTensor,
-        gradient: FlexTensor,
-        offset: usize,
-    ) -> FlexTensor {
-        let mut logits = slices::dense(logits);
-        let [targets, records, gradient] = [targets, records, gradient].map(slices::dense);
-        let (targets, records) = (slices::i32s(&targets), slices::f32s(&records));
-        cpu::backward(logits.storage_mut(), targets, records, slices::f32s(&gradient), offset);
-        logits
+        let kept = (logits, targets, records);
+        record::<B, C, _, 1>([node], output, kept, |(logits, targets, records), g, _| {
+            [Some(B::token_stats_backward(logits, targets, records, g, 0))]
+        })
     }
 }

@@ -1,12 +1,19 @@
-//! Adapters: listing them, choosing one, falling back to the CPU, hearing when one is lost.
+//! Adapters: listing them, choosing one, falling back to the CPU.
+
+mod driver;
+
+use driver::Complaints;
+pub use driver::{Listener, last_words};
 
 use crate::error::{Error, Result};
 use burn::tensor::Device;
 use burn::tensor::wgpu::{WgpuSetup, wgpu};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use serde::Serialize;
+use std::sync::Arc;
 
 /// What kind of machine an adapter is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "&'static str")]
 pub enum Kind {
     /// A GPU with its own memory.
     Discrete,
@@ -38,8 +45,14 @@ impl Kind {
     }
 }
 
+impl From<Kind> for &'static str {
+    fn from(kind: Kind) -> Self {
+        kind.name()
+    }
+}
+
 /// An adapter of this machine.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Adapter {
     /// Position in the list, for `--device`.
     pub index: usize,
@@ -64,6 +77,7 @@ pub struct Adapter {
     /// The host's memory for the CPU and for GPUs that share it, where the system tells it; wgpu
     /// does not tell a GPU's own.
     pub memory_bytes: Option<u64>,
+    #[serde(skip)]
     handle: Option<(wgpu::Instance, wgpu::Adapter)>,
 }
 
@@ -92,61 +106,6 @@ impl Selected {
     pub fn listener(&self) -> Listener {
         self.complaints.listener()
     }
-}
-
-/// What a device's driver said of its own accord, how often and what last: a lost device, an
-/// out-of-memory, a validation error.
-#[derive(Debug, Clone, Default)]
-struct Complaints(Arc<Mutex<(usize, String)>>);
-
-impl Complaints {
-    fn add(&self, words: String) {
-        log::error!("{words}");
-        if let Ok(mut last) = LAST_WORDS.lock() {
-            *last = Some(words.clone());
-        }
-        let mut said = self.said();
-        *said = (said.0 + 1, words);
-    }
-
-    fn listener(&self) -> Listener {
-        Listener { heard: self.said().0, complaints: self.clone() }
-    }
-
-    fn said(&self) -> MutexGuard<'_, (usize, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One who hears a device's driver. Everyone who shares the device has an own one: a complaint does not
-/// say whose work was refused, so all of them hear it.
-#[derive(Debug, Clone)]
-pub struct Listener {
-    complaints: Complaints,
-    heard: usize,
-}
-
-impl Listener {
-    /// An error from the driver's first complaint on: what it refused was not computed, and all that was
-    /// made of it since is wrong.
-    pub fn require_silence(&self) -> Result<()> {
-        let said = self.complaints.said();
-        if said.0 == self.heard {
-            return Ok(());
-        }
-        Err(Error::machine(format!("the driver complained: {}", said.1)).next(
-            "take up the run at its last checkpoint; if it comes again, update the driver or take \
-             --device cpu",
-        ))
-    }
-}
-
-/// What any driver said last. Read by [`last_words`] when a readback fails.
-static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
-
-/// The driver's last complaint, for error messages.
-pub fn last_words() -> Option<String> {
-    LAST_WORDS.lock().ok()?.clone()
 }
 
 /// Every adapter, the CPU backend first.
@@ -390,26 +349,6 @@ mod tests {
 
     fn adapter(index: usize, name: &str, backend: &str, kind: Kind) -> Adapter {
         Adapter { index, name: name.into(), backend: backend.into(), kind, ..cpu() }
-    }
-
-    /// Two runs of a study share a GPU: whichever looks first must not keep the word from the other.
-    #[test]
-    fn everyone_who_shares_a_device_hears_its_driver() {
-        let (shared, other) = (Complaints::default(), Complaints::default());
-        let runs = [shared.listener(), shared.listener(), other.listener()];
-        let heard = |runs: &[Listener]| -> Vec<bool> {
-            runs.iter().map(|run| run.require_silence().is_err()).collect()
-        };
-        assert_eq!(heard(&runs), [false; 3]);
-        shared.add("refused a shader".into());
-        for _ in 0..2 {
-            assert_eq!(heard(&runs), [true, true, false]);
-        }
-        assert!(runs[1].require_silence().unwrap_err().what.contains("refused a shader"));
-        let later = shared.listener();
-        assert_eq!(heard(std::slice::from_ref(&later)), [false], "it began afterwards");
-        shared.add("lost".into());
-        assert_eq!(heard(&[later]), [true]);
     }
 
     #[test]

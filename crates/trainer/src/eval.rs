@@ -10,7 +10,7 @@ use crate::platform::give_way;
 use crate::random::step;
 use crate::records::Example;
 use crate::reward::{Grade, Grader, MEND, Submission};
-use crate::rollout::{Plan, Response, Stops, respond};
+use crate::rollout::{Plan, Response, respond};
 use crate::text::Tokenizer;
 use serde::{Deserialize, Serialize};
 
@@ -151,12 +151,7 @@ impl Judge<'_> {
         let plan = Plan {
             group: eval.samples,
             sampling,
-            max_new_tokens: self.config.rollout.max_new_tokens,
-            eos_tokens: eos,
-            stops: Stops::new(self.tokenizer, &self.config.rollout.stop),
-            slots: self.config.rollout.slots,
-            seed: self.config.run.seed,
-            step: step::EVALUATION,
+            ..Plan::of(self.config, self.tokenizer, eos, step::EVALUATION)
         };
         let responses = respond(model, &prompts, &plan).await?;
         let text = |r: &Response| plan.stops.text(self.tokenizer, &r.tokens);

@@ -3,8 +3,8 @@
 use crate::data::encode::encode;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
-use crate::objective::{Update, assemble};
-use crate::ops::objective::column;
+use crate::objective::{Member, Update, assemble};
+use crate::ops::objective::{COLUMNS, column};
 use crate::records::{
     Demonstration, Episode, Example, Group, Layout, Origin, Role, TermCoefficients,
 };
@@ -90,14 +90,8 @@ pub fn parse_episodes(text: &str, place: &str, learner: &Learner) -> Result<Vec<
             )
         })?;
         let layout = Layout { templated: line.templated, learned: Vec::new() };
-        let mut example = Example {
-            suite: "episodes".into(),
-            prompt: line.prompt,
-            demonstration: None,
-            answer: String::new(),
-            layout,
-            extra: Default::default(),
-        };
+        let mut example =
+            Example { suite: "episodes".into(), prompt: line.prompt, layout, ..Example::default() };
         let prompt_tokens = encode(&learner.tokenizer, eos_tokens, &example)?.prompt;
         let mut respond = |text: &str| -> Result<Vec<u32>> {
             example.demonstration = Some(text.into());
@@ -109,16 +103,12 @@ pub fn parse_episodes(text: &str, place: &str, learner: &Learner) -> Result<Vec<
             let tokens = respond(&e.response)?;
             // No sampler: empty log-probabilities are filled with the policy's own (ratio 1).
             episodes.push(Episode {
-                prompt: 0,
                 sample,
                 tokens,
-                logprobs: Vec::new(),
-                entropies: Vec::new(),
-                truncated: false,
                 response: e.response,
                 reward: e.reward,
                 right: values.is_right(e.reward),
-                loose_only: false,
+                ..Episode::default()
             });
         }
         let demonstration = match &line.demonstration {
@@ -139,11 +129,9 @@ pub fn parse_episodes(text: &str, place: &str, learner: &Learner) -> Result<Vec<
             origin: Origin::Drawn,
             example,
             prompt_tokens,
-            learned: Vec::new(),
             episodes,
             demonstration,
-            unscored: Vec::new(),
-            unscored_demo: None,
+            ..Group::default()
         })
     };
     let lines = text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty());
@@ -202,35 +190,27 @@ pub async fn explain(learner: &Learner, groups: &mut [Group]) -> Result<Explanat
         kl,
         total,
     };
-    let mut rows = update.sequences.iter().zip(&total.sums);
+    let mut rows = total.sums.iter();
     let prompts = groups
         .iter()
-        .zip(&update.advantages)
-        .map(|(group, advantages)| {
-            let members: Vec<_> = rows.by_ref().take(advantages.len()).collect();
-            let demo = members.last().filter(|(s, _)| s.role == Role::Demonstration);
-            let demo_text = group.example.demonstration.iter().filter(|_| demo.is_some());
-            let demo_reward = group.demonstration.iter().filter(|_| demo.is_some());
-            let responses = group.episodes.iter().map(|e| &e.response).chain(demo_text);
-            let rewards = group.episodes.iter().map(|e| Some(e.reward));
+        .zip(update.members(groups))
+        .map(|(group, members)| {
+            let rows: Vec<_> = rows.by_ref().take(members.len()).collect();
+            let weights = |role| {
+                let rows = members.iter().zip(&rows).filter(move |(m, _)| m.role == role);
+                rows.map(|(_, row)| row[column::WEIGHT])
+            };
+            let entropy = |(m, row): (&Member, &&[f64; COLUMNS])| {
+                row[column::ENTROPY] / m.sequence.loss_tokens() as f64
+            };
             PromptExplanation {
                 prompt: group.example.prompt.clone(),
-                responses: responses.cloned().collect(),
-                rewards: rewards
-                    .chain(demo_reward.map(|d| d.reward))
-                    .map(|r| r.map(f64::from))
-                    .collect(),
-                advantages: advantages.clone(),
-                entropy: members
-                    .iter()
-                    .map(|(s, row)| row[column::ENTROPY] / s.loss_tokens() as f64)
-                    .collect(),
-                w_sft: demo.map(|(_, row)| row[column::WEIGHT]),
-                w_rl: members
-                    .iter()
-                    .filter(|(s, _)| s.role == Role::Rollout)
-                    .map(|(_, row)| row[column::WEIGHT])
-                    .collect(),
+                responses: members.iter().map(|m| m.response.into()).collect(),
+                rewards: members.iter().map(|m| m.reward.map(f64::from)).collect(),
+                advantages: members.iter().map(|m| m.advantage).collect(),
+                entropy: members.iter().zip(&rows).map(entropy).collect(),
+                w_sft: weights(Role::Demonstration).next(),
+                w_rl: weights(Role::Rollout).collect(),
             }
         })
         .collect();

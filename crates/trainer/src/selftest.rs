@@ -1,6 +1,7 @@
 //! Before training: each kernel on the chosen device against its f64 reference, and cached against
 //! uncached decoding, so that a miscompiled shader is found before it trains anything.
 
+use crate::device::Selected;
 use crate::error::{Error, Result};
 use crate::model::Scaling;
 use crate::model::{Llama, ModelConfig};
@@ -51,6 +52,19 @@ impl fmt::Display for Report {
             failures => write!(f, "FAILED: {}", failures.join("; ")),
         }
     }
+}
+
+/// Runs every check on a device that was opened, and refuses it if one fails: what program, page and wheel
+/// do before anything else.
+pub async fn require(selected: &Selected) -> Result<Report> {
+    let driver = selected.listener();
+    let report = run(&selected.device).await?;
+    // A shader that a driver refuses is skipped: the numbers are wrong, the driver says why.
+    report.require_passed(&selected.name).map_err(|e| match driver.require_silence() {
+        Ok(()) => e,
+        Err(driver) => Error { what: format!("{}; {}", e.what, driver.what), ..e },
+    })?;
+    Ok(report)
 }
 
 /// Runs every check on a device.

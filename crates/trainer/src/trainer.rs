@@ -8,12 +8,11 @@ use crate::metrics::{StepReport, mean_of};
 use crate::objective::buffer::Buffer;
 use crate::objective::{Update, assemble};
 use crate::ops::objective::column;
-use crate::ops::sampling::Sampling;
 use crate::optim::{AdamW, learning_rate};
 use crate::platform::Stopwatch;
 use crate::records::{Demonstration, Episode, Group, Origin, Role, Unscored};
 use crate::reward::{Grade, Grader, MEND, Submission};
-use crate::rollout::{Plan, Stops, respond};
+use crate::rollout::{Plan, respond};
 
 /// A run in memory: what learns, its optimiser, and what it learns from.
 pub struct Trainer {
@@ -105,10 +104,8 @@ impl Trainer {
                 example,
                 prompt_tokens: encoded.prompt,
                 learned: encoded.learned,
-                episodes: Vec::new(),
                 demonstration,
-                unscored: Vec::new(),
-                unscored_demo: None,
+                ..Group::default()
             });
         }
         self.grade_demonstrations(&mut groups, &cut, &objective)?;
@@ -165,22 +162,16 @@ impl Trainer {
     }
 
     async fn sample(&self, groups: &mut [Group], objective: &Objective) -> Result<()> {
-        let rollout = &self.learner.config.rollout;
+        let Learner { config, policy, tokenizer, .. } = &self.learner;
         let shared = objective.group_of == GroupOf::Shared;
         let plan = Plan {
-            group: rollout.group - usize::from(shared),
-            sampling: Sampling::of(rollout),
-            max_new_tokens: rollout.max_new_tokens,
-            eos_tokens: &self.learner.policy.config.eos_tokens,
-            stops: Stops::new(&self.learner.tokenizer, &rollout.stop),
-            slots: rollout.slots,
-            seed: self.learner.config.run.seed,
-            step: self.step,
+            group: config.rollout.group - usize::from(shared),
+            ..Plan::of(config, tokenizer, &policy.config.eos_tokens, self.step)
         };
         let prompts: Vec<Vec<u32>> = groups.iter().map(|g| g.prompt_tokens.clone()).collect();
-        let responses = respond(&self.learner.policy, &prompts, &plan).await?;
+        let responses = respond(policy, &prompts, &plan).await?;
         let texts: Vec<String> =
-            responses.iter().map(|r| plan.stops.text(&self.learner.tokenizer, &r.tokens)).collect();
+            responses.iter().map(|r| plan.stops.text(tokenizer, &r.tokens)).collect();
         let submissions: Vec<Submission> = responses
             .iter()
             .zip(&texts)

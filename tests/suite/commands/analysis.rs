@@ -12,7 +12,7 @@ use srft::analysis::{Asked, Source, draw, require_same_tokens, responses};
 use srft::config::Config;
 use srft::eval::Suite;
 use srft::model::{Llama, ModelConfig, ModelFolder};
-use srft::records::{Example, Layout};
+use srft::records::Example;
 use srft::score::{mean_shift, score};
 use srft::text::Tokenizer;
 
@@ -61,9 +61,7 @@ fn example(prompt: &str, demonstration: Option<&str>) -> Example {
         suite: "s".into(),
         prompt: prompt.into(),
         demonstration: demonstration.map(String::from),
-        answer: String::new(),
-        layout: Layout::default(),
-        extra: Default::default(),
+        ..Example::default()
     }
 }
 

@@ -4,13 +4,13 @@
 use crate::backends::{compare, devices, floats};
 use crate::common::{config, golden_json, numbers};
 use burn::tensor::{Device, Tensor, TensorData};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use srft::config::Objective;
 use srft::objective::advantage::EPSILON;
 use srft::objective::assemble;
 use srft::objective::loss::{BatchEntropy, switches};
 use srft::ops::objective::{COLUMNS, Row, column, objective};
-use srft::records::{Episode, Example, Group, Origin, Role};
+use srft::records::{Episode, Group, Origin, Role};
 
 /// Largest error, relative to the largest value of its kind; TRL's advantages are f32 like the kernel.
 const TOLERANCE: f64 = 1e-5;
@@ -92,29 +92,16 @@ fn group(prompt: usize, golden: &Value) -> Group {
             tokens: vec![7; logprobs.len()],
             entropies: vec![0.0; logprobs.len()],
             logprobs: logprobs.into_iter().map(|logp| logp as f32).collect(),
-            truncated: false,
-            response: String::new(),
             reward: reward as f32,
             right: reward > 0.0,
-            loose_only: false,
+            ..Episode::default()
         }
     };
     Group {
         origin: Origin::Drawn,
-        example: Example {
-            suite: String::new(),
-            prompt: String::new(),
-            demonstration: None,
-            answer: String::new(),
-            layout: Default::default(),
-            extra: Map::new(),
-        },
         prompt_tokens: vec![1],
-        learned: Vec::new(),
         episodes: responses.iter().zip(rewards).enumerate().map(episode).collect(),
-        demonstration: None,
-        unscored: Vec::new(),
-        unscored_demo: None,
+        ..Group::default()
     }
 }
 

@@ -12,7 +12,7 @@ use srft::config::Objective;
 use srft::objective::loss::{BatchEntropy, switches};
 use srft::objective::{assemble, reference};
 use srft::ops::objective::{Row, column, objective};
-use srft::records::{Demonstration, Episode, Example, Group, Origin, Role, Unscored};
+use srft::records::{Demonstration, Episode, Group, Origin, Role, Unscored};
 
 /// A token: ln p, entropy, and ln p of the sampler (of the base, for a demonstration).
 type Token = [f64; 3];
@@ -30,29 +30,17 @@ type Responses = Vec<Response>;
 fn group(responses: &Responses) -> Group {
     let (demonstration, rollouts) = responses.split_last().unwrap();
     let episode = |(sample, r): (usize, &Response)| Episode {
-        prompt: 0,
         sample,
         tokens: vec![7; r.tokens.len()],
         logprobs: r.tokens.iter().map(|t| t[2] as f32).collect(),
         entropies: vec![0.0; r.tokens.len()],
-        truncated: false,
-        response: String::new(),
         reward: r.reward as f32,
         right: r.right,
-        loose_only: false,
+        ..Episode::default()
     };
     Group {
         origin: Origin::Drawn,
-        example: Example {
-            suite: String::new(),
-            prompt: String::new(),
-            demonstration: None,
-            answer: String::new(),
-            layout: Default::default(),
-            extra: Default::default(),
-        },
         prompt_tokens: vec![1],
-        learned: Vec::new(),
         episodes: rollouts.iter().enumerate().map(episode).collect(),
         demonstration: Some(Demonstration {
             tokens: vec![8; demonstration.tokens.len()],
@@ -60,8 +48,7 @@ fn group(responses: &Responses) -> Group {
             right: demonstration.right,
             ..Demonstration::default()
         }),
-        unscored: Vec::new(),
-        unscored_demo: None,
+        ..Group::default()
     }
 }
 

@@ -330,15 +330,13 @@ fn what_tools_say_is_read_and_not_learned() {
         example,
         prompt_tokens: prompt,
         learned: encoded.learned,
-        episodes: Vec::new(),
         demonstration: Some(Demonstration {
             tokens,
             earlier: encoded.earlier,
             reward: Some(1.0),
             right: true,
         }),
-        unscored: Vec::new(),
-        unscored_demo: None,
+        ..Group::default()
     };
     let objective = Objective { kl_coeff: 0.1, ..Objective::default() };
     let update = assemble(&[group], &objective);

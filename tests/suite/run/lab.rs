@@ -2,14 +2,13 @@
 //! hold the same core to the same numbers.
 
 use std::cell::RefCell;
-use std::path::Path;
 use std::rc::Rc;
 
 use pollster::block_on;
 use srft::config::Config;
 use srft::device::select;
 use srft::metrics::StepReport;
-use srft::run::{Observer, Run, RunFolder};
+use srft::run::{OnFile, Run};
 use srft_page::archive;
 use srft_page::lab::Lab;
 use srft_page::lab::protocol::{Command, Event, GroupView, Ready, RunRequest, Start, State};
@@ -136,14 +135,6 @@ fn groups(bench: &mut Bench, run: u32, count: u32) -> Vec<GroupView> {
     (0..count).map(view).collect()
 }
 
-struct Silent;
-
-impl Observer for Silent {
-    fn evaluated(&mut self, _: u32, _: &[srft::eval::Score]) {}
-    fn stepped(&mut self, _: &StepReport, _: u32) {}
-    fn saved(&mut self, _: &Path) {}
-}
-
 #[test]
 fn runs_go_in_step_and_each_is_the_native_trainers_run() {
     let (mut bench, ready) = Bench::of(&["sft", "grpo", "srft"], &[]);
@@ -176,7 +167,7 @@ fn runs_go_in_step_and_each_is_the_native_trainers_run() {
         let selected = block_on(select("cpu")).unwrap();
         let mut run = Run::create(config, &selected, &home.path().join("run")).unwrap();
         for (_, report) in steps.iter().filter(|(run, _)| *run == index) {
-            block_on(run.advance(&mut Silent)).unwrap();
+            block_on(run.advance(&mut ())).unwrap();
             let native = run.reports().unwrap().pop().unwrap();
             assert_eq!(&native.without_times(), report, "{}", view.method);
         }
@@ -204,10 +195,10 @@ fn a_saved_file_goes_on_where_it_stopped() {
     let home = tempfile::tempdir().unwrap();
     assert_eq!(archive::unpack(&file, home.path()).unwrap(), ["grpo", "srft"]);
     let path = home.path().join("srft");
-    let config = Config::resolve(&[RunFolder::config_layer(&path).unwrap()]).unwrap();
+    let config = OnFile::of(&path).config().unwrap();
     let selected = block_on(select("cpu")).unwrap();
     let mut run = Run::resume(config, &selected, &path).unwrap();
-    block_on(run.advance(&mut Silent)).unwrap();
+    block_on(run.advance(&mut ())).unwrap();
     assert_eq!(run.reports().unwrap().pop().unwrap().without_times(), expected[1].1);
 }
 

@@ -60,8 +60,7 @@ fn sums() -> Vec<Example> {
         prompt: format!("{a}+{b}="),
         demonstration: Some(format!(">{}", a + b)),
         answer: (a + b).to_string(),
-        layout: Default::default(),
-        extra: Default::default(),
+        ..Example::default()
     };
     [(1, 2), (4, 5)].map(sum).to_vec()
 }

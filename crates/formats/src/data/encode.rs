@@ -173,9 +173,8 @@ mod tests {
             suite: "s".into(),
             prompt: prompt.into(),
             demonstration: Some(demonstration.into()),
-            answer: String::new(),
             layout,
-            extra: Default::default(),
+            ..Example::default()
         }
     }
 

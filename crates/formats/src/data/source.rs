@@ -110,14 +110,7 @@ mod tests {
     use super::*;
 
     fn source(count: usize) -> Source {
-        let example = |n: usize| Example {
-            suite: String::new(),
-            prompt: n.to_string(),
-            demonstration: None,
-            answer: String::new(),
-            layout: Default::default(),
-            extra: Default::default(),
-        };
+        let example = |n: usize| Example { prompt: n.to_string(), ..Example::default() };
         Source::of((0..count).map(example))
     }
 

@@ -158,10 +158,8 @@ mod tests {
         Example {
             suite: "s".into(),
             prompt: "p".into(),
-            demonstration: None,
             answer: answer.into(),
-            layout: Default::default(),
-            extra: Default::default(),
+            ..Example::default()
         }
     }
 

@@ -1,40 +1,41 @@
 //! The CPU twin of `shaders/sampling.wgsl`: threads over rows, f32 weights, f64 sums.
 
-use burn::backend::TensorMetadata;
 use burn::backend::flex::FlexTensor;
+use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Shape, TensorData};
 use rayon::prelude::*;
 
-use super::{Draw, Key, Sampling};
+use super::{Draw, Key, Sampling, SamplingOps};
 use crate::cpu;
 use srft_formats::random::token_uniform;
 
 /// Logits below which a row is too little work to be worth another thread.
 const LOGITS_A_THREAD: usize = 1 << 11;
 
-/// `[B, V]` logits → `[B]` tokens, `[B, 2]` ln π and H.
-pub fn sample(
-    logits: FlexTensor,
-    draws: &[Draw],
-    key: Key,
-    settings: Sampling,
-) -> (FlexTensor, FlexTensor) {
-    let [rows, vocabulary] = logits.shape().dims();
-    let logits = cpu::dense(logits);
-    let mut tokens = vec![0i32; rows];
-    let mut stats = vec![0.0f32; rows * 2];
-    cpu::f32s(&logits)
-        .par_chunks(vocabulary)
-        .zip(draws)
-        .zip(tokens.par_iter_mut().zip(stats.par_chunks_mut(2)))
-        .with_min_len(LOGITS_A_THREAD.div_ceil(vocabulary))
-        .for_each_init(Vec::new, |weights, ((row, draw), (token, stats))| {
-            let u = token_uniform(key.seed, key.step, draw.prompt, draw.sample, draw.position);
-            let chosen = one(row, u, settings, weights, stats);
-            *token = chosen as i32;
-        });
-    let tokens = FlexTensor::from_data(TensorData::new(tokens, Shape::new([rows])));
-    (tokens, cpu::tensor(stats, Shape::new([rows, 2])))
+impl SamplingOps for Flex {
+    fn sample(
+        logits: FlexTensor,
+        draws: Vec<Draw>,
+        key: Key,
+        settings: Sampling,
+    ) -> (FlexTensor, FlexTensor) {
+        let [rows, vocabulary] = logits.shape().dims();
+        let logits = cpu::dense(logits);
+        let mut tokens = vec![0i32; rows];
+        let mut stats = vec![0.0f32; rows * 2];
+        cpu::f32s(&logits)
+            .par_chunks(vocabulary)
+            .zip(&draws)
+            .zip(tokens.par_iter_mut().zip(stats.par_chunks_mut(2)))
+            .with_min_len(LOGITS_A_THREAD.div_ceil(vocabulary))
+            .for_each_init(Vec::new, |weights, ((row, draw), (token, stats))| {
+                let u = token_uniform(key.seed, key.step, draw.prompt, draw.sample, draw.position);
+                let chosen = one(row, u, settings, weights, stats);
+                *token = chosen as i32;
+            });
+        let tokens = FlexTensor::from_data(TensorData::new(tokens, Shape::new([rows])));
+        (tokens, cpu::tensor(stats, Shape::new([rows, 2])))
+    }
 }
 
 /// Draws from one row and writes (ln π, H); `weights` is scratch that keeps its allocation.

@@ -1,8 +1,11 @@
 //! The CPU backend's token statistics: f32 loops that vectorise, threads over rows.
 
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::RECORD;
+use super::{RECORD, TokenStatsKernels};
+use crate::cpu;
 
 /// A finite stand-in for −∞, as in the shader.
 const LOWEST: f32 = -3.0e38;
@@ -13,8 +16,37 @@ const BLOCK: usize = 2048;
 /// Logits worth handing to another thread.
 const TASK: usize = 1 << 14;
 
+impl TokenStatsKernels for Flex {
+    fn token_stats_update(
+        records: FlexTensor,
+        logits: FlexTensor,
+        targets: FlexTensor,
+        offset: usize,
+    ) -> FlexTensor {
+        let (logits, targets, mut records) =
+            (cpu::dense(logits), cpu::dense(targets), cpu::dense(records));
+        let (logits, targets) = (cpu::f32s(&logits), cpu::i32s(&targets));
+        forward(logits, targets, records.storage_mut(), offset);
+        records
+    }
+
+    fn token_stats_backward(
+        logits: FlexTensor,
+        targets: FlexTensor,
+        records: FlexTensor,
+        gradient: FlexTensor,
+        offset: usize,
+    ) -> FlexTensor {
+        let mut logits = cpu::dense(logits);
+        let [targets, records, gradient] = [targets, records, gradient].map(cpu::dense);
+        let (targets, records) = (cpu::i32s(&targets), cpu::f32s(&records));
+        backward(logits.storage_mut(), targets, records, cpu::f32s(&gradient), offset);
+        logits
+    }
+}
+
 /// Updates `records` [N, 6] with the block `logits` [N, Vb] at vocabulary offset `offset`.
-pub fn forward(logits: &[f32], targets: &[i32], records: &mut [f32], offset: usize) {
+fn forward(logits: &[f32], targets: &[i32], records: &mut [f32], offset: usize) {
     let columns = logits.len() / targets.len().max(1);
     let rows = rows_per_task(columns);
     let task = |((logits, targets), records): ((&[f32], &[i32]), &mut [f32])| {
@@ -35,13 +67,7 @@ pub fn forward(logits: &[f32], targets: &[i32], records: &mut [f32], offset: usi
 }
 
 /// Turns the block `logits` [N, Vb] into dlogits, from `gradient` [N, 2].
-pub fn backward(
-    logits: &mut [f32],
-    targets: &[i32],
-    records: &[f32],
-    gradient: &[f32],
-    offset: usize,
-) {
+fn backward(logits: &mut [f32], targets: &[i32], records: &[f32], gradient: &[f32], offset: usize) {
     let columns = logits.len() / targets.len().max(1);
     let rows = rows_per_task(columns);
     let task = |(logits, first): (&mut [f32], usize)| {

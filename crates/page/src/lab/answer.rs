@@ -2,10 +2,11 @@
 
 use super::protocol::{Answer, AnswerToken};
 use crate::error::Result;
+use crate::learner::Learner;
 use crate::model::Llama;
 use crate::ops::sampling::Sampling;
 use crate::random::step;
-use crate::rollout::{Plan, Stops, respond};
+use crate::rollout::{Plan, respond};
 use crate::trainer::Trainer;
 
 /// `question` counts the questions asked, so that the same one is drawn anew each time.
@@ -18,20 +19,14 @@ pub async fn answer(
     question: u32,
 ) -> Result<Answer> {
     let sampling = Sampling { temperature: temperature as f32, ..Sampling::default() }.checked()?;
-    let plan = Plan {
-        group: 1,
-        sampling,
-        max_new_tokens: trainer.learner.config.rollout.max_new_tokens,
-        eos_tokens: &model.config.eos_tokens,
-        stops: Stops::new(&trainer.learner.tokenizer, &trainer.learner.config.rollout.stop),
-        slots: 0,
-        seed: trainer.learner.config.run.seed,
-        // Counted down from the probes' key: no training step comes near.
-        step: step::PROBES - question,
-    };
-    let prompts = [trainer.learner.tokenizer.encode(prompt).map_err(|e| e.at("the prompt"))?];
+    let Learner { config, tokenizer, .. } = &trainer.learner;
+    // Counted down from the probes' key: no training step comes near.
+    let key = step::PROBES - question;
+    let eos_tokens = &model.config.eos_tokens;
+    let plan = Plan { group: 1, sampling, ..Plan::of(config, tokenizer, eos_tokens, key) };
+    let prompts = [tokenizer.encode(prompt).map_err(|e| e.at("the prompt"))?];
     let response = respond(model, &prompts, &plan).await?.remove(0);
-    let texts = trainer.learner.tokenizer.spelled(&response.tokens);
+    let texts = tokenizer.spelled(&response.tokens);
     let tokens = texts.into_iter().zip(response.logprobs).zip(response.entropies);
     let tokens = tokens.map(|((text, logp), entropy)| AnswerToken {
         text,

@@ -10,9 +10,9 @@ use crate::data::batch::{MicroBatch, micro_batches};
 use crate::error::{Error, Result};
 use crate::model::Llama;
 use crate::objective::entropy_weight::entropy;
+use crate::objective::formula::token;
 use crate::objective::loss::response_logits;
-use crate::objective::reference::token;
-use crate::objective::{Update, assemble};
+use crate::objective::{self, assemble};
 use crate::ops::objective::{Switches, Weight};
 use crate::ops::readback;
 use crate::records::{Group, Role, Sequence, TermCoefficients};
@@ -33,23 +33,19 @@ pub async fn inspect(slot: &Slot, run: u32, index: u32) -> Result<GroupView> {
     let objective = trainer.learner.config.objective_at(trainer.step - 1);
     let update = assemble(groups, &objective);
     let switches = trainer.learner.switches(&objective, &slot.before, &update).await?;
-    let first: usize = update.advantages[..index as usize].iter().map(Vec::len).sum();
-    let range = first..first + update.advantages[index as usize].len();
-    let sequences = &update.sequences[range.clone()];
+    let members = update.members(groups).swap_remove(index as usize);
+    let sequences: Vec<&Sequence> = members.iter().map(|m| m.sequence).collect();
     let base = trainer.learner.base.as_ref().filter(|_| objective.uses_base());
     let models: Vec<&Llama> =
         [&slot.before, &trainer.learner.policy].into_iter().chain(base).collect();
-    let beliefs = beliefs(&models, sequences).await?;
-    let members = range.clone().map(|i| {
-        let own: Vec<Vec<Belief>> = beliefs.iter().map(|of| of[i - first].clone()).collect();
-        let advantage = update.advantages[index as usize][i - first];
-        let lines = Lines {
-            values: objective.reward_values,
-            update: &update,
-            switches: &switches,
-            tokenizer: &trainer.learner.tokenizer,
-        };
-        lines.member(i, group, i - first, advantage, own)
+    let beliefs = beliefs(&models, &sequences).await?;
+    let lines = Lines {
+        values: objective.reward_values,
+        switches: &switches,
+        tokenizer: &trainer.learner.tokenizer,
+    };
+    let members = members.iter().enumerate().map(|(place, member)| {
+        lines.member(member, beliefs.iter().map(|of| of[place].clone()).collect())
     });
     Ok(GroupView {
         run,
@@ -122,11 +118,11 @@ impl Belief {
 }
 
 /// What each model believes of each sequence's tokens: one readback.
-async fn beliefs(models: &[&Llama], sequences: &[Sequence]) -> Result<Vec<Vec<Vec<Belief>>>> {
+async fn beliefs(models: &[&Llama], sequences: &[&Sequence]) -> Result<Vec<Vec<Vec<Belief>>>> {
     // A coefficient of 1 only marks the sequence as one to keep.
     let kept = TermCoefficients { sft: 1.0, ..Default::default() };
     let all: Vec<Sequence> =
-        sequences.iter().map(|s| Sequence { terms: kept, ..s.clone() }).collect();
+        sequences.iter().map(|&s| Sequence { terms: kept, ..s.clone() }).collect();
     let batches = micro_batches(&all, usize::MAX);
     let Some(batch) = batches.first() else { return Ok(vec![Vec::new(); models.len()]) };
     let logits: Vec<_> = models.iter().map(|model| response_logits(model, batch)).collect(); // [N, V]
@@ -154,41 +150,33 @@ fn by_sequence(
 /// What every member's numbers are made from.
 struct Lines<'a> {
     values: RewardValues,
-    update: &'a Update,
     switches: &'a Switches,
     tokenizer: &'a Tokenizer,
 }
 
 impl Lines<'_> {
-    fn member(
-        &self,
-        sequence: usize,
-        group: &Group,
-        place: usize,
-        advantage: f64,
-        beliefs: Vec<Vec<Belief>>,
-    ) -> Member {
-        let divisors = self.update.divisors[sequence];
+    fn member(&self, member: &objective::Member, beliefs: Vec<Vec<Belief>>) -> Member {
+        let &objective::Member { sequence, reward, .. } = member;
         let mut beliefs = beliefs.into_iter();
         let [before, after] = [(); 2].map(|()| beliefs.next().unwrap_or_default());
         let base = beliefs.next();
-        let sequence = &self.update.sequences[sequence];
-        let is_demonstration = sequence.role == Role::Demonstration;
-        let entropies: Vec<f64> = before.iter().map(|b| b.entropy).collect();
-        let weighed = entropy(self.switches.entropy_over, is_demonstration, &entropies);
+        let is_demonstration = member.role == Role::Demonstration;
+        let entropies = before.iter().map(|b| b.entropy);
+        let shared = entropy(self.switches.entropy_over, is_demonstration, entropies);
         let mut terms = TermValues::default();
         let beliefs = before.into_iter().zip(after);
         let tokens: Vec<TokenView> = sequence
             .response
             .iter()
-            .zip(beliefs.zip(weighed))
+            .zip(beliefs)
             .enumerate()
-            .map(|(t, (&id, ((before, after), h)))| {
+            .map(|(t, (&id, (before, after)))| {
                 let logp_base =
                     base.as_ref().filter(|_| is_demonstration).map(|beliefs| beliefs[t].logp);
                 let sampled = sequence.old_logprobs.get(t).map(|&l| f64::from(l));
                 let old = logp_base.or(sampled).unwrap_or(before.logp);
                 let stats = [before.logp, before.entropy];
+                let h = shared.unwrap_or(before.entropy);
                 let part = token(&sequence.terms, self.switches, h, stats, old);
                 let [sft, rl_demo, self_term, regulariser] = part.terms.map(|term| term.value);
                 let (entropy, kl) =
@@ -219,20 +207,14 @@ impl Lines<'_> {
             tokens.iter().map(value).sum::<f64>() / tokens.len().max(1) as f64
         };
         let coefficients = &sequence.terms;
-        let episode = group.episodes.get(place).filter(|_| !is_demonstration);
-        let demonstration = group.demonstration.as_ref().filter(|_| is_demonstration);
-        let reward = episode.map(|e| e.reward).or(demonstration.and_then(|d| d.reward));
         Member {
             role: if is_demonstration { "demonstration" } else { "rollout" }.into(),
-            response: match episode {
-                Some(episode) => episode.response.clone(),
-                None => group.example.demonstration.clone().unwrap_or_default(),
-            },
+            response: member.response.into(),
             reward: reward.map(f64::from),
-            right: episode.map(|e| e.right).or(demonstration.map(|d| d.right)).unwrap_or_default(),
+            right: member.right,
             signed: reward.map_or(0.0, |r| self.values.signed(r)),
-            truncated: episode.is_some_and(|e| e.truncated),
-            advantage,
+            truncated: member.truncated,
+            advantage: member.advantage,
             entropy: mean(|t| t.entropy),
             weight: mean(|t| t.weight),
             weight_applies: match is_demonstration {
@@ -242,8 +224,8 @@ impl Lines<'_> {
                     acts && coefficients.self_positive
                 }
             },
-            normaliser: divisors.rl,
-            sft_normaliser: divisors.sft,
+            normaliser: member.divisors.rl,
+            sft_normaliser: member.divisors.sft,
             terms,
             tokens,
         }

@@ -32,12 +32,8 @@ impl Probes {
         let plan = Plan {
             group: 1,
             sampling: Sampling::default(),
-            max_new_tokens: trainer.learner.config.rollout.max_new_tokens,
-            eos_tokens,
             stops: Stops::default(),
-            slots: 0,
-            seed: trainer.learner.config.run.seed,
-            step: step::PROBES,
+            ..Plan::of(&trainer.learner.config, tokenizer, eos_tokens, step::PROBES)
         };
         let own = respond(base, &prompts, &plan).await?;
         let mut written: Vec<(usize, &str, Vec<u32>)> = Vec::new();

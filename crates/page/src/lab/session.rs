@@ -21,7 +21,7 @@ use crate::eval::Score;
 use crate::learner::Learner;
 use crate::metrics::StepReport;
 use crate::model::Llama;
-use crate::run::{Evaluation, Observer, Reader, Run, RunFolder, numbered};
+use crate::run::{Evaluation, Observer, OnFile, Reader, Run, numbered};
 use crate::selftest;
 use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
@@ -39,14 +39,8 @@ impl Opened {
     /// Chooses, opens and tests a device.
     pub async fn select(wanted: &str) -> Result<Self> {
         let selected = select(wanted).await?;
-        let driver = selected.listener();
-        let report = selftest::run(&selected.device).await?;
-        // A shader that the browser refuses is skipped: the numbers are wrong, the driver says why.
-        report.require_passed(&selected.name).map_err(|e| match driver.require_silence() {
-            Ok(()) => e,
-            Err(driver) => Error { what: format!("{}; {}", e.what, driver.what), ..e },
-        })?;
-        let self_test = report.passed.iter().map(|kernel| kernel.to_string()).collect();
+        let passed = selftest::require(&selected).await?.passed;
+        let self_test = passed.iter().map(|kernel| kernel.to_string()).collect();
         Ok(Self { wanted: wanted.into(), selected, self_test })
     }
 }
@@ -87,7 +81,7 @@ impl Session {
         let (driver, mut slots) = (opened.selected.listener(), Vec::new());
         for name in archive::unpack(bytes, home)? {
             let path = home.join(&name);
-            let config = Config::resolve(&[RunFolder::config_layer(&path)?])?;
+            let config = OnFile::of(&path).config()?;
             let run = Run::resume_with(config, &TAB, false, &opened.selected, &path)?;
             slots.push(Slot::new(run, name));
         }
@@ -348,6 +342,4 @@ impl Observer for Herald<'_> {
             (self.emit)(Event::Step { run, report: report.clone() }, None);
         }
     }
-
-    fn saved(&mut self, _path: &Path) {}
 }

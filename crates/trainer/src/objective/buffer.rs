@@ -48,29 +48,16 @@ mod tests {
     /// A prompt named by a letter, whether its demonstration is right, and which rollouts are.
     fn group(prompt: &str, right: bool, rollouts: &[bool]) -> Group {
         let episode = |&right: &bool| Episode {
-            prompt: 0,
-            sample: 0,
             tokens: vec![7],
             logprobs: vec![0.0],
             entropies: vec![0.0],
-            truncated: false,
-            response: String::new(),
-            reward: 0.0,
             right,
-            loose_only: false,
+            ..Episode::default()
         };
         Group {
             origin: Origin::Drawn,
-            example: Example {
-                suite: String::new(),
-                prompt: prompt.into(),
-                demonstration: None,
-                answer: String::new(),
-                layout: Default::default(),
-                extra: Default::default(),
-            },
+            example: Example { prompt: prompt.into(), ..Example::default() },
             prompt_tokens: vec![1],
-            learned: Vec::new(),
             episodes: rollouts.iter().map(episode).collect(),
             demonstration: Some(Demonstration {
                 tokens: vec![8],
@@ -78,8 +65,7 @@ mod tests {
                 right,
                 ..Demonstration::default()
             }),
-            unscored: Vec::new(),
-            unscored_demo: None,
+            ..Group::default()
         }
     }
 

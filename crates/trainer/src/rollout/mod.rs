@@ -5,6 +5,7 @@ mod stop;
 
 pub use stop::Stops;
 
+use crate::config::{Config, Settings};
 use crate::error::{Error, Result};
 use crate::model::Llama;
 use crate::ops::attention::KvCache;
@@ -12,6 +13,7 @@ use crate::ops::readback;
 use crate::ops::sampling::{Draw, Sampled, Sampling, sample};
 use crate::platform::give_way;
 use crate::records::Episode;
+use crate::text::Tokenizer;
 use burn::tensor::{Int, Tensor, TensorData};
 
 /// Decoding steps between two looks at the sampled ids: each look is a readback, and an ended row
@@ -49,6 +51,28 @@ pub struct Plan<'a> {
     pub step: u32,
 }
 
+impl<'a> Plan<'a> {
+    /// As a run samples in its step `step`, a group a prompt.
+    pub fn of(
+        config: &'a Config,
+        tokenizer: &'a Tokenizer,
+        eos_tokens: &'a [u32],
+        step: u32,
+    ) -> Self {
+        let Settings { rollout, run, .. } = &**config;
+        Self {
+            group: rollout.group,
+            sampling: Sampling::of(rollout),
+            max_new_tokens: rollout.max_new_tokens,
+            eos_tokens,
+            stops: Stops::new(tokenizer, &rollout.stop),
+            slots: rollout.slots,
+            seed: run.seed,
+            step,
+        }
+    }
+}
+
 /// A sampled response, not yet decoded or scored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
@@ -77,9 +101,7 @@ impl Response {
             entropies: self.entropies,
             truncated: self.truncated,
             response: text,
-            reward: 0.0,
-            right: false,
-            loose_only: false,
+            ..Episode::default()
         }
     }
 }

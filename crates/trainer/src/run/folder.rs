@@ -1,48 +1,26 @@
-//! The run folder: config.toml, inputs.json, metrics.jsonl, samples.jsonl, evaluations.jsonl,
-//! checkpoints/, summary.json.
+//! The run folder as a run holds and writes it.
 
 use super::Summary;
+use super::on_file::{
+    BEST, CHECKPOINTS, CONFIG, DIVERGED, EVALUATIONS, EVERY_SAMPLE, Evaluation, INPUTS, LINES,
+    METRICS, OnFile, SAMPLES, SUMMARY,
+};
+use super::sampled::SampledGroup;
 use crate::checkpoint::{STATE, State};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::eval::Score;
 use crate::eval::{Sample, Suite};
 use crate::metrics::StepReport;
 use crate::platform::FolderWriter;
 use crate::platform::{
     FolderLock, absolute, append_line, create_folder, exists, lock_folder, mend_folder,
-    mend_folders_in, mend_older, names_in, read, read_text, remove_file, remove_folder_atomic,
-    sync_file, write_atomic,
+    mend_folders_in, mend_older, names_in, read, remove_file, remove_folder_atomic, sync_file,
+    write_atomic,
 };
 use crate::records::Group;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
-
-/// The resolved settings: a folder with this file is a run.
-pub const CONFIG: &str = "config.toml";
-/// The folder of checkpoints, `step-N` each.
-pub const CHECKPOINTS: &str = "checkpoints";
-/// The files that the run's numbers come from, as they were when it began.
-pub const INPUTS: &str = "inputs.json";
-/// A [`StepReport`] a line.
-pub const METRICS: &str = "metrics.jsonl";
-/// A group of rollouts a line.
-pub const SAMPLES: &str = "samples.jsonl";
-/// An [`Evaluation`] a line.
-pub const EVALUATIONS: &str = "evaluations.jsonl";
-/// The [`Summary`] of a run that came to its end.
-pub const SUMMARY: &str = "summary.json";
-
-/// Why a run ended whose numbers were no longer finite.
-pub const DIVERGED: &str = "diverged.txt";
-/// The best model so far.
-const BEST: &str = "best";
-/// Every sample of each evaluation.
-const EVERY_SAMPLE: &str = "evaluations";
-
-/// The files that grow by a line at a time; each line has its `step`.
-const LINES: [&str; 3] = [METRICS, SAMPLES, EVALUATIONS];
 
 /// A run's files, held against other processes.
 #[derive(Debug)]
@@ -50,17 +28,6 @@ pub struct RunFolder {
     path: PathBuf, // from the root: the process may change its folder
     shown: PathBuf,
     _lock: FolderLock,
-}
-
-/// A line of `evaluations.jsonl`.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Evaluation {
-    /// Updates done; 0 is the base.
-    pub step: u32,
-    /// Wall time, seconds.
-    pub eval_secs: f64,
-    /// Suite by suite.
-    pub scores: Vec<Score>,
 }
 
 /// `name`, or the first of `name-2`, `name-3`, … that is not taken.
@@ -106,26 +73,6 @@ pub fn write_suites(
     folder.finish()
 }
 
-fn require_run(path: &Path) -> Result<()> {
-    match exists(&path.join(CONFIG)) {
-        true => Ok(()),
-        false => Err(Error::input("no run is here: config.toml is missing")
-            .at(path.display())
-            .next("give the folder that `srft train` named")),
-    }
-}
-
-/// The checkpoints of the run in `path` as (updates done, folder), the earliest first.
-pub fn checkpoints(path: &Path) -> Result<Vec<(u32, PathBuf)>> {
-    let folder = path.join(CHECKPOINTS);
-    let step = |name: &String| name.strip_prefix("step-")?.parse().ok();
-    let names = names_in(&folder)?;
-    let mut found: Vec<(u32, PathBuf)> =
-        names.iter().filter_map(|name| Some((step(name)?, folder.join(name)))).collect();
-    found.sort();
-    Ok(found)
-}
-
 /// Refuses a folder where a run would write over something.
 fn require_no_run(path: &Path) -> Result<()> {
     let is_there = |name: &&&str| exists(&path.join(name));
@@ -148,19 +95,6 @@ fn require_no_run(path: &Path) -> Result<()> {
     }
 }
 
-/// The records of a JSONL file's bytes, a line each.
-pub fn parse_lines<T: for<'a> Deserialize<'a>>(path: &Path, bytes: &[u8]) -> Result<Vec<T>> {
-    let lines = bytes.split(|&b| b == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
-    let parse = |(index, line): (usize, &[u8])| {
-        serde_json::from_slice(line).map_err(|e| {
-            Error::input(e.to_string())
-                .at(format!("{}:{}", path.display(), index + 1))
-                .next("the line was altered, or another version of srft wrote it")
-        })
-    };
-    lines.map(parse).collect()
-}
-
 impl RunFolder {
     /// Makes the folder and writes the resolved config.
     pub fn create(path: &Path, config: &Config) -> Result<Self> {
@@ -172,7 +106,7 @@ impl RunFolder {
 
     /// Opens an existing run and mends what a crash left half done.
     pub fn open(path: &Path) -> Result<Self> {
-        require_run(path)?;
+        OnFile::of(path).require_run()?;
         let folder = Self::hold(path)?;
         let (best, checkpoints) = (folder.best(), path.join(CHECKPOINTS));
         if !exists(&path.join(INPUTS)) {
@@ -230,13 +164,6 @@ impl RunFolder {
         path.strip_prefix(&self.path).map_or_else(|_| path.into(), |rest| self.shown.join(rest))
     }
 
-    /// The config of the run in `path`, a layer to resolve.
-    pub fn config_layer(path: &Path) -> Result<(String, toml::Table)> {
-        require_run(path)?;
-        let file = path.join(CONFIG);
-        Config::layer(&read_text(&file)?, &file.display().to_string())
-    }
-
     /// Writes config.toml.
     pub fn write_config(&self, config: &Config) -> Result<()> {
         write_atomic(&self.path.join(CONFIG), config.to_annotated_toml().as_bytes())
@@ -244,7 +171,7 @@ impl RunFolder {
 
     /// The latest checkpoint.
     pub fn latest(&self) -> Result<Option<PathBuf>> {
-        Ok(checkpoints(&self.path)?.pop().map(|(_, path)| path))
+        Ok(OnFile::of(&self.path).checkpoints()?.pop().map(|(_, path)| path))
     }
 
     /// Where to write the checkpoint of a step. The lines of the steps before it are made durable
@@ -267,7 +194,7 @@ impl RunFolder {
                 state.run == run && state.step == *step && names.iter().all(wrote)
             })
         };
-        let mut own = checkpoints(&self.path)?;
+        let mut own = OnFile::of(&self.path).checkpoints()?;
         own.retain(is_own);
         own.truncate(own.len().saturating_sub(keep));
         own.iter().try_for_each(|(_, path)| remove_folder_atomic(path))
@@ -290,12 +217,12 @@ impl RunFolder {
 
     /// Appends a step's metrics.
     pub fn append_step(&self, report: &StepReport) -> Result<()> {
-        self.append(METRICS, &serde_json::to_value(report).expect("a plain record"))
+        self.append(METRICS, report)
     }
 
     /// Appends an evaluation, once a step.
     pub fn append_evaluation(&self, evaluation: &Evaluation) -> Result<()> {
-        self.append(EVALUATIONS, &serde_json::to_value(evaluation).expect("a plain record"))
+        self.append(EVALUATIONS, evaluation)
     }
 
     /// Writes every sample of an evaluation, a file a suite; in a tab they would only take memory.
@@ -310,62 +237,28 @@ impl RunFolder {
 
     /// Appends a step's rollouts with their rewards.
     pub fn append_samples(&self, step: u32, groups: &[Group]) -> Result<()> {
-        for group in groups {
-            let episodes: Vec<Value> = group
-                .episodes
-                .iter()
-                .map(|e| {
-                    json!({
-                        "response": e.response,
-                        "reward": e.reward,
-                        "right": e.right,
-                        "truncated": e.truncated,
-                    })
-                })
-                .collect();
-            let line = json!({
-                "step": step,
-                "suite": group.example.suite,
-                "prompt": group.example.prompt,
-                "templated": group.example.layout.templated,
-                "answer": group.example.answer,
-                "demonstration": group.example.demonstration,
-                "demonstration_reward": group.demonstration.as_ref().and_then(|d| d.reward),
-                "episodes": episodes,
-                "unscored": group.unscored.iter().map(|u| &u.why).collect::<Vec<_>>(),
-                "unscored_demonstration": group.unscored_demo,
-            });
-            self.append(SAMPLES, &line)?;
-        }
-        Ok(())
+        groups.iter().try_for_each(|group| self.append(SAMPLES, &SampledGroup::of(step, group)))
     }
 
-    fn append(&self, name: &str, line: &Value) -> Result<()> {
+    fn append(&self, name: &str, line: &impl Serialize) -> Result<()> {
+        let line = serde_json::to_value(line).expect("a plain record");
         append_line(&self.path.join(name), &line.to_string())
     }
 
     /// The evaluations on file.
     pub fn evaluations(&self) -> Result<Vec<Evaluation>> {
-        self.lines(EVALUATIONS)
+        OnFile::of(&self.path).evaluations()
     }
 
     /// The step reports on file, which must be those of the steps 1 to `last`.
     pub fn steps(&self, last: u32) -> Result<Vec<StepReport>> {
-        let reports: Vec<StepReport> = self.lines(METRICS)?;
+        let reports = OnFile::of(&self.path).steps()?;
         if reports.iter().map(|r| r.step).eq(1..=last) {
             return Ok(reports);
         }
         Err(Error::input(format!("the lines are not those of the steps 1 to {last}"))
             .at(self.path.join(METRICS).display())
             .next("the file was altered: put it back, or begin a new run from the checkpoint"))
-    }
-
-    fn lines<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<Vec<T>> {
-        let path = self.path.join(name);
-        match exists(&path) {
-            true => parse_lines(&path, &read(&path)?),
-            false => Ok(Vec::new()),
-        }
     }
 
     /// Cuts the line files back to `step`: what came after the checkpoint will come again.

@@ -108,11 +108,9 @@ fn over(folder: ModelFolder, base: &str) -> Result<ModelFolder> {
 mod tests {
     use super::*;
     use crate::device::select;
-    use crate::eval::Score;
-    use crate::metrics::StepReport;
     use crate::records::Example;
     use crate::reward::{Scores, Submission};
-    use crate::run::{Observer, Run};
+    use crate::run::Run;
     use pollster::block_on;
 
     /// Likes responses that begin with the gold answer.
@@ -130,22 +128,12 @@ mod tests {
         }
     }
 
-    struct Silent;
-
-    impl Observer for Silent {
-        fn evaluated(&mut self, _: u32, _: &[Score]) {}
-        fn stepped(&mut self, _: &StepReport, _: u32) {}
-        fn saved(&mut self, _: &Path) {}
-    }
-
     fn examples(numbers: std::ops::Range<u32>) -> Vec<Example> {
         let example = |n| Example {
-            suite: String::new(),
             prompt: format!("{n}="),
             demonstration: Some(format!("{n}")),
             answer: "1".into(),
-            layout: Default::default(),
-            extra: Default::default(),
+            ..Example::default()
         };
         numbers.map(example).collect()
     }
@@ -176,9 +164,9 @@ mod tests {
         given.examples.insert("numbers".into(), rows(10..20));
         given.examples.insert("later".into(), rows(20..30));
         let mut run = Run::create_with(config(&SETTINGS), &given, &selected, &path).unwrap();
-        let scores = block_on(run.scores(&mut Silent)).unwrap();
+        let scores = block_on(run.scores(&mut ())).unwrap();
         assert_eq!((scores[0].suite.as_str(), scores[0].n), ("later", 3));
-        for group in block_on(run.advance(&mut Silent)).unwrap().1 {
+        for group in block_on(run.advance(&mut ())).unwrap().1 {
             assert!(examples(10..20).iter().any(|e| e.prompt == group.example.prompt));
             assert_eq!(group.example.suite, "numbers");
             let demonstration = group.demonstration.unwrap();
@@ -187,7 +175,7 @@ mod tests {
                 assert_eq!(episode.right, episode.response.starts_with('1'));
             }
         }
-        block_on(run.save(&mut Silent)).unwrap();
+        block_on(run.save(&mut ())).unwrap();
         drop(run);
         let resumed = Run::resume_with(config(&SETTINGS), &given, false, &selected, &path).unwrap();
         assert_eq!(resumed.step(), 1);

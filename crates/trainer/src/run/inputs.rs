@@ -2,8 +2,8 @@
 //! under adapters. `inputs.json` has the length and CRC-32 of each as it was when the run began, so that
 //! a resumed run does not go on with others unawares.
 
-use super::folder::INPUTS;
 use super::given::{GIVEN, Given, NOTHING};
+use super::on_file::INPUTS;
 use crate::config::{Config, Model, Objective, Settings};
 use crate::error::{Error, Result};
 use crate::model::ModelFolder;

@@ -6,26 +6,27 @@ mod folder;
 mod given;
 mod inputs;
 mod names;
+mod on_file;
 mod pretrain;
 mod program;
 mod reader;
 mod reads;
 mod resume;
+mod sampled;
 mod setup;
 mod summary;
 mod wanted;
 
 pub use files::data_template;
-pub use folder::{
-    CHECKPOINTS, CONFIG, DIVERGED, EVALUATIONS, Evaluation, METRICS, RunFolder, SAMPLES, SUMMARY,
-    checkpoints, fresh_folder, numbered, parse_lines, samples_of, suite_files, write_suites,
-};
+pub use folder::{RunFolder, fresh_folder, numbered, samples_of, suite_files, write_suites};
 pub use given::{GIVEN, Given, NOTHING};
 pub use inputs::Inputs;
+pub use on_file::{CHECKPOINTS, CONFIG, Evaluation, METRICS, OnFile, SUMMARY, parse_lines};
 pub use pretrain::{PRETRAIN, pretraining, take_base};
 pub use program::Program;
 pub use reader::Reader;
 pub use reads::{Examples, For, Reads, Watch};
+pub use sampled::{SampledEpisode, SampledGroup};
 pub use setup::{
     Parts, grader, held, load_model, lora_settings, model_folder, open_model, trainer,
 };
@@ -49,14 +50,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Gets a run's events while it trains: the terminal, the page or Python listens.
 pub trait Observer {
     /// An evaluation is done; `step` 0 is the base.
-    fn evaluated(&mut self, step: u32, scores: &[Score]);
+    fn evaluated(&mut self, _step: u32, _scores: &[Score]) {}
     /// An update is done.
-    fn stepped(&mut self, report: &StepReport, of: u32);
+    fn stepped(&mut self, _report: &StepReport, _of: u32) {}
     /// A checkpoint is on disk.
-    fn saved(&mut self, path: &Path);
+    fn saved(&mut self, _path: &Path) {}
     /// Something that the user should hear at once.
     fn noted(&mut self, _note: &str) {}
 }
+
+/// Nobody listens.
+impl Observer for () {}
 
 /// A run that can be started, stopped, resumed.
 pub struct Run {

@@ -1,6 +1,6 @@
 //! A base from nothing: fresh weights of a given shape, trained on the built-in task's mix.
 
-use super::{CONFIG, NOTHING, Run, model_folder};
+use super::{NOTHING, OnFile, Run, model_folder};
 use crate::config::{Config, Storage};
 use crate::device::Selected;
 use crate::error::{Error, Result};
@@ -42,7 +42,7 @@ pub async fn pretraining(
     let (start, run) = (out.join("start"), out.join("run"));
     let shape = config.model.path.clone();
     let config = config.with(|settings| settings.model.path = start.display().to_string())?;
-    if exists(&run.join(CONFIG)) {
+    if OnFile::of(&run).is_run() {
         return Run::resume_with(config, &NOTHING, accepts_changes, selected, &run);
     }
     let others = names_in(out).unwrap_or_default().into_iter().filter(|name| name != "start");

@@ -37,26 +37,6 @@ pub struct Reader<'a> {
     longest: Option<usize>,
 }
 
-/// A suite in the making, or a file to train on.
-struct Read {
-    name: String,
-    out_of_distribution: bool,
-    problems: Vec<Problem>,
-    /// How many it has, where these are some of them.
-    of: Option<usize>,
-}
-
-impl Read {
-    fn suite(self) -> Suite {
-        Suite {
-            name: self.name,
-            out_of_distribution: self.out_of_distribution,
-            problems: self.problems,
-            of: self.of,
-        }
-    }
-}
-
 impl<'a> Reader<'a> {
     /// A reader of the program's for the model of a folder.
     pub fn new(
@@ -177,10 +157,10 @@ impl<'a> Reader<'a> {
     }
 
     /// As many problems as are passed over and taken.
-    fn builtin_suites(&self) -> Vec<Read> {
+    fn builtin_suites(&self) -> Vec<Suite> {
         let eval = &self.config.eval;
         let count = eval.skip.saturating_add(eval.builtin_examples());
-        let suite = |s: &builtin::Suite| Read {
+        let suite = |s: &builtin::Suite| Suite {
             name: s.name.into(),
             out_of_distribution: s.out_of_distribution,
             // The same problems for every seed of training, so that runs compare.
@@ -191,7 +171,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The training files, each with all of its examples.
-    fn training(&mut self) -> Result<Vec<Read>> {
+    fn training(&mut self) -> Result<Vec<Suite>> {
         let stages = self.config.stages();
         let response = stages.iter().any(Objective::uses_demonstrations);
         let answer = stages.iter().any(Objective::uses_answers);
@@ -199,7 +179,7 @@ impl<'a> Reader<'a> {
         self.files_of(&self.config.data.train, wanted)
     }
 
-    fn evaluation_files(&mut self, wanted: Wanted) -> Result<Vec<Read>> {
+    fn evaluation_files(&mut self, wanted: Wanted) -> Result<Vec<Suite>> {
         let files = &self.config.data.eval;
         match files.iter().enumerate().find(|(index, file)| files[..*index].contains(file)) {
             None => self.files_of(files, wanted),
@@ -210,7 +190,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes every tenth example that has an answer out of each training file.
-    fn held_out(&mut self, training: &mut [Read]) -> Vec<Read> {
+    fn held_out(&mut self, training: &mut [Suite]) -> Vec<Suite> {
         let (mut suites, mut judged, mut all) = (Vec::new(), 0, 0);
         for suite in training {
             let mut held = Vec::new();
@@ -224,8 +204,8 @@ impl<'a> Reader<'a> {
             }
             judged += seen;
             // A file that is trained on twice is evaluated once.
-            if !held.is_empty() && !suites.iter().any(|s: &Read| s.name == suite.name) {
-                suites.push(Read { name: suite.name.clone(), problems: held, ..*suite });
+            if !held.is_empty() && !suites.iter().any(|s: &Suite| s.name == suite.name) {
+                suites.push(Suite { name: suite.name.clone(), problems: held, ..*suite });
             }
         }
         let add = "--eval-data F.jsonl gives problems for it";
@@ -245,7 +225,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The problems of each suite that are evaluated, and a word where these are not all.
-    fn taken(&mut self, mut suites: Vec<Read>) -> Result<Vec<Suite>> {
+    fn taken(&mut self, mut suites: Vec<Suite>) -> Result<Vec<Suite>> {
         let Settings { eval, data, .. } = &**self.config;
         let is_builtin = data.train.is_empty() && data.eval.is_empty();
         let most = if is_builtin { eval.builtin_examples() } else { eval.file_examples() };
@@ -271,11 +251,11 @@ impl<'a> Reader<'a> {
             }
         }
         suites.iter().for_each(|suite| self.measure(&suite.problems));
-        Ok(suites.into_iter().map(Read::suite).collect())
+        Ok(suites)
     }
 
     /// The files, in their order.
-    fn files_of(&mut self, paths: &'a [String], wanted: Wanted) -> Result<Vec<Read>> {
+    fn files_of(&mut self, paths: &'a [String], wanted: Wanted) -> Result<Vec<Suite>> {
         let mut suites = Vec::with_capacity(paths.len());
         for path in paths {
             let name = self.names[path.as_str()].clone();
@@ -283,7 +263,7 @@ impl<'a> Reader<'a> {
                 Some(given) => self.given_examples(given, path, &name, wanted)?,
                 None => self.examples.of_file(path, &name, wanted, &mut self.notes)?,
             };
-            suites.push(Read { name, out_of_distribution: false, problems, of: None });
+            suites.push(Suite { name, out_of_distribution: false, problems, of: None });
         }
         Ok(suites)
     }

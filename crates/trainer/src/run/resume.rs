@@ -3,7 +3,7 @@
 use super::given::{Given, NOTHING};
 use super::inputs::Inputs;
 use super::setup;
-use super::{Run, RunFolder, device_name};
+use super::{OnFile, Run, RunFolder, device_name};
 use crate::checkpoint::{self, State};
 use crate::config::{Config, Settings};
 use crate::device::Selected;
@@ -28,7 +28,7 @@ impl Run {
         path: &Path,
     ) -> Result<Self> {
         let (folder, driver) = (RunFolder::open(path)?, selected.listener());
-        let layer = RunFolder::config_layer(path)?;
+        let layer = OnFile::of(path).config_layer()?;
         let before = Config::resolve(std::slice::from_ref(&layer))?;
         config.require_resumes(&before)?;
         let (latest, name) = (folder.latest()?, device_name(selected));

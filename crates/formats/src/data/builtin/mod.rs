@@ -25,7 +25,7 @@ use std::collections::HashSet;
 
 use crate::config::Data;
 use crate::random::{Stream, purpose, threefry4x32};
-use crate::records::{Example, Layout};
+use crate::records::Example;
 use crate::reward::Verifier;
 use hand::Hand;
 
@@ -212,8 +212,7 @@ impl Suite {
             prompt: (self.prompt)(operands),
             demonstration: Some(format!("{}{ANSWER_MARKER}{given}", hand.into_page())),
             answer: self.answer(operands),
-            layout: Layout::default(),
-            extra: Default::default(),
+            ..Example::default()
         }
     }
 }

@@ -7,21 +7,22 @@
 //! Where high-probability gradients are clipped (App. A.2), w is 0 for tokens above the threshold:
 //! they add nothing to the term but still count in its normaliser.
 
-use super::term::Term;
-use crate::ops::objective::{Clip, MAX_LOG_RATIO};
+use super::term::{Float, Term};
+use super::{Clip, MAX_LOG_RATIO};
 
-/// w · ln p_t; the coefficient is −1/N_r for right rollouts and +1/N_r for wrong ones.
-pub fn signed(weight: f64, logp: f64) -> Term {
-    Term { value: weight * logp, d_logp: weight, d_entropy: 0.0 }
+/// w · c · ln p_t; c is −1/N_r for right rollouts and +1/N_r for wrong ones.
+pub fn signed<F: Float>(weight: F, c: F, logp: F) -> Term<F> {
+    Term { value: weight * (c * logp), d_logp: weight * c, ..Term::default() }
 }
 
 /// w · max(c ρ, c clip(ρ)) with c = −Â / N_r, which is −w · min(ρ Â, clip(ρ) Â) / N_r, and whether
 /// the clip held the token: then its gradient is 0.
-pub fn ratio(weight: f64, c: f64, clip: Clip, logp: f64, old_logp: f64) -> (Term, bool) {
-    let rho = (logp - old_logp).min(f64::from(MAX_LOG_RATIO)).exp();
-    let held = c * rho.clamp(1.0 - f64::from(clip.low), 1.0 + f64::from(clip.high));
-    if c * rho < held {
+pub fn ratio<F: Float>(weight: F, c: F, clip: Clip, logp: F, old_logp: F) -> (Term<F>, bool) {
+    let rho = (logp - old_logp).min(F::from(MAX_LOG_RATIO)).exp();
+    let [low, high] = [F::from(1.0) - F::from(clip.low), F::from(1.0) + F::from(clip.high)];
+    let (free, held) = (c * rho, c * rho.max(low).min(high));
+    if free < held {
         return (Term { value: weight * held, ..Term::default() }, true);
     }
-    (Term { value: weight * c * rho, d_logp: weight * c * rho, d_entropy: 0.0 }, false)
+    (Term { value: weight * free, d_logp: weight * free, ..Term::default() }, false)
 }

@@ -1,0 +1,53 @@
+//! Gradients written by hand: an operation as one node of burn's autodiff graph.
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend};
+use std::fmt::Debug;
+
+/// ∂L/∂inputs, where they are wanted, from what was kept and ∂L/∂output.
+type Gradient<B, S, const N: usize> =
+    fn(S, FloatTensor<B>, [bool; N]) -> [Option<FloatTensor<B>>; N];
+
+/// The node; what it needs is in its state, as burn asks.
+#[derive(Debug)]
+struct Node<B: Backend, S, const N: usize>(Gradient<B, S, N>);
+
+impl<B, S, const N: usize> Backward<B, N> for Node<B, S, N>
+where
+    B: Backend,
+    S: Clone + Debug + Send + 'static,
+{
+    type State = S;
+
+    fn backward(self, ops: Ops<S, N>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let found = (self.0)(ops.state, gradient, wanted);
+        for (parent, gradient) in ops.parents.into_iter().zip(found) {
+            if let (Some(parent), Some(gradient)) = (parent, gradient) {
+                grads.register::<B>(parent.id, gradient);
+            }
+        }
+    }
+}
+
+/// Records that `output` came of inputs at `nodes`, with a gradient that takes what is kept.
+pub fn record<B, C, S, const N: usize>(
+    nodes: [NodeGuard; N],
+    output: FloatTensor<B>,
+    kept: S,
+    gradient: Gradient<B, S, N>,
+) -> FloatTensor<Autodiff<B, C>>
+where
+    B: Backend,
+    C: CheckpointStrategy,
+    S: Clone + Debug + Send + 'static,
+{
+    match Node(gradient).prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prep) => prep.finish(kept, output),
+        OpsKind::UnTracked(prep) => prep.finish(output),
+    }
+}

@@ -1,0 +1,66 @@
+//! The CPU twin of `shaders/widen.wgsl`: threads over words, vector registers.
+
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Flex, TensorMetadata};
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::{Half, Widen};
+use crate::cpu::{i32s, tensor};
+use crate::vector::wide;
+
+/// Words that a task takes at a time.
+const CHUNK: usize = 1 << 14;
+
+impl Widen for Flex {
+    fn widen(words: FlexTensor, half: Half) -> FlexTensor {
+        let shape = words.shape();
+        let mut out = vec![0.0; 2 * shape.num_elements()];
+        let tasks = out.par_chunks_mut(2 * CHUNK).zip(i32s(&words).par_chunks(CHUNK));
+        tasks.for_each(|(out, words)| match half {
+            Half::F16 => wide(FromF16 { out, words }),
+            Half::Bf16 => wide(FromBf16 { out, words }),
+        });
+        tensor(out, [shape[0], 2 * shape[1]])
+    }
+}
+
+struct FromF16<'a> {
+    out: &'a mut [f32],
+    words: &'a [i32],
+}
+
+impl WithSimd for FromF16<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        // The fields in f32's places are the number times 2^(15 − 127), also below the normal range.
+        const SCALE: f32 = f32::from_bits((127 + 112) << 23);
+        for (pair, &word) in self.out.chunks_exact_mut(2).zip(self.words) {
+            let word = word as u32;
+            let low = f32::from_bits((word & 0x7fff) << 13) * SCALE;
+            let high = f32::from_bits((word >> 3) & (0x7fff << 13)) * SCALE;
+            pair[0] = f32::from_bits(low.to_bits() | (word & 0x8000) << 16);
+            pair[1] = f32::from_bits(high.to_bits() | word & 0x8000_0000);
+        }
+    }
+}
+
+struct FromBf16<'a> {
+    out: &'a mut [f32],
+    words: &'a [i32],
+}
+
+impl WithSimd for FromBf16<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (pair, &word) in self.out.chunks_exact_mut(2).zip(self.words) {
+            let word = word as u32;
+            pair[0] = f32::from_bits(word << 16);
+            pair[1] = f32::from_bits(word & 0xffff_0000);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The objective in f64, sequence by sequence: the oracle of `shaders/objective.wgsl` and of the CPU
+//! backend (see [`super::objective`]).
+
+use super::formula::sequence;
+use super::{COLUMNS, Row, Switches, column};
+
+/// What the kernel computes, in f64.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reference {
+    /// `[n]` pairs (dL/dlogp, dL/dH); 0 for tokens outside every row.
+    pub coefficients: Vec<[f64; 2]>,
+    /// `[S]` rows of the columns named in [`mod@column`].
+    pub sums: Vec<[f64; COLUMNS]>,
+}
+
+impl Reference {
+    /// The loss: the four loss columns over all sequences.
+    pub fn loss(&self) -> f64 {
+        self.sums.iter().flat_map(|s| &s[..column::LOSSES]).sum()
+    }
+}
+
+/// `stats` is `[n]` pairs (ln p_t, H_t), `old_logprobs` is `[n]`.
+pub fn objective(
+    stats: &[[f64; 2]],
+    old_logprobs: &[f64],
+    rows: &[Row],
+    switches: &Switches,
+) -> Reference {
+    let mut coefficients = vec![[0.0; 2]; stats.len()];
+    let sums = rows.iter().map(|row| {
+        let own = row.tokens();
+        let (stats, old_logprobs) = (&stats[own.clone()], &old_logprobs[own.clone()]);
+        sequence(row, switches, stats, old_logprobs, &mut coefficients[own])
+    });
+    let sums = sums.collect();
+    Reference { coefficients, sums }
+}

@@ -1,0 +1,86 @@
+//! What drivers say of their own accord, and those who hear it.
+
+use crate::error::{Error, Result};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What a device's driver said of its own accord, how often and what last: a lost device, an
+/// out-of-memory, a validation error.
+#[derive(Debug, Clone, Default)]
+pub struct Complaints(Arc<Mutex<(usize, String)>>);
+
+impl Complaints {
+    /// Something was said.
+    pub fn add(&self, words: String) {
+        log::error!("{words}");
+        if let Ok(mut last) = LAST_WORDS.lock() {
+            *last = Some(words.clone());
+        }
+        let mut said = self.said();
+        *said = (said.0 + 1, words);
+    }
+
+    /// One who hears what is said from now on.
+    pub fn listener(&self) -> Listener {
+        Listener { heard: self.said().0, complaints: self.clone() }
+    }
+
+    fn said(&self) -> MutexGuard<'_, (usize, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One who hears a device's driver. Everyone who shares the device has an own one: a complaint does not
+/// say whose work was refused, so all of them hear it.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    complaints: Complaints,
+    heard: usize,
+}
+
+impl Listener {
+    /// An error from the driver's first complaint on: what it refused was not computed, and all that was
+    /// made of it since is wrong.
+    pub fn require_silence(&self) -> Result<()> {
+        let said = self.complaints.said();
+        if said.0 == self.heard {
+            return Ok(());
+        }
+        Err(Error::machine(format!("the driver complained: {}", said.1)).next(
+            "take up the run at its last checkpoint; if it comes again, update the driver or take \
+             --device cpu",
+        ))
+    }
+}
+
+/// What any driver said last. Read by [`last_words`] when a readback fails.
+static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
+
+/// The driver's last complaint, for error messages.
+pub fn last_words() -> Option<String> {
+    LAST_WORDS.lock().ok()?.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two runs of a study share a GPU: whichever looks first must not keep the word from the other.
+    #[test]
+    fn everyone_who_shares_a_device_hears_its_driver() {
+        let (shared, other) = (Complaints::default(), Complaints::default());
+        let runs = [shared.listener(), shared.listener(), other.listener()];
+        let heard = |runs: &[Listener]| -> Vec<bool> {
+            runs.iter().map(|run| run.require_silence().is_err()).collect()
+        };
+        assert_eq!(heard(&runs), [false; 3]);
+        shared.add("refused a shader".into());
+        for _ in 0..2 {
+            assert_eq!(heard(&runs), [true, true, false]);
+        }
+        assert!(runs[1].require_silence().unwrap_err().what.contains("refused a shader"));
+        let later = shared.listener();
+        assert_eq!(heard(std::slice::from_ref(&later)), [false], "it began afterwards");
+        shared.add("lost".into());
+        assert_eq!(heard(&[later]), [true]);
+    }
+}

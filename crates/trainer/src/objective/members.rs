@@ -1,0 +1,61 @@
+//! A group taken apart: each of its members with what was said of it and its part in the update. What
+//! `explain`, the page and the report show of a group are views of this.
+
+use super::{Divisors, Update};
+use crate::records::{Group, Role, Sequence};
+
+/// A rollout of a group, or its demonstration.
+#[derive(Debug, Clone, Copy)]
+pub struct Member<'a> {
+    /// Rollout or demonstration.
+    pub role: Role,
+    /// The response as text.
+    pub response: &'a str,
+    /// What the verifier gave; `None` where there was nothing to judge, or it failed.
+    pub reward: Option<f32>,
+    /// Its answer is right.
+    pub right: bool,
+    /// The length limit cut it.
+    pub truncated: bool,
+    /// Â (Eq. 7); 0 without a reward.
+    pub advantage: f64,
+    /// Its tokens, and the terms that act on it.
+    pub sequence: &'a Sequence,
+    /// What its token losses are divided by.
+    pub divisors: Divisors,
+}
+
+impl Update {
+    /// The members of each group that the update was assembled from: its rollouts, then the
+    /// demonstration where the method uses it.
+    pub fn members<'a>(&'a self, groups: &'a [Group]) -> Vec<Vec<Member<'a>>> {
+        let mut parts = self.sequences.iter().zip(&self.divisors);
+        let of = |(group, advantages): (&'a Group, &'a Vec<f64>)| {
+            let parts = parts.by_ref().take(advantages.len());
+            let member = |(index, (part, &advantage))| member(group, index, part, advantage);
+            parts.zip(advantages).enumerate().map(member).collect()
+        };
+        groups.iter().zip(&self.advantages).map(of).collect()
+    }
+}
+
+fn member<'a>(
+    group: &'a Group,
+    index: usize,
+    (sequence, &divisors): (&'a Sequence, &Divisors),
+    advantage: f64,
+) -> Member<'a> {
+    let role = sequence.role;
+    let (response, reward, right, truncated) = match (role, &group.demonstration) {
+        (Role::Rollout, _) => {
+            let e = &group.episodes[index];
+            (&*e.response, Some(e.reward), e.right, e.truncated)
+        }
+        (Role::Demonstration, shown) => {
+            let text = group.example.demonstration.as_deref().unwrap_or_default();
+            let right = shown.as_ref().is_some_and(|d| d.right);
+            (text, shown.as_ref().and_then(|d| d.reward), right, false)
+        }
+    };
+    Member { role, response, reward, right, truncated, advantage, sequence, divisors }
+}
