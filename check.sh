@@ -164,7 +164,7 @@ tests() {
     done
 }
 
-# Formats alone: the whole program under Wine would build burn once more, for ten minutes.
+# The unit tests of formats alone: the whole program under Wine would build burn once more, for ten minutes.
 windows() {
     local target=${TARGETS[1]}
     if ! has_target "$target" || ! command -v wine >/dev/null ||
@@ -175,7 +175,7 @@ windows() {
     fi
     export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=$PWD/tests/wine/run.sh
     try "tests/wine/run.sh says how to run one test alone" \
-        count cargo test --locked --release --target "$target" -p srft-formats --tests --no-fail-fast
+        count cargo test --locked --release --target "$target" -p srft-formats --lib --no-fail-fast
 }
 
 # The same without a GPU, not even a software one.
