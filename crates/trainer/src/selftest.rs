@@ -1,7 +1,7 @@
 //! Before training: each kernel on the chosen device against its f64 reference, and cached against
 //! uncached decoding, so that a miscompiled shader is found before it trains anything.
 
-use crate::device::Selected;
+use crate::device::{Listener, Selected};
 use crate::error::{Error, Result};
 use crate::model::Scaling;
 use crate::model::{Llama, ModelConfig};
@@ -59,6 +59,10 @@ impl fmt::Display for Report {
 pub async fn require(selected: &Selected) -> Result<Report> {
     let driver = selected.listener();
     let report = run(&selected.device).await?;
+    passed(report, selected, &driver)
+}
+
+fn passed(report: Report, selected: &Selected, driver: &Listener) -> Result<Report> {
     // A shader that a driver refuses is skipped: the numbers are wrong, the driver says why.
     report.require_passed(&selected.name).map_err(|e| match driver.require_silence() {
         Ok(()) => e,
@@ -77,6 +81,13 @@ pub async fn run_tampered(
     device: &Device,
     tamper: impl FnMut(&str, &mut Vec<f32>),
 ) -> Result<Report> {
+    let mut checks = kernels(device, tamper).await?;
+    checks.half_precision().await?;
+    Ok(checks.report)
+}
+
+/// The checks of what every model needs.
+async fn kernels<F: FnMut(&str, &mut Vec<f32>)>(device: &Device, tamper: F) -> Result<Checks<F>> {
     let device = device.clone().inner();
     let mut checks = Checks { device, tamper, report: Report::default() };
     checks.matrix_products().await?;
@@ -84,9 +95,15 @@ pub async fn run_tampered(
     checks.fused_head().await?;
     checks.objective().await?;
     checks.sampling().await?;
-    checks.half_precision().await?;
     checks.decoding().await?;
-    Ok(checks.report)
+    Ok(checks)
+}
+
+/// Like [`require`], for models that are whole and in f32: a page's, whose download has no others.
+pub async fn require_whole(selected: &Selected) -> Result<Report> {
+    let driver = selected.listener();
+    let report = kernels(&selected.device, |_, _| {}).await?.report;
+    passed(report, selected, &driver)
 }
 
 struct Checks<F> {

@@ -39,7 +39,7 @@ impl Opened {
     /// Chooses, opens and tests a device.
     pub async fn select(wanted: &str) -> Result<Self> {
         let selected = select(wanted).await?;
-        let passed = selftest::require(&selected).await?.passed;
+        let passed = selftest::require_whole(&selected).await?.passed;
         let self_test = passed.iter().map(|kernel| kernel.to_string()).collect();
         Ok(Self { wanted: wanted.into(), selected, self_test })
     }

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::data::shape::Row;
 use crate::data::source::Problem;
 use crate::error::{Error, Result};
-use crate::model::ModelFolder;
+use crate::model::{Llama, ModelFolder};
 use crate::reward::Grader;
 use crate::run::{Examples, For, Given, Reads, Wanted};
 use std::path::Path;
@@ -31,6 +31,13 @@ impl Reads for Tab {
     fn grader(&self, config: &Config) -> Result<Grader> {
         let mut files = config.data.train.iter().chain(&config.data.eval);
         Err(no_files(files.next().map_or("data", String::as_str)))
+    }
+
+    fn adapt(&self, _: &mut Llama, config: &Config) -> Result<()> {
+        match config.lora.rank {
+            0 => Ok(()),
+            _ => Err(Error::input("a page has no adapters").at("lora.rank").next("leave it at 0")),
+        }
     }
 
     fn examples<'a>(&self, _: For<'a>) -> Result<Box<dyn Examples + 'a>> {

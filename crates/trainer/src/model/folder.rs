@@ -1,7 +1,7 @@
 //! A model folder in Hugging Face's layout, in memory: loaded onto a device, and written. An adapter's
 //! folder in PEFT's layout is one too, with the base that it names.
 
-use super::names::{CONFIG, INDEX, TOKENIZER, WEIGHTS};
+use super::names::{CONFIG, TOKENIZER, WEIGHTS};
 use super::tensors::{Shard, Tensors};
 use super::{AdapterFiles, Llama, ModelConfig, weights};
 use crate::config::{Frozen, Storage};
@@ -11,6 +11,7 @@ use crate::text::Tokenizer;
 use burn::tensor::Device;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::path::Path;
 
 /// What a saved model is called where it cannot be.
@@ -51,13 +52,47 @@ pub struct ModelFolder {
     pub beside: Vec<(String, Vec<u8>)>,
     /// Adapters over these weights.
     pub adapter: Option<AdapterFiles>,
-    /// How its texts are read. A function, so that a page, which reads folders of its own alone, has no
-    /// template engine in its download.
-    pub(super) texts: Texts,
+    /// How it is read.
+    pub(super) origin: &'static dyn Origin,
 }
 
-/// Reads the tokenizer and the model's shape, which belong together; no weight is looked at.
-pub(super) type Texts = fn(&ModelFolder) -> Result<(Tokenizer, ModelConfig)>;
+/// Who wrote a folder, which decides what may be in it. A page, whose download counts, reads folders of its
+/// own alone, and so has neither template engine nor adapters nor half precision.
+pub(super) trait Origin: Debug + Send + Sync {
+    /// The tokenizer and the model's shape, which belong together; no weight is looked at.
+    fn texts(&self, folder: &ModelFolder) -> Result<(Tokenizer, ModelConfig)>;
+
+    /// The model of that shape on a device; what does not train is held as `frozen` says.
+    fn load(
+        &self,
+        folder: &ModelFolder,
+        config: ModelConfig,
+        frozen: Frozen,
+        device: &Device,
+    ) -> Result<Llama>;
+}
+
+/// srft wrote it: the three files say all there is to say.
+#[derive(Debug)]
+struct Own;
+
+impl Origin for Own {
+    fn texts(&self, folder: &ModelFolder) -> Result<(Tokenizer, ModelConfig)> {
+        let tokenizer = Tokenizer::from_bytes(&folder.tokenizer, &folder.at(TOKENIZER))?;
+        ended(folder, tokenizer, ModelConfig::from_json(&folder.config, &folder.at(CONFIG))?)
+    }
+
+    fn load(
+        &self,
+        folder: &ModelFolder,
+        config: ModelConfig,
+        _: Frozen,
+        device: &Device,
+    ) -> Result<Llama> {
+        let mut tensors = Tensors::open(&folder.place, &folder.shards)?;
+        weights::read(&mut tensors, config, device, |_, _| Ok(()))
+    }
+}
 
 impl ModelFolder {
     /// The tiny base that ships with the program, made by `srft pretrain`.
@@ -84,7 +119,7 @@ impl ModelFolder {
             tokenizer,
             beside,
             adapter: None,
-            texts: own_texts,
+            origin: &Own,
         }
     }
 
@@ -115,24 +150,12 @@ impl ModelFolder {
     /// The same of a model whose weights will not train, held as `frozen` says.
     pub fn load_frozen(&self, frozen: Frozen, device: &Device) -> Result<(Llama, Tokenizer)> {
         let (tokenizer, config) = self.text_and_shape()?;
-        if let Some(adapter) = &self.adapter {
-            adapter.lora(config.layers)?; // before the base is read in vain
-        }
-        let mut tensors = Tensors::open(&self.place, &self.shards)?;
-        tensors
-            .require_index(&self.index, |name| weights::is_spare(name, config.tied))
-            .map_err(|e| e.at(self.at(INDEX)))?;
-        let model = weights::read(&mut tensors, config, frozen, device)?;
-        let model = match &self.adapter {
-            Some(adapter) => adapter.lay_over(model, device)?,
-            None => model,
-        };
-        Ok((model, tokenizer))
+        Ok((self.origin.load(self, config, frozen, device)?, tokenizer))
     }
 
     /// The tokenizer and the model's shape, which belong together; no weight is looked at.
     pub fn text_and_shape(&self) -> Result<(Tokenizer, ModelConfig)> {
-        (self.texts)(self)
+        self.origin.texts(self)
     }
 
     /// Lets go of the weights' files, once the model is loaded: under a map, Windows renames no folder,
@@ -187,12 +210,6 @@ impl ModelFolder {
     pub(super) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.place)
     }
-}
-
-/// The texts of a folder that srft wrote.
-fn own_texts(folder: &ModelFolder) -> Result<(Tokenizer, ModelConfig)> {
-    let tokenizer = Tokenizer::from_bytes(&folder.tokenizer, &folder.at(TOKENIZER))?;
-    ended(folder, tokenizer, ModelConfig::from_json(&folder.config, &folder.at(CONFIG))?)
 }
 
 /// The two, when what ends a text is known.

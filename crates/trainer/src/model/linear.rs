@@ -4,6 +4,8 @@ use super::{ParameterMut, grow};
 use crate::ops::linear::linear;
 use crate::ops::{half::HalfMatrix, matmul::matmul_nt};
 use burn::tensor::{Device, Tensor};
+use std::fmt::Debug;
+use std::sync::Arc;
 
 /// x·Wᵀ + b, and an adapter's x·Aᵀ·Bᵀ beside it.
 #[derive(Debug, Clone)]
@@ -18,8 +20,34 @@ pub struct Linear {
 enum Weight {
     /// In f32, as all that trains.
     Whole(Tensor<2>),
-    /// Frozen, as its file stores it.
-    Half(HalfMatrix),
+    /// Frozen, in another form.
+    Frozen(Arc<dyn FrozenMatrix>),
+}
+
+/// A matrix that does not train, in another form than f32.
+pub trait FrozenMatrix: Debug + Send + Sync {
+    /// [Out, In].
+    fn dims(&self) -> [usize; 2];
+
+    /// x [N, In] → x·Wᵀ [N, Out], differentiable in x.
+    fn linear(&self, x: Tensor<2>) -> Tensor<2>;
+
+    /// In f32.
+    fn widen(&self) -> Tensor<2>;
+}
+
+impl FrozenMatrix for HalfMatrix {
+    fn dims(&self) -> [usize; 2] {
+        self.dims()
+    }
+
+    fn linear(&self, x: Tensor<2>) -> Tensor<2> {
+        self.linear(x)
+    }
+
+    fn widen(&self) -> Tensor<2> {
+        self.widen()
+    }
 }
 
 /// A low-rank change of a matrix (Hu et al., 2021): scale·B·A, never formed while training.
@@ -46,7 +74,7 @@ impl Linear {
     pub fn dims(&self) -> [usize; 2] {
         match &self.weight {
             Weight::Whole(weight) => weight.dims(),
-            Weight::Half(weight) => weight.dims(),
+            Weight::Frozen(weight) => weight.dims(),
         }
     }
 
@@ -54,7 +82,7 @@ impl Linear {
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let y = match &self.weight {
             Weight::Whole(weight) => linear(x.clone(), weight.clone()),
-            Weight::Half(weight) => weight.linear(x.clone()),
+            Weight::Frozen(weight) => weight.linear(x.clone()),
         };
         let y = match &self.bias {
             Some(bias) => y + bias.clone(),
@@ -76,7 +104,7 @@ impl Linear {
     }
 }
 
-/// Adapters, which a page has none of.
+/// Adapters.
 impl Linear {
     /// Sets the dropout mask of the adapter's input, where there is an adapter.
     pub fn set_dropout(&mut self, mask: impl FnOnce(usize) -> Tensor<2>) {
@@ -104,9 +132,9 @@ impl Linear {
         self.adapter = Some(Adapter { down, up, scale, dropout: None });
     }
 
-    /// Holds the matrix frozen, in half precision.
-    pub fn freeze(&mut self, weight: HalfMatrix) {
-        self.weight = Weight::Half(weight);
+    /// Holds the matrix frozen, in another form.
+    pub fn freeze(&mut self, weight: Arc<dyn FrozenMatrix>) {
+        self.weight = Weight::Frozen(weight);
     }
 
     /// Drops the adapter with its change.
@@ -118,7 +146,7 @@ impl Linear {
     pub fn merge(&mut self) {
         let weight = match &self.weight {
             Weight::Whole(weight) => weight.clone(),
-            Weight::Half(weight) => weight.widen(),
+            Weight::Frozen(weight) => weight.widen(),
         };
         self.weight = Weight::Whole(match self.adapter.take() {
             Some(Adapter { down, up, scale, .. }) => {

@@ -2,8 +2,9 @@
 
 use super::folder::{ModelFolder, read_beside};
 use super::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, INDEX, TOKENIZER, WEIGHTS};
+use super::published::Published;
 use super::tensors::Shard;
-use super::{AdapterFiles, Lora, missing, published, weights};
+use super::{AdapterFiles, Lora, missing, weights};
 use crate::error::{Error, Result};
 use crate::platform::{exists, map, read};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,7 +53,7 @@ fn read_whole(path: &Path) -> Result<ModelFolder> {
         beside: read_beside(path)?,
         index,
         adapter: None,
-        texts: published::texts,
+        origin: &Published,
     })
 }
 
@@ -106,8 +107,8 @@ fn read_adapter(path: &Path, moved: Option<&str>) -> Result<ModelFolder> {
     if exists(&path.join(TOKENIZER)) {
         folder.tokenizer = read(&path.join(TOKENIZER))?;
         folder.beside = read_beside(path)?;
-        folder.texts = published::texts;
     }
+    folder.origin = &Published;
     folder.adapter = Some(AdapterFiles { place, config, weights });
     Ok(folder)
 }

@@ -1,33 +1,64 @@
 //! What the files of a published folder say besides weights and shape: what ends a text, special tokens,
 //! the chat template, and what is left over from elsewhere.
 
-use super::folder::{QUANTISED, TIED, ended};
-use super::names::{CONFIG, TOKENIZER};
+use super::folder::{Origin, QUANTISED, TIED, ended};
+use super::names::{CONFIG, INDEX, TOKENIZER};
 use super::tensors::Tensors;
-use super::{ModelConfig, ModelFolder, weights};
-use crate::config::Storage;
+use super::{Llama, ModelConfig, ModelFolder, weights};
+use crate::config::{Frozen, Storage};
 use crate::error::{Error, Result};
 use crate::text::Tokenizer;
 use crate::text::chat::ChatTemplate;
+use burn::tensor::Device;
 use serde_json::Value;
 
 const GENERATION: &str = "generation_config.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
 
-/// The tokenizer and the model's shape.
-pub fn texts(folder: &ModelFolder) -> Result<(Tokenizer, ModelConfig)> {
-    let tokenizer = folder.tokenizer()?;
-    let mut config = ModelConfig::from_json(&folder.config, &folder.at(CONFIG))?;
-    folder.require_unquantised()?;
-    folder.add_ends(&mut config, &tokenizer)?;
-    ended(folder, tokenizer, config)
+/// Anyone may have written it.
+#[derive(Debug)]
+pub struct Published;
+
+impl Origin for Published {
+    fn texts(&self, folder: &ModelFolder) -> Result<(Tokenizer, ModelConfig)> {
+        let tokenizer = folder.tokenizer()?;
+        let mut config = ModelConfig::from_json(&folder.config, &folder.at(CONFIG))?;
+        folder.require_unquantised()?;
+        folder.add_ends(&mut config, &tokenizer)?;
+        ended(folder, tokenizer, config)
+    }
+
+    fn load(
+        &self,
+        folder: &ModelFolder,
+        config: ModelConfig,
+        frozen: Frozen,
+        device: &Device,
+    ) -> Result<Llama> {
+        if let Some(adapter) = &folder.adapter {
+            adapter.lora(config.layers)?; // before the base is read in vain
+        }
+        let mut tensors = Tensors::open(&folder.place, &folder.shards)?;
+        tensors
+            .require_index(&folder.index, |name| weights::is_spare(name, config.tied))
+            .map_err(|e| e.at(folder.at(INDEX)))?;
+        let hold: weights::Hold = match frozen {
+            Frozen::Stored => weights::hold_halves,
+            Frozen::F32 => |_, _| Ok(()),
+        };
+        let model = weights::read(&mut tensors, config, device, hold)?;
+        match &folder.adapter {
+            Some(adapter) => adapter.lay_over(model, device),
+            None => Ok(model),
+        }
+    }
 }
 
 impl ModelFolder {
     /// A folder of three files in memory, as others publish them.
     pub fn of_parts(place: &str, config: Vec<u8>, weights: Vec<u8>, tokenizer: Vec<u8>) -> Self {
-        Self { texts, ..Self::own(place, config, weights, tokenizer) }
+        Self { origin: &Published, ..Self::own(place, config, weights, tokenizer) }
     }
 
     /// The tokenizer, with what stands of special tokens in the files beside it.

@@ -4,34 +4,32 @@ use super::llama::{EMBEDDING, HEAD};
 use super::serialize::write as write_tensors;
 use super::tensors::{SAME_MODEL, Tensors};
 use super::{Llama, ModelConfig, Parameter, ParameterMut};
-use crate::config::{Frozen, Storage};
+use crate::config::Storage;
 use crate::error::{Error, Result};
 use crate::ops::half::{Half, HalfMatrix};
 use crate::platform::FileWriter;
 use burn::tensor::{Device, Tensor, TensorData, bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
 use std::ops::Range;
+use std::sync::Arc;
 
-/// Reads every weight that `config` asks for, and nothing else may be there. A model that will not
-/// train its weights may hold the layers' matrices as the file stores them (`frozen`).
+/// Puts matrices that do not train into a model otherwise than in f32.
+pub type Hold = fn(&Tensors, &mut Llama) -> Result<()>;
+
+/// Reads every weight that `config` asks for, and nothing else may be there. What `hold` has put in place
+/// is not read again.
 pub fn read(
     tensors: &mut Tensors,
     mut config: ModelConfig,
-    frozen: Frozen,
     device: &Device,
+    hold: Hold,
 ) -> Result<Llama> {
     // Before anything of the claimed sizes is allocated, the files must bear them out.
     settle_tying(tensors, &mut config)?;
     require_sizes(tensors, &config)?;
     let mut model = Llama::empty(config, device);
     let names = model.weights_mut().into_iter().map(|p| p.name).collect();
-    if frozen == Frozen::Stored {
-        for (name, matrix) in model.matrices_mut() {
-            if let Some(weight) = stored(tensors, &name, matrix.dims(), device)? {
-                matrix.freeze(weight);
-            }
-        }
-    }
+    hold(tensors, &mut model)?;
     fill(tensors, model.weights_mut(), device)?;
     let tied = model.config.tied;
     tensors.require_only(&names, |name| is_spare(name, tied))?;
@@ -95,6 +93,17 @@ pub fn fill(tensors: &Tensors, parameters: Vec<ParameterMut>, device: &Device) -
         let values = floats(&parameter.name, &view, start..start + rows * columns)
             .map_err(|e| e.at(tensors.place_of(&parameter.name)))?;
         *parameter.tensor = Tensor::from_data(TensorData::new(values, [rows, columns]), device);
+    }
+    Ok(())
+}
+
+/// Holds the layers' matrices that are stored in half precision as they are.
+pub fn hold_halves(tensors: &Tensors, model: &mut Llama) -> Result<()> {
+    let device = model.device();
+    for (name, matrix) in model.matrices_mut() {
+        if let Some(weight) = stored(tensors, &name, matrix.dims(), &device)? {
+            matrix.freeze(Arc::new(weight));
+        }
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! A run and its folder: prepare, train with evaluations and checkpoints, summarise.
 
+mod adapters;
 mod evaluate;
 mod files;
 mod folder;
@@ -17,6 +18,7 @@ mod setup;
 mod summary;
 mod wanted;
 
+pub use adapters::{held, lora_settings};
 pub use files::data_template;
 pub use folder::{RunFolder, fresh_folder, numbered, samples_of, suite_files, write_suites};
 pub use given::{GIVEN, Given, NOTHING};
@@ -27,9 +29,7 @@ pub use program::Program;
 pub use reader::Reader;
 pub use reads::{Examples, For, Reads, Watch};
 pub use sampled::{SampledEpisode, SampledGroup};
-pub use setup::{
-    Parts, grader, held, load_model, lora_settings, model_folder, open_model, trainer,
-};
+pub use setup::{Parts, grader, load_model, model_folder, open_model, trainer};
 pub use summary::{SuiteSummary, Summary};
 pub use wanted::Wanted;
 

@@ -1,10 +1,11 @@
 //! What the program and the wheel read: any folder, any file, every verifier.
 
+use super::adapters::adapt;
 use super::files::Files;
 use super::reads::{Examples, For, Reads};
 use crate::config::{Comparison, Config, Settings};
 use crate::error::Result;
-use crate::model::ModelFolder;
+use crate::model::{Llama, ModelFolder};
 use crate::reward::command::Command;
 use crate::reward::{Format, Grader, Part, Verifier};
 use std::path::Path;
@@ -37,6 +38,10 @@ impl Reads for Program {
             grader.parts.push((reward.format_weight, Arc::new(Format::new(&reward.format)?)));
         }
         Ok(grader)
+    }
+
+    fn adapt(&self, model: &mut Llama, config: &Config) -> Result<()> {
+        adapt(model, config)
     }
 
     fn examples<'a>(&self, reader: For<'a>) -> Result<Box<dyn Examples + 'a>> {

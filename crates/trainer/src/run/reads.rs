@@ -7,7 +7,7 @@ use crate::config::{Config, Data};
 use crate::data::shape::Row;
 use crate::data::source::Problem;
 use crate::error::Result;
-use crate::model::{ModelConfig, ModelFolder};
+use crate::model::{Llama, ModelConfig, ModelFolder};
 use crate::reward::Grader;
 use crate::text::Tokenizer;
 use std::fmt::Debug;
@@ -20,6 +20,9 @@ pub trait Reads: Debug + Send + Sync {
 
     /// How the responses to a user's examples are judged.
     fn grader(&self, config: &Config) -> Result<Grader>;
+
+    /// Lays the adapters that a config asks for over a model.
+    fn adapt(&self, model: &mut Llama, config: &Config) -> Result<()>;
 
     /// What reads a user's examples for a model.
     fn examples<'a>(&self, reader: For<'a>) -> Result<Box<dyn Examples + 'a>>;

@@ -1,13 +1,13 @@
 //! From a config to the parts of a run.
 
+use super::adapters::held;
 use super::given::{Given, NOTHING};
 use super::reader::Reader;
-use crate::config::{self, Config, Frozen, Objective, unknown};
+use crate::config::{self, Config, Objective};
 use crate::error::{Error, Result};
 use crate::eval::Suite;
 use crate::learner::Learner;
-use crate::model::lora::TARGETS;
-use crate::model::{Llama, Lora, ModelFolder};
+use crate::model::{Llama, ModelFolder};
 use crate::objective::buffer::Buffer;
 use crate::optim::AdamW;
 use crate::reward::Grader;
@@ -38,45 +38,6 @@ pub fn load_model(
 /// How responses are judged: the built-in task's way, or as configured for the user's files.
 pub fn grader(config: &Config) -> Result<Grader> {
     NOTHING.grader(config)
-}
-
-/// The adapters that the config asks for.
-pub fn lora_settings(config: &Config) -> Result<Option<Lora>> {
-    let settings = &config.lora;
-    if let Some(target) = settings.targets.iter().find(|t| !TARGETS.contains(&t.as_str())) {
-        return Err(unknown("matrix", target, TARGETS.into_iter()).at("lora.targets"));
-    }
-    Ok((settings.rank > 0).then_some(Lora {
-        rank: settings.rank,
-        alpha: settings.alpha,
-        rslora: settings.rslora,
-        dropout: settings.dropout,
-        targets: settings.targets.clone(),
-    }))
-}
-
-/// Lays those over the model; adapters that it came with go on as they are.
-fn adapt(model: &mut Llama, config: &Config) -> Result<()> {
-    match (lora_settings(config)?, model.lora()) {
-        (None, _) => Ok(()),
-        (Some(wanted), None) => {
-            model.adapt(wanted, config.run.seed);
-            Ok(())
-        }
-        (Some(wanted), Some(given)) if *given == wanted => Ok(()),
-        (Some(_), Some(given)) => Err(Error::input(format!(
-            "the model has adapters of rank {} already, with other settings",
-            given.rank
-        ))
-        .at(&config.model.path)
-        .next("leave out the lora settings to train those on, or `srft merge` them first")),
-    }
-}
-
-/// How the weights under a run's training are held.
-pub fn held(config: &Config, folder: &ModelFolder) -> Result<Frozen> {
-    let adapted = lora_settings(config)?.is_some() || folder.adapter.is_some();
-    Ok(if adapted { config.model.frozen } else { Frozen::F32 })
 }
 
 /// The model `began` that a resumed run, now at `model`, began with.
@@ -129,7 +90,7 @@ pub(super) fn trainer_of(
         Some(began) => Some(began_with(began, given, &model, device)?),
     };
     let told = folder.notes(&model.config);
-    adapt(&mut model, &config)?;
+    given.reads.adapt(&mut model, &config)?;
     let grader = given.grader(&config)?;
     let mut reader = Reader::of(&config, given, folder, &tokenizer, &model.config, &grader)?;
     let (source, suites) = reader.source_and_suites()?;
