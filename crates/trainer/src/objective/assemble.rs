@@ -27,7 +27,7 @@ pub struct Divisors {
 
 /// Assembles the update of `groups`: advantages over each group, then per-sequence coefficients
 /// normalised by the token counts of the whole update. `objective` is that of the update's step
-/// ([`Config::objective_at`](crate::config::Config::objective_at)).
+/// ([`Settings::objective_at`](crate::config::Settings::objective_at)).
 pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
     let parts: Vec<Part> = groups.iter().map(|g| Part::of(g, objective)).collect();
     let rollouts = Normaliser::new(
