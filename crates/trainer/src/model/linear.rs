@@ -17,6 +17,7 @@ pub struct Linear {
 
 /// How a matrix is held.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a model has a few hundred, and most are whole")]
 enum Weight {
     /// In f32, as all that trains.
     Whole(Tensor<2>),
