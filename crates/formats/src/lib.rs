@@ -5,8 +5,7 @@
 //! use srft_formats::config::{Comparison, MathForm};
 //! use srft_formats::reward::Verifier;
 //!
-//! let verifier =
-//!     Verifier { comparison: Comparison::Math, answer_after: None, form: MathForm::Strict };
+//! let verifier = Verifier::new(Comparison::Math, None, MathForm::Strict);
 //! assert!(verifier.score(r"A half is left: \boxed{\frac{1}{2}}", true, "0.5"));
 //! assert!(!verifier.score("Perhaps 0.4", true, "0.5"));
 //! ```
