@@ -407,7 +407,7 @@ fn require_other_problems(tuning: &Config, test: &Config) -> Result<()> {
 /// A base made for a study is the built-in model in all but its weights; of a folder's model other
 /// defaults would be taken.
 fn builtin_defaults() -> Table {
-    let mut table = Table::try_from(Settings::default()).expect("settings are plain");
+    let mut table = Settings::default().to_table();
     table.remove("objective");
     table
 }

@@ -13,7 +13,7 @@ const ANSWERS: &str = include_str!("../../golden/math/reports.jsonl");
 #[serde(deny_unknown_fields)]
 struct Answer {
     report: String,
-    verifier: Comparison,
+    verifier: String,
     gold: String,
     response: String,
     right: bool,
@@ -33,7 +33,8 @@ fn holds(report: &str) {
     let wrong: Vec<String> = answers
         .iter()
         .filter(|a| {
-            let verifier = verifier(a.verifier, MathForm::Strict, None);
+            let named = Comparison::ALL.iter().find(|c| c.name() == a.verifier);
+            let verifier = verifier(*named.expect("a verifier"), MathForm::Strict, None);
             verifier.judge(&a.prompt, &a.response, true, &a.gold).right != a.right
         })
         .map(|a| {

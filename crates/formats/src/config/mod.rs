@@ -9,6 +9,7 @@ mod presets;
 mod resume;
 mod rules;
 mod settings;
+mod value;
 
 pub use methods::Method;
 pub use resume::Change;
@@ -17,6 +18,7 @@ pub use settings::*;
 
 use crate::error::{Error, Result};
 use toml::{Table, Value};
+use value::Setting;
 
 impl Config {
     /// Resolves `layers`, later over earlier, on top of the defaults and the method's preset.
@@ -30,27 +32,20 @@ impl Config {
             check_keys(layer).map_err(|e| e.at(place))?;
             named.push(method_of(layer).map_err(|e| e.at(place))?);
         }
-        let mut merged = to_table(&Settings::default());
-        overlay(&mut merged, &presets::of_model(layers))?;
+        let mut settings = Settings::default();
+        settings.lay(&presets::of_model(layers))?;
         let method = named.iter().flatten().last().copied();
         if let Some(method) = method {
-            overlay(&mut merged, &method.preset())?;
+            settings.lay(&method.preset())?;
         }
         for ((place, layer), named) in layers.iter().zip(named) {
             let mut layer = layer.clone();
             if named.is_some() && named != method {
                 layer.remove("objective");
             }
-            overlay(&mut merged, &layer).map_err(|e| e.at(place))?;
-            // Deserialising after each layer names the layer that holds a value out of its range.
-            merged.clone().try_into::<Settings>().map_err(|e| {
-                Error::input(e.to_string().trim().replace('\n', " "))
-                    .at(place)
-                    .next("`srft config` prints every key with its values and meaning")
-            })?;
+            settings.lay(&layer).map_err(|e| e.at(place))?;
         }
-        let settings = merged.try_into();
-        Config::new(settings.map_err(|e: toml::de::Error| Error::input(e.to_string()))?)
+        Self::new(settings)
     }
 
     /// A layer from a TOML file's text.
@@ -67,7 +62,7 @@ impl Config {
     /// A layer from a command's flag for one key, `section.key`: its text, read as what the table has there.
     pub fn flag(flag: &str, key: &str, text: &str) -> (String, Table) {
         let (section, name) = key.split_once('.').expect("a full key");
-        let defaults = to_table(&Settings::default());
+        let defaults = Settings::default().to_table();
         let number = match defaults[section][name] {
             Value::Integer(_) => text.parse().ok().map(Value::Integer),
             Value::Float(_) => text.parse().ok().map(Value::Float),
@@ -122,18 +117,39 @@ impl Settings {
         std::iter::once(self.objective.clone()).chain(second).collect()
     }
 
+    /// Lays a layer, whose keys are known, over these settings.
+    fn lay(&mut self, layer: &Table) -> Result<()> {
+        for (section, keys) in layer {
+            for (key, value) in keys.as_table().into_iter().flatten() {
+                self.set(section, key, value).map_err(|wrong| {
+                    Error::input(format!("{section}.{key} = {value} is {wrong}"))
+                        .next("`srft config` prints every key with its values and meaning")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All keys, section by section, as a file has them.
+    pub fn to_table(&self) -> Table {
+        let mut table = Table::new();
+        for (section, key, value) in self.flat() {
+            let keys = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            keys.as_table_mut().expect("a section").insert(key.name.into(), value);
+        }
+        table
+    }
+
     /// The resolved config as TOML with a comment before each key: what `srft config` prints and
     /// a run folder keeps.
     pub fn to_annotated_toml(&self) -> String {
-        let table = to_table(self);
+        let mut values = self.values().into_iter();
         let mut text = String::new();
         for section in SECTIONS {
             let gap = if text.is_empty() { "" } else { "\n" };
             text += &format!("{gap}# {}\n[{}]\n", section.doc, section.name);
-            for key in section.keys {
-                if let Some(value) = table.get(section.name).and_then(|s| s.get(key.name)) {
-                    text += &format!("# {}\n{} = {value}\n", key.doc, key.name);
-                }
+            for (key, value) in section.keys.iter().zip(&mut values) {
+                text += &format!("# {}\n{} = {value}\n", key.doc, key.name);
             }
         }
         text
@@ -143,19 +159,14 @@ impl Settings {
     pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
         let json =
             |value| serde_json::to_value(value).expect("settings are scalars and lists of texts");
-        self.flat().into_iter().map(|(_, key, value)| (key, json(value))).collect()
+        let all = self.flat().into_iter();
+        all.map(|(section, key, value)| (key.of(section), json(value))).collect()
     }
 
-    /// Every key with its line of the table, as `section.key`, and its value, in the order they are
-    /// printed.
-    fn flat(&self) -> Vec<(&'static Key, String, Value)> {
-        let table = to_table(self);
+    /// Each key with its section and its value, in the order they are printed.
+    fn flat(&self) -> Vec<(&'static str, &'static Key, Value)> {
         let keys = SECTIONS.iter().flat_map(|s| s.keys.iter().map(move |k| (s.name, k)));
-        let value = |section: &str, key: &Key| Some(table.get(section)?.get(key.name)?.clone());
-        keys.filter_map(|(section, key)| {
-            Some((key, format!("{section}.{}", key.name), value(section, key)?))
-        })
-        .collect()
+        keys.zip(self.values()).map(|((section, key), value)| (section, key, value)).collect()
     }
 }
 
@@ -169,61 +180,15 @@ impl Method {
     }
 }
 
-fn to_table(settings: &Settings) -> Table {
-    Table::try_from(settings).expect("settings are scalars, texts and lists of texts")
-}
-
 /// The method that a layer names.
 fn method_of(layer: &Table) -> Result<Option<Method>> {
     let Some(value) = layer.get("objective").and_then(|o| o.get("method")) else {
         return Ok(None);
     };
-    value.clone().try_into().map(Some).map_err(|_| {
+    Method::read("method", value).map(Some).map_err(|_| {
         Error::input(format!("objective.method = {value} is not a known method"))
             .next(format!("one of: {}", Method::names().join(", ")))
     })
-}
-
-/// Lays `layer`, whose keys are known, over `base`, which holds every key.
-fn overlay(base: &mut Table, layer: &Table) -> Result<()> {
-    for (section, keys) in layer {
-        let pairs = base.get_mut(section).and_then(Value::as_table_mut).zip(keys.as_table());
-        let Some((slots, keys)) = pairs else { continue };
-        for (key, value) in keys {
-            let value = match (slots.get(key), value) {
-                (Some(Value::Array(_)), Value::String(text)) => list(key, text),
-                // `lr = 1` is a fine float: TOML tells integers from floats, users do not.
-                (Some(Value::Float(_)), Value::Integer(i)) => Value::Float(*i as f64),
-                (Some(old), new) if !old.same_type(new) => {
-                    let (expected, given) = (old.type_str(), new.type_str());
-                    let next = match old {
-                        Value::Array(_) => {
-                            format!("texts: {section}.{key} = [\"one\", \"another\"]")
-                        }
-                        _ => "`srft config` prints every key with its values and meaning".into(),
-                    };
-                    return Err(Error::input(format!(
-                        "{section}.{key} = {new} is of type {given}, expected {expected}"
-                    ))
-                    .next(next));
-                }
-                (_, value) => value.clone(),
-            };
-            slots.insert(key.clone(), value);
-        }
-    }
-    Ok(())
-}
-
-/// A list that is written as one text: a list of that text alone. The names of matrices, which have
-/// no white space in them, may be separated by it.
-fn list(key: &str, text: &str) -> Value {
-    let items: Vec<&str> = match key {
-        "targets" => text.split_whitespace().collect(),
-        _ if text.is_empty() => Vec::new(),
-        _ => vec![text],
-    };
-    Value::Array(items.into_iter().map(Value::from).collect())
 }
 
 fn check_keys(layer: &Table) -> Result<()> {

@@ -88,10 +88,10 @@ impl Settings {
         // More steps are welcome where neither the learning rate nor a second stage depends on them.
         let constant =
             self.optimizer.schedule == Schedule::Constant && self.objective.second.is_empty();
-        let keys = self
-            .flat()
-            .into_iter()
-            .filter(|(key, name, _)| key.free.is_none() || name == "train.steps" && !constant);
+        let all =
+            self.flat().into_iter().map(|(section, key, value)| (key, key.of(section), value));
+        let keys =
+            all.filter(|(key, name, _)| key.free.is_none() || name == "train.steps" && !constant);
         keys.map(|(_, name, value)| (name, value)).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Comparison, GroupOf, Mix, Objective, SelfTerm, Settings, SftGate};
 use crate::error::{Error, Result};
+use toml::Value;
 
 /// Rollouts of a step: more is a slip of the keyboard, and no memory would hold them.
 const MOST_ROLLOUTS: usize = 1_000_000;
@@ -21,11 +22,10 @@ impl std::ops::Deref for Config {
 impl Config {
     /// The config of these settings, if they are valid.
     pub fn new(settings: Settings) -> Result<Self> {
-        let numbers = settings.flat().into_iter();
-        let mut infinite =
-            numbers.filter(|(_, _, value)| value.as_float().is_some_and(|v| !v.is_finite()));
-        if let Some((_, key, _)) = infinite.next() {
-            return Err(broken(&key, "a finite number"));
+        let infinite = |value: &Value| value.as_float().is_some_and(|v| !v.is_finite());
+        if let Some((section, key, _)) = settings.flat().iter().find(|(.., value)| infinite(value))
+        {
+            return Err(broken(&key.of(section), "a finite number"));
         }
         match settings.broken_key().or_else(|| settings.broken_rule()) {
             Some((key, must)) => Err(broken(key, must)),

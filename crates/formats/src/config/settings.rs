@@ -1,7 +1,8 @@
 //! The table of settings: one line a key, with the meaning that `srft config` prints.
 
 use super::Method;
-use serde::{Deserialize, Serialize};
+use super::value::{Setting, named};
+use toml::Value;
 
 /// A section of the config as `srft config` shows it.
 pub struct Section {
@@ -29,6 +30,13 @@ pub struct Key {
 // `must` where not every value of the type will do; `free` where neither an update nor a comparison of
 // before with after depends on the key, so that a resumed run may change it. Rules between keys stand in
 // rules.rs.
+impl Key {
+    /// `section.key`, as errors and flags have it.
+    pub fn of(&self, section: &str) -> String {
+        format!("{section}.{}", self.name)
+    }
+}
+
 macro_rules! optional {
     () => {
         None
@@ -44,8 +52,7 @@ macro_rules! settings {
     })+) => {
         $(
             #[doc = $section_doc]
-            #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-            #[serde(default, deny_unknown_fields)]
+            #[derive(Debug, Clone, PartialEq)]
             pub struct $type { $(#[doc = $doc] pub $key: $key_type,)+ }
 
             impl Default for $type {
@@ -55,8 +62,7 @@ macro_rules! settings {
 
         /// Everything that decides a run, as texts give it: each value is of its type, and no more is
         /// known of it. A [`Config`](super::Config) holds settings that are valid.
-        #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
+        #[derive(Debug, Clone, PartialEq, Default)]
         pub struct Settings { $(#[doc = $section_doc] pub $section: $type,)+ }
 
         /// All sections and keys, in the order they are printed.
@@ -73,6 +79,22 @@ macro_rules! settings {
         ];
 
         impl Settings {
+            /// Sets a key that there is; an error says what is wrong with the value.
+            pub(super) fn set(&mut self, section: &str, key: &str, value: &Value) -> Result<(), String> {
+                match (section, key) {
+                    $($((stringify!($section), stringify!($key)) => {
+                        self.$section.$key = Setting::read(key, value)?;
+                    })+)+
+                    _ => unreachable!("unknown keys are refused before"),
+                }
+                Ok(())
+            }
+
+            /// The values of all keys, in the order of [`SECTIONS`].
+            pub(super) fn values(&self) -> Vec<Value> {
+                vec![$($(self.$section.$key.write(),)+)+]
+            }
+
             /// The first key whose value is not what it must be, and that.
             pub(super) fn broken_key(&self) -> Option<(&'static str, &'static str)> {
                 $($($(
@@ -377,10 +399,23 @@ settings! {
 macro_rules! choice {
     ($(#[doc = $doc:literal])+ $name:ident { $(#[doc = $value_doc:literal] $value:ident = $text:literal,)+ }) => {
         $(#[doc = $doc])+
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-        pub enum $name { $(#[doc = $value_doc] #[serde(rename = $text)] $value,)+ }
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $(#[doc = $value_doc] $value,)+ }
+
+        impl Setting for $name {
+            fn read(_: &str, value: &Value) -> Result<Self, String> {
+                named(value, Self::ALL.iter().map(|value| (value.name(), *value)))
+            }
+
+            fn write(&self) -> Value {
+                self.name().into()
+            }
+        }
 
         impl $name {
+            /// All values.
+            pub const ALL: &[Self] = &[$(Self::$value),+];
+
             /// The value as configs spell it.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$value => $text,)+ }

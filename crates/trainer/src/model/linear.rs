@@ -10,6 +10,7 @@ use std::sync::Arc;
 /// x·Wᵀ + b, and an adapter's x·Aᵀ·Bᵀ beside it.
 #[derive(Debug, Clone)]
 pub struct Linear {
+    shape: [usize; 2],       // Out, In
     weight: Weight,          // [Out, In]
     bias: Option<Tensor<2>>, // [1, Out]
     adapter: Option<Adapter>,
@@ -27,9 +28,6 @@ enum Weight {
 
 /// A matrix that does not train, in another form than f32.
 pub trait FrozenMatrix: Debug + Send + Sync {
-    /// [Out, In].
-    fn dims(&self) -> [usize; 2];
-
     /// x [N, In] → x·Wᵀ [N, Out], differentiable in x.
     fn linear(&self, x: Tensor<2>) -> Tensor<2>;
 
@@ -38,10 +36,6 @@ pub trait FrozenMatrix: Debug + Send + Sync {
 }
 
 impl FrozenMatrix for HalfMatrix {
-    fn dims(&self) -> [usize; 2] {
-        self.dims()
-    }
-
     fn linear(&self, x: Tensor<2>) -> Tensor<2> {
         self.linear(x)
     }
@@ -61,11 +55,11 @@ pub struct Adapter {
 }
 
 impl Linear {
-    /// All zero; natively the matrix takes no memory before it is filled.
+    /// To be filled: until then the matrix has no memory, and must not be used.
     pub fn empty(input: usize, output: usize, bias: bool, device: &Device) -> Self {
-        let weight = Tensor::<2>::zeros([1, 1], device).expand([output, input]);
         Self {
-            weight: Weight::Whole(weight),
+            shape: [output, input],
+            weight: Weight::Whole(Tensor::zeros([1, 1], device)),
             bias: bias.then(|| Tensor::zeros([1, output], device)),
             adapter: None,
         }
@@ -73,10 +67,7 @@ impl Linear {
 
     /// [Out, In].
     pub fn dims(&self) -> [usize; 2] {
-        match &self.weight {
-            Weight::Whole(weight) => weight.dims(),
-            Weight::Frozen(weight) => weight.dims(),
-        }
+        self.shape
     }
 
     /// x [N, In] → [N, Out].
@@ -99,7 +90,13 @@ impl Linear {
     pub fn collect<'a>(&'a mut self, name: &str, list: &mut Vec<ParameterMut<'a>>) {
         let [output, input] = self.dims();
         if let Weight::Whole(weight) = &mut self.weight {
-            grow(list, &format!("{name}.weight"), vec![output, input], [weight]);
+            list.push(ParameterMut {
+                name: format!("{name}.weight"),
+                shape: vec![output, input],
+                first_row: 0,
+                block_shape: [output, input],
+                tensor: weight,
+            });
         }
         grow(list, &format!("{name}.bias"), vec![output], &mut self.bias);
     }

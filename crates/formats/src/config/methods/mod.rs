@@ -16,16 +16,25 @@ mod srft_hpt;
 mod srft_official;
 mod stages;
 
-use serde::{Deserialize, Serialize};
+use super::value::{Setting, named};
 use toml::{Table, Value};
 
 macro_rules! methods {
     ($(#[doc = $doc:literal])+
      $($name:literal $(| $alias:literal)? => $method:ident: $settings:expr;)+) => {
         $(#[doc = $doc])+
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-        pub enum Method {
-            $(#[doc = concat!("`", $name, "`")] #[serde(rename = $name $(, alias = $alias)?)] $method,)+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Method { $(#[doc = concat!("`", $name, "`")] $method,)+ }
+
+        impl Setting for Method {
+            fn read(_: &str, value: &Value) -> Result<Self, String> {
+                $($(if value.as_str() == Some($alias) { return Ok(Self::$method); })?)+
+                named(value, Self::ALL.iter().map(|method| (method.name(), *method)))
+            }
+
+            fn write(&self) -> Value {
+                self.name().into()
+            }
         }
 
         impl Method {
