@@ -326,8 +326,8 @@ mod tests {
                 "[rollout]\nstop = [\"a\", \"\"]",
                 "rollout.stop must be a list without an empty text",
             ),
-            ("[rollout]\nstop = 5", "rollout.stop = [\"one\", \"another\"]"),
-            ("[data]\neval = [1]", "expected a string"),
+            ("[rollout]\nstop = 5", "expected a list of texts, like [\"one\", \"another\"]"),
+            ("[data]\neval = [1]", "data.eval = [1] is not a list of texts"),
         ] {
             let message = resolve(text).unwrap_err().to_string();
             assert!(message.contains(expected), "{text:?} gave: {message}");

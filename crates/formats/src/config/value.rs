@@ -85,16 +85,19 @@ impl Setting for Vec<String> {
     /// One text is a list of that text alone. The names of matrices, which have no white space in them,
     /// may be separated by it.
     fn read(key: &str, value: &Value) -> Result<Self, String> {
-        let items = match value {
-            Value::Array(items) => items.iter().map(|item| String::read(key, item)).collect(),
+        let list = "a list of texts, like [\"one\", \"another\"]";
+        match value {
+            Value::Array(items) => {
+                let texts = items.iter().map(|item| item.as_str().map(String::from));
+                texts.collect::<Option<_>>().ok_or_else(|| format!("not {list}"))
+            }
             Value::String(text) if key == "targets" => {
                 Ok(text.split_whitespace().map(String::from).collect())
             }
             Value::String(text) if text.is_empty() => Ok(Vec::new()),
             Value::String(text) => Ok(vec![text.clone()]),
-            _ => Err(other_type(value, "array")),
-        };
-        items.map_err(|e: String| format!("{e}: {key} = [\"one\", \"another\"] is a list of texts"))
+            _ => Err(other_type(value, list)),
+        }
     }
 
     fn write(&self) -> Value {
