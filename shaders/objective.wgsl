@@ -1,5 +1,5 @@
 // Per-token loss of every term and its derivatives, one workgroup a sequence.
-// Reference: crates/trainer/src/objective/reference.rs. Launcher and words of `info`: crates/kernels/src/objective.rs.
+// Reference: crates/kernels/src/objective/reference.rs. Launcher and words of `info`: crates/kernels/src/objective/gpu.rs.
 
 @group(0) @binding(0) var<storage, read_write> stats: array<f32>;         // [n, 2]: ln p, H (nats)
 @group(0) @binding(1) var<storage, read_write> old_logprobs: array<f32>;  // [n]

@@ -1,5 +1,5 @@
 // Temperature, top-k, top-p, min-p, a counter-based draw, and the policy's own statistics; one workgroup a
-// row. Reference: crates/kernels/src/sampling/reference.rs. Launcher and words of `info`: crates/kernels/src/sampling.rs.
+// row. Reference: crates/kernels/src/sampling/reference.rs. Launcher and words of `info`: crates/kernels/src/sampling/gpu.rs.
 
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>; // [B, V]
 @group(0) @binding(1) var<storage, read_write> tokens: array<i32>; // [B]

@@ -1,5 +1,5 @@
 // Numbers of half precision, two in a word, as f32: exactly, for every finite one.
-// Reference: crates/kernels/src/half/reference.rs. Launcher: crates/kernels/src/half.rs.
+// Reference: crates/kernels/src/half/reference.rs. Launcher: crates/kernels/src/half/gpu.rs.
 
 @group(0) @binding(0) var<storage, read_write> words: array<u32>;     // [n], low half first
 @group(0) @binding(1) var<storage, read_write> out: array<vec2<f32>>; // [n]

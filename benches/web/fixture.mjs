@@ -96,7 +96,7 @@ function randomLlama(config) {
     return tensors;
 }
 
-/** The sequences padded to the longest, as src/data/batch.rs does: inputs, targets, and where a target counts. */
+/** The sequences padded to the longest, as crates/formats/src/data/batch.rs does: inputs, targets, and where a target counts. */
 function batchOf(groups, config) {
     const { model } = JSON.parse(readFileSync(join(tiny, "tokenizer.json"), "utf8"));
     const ids = (text) => [...text].map((c) => model.vocab[c]);

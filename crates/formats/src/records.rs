@@ -207,6 +207,7 @@ pub struct TermCoefficients {
 impl TermCoefficients {
     /// Whether no term acts, so that the sequence has neither loss nor gradient.
     pub fn is_zero(&self) -> bool {
-        [self.sft, self.rl_demo, self.self_logp, self.self_ratio, self.entropy, self.kl] == [0.0; 6]
+        let Self { sft, rl_demo, self_logp, self_ratio, self_positive: _, entropy, kl } = *self;
+        [sft, rl_demo, self_logp, self_ratio, entropy, kl] == [0.0; 6]
     }
 }

@@ -9,7 +9,7 @@ use crate::objective::reference::objective as objective_reference;
 use crate::ops::half::{Half, HalfMatrix, reference as half_reference};
 use crate::ops::lm_head::{Head, LOGITS_BYTES};
 use crate::ops::matmul::{matmul_nt, reference as matmul_reference};
-use crate::ops::objective::{Row, Switches, objective};
+use crate::ops::objective::{COLUMNS, Row, Switches, objective};
 use crate::ops::readback::floats as read;
 use crate::ops::sampling::{Draw, Sampling, reference as sampling_reference, sample};
 use crate::ops::token_stats as stats_op;
@@ -262,7 +262,7 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
             Row { start: start - len, len, demonstration, terms }
         });
         let switches = Switches::default();
-        self.poison(&[2 * n as usize, 8 * rows.len()]).await?;
+        self.poison(&[2 * n as usize, COLUMNS * rows.len()]).await?;
         let got = objective(
             self.floats(&stats.concat(), [n as usize, 2]),
             self.floats(&old, [n as usize]),

@@ -8,7 +8,7 @@ use crate::backends::{compare, devices, floats};
 use burn::tensor::{Tensor, TensorData};
 use srft::objective::advantage::advantages;
 use srft::objective::reference;
-use srft::ops::objective::{Clip, EntropyOver, Row, Switches, Weight, column, objective};
+use srft::ops::objective::{COLUMNS, Clip, EntropyOver, Row, Switches, Weight, column, objective};
 use srft::records::TermCoefficients;
 
 /// A token as (−log2 p, H / ln 2, −log2 p_old).
@@ -48,7 +48,7 @@ fn check(
         let stats = Tensor::from_data(stats, &device);
         let old = Tensor::from_data(TensorData::new(single(&old), [tokens.len()]), &device);
         let got = objective(stats, old, &rows, switches);
-        let sums: Vec<f32> = floats(got.sums).chunks(8).map(|s| s[expected.0]).collect();
+        let sums: Vec<f32> = floats(got.sums).chunks(COLUMNS).map(|s| s[expected.0]).collect();
         let slopes: Vec<f32> = floats(got.coefficients).chunks(2).map(|c| c[0]).collect();
         compare(&format!("{name}, {backend}"), &sums, expected.1, 2e-6).unwrap();
         compare(&format!("{name}, {backend}'s dL/dlogp"), &slopes, d_logp, 2e-6).unwrap();

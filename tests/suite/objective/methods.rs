@@ -11,7 +11,7 @@ use serde_json::Value;
 use srft::config::Objective;
 use srft::objective::loss::{BatchEntropy, switches};
 use srft::objective::{assemble, reference};
-use srft::ops::objective::{Row, column, objective};
+use srft::ops::objective::{COLUMNS, Row, column, objective};
 use srft::records::{Demonstration, Episode, Group, Origin, Role, Unscored};
 
 /// A token: ln p, entropy, and ln p of the sampler (of the base, for a demonstration).
@@ -108,7 +108,7 @@ fn outcomes_of(
         for (&place, slope) in places.iter().zip(slopes) {
             all[place] = slope;
         }
-        let loss = sums.chunks(8).flat_map(|s| &s[..column::LOSSES]).sum();
+        let loss = sums.chunks(COLUMNS).flat_map(|s| &s[..column::LOSSES]).sum();
         Outcome { loss, slopes: all }
     };
     let exact = reference::objective(&stats, &old, &rows, &switches);

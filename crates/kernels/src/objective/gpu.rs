@@ -9,6 +9,7 @@ use super::{
     COLUMNS, Clip, EntropyOver, MAX_LOG_RATIO, ObjectiveOps, Row, Switches, Weight, owned,
 };
 use crate::cube;
+use srft_formats::records::TermCoefficients;
 
 impl ObjectiveOps for CubeBackend {
     fn objective(
@@ -51,10 +52,11 @@ fn info(rows: &[Row], switches: &Switches, n: usize) -> Vec<u32> {
     words.push(switches.max_logp.unwrap_or(f32::MAX).to_bits());
     words.push(u32::from(switches.sft_phi));
     for (row, (first, last)) in rows.iter().zip(owned(rows, n)) {
-        let c = row.terms;
-        let flags = u32::from(row.demonstration) | u32::from(c.self_positive) << 1;
+        let TermCoefficients { sft, rl_demo, self_logp, self_ratio, self_positive, entropy, kl } =
+            row.terms;
+        let flags = u32::from(row.demonstration) | u32::from(self_positive) << 1;
         words.extend([row.start, row.start + row.len, first, last, flags]);
-        let factors = [c.sft, c.rl_demo, c.self_logp, c.self_ratio, c.entropy, c.kl];
+        let factors = [sft, rl_demo, self_logp, self_ratio, entropy, kl];
         words.extend(factors.map(f32::to_bits));
     }
     words

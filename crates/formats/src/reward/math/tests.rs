@@ -1,4 +1,4 @@
-//! Unit tests of the whole way from text to verdict. What math-verify judges is in `tests/readers/math.rs`.
+//! Unit tests of the whole way from text to verdict. What math-verify judges is in `crates/formats/tests/readers/math.rs`.
 
 use super::*;
 use crate::random::Stream;
@@ -141,7 +141,7 @@ fn how_values_are_read() {
         ("1-.9^{9999}", "-.9^{9999}+1", true),
         ("9^{-9999}x \\cdot 0", "0", true),
         ("Größe", "größe", true),
-        // As in tests/readers/math.rs, where math-verify judges otherwise.
+        // As in crates/formats/tests/readers/math.rs, where math-verify judges otherwise.
         ("2i", "(1+i)^2", true),
         ("2i", "\\sqrt{-4}", true),
         ("\\frac{1-i}{2}", "\\frac{1}{1+i}", true),
