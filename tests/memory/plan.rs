@@ -92,6 +92,9 @@ impl Counter for OfAdapter<'_> {
     }
 }
 
+/// The prediction over the count, at most.
+const HIGHEST: f64 = 1.15;
+
 /// A run of one step, its plan against the count; why they differ by more than 15%.
 fn compare(settings: &str, halves: bool, device: &Device, counter: &dyn Counter) -> Option<String> {
     let on_cpu = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
@@ -127,15 +130,22 @@ fn compare(settings: &str, halves: bool, device: &Device, counter: &dyn Counter)
     };
     let examples = (0..8).map(example).collect();
     let mut trainer = crate::common::trainer(model, tokenizer, &settings, examples);
-    let peak = counter.peak(&mut || {
+    let mut step = || {
         let (report, _) = block_on(trainer.step()).unwrap();
         assert!(!on_cpu || report.rollout_tokens > 16 * 200, "{report:?}");
         assert!(report.trained_tokens as usize > 4 * (work.response - 10), "{report:?}");
-    });
-    let counted = peak - before;
-    let ratio = predicted as f64 / counted as f64;
+    };
+    let ratio = |peak: usize| predicted as f64 / (peak - before) as f64;
+    let mut peak = counter.peak(&mut step);
+    // Who watches from beside misses a short peak on a busy machine, and never sees too much.
+    for _ in 0..4 {
+        if ratio(peak) > HIGHEST {
+            peak = peak.max(counter.peak(&mut step));
+        }
+    }
+    let (counted, ratio) = (peak - before, ratio(peak));
     let mib = |bytes: usize| bytes >> 20;
-    (!(0.85..=1.15).contains(&ratio)).then(|| {
+    (!(0.85..=HIGHEST).contains(&ratio)).then(|| {
         let backend = if on_cpu { "CPU" } else { "adapter" };
         format!(
             "{backend}, {settings:?}, halves {halves}: predicted {} MiB, counted {} MiB, ratio \

@@ -255,7 +255,7 @@ fn a_report_on_what_is_no_run() {
     home.fails("report nowhere", INPUT, &["nowhere", "no such folder"]);
     home.fails("report model", INPUT, &["model", "config.toml is missing"]);
     home.succeeds(&format!("{TRAIN} --steps 2 --out runs/a"));
-    home.fails("report runs", INPUT, &["srft report runs/a"]);
+    home.fails("report runs", INPUT, &["give a run in it: runs/a"]);
     let metrics = String::from_utf8(home.read("runs/a/metrics.jsonl")).unwrap();
     home.write("runs/a/metrics.jsonl", metrics.replacen("\"lr\"", "\"rate\"", 1));
     home.fails("report runs/a", INPUT, &["runs/a/metrics.jsonl:1", "rate"]);
