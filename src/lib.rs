@@ -1,7 +1,7 @@
 //! `srft`: single-stage supervised + reinforcement fine-tuning (arXiv 2506.19767) on any GPU.
 //!
-//! The program's library: the trainer (`srft-trainer`, all of it under its own names), and what looks
-//! at its runs. A module imports only what stands before it.
+//! The program's library: the trainer (`srft-trainer`, re-exported under its own names), and the
+//! modules that look at its runs. A module imports only from those before it.
 
 pub use srft_trainer::*;
 

@@ -1,4 +1,4 @@
-//! The native shell: arguments → run → events printed.
+//! The command-line program: reads arguments, runs a command, prints events.
 
 mod shell;
 

@@ -1,4 +1,4 @@
-//! Analyses as pictures: plain SVG, without scripts, fonts or links, so that any browser shows it.
+//! Analyses as pictures: plain SVG without scripts, fonts or links, which any browser shows.
 
 use super::dynamics::{Dynamics, Point};
 use super::token_shift::{Bins, ResponseShift, TokenShift};
@@ -7,12 +7,12 @@ use std::fmt::{Display, Write};
 const WIDTH: f64 = 960.0;
 const MARGIN: f64 = 20.0;
 const LINE: f64 = 22.0;
-/// Width of a character of the fonts that browsers take for monospace, at 14 px.
+/// Width of a character in browsers' default monospace fonts at 14 px.
 const CHARACTER: f64 = 8.43;
 const INK: &str = "#1d1c1a";
 const QUIET: &str = "#5f5c56";
 const EDGE: &str = "#8a867d";
-/// Colours of runs, one after the other.
+/// The colours of the runs, in turn.
 const RUNS: [&str; 6] = ["#6236c4", "#9a5200", "#0a6b72", "#8f2f62", "#4a5d10", "#2455a8"];
 
 /// The colour of a change in probability: blue up, red down, white none. The root of |Δp| makes small
@@ -23,7 +23,8 @@ pub fn colour(delta_p: f64) -> [u8; 3] {
     full.map(|channel| (255.0 + (channel - 255.0) * share).round() as u8)
 }
 
-/// A token as it is shown: byte-level and SentencePiece spellings of white space as what they mean.
+/// A token as it is shown: byte-level and SentencePiece spellings of white space replaced by what they
+/// mean.
 pub fn shown(token: &str) -> String {
     let plain = |c: char| match c {
         'Ġ' | '▁' => ' ',
@@ -34,7 +35,8 @@ pub fn shown(token: &str) -> String {
     token.chars().map(plain).collect()
 }
 
-/// Up to `strips` responses, their tokens coloured by Δp, above the distribution of Δp over all.
+/// Up to `strips` responses with their tokens coloured by Δp, above the distribution of Δp over all
+/// responses.
 pub fn token_shift(shift: &TokenShift, strips: usize) -> String {
     let mut svg = Svg::new();
     svg.heading(format_args!("Token shift from {} to {}", shift.base, shift.model));
@@ -56,7 +58,7 @@ pub fn token_shift(shift: &TokenShift, strips: usize) -> String {
     svg.finish()
 }
 
-/// Each run's path through the distances to every two references; with one reference, its distance
+/// Each run's path through its distances, for every two references; with one reference, its distance
 /// over steps.
 pub fn dynamics(dynamics: &Dynamics) -> String {
     const SIDE: f64 = 240.0;
@@ -97,7 +99,7 @@ pub fn dynamics(dynamics: &Dynamics) -> String {
     svg.finish()
 }
 
-/// A picture that grows downwards.
+/// A picture that is filled from top to bottom.
 struct Svg {
     body: String,
     y: f64, // baseline of the next line
@@ -225,7 +227,7 @@ impl Svg {
             ));
             for (i, point) in path.points.iter().enumerate() {
                 let ((x, y), [a, b]) = (place(point), at(point));
-                // The path leads from the hollow end to the last, filled point.
+                // The path goes from the hollow end to the last, filled point.
                 let fill = if i + 1 == path.points.len() { colour } else { "#ffffff" };
                 let title = format!("{}, step {}: {a:.4}, {b:.4}", path.run, point.step);
                 self.circle(x, y, colour, fill, title);
@@ -266,7 +268,7 @@ fn escaped(text: impl Display) -> String {
     safe
 }
 
-/// A round number at or a little above the largest value of an axis; 1 for nothing.
+/// A round number at or just above the largest value of an axis; 1 if that is 0.
 fn round_up(most: f64) -> f64 {
     const ROUND: [f64; 8] = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0];
     if most <= 0.0 {

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! over the N_R tokens, end-of-text included, of responses that R itself generated. The paper does
-//! not give the metric: [`METRIC`] is ours. d_R(R) = 0; d_R(M) is not d_M(R), since each is taken
-//! where its own reference goes.
+//! not give the metric: [`METRIC`] is ours. d_R(R) = 0; d_R(M) is not d_M(R), since each is measured
+//! on its own reference's responses.
 
 use super::{in_turn, require_same_tokens, sample};
 use crate::config::Config;
@@ -27,7 +27,7 @@ use std::path::Path;
 /// The distance, named.
 pub const METRIC: &str = "mean |Δ ln p| over the tokens of the reference's responses, nats";
 
-/// A reference model R: what it generated, and how probable it found that.
+/// A reference model R: what it generated, and the probability it gave to that.
 pub struct Reference {
     pairs: Vec<(Vec<u32>, Vec<u32>)>,
     logprobs: Vec<Vec<f32>>,
@@ -74,12 +74,12 @@ pub struct Dynamics {
     pub metric: String,
     /// The k references, in the order of every point's distances.
     pub references: Vec<ReferenceView>,
-    /// A path a run.
+    /// One path per run.
     pub paths: Vec<RunPath>,
 }
 
 impl Dynamics {
-    /// Whether every point has a distance to each reference: a file may have been altered.
+    /// Whether every point has a distance to each reference; an altered file may not.
     pub fn is_whole(&self) -> bool {
         let k = self.references.len();
         let mut points = self.paths.iter().flat_map(|path| &path.points);
@@ -87,7 +87,7 @@ impl Dynamics {
     }
 }
 
-/// The tokens of up to `count` problems, from each suite that is trained on in turn.
+/// The tokens of up to `count` prompts, taken from each in-distribution suite in turn.
 pub fn prompts(
     suites: &[Suite],
     tokenizer: &Tokenizer,
@@ -102,11 +102,11 @@ pub fn prompts(
 }
 
 impl Reference {
-    /// Lets `model` write `count` responses to the prompts (several to each where they are fewer),
-    /// drawn as the config's rollouts are, by `run.seed`.
+    /// Lets `model` generate `count` responses to the prompts (several per prompt if there are fewer),
+    /// sampled as the config's rollouts are, seeded by `run.seed`.
     ///
     /// # Errors
-    /// No prompts, or one that the model's context does not hold.
+    /// No prompts, or a prompt that doesn't fit the model's context.
     pub async fn generate(
         model: &Llama,
         tokenizer: &Tokenizer,
@@ -125,13 +125,14 @@ impl Reference {
         Self::of(model, pairs, config.train.micro_batch_tokens).await
     }
 
-    /// A model with given (prompt, response) tokens that stand for what it generates.
+    /// A reference with given (prompt, response) tokens in place of generated ones.
     pub async fn of(
         model: &Llama,
         pairs: Vec<(Vec<u32>, Vec<u32>)>,
         micro_batch_tokens: usize,
     ) -> Result<Self> {
-        // Scored as others will be, not taken from sampling: its distance to itself is exactly 0.
+        // Scored like the other models, not taken from sampling, so that its distance to itself is
+        // exactly 0.
         let scored = score(model, pairs.clone(), micro_batch_tokens).await?;
         let logprobs = scored.into_iter().map(|s| s.logprobs).collect();
         Ok(Self { pairs, logprobs, micro_batch_tokens })
@@ -140,7 +141,7 @@ impl Reference {
     /// d_R(M), nats.
     ///
     /// # Errors
-    /// A response that is too long for the model, or a probability that is no number.
+    /// A response that is too long for the model, or a probability that is not a number.
     pub async fn distance(&self, model: &Llama) -> Result<f64> {
         let scored = score(model, self.pairs.clone(), self.micro_batch_tokens).await?;
         let lists = self.logprobs.iter().zip(&scored);
@@ -152,7 +153,7 @@ impl Reference {
         }
     }
 
-    /// What is reported of it.
+    /// The reference as it is reported.
     pub fn view(&self, name: &str, model: &str) -> ReferenceView {
         ReferenceView {
             name: name.into(),
@@ -163,11 +164,11 @@ impl Reference {
     }
 }
 
-/// The path of the run in `run`: the model that it began with, where that is still there, and every
+/// The path of the run in `run`: the model that it began with, if it is still there, and every
 /// checkpoint on disk. Nothing in the folder is locked or changed.
 ///
 /// # Errors
-/// No run or no checkpoint there, or models whose tokens are not those of `tokenizer`.
+/// No run or no checkpoint there, or models with other tokens than `tokenizer`.
 pub async fn path(
     run: &Path,
     references: &[Reference],

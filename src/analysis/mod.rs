@@ -1,6 +1,6 @@
-//! The paper's analyses of what training did to a model, on any checkpoints of one tokenizer:
-//! [`token_shift`] (Fig. 2) and [`dynamics`] (Fig. 3, App. E). Both ask models for the probabilities
-//! that they give to the tokens of responses; the records they give are plain and go to JSON.
+//! The paper's analyses of what training did to a model, for any checkpoints with the same tokenizer:
+//! [`token_shift`] (Fig. 2) and [`dynamics`] (Fig. 3, App. E). Both compute the probabilities that
+//! models give to the tokens of responses; the results are plain records that become JSON.
 //!
 //! Entropy, reward and length over steps (Figs. 4 and 6) are in every run's `metrics.jsonl`
 //! ([`StepReport`](crate::metrics::StepReport)); clipping the gradient of probable tokens (App. A.2)
@@ -19,7 +19,7 @@ use crate::random::step;
 use crate::rollout::{Plan, Response, respond};
 use crate::text::Tokenizer;
 
-/// A response that models are asked about.
+/// A response whose probabilities are computed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
     /// Suite, for reporting.
@@ -28,26 +28,26 @@ pub struct Asked {
     pub text: String,
     /// The prompt's tokens.
     pub prompt: Vec<u32>,
-    /// The response's tokens, with the end-of-text that it came to.
+    /// The response's tokens, with its end-of-text if it reached one.
     pub response: Vec<u32>,
 }
 
 /// Where responses come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The data, and the model (greedily) where an example has none.
+    /// The data; the model (greedily) if an example has none.
     Given,
     /// The model's most probable tokens.
     Greedy,
-    /// The model, drawn as the config's rollouts are.
+    /// The model, sampled as the config's rollouts are.
     Drawn,
 }
 
-/// The responses to the problems of `suites`, in their order; `model` writes those that `source`
-/// leaves to it, up to `rollout.max_new_tokens` each, by `run.seed`.
+/// The responses to the problems of `suites`, in their order. Responses that `source` takes from
+/// `model` have up to `rollout.max_new_tokens` tokens and are seeded by `run.seed`.
 ///
 /// # Errors
-/// Text that the tokenizer cannot spell, and a prompt that the model's context does not hold.
+/// Text that the tokenizer cannot spell, or a prompt that doesn't fit the model's context.
 pub async fn responses(
     model: &Llama,
     tokenizer: &Tokenizer,
@@ -97,7 +97,7 @@ async fn sample(
     respond(model, prompts, &plan).await
 }
 
-/// Refuses two tokenizers whose ids mean different tokens: a probability is then of something else.
+/// Refuses two tokenizers whose ids mean different tokens: their probabilities can't be compared.
 pub fn require_same_tokens(one: &Tokenizer, other: &Tokenizer) -> Result<()> {
     let mut ids = 0..one.vocab_size().max(other.vocab_size()) as u32;
     match ids.find(|&id| one.token(id) != other.token(id)) {
@@ -111,7 +111,7 @@ pub fn require_same_tokens(one: &Tokenizer, other: &Tokenizer) -> Result<()> {
     }
 }
 
-/// Up to `count` elements of lists, taken from each list in turn.
+/// Up to `count` elements, taken from each list in turn.
 pub fn in_turn<'a, T>(lists: &[&'a [T]], count: usize) -> Vec<&'a T> {
     let longest = lists.iter().map(|list| list.len()).max().unwrap_or(0);
     (0..longest).flat_map(|i| lists.iter().filter_map(move |l| l.get(i))).take(count).collect()

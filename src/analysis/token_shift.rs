@@ -8,7 +8,7 @@
 //! mean |Δ ln p| = (1/N) Σ_t |Δ ln p_t|
 //! ```
 //!
-//! End-of-text is a token like any other, and probabilities are those at temperature 1.
+//! End-of-text counts as a token, and probabilities are those at temperature 1.
 
 use super::Asked;
 use crate::error::{Error, Result};
@@ -42,12 +42,12 @@ pub struct ResponseShift {
     pub delta_logp: Vec<f64>,
 }
 
-/// Counts of tokens by the size of a change: one more than there are edges.
+/// Counts of tokens by the size of the change; there is one bin more than edges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bins {
-    /// Rising inner edges; the first and the last bin are open to the outside.
+    /// Rising inner edges; the first and the last bin are unbounded.
     pub edges: Vec<f64>,
-    /// Tokens above a bin's lower edge and at most at its upper one.
+    /// Tokens above a bin's lower edge and not above its upper one.
     pub counts: Vec<u64>,
 }
 
@@ -60,13 +60,13 @@ pub struct Distribution {
     pub tokens: usize,
     /// (1/N) Σ |Δ ln p|, nats.
     pub mean_abs_delta_logp: f64,
-    /// Tokens with |Δp| > 0.1 / N.
+    /// Share of tokens with |Δp| > 0.1.
     pub share_above_0_1: f64,
-    /// Tokens with |Δp| > 0.5 / N.
+    /// Share of tokens with |Δp| > 0.5.
     pub share_above_0_5: f64,
-    /// Tokens by Δp.
+    /// Tokens binned by Δp.
     pub delta_p: Bins,
-    /// Tokens by Δ ln p, nats.
+    /// Tokens binned by Δ ln p, nats.
     pub delta_logp: Bins,
 }
 
@@ -99,7 +99,7 @@ pub struct TokenShift {
 /// ([`require_same_tokens`](super::require_same_tokens)).
 ///
 /// # Errors
-/// A response that is too long for one of the models, or a probability that is no number.
+/// A response that is too long for one of the models, or a probability that is not a number.
 pub async fn token_shift(
     base: &Llama,
     model: &Llama,
@@ -147,8 +147,8 @@ fn of_response(
 }
 
 impl TokenShift {
-    /// The comparison of two named models from the shifts of their responses, of one suite side by
-    /// side.
+    /// Compares two named models by the shifts of their responses; responses of one suite must be
+    /// adjacent.
     pub fn new(base: &str, model: &str, responses: Vec<ResponseShift>) -> Self {
         let by_suite = responses.chunk_by(|a, b| a.suite == b.suite);
         let suites = by_suite
@@ -158,7 +158,7 @@ impl TokenShift {
         Self { base, model, all: Distribution::of(&responses), suites, responses }
     }
 
-    /// Whether every response has as many numbers as tokens: a file may have been altered.
+    /// Whether every response has as many numbers as tokens; an altered file may not.
     pub fn is_whole(&self) -> bool {
         let same = |r: &ResponseShift| {
             let n = r.tokens.len();
@@ -176,7 +176,7 @@ impl TokenShift {
 }
 
 impl Distribution {
-    /// The distribution over all tokens of responses; every mean and share of none is 0.
+    /// The distribution over all tokens of responses; without tokens, every mean and share is 0.
     pub fn of(responses: &[ResponseShift]) -> Self {
         let delta_p = || responses.iter().flat_map(|r| &r.delta_p).copied();
         let delta_logp = || responses.iter().flat_map(|r| &r.delta_logp).copied();
@@ -200,7 +200,7 @@ impl Bins {
         Self { edges: edges.to_vec(), counts }
     }
 
-    /// Each bin as text, its lower and upper edge, with its share of all tokens.
+    /// Each bin as text (its edges) with its share of all tokens.
     pub fn rows(&self) -> Vec<(String, f64)> {
         let total = self.counts.iter().sum::<u64>().max(1) as f64;
         let name = |i: usize| match (i.checked_sub(1).map(|i| self.edges[i]), self.edges.get(i)) {

@@ -1,4 +1,4 @@
-//! A line chart laid out: everything that the drawing needs, as numbers and paths in px.
+//! Lays out a line chart: everything that drawing it needs, as numbers and paths in px.
 
 use super::csv::{Column, by_step};
 use super::look::Look;
@@ -6,20 +6,20 @@ use super::number::{exact, fixed, short};
 use super::scale::{Axis, Tick, covering, nice_step, ticks};
 use serde::Serialize;
 
-/// Of the whole drawing, px.
+/// Width of the drawing, px.
 const WIDTH: f64 = 330.0;
 const HEIGHT: f64 = 194.0;
 const TOP: f64 = 22.0;
 const BOTTOM: f64 = 162.0;
-/// Of a character, px.
+/// Width of a character, px.
 const CHARACTER: f64 = 6.3;
-/// Between two labels, px.
+/// Distance between two labels, px.
 const LABEL: f64 = 13.0;
-/// More labels than these do not fit beside the plot; the key names the lines.
+/// More labels do not fit beside the plot; the key names the lines instead.
 const MOST_LABELS: usize = 8;
 /// Longest name of a run beside the plot, in characters.
 const NAME: usize = 14;
-/// Steps that an averaged line's mean is taken over.
+/// How many steps an averaged line's mean covers.
 pub const AVERAGED: usize = 10;
 
 /// What a chart shows.
@@ -33,9 +33,10 @@ pub struct Subject {
     pub unit: String,
     /// Meaning and formula.
     pub doc: String,
-    /// The axis shows at least this much.
+    /// The least range that the axis shows.
     pub least: Option<(f64, f64)>,
-    /// Each line is drawn as its mean over the last [`AVERAGED`] steps, its values thin behind.
+    /// Whether each line is drawn as its mean over the last [`AVERAGED`] steps, with its values thin
+    /// behind it.
     pub averaged: bool,
 }
 
@@ -46,9 +47,9 @@ pub struct Line {
     pub run: usize,
     /// The run's name.
     pub name: String,
-    /// (step, value), the steps rising.
+    /// (step, value), in rising order of steps.
     pub points: Vec<(u32, f64)>,
-    /// The values' 95% intervals, or none.
+    /// The values' 95% intervals, or empty.
     pub intervals: Vec<[f64; 2]>,
 }
 
@@ -73,7 +74,7 @@ pub struct Drawn {
     band: Option<String>,
     marks: String,
     points: usize,
-    /// Of its values in the data, from 0; the step is the first.
+    /// Column of its values in the data; column 0 is the step.
     column: usize,
     label: Option<Label>,
 }
@@ -102,7 +103,7 @@ pub struct Chart {
     columns: Vec<Tick>,
     /// The lines.
     pub lines: Vec<Drawn>,
-    /// The data behind it, in full.
+    /// All the data, as CSV.
     pub csv: String,
 }
 
@@ -182,7 +183,7 @@ pub fn layout(subject: &Subject, lines: &[Line], looks: &[Look], last_step: u32)
     }
 }
 
-/// Tenths of a pixel: shorter paths, and no eye sees more.
+/// Rounds to tenths of a pixel: paths are shorter, and the eye sees no difference.
 fn tenth(x: f64) -> f64 {
     (10.0 * x).round() / 10.0
 }
@@ -206,7 +207,7 @@ fn range(subject: &Subject, lines: &[Line]) -> (f64, f64) {
     if low <= high { covering(low, high) } else { (0.0, 1.0) }
 }
 
-/// Decimals that tell a hundredth of the range apart.
+/// How many decimals show a hundredth of the range.
 fn decimals(span: f64) -> usize {
     (2.0 - span.log10().floor()).clamp(0.0, 9.0) as usize + usize::from(span == 100.0)
 }
@@ -229,8 +230,8 @@ fn smoothed(line: &Line, averaged: bool) -> Vec<(u32, f64)> {
     line.points.iter().enumerate().map(|(i, &(step, _))| (step, mean(window(i)))).collect()
 }
 
-/// A path through the points. Where many fall on one column of pixels, only the first, the lowest,
-/// the highest and the last of them are drawn: the picture is the same, a long run's file small.
+/// A path through the points. Where many fall on one column of pixels, only the first, the lowest, the
+/// highest and the last are drawn: the picture is the same, and a long run's file stays small.
 fn trace(points: &[(u32, f64)], x: &Axis, y: &Axis) -> String {
     let places: Vec<(f64, f64)> = points
         .iter()
@@ -266,7 +267,7 @@ fn band(line: &Line, x: &Axis, y: &Axis) -> String {
     format!("M{}Z", corners.join("L"))
 }
 
-/// About eight marks along a line, or one on each point of a short one.
+/// About eight marks along a line; a short line has one on each point.
 fn marks(points: &[(u32, f64)], mark: &str, last_step: u32, x: &Axis, y: &Axis) -> String {
     let every = nice_step(f64::from(last_step.max(1)), 8.0).max(1.0) as u32;
     let last = points.last().map(|p| p.0);
@@ -282,8 +283,8 @@ fn marks(points: &[(u32, f64)], mark: &str, last_step: u32, x: &Axis, y: &Axis) 
         .collect()
 }
 
-/// Labels stand right of the plot at their lines' last values, in that order and at a distance from
-/// each other; a line that ends early has its label there too, where it covers no other.
+/// Places labels right of the plot at the height of their lines' last values, in that order and without
+/// overlap. A line that ends early has its label there too.
 fn place_labels(
     drawn: &mut [Drawn],
     smooth: &[Vec<(u32, f64)>],
@@ -313,7 +314,7 @@ fn place_labels(
     }
 }
 
-/// What the chart says, for those who don't see it.
+/// The chart in words, for those who can't see it.
 fn about(subject: &Subject, lines: &[Line], ends: &[String], last_step: u32) -> String {
     let unit = if subject.unit.is_empty() { String::new() } else { format!(", {}", subject.unit) };
     let last: Vec<String> =
@@ -325,7 +326,7 @@ fn about(subject: &Subject, lines: &[Line], ends: &[String], last_step: u32) -> 
     )
 }
 
-/// The values behind a chart: each line's, and beside them their means and the ends of their intervals.
+/// The values behind a chart: each line's, with its means and the ends of its intervals.
 fn columns_of(subject: &Subject, lines: &[Line], smooth: &[Vec<(u32, f64)>]) -> Vec<Column> {
     let mut columns = Vec::new();
     for (Line { name, points, intervals, .. }, smooth) in lines.iter().zip(smooth) {
@@ -394,7 +395,7 @@ mod tests {
         };
         let chart = layout(&subject(false), &[accuracy], &[LOOK], 2);
         let (l, r) = (chart.left, chart.right);
-        // 140 px for the range of 2: ±0.5 are 35 px.
+        // 140 px for a range of 2: ±0.5 are 35 px.
         let corners = format!("M{l} 57L{r} 22L{r} 92L{l} 127Z");
         assert_eq!(chart.lines[0].band.as_deref(), Some(corners.as_str()));
         assert!(chart.csv.starts_with("step,a,a (95% from),a (95% to)\n0,0,-0.5,0.5\n"));

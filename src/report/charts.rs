@@ -9,11 +9,11 @@ use crate::metrics::{DEFINITIONS, Definition, StepReport};
 use crate::run::Evaluation;
 use serde::Serialize;
 
-/// Charts that belong together.
+/// Related charts.
 #[derive(Debug, Serialize)]
 pub struct ChartGroup {
     title: &'static str,
-    /// Opened only when asked for.
+    /// Whether it is folded until the reader opens it.
     folded: bool,
     /// At least one.
     pub charts: Vec<Chart>,
@@ -25,11 +25,11 @@ struct Metric {
     name: &'static str,
     title: &'static str,
     value: fn(&StepReport) -> Option<f64>,
-    /// Whether the metric means anything under this objective.
+    /// Whether the metric has a meaning under this objective.
     acts: fn(&Objective) -> bool,
     least: Option<(f64, f64)>,
     averaged: bool,
-    /// Left out where it is 0 at every step.
+    /// Whether it is left out if it is 0 at every step.
     rare: bool,
 }
 
@@ -138,17 +138,17 @@ const METRICS: &[Metric] = &[
     metric!(UPDATES, train_secs, "Update time", |_| true, FROM_ZERO, averaged),
 ];
 
-/// A metric of a run as a terminal shows it.
+/// A metric of a run, as a terminal shows it.
 pub struct Curve {
     /// Name.
     pub title: &'static str,
     /// A share in [0, 1].
     pub share: bool,
-    /// Step by step, at least one.
+    /// One value per step, at least one.
     pub values: Vec<f64>,
 }
 
-/// The metrics of a run that have a meaning and are not 0 throughout, wall times aside.
+/// The metrics of a run that have a meaning and are not always 0, without wall times.
 pub fn curves_of(run: &RunRecord) -> Vec<Curve> {
     let curve = |metric: &Metric| {
         let values: Vec<f64> =
@@ -164,7 +164,8 @@ fn definition(name: &str) -> &'static Definition {
     DEFINITIONS.iter().find(|d| d.name == name).expect("every chart's metric is defined")
 }
 
-/// The charts of `runs`, group by group, and the metrics that were 0 at every step and are not drawn.
+/// The charts of `runs` in groups, and the metrics that are not drawn because they were 0 at every
+/// step.
 pub fn charts(runs: &[RunRecord], looks: &[Look]) -> (Vec<ChartGroup>, Vec<&'static str>) {
     let last_step = runs.iter().map(RunRecord::updates).max().unwrap_or(0);
     let mut groups: Vec<ChartGroup> = Vec::new();
@@ -260,7 +261,7 @@ fn metric_lines(runs: &[RunRecord], metric: &Metric, scale: f64) -> Vec<Line> {
     runs.iter().enumerate().filter_map(line).collect()
 }
 
-/// The suites, if a run was evaluated on the way.
+/// The suites, if a run was evaluated during training.
 fn suites_with_curves(runs: &[RunRecord]) -> Vec<String> {
     let mut suites: Vec<String> = Vec::new();
     for score in runs

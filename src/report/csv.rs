@@ -1,11 +1,11 @@
-//! The values behind charts, as the CSV files that their links carry.
+//! The values behind charts, as CSV files in links.
 
 use super::number::exact;
 
-/// A column's name, and its values at steps, which rise.
+/// A column's name, and its values by rising step.
 pub type Column = (String, Vec<(u32, f64)>);
 
-/// A row a step; empty where a column has no value there.
+/// One row per step; a cell is empty where a column has no value.
 pub fn by_step(columns: &[Column]) -> String {
     let mut steps: Vec<u32> = columns.iter().flat_map(|(_, points)| points).map(|p| p.0).collect();
     steps.sort_unstable();

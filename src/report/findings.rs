@@ -1,5 +1,5 @@
-//! What a reader should look at in a run: collapse, divergence, overfitting, groups without
-//! contrast. Each rule is a comparison of numbers that are on file, and says them.
+//! What a reader should look at in a run: collapse, divergence, overfitting, groups without contrast.
+//! Each rule compares recorded numbers, and its text names them.
 
 use super::number::{fixed, percent, signed};
 use super::read::RunRecord;
@@ -7,25 +7,26 @@ use super::results::{Mean, Outcome, mean_of};
 use crate::config::{Objective, RewardValues, SelfTerm};
 use crate::metrics::StepReport;
 
-/// A run's entropy has collapsed when less than this share of it is left.
+/// A run's entropy has collapsed if less than this share of it is left.
 const COLLAPSED: f64 = 0.2;
-/// Groups of one kind, as a share, from which on they are worth a word.
+/// From this share on, groups that are all right or all wrong are reported.
 const MOST_GROUPS: f64 = 0.5;
-/// Rollouts cut by the length limit, as a share.
+/// From this share on, rollouts cut by the length limit are reported.
 const MANY_CUT: f64 = 0.1;
-/// Rollouts that a looser reading alone would take, as a share.
+/// From this share on, rollouts that are right only in the looser form are reported.
 const MANY_LOOSE: f64 = 0.05;
-/// A gradient norm this many times the run's median.
+/// A gradient norm this many times the run's median is a spike.
 const SPIKE: f64 = 10.0;
-/// A fall of the mean reward, as a share of its range; less is a usual step's noise.
+/// A fall of the mean reward is reported from this share of its range on; less is normal noise between
+/// steps.
 const FALL: f64 = 0.2;
-/// Means at both ends of a run are over a tenth of its steps, at most so many.
+/// Means at both ends of a run cover a tenth of its steps, at most this many.
 const MOST_STEPS: usize = 10;
 
-/// Something to look at.
+/// Something that stands out in a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// The lower, the earlier it is told.
+    /// Lower ranks are reported first.
     pub rank: u8,
     /// Without the run's name and without a full stop.
     pub text: String,
@@ -67,7 +68,8 @@ fn mean(values: &[(u32, f64)]) -> f64 {
     values.iter().map(|v| v.1).sum::<f64>() / values.len() as f64
 }
 
-/// Means over the first and the last steps, and how many those are; of at least two steps.
+/// The means over the first and the last steps, and how many steps each covers; `None` for fewer than
+/// two steps.
 pub fn ends(values: &[(u32, f64)]) -> Option<(f64, f64, usize)> {
     let n = window(values);
     let apart = values.len() >= 2;
@@ -104,7 +106,7 @@ fn reward_fell(run: &RunRecord) -> Option<String> {
     })
 }
 
-/// A policy that learns what is equal to an answer and isn't one.
+/// A policy that learns expressions equal to the answer that are no answers.
 fn readings_part(run: &RunRecord) -> Option<String> {
     let rollout = &run.config.rollout;
     let all = (rollout.prompts * rollout.group).max(1) as f64;
@@ -151,7 +153,7 @@ fn below_base(run: &RunRecord) -> Option<String> {
     words(Mean::In, "in distribution").or_else(|| words(Mean::Out, "out of distribution"))
 }
 
-/// Better and better in distribution, worse out of it.
+/// Improves in distribution and gets worse out of distribution.
 fn overfitted(run: &RunRecord) -> Option<String> {
     let curve = |mean| {
         let points = run.evaluations.iter();
@@ -197,8 +199,8 @@ fn cut(run: &RunRecord) -> Option<String> {
     let limit = run.config.rollout.max_new_tokens;
     let by_context = match of_rollouts(run, |r| r.context_cut_share) {
         Some((_, by_context, of)) if of == n => by_context,
-        // Steps of before do not tell. Had the limit cut them all, so many would have been so long, and
-        // the mean no shorter.
+        // Runs of earlier versions don't record what cut a rollout. If the length limit had cut all of
+        // them, that many would have had the full length, and the mean could not be shorter.
         _ if tokens + 0.5 < share * limit as f64 => share,
         _ => 0.0,
     };
@@ -311,7 +313,7 @@ mod tests {
         assert_eq!(texts(&run)[2], cut);
     }
 
-    /// A share of 30% with short responses could be either: the steps say which.
+    /// 30% cut with short responses could be due to either limit: the steps record which.
     #[test]
     fn what_cut_rollouts_is_told_as_it_was_counted() {
         let mut run = run("a", 40);

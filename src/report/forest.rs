@@ -1,4 +1,4 @@
-//! Where a study's control wins, ties and loses, drawn: an interval a row, regime by regime.
+//! Draws where a study's control wins, ties and loses: one interval per row, by regime.
 
 use super::csv::quoted;
 use super::frame::percent_encoded;
@@ -9,7 +9,7 @@ use crate::study::tables::{interval, word};
 use serde::Serialize;
 use serde_json::json;
 
-/// Intervals of a regime's rows, drawn.
+/// The intervals of a regime's rows, drawn.
 #[derive(Serialize)]
 struct Forest {
     name: String,
@@ -39,14 +39,14 @@ struct Drawn {
     text: String,
 }
 
-/// Of the drawing, px.
+/// Width of the drawing, px.
 const WIDTH: f64 = 920.0;
 const LEFT: f64 = 190.0;
 const RIGHT: f64 = 560.0;
 const TOP: f64 = 30.0;
 const LINE: f64 = 30.0;
 
-/// What the template of the differences is filled with.
+/// The values for the template of the differences.
 pub fn differences(results: &Results) -> serde_json::Value {
     let bounds = [false, true].into_iter().flat_map(|ood| results.comparisons(ood));
     let (low, high) = bounds.fold((0f64, 0f64), |(low, high), (.., c)| {
@@ -104,7 +104,7 @@ fn forest(regime: &RegimeResult, axis: Axis) -> Forest {
     }
 }
 
-/// A row's comparisons with the name of the side.
+/// A row's comparisons, each with the name of its side.
 fn sides(row: &RowResult) -> impl Iterator<Item = (&'static str, &Compared)> {
     let both = row.difference.as_ref().map(|d| [("in", &d.inside), ("out", &d.outside)]);
     both.into_iter().flatten().filter_map(|(side, compared)| Some((side, compared.as_ref()?)))

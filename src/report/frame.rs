@@ -1,5 +1,5 @@
-//! What every report is set in: one HTML file that needs nothing besides itself, sections rendered by
-//! templates, every text in them escaped.
+//! The frame of every report: one self-contained HTML file with sections rendered from templates, in
+//! which every text is escaped.
 
 use crate::text::chat::json::value;
 use minijinja::syntax::SyntaxConfig;
@@ -8,25 +8,25 @@ use minijinja::{AutoEscape, Environment};
 use serde_json::json;
 
 const FRAME: &str = include_str!("page/frame.html.jinja");
-/// The page's colours, and what looks alike in both: the report has those of when the program was built.
+/// The colours of the browser page and what looks alike in both, as of when the program was built.
 const COLOURS: &str = include_str!("../../web/page/colours.css");
 const COMMON: &str = include_str!("../../web/page/common.css");
 const STYLE: &str = include_str!("page/report.css");
 const SCRIPT: &str = include_str!("page/report.js");
 
-/// A section of a report on `R`: its place in the page, its template, and what that is filled with.
+/// A section of a report on `R`: its anchor and title, its template, and the values for that.
 pub struct Section<R> {
     /// Anchor.
     pub id: &'static str,
     /// Heading.
     pub title: &'static str,
-    /// Of minijinja.
+    /// Name of the minijinja template.
     pub template: &'static str,
     /// The values that the template shows.
     pub fill: fn(&R) -> serde_json::Value,
 }
 
-/// A page of `sections`; `head` is what the frame and every section know.
+/// A page of `sections`; `head` holds the values that the frame and every section use.
 pub fn page<R>(head: serde_json::Value, report: &R, sections: &[Section<R>]) -> String {
     let environment = templates();
     let body = |section: &Section<R>| {
@@ -51,7 +51,7 @@ pub fn page<R>(head: serde_json::Value, report: &R, sections: &[Section<R>]) -> 
     environment.render_str(FRAME, frame).expect("the program's own template, filled by it")
 }
 
-/// Every `{{ }}` in them is escaped, whatever a template is called.
+/// Every `{{ }}` is escaped, whatever the template's name.
 fn templates() -> Environment<'static> {
     let mut environment = Environment::new();
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
@@ -67,7 +67,7 @@ fn merged(mut one: serde_json::Value, other: serde_json::Value) -> serde_json::V
     one
 }
 
-/// As a URL carries it.
+/// The text percent-encoded for a URL.
 pub fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -13,10 +13,10 @@ use crate::analysis::draw;
 use serde::Serialize;
 use serde_json::json;
 
-/// Responses whose tokens are coloured.
+/// Number of responses whose tokens are coloured.
 const STRIPS: usize = 8;
 
-/// What every section is made from.
+/// The data of every section.
 struct Report<'a> {
     runs: &'a [RunRecord],
     looks: Vec<Look>,
@@ -67,7 +67,7 @@ fn sections<'a>() -> [Section<Report<'a>>; 6] {
     ]
 }
 
-/// The report on `runs` as HTML that needs nothing besides itself.
+/// The report on `runs` as self-contained HTML.
 pub fn html(runs: &[RunRecord]) -> String {
     let report = Report { runs, looks: looks(runs) };
     let names: Vec<&str> = runs.iter().map(|r| r.name.as_str()).collect();
@@ -82,7 +82,7 @@ pub fn html(runs: &[RunRecord]) -> String {
     page(head, &report, &sections())
 }
 
-/// A run as every section knows it.
+/// A run as every section shows it.
 #[derive(Serialize)]
 struct Named {
     index: usize,
@@ -229,7 +229,8 @@ mod tests {
         for section in sections() {
             assert!(html.contains(&format!("<section id=\"{}\"", section.id)), "{}", section.id);
         }
-        // Two of evaluations, four of suites' curves come with two suites; w_SFT and the like are a's alone.
+        // Two of evaluations, and four of suites since there are two; w_SFT and the like are drawn for
+        // a alone.
         assert_eq!(count(&html, "id=\"chart-accuracy-"), 2);
         assert_eq!(count(&html, "id=\"chart-suite-"), 2);
         for (chart, lines) in [("reward", 2), ("w-sft", 1), ("loss-rl-demo", 1), ("grad-norm", 2)] {

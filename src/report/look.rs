@@ -1,5 +1,5 @@
-//! How a run looks in every chart and table: a colour, a dash and a mark, so that no one needs to
-//! tell colours apart. They are those that the page gives the methods.
+//! How a run looks in every chart and table: a colour, a dash pattern and a mark, so that nobody needs
+//! to tell colours apart. The browser page uses the same for the methods.
 
 use super::read::RunRecord;
 use serde::Serialize;
@@ -7,11 +7,11 @@ use serde::Serialize;
 /// A run's look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Look {
-    /// The method whose colour it is: `method-…` in the style sheet.
+    /// The method that has this colour: `method-…` in the style sheet.
     pub method: &'static str,
-    /// SVG's dash pattern of its lines.
+    /// SVG dash pattern of its lines.
     pub dash: &'static str,
-    /// Outline of its marks as a path, from the mark's middle.
+    /// Outline of its marks as a path, relative to the mark's centre.
     pub mark: &'static str,
 }
 
@@ -30,8 +30,8 @@ const LOOKS: [Look; 8] = [
     look("luffy", "5 2 1.5 2 1.5 2", "m-1.3-3.8h2.6v7.6h-2.6Z"),
 ];
 
-/// A look for each run: its method's, or a free one where an earlier run has that. Beyond eight runs
-/// colours come again, with the dash and mark of another.
+/// A look for each run: its method's, or a free one if an earlier run has that. Beyond eight runs
+/// colours repeat, with another dash and mark.
 pub fn looks(runs: &[RunRecord]) -> Vec<Look> {
     let methods: Vec<&str> = runs.iter().map(|r| r.config.objective.method.name()).collect();
     let mut taken: Vec<Option<Look>> = vec![None; runs.len()];

@@ -1,8 +1,9 @@
-//! A report on runs: what happened in three sentences and a table, curves, sampled rollouts taken
-//! apart, settings, environment. As one HTML file, or as text for a terminal. And one on a study.
+//! A report on runs: what happened in three sentences and a table, curves, sampled rollouts explained,
+//! settings, environment. It is one HTML file, or text for a terminal. A study has a report too.
 //!
-//! `read` gives records; `sentences`, `results`, `chart`, `samples` and `settings` make of them what
-//! is shown; `html` and `text` show it. `study` and `forest` have a study's; `frame` is every page's.
+//! `read` gives records; `sentences`, `results`, `chart`, `samples` and `settings` turn them into what
+//! is shown; `html` and `text` show it. `study` and `forest` are for studies; `frame` is shared by all
+//! pages.
 
 mod chart;
 mod charts;

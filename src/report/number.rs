@@ -1,6 +1,6 @@
 //! Numbers as people read them: fixed decimals, a true minus, units that suit the size.
 
-/// Fixed decimals, with a true minus in the place of a hyphen; no sign before 0.
+/// Fixed decimals, with a true minus instead of a hyphen; no sign before 0.
 pub fn fixed(x: f64, digits: usize) -> String {
     let text = format!("{x:.digits$}");
     match text.strip_prefix('-') {
@@ -10,7 +10,7 @@ pub fn fixed(x: f64, digits: usize) -> String {
     }
 }
 
-/// Fixed decimals with a sign, also +; no sign before 0.
+/// Fixed decimals, always with a sign, except before 0.
 pub fn signed(x: f64, digits: usize) -> String {
     let text = fixed(x, digits);
     match text.starts_with('−') || text.bytes().all(|b| matches!(b, b'0' | b'.')) {
@@ -47,7 +47,7 @@ pub fn span(secs: f64) -> String {
     }
 }
 
-/// Six significant digits for a file, without an exponent; empty where there is no number.
+/// Six significant digits for a file, without an exponent; empty if it is not a number.
 pub fn exact(x: f64) -> String {
     if !x.is_finite() {
         return String::new();
@@ -56,7 +56,7 @@ pub fn exact(x: f64) -> String {
     rounded.to_string()
 }
 
-/// Three significant digits, more before the point: `0.000812`, `−1.32`, `153`.
+/// Three significant digits, but all digits before the point: `0.000812`, `−1.32`, `153`.
 pub fn significant(x: f64) -> String {
     let magnitude = if x == 0.0 { 0.0 } else { x.abs().log10().floor() };
     fixed(x, (2.0 - magnitude).clamp(0.0, 12.0) as usize)

@@ -1,4 +1,4 @@
-//! Run folders as plain records, with the analyses that lie in them.
+//! Reads run folders into plain records, with the analyses in them.
 
 use crate::analysis::dynamics::Dynamics;
 use crate::analysis::token_shift::TokenShift;
@@ -10,56 +10,56 @@ use crate::run::{Evaluation, OnFile, SampledGroup, Summary, numbered};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// How far a run has come.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// To its end; fewer updates than configured where `train.patience` ended it.
+    /// Complete; with fewer updates than configured if `train.patience` ended it.
     Finished,
-    /// A process trains in the folder now.
+    /// A process is training in the folder now.
     Training,
-    /// Not to its end, and nothing trains in it: it was stopped or crashed.
+    /// Incomplete, and nothing trains in the folder: it was stopped or crashed.
     Stopped,
-    /// Its numbers were no longer finite; what it trained before that is kept.
+    /// Its numbers were no longer finite; the weights trained before that are kept.
     Diverged,
 }
 
-/// A run as its folder tells it.
+/// A run as its folder describes it.
 #[derive(Debug)]
 pub struct RunRecord {
     /// The folder.
     pub path: PathBuf,
-    /// Its name, unlike that of any other run in the report.
+    /// Its name, unique in the report.
     pub name: String,
     /// The resolved settings.
     pub config: Config,
-    /// Metrics, a step each.
+    /// Metrics, one per step.
     pub steps: Vec<StepReport>,
     /// Evaluations, the base's first.
     pub evaluations: Vec<Evaluation>,
-    /// Rollouts of some steps.
+    /// Sampled rollouts of some steps.
     pub samples: Vec<SampledGroup>,
-    /// How far it came.
+    /// Its state.
     pub status: Status,
-    /// What was no longer finite, of a run that diverged.
+    /// What was no longer finite, if the run diverged.
     pub diverged: Option<String>,
-    /// The summary, of a run that came to its end.
+    /// The summary, if the run is complete.
     pub summary: Option<Summary>,
     /// What it was computed on, `NAME (BACKEND)`; unknown before the first checkpoint.
     pub device: Option<String>,
-    /// What training did to tokens' probabilities, where `srft analyze` left it as `token-shift.json`.
+    /// What training did to tokens' probabilities, if `srft analyze` wrote `token-shift.json`.
     pub shift: Option<TokenShift>,
-    /// The run's way among other models, where `srft analyze` left it as `dynamics.json`.
+    /// The run's path among other models, if `srft analyze` wrote `dynamics.json`.
     pub dynamics: Option<Dynamics>,
-    /// What was amiss in the files.
+    /// Problems in the files.
     pub notes: Vec<String>,
 }
 
-/// Where a run's folder may hold its token shift.
+/// File of the token shift in a run's folder.
 pub const SHIFT: &str = "token-shift.json";
-/// Where a run's folder may hold its learning dynamics.
+/// File of the learning dynamics in a run's folder.
 pub const DYNAMICS: &str = "dynamics.json";
 
-/// Reads the runs in `paths`, each under a name of its own.
+/// Reads the runs in `paths` and gives each a unique name.
 pub fn read_runs(paths: &[PathBuf]) -> Result<Vec<RunRecord>> {
     let mut runs: Vec<RunRecord> = Vec::new();
     for path in paths {
@@ -69,7 +69,7 @@ pub fn read_runs(paths: &[PathBuf]) -> Result<Vec<RunRecord>> {
     Ok(runs)
 }
 
-/// The folder's own name, also of `.` and `runs/a/..`.
+/// The folder's own name, also for `.` and `runs/a/..`.
 fn folder_name(path: &Path) -> String {
     let whole = path.canonicalize().unwrap_or_else(|_| path.into());
     whole.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned())
@@ -111,7 +111,7 @@ fn read_run(path: &Path, name: String) -> Result<RunRecord> {
     })
 }
 
-/// An analysis, if there is one; one that is damaged is left out and noted.
+/// An analysis, if there is one; a damaged one is skipped and noted.
 fn analysis<T: for<'a> Deserialize<'a>>(
     path: &Path,
     is_whole: fn(&T) -> bool,
@@ -130,7 +130,7 @@ fn analysis<T: for<'a> Deserialize<'a>>(
 }
 
 impl RunRecord {
-    /// Whether no evaluation will come, since the user's data have no suite.
+    /// Whether there can be no evaluation, since the user's data has no suite.
     pub fn has_no_suite(&self) -> bool {
         let data = &self.config.data;
         let names_none = !data.train.is_empty() && data.eval.is_empty();
@@ -149,7 +149,7 @@ impl RunRecord {
         format!("{}, seed {}", self.config.objective.method.name(), self.config.run.seed)
     }
 
-    /// A metric over its steps, without those that have no value or where the objective gives it no meaning.
+    /// A metric over the steps where it has a value and a meaning under the objective.
     pub fn values(
         &self,
         value: fn(&StepReport) -> Option<f64>,
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    /// A run of two steps of three, as the trainer writes it, which has just been stopped.
+    /// Writes a run as the trainer does: stopped after two of three steps.
     fn written(path: &Path) {
         let config = super::super::fixture::config(&["train.steps=3"]);
         let folder = RunFolder::create(path, &config).unwrap();
@@ -263,7 +263,7 @@ mod tests {
         let run = read(home.path()).unwrap();
         assert_eq!(run.steps.len(), 2);
         assert!(run.notes[0].contains("metrics.jsonl is cut short"), "{:?}", run.notes);
-        // In the middle it is no crash's doing.
+        // In the middle of the file, a crash can't be the cause.
         file.write_all(b"\n{}\n").unwrap();
         let message = read(home.path()).unwrap_err().to_string();
         assert!(message.contains("metrics.jsonl:3") && message.contains("next: "), "{message}");

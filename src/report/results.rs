@@ -1,4 +1,4 @@
-//! What came of the runs: accuracy before and after, suite by suite, and what it took.
+//! The results of runs: accuracy before and after by suite, and the cost.
 
 use super::number::{fixed, grouped, percent, signed, span};
 use super::read::{RunRecord, Status};
@@ -6,10 +6,10 @@ use crate::eval::Score;
 use crate::run::Evaluation;
 use serde::Serialize;
 
-/// The mean over the suites in distribution, or over those out of it.
+/// The mean over the in-distribution suites, or over the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mean {
-    /// Suites that the training problems are like.
+    /// Suites like the training problems.
     In,
     /// Suites that fine-tuning never saw.
     Out,
@@ -18,8 +18,8 @@ pub enum Mean {
 /// A share, and its 95% interval.
 pub type Estimate = (f64, [f64; 2]);
 
-/// Mean accuracy and its 95% interval; the suites' problems are independent of each other, so what their
-/// intervals reach to either side adds in squares (Zou and Donner, 2008). `None` without such suites.
+/// Mean accuracy and its 95% interval. The suites' problems are independent, so the distances to their
+/// intervals' ends add in squares (Zou and Donner, 2008). `None` without such suites.
 pub fn mean_of(scores: &[Score], mean: Mean) -> Option<Estimate> {
     let chosen: Vec<&Score> = scores.iter().filter(|s| s.ood == (mean == Mean::Out)).collect();
     let n = chosen.len() as f64;
@@ -32,7 +32,7 @@ pub fn mean_of(scores: &[Score], mean: Mean) -> Option<Estimate> {
     (!chosen.is_empty()).then_some((accuracy, interval))
 }
 
-/// What stands in the place of accuracies.
+/// The sentence shown instead of accuracies.
 pub fn no_evaluation(runs: &[RunRecord]) -> &'static str {
     match runs.iter().all(RunRecord::has_no_suite) {
         true => "Nothing is evaluated: no suite is configured (data.eval).",
@@ -43,16 +43,16 @@ pub fn no_evaluation(runs: &[RunRecord]) -> &'static str {
 /// Accuracy before and after, of a run on a suite or a mean of suites; shares.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Outcome {
-    /// Of the base.
+    /// Accuracy of the base.
     pub base: Option<f64>,
-    /// Of the last evaluation after training began.
+    /// Accuracy in the last evaluation after training began.
     pub last: Option<Estimate>,
-    /// pass@k of that, where there is more than one sample a problem.
+    /// pass@k of that evaluation, if there is more than one sample per problem.
     pub pass: Option<Estimate>,
 }
 
 impl Outcome {
-    /// The outcome of a run's evaluations.
+    /// The outcome over a run's evaluations.
     pub fn of(
         evaluations: &[Evaluation],
         accuracy: impl Fn(&Evaluation) -> Option<Estimate>,
@@ -67,7 +67,7 @@ impl Outcome {
         Self::of(&run.evaluations, |e| mean_of(&e.scores, mean))
     }
 
-    /// After less before.
+    /// Accuracy after minus before.
     pub fn change(&self) -> Option<f64> {
         Some(self.last?.0 - self.base?)
     }
@@ -80,13 +80,13 @@ pub struct Row {
     pub suite: String,
     /// Problems.
     pub problems: usize,
-    /// A mean of the suites above it.
+    /// Whether it is a mean of the suites above it.
     pub mean: bool,
     /// One for each run, in the report's order.
     pub cells: Vec<Cell>,
 }
 
-/// A run's place in a row, as text; `–` where there is nothing.
+/// A run's cell in a row, as text; `–` if there is no value.
 #[derive(Debug, Serialize)]
 pub struct Cell {
     /// Accuracy of the base, percent.
@@ -97,7 +97,7 @@ pub struct Cell {
     pub interval: String,
     /// Change in points.
     pub change: String,
-    /// pass@k with its interval; empty with one sample a problem.
+    /// pass@k with its interval; empty for one sample per problem.
     pub pass: String,
 }
 
@@ -117,8 +117,8 @@ impl Cell {
     }
 }
 
-/// The table: the suites in distribution, their mean, those out of it, theirs. Empty without an
-/// evaluation.
+/// The table: the in-distribution suites and their mean, then the others and their mean. Empty without
+/// an evaluation.
 pub fn table(runs: &[RunRecord]) -> Vec<Row> {
     let mut rows = Vec::new();
     for mean in [Mean::In, Mean::Out] {
@@ -158,7 +158,7 @@ fn suite_cell(run: &RunRecord, suite: &str) -> Cell {
     Cell::new(outcome, sampled.map_or(1, |s| s.samples))
 }
 
-/// What a run took, in the order of [`COSTS`].
+/// The cost of a run, in the order of [`COSTS`].
 pub fn costs(run: &RunRecord) -> Vec<String> {
     let time = Time::of(run);
     let sum = |f: fn(&crate::metrics::StepReport) -> u64| run.steps.iter().map(f).sum::<u64>();
@@ -177,11 +177,11 @@ pub fn costs(run: &RunRecord) -> Vec<String> {
     ]
 }
 
-/// The columns of what a run took.
+/// The columns of a run's cost.
 pub const COSTS: [&str; 6] =
     ["method", "updates", "tokens sampled", "tokens trained on", "time", "device"];
 
-/// Where a run's time went, seconds.
+/// How a run spent its time, seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Time {
     /// Sampling and scoring.
@@ -190,12 +190,12 @@ pub struct Time {
     pub updates: f64,
     /// Evaluations.
     pub evaluations: f64,
-    /// Writing files; told by a run that came to its end.
+    /// Writing files; only known for a complete run.
     pub files: f64,
 }
 
 impl Time {
-    /// Of the steps and evaluations on file.
+    /// The time of the recorded steps and evaluations.
     pub fn of(run: &RunRecord) -> Self {
         Self {
             rollouts: run.steps.iter().map(|r| r.rollout_secs).sum(),
@@ -244,7 +244,7 @@ mod tests {
             evaluation(5, &[("add", false, 0.9), ("sub", false, 0.7), ("two", true, 0.2)]).scores;
         let (accuracy, [low, high]) = mean_of(&scores, Mean::In).unwrap();
         assert!((accuracy - 0.8).abs() < 1e-12);
-        // Each suite's reaches 0.03 to either side: √(2 · 0.03²) / 2.
+        // Each suite's interval reaches 0.03 to either side: √(2 · 0.03²) / 2.
         let reach = 0.03 / 2f64.sqrt();
         assert!((accuracy - low - reach).abs() < 1e-12 && (high - accuracy - reach).abs() < 1e-12);
         let (accuracy, [low, high]) = mean_of(&scores, Mean::Out).unwrap();

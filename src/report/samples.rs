@@ -1,4 +1,5 @@
-//! Rollouts of some steps with their rewards, and each group taken apart as the trainer did it.
+//! Sampled rollouts of some steps with their rewards, and each group explained as the trainer computed
+//! it.
 
 use super::number::{fixed, signed};
 use super::read::RunRecord;
@@ -9,13 +10,13 @@ use crate::records::{Role, TermCoefficients};
 use crate::run::SampledGroup;
 use serde::Serialize;
 
-/// Steps of a run that are shown: the first, the last, and some between.
+/// How many steps of a run are shown: the first, the last, and some between.
 const STEPS: usize = 6;
-/// Groups of a step that are shown.
+/// How many groups of a step are shown.
 const GROUPS: usize = 4;
-/// Text of all runs together, in bytes; a report is to stay small.
+/// Most bytes of text in all runs together, so that a report stays small.
 const TEXT_BYTES: usize = 800_000;
-/// Of one prompt or response, in characters.
+/// Most characters of one prompt or response.
 const TEXT_CHARS: usize = 1200;
 
 /// The rollouts that a report shows.
@@ -31,37 +32,37 @@ pub struct Samples {
     pub cut: usize,
 }
 
-/// A step of the runs that sampled it.
+/// A step, with the runs that sampled rollouts in it.
 #[derive(Debug, Serialize)]
 pub struct SampledStep {
     /// The update, from 1.
     pub step: u32,
-    /// Run by run.
+    /// The runs.
     pub runs: Vec<SampledRun>,
 }
 
-/// A run's groups of a step.
+/// A run's groups in one step.
 #[derive(Debug, Serialize)]
 pub struct SampledRun {
     /// Index of the run.
     pub run: usize,
     /// Groups of the step that are on file.
     pub on_file: usize,
-    /// The first of them.
+    /// The first groups of the step.
     pub groups: Vec<GroupView>,
 }
 
-/// A group taken apart.
+/// A group, explained.
 #[derive(Debug, Serialize)]
 pub struct GroupView {
     suite: String,
     prompt: Text,
     answer: String,
     right: usize,
-    /// Rollouts.
+    /// How many rollouts there are.
     of: usize,
     unscored: usize,
-    /// Mean and standard deviation of the rewards, and how Â comes of them.
+    /// Mean and standard deviation of the rewards, and how Â follows from them.
     calculation: String,
     /// Rollouts, then the demonstration.
     pub members: Vec<Member>,
@@ -83,7 +84,7 @@ pub struct Member {
     pub acts: Vec<String>,
 }
 
-/// A text, cut where it is long.
+/// A text, cut if it is long.
 #[derive(Debug, Serialize)]
 struct Text {
     text: String,
@@ -111,8 +112,8 @@ impl GroupView {
     }
 }
 
-/// Chooses what is shown. Every run has the same room; within it the first groups of each step come
-/// before the second ones.
+/// Chooses what is shown. Every run has the same share of the text; within it, the first groups of all
+/// steps come before the second ones.
 pub fn samples(runs: &[RunRecord]) -> Samples {
     let mut samples = Samples { steps: Vec::new(), shown: 0, on_file: 0, cut: 0 };
     let mut chosen: Vec<(u32, SampledRun)> = Vec::new();
@@ -150,7 +151,7 @@ pub fn samples(runs: &[RunRecord]) -> Samples {
     samples
 }
 
-/// The first, the last, and some between of so many.
+/// The first, the last, and evenly spread ones between, of `count`.
 fn spread(count: usize) -> impl Iterator<Item = usize> {
     let kept = count.min(STEPS);
     (0..kept).map(move |i| if kept < 2 { 0 } else { i * (count - 1) / (kept - 1) })
@@ -190,7 +191,7 @@ fn view_of(group: &SampledGroup, objective: &Objective) -> GroupView {
     }
 }
 
-/// How Â comes of the rewards, with this group's numbers.
+/// How Â follows from the rewards, with this group's numbers.
 fn calculation(rewards: &[f64], objective: &Objective) -> String {
     let n = rewards.len() as f64;
     let mean = rewards.iter().sum::<f64>() / n.max(1.0);
@@ -214,11 +215,11 @@ fn calculation(rewards: &[f64], objective: &Objective) -> String {
     }
 }
 
-/// The terms of the loss that act on a member, with their direction.
+/// The loss terms that act on a member, and in which direction.
 fn acting(member: &objective::Member, objective: &Objective) -> Vec<String> {
     let TermCoefficients { sft, rl_demo, self_logp, self_ratio, self_positive, entropy, kl } =
         member.sequence.terms;
-    // Of its reward: 1 for a plain right or wrong.
+    // How strongly its reward acts: 1 for plain right or wrong.
     let size = member.reward.map_or(1.0, |r| objective.reward_values.signed(r).abs());
     let weight = |name: &str, weight, scale: f64| match (objective.varies(weight), scale) {
         (true, _) => format!(", weighed by {name}"),
@@ -271,7 +272,7 @@ mod tests {
     fn advantages_and_terms_are_the_trainers() {
         let group = group(1, "2+2=", &[("4", true), ("5", false), ("6", false)]);
         let view = view_of(&group, &config(&[]).objective);
-        // Rewards 1, −1, −1 and the demonstration's 1: mean 0, deviation 2/√3.
+        // The rewards are 1, −1, −1 and the demonstration's 1: mean 0, deviation 2/√3.
         let advantages: Vec<&str> = view.members.iter().map(|m| m.advantage.as_str()).collect();
         assert_eq!(advantages, ["+0.866", "−0.866", "−0.866", "+0.866"]);
         assert_eq!(

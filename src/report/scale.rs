@@ -2,21 +2,21 @@
 
 use serde::Serialize;
 
-/// A straight axis: values from `low` to `high` lie between two places of the drawing, px.
+/// A linear axis: it maps values from `low` to `high` to positions in the drawing, px.
 #[derive(Debug, Clone, Copy)]
 pub struct Axis {
     /// Value at `start`.
     pub low: f64,
     /// Value at `end`.
     pub high: f64,
-    /// Place of `low`, px.
+    /// Position of `low`, px.
     pub start: f64,
-    /// Place of `high`, px.
+    /// Position of `high`, px.
     pub end: f64,
 }
 
 impl Axis {
-    /// The place of a value, px; one beyond the range stands at its edge.
+    /// The position of a value, px; a value beyond the range is put at its edge.
     pub fn at(&self, value: f64) -> f64 {
         let share = ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
         self.start + share * (self.end - self.start)
@@ -26,15 +26,15 @@ impl Axis {
 /// A tick.
 #[derive(Debug, Serialize)]
 pub struct Tick {
-    /// Its place, px.
+    /// Its position, px.
     pub at: f64,
     /// Its value.
     pub text: String,
-    /// It stands at 0.
+    /// Whether its value is 0.
     pub zero: bool,
 }
 
-/// 1, 2 or 5 times a power of ten, so that about `parts` of them make the span.
+/// 1, 2 or 5 times a power of ten, so that about `parts` of them fit into the span.
 pub fn nice_step(span: f64, parts: f64) -> f64 {
     let rough = span / parts.max(1.0);
     let power = 10f64.powf(rough.log10().floor());
@@ -42,7 +42,7 @@ pub fn nice_step(span: f64, parts: f64) -> f64 {
     multiple.unwrap_or(10.0) * power
 }
 
-/// The least range of round numbers around both ends; ends that are one get some room.
+/// The smallest range of round numbers around both ends; if the ends are equal, it is widened.
 pub fn covering(low: f64, high: f64) -> (f64, f64) {
     let (low, high) = match (low, high) {
         (0.0, 0.0) => (0.0, 1.0),

@@ -1,4 +1,4 @@
-//! What happened, in three sentences: what was trained and how, what came of it, what to look at.
+//! What happened, in three sentences: what was trained and how, the results, and what to look at.
 
 use super::findings::{ends, findings};
 use super::number::{grouped, percent, short, signed};
@@ -6,9 +6,9 @@ use super::read::{RunRecord, Status};
 use super::results::{Estimate, Mean, Outcome, with_interval};
 use std::path::Path;
 
-/// More runs than these are told as a range.
+/// More runs than these are described as a range.
 const MOST_NAMED: usize = 3;
-/// Findings in the last sentence.
+/// Most findings in the last sentence.
 const MOST_FINDINGS: usize = 4;
 
 /// The three sentences.
@@ -16,7 +16,7 @@ pub fn sentences(runs: &[RunRecord]) -> [String; 3] {
     [trained(runs), outcome(runs), look_at(runs)]
 }
 
-/// What of the runs is unfinished or amiss, a sentence each.
+/// What is unfinished or wrong with the runs, one sentence each.
 pub fn notices(runs: &[RunRecord]) -> Vec<String> {
     let mut notices = Vec::new();
     for run in runs {
@@ -56,7 +56,7 @@ fn listed(items: &[String]) -> String {
     }
 }
 
-/// What all runs have in common; `None` where they differ.
+/// What all runs have in common; `None` if they differ.
 fn common(runs: &[RunRecord], of: impl Fn(&RunRecord) -> String) -> Option<String> {
     let first = runs.first().map(&of)?;
     runs.iter().all(|r| of(r) == first).then_some(first)
@@ -160,7 +160,7 @@ fn without_evaluations(runs: &[RunRecord]) -> String {
     }
 }
 
-/// A run with its accuracy before, after (with its interval), and the change between.
+/// A run with its accuracy before and after (with interval), and the change.
 type Ended<'a> = (&'a RunRecord, f64, Estimate, f64);
 
 /// `from 34.1% to 94.8% [93.2, 96.0] (a) and to 66.0% [63.0, 68.9] (b)`.

@@ -1,18 +1,18 @@
-//! What the runs' settings have of their own: against each other, and against their method's.
+//! How the runs' settings differ: from each other, and from their method's defaults.
 
 use super::read::RunRecord;
 use crate::config::{Config, SECTIONS};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// A key whose value is not the same everywhere.
+/// A key whose value differs.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Difference {
     /// `section.key`.
     pub key: String,
     /// What it means.
     pub doc: &'static str,
-    /// Its value in each run; or in one run, and by default.
+    /// Its value in each run; or its value in the run and the default.
     pub values: Vec<String>,
 }
 
@@ -22,8 +22,7 @@ pub fn between(runs: &[RunRecord]) -> Vec<Difference> {
     differences(&all)
 }
 
-/// The keys in which a run differs from what its method, on its model, has by default: (value,
-/// default).
+/// The keys in which a run differs from the defaults of its method and model, as (value, default).
 pub fn from_default(run: &RunRecord) -> Vec<Difference> {
     let rank = i64::try_from(run.config.lora.rank).unwrap_or(i64::MAX);
     let named: [(&str, &str, toml::Value); 3] = [
@@ -39,7 +38,7 @@ pub fn from_default(run: &RunRecord) -> Vec<Difference> {
         )
     });
     let mut default = Config::resolve(&layers).unwrap_or_default().to_json();
-    // Model and adapters, which bring defaults of their own, are compared with the plain ones.
+    // Model and adapters change other defaults, so these two are compared with the plain defaults.
     let plain = Config::default().to_json();
     for key in ["model.path", "lora.rank"] {
         default.insert(key.into(), plain[key].clone());

@@ -1,19 +1,19 @@
-//! A curve in one line of text, and the lines that a terminal shows while a run trains.
+//! A curve in one line of text, and the lines that a terminal shows during training.
 
 use crate::metrics::{StepReport, mean};
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Columns of a line's name and present value.
+/// Columns of a line's name and current value.
 const NAME: usize = 9;
 const VALUE: usize = 9;
-/// Longer lines tell no more.
+/// Most columns of a curve.
 const WIDEST: usize = 72;
 
 type Metric = fn(&StepReport) -> Option<f64>;
 
-/// The values as blocks from their lowest (▁) to their highest (█), in at most `width` columns, each
-/// the mean of the values that fall on it. Values that are all one are in the middle; a column
+/// The values as blocks from the lowest (▁) to the highest (█), in at most `width` columns, each
+/// showing the mean of its values. If all values are equal, they are drawn at half height; a column
 /// without a finite value is blank.
 pub fn sparkline(values: &[f64], width: usize) -> String {
     let columns = values.len().min(width);
@@ -32,9 +32,9 @@ pub fn sparkline(values: &[f64], width: usize) -> String {
     means.iter().map(|value| value.map_or(' ', block)).collect()
 }
 
-/// What a run shows of itself while it goes on: the last value of reward, entropy, weights and loss
-/// terms, with the curve up to it, a line each and none wider than `width` columns. What was 0 at
-/// every step, or has no value at any, is left out.
+/// What a run shows during training: the last value and the curve of reward, entropy, weights and loss
+/// terms, one line each and at most `width` columns wide. What was always 0, or never has a value, is
+/// left out.
 pub fn live_lines(reports: &[StepReport], width: usize) -> Vec<String> {
     let curves: [(&str, Metric); 10] = [
         ("reward", |r| r.reward),
@@ -106,7 +106,7 @@ mod tests {
         // Twenty columns of five steps each.
         assert_eq!(live_lines(&reports, 40)[0], "reward     +0.9900  ▁▁▂▂▂▃▃▄▄▄▅▅▅▆▆▇▇▇██");
         assert!(live_lines(&[], 80).is_empty());
-        // A step that sampled nothing has no reward: a gap, and no number.
+        // A step that sampled nothing has no reward: the curve has a gap, and there is no number.
         let mut gap = reports.clone();
         gap[99].reward = None;
         assert_eq!(live_lines(&gap, 120)[0].split_whitespace().nth(1), Some("–"));

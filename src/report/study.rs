@@ -1,5 +1,5 @@
-//! The report on a study: where its control wins, ties and loses, as sentences, intervals drawn regime
-//! by regime, and the tables.
+//! The report on a study: where its control wins, ties and loses, in sentences, in intervals by regime,
+//! and in tables.
 
 use super::forest::differences;
 use super::frame::{Section, page};
@@ -50,7 +50,7 @@ pub fn is_study(path: &Path) -> bool {
 /// The results of the study in a folder.
 ///
 /// # Errors
-/// A study that has no tables yet, and a file that is damaged.
+/// A study without tables yet, or a damaged file.
 pub fn read_study(path: &Path) -> Result<Results> {
     let file = path.join(RESULTS);
     let again = format!("srft study --out {} --tables writes it", path.display());
@@ -62,7 +62,7 @@ pub fn read_study(path: &Path) -> Result<Results> {
         .map_err(|e| Error::input(e.to_string()).at(file.display()).next(again))
 }
 
-/// The report on a study as HTML that needs nothing besides itself.
+/// The report on a study as self-contained HTML.
 pub fn study_html(results: &Results, path: &Path) -> String {
     let head = json!({
         "names": results.name,
@@ -72,8 +72,8 @@ pub fn study_html(results: &Results, path: &Path) -> String {
     page(head, results, SECTIONS)
 }
 
-/// The report on the study in `path` as text for a terminal `width` columns wide: the other tables are
-/// too wide for one.
+/// The report on the study in `path` as text for a terminal `width` columns wide, without the tables
+/// that are too wide for it.
 pub fn study_text(results: &Results, path: &Path, width: usize) -> String {
     let mut text: Vec<String> = sentences(results).iter().map(|s| wrapped(s, width)).collect();
     text.extend(where_it_wins(results).into_iter().filter_map(|block| match block {
@@ -88,7 +88,7 @@ pub fn study_text(results: &Results, path: &Path, width: usize) -> String {
     text.join("\n\n")
 }
 
-/// Three sentences: what was compared, what came of it, by how much.
+/// Three sentences: what was compared, the results, and the size of the differences.
 fn sentences(results: &Results) -> Vec<String> {
     let Results { control, regimes, .. } = results;
     let rows: usize = regimes.iter().map(|r| r.rows.len()).sum();
@@ -147,7 +147,7 @@ fn outcome(results: &Results) -> serde_json::Value {
     })
 }
 
-/// Blocks between two headings.
+/// The blocks between two headings.
 #[derive(Serialize)]
 struct Part {
     heading: Option<String>,

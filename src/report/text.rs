@@ -9,7 +9,7 @@ use super::settings::between;
 use super::sparkline::sparkline;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-/// Columns of a curve, of its title, of a value.
+/// Columns of a curve, of its title and of a value.
 const CURVE: usize = 40;
 const TITLE: usize = 28;
 const VALUE: usize = 8;
@@ -36,7 +36,7 @@ pub fn text(runs: &[RunRecord], width: usize) -> String {
     blocks.join("\n\n")
 }
 
-/// A table; numbers stand to the right, after `words` columns of words.
+/// A table; numbers are aligned right, after `words` columns of words.
 pub fn tabled(header: &[&str], rows: Vec<Vec<String>>, words: usize) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN).set_header(header.to_vec()).add_rows(rows);
@@ -46,7 +46,7 @@ pub fn tabled(header: &[&str], rows: Vec<Vec<String>>, words: usize) -> Table {
     table
 }
 
-/// The same in lines no longer than `width`.
+/// The table as lines of at most `width` columns.
 pub fn drawn(header: &[&str], rows: Vec<Vec<String>>, words: usize, width: usize) -> String {
     let mut table = tabled(header, rows, words);
     let width = u16::try_from(width).unwrap_or(u16::MAX);
@@ -91,7 +91,7 @@ fn curves(run: &RunRecord, named: bool, width: usize) -> String {
     lines.join("\n")
 }
 
-/// Words on lines no longer than `width`, as far as words are not longer.
+/// Text wrapped to lines of at most `width` columns; a longer word stays whole.
 pub fn wrapped(paragraph: &str, width: usize) -> String {
     let mut text = String::new();
     let mut column = 0;

@@ -16,12 +16,12 @@ use srft::run::{OnFile, Reader, grader};
 use std::io::IsTerminal;
 use std::path::Path;
 
-/// Changes of a token's probability below this are shown as none.
+/// Smaller changes of a token's probability are shown as none.
 const VISIBLE: f64 = 0.005;
-/// Fewer checkpoints than this make no path worth the name.
+/// With fewer checkpoints, a note suggests how to get more.
 const COARSE: usize = 3;
 
-/// Runs the analysis that was asked for.
+/// Runs the requested analysis.
 pub async fn analyze(arguments: Analyze) -> Result<()> {
     match arguments {
         Analyze::TokenShift(a) => analyze_token_shift(a).await,
@@ -31,9 +31,9 @@ pub async fn analyze(arguments: Analyze) -> Result<()> {
 
 async fn analyze_token_shift(mut arguments: AnalyzeTokenShift) -> Result<()> {
     let form = Form::of(arguments.out.as_deref(), arguments.overwrite, &arguments.settings)?;
-    // What is looked at is all the data that this command has, as in `srft eval`.
+    // This command's only data is what it looks at, as in `srft eval`.
     arguments.settings.look_at_data();
-    // Here --base is the model before; `model.base` is an adapter's, as everywhere.
+    // Here --base is the model before training; `model.base` is an adapter's base, as everywhere.
     let before = arguments.settings.base.take().unwrap_or_else(|| "tiny".into());
     let config = arguments.settings.resolve(Vec::new(), &[])?;
     let selected = ready(&config, arguments.json).await?;
@@ -97,8 +97,8 @@ fn say_bins(what: &str, bins: &Bins) -> Result<()> {
     say(format_args!("\n{}", table(&[what, "tokens", "%"], rows.collect())))
 }
 
-/// A response's tokens with how far the probability of each moved: as background on a terminal, else
-/// as a number after each token that moved visibly.
+/// A response's tokens with the change of each one's probability: as background colour on a terminal,
+/// else as a number after each token that moved visibly.
 fn strip(response: &ResponseShift, coloured: bool) -> String {
     let tokens = response.tokens.iter().map(|t| draw::shown(t)).zip(&response.delta_p);
     let marked = tokens.map(|(text, &delta)| {
@@ -149,14 +149,14 @@ async fn analyze_dynamics(arguments: AnalyzeDynamics) -> Result<()> {
     }
 }
 
-/// The first run's own settings, so that the problems are those that it is evaluated on; but one seed
-/// for every run, so that the references' responses are the same whichever run is looked at.
+/// The first run's settings, so that the problems are those of its evaluations, but a single seed for
+/// all runs, so that the references' responses do not depend on the run.
 fn config_of(run: &Path, settings: &Settings) -> Result<Config> {
     let seed = Config::layer("[run]\nseed = 0", "analyze")?;
     settings.resolve(vec![OnFile::of(run).config_layer()?, seed], &[])
 }
 
-/// `name=DIR` pairs of distinct names.
+/// `name=DIR` pairs with distinct names.
 fn references(texts: &[String]) -> Result<Vec<(String, String)>> {
     let mut named: Vec<(String, String)> = Vec::new();
     for text in texts {
@@ -176,7 +176,7 @@ fn references(texts: &[String]) -> Result<Vec<(String, String)>> {
     Ok(named)
 }
 
-/// Says where the path has gaps, and how to train without.
+/// Notes where the path has gaps, and how to train without them.
 fn note_gaps(run: &Path, path: &RunPath) -> Result<()> {
     let config = OnFile::of(run).config()?;
     let run = run.display();
@@ -221,7 +221,7 @@ fn print_dynamics(dynamics: &Dynamics) -> Result<()> {
     Ok(())
 }
 
-/// Where the whole result goes besides the terminal.
+/// The file form of the whole result, besides the terminal.
 enum Form<'a> {
     None,
     Json(OutFile<'a>),
@@ -229,7 +229,7 @@ enum Form<'a> {
 }
 
 impl<'a> Form<'a> {
-    /// By the file's name; refused before anything is computed.
+    /// Chosen by the file's name; refused before anything is computed.
     fn of(out: Option<&'a Path>, overwrite: bool, settings: &Settings) -> Result<Self> {
         let Some(path) = out else { return Ok(Form::None) };
         let form = match path.extension().and_then(|e| e.to_str()) {
@@ -265,13 +265,13 @@ impl<'a> Form<'a> {
     }
 }
 
-/// Whether bytes are an analysis with every number.
+/// Whether bytes are an analysis with all its numbers.
 fn is_numbers(bytes: &[u8]) -> bool {
     serde_json::from_slice::<TokenShift>(bytes).is_ok()
         || serde_json::from_slice::<Dynamics>(bytes).is_ok()
 }
 
-/// Whether bytes are a picture of one.
+/// Whether bytes are a picture of an analysis.
 fn is_picture(bytes: &[u8]) -> bool {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(4000)]);
     let headings = [">Token shift from ", ">Learning dynamics<"];

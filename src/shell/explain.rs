@@ -10,7 +10,7 @@ use srft::platform::read_text;
 use srft::records::Example;
 use srft::run::{Parts, trainer};
 
-/// Shows an update in all its parts.
+/// Shows an update with all its parts.
 pub async fn explain(arguments: Explain) -> Result<()> {
     let config = arguments.settings.resolve(Vec::new(), &[])?;
     let selected = ready(&config, arguments.json).await?;
@@ -38,7 +38,7 @@ pub async fn explain(arguments: Explain) -> Result<()> {
     if arguments.json { say(to_json(&explanation)) } else { print(&explanation) }
 }
 
-/// The documented form: the lists of the whole file flat, and those of each prompt.
+/// The documented JSON: flat lists over the whole file, and the lists of each prompt.
 fn to_json(e: &Explanation) -> serde_json::Value {
     let flat = |f: fn(&srft::explain::PromptExplanation) -> Vec<f64>| -> Vec<f64> {
         e.prompts.iter().flat_map(f).collect()

@@ -16,12 +16,12 @@ use srft::run::{Given, Reader, grader, suite_files, write_suites};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a folder of samples is called.
+/// The kind of results in a folder of samples.
 const SAMPLES: &str = "evaluation";
 
 /// Accuracy on every suite.
 pub async fn eval(mut arguments: Eval) -> Result<()> {
-    // What is evaluated on is all the data that this command has.
+    // This command's only data is what it evaluates.
     arguments.settings.look_at_data();
     let samples = ("--samples", "eval.samples", arguments.samples.map(|s| s.to_string()));
     let config = arguments.settings.resolve(Vec::new(), &[samples])?;
@@ -82,7 +82,7 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
     }
 }
 
-/// Refuses samples of a suite that would take the place of the file that it was read from.
+/// Refuses samples that would overwrite the file from which their suite was read.
 fn require_no_input(out: &Path, suites: &[Suite], config: &Config) -> Result<()> {
     let whole = |path: &Path| std::fs::canonicalize(path).ok();
     let read: Vec<_> = config.data.eval.iter().filter_map(|p| whole(Path::new(p))).collect();

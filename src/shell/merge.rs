@@ -10,7 +10,7 @@ use srft::model::rounding::kept;
 use srft::platform::require_folder;
 use srft::run::open_model;
 
-/// Writes an adapter's folder as a whole model.
+/// Writes an adapter with its base as a whole model.
 pub async fn merge(arguments: Merge) -> Result<()> {
     let config = arguments.settings.resolve(Vec::new(), &[])?;
     let (out, overwrite) = (&arguments.out, arguments.overwrite);
@@ -21,7 +21,7 @@ pub async fn merge(arguments: Merge) -> Result<()> {
             .at(&config.model.path)
             .next("give --model the `best` of a run with lora.rank above 0")
     })?;
-    // The sums are small work: no GPU is worth opening for them.
+    // The sums are too little work to open a GPU for.
     let selected = select("cpu").await?;
     let (model, _) = folder.load(&selected.device)?;
     folder.notes(&model.config).iter().for_each(note);

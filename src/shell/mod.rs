@@ -1,4 +1,4 @@
-//! Commands of the program, one file each.
+//! The program's commands, one file each.
 
 mod analyze;
 mod arguments;
@@ -29,7 +29,7 @@ use std::fmt::Display;
 use std::io::{ErrorKind, Write, stderr, stdout};
 use std::path::Path;
 
-/// Runs the command that was asked for.
+/// Runs the requested command.
 pub async fn run(arguments: Arguments) -> Result<()> {
     if matches!(arguments.command, Command::Train(_) | Command::Pretrain(_) | Command::Study(_)) {
         stop::hold_signals();
@@ -57,14 +57,15 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     }
 }
 
-/// A model on the device; says where it is otherwise than its files claim.
+/// Loads a model onto the device, and says where it differs from what its files claim.
 fn load(model: &Model, selected: &Selected) -> Result<(ModelFolder, Llama, Tokenizer)> {
     let (folder, model, tokenizer) = load_model(model, &selected.device)?;
     folder.notes(&model.config).iter().for_each(note);
     Ok((folder, model, tokenizer))
 }
 
-/// Prints a line. A reader that went away, as in `| head`, is no error; a full disk is one.
+/// Prints a line. A closed pipe, as in `| head`, is ignored; other errors, such as a full disk, are
+/// returned.
 fn say(line: impl Display) -> Result<()> {
     match writeln!(stdout(), "{line}") {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(io(Path::new("standard output"), e)),
@@ -72,7 +73,7 @@ fn say(line: impl Display) -> Result<()> {
     }
 }
 
-/// Prints a line for people to standard error; nothing depends on whether it is read.
+/// Prints a line for people to standard error; errors are ignored.
 pub fn note(line: impl Display) {
     let _ = writeln!(stderr(), "{line}");
 }

@@ -9,7 +9,7 @@ use srft::plan::{Circumstances, Item, assumed, plan as memory_plan, savings, sto
 use srft::platform::memory_bytes;
 use srft::run::{Reader, grader, held, lora_settings, open_model};
 
-/// Rank of the adapters that are advised where the whole model does not fit.
+/// Rank of the adapters suggested if the whole model does not fit.
 const ADVISED_RANK: usize = 16;
 
 /// Prints where a run's memory would go.

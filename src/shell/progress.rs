@@ -1,4 +1,4 @@
-//! Telling a run's events: a bar with curves on a terminal, plain lines elsewhere, JSON for programs.
+//! Shows a run's events: a bar with curves on a terminal, plain lines elsewhere, JSON for programs.
 
 use super::tables::error_width;
 use super::{note, say};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Plain lines are printed every so many steps.
 const LINE_EVERY: u32 = 10;
 
-/// Files that are read within this time need no bar.
+/// No bar for files that are read within this time.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A bar on a terminal while a file is read, if that takes long.
@@ -27,7 +27,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// One that waits for a file.
+    /// Waits for a file to be read.
     pub fn new() -> Self {
         let style =
             ProgressStyle::with_template("reading {msg} {wide_bar} {pos}/{len} rows {eta:>4} left")
@@ -53,16 +53,16 @@ impl Watch for Reading {
 
 /// Prints a run's events.
 pub enum Progress {
-    /// On a terminal, with the steps so far.
+    /// On a terminal; keeps the steps so far.
     Bar(ProgressBar, Vec<StepReport>),
-    /// Into a file or pipe.
+    /// Into a file or a pipe.
     Lines,
-    /// For programs.
+    /// For programs, as JSON.
     Json,
 }
 
 impl Progress {
-    /// The form that suits standard output; `done` are the steps on file.
+    /// The form for this standard output; `done` are the steps already recorded.
     pub fn new(json: bool, steps: u32, done: Vec<StepReport>) -> Self {
         if json {
             return Progress::Json;
@@ -77,7 +77,7 @@ impl Progress {
         Progress::Bar(bar, done)
     }
 
-    /// A line of text, above the bar where there is one.
+    /// Prints a line of text, above the bar if there is one.
     pub fn say(&self, text: &str) {
         match self {
             Progress::Bar(bar, _) => bar.println(text),
@@ -86,7 +86,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         if let Progress::Bar(bar, _) = self {
             bar.finish_and_clear();
@@ -94,7 +94,7 @@ impl Progress {
     }
 }
 
-/// Seconds as people say them.
+/// A duration as people say it.
 fn duration(secs: f64) -> String {
     match secs {
         s if s < 90.0 => format!("{s:.0} s"),
@@ -103,7 +103,7 @@ fn duration(secs: f64) -> String {
     }
 }
 
-/// A run goes on whether or not anyone still listens.
+/// Prints a line, ignoring errors: a run continues whether or not anyone reads its output.
 fn line(text: impl Display) {
     let _ = say(text);
 }

@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 
 const FILE: &str = "report.html";
 
-/// What a report is on.
+/// What to report on.
 enum Subject {
     Runs(Vec<RunRecord>),
     Study(Results, PathBuf),
 }
 
-/// Writes the report on some runs, or on a study, or prints it.
+/// Writes or prints the report on some runs or on a study.
 pub fn report(arguments: Report) -> Result<()> {
     let subject = Subject::read(&arguments.runs)?;
     if arguments.text {
@@ -36,7 +36,7 @@ pub fn report(arguments: Report) -> Result<()> {
     say(format_args!("report: {} ({} kB)", out.display(), html.len().div_ceil(1000)))
 }
 
-/// Whether bytes are what this command wrote.
+/// Whether bytes are a report of this command.
 fn is_such(bytes: &[u8]) -> bool {
     let title = b"<title>SRFT report: ";
     let head = &bytes[..bytes.len().min(2000)];
@@ -69,7 +69,7 @@ impl Subject {
     }
 }
 
-/// The report on one folder lies in it, one on several here.
+/// The default place: in the folder if there is one run, else in the working folder.
 fn place(runs: &[PathBuf]) -> PathBuf {
     match runs {
         [run] => run.join(FILE),

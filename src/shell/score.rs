@@ -42,7 +42,7 @@ pub async fn score(arguments: Score) -> Result<()> {
     say(format_args!("{} responses scored: {}", scored.len(), out.path.display()))
 }
 
-/// Whether bytes are what this command wrote.
+/// Whether bytes are results of this command.
 fn is_such(bytes: &[u8]) -> bool {
     let keys = |line: &[u8]| {
         let line: Map<String, Value> = serde_json::from_slice(line).ok()?;

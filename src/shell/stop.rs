@@ -1,18 +1,18 @@
 //! How a command that saves is asked to stop: by Ctrl-C, by SIGTERM (Slurm, Kubernetes, `docker stop`,
-//! `kill`), by SIGHUP (the terminal went away), unless that is ignored as under `nohup`.
+//! `kill`), or by SIGHUP (the terminal was closed) unless that is ignored, as under `nohup`.
 
 use super::note;
 use srft::error::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A flag that those set; a second Ctrl-C ends the program.
+/// A flag set by these signals; a second Ctrl-C ends the program.
 pub fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::SeqCst) {
-            // A second Ctrl-C: the user will not wait for the step. The last checkpoint stands.
+            // A second Ctrl-C: the user will not wait for the step. The last checkpoint remains.
             std::process::exit(130);
         }
         note("\nfinishing this step and saving; press Ctrl-C again to stop at once");
@@ -26,7 +26,7 @@ pub fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
 #[cfg(unix)]
 pub use termination::hold as hold_signals;
 
-/// Without these signals there is nothing to hold.
+/// These signals exist only on Unix.
 #[cfg(not(unix))]
 pub fn hold_signals() {}
 
@@ -37,12 +37,12 @@ mod termination {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, OnceLock};
 
-    /// What a stopped run is asked by; empty before it can save.
+    /// The flag that asks a run to stop; empty until there is something to save.
     static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-    /// Keeps the signals from every thread but one, which waits for them. Called before any other thread
-    /// begins, since each has the mask of the one that began it. Programs that are started get the usual
-    /// mask from the standard library.
+    /// Blocks the signals in every thread but one, which waits for them. Must be called before any
+    /// other thread starts, since threads inherit the mask. Child processes get the default mask from
+    /// the standard library.
     pub fn hold() {
         let mut signals = SigSet::empty();
         signals.add(Signal::SIGTERM);
@@ -57,11 +57,11 @@ mod termination {
     fn wait(signals: SigSet) {
         while let Ok(signal) = signals.wait() {
             match STOP.get() {
-                // A second one changes nothing: `timeout` and others send two.
+                // A second signal changes nothing: `timeout` and others send two.
                 Some(stop) if stop.swap(true, Ordering::SeqCst) => {}
                 Some(_) => note(format_args!("{signal}: finishing this step and saving")),
                 None => {
-                    // Nothing to save yet: the signal does what it does.
+                    // Nothing to save yet: let the signal take its default action.
                     let _ = signals.thread_unblock().and_then(|()| raise(signal));
                 }
             }
@@ -72,8 +72,8 @@ mod termination {
         let _ = STOP.set(stop.clone());
     }
 
-    /// Whether the one who started us had a signal ignored; where that cannot be told, yes: it is then
-    /// left alone.
+    /// Whether the parent process had the signal ignored. If that can't be told, assume so, and leave
+    /// the signal alone.
     fn is_ignored(signal: Signal) -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -22,7 +22,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Carries a study out, or what is left of it, and prints its tables.
+/// Carries out a study, or what is left of it, and prints its tables.
 pub async fn study(arguments: Arguments) -> Result<()> {
     let (mut study, text) = asked(&arguments)?;
     let tasks = match &arguments.only {
@@ -36,7 +36,7 @@ pub async fn study(arguments: Arguments) -> Result<()> {
         let _lock = study.keep(&text)?;
         let result = carry_out(&mut study, &tasks, &arguments).await;
         if result.is_err() {
-            // What is done is worth keeping all the same; the error says the rest.
+            // Finished runs still get their tables; the error reports the rest.
             let _ = write(&study);
         }
         result?;
@@ -48,7 +48,7 @@ pub async fn study(arguments: Arguments) -> Result<()> {
     say(format_args!("\nthe tables: {out}/{TABLES}, {out}/{TIMES}, {out}/{RESULTS}"))
 }
 
-/// The study that the arguments name, and the text that it was read from.
+/// The study that the arguments name, and its text.
 fn asked(arguments: &Arguments) -> Result<(Study, String)> {
     let begun = arguments.out.as_ref().map(|out| out.join(SPEC)).filter(|path| exists(path));
     let (text, place) = match (&arguments.preset, &arguments.spec, begun) {
@@ -66,7 +66,7 @@ fn asked(arguments: &Arguments) -> Result<(Study, String)> {
     Ok((Study::new(spec, &out, device), text))
 }
 
-/// Writes tables and records.
+/// Writes the tables and the records.
 fn write(study: &Study) -> Result<Results> {
     let results = study.results()?;
     let mut json = serde_json::to_vec_pretty(&results).expect("plain records");
@@ -100,7 +100,7 @@ async fn carry_out(study: &mut Study, tasks: &[Task], arguments: &Arguments) -> 
     let (study, queue) = (&*study, Queue::new(study, &waiting)?);
     note(format_args!("{} of {} runs are left", waiting.len(), tasks.len()));
     let selected = device(study).await?;
-    // A GPU is one queue: a second run would only wait in it.
+    // A GPU has a single queue: a second run would only wait in it.
     let jobs =
         arguments.jobs.unwrap_or(if selected.kind == Kind::Cpu { study.spec.jobs } else { 1 });
     let workers = Workers {
@@ -114,13 +114,13 @@ async fn carry_out(study: &mut Study, tasks: &[Task], arguments: &Arguments) -> 
         let handles: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(|| workers.work())).collect();
         handles.into_iter().map(|h| h.join().expect("a worker does not panic")).collect()
     });
-    // What failed says more than that the others were stopped for it.
+    // A failure says more than the interruptions that it caused.
     let errors = || results.iter().filter_map(|r| r.as_ref().err());
     let failed = errors().find(|e| e.kind != ErrorKind::Interrupted).or_else(|| errors().next());
     failed.cloned().map_or(Ok(()), Err)
 }
 
-/// What the threads that carry tasks out share.
+/// Shared by the threads that carry out tasks.
 struct Workers<'a> {
     study: &'a Study,
     queue: Queue<'a>,
@@ -162,7 +162,7 @@ impl Workers<'_> {
     }
 }
 
-/// What came of a task, in a few words.
+/// The result of a task, in a few words.
 fn told(study: &Study, task: &Task) -> Result<String> {
     let Some(run) = Finished::read(&study.path(task)?)? else { return Ok(String::new()) };
     let percent = |ood| match mean_accuracy(&run.last.scores, ood) {
@@ -206,7 +206,7 @@ fn minutes(secs: f64) -> String {
     if secs < 100.0 { format!("{secs:.0} s") } else { format!("{:.0} min", secs / 60.0) }
 }
 
-/// Lists the tasks; times are estimates by a few steps of the control.
+/// Lists the tasks; times are estimated from a few steps of the control.
 async fn dry_run(study: &Study, tasks: &[Task]) -> Result<()> {
     let rate = study.measure(&device(study).await?).await?;
     let (mut sum, mut left) = (0.0, 0);
@@ -224,7 +224,7 @@ async fn dry_run(study: &Study, tasks: &[Task]) -> Result<()> {
     say(format_args!("{left} of {} runs are left, about {one_by_one} one by one", tasks.len()))
 }
 
-/// A bar a run on a terminal, nothing elsewhere: the run's line comes at its end.
+/// A bar per run on a terminal, nothing elsewhere: a run's line is printed at its end.
 struct Progress(Option<ProgressBar>);
 
 impl Progress {

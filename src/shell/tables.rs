@@ -5,7 +5,7 @@ use srft::eval::{Score, Suite};
 use srft::report::tabled;
 use srft::run::Evaluation;
 
-/// Columns where the output goes elsewhere than to a terminal.
+/// Columns when the output is not a terminal.
 const COLUMNS: usize = 100;
 
 /// Columns of the terminal that standard output is on.
@@ -18,7 +18,7 @@ pub fn error_width() -> usize {
     Table::new().use_stderr().width().map_or(COLUMNS, usize::from)
 }
 
-/// A table with a header, numbers to the right from the second column on.
+/// A table with a header; columns after the first are aligned right.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> Table {
     tabled(header, rows, 1)
 }
@@ -28,12 +28,12 @@ pub fn percent(share: f64) -> String {
     format!("{:.1}", 100.0 * share)
 }
 
-/// The same with its 95% interval.
+/// A share in percent with its 95% interval.
 pub fn with_interval(share: f64, [low, high]: [f64; 2]) -> String {
     format!("{} [{}, {}]", percent(share), percent(low), percent(high))
 }
 
-/// How many problems of a suite are scored, and of how many, where these are not all.
+/// How many problems of a suite were scored, and out of how many if not all.
 pub fn problems(score: &Score, suites: &[Suite]) -> String {
     let of = suites.iter().find(|s| s.name == score.suite).and_then(|s| s.of);
     of.map_or(score.n.to_string(), |of| format!("{}/{of}", score.n))

@@ -13,7 +13,7 @@ use srft::run::{Given, OnFile, PRETRAIN, Run, Summary, fresh_folder, pretraining
 use srft::selftest;
 use std::sync::Arc;
 
-/// What a step's line shows.
+/// Explains a step's line.
 const LEGEND: &str = "a step's line: mean reward, entropy in nats, and w_SFT and w_RL, which weigh \
      imitation and reinforcement in the loss";
 
@@ -58,7 +58,7 @@ pub async fn train(arguments: Train) -> Result<()> {
     report(&result?, &run, arguments.json)
 }
 
-/// What the run is about to do. How long that takes, the first step tells.
+/// What the run is about to do. How long it takes is told after the first step.
 fn intent(run: &Run) -> String {
     let config = run.config();
     let (rollout, prompts) = (&config.rollout, config.rollout.prompts);
@@ -84,7 +84,7 @@ fn intent(run: &Run) -> String {
     )
 }
 
-/// Opens the configured device, says which and why, and runs the self-test on it.
+/// Opens the configured device, says which one and why, and runs its self-test.
 pub async fn ready(config: &Config, json: bool) -> Result<Selected> {
     let selected = select(&config.run.device).await?;
     if !json {

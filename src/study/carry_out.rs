@@ -1,4 +1,4 @@
-//! Carrying a study's runs out.
+//! Carries out a study's runs.
 
 use super::runs::{Study, Task, cost_of};
 use crate::config::{Config, Data, Rollout, Settings};
@@ -13,12 +13,12 @@ use crate::run::{self, CHECKPOINTS, NOTHING, Observer, OnFile, Run, pretraining}
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-/// Steps that a study's speed is measured by before any run is done; the first is left out.
+/// How many steps measure a study's speed before any run is done; the first is not counted.
 const MEASURED_STEPS: u32 = 4;
 
 impl Study {
-    /// Carries a task out, from where it was left, and removes what only resuming needs. Where the
-    /// numbers of a run break down, its last good weights are its result, and it is marked so.
+    /// Carries out a task, resuming where it stopped, and removes what only resuming needs. If a run
+    /// diverges, its last good weights are its result, and it is marked as diverged.
     pub async fn carry_out(
         &self,
         task: &Task,
@@ -50,9 +50,9 @@ impl Study {
         self.tidy(task)
     }
 
-    /// What is due after the last step.
+    /// What remains to do after the last step.
     async fn end(&self, task: &Task, run: &mut Run, observer: &mut dyn Observer) -> Result<()> {
-        // The summary says that a task is done, so it comes last.
+        // Written last, since the summary marks a task as done.
         if let Task::Base { name } = task {
             run.scores(observer).await?;
             let path = run.path();
@@ -66,7 +66,7 @@ impl Study {
         run.finish(observer).await.map(|_| ())
     }
 
-    /// Removes what a finished run needs no more.
+    /// Removes what a finished run no longer needs.
     pub fn tidy(&self, task: &Task) -> Result<()> {
         let path = self.path(task)?;
         let mut spent = vec![path.join(CHECKPOINTS)];
@@ -103,8 +103,8 @@ impl Study {
         }
     }
 
-    /// The evaluation before training is the same for all runs of one base and seed: the first one
-    /// leaves it to the others.
+    /// Begins a run. The evaluation before training is the same for all runs with the same base and
+    /// seed: the first run shares its result.
     async fn begin(&self, run: &mut Run, observer: &mut dyn Observer) -> Result<()> {
         let file = self.base_scores(run.config());
         if exists(&file) {
@@ -120,7 +120,7 @@ impl Study {
         write_atomic(&file, &serde_json::to_vec(&first.scores).expect("plain records"))
     }
 
-    /// Named by all that an evaluation of a base depends on.
+    /// The file of a base's scores, named by everything that its evaluation depends on.
     pub(super) fn base_scores(&self, config: &Config) -> PathBuf {
         let Settings { run, model, data, reward, eval, rollout, .. } = Settings::clone(config);
         let plain = Data::default();
@@ -138,7 +138,7 @@ impl Study {
         self.out.join("bases").join(format!("scores-{:08x}.json", decisive.fingerprint()))
     }
 
-    /// Seconds a unit of [`Study::cost`], by a few steps of the control in memory.
+    /// Seconds per unit of [`Study::cost`], measured on a few steps of the control in memory.
     pub async fn measure(&self, selected: &Selected) -> Result<f64> {
         let control = |t: &Task| matches!(t, Task::Run { row, .. } if *row == self.spec.control);
         let task = self.tasks()?.into_iter().find(control).expect("every regime has the control");
@@ -161,7 +161,7 @@ impl Study {
     }
 }
 
-/// Why a task was not carried out, for whoever sees the study and not the run.
+/// Adds the task to an error, for readers who see the study and not the run.
 fn told(task: &Task, error: Error) -> Error {
     match error.kind {
         Kind::Interrupted => Error { next: Some("the same command goes on here".into()), ..error },

@@ -1,4 +1,4 @@
-//! A finished run as its folder tells it.
+//! A finished run as its folder describes it.
 
 use super::stats::pass_at_k;
 use crate::error::{Error, Result};
@@ -9,7 +9,7 @@ use crate::run::{Evaluation, OnFile, Summary, parse_lines, samples_of, suite_fil
 use serde::Deserialize;
 use std::path::Path;
 
-/// A run that came to its end.
+/// A run that is complete.
 pub struct Finished {
     /// Its summary.
     pub summary: Summary,
@@ -22,7 +22,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// The run in a folder; `None` before its end, which the summary marks.
+    /// The run in a folder; `None` until it has its summary.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let mut files = OnFile::of(path);
         let Some(summary) = files.summary()? else { return Ok(None) };
@@ -39,7 +39,7 @@ impl Finished {
     }
 }
 
-/// A sample's verdict, of the lines that an evaluation writes.
+/// The verdict on a sample, from a line that an evaluation writes.
 #[derive(Deserialize)]
 struct Verdicted {
     problem: usize,
@@ -47,9 +47,9 @@ struct Verdicted {
     tokens: usize,
 }
 
-/// A suite of a finished run, problem by problem.
+/// A finished run's result on one suite, by problem.
 pub struct SuiteRun {
-    /// Absent from fine-tuning.
+    /// Whether the suite is out of distribution.
     pub ood: bool,
     /// (right, scored) samples of each problem.
     pub problems: Vec<(usize, usize)>,
@@ -58,7 +58,7 @@ pub struct SuiteRun {
 }
 
 impl SuiteRun {
-    /// The suites of the run in `path`, as it stood at its last evaluation.
+    /// The suites of the run in `path` at its last evaluation.
     pub fn all(path: &Path, last: &Evaluation) -> Result<Vec<Self>> {
         let files = suite_files(last.scores.iter().map(|s| &*s.suite));
         let folder = samples_of(path, last.step);
@@ -89,12 +89,12 @@ impl SuiteRun {
         Ok(Self { ood: score.ood, problems, tokens })
     }
 
-    /// Share of right samples, problem by problem; one that the verifier failed on counts as 0.
+    /// Share of right samples for each problem; a problem without any verdict counts as 0.
     pub fn shares(&self) -> Vec<f64> {
         self.problems.iter().map(|&(right, of)| right as f64 / of.max(1) as f64).collect()
     }
 
-    /// pass@k, a mean over problems with k verdicts.
+    /// pass@k: the mean over problems with at least k verdicts.
     pub fn pass(&self, k: usize) -> f64 {
         let whole = self.problems.iter().filter(|(_, of)| *of >= k);
         mean(whole.map(|&(right, of)| pass_at_k(of, right, k)))

@@ -1,5 +1,5 @@
-//! The files that a study's runs read. `inputs.json` in its folder has the length and CRC-32 of each as
-//! it was when the study began: runs on other data than those before them are no seeds of one row.
+//! The files that a study's runs read. `inputs.json` in its folder has the length and CRC-32 of each
+//! file when the study began: runs on different data are not seeds of the same row.
 
 use super::runs::{Study, Task};
 use crate::config::Config;
@@ -9,15 +9,15 @@ use crate::run::{Inputs, OnFile};
 use std::path::Path;
 
 impl Study {
-    /// Holds what the runs of these tasks will read against what the study began with, and keeps it for
-    /// the next time; returns what the user should hear. What changed is an error unless it is accepted.
+    /// Compares what the runs of these tasks will read with what the study began with, and records it;
+    /// returns notes for the user. A changed file is an error unless `accepts`.
     pub fn take_inputs(&mut self, tasks: &[Task], accepts: bool) -> Result<Vec<String>> {
         let mut configs = Vec::new();
         for task in tasks {
             configs.extend(self.likely_config(task)?);
         }
         let (now, began) = (self.inputs(&configs)?, Inputs::read(&self.out)?);
-        // A run's own files are asked only where the study's tell nothing.
+        // A run's own record is checked only if the study has none.
         self.accepts_changes = accepts || began.is_some();
         let (is_known, is_new) = (began.is_some(), !self.has_begun()?);
         let (inputs, notes) = now.since_whole(began, accepts)?;
@@ -28,14 +28,14 @@ impl Study {
         Ok(if is_new { Vec::new() } else { notes })
     }
 
-    /// Refuses a run whose files changed while the study went on.
+    /// Refuses a run whose files have changed since the study began.
     pub(super) fn require_inputs(&self, config: &Config) -> Result<()> {
         let now = self.inputs(std::slice::from_ref(config))?;
         now.since_whole(Inputs::read(&self.out)?, false).map(|_| ())
     }
 
     fn inputs(&self, configs: &[Config]) -> Result<Inputs> {
-        // A base that the study makes itself is no file of the user's.
+        // A base made by the study is not one of the user's files.
         Inputs::of_all(configs, |model| !Path::new(&model.path).starts_with(&self.out))
     }
 

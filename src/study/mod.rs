@@ -1,8 +1,8 @@
 //! A study: rows × regimes × seeds, each an ordinary run, and tables made from their folders.
 //!
-//! `OUT/runs/REGIME/ROW/seed-N` are the runs, `OUT/tuning/…` the trials of rows that have a grid,
-//! `OUT/bases/NAME` the bases that were made for the study. What is done is known from the folders
-//! alone, so a study that was stopped, in whatever way, goes on where it was.
+//! `OUT/runs/REGIME/ROW/seed-N` are the runs, `OUT/tuning/…` the trials of rows with a grid,
+//! `OUT/bases/NAME` the bases made for the study. The folders alone tell what is done, so a study
+//! resumes however it was stopped.
 
 mod carry_out;
 pub mod finished;

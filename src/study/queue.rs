@@ -1,4 +1,4 @@
-//! Which task comes next, for several workers: in order, each when what it needs is there.
+//! Chooses the next task for several workers: in order, each once what it needs is there.
 
 use super::runs::{Study, Task};
 use crate::error::Result;
@@ -16,13 +16,13 @@ pub struct Queue<'a> {
 #[derive(Default)]
 struct State {
     waiting: Vec<Task>,
-    /// Being worked on, with the base evaluation that each would leave to others.
+    /// Tasks being worked on, each with the base evaluation that it will write for others.
     taken: Vec<(Task, Option<PathBuf>)>,
     is_closed: bool,
 }
 
 impl<'a> Queue<'a> {
-    /// Of those of `tasks` that are not done, in order.
+    /// A queue of those of `tasks` that are not done, in order.
     pub fn new(study: &'a Study, tasks: &[Task]) -> Result<Self> {
         let mut waiting = Vec::new();
         for task in tasks {
@@ -35,12 +35,12 @@ impl<'a> Queue<'a> {
         Ok(Self { study, state, changed: Condvar::new() })
     }
 
-    /// The tasks that nobody has taken yet.
+    /// The tasks that no worker has taken yet.
     pub fn waiting(&self) -> Vec<Task> {
         self.state().waiting.clone()
     }
 
-    /// Takes the first task that can be carried out now, waiting for one where others are at work;
+    /// Takes the first task that can be carried out now, and waits for one while others are at work;
     /// `None` at the end.
     pub fn take(&self) -> Result<Option<Task>> {
         let mut state = self.state();
@@ -57,26 +57,27 @@ impl<'a> Queue<'a> {
                 }
             }
             if state.taken.is_empty() {
-                // Nobody will bring what is needed: carrying it out says what that is.
+                // No other task will provide what is missing; carrying this one out reports what that
+                // is.
                 return Ok(Some(state.waiting.remove(0)));
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Says that a taken task has come to an end, done or not.
+    /// Reports that a taken task has ended, done or not.
     pub fn put_back(&self, task: &Task) {
         self.state().taken.retain(|(taken, _)| taken != task);
         self.changed.notify_all();
     }
 
-    /// No more tasks are given out.
+    /// Stops handing out tasks.
     pub fn close(&self) {
         self.state().is_closed = true;
         self.changed.notify_all();
     }
 
-    /// `None` where the task must wait; else the base evaluation that it will leave, if any.
+    /// `None` if the task must wait; else the base-evaluation file that it will write, if any.
     fn readiness(
         &self,
         task: &Task,

@@ -1,4 +1,4 @@
-//! What came of a study, computed from its folders: plain records, `results.json`.
+//! The results of a study, computed from its folders: plain records, `results.json`.
 
 use super::finished::{Finished, SuiteRun};
 use super::runs::{Choice, Study, Task};
@@ -11,31 +11,31 @@ use crate::run::{OnFile, Summary};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Where the results are written.
+/// The file of the results.
 pub const RESULTS: &str = "results.json";
 
-/// The entropy at the end is a mean over this share of the steps.
+/// The entropy at the end is the mean over this share of the steps.
 const LAST_STEPS: f64 = 0.1;
 
-/// Everything that tables and reports are made of. Accuracies are shares of 1.
+/// Everything that tables and reports need. Accuracies are shares, 0 to 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Results {
     /// The study's name.
     pub name: String,
     /// The row that all others are compared with.
     pub control: String,
-    /// Runs that the study consists of, trials and bases among them.
+    /// How many runs the study has, trials and bases included.
     pub runs: usize,
-    /// Those that are not done, as `REGIME/ROW seed N`.
+    /// The runs that are not done, as `REGIME/ROW seed N`.
     pub missing: Vec<String>,
-    /// Regime by regime.
+    /// The regimes.
     pub regimes: Vec<RegimeResult>,
-    /// The tables that the study asks for besides: title, regime, rows.
+    /// Further tables that the study asks for.
     pub tables: Vec<TableSpec>,
 }
 
 impl Results {
-    /// Every row that is compared with the control, in or out of distribution.
+    /// Every row compared with the control, in or out of distribution.
     pub fn comparisons(
         &self,
         ood: bool,
@@ -62,26 +62,26 @@ pub struct RegimeResult {
     pub name: String,
     /// What it is.
     pub about: String,
-    /// Problems and samples a problem of each suite, and whether it is out of distribution.
+    /// The size of each suite.
     pub suites: BTreeMap<String, SuiteSize>,
     /// The base before training: accuracy in and out of distribution.
     pub base: Accuracies,
-    /// Row by row, in the study's order; without those that have no run yet.
+    /// The rows in the study's order, without those that have no run yet.
     pub rows: Vec<RowResult>,
 }
 
-/// How much a suite's accuracy rests on.
+/// The size of a suite.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SuiteSize {
-    /// Absent from fine-tuning.
+    /// Whether it is out of distribution.
     pub ood: bool,
-    /// Problems.
+    /// Number of problems.
     pub problems: usize,
-    /// Samples a problem, k.
+    /// Samples per problem, k.
     pub samples: usize,
 }
 
-/// Over seeds, in and out of distribution.
+/// Mean accuracies with their spread over seeds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Accuracies {
     /// Mean over the suites in distribution.
@@ -97,19 +97,19 @@ pub struct RowResult {
     pub name: String,
     /// What it is.
     pub about: String,
-    /// What was taken from its grid, as `section.key=value`; empty where it has none.
+    /// The values taken from its grid, as `section.key=value`; empty without a grid.
     pub chosen: String,
     /// How many points the grid has.
     pub points: usize,
-    /// Run by run.
+    /// The runs.
     pub runs: Vec<RunResult>,
     /// pass@1 by sampling: the share of right samples, a mean over suites.
     pub accuracy: Accuracies,
-    /// pass@k for the k samples of each problem; the same as accuracy for k = 1.
+    /// pass@k for the k samples of each problem; equal to accuracy for k = 1.
     pub pass: Accuracies,
     /// Accuracy by suite, a mean over seeds.
     pub suites: BTreeMap<String, f64>,
-    /// This row less the control, paired; absent for the control itself.
+    /// This row minus the control, paired; absent for the control itself.
     pub difference: Option<Differences>,
     /// What the runs cost, a mean over seeds.
     pub compute: Compute,
@@ -119,7 +119,7 @@ pub struct RowResult {
     pub response_tokens: Option<Spread>,
 }
 
-/// Differences to the control, each with what it says of the control.
+/// Differences from the control, each with a verdict on the control.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Differences {
     /// In distribution.
@@ -131,7 +131,7 @@ pub struct Differences {
 /// A difference and its verdict.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Compared {
-    /// Row less control.
+    /// Row minus control.
     #[serde(flatten)]
     pub difference: Difference,
     /// Whether the control wins, ties or loses.
@@ -149,7 +149,7 @@ pub struct RunResult {
     pub outside: Option<f64>,
     /// Updates done.
     pub updates: u32,
-    /// Why it ended early, where it did.
+    /// Why it ended early, if it did.
     pub diverged: Option<String>,
 }
 
@@ -162,8 +162,8 @@ pub struct Compute {
     pub rollout_tokens: f64,
     /// Response tokens trained on.
     pub trained_tokens: f64,
-    /// Floating-point operations over those of the control, where a token costs 2 a parameter to
-    /// sample and 6 to train on; absent where the control has no run.
+    /// Floating-point operations relative to the control's, at 2 per parameter for a sampled token and
+    /// 6 for a trained one; absent if the control has no run.
     pub relative: Option<f64>,
     /// Sampling and scoring, seconds.
     pub rollout_secs: f64,
@@ -179,7 +179,7 @@ impl Compute {
     }
 }
 
-/// A run with all that tables need of it.
+/// A run with everything that tables need from it.
 struct Read {
     seed: u64,
     finished: Finished,
@@ -316,7 +316,7 @@ fn compute(runs: &[Read]) -> Compute {
     }
 }
 
-/// Paired over the seeds that both have.
+/// Differences paired over the seeds that both have.
 fn differences(runs: &[Read], control: &[Read]) -> Differences {
     let of = |ood: bool| {
         let pairs =
@@ -329,7 +329,7 @@ fn differences(runs: &[Read], control: &[Read]) -> Differences {
     Differences { inside: of(false), outside: of(true) }
 }
 
-/// Run less control, `[suite][problem]`.
+/// Run minus control, `[suite][problem]`.
 fn paired(run: &Read, control: &Read, ood: bool) -> Vec<Vec<f64>> {
     let suites = run.suites.iter().zip(&control.suites).filter(|(s, _)| s.ood == ood);
     let less = |(a, b): (f64, f64)| a - b;
@@ -339,7 +339,7 @@ fn paired(run: &Read, control: &Read, ood: bool) -> Vec<Vec<f64>> {
 fn entropy_at_the_end(reports: &[StepReport]) -> Option<f64> {
     let last = (reports.len() as f64 * LAST_STEPS).ceil() as usize;
     let last = &reports[reports.len() - last..];
-    // Runs of before had a 0 where a step sampled nothing.
+    // Runs of earlier versions recorded 0 for a step that sampled nothing.
     let sampled = last.iter().filter(|r| r.rollout_tokens > 0);
     mean_of(sampled.filter_map(|r| r.entropy))
 }

@@ -1,4 +1,4 @@
-//! The runs of a study: which there are, in what order, with which settings, and which are done.
+//! The runs of a study: their order, their settings, and which are done.
 
 use super::finished::Finished;
 use super::spec::{Cell, Point, Regime, Row, Spec};
@@ -14,23 +14,23 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::Table;
 
-/// The study's own text in its folder.
+/// The study's own text, in its folder.
 pub const SPEC: &str = "study.toml";
 
-/// Training on a sequence costs this much of sampling one: a forward and a backward pass in a batch
-/// against a forward pass token by token, as measured on a CPU.
+/// Cost of training on a sequence relative to sampling one, as measured on a CPU: a forward and a
+/// backward pass in a batch, against a forward pass token by token.
 const TRAINING: f64 = 1.5;
 
 /// A study and its folder.
 #[derive(Debug)]
 pub struct Study {
-    /// What was asked for.
+    /// The study's specification.
     pub spec: Spec,
-    /// Where it is kept.
+    /// Its folder.
     pub out: PathBuf,
-    /// The `run.device` of its runs.
+    /// The value of `run.device` for its runs.
     pub device: String,
-    /// Whether a run goes on though its files are others than when it began.
+    /// Whether a run resumes even if its files have changed since it began.
     pub(super) accepts_changes: bool,
 }
 
@@ -64,14 +64,14 @@ pub enum Task {
     },
 }
 
-/// What a row took from its grid.
+/// What a row takes from its grid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
     /// Index of the point.
     pub index: usize,
     /// The point.
     pub point: Point,
-    /// Its accuracy in tuning; absent where there was only one point.
+    /// Its accuracy in tuning; absent if it was the only point.
     pub accuracy: Option<f64>,
 }
 
@@ -81,8 +81,7 @@ impl Study {
         Self { spec, out: out.into(), device: device.into(), accepts_changes: false }
     }
 
-    /// Makes the folder, keeps other processes out of it, and writes into it what was asked for: the
-    /// text that the study was read from.
+    /// Makes the folder, locks it, and writes the study's text into it.
     pub fn keep(&self, text: &str) -> Result<FolderLock> {
         let mut table: Table = text.parse().expect("a study was read from it");
         let seeds = table.insert("seeds".into(), i64::from(self.spec.seeds).into());
@@ -99,7 +98,8 @@ impl Study {
         Ok(lock)
     }
 
-    /// Refuses a folder with something else in it than this study; whether its text is there as it is.
+    /// Refuses a folder that holds anything but this study; returns whether the same text is already
+    /// there.
     fn require_own(&self, text: &str) -> Result<bool> {
         let names = names_in(&self.out).unwrap_or_default();
         let shown: Vec<&String> = names.iter().filter(|name| !name.starts_with('.')).collect();
@@ -125,7 +125,7 @@ impl Study {
         }
     }
 
-    /// Every run in order: bases, trials, then seed by seed, so that the tables are whole early.
+    /// Every run in order: bases, trials, then seed by seed, so that the tables have all rows early.
     pub fn tasks(&self) -> Result<Vec<Task>> {
         let named = self.spec.regimes.iter().filter_map(|r| r.base.clone());
         let bases: BTreeSet<String> = named.collect();
@@ -153,7 +153,8 @@ impl Study {
         Ok(tasks)
     }
 
-    /// The tasks of the runs that `only`, REGIME or REGIME/ROW (`*`: any), names, and what they need.
+    /// The tasks of the runs that `only` names (REGIME or REGIME/ROW, `*` for any), and the tasks they
+    /// need.
     pub fn tasks_of(&self, only: &str) -> Result<Vec<Task>> {
         let (regime, row) = only.split_once('/').unwrap_or((only, "*"));
         if regime != "*" {
@@ -182,7 +183,7 @@ impl Study {
         Ok(all.into_iter().filter(|t| needed.contains(t) || wanted.contains(t)).collect())
     }
 
-    /// The trials that decide a row's settings in a regime; none where there is nothing to choose.
+    /// The trials that decide a row's settings in a regime; empty if there is nothing to choose.
     fn trials(&self, regime: &Regime, row: &Row) -> Result<Vec<Task>> {
         let points = row.points()?.len();
         let Some(tuned_in) = self.spec.tuned_in(regime, row)?.filter(|_| points > 1) else {
@@ -201,9 +202,9 @@ impl Study {
             .collect())
     }
 
-    /// What the row takes from its grid in a regime: the point of the best mean accuracy in
-    /// distribution over the tuning's seeds, of equals the first. `None` before all trials are done;
-    /// `Some(None)` where the row has no grid.
+    /// What the row takes from its grid in a regime: the point with the best mean in-distribution
+    /// accuracy over the tuning seeds, the first one of equals. `None` until all trials are done;
+    /// `Some(None)` if the row has no grid.
     pub fn choice(&self, regime: &Regime, row: &Row) -> Result<Option<Option<Choice>>> {
         let mut points = row.points()?;
         if points.len() < 2 {
@@ -226,7 +227,7 @@ impl Study {
         Ok(Some(Some(Choice { index, point: points.swap_remove(index), accuracy })))
     }
 
-    /// The base that a task's run begins with, where it was made for the study.
+    /// The base with which a task's run begins, if it is made by the study.
     pub fn needs_base(&self, task: &Task) -> Result<Option<String>> {
         match task {
             Task::Base { .. } => Ok(None),
@@ -236,7 +237,7 @@ impl Study {
         }
     }
 
-    /// Where a task's run is kept.
+    /// The folder of a task's run.
     pub fn path(&self, task: &Task) -> Result<PathBuf> {
         Ok(match task {
             Task::Base { name } => self.base(name).join("run"),
@@ -251,17 +252,17 @@ impl Study {
         })
     }
 
-    /// The folder of a base made for the study and of the run that makes it.
+    /// The folder of a base made by the study, and of the run that makes it.
     pub fn base(&self, name: &str) -> PathBuf {
         self.out.join("bases").join(name)
     }
 
-    /// The model in it, once it is made.
+    /// The model in that folder, once it is made.
     pub fn base_model(&self, name: &str) -> PathBuf {
         self.base(name).join("model")
     }
 
-    /// A task's settings; `None` before the trials that decide them are done.
+    /// A task's settings; `None` until the trials that decide them are done.
     pub fn config(&self, task: &Task) -> Result<Option<Config>> {
         let (regime, row, seed) = match task {
             Task::Base { name } => {
@@ -293,7 +294,7 @@ impl Study {
         if config.model.path.starts_with(&*self.out.display().to_string())
             || matches!(task, Task::Base { .. })
         {
-            // A study that was moved is the same study.
+            // A study that was moved is still the same study.
             before = before.with(|settings| settings.model.path.clone_from(&config.model.path))?;
         }
         if let Some(Change { key, now, before }) = config.change(&before) {
@@ -308,13 +309,12 @@ impl Study {
         Ok(is_there && Finished::read(&path)?.is_some())
     }
 
-    /// What a task's run costs in sequences sampled, roughly: for what is left of a study.
+    /// Roughly what a task's run costs, in sampled sequences; for estimates of what is left.
     pub fn cost(&self, task: &Task) -> Result<f64> {
         Ok(self.likely_config(task)?.as_ref().map_or(0.0, |config| cost_of(config)))
     }
 
-    /// A task's settings, or before these are decided what they are in most: the first point of the grid
-    /// stands for the one that is to be chosen.
+    /// A task's settings, or, until trials have decided them, those with the first point of the grid.
     pub(super) fn likely_config(&self, task: &Task) -> Result<Option<Config>> {
         match (self.config(task)?, task) {
             (None, Task::Run { regime, row, seed }) => {
@@ -330,7 +330,7 @@ impl Study {
     }
 }
 
-/// Sequences that a run samples and trains on, as sequences sampled.
+/// The cost of a run's sampling and training, in sampled sequences.
 pub fn cost_of(config: &Settings) -> f64 {
     let stages = config.stages();
     let share = if stages.len() > 1 { config.objective.second_share } else { 1.0 };

@@ -1,6 +1,5 @@
-//! What a study is asked to be: rows (methods and their variants), regimes (settings in which all of
-//! them are tried), seeds, and the tables to make of it, read from TOML. The settings are the keys
-//! that every run has.
+//! The specification of a study, read from TOML: rows (methods and their variants), regimes (settings
+//! in which all rows are tried), seeds, and tables. Settings use the same keys as any run.
 
 use crate::config::{Config, Settings, unknown};
 use crate::error::{Error, Result};
@@ -22,26 +21,26 @@ pub fn preset(name: &str) -> Result<&'static str> {
     })
 }
 
-/// A study, checked: every name is known and every config that it comes to is valid.
+/// A study, checked: every name is known and every config that it produces is valid.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     /// Its name.
     pub name: String,
-    /// Seeds 0, 1, … of every row.
+    /// Number of seeds of every row: 0, 1, ….
     pub seeds: u32,
     /// The row that all others are compared with.
     pub control: String,
-    /// Runs at a time on a CPU, whose cores a small model leaves idle between its products.
+    /// Runs at a time on a CPU; a small model leaves cores idle between its matrix products.
     #[serde(default = "one")]
     pub jobs: usize,
-    /// Whether the trained models stay on disk.
+    /// Whether the trained models are kept on disk.
     #[serde(default)]
     pub keep_models: bool,
     /// Settings of every run.
     #[serde(default)]
     settings: Table,
-    /// How rows with a grid choose from it.
+    /// How rows with a grid are tuned.
     tuning: Option<Tuning>,
     /// Bases made for this study, by name.
     #[serde(default)]
@@ -52,7 +51,7 @@ pub struct Spec {
     /// Settings in which they are tried.
     #[serde(rename = "regime")]
     pub regimes: Vec<Regime>,
-    /// Tables besides those of the regimes.
+    /// Further tables.
     #[serde(default, rename = "table")]
     pub tables: Vec<TableSpec>,
 }
@@ -65,11 +64,11 @@ fn one() -> usize {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
-    /// Whether it is made from nothing, with `srft pretrain`'s settings; else by a run with the
-    /// study's.
+    /// Whether it is made from nothing, with the settings of `srft pretrain`; otherwise by a run with
+    /// the study's settings.
     #[serde(default = "yes")]
     pub pretrain: bool,
-    /// What differs from those.
+    /// Settings that differ from those.
     #[serde(default)]
     settings: Table,
 }
@@ -78,13 +77,13 @@ fn yes() -> bool {
     true
 }
 
-/// Where rows with a grid choose: on problems and seeds that no table sees.
+/// How rows with a grid are tuned: on problems and seeds that no table reports.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tuning {
     /// Seeds of the trials.
     pub seeds: Vec<u64>,
-    /// What differs from the run that is chosen for: other problems to evaluate on.
+    /// Settings that differ from the tuned run: other problems to evaluate on.
     settings: Table,
 }
 
@@ -100,10 +99,10 @@ pub struct Row {
     /// Its settings.
     #[serde(default)]
     settings: Table,
-    /// Lists of values in the place of values: every combination is tried, the best is taken.
+    /// Lists of values: every combination is tried, and the best is taken.
     #[serde(default)]
     grid: Table,
-    /// The regime that it is tuned in for all; absent: in each.
+    /// The regime in which it is tuned for all regimes; absent: in each.
     pub tune_in: Option<String>,
     /// As many as this of the study's seeds; absent: all.
     pub seeds: Option<u32>,
@@ -121,16 +120,16 @@ pub struct Regime {
     /// Its settings.
     #[serde(default)]
     settings: Table,
-    /// The base made for the study that its runs begin with; absent: as the settings say.
+    /// The study-made base with which its runs begin; absent: as the settings say.
     pub base: Option<String>,
-    /// The rows tried in it; all where none is named.
+    /// The rows tried in it; empty: all.
     #[serde(default)]
     pub rows: Vec<String>,
     /// As many as this of the study's seeds; absent: all.
     pub seeds: Option<u32>,
 }
 
-/// A choice of rows of one regime, as a table of its own.
+/// Selected rows of one regime, as a table of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableSpec {
@@ -145,13 +144,13 @@ pub struct TableSpec {
 /// One combination of a grid's values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
-    /// `section.key=value`, parted by commas.
+    /// `section.key=value`, separated by commas.
     pub label: String,
     /// A layer of settings.
     pub settings: Table,
 }
 
-/// What a config is for.
+/// Identifies the config of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Cell<'a> {
     /// The regime.
@@ -160,14 +159,14 @@ pub struct Cell<'a> {
     pub row: &'a Row,
     /// The values taken from its grid.
     pub point: Option<&'a Point>,
-    /// Whether this is a trial of those values.
+    /// Whether this is a trial run of the values.
     pub tuning: bool,
     /// The seed.
     pub seed: u64,
 }
 
 impl Spec {
-    /// Reads and checks a study, with another number of seeds where one is given; `place` names the
+    /// Reads and checks a study, with `seeds` in place of its own number if given; `place` names the
     /// text in messages.
     pub fn read(text: &str, place: &str, seeds: Option<u32>) -> Result<Self> {
         let mut spec: Spec = toml::from_str(text).map_err(|e| {
@@ -209,7 +208,7 @@ impl Spec {
         self.tuning.as_ref().map_or(&[], |t| &t.seeds)
     }
 
-    /// The regime that a row is tuned in to be run in `regime`; `None` where it has no grid.
+    /// The regime in which a row is tuned for running in `regime`; `None` if it has no grid.
     pub fn tuned_in<'a>(&'a self, regime: &'a Regime, row: &'a Row) -> Result<Option<&'a Regime>> {
         match (&row.tune_in, row.grid.is_empty()) {
             (_, true) => Ok(None),
@@ -218,7 +217,7 @@ impl Spec {
         }
     }
 
-    /// The config of a run. `base` is the folder of the base that its regime names.
+    /// The config of a run. `base` is the folder of its regime's base.
     pub fn config(&self, cell: Cell, base: Option<&Path>, device: &str) -> Result<Config> {
         let Cell { regime, row, point, tuning, seed } = cell;
         let mut layers = Vec::new();
@@ -331,7 +330,7 @@ impl Spec {
 }
 
 impl Row {
-    /// Every combination of the grid's values, the first key's varying slowest.
+    /// Every combination of the grid's values; the first key varies slowest.
     pub fn points(&self) -> Result<Vec<Point>> {
         if self.grid.is_empty() {
             return Ok(Vec::new());
@@ -368,7 +367,7 @@ impl Point {
     }
 }
 
-/// Names are folders' names too.
+/// Names must be valid as names of folders.
 fn require_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "+-_.".contains(c);
     let mut seen = BTreeSet::new();
@@ -388,7 +387,7 @@ fn require_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result
     }
 }
 
-/// What is chosen on must not be what is reported.
+/// Problems used for choosing must not be reported.
 fn require_other_problems(tuning: &Config, test: &Config) -> Result<()> {
     let taken = |c: &Config| match c.data.eval.is_empty() {
         true => c.eval.builtin_examples(),
@@ -404,15 +403,15 @@ fn require_other_problems(tuning: &Config, test: &Config) -> Result<()> {
         .next(format!("set eval.skip = {d} there, or another data.eval")))
 }
 
-/// A base made for a study is the built-in model in all but its weights; of a folder's model other
-/// defaults would be taken.
+/// A base made by a study has the built-in model's shape, so it gets that model's defaults, and not those
+/// of a model in a folder.
 fn builtin_defaults() -> Table {
     let mut table = Settings::default().to_table();
     table.remove("objective");
     table
 }
 
-/// What the study itself decides.
+/// The settings that the study itself decides.
 fn of_the_study(seed: u64, device: &str, base: Option<&Path>) -> Table {
     let section = |pairs: Vec<(&str, Value)>| {
         Value::Table(pairs.into_iter().map(|(key, value)| (key.to_string(), value)).collect())
@@ -420,7 +419,7 @@ fn of_the_study(seed: u64, device: &str, base: Option<&Path>) -> Table {
     let seed = i64::try_from(seed).unwrap_or(i64::MAX);
     let mut table = Table::from_iter([
         ("run".into(), section(vec![("seed", seed.into()), ("device", device.into())])),
-        // Intervals are taken over problems.
+        // Needed because intervals are taken over problems.
         ("eval".into(), section(vec![("write_samples", true.into())])),
     ]);
     if let Some(base) = base {

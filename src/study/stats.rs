@@ -1,4 +1,4 @@
-//! What a table says of several seeds: mean and spread, paired differences with an interval, pass@k.
+//! Statistics over several seeds: mean and spread, paired differences with an interval, pass@k.
 
 use crate::random::threefry4x32;
 use rayon::prelude::*;
@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 /// Key of the draws, the same for every table ("boot" in ASCII).
 const BOOTSTRAP_KEY: [u32; 4] = [0x626f_6f74, 0, 0, 0];
-/// Bootstrap samples: with another stream, an end of the interval would move by some 2% of its width.
+/// Bootstrap samples: with another random stream, an end of the interval would move by about 2% of its
+/// width.
 const REPLICATES: u32 = 2000;
-/// The tail outside either end of a 95% interval.
+/// The tail beyond each end of a 95% interval.
 const TAIL: f64 = 0.025;
 /// Normal quantile of the upper tail.
 const Z: f64 = 1.959_964;
@@ -39,7 +40,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of the values of some seeds; `None` where there are none.
+    /// Mean and spread of one value per seed; `None` without values.
     pub fn of(values: &[f64]) -> Option<Self> {
         let seeds = values.len();
         let std = (seeds > 1).then(|| variance(values).sqrt());
@@ -47,7 +48,7 @@ impl Spread {
     }
 }
 
-/// What an interval says of the row that others are compared with.
+/// What an interval says about the control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -59,7 +60,7 @@ pub enum Verdict {
     Loses,
 }
 
-/// A row's accuracy less that of the row it is compared with, paired by seed and problem.
+/// A row's accuracy minus that of the control, paired by seed and problem.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// Mean over the seeds that both rows have.
@@ -73,7 +74,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Whether the row that is compared with wins, ties or loses.
+    /// Whether the control wins, ties or loses.
     pub fn verdict(&self) -> Verdict {
         match () {
             () if self.high < 0.0 => Verdict::Wins,
@@ -85,13 +86,13 @@ impl Difference {
     /// The mean of paired differences, `[seed][suite][problem]`, over problems, then suites, then
     /// seeds, with its 95% interval; `None` without seeds or problems.
     ///
-    /// Every seed meets the same problems, so both are resampled, a problem for all seeds at once (the
-    /// pigeonhole bootstrap; Owen, Annals of Applied Statistics 1, 2007), problems within their
-    /// suite. The bootstrap gives the shape. Left alone it is too narrow, since a few seeds vary
-    /// less in a resample than they do, and counts the noise within a cell thrice: so deviations
-    /// from the mean are scaled to the standard error of a two-way analysis of variance, and both
-    /// ends move out by as many standard errors as Student's quantile, at Satterthwaite's degrees
-    /// of freedom, is beyond the normal one (as Hesterberg, The American Statistician 69, 2015,
+    /// Every seed sees the same problems, so both are resampled: seeds, and problems within their
+    /// suite, the same ones for all seeds (the pigeonhole bootstrap; Owen, Annals of Applied Statistics
+    /// 1, 2007). The bootstrap gives the shape. By itself it is too narrow, since a few seeds vary less
+    /// in a resample than they do, and it counts the noise within a cell three times. So deviations
+    /// from the mean are scaled to the standard error of a two-way analysis of variance, and both ends
+    /// move out by the difference between Student's quantile, at Satterthwaite's degrees of freedom,
+    /// and the normal one, in standard errors (as Hesterberg, The American Statistician 69, 2015,
     /// widens percentile intervals of few samples).
     pub fn of(differences: &[Vec<Vec<f64>>]) -> Option<Self> {
         let seeds = differences.len();
@@ -116,13 +117,13 @@ impl Difference {
 /// The standard error of a mean over seeds × problems, both random.
 struct StandardError {
     value: f64,
-    /// Of its square, after Satterthwaite.
+    /// Degrees of freedom of its square, after Satterthwaite.
     degrees: f64,
 }
 
 impl StandardError {
-    /// With M_S, M_J and M_SJ the mean squares of seeds, of problems and of what both leave, each as a
-    /// variance of the mean, its square is (max(M_S, M_SJ) − M_SJ) + (max(M_J, M_SJ) − M_SJ) + M_SJ.
+    /// Its square is (max(M_S, M_SJ) − M_SJ) + (max(M_J, M_SJ) − M_SJ) + M_SJ, where M_S, M_J and M_SJ
+    /// are the mean squares of seeds, of problems and of the residual, each as a variance of the mean.
     fn of(differences: &[Vec<Vec<f64>>], by_seed: &[f64]) -> Self {
         let (seeds, suites) = (differences.len() as f64, differences[0].len());
         let of_seeds = if seeds > 1.0 { variance(by_seed) / seeds } else { 0.0 };
@@ -152,7 +153,8 @@ impl StandardError {
             }
         }
         let square = of_seeds.max(of_cells) + of_problems.max(of_cells) - of_cells;
-        // Where seeds add nothing to the noise, the square rests on problems and cells: many.
+        // If seeds add nothing to the noise, the square rests on problems and cells, of which there are
+        // many.
         let degrees = match of_seeds > of_cells {
             true => (seeds - 1.0) * (square / of_seeds).powi(2),
             false => f64::INFINITY,
@@ -160,7 +162,7 @@ impl StandardError {
         Self { value: square.sqrt(), degrees }
     }
 
-    /// Student's quantile, between two of the table in a straight line over 1/degrees.
+    /// Student's quantile, interpolated linearly in 1/degrees between two entries of the table.
     fn t(&self) -> f64 {
         let after = T.iter().position(|&(d, _)| d >= self.degrees).unwrap_or(T.len() - 1).max(1);
         let ((d0, t0), (d1, t1)) = (T[after - 1], T[after]);
@@ -186,7 +188,7 @@ fn resampled(differences: &[Vec<Vec<f64>>], sizes: &[usize]) -> Vec<f64> {
     samples
 }
 
-/// Random indexes, all four words of a block used: a table draws some hundred million.
+/// Random indexes; all four words of a block are used, since a table draws some hundred million.
 struct Draws {
     replicate: u32,
     block: u32,
@@ -199,7 +201,7 @@ impl Draws {
         Self { replicate, block: 0, words: [0; 4], left: 0 }
     }
 
-    /// In 0..bound, which is far below 2³²: the bias is nil.
+    /// A number in 0..bound; the bias is negligible, since `bound` is far below 2³².
     fn below(&mut self, bound: usize) -> usize {
         if self.left == 0 {
             self.words = threefry4x32(BOOTSTRAP_KEY, [self.replicate, self.block, 0, 0]);
@@ -211,8 +213,8 @@ impl Draws {
     }
 }
 
-/// The chance that one of k samples is right, without bias from the n ≥ k that were drawn, c of them
-/// right: 1 − C(n − c, k)/C(n, k) (Chen et al., arXiv 2107.03374, Eq. 1).
+/// The unbiased estimate of the chance that one of k samples is right, from n ≥ k drawn samples of
+/// which c are right: 1 − C(n − c, k)/C(n, k) (Chen et al., arXiv 2107.03374, Eq. 1).
 pub fn pass_at_k(n: usize, c: usize, k: usize) -> f64 {
     if n - c < k {
         return 1.0;
@@ -239,7 +241,7 @@ fn variance(values: &[f64]) -> f64 {
     values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64
 }
 
-/// Of sorted values, between two of them in a straight line.
+/// A quantile of sorted values, interpolated linearly.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let below = place as usize;
@@ -264,7 +266,7 @@ mod tests {
         assert_eq!(Spread::of(&[]), None);
     }
 
-    /// Seeds apart by 1, problems by 1, nothing left: mean squares 1/4, 1/4 and 0 of the mean.
+    /// Seeds differ by 1, problems by 1, no residual: the mean squares of the mean are 1/4, 1/4 and 0.
     #[test]
     fn a_standard_error_by_hand() {
         let differences = one_suite(&[&[1.0, 0.0], &[0.0, -1.0]]);
@@ -303,7 +305,7 @@ mod tests {
         assert_eq!(verdict(0.1, 0.2), Verdict::Loses);
     }
 
-    /// Differences of 0.05 in the mean, with noise of seeds, of problems and of their cells.
+    /// Differences with mean 0.05 and noise from seeds, problems and their cells.
     fn synthetic(study: u64, seeds: usize, [seed, problem, cell]: [f64; 3]) -> Vec<Vec<Vec<f64>>> {
         let mut stream = Stream::new(study, 1, seeds as u32);
         let mut normal = |std: f64| std * f64::from(stream.normal());

@@ -1,13 +1,13 @@
-//! Results as tables between headings and words, which a report shows as HTML and [`markdown`] writes:
-//! `tables.md`, the same for the same runs, and `times.md`, which is not.
+//! Results as tables with headings and text, which a report shows as HTML and [`markdown`] writes:
+//! `tables.md`, which is the same for the same runs, and `times.md`, which is not.
 
 use super::results::{Accuracies, Compared, RegimeResult, Results, RowResult};
 use super::stats::{Spread, Verdict};
 use serde::Serialize;
 
-/// Everything but seconds.
+/// All tables but those with seconds.
 pub const TABLES: &str = "tables.md";
-/// Seconds, row by row.
+/// Seconds, by row.
 pub const TIMES: &str = "times.md";
 
 const ABOUT: &str = "\
@@ -19,11 +19,11 @@ of differences that are none, one in twenty excludes 0. Compute is 2 operations 
 token sampled and 6 for one trained on, over CONTROL's. Entropy is that of the rollouts over the last \
 tenth of the steps, in nats; length is that of the responses in evaluation, in tokens.";
 
-/// A piece of a document, top to bottom.
+/// A piece of a document, in order from the top.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Block {
-    /// Begins a part.
+    /// The heading of a part.
     Heading {
         /// Its words.
         text: String,
@@ -33,14 +33,14 @@ pub enum Block {
         /// The words.
         text: String,
     },
-    /// Words that must not be overlooked.
+    /// Text that must not be overlooked.
     Notice {
         /// The words.
         text: String,
     },
-    /// Numbers.
+    /// A table of numbers.
     Table(Table),
-    /// What names mean.
+    /// The meaning of names.
     Legend {
         /// Name and meaning.
         entries: Vec<(String, String)>,
@@ -52,9 +52,9 @@ pub enum Block {
 pub struct Table {
     /// Its columns.
     pub header: Vec<String>,
-    /// Its rows, a cell a column.
+    /// Its rows, one cell per column.
     pub rows: Vec<Vec<String>>,
-    /// How many of its columns, from the left, are words; the others are numbers.
+    /// How many columns from the left are words; the others are numbers.
     pub words: usize,
 }
 
@@ -73,7 +73,7 @@ impl Block {
     }
 }
 
-/// The study's tables: those it asks for, where its control wins, regime by regime.
+/// The study's tables: those it asks for, where its control wins, then regime by regime.
 pub fn tables(results: &Results) -> Vec<Block> {
     let control = &results.control;
     let mut blocks = vec![Block::paragraph(ABOUT.replace("CONTROL", control))];
@@ -103,7 +103,7 @@ pub fn tables(results: &Results) -> Vec<Block> {
     blocks
 }
 
-/// Seconds, row by row.
+/// Seconds, by row.
 pub fn times(results: &Results) -> Vec<Block> {
     let mut rows = Vec::new();
     for regime in &results.regimes {
@@ -123,7 +123,7 @@ pub fn times(results: &Results) -> Vec<Block> {
     ]
 }
 
-/// A document of Markdown.
+/// A Markdown document.
 pub fn markdown(title: &str, blocks: &[Block]) -> String {
     let block = |block: &Block| match block {
         Block::Heading { text } => format!("## {text}\n"),
@@ -218,7 +218,7 @@ fn base_line(regime: &RegimeResult, width: usize, has_outside: bool) -> Vec<Stri
     cells
 }
 
-/// Says which of a row's runs broke down.
+/// Says which of a row's runs diverged.
 fn diverged(row: &RowResult) -> Option<Block> {
     let ended = row.runs.iter().filter_map(|r| Some((r.seed, r.diverged.as_ref()?)));
     let said: Vec<String> = ended.map(|(seed, why)| format!("seed {seed} ({why})")).collect();
@@ -227,7 +227,7 @@ fn diverged(row: &RowResult) -> Option<Block> {
     (!said.is_empty()).then_some(Block::Notice { text })
 }
 
-/// A line a comparison: what it says of the control.
+/// One line per comparison: the verdict on the control.
 pub fn where_it_wins(results: &Results) -> Vec<Block> {
     let control = &results.control;
     let mut blocks = Vec::new();
@@ -278,7 +278,7 @@ fn by_suite(regime: &RegimeResult) -> Block {
     Block::table(&header, regime.rows.iter().map(line).collect(), 1)
 }
 
-/// What rows are, where their names do not say it.
+/// Descriptions of the rows whose names do not explain them.
 fn legend(results: &Results) -> Vec<Block> {
     let mut entries: Vec<(String, String)> = Vec::new();
     for row in results.regimes.iter().flat_map(|r| &r.rows) {
@@ -336,7 +336,7 @@ pub fn interval(compared: &Compared) -> String {
     format!("{:+.1} [{:+.1}, {:+.1}]", 100.0 * d.mean, 100.0 * d.low, 100.0 * d.high)
 }
 
-/// What a verdict says of the control.
+/// The verdict on the control as a word.
 pub fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Wins => "wins",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Result of everything in this crate that can fail.
+/// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What kind of thing went wrong; decides the program's exit code.
@@ -29,7 +29,7 @@ pub struct Error {
     pub place: Option<String>,
     /// What the user can do next.
     pub next: Option<String>,
-    /// The next step is a general one: a later, more exact one takes its place.
+    /// Whether the next step is a generic hint, which a later, more specific one replaces.
     pub general: bool,
 }
 
@@ -58,7 +58,7 @@ impl Error {
         Self::new(Kind::Interrupted, what)
     }
 
-    /// Adds the place; an inner, more exact place that is already there stays in front.
+    /// Adds the place in front of a more exact place that is already there.
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Self {
         self.place = Some(match self.place {
@@ -68,8 +68,8 @@ impl Error {
         self
     }
 
-    /// Adds the next step. One that is already there is nearer to the trouble and stays, unless it is
-    /// a general one.
+    /// Adds the next step. An existing next step is kept, since it was written closer to the failure,
+    /// unless it is a generic hint.
     #[must_use]
     pub fn next(mut self, next: impl Into<String>) -> Self {
         if self.general || self.next.is_none() {
@@ -79,7 +79,7 @@ impl Error {
         self
     }
 
-    /// Adds a next step that fits all errors of the kind: it shows where nobody knows a better one.
+    /// Adds a generic hint for the whole kind of error, shown unless a caller adds a better one.
     #[must_use]
     pub fn next_in_general(mut self, next: impl Into<String>) -> Self {
         if self.next.is_none() {
@@ -115,7 +115,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An I/O error with the path that it concerns and, where one is known, the way out.
+/// An I/O error with the path that it concerns and, where one is known, a remedy.
 pub fn io(path: &std::path::Path, error: std::io::Error) -> Error {
     use std::io::ErrorKind;
     let (make, next): (fn(String) -> Error, _) = match error.kind() {
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    /// An I/O error's own hint once hid the one that names what is needed.
+    /// A generic hint for an I/O error once hid the hint that names what is needed.
     #[test]
     fn a_general_hint_gives_way_and_an_exact_one_stays() {
         let missing = || io(Path::new("a"), std::io::ErrorKind::NotFound.into());

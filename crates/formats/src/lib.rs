@@ -1,5 +1,5 @@
-//! What users bring, without a tensor: settings, text, data, templates, verifiers, and what a
-//! model's folder says of itself. `srft` builds on it; the fuzz targets call it alone.
+//! Everything users bring, without tensors: settings, text, data, templates, verifiers, and what a
+//! model's folder says about itself. `srft` builds on this crate; the fuzz targets call it alone.
 //!
 //! ```
 //! use srft_formats::config::{Comparison, MathForm};
@@ -10,7 +10,7 @@
 //! assert!(!verifier.score("Perhaps 0.4", true, "0.5"));
 //! ```
 //!
-//! The modules in the order data flows; a module imports only what stands before it.
+//! The modules are listed in the order in which data flows; a module imports only from those before it.
 
 pub mod error;
 pub mod records;

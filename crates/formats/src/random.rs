@@ -41,14 +41,14 @@ pub fn unit_f32(word: u32) -> f32 {
 }
 
 /// The uniform number that draws one token: keyed by (seed, step), counted by (prompt, sample,
-/// position). `shaders/sampling.wgsl` repeats this line for line.
+/// position). `shaders/sampling.wgsl` has the same lines.
 pub fn token_uniform(seed: u64, step: u32, prompt: u32, sample: u32, position: u32) -> f32 {
     let key = [seed as u32, (seed >> 32) as u32, step, 0];
     unit_f32(threefry4x32(key, [prompt, sample, position, 0])[0])
 }
 
-/// `count` factors of 0, with probability `share`, or else 1/(1 − share); keyed by (seed, step),
-/// counted by `place`. The share is taken to 1/65,536.
+/// `count` factors: 0 with probability `share`, else 1/(1 − share); keyed by (seed, step), counted by
+/// `place`. The share is rounded to 1/65,536.
 pub fn dropout_mask(seed: u64, step: u32, place: [u32; 2], count: usize, share: f64) -> Vec<f32> {
     let key = [seed as u32, (seed >> 32) as u32, step, purpose::DROPOUT | 0x8000_0000];
     let threshold = (share * 65_536.0).round() as u32;
@@ -66,8 +66,8 @@ pub fn dropout_mask(seed: u64, step: u32, place: [u32; 2], count: usize, share: 
     mask
 }
 
-/// What each [`Stream`] is for: all of them, so that no two meet by chance. The built-in task adds a
-/// suite's number to its own.
+/// What each [`Stream`] is for. All purposes are listed here, so that no two streams coincide. The
+/// built-in task adds a suite's number to its own.
 pub mod purpose {
     /// Fresh weights.
     pub const WEIGHTS: u32 = 1;
@@ -77,7 +77,7 @@ pub mod purpose {
     pub const SELF_TEST: u32 = 3;
     /// Fresh adapters.
     pub const ADAPTERS: u32 = 4;
-    /// What adapters drop.
+    /// Which inputs adapters drop.
     pub const DROPOUT: u32 = 5;
     /// The built-in task: problems to train on.
     pub const TRAIN: u32 = 0x100;
@@ -93,13 +93,13 @@ pub mod purpose {
     pub const TERSE: u32 = 0x600;
 }
 
-/// The steps that key what is sampled outside of training, where no run comes.
+/// The values of `step` for sampling outside of training, beyond the steps of any run.
 pub mod step {
     /// Evaluations.
     pub const EVALUATION: u32 = u32::MAX;
     /// The responses that `srft analyze` looks at.
     pub const ANALYSIS: u32 = u32::MAX - 1;
-    /// The probes of a page, which analyses nothing.
+    /// The probes of a page; the same value, since a page never analyses.
     pub const PROBES: u32 = u32::MAX - 1;
 }
 
@@ -113,7 +113,8 @@ pub struct Stream {
 impl Stream {
     /// A stream for `purpose`, independent of every other (seed, purpose, index).
     pub fn new(seed: u64, purpose: u32, index: u32) -> Self {
-        // The last key word is non-zero here and zero in `token_uniform`: streams never meet draws.
+        // The last key word is non-zero here and zero in `token_uniform`, so streams and token draws
+        // never coincide.
         Self { key: [seed as u32, (seed >> 32) as u32, index, purpose | 0x8000_0000], counter: 0 }
     }
 
@@ -196,7 +197,7 @@ mod tests {
         let mask = dropout_mask(3, 1, [2, 4], 80_003, 0.25);
         assert_eq!(mask.len(), 80_003);
         let dropped = mask.iter().filter(|&&m| m == 0.0).count() as f64 / 80_003.0;
-        // Standard deviation 0.0015: six of them.
+        // The standard deviation is 0.0015; the bound is about six of them.
         assert!((dropped - 0.25).abs() < 0.01, "{dropped}");
         assert!(mask.iter().all(|&m| m == 0.0 || (m - 4.0 / 3.0).abs() < 1e-6));
         assert_eq!(mask, dropout_mask(3, 1, [2, 4], 80_003, 0.25));
@@ -211,7 +212,7 @@ mod tests {
         for _ in 0..100_000 {
             counts[stream.below(10) as usize] += 1;
         }
-        // 10 bins of 10,000 expected, standard deviation 95: six of them.
+        // 10 bins of 10,000 expected; the standard deviation is 95, the bound six of them.
         assert!(counts.iter().all(|&c| c.abs_diff(10_000) < 570), "{counts:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The plain records that cross module borders. No tensors, no behaviour beyond counting.
+//! The plain records that modules exchange. No tensors, and no behaviour beyond counting.
 //!
 //! Letters used for shapes in the whole project: B sequences, T positions, N response tokens,
 //! V vocabulary, D hidden, G rollouts per prompt, P prompts per step, S sequences of an update.
@@ -14,8 +14,8 @@ pub struct Example {
     pub suite: String,
     /// The prompt as the model reads it.
     pub prompt: String,
-    /// The teacher's response, whose end-of-text only a chat template writes out; `None` where only
-    /// the answer is known.
+    /// The teacher's response, without end-of-text unless a chat template wrote it; `None` if only the
+    /// answer is known.
     pub demonstration: Option<String>,
     /// The gold answer that the verifier compares with.
     pub answer: String,
@@ -27,14 +27,14 @@ pub struct Example {
     pub extra: Map<String, Value>,
 }
 
-/// What a chat template wrote of an example's text, which is prompt and demonstration in one.
+/// How a chat template laid out this example's text (prompt and demonstration in one).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Layout {
     /// Special tokens are written out: nothing is put before the prompt.
     pub templated: bool,
-    /// Byte ranges of the text that the assistant wrote and imitation learns, rising: turns of the
-    /// prompt, and of a demonstration of several turns each. Where none of them stands in the
-    /// demonstration, it is the assistant's from end to end.
+    /// Byte ranges of the assistant's turns that the SFT loss covers, rising: turns in the prompt, and
+    /// each turn of a demonstration of several. If no range lies in the demonstration, all of it is the
+    /// assistant's.
     pub learned: Vec<Range<usize>>,
 }
 
@@ -51,19 +51,19 @@ pub struct Episode {
     pub sample: usize,
     /// Response tokens, end-of-text included where the policy produced it.
     pub tokens: Vec<u32>,
-    /// ln π(token) of the sampling policy at temperature 1, nats, one a token.
+    /// ln π(token) of the sampling policy at temperature 1, nats, one per token.
     pub logprobs: Vec<f32>,
-    /// Entropy of π over the whole vocabulary, nats, one a token.
+    /// Entropy of π over the whole vocabulary, nats, one per token.
     pub entropies: Vec<f32>,
-    /// The length limit cut it before end-of-text.
+    /// Whether the length limit cut it before end-of-text.
     pub truncated: bool,
     /// The response as text, without end-of-text.
     pub response: String,
-    /// What the verifier gave, in the configured reward values.
+    /// The reward, in the configured reward values.
     pub reward: f32,
     /// Its answer is right.
     pub right: bool,
-    /// Its answer has the gold answer's value, but a form that earns no reward.
+    /// Whether its answer has the gold answer's value, but in a form that earns no reward.
     #[serde(default)]
     pub loose_only: bool,
 }
@@ -71,21 +71,21 @@ pub struct Episode {
 /// A teacher's response in tokens, scored by the same verifier as the rollouts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Demonstration {
-    /// Response tokens, end-of-text included; of a response of several turns, those of the last.
+    /// Response tokens, end-of-text included; for a response of several turns, those of the last.
     pub tokens: Vec<u32>,
-    /// What of such a response stands before its last turn, with what others say between: read, and
-    /// learned where the group says so.
+    /// For a response of several turns, what comes before its last turn, with what others say in
+    /// between: read, and learned at the positions in the group's `learned`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<u32>,
-    /// What the verifier gave it: a wrong demonstration has a low reward. `None` where there was
-    /// nothing to judge (no answer, or a cut end) or the verifier failed: then it is no part of its
-    /// group's advantages and has no RL term.
+    /// The demonstration's reward; low for a wrong one. `None` if there was nothing to judge (no
+    /// answer, or cut short) or the verifier failed: it then has no part in its group's advantages and
+    /// no RL term.
     pub reward: Option<f32>,
     /// Its answer is right.
     pub right: bool,
 }
 
-/// A rollout that the verifier failed on.
+/// A rollout on which the verifier failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Unscored {
     /// Why.
@@ -94,13 +94,13 @@ pub struct Unscored {
     pub tokens: usize,
 }
 
-/// How a group came into a step.
+/// Where a step's group comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// Drawn from the data in this step; with rollouts, where the method samples.
+    /// Drawn from the data in this step; has rollouts if the method samples.
     Drawn,
-    /// Taken from ReLIFT's buffer, without rollouts, to be imitated.
+    /// Taken from ReLIFT's buffer to be imitated; has no rollouts.
     #[default]
     Held,
 }
@@ -108,23 +108,23 @@ pub enum Origin {
 /// A prompt, its rollouts, and its demonstration: the unit over which advantages are taken.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Group {
-    /// How it came into the step. Only held groups are written to a file.
+    /// Where it comes from. Only held groups are written to a file.
     #[serde(default)]
     pub origin: Origin,
     /// The problem.
     pub example: Example,
     /// The prompt in tokens, begin-of-text included.
     pub prompt_tokens: Vec<u32>,
-    /// Positions that imitation learns too, rising: of the prompt and, counted on from its end, of
-    /// the demonstration's earlier turns.
+    /// Positions that the SFT loss covers besides the demonstration's last turn, rising: in the prompt
+    /// and, counted on from its end, in the demonstration's earlier turns.
     pub learned: Vec<usize>,
     /// The rollouts that were scored; empty for purely supervised methods.
     pub episodes: Vec<Episode>,
     /// The demonstration; `None` for purely on-policy methods.
     pub demonstration: Option<Demonstration>,
-    /// The rollouts that the verifier failed on: they have no reward and no part in the update.
+    /// The rollouts on which the verifier failed: they have no reward and no part in the update.
     pub unscored: Vec<Unscored>,
-    /// Why the demonstration has no reward, where the verifier failed on it.
+    /// Why the demonstration has no reward, if the verifier failed on it.
     #[serde(default)]
     pub unscored_demo: Option<String>,
 }
@@ -139,10 +139,10 @@ pub enum Role {
     Demonstration,
 }
 
-/// One sequence of an update: tokens in, and the per-sequence coefficients of every loss term.
+/// One sequence of an update: its tokens, and its coefficient for every loss term.
 ///
-/// The coefficients already hold signs, advantages, gates and the global normalisation, so the
-/// objective kernel knows nothing of methods. See `objective` for how each method fills them.
+/// The coefficients already include signs, advantages, gates and the global normaliser, so the
+/// objective kernel knows nothing of methods. See `objective` for how each method sets them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sequence {
     /// Rollout or demonstration.
@@ -151,17 +151,17 @@ pub struct Sequence {
     pub prompt: Vec<u32>,
     /// Response tokens, all of which carry loss.
     pub response: Vec<u32>,
-    /// Positions of the prompt that carry loss besides, rising, none of them 0.
+    /// Positions of the prompt that also carry loss, rising, never 0.
     pub learned: Vec<usize>,
-    /// ln π_old of each response token (the sampler's); empty where no ratio is taken. A KL penalty
-    /// puts the base model's ln π of a demonstration's tokens in their place.
+    /// ln π_old of each response token, from sampling; empty if no ratio is taken. For a demonstration
+    /// under a KL penalty, this holds the base model's ln π instead.
     pub old_logprobs: Vec<f32>,
     /// Loss-term coefficients.
     pub terms: TermCoefficients,
 }
 
 impl Sequence {
-    /// A response that is looked at, not trained on.
+    /// A sequence that is scored and not trained on.
     pub fn to_score(prompt: Vec<u32>, response: Vec<u32>) -> Self {
         Self {
             role: Role::Demonstration,
@@ -169,12 +169,12 @@ impl Sequence {
             response,
             learned: Vec::new(),
             old_logprobs: Vec::new(),
-            // A coefficient of 1 only marks the sequence as one to keep.
+            // The coefficient of 1 only keeps the sequence from being skipped.
             terms: TermCoefficients { sft: 1.0, ..Default::default() },
         }
     }
 
-    /// Tokens that carry loss.
+    /// Number of tokens that carry loss.
     pub fn loss_tokens(&self) -> usize {
         self.learned.len() + self.response.len()
     }
@@ -191,8 +191,8 @@ pub struct TermCoefficients {
     pub sft: f32,
     /// RL on the demonstration (Eqs. 9–10): `−Â_demo / normaliser`.
     pub rl_demo: f32,
-    /// Signed self term (Eqs. 11–12): `−v/normaliser` for a reward v in [−1, 1], which is 1 for right
-    /// and −1 for wrong rollouts.
+    /// Signed self term (Eqs. 11–12): `−v / normaliser` for a reward v in [−1, 1]: 1 for right and −1 for
+    /// wrong rollouts.
     pub self_logp: f32,
     /// Advantage self term (PPO/GRPO): `−Â / normaliser`, multiplied by the clipped ratio.
     pub self_ratio: f32,
@@ -205,7 +205,7 @@ pub struct TermCoefficients {
 }
 
 impl TermCoefficients {
-    /// Whether no term acts, so that the sequence has neither loss nor gradient.
+    /// Whether every coefficient is 0, so that the sequence has neither loss nor gradient.
     pub fn is_zero(&self) -> bool {
         let Self { sft, rl_demo, self_logp, self_ratio, self_positive: _, entropy, kl } = *self;
         [sft, rl_demo, self_logp, self_ratio, entropy, kl] == [0.0; 6]

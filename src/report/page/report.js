@@ -1,5 +1,5 @@
-// What the report does beyond being read: one cursor that links the charts, tables of their data, a
-// slider over the sampled steps. Without scripts all of it stands there, drawn and written out.
+// What the report does with scripts: one cursor that links the charts, tables of their data, a slider over
+// the sampled steps. Without scripts, all charts and texts can still be read.
 
 /**
  * @typedef {object} Series
@@ -8,7 +8,7 @@
  * @property {SVGGElement} group
  * @property {SVGElement} dot
  * @property {SVGElement | null} value at the line's end
- * @property {string} atRest what that says without a cursor
+ * @property {string} atRest its text without a cursor
  */
 
 /** A chart: its drawing's scales, its values, its cursor. */
@@ -35,14 +35,14 @@ class Chart {
         data.addEventListener("toggle", () => fill(data, this.rows()), { once: true });
     }
 
-    /** The file behind the chart, line by line; names may hold what parts fields. */
+    /** The file behind the chart, line by line; names may contain separators. */
     rows() {
         const text = decodeURIComponent(this.link.href.slice(this.link.href.indexOf(",") + 1));
         const [, ...rows] = text.trimEnd().split("\n").map((line) => line.split(","));
         return { head: fields(text), rows };
     }
 
-    /** A title would be a tooltip in the cursor's way. */
+    /** Turns the title into a label: a tooltip would get in the cursor's way. */
     #name() {
         const title = this.svg.querySelector("title");
         this.svg.removeAttribute("aria-labelledby");

@@ -1,8 +1,8 @@
-//! Every number once: name, unit, default, and where it comes from.
+//! Every setting, defined once: name, unit, default, and where its value comes from.
 //!
-//! `settings.rs` is the table of keys, each with what it must be, `rules.rs` what must hold between
-//! them; this file turns a method's preset, a TOML file and flags into one [`Config`]. Settings may be
-//! anything; a `Config` that exists is valid, and changes only into another that is.
+//! `settings.rs` is the table of keys with the check of each key, `rules.rs` the checks across keys;
+//! this file turns a method's preset, a TOML file and flags into one [`Config`]. [`Settings`] may hold
+//! any values; a `Config` is always valid, and changes only into another valid one.
 
 mod methods;
 mod presets;
@@ -23,9 +23,9 @@ use value::Setting;
 impl Config {
     /// Resolves `layers`, later over earlier, on top of the defaults and the method's preset.
     ///
-    /// Each layer is a place for messages and a table of sections, as read from TOML. Keys of the
-    /// objective that stand beside another method than the last one named belong to that method,
-    /// and are left out with it: `--config RUN/config.toml --method grpo` is GRPO.
+    /// A layer is the name of its source (for messages) and a table of sections, as read from TOML. If
+    /// a later layer names another method, the `[objective]` section that came with the earlier one is
+    /// dropped: `--config RUN/config.toml --method grpo` is plain GRPO.
     pub fn resolve(layers: &[(String, Table)]) -> Result<Self> {
         let mut named = Vec::with_capacity(layers.len());
         for (place, layer) in layers {
@@ -59,7 +59,8 @@ impl Config {
         Ok((place.to_string(), table))
     }
 
-    /// A layer from a command's flag for one key, `section.key`: its text, read as what the table has there.
+    /// A layer from a flag of the command line for one key, `section.key`; the text is read as the type
+    /// of that key.
     pub fn flag(flag: &str, key: &str, text: &str) -> (String, Table) {
         let (section, name) = key.split_once('.').expect("a full key");
         let defaults = Settings::default().to_table();
@@ -93,10 +94,11 @@ impl Config {
 }
 
 impl Settings {
-    /// The objective of update `step`, counted from 0: the configured one, or in a second stage
-    /// that method's preset as it is; with the μ of that step, and the constant that is divided by.
+    /// The objective of update `step`, counted from 0: the configured one, or in the second stage that
+    /// method's preset. μ has its value at that step, and a divisor of 0 is replaced by the longest
+    /// response.
     pub fn objective_at(&self, step: u32) -> Objective {
-        // A share of 0.7 is a little less in binary, and its product with 10 must be 7 all the same.
+        // 0.7 is a little less in binary; its product with 10 must still be 7.
         let share = self.objective.second_share * (1.0 + 2.0 * f64::EPSILON);
         let second = (f64::from(self.train.steps) * share) as u32;
         let first = self.train.steps.saturating_sub(second);
@@ -111,7 +113,7 @@ impl Settings {
         objective
     }
 
-    /// The objectives of a run, in order.
+    /// The objective of each stage, in order.
     pub fn stages(&self) -> Vec<Objective> {
         let second = Method::named(&self.objective.second).map(Method::objective);
         std::iter::once(self.objective.clone()).chain(second).collect()

@@ -1,10 +1,10 @@
-//! Defaults by model: what suits a pretrained one, where the defaults suit the built-in one.
+//! Defaults that depend on the model: the table's suit the built-in model, these suit a pretrained one.
 
 use crate::platform::{exists, read};
 use std::path::Path;
 use toml::{Table, Value};
 
-/// Smaller steps, longer responses, fewer at a time, and a memory that holds no layer's inside but one.
+/// Smaller steps, longer responses, fewer at a time, and only one layer's activations in memory.
 const OWN_MODEL: &str = "
 [rollout]
 prompts = 8
@@ -16,17 +16,18 @@ lr = 1e-5
 checkpointing = true
 ";
 
-/// Adapters begin at zero and are small: they bear ten times the step (Schulman et al., 2025).
+/// Adapters begin at zero and are small: they take a ten times higher learning rate (Schulman et al.,
+/// 2025).
 const OWN_ADAPTERS: &str = "
 [optimizer]
 lr = 1e-4
 ";
 
-/// The files that tell what a folder's model is.
+/// The files that describe a folder's model.
 const CONFIG: &str = "config.json";
 const ADAPTER_CONFIG: &str = "adapter_config.json";
 
-/// What makes a model the built-in one in all but its weights.
+/// The fields of `config.json` that must equal the built-in model's.
 const SHAPE: [&str; 7] = [
     "model_type",
     "vocab_size",
@@ -37,8 +38,8 @@ const SHAPE: [&str; 7] = [
     "num_key_value_heads",
 ];
 
-/// The defaults for the model that the layers name: below every layer, above nothing else. It is looked
-/// at, since the built-in model has the same defaults wherever its weights were trained on to.
+/// The defaults for the model that the layers name; every layer overrides them. They depend on the
+/// model's shape and not on its path: weights trained from the built-in model keep its defaults.
 pub fn of_model(layers: &[(String, Table)]) -> Table {
     let last = |section: &str, key: &str| {
         layers.iter().rev().find_map(|(_, layer)| layer.get(section)?.get(key).cloned())
@@ -62,7 +63,8 @@ pub fn of_model(layers: &[(String, Table)]) -> Table {
     table
 }
 
-/// Whether a model has the built-in one's shape: it is that one, trained on from it, or an adapter over it.
+/// Whether a model has the built-in one's shape: it is the built-in model, trained from it, or an
+/// adapter over it.
 fn is_builtin(path: &str) -> bool {
     let json = |name: &str| -> Option<serde_json::Value> {
         serde_json::from_slice(&read(&Path::new(path).join(name)).ok()?).ok()
@@ -85,7 +87,7 @@ fn is_builtin(path: &str) -> bool {
 mod tests {
     use crate::config::Config;
 
-    /// The same model once had other defaults by the name `tiny` than by its folder's.
+    /// `tiny` and the folder of the same model once had different defaults.
     #[test]
     fn defaults_are_the_models_and_not_the_paths() {
         let home = tempfile::tempdir().unwrap();

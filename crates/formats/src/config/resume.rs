@@ -1,10 +1,10 @@
-//! What of a run's config may change when it is taken up again.
+//! Which settings may change when a run is resumed.
 
 use super::{SECTIONS, Schedule, Settings};
 use crate::error::{Error, Result};
 use toml::{Table, Value};
 
-/// The keys that version 0.1 took for free.
+/// The keys that version 0.1 let a resumed run change.
 const FREE_BEFORE: [&str; 10] = [
     "run.device",
     "train.patience",
@@ -23,15 +23,15 @@ const FREE_BEFORE: [&str; 10] = [
 pub struct Change {
     /// `section.key`.
     pub key: String,
-    /// The value of the one.
+    /// Its value in the new config.
     pub now: Value,
-    /// The value of the other.
+    /// Its value in the config compared with.
     pub before: Value,
 }
 
 impl Settings {
-    /// Refuses a change from `before`, the run's own config, that would make the resumed run
-    /// another run than the one that was stopped.
+    /// Refuses a change from `before`, the run's own config, that would make the resumed run a
+    /// different run.
     pub fn require_resumes(&self, before: &Settings) -> Result<()> {
         let Some(Change { key, now, before }) = self.change(before) else { return Ok(()) };
         let why = match key.as_str() {
@@ -46,7 +46,7 @@ impl Settings {
         ))
     }
 
-    /// The first key that decides a run and differs in `before`.
+    /// The first decisive key that differs from `before`.
     pub fn change(&self, before: &Settings) -> Option<Change> {
         let mut pairs = self.decisive().into_iter().zip(before.decisive());
         pairs.find(|(now, old)| now != old).map(|((key, now), (_, before))| Change {
@@ -56,14 +56,14 @@ impl Settings {
         })
     }
 
-    /// A checksum of every key that decides a run: a checkpoint carries it, so that it is never
-    /// taken for another run's.
+    /// A checksum over every decisive key. Each checkpoint carries it, so that no other run resumes
+    /// from it.
     pub fn fingerprint(&self) -> u32 {
         let lines = self.decisive().into_iter().map(|(key, value)| format!("{key} = {value}\n"));
         crc32fast::hash(lines.collect::<String>().as_bytes())
     }
 
-    /// The same of the config.toml of version 0.1, which it computed of the keys that it had.
+    /// The checksum as version 0.1 computed it from its `config.toml`, over the keys that it had.
     pub fn fingerprint_before(file: &Table) -> u32 {
         let text = |section: &str, key: &str| file.get(section)?.get(key).map(Value::to_string);
         let constant = text("optimizer", "schedule").as_deref() == Some("\"constant\"")
@@ -80,12 +80,13 @@ impl Settings {
         crc32fast::hash(lines.as_bytes())
     }
 
-    /// The keys that must stay: those that the table does not call free. Not free for a reason that is
-    /// easily missed: `rollout.slots` is how many rows a product has, whose rounding is in the
-    /// log-probabilities that sampling gives; `train.micro_batch_tokens` is the order of a sum;
-    /// `eval.examples` and its like decide what after is compared with; `reward.command` judges.
+    /// The decisive keys: those that the table does not mark `free`. Some are decisive for a reason
+    /// that is easily missed: `rollout.slots` is the number of rows of a matrix product, whose rounding
+    /// shows in the sampled log-probabilities; `train.micro_batch_tokens` sets the order of a sum;
+    /// `eval.examples` and its like set what the result is compared with; `reward.command` judges.
     fn decisive(&self) -> Vec<(String, Value)> {
-        // More steps are welcome where neither the learning rate nor a second stage depends on them.
+        // The number of steps may change where neither the learning rate nor a second stage depends on
+        // it.
         let constant =
             self.optimizer.schedule == Schedule::Constant && self.objective.second.is_empty();
         let all =
@@ -157,7 +158,7 @@ mod tests {
         }
     }
 
-    /// As version 0.1 computed it of the same settings.
+    /// The checksum is version 0.1's for the same settings.
     #[test]
     fn a_run_of_before_is_known_by_its_own_file() {
         let settings = ["optimizer.schedule=constant", "train.steps=7", "rollout.slots=9"];
@@ -165,7 +166,7 @@ mod tests {
         let text = Config::resolve(&layers).unwrap().to_annotated_toml();
         let of = |text: &str| Settings::fingerprint_before(&text.parse().unwrap());
         let known = of(&text);
-        // Keys of later versions are not in such a file, and what was free has no part.
+        // Such a file lacks the keys of later versions, and free keys don't count.
         assert_eq!(
             known,
             of(&text.replace("steps = 7", "steps = 8").replace("slots = 9", "slots = 1"))

@@ -1,13 +1,13 @@
-//! What must hold between keys. What each key must be by itself stands beside it, in the table.
+//! The checks across keys. The check of a single key is beside it, in the table.
 
 use super::{Comparison, GroupOf, Mix, Objective, SelfTerm, Settings, SftGate};
 use crate::error::{Error, Result};
 use toml::Value;
 
-/// Rollouts of a step: more is a slip of the keyboard, and no memory would hold them.
+/// Most rollouts per step. More is a typing error: no memory would hold them.
 const MOST_ROLLOUTS: usize = 1_000_000;
 
-/// Settings that are valid: each value is what it must be, and they go together.
+/// Valid settings: each value passes its own check and the checks across keys.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config(Settings);
 
@@ -47,7 +47,7 @@ fn broken(key: &str, must: &str) -> Error {
 }
 
 impl Settings {
-    /// The first key that does not go with the others, and what it must be.
+    /// The first key that breaks a rule across keys, and what it must be.
     fn broken_rule(&self) -> Option<(&'static str, &'static str)> {
         let Settings { rollout, objective, data, reward, lora, .. } = self;
         let stages = self.stages();

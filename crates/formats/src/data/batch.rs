@@ -1,4 +1,4 @@
-//! Sequences into micro-batches: the only place that pads, shifts and masks.
+//! Packs sequences into micro-batches: the only place that pads, shifts and masks.
 
 use crate::records::Sequence;
 
@@ -17,7 +17,7 @@ pub struct MicroBatch {
     pub targets: Vec<i32>,
     /// ln π_old of each response token, `[N]`; 0 where none is kept.
     pub old_logprobs: Vec<f32>,
-    /// First index into `[N]` of each sequence, and a last one that closes it, [B + 1].
+    /// Offsets: sequence b owns response tokens `starts[b]..starts[b + 1]`, [B + 1].
     pub starts: Vec<usize>,
 }
 
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(batch.members, [1, 0], "the shorter one first");
         assert_eq!(batch.targets, [9, 2, 5, 7, 8, 2]);
         let targets = batch.predicts.iter().zip(&batch.targets);
-        // Each target stands one behind the position that predicts it, or is the last, never read.
+        // Each target follows the position that predicts it, or is the last token, which is never read.
         for (&at, &target) in targets.filter(|(at, _)| (**at as usize) % batch.positions < 1) {
             assert_eq!(batch.tokens[at as usize + 1], target);
         }

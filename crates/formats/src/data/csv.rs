@@ -1,5 +1,5 @@
-//! CSV (RFC 4180): a header with the fields' names, then a record a row. An empty cell is no value,
-//! and a cell that holds objects, as messages do, is JSON.
+//! CSV (RFC 4180): a header with the fields' names, then one record per row. An empty cell is no value;
+//! a cell that holds objects, such as messages, is JSON.
 
 use csv::{ReaderBuilder, StringRecord};
 use serde_json::{Map, Value};
@@ -7,7 +7,7 @@ use std::iter::{empty, from_fn, once};
 
 use super::fields::{self, Bad, Records, Result};
 
-/// The objects that a text's rows make.
+/// The objects in the rows of a text.
 pub fn records(text: &str) -> Records<'_> {
     let mut lines = lines(text);
     let Some(first) = lines.next() else { return Box::new(empty()) };
@@ -24,8 +24,8 @@ fn at<T>(line: usize, result: Result<T>) -> Result<(usize, T), Bad> {
     result.map(|value| (line, value)).map_err(|reason| Bad { line, reason })
 }
 
-/// Records and the lines on which they start. The crate's own count passes over blank lines, and
-/// it would let a quote without partner swallow the rest of the file.
+/// Records and the lines on which they start. The csv crate's own line count skips blank lines, and it
+/// would let an unclosed quote swallow the rest of the file.
 fn lines(text: &str) -> impl Iterator<Item = Result<(usize, StringRecord), Bad>> {
     let mut reader =
         ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
@@ -51,7 +51,7 @@ fn newlines(text: &str) -> usize {
     text.matches('\n').count()
 }
 
-/// The fields' names. A column without one, such as pandas' index, has its number as name.
+/// The fields' names. A column without a name, such as pandas' index, is named by its number.
 fn names(header: &StringRecord) -> Result<Vec<String>> {
     let mut names: Vec<String> = Vec::new();
     for (index, cell) in header.iter().enumerate() {
@@ -75,7 +75,8 @@ fn object(names: &[String], cells: &StringRecord) -> Result<Map<String, Value>> 
     pairs.map(|(name, cell)| Ok((name.clone(), value(name, cell)?))).collect()
 }
 
-/// A cell's value. Text may begin with a bracket (`[INST] …`), but hardly with one and a brace.
+/// A cell's value. Ordinary text may begin with a bracket (`[INST] …`), but hardly with a bracket and a
+/// brace.
 fn value(name: &str, cell: &str) -> Result<Value> {
     let starts =
         |open: &str| open.chars().try_fold(cell, |rest, c| rest.trim_start().strip_prefix(c));

@@ -1,12 +1,12 @@
-//! Examples into tokens: the one place that knows what surrounds a prompt and what ends a
-//! demonstration. The rule, which docs/text.md tells at length:
+//! Turns examples into tokens: the one place that knows what surrounds a prompt and what ends a
+//! demonstration. docs/text.md explains the rule in full:
 //!
-//! A prompt is read as transformers reads it when the model is asked: tokenized whole. A
-//! demonstration has the tokens that stand behind the prompt when both are tokenized as one text;
-//! each token belongs to who wrote its first character. Where a token of that one text goes over the
-//! border, the model, asked, would not have read it: then the prompt stays as it is asked, and what
-//! the token holds of the demonstration is tokenized by itself. Begin-of-text is never doubled, a
-//! turn's end-of-text is the one with which its text ends, and one is put there where it doesn't.
+//! A prompt gets the tokens that transformers gives it at inference: it is tokenized whole. A
+//! demonstration gets the tokens that follow the prompt when both are tokenized as one text; a token
+//! belongs to whoever wrote its first character. Where a token spans the border, the model at inference
+//! would not have read it: the prompt then keeps its own tokens, and the part of that token that
+//! belongs to the demonstration is tokenized by itself. Begin-of-text is never doubled. A turn ends
+//! with the end-of-text that its text ends with; one is added where there is none.
 
 use crate::error::{Error, Result};
 use crate::records::{Example, Sequence};
@@ -18,23 +18,23 @@ use std::ops::Range;
 pub struct Encoded {
     /// The prompt, begin-of-text included where the tokenizer has it.
     pub prompt: Vec<u32>,
-    /// Positions that imitation learns too, rising: of the prompt and, counted on from its end, of
-    /// the earlier turns.
+    /// Positions that the SFT loss covers besides the demonstration, rising: in the prompt and, counted
+    /// on from its end, in the earlier turns.
     pub learned: Vec<usize>,
-    /// What stands between prompt and demonstration: earlier turns of a response of several, with
-    /// what others say between.
+    /// What comes between prompt and demonstration: the earlier turns of a response of several turns,
+    /// with what others say in between.
     pub earlier: Vec<u32>,
-    /// The demonstration with its end-of-text; of several turns, the last.
+    /// The demonstration with its end-of-text; for several turns, the last.
     pub demonstration: Option<Vec<u32>>,
 }
 
 impl Encoded {
-    /// Tokens that are read before the demonstration.
+    /// How many tokens are read before the demonstration.
     pub fn read(&self) -> usize {
         self.prompt.len() + self.earlier.len()
     }
 
-    /// The demonstration to be scored: what imitation learns of it, the prompt aside.
+    /// The demonstration as a sequence to score, without what is learned of the prompt.
     pub fn sequence(self) -> Sequence {
         let Self { prompt, mut learned, earlier, demonstration } = self;
         learned.retain(|&position| position >= prompt.len());
@@ -43,8 +43,8 @@ impl Encoded {
     }
 }
 
-/// Encodes an example for a model whose texts end with one of `eos_tokens`. Bare text, which has no
-/// prompt, is learned from its second token on.
+/// Encodes an example for a model whose texts end with one of `eos_tokens`. A bare text has no prompt;
+/// it is learned from its second token on.
 pub fn encode(tokenizer: &Tokenizer, eos_tokens: &[u32], example: &Example) -> Result<Encoded> {
     let (border, layout) = (example.prompt.len(), &example.layout);
     let shown = example.demonstration.as_deref();
@@ -53,7 +53,7 @@ pub fn encode(tokenizer: &Tokenizer, eos_tokens: &[u32], example: &Example) -> R
     let templated = layout.templated;
     let written = Written { text: &text, pieces: &pieces, eos_tokens, templated };
     let begin = if templated { &[] } else { tokenizer.begin_before(&pieces.ids)? };
-    // Tokens of the text from the index `from` to one before `to`.
+    // The text's tokens `from..to`.
     let ids = |from: usize, to: usize| pieces.ids[from..to].to_vec();
     let mut encoded = Encoded { prompt: [begin, &ids(0, asked)].concat(), ..Encoded::default() };
     let mut turns = layout.learned.clone();
@@ -86,15 +86,15 @@ pub fn encode(tokenizer: &Tokenizer, eos_tokens: &[u32], example: &Example) -> R
     Ok(encoded)
 }
 
-/// `text` as a model reads its first `border` bytes when it is asked, and then what it would go on
-/// with; and how many of the tokens are the prompt's.
+/// `text` in tokens, its first `border` bytes as a model reads them at inference, the rest as it would
+/// continue; and how many of the tokens are the prompt's.
 fn continued(tokenizer: &Tokenizer, text: &str, border: usize) -> Result<(Pieces, usize)> {
     let whole = tokenizer.pieces(text)?;
     if border == text.len() || border == 0 {
         let asked = whole.first_from(border);
         return Ok((whole, asked));
     }
-    // Before the last control token of the prompt nothing depends on what follows.
+    // Nothing before the prompt's last control token depends on what follows.
     let fixed =
         |&index: &usize| whole.ranges[index].1 <= border && tokenizer.is_fixed(whole.ids[index]);
     let anchor = (0..whole.first_from(border)).rev().find(fixed).unwrap_or(0);
@@ -116,7 +116,7 @@ fn continued(tokenizer: &Tokenizer, text: &str, border: usize) -> Result<(Pieces
     Ok((pieces, asked))
 }
 
-/// A text in tokens, and what ends its turns.
+/// A text in tokens, and the tokens that end its turns.
 struct Written<'a> {
     text: &'a str,
     pieces: &'a Pieces,
@@ -131,9 +131,9 @@ impl Written<'_> {
     }
 
     /// One past the last token of a turn that its writer would have to write: the end-of-text that
-    /// follows it, or with which it ends but for white space, or a separator of the template's; else
-    /// all of it. An end-of-text that is only mentioned in a turn is no end. Of several ends in a row
-    /// the model stops at the first.
+    /// follows the turn, or that ends it up to white space or a separator of the template; else the
+    /// whole turn. An end-of-text that is only mentioned in a turn is no end. Of several ends in a row
+    /// the first counts: the model stops there.
     fn end(&self, turn: &Range<usize>) -> usize {
         let Pieces { ids, ranges } = self.pieces;
         let past = self.pieces.first_from(turn.end);
@@ -153,7 +153,7 @@ impl Written<'_> {
                 row.push(end);
                 behind = ranges[end].0;
             }
-            // A mention and then the end itself are two of the same.
+            // Of equal ends in a row, all but the last are mentions.
             let first = *row.last()?;
             row.into_iter().rev().take_while(|&end| ids[end] == ids[first]).last()
         };
@@ -200,7 +200,7 @@ mod tests {
         );
     }
 
-    /// `$` is the tiny tokenizer's end-of-text; it is written out as a template would.
+    /// `$` is the tiny tokenizer's end-of-text, written out as a template would.
     #[test]
     fn a_template_writes_its_own_special_tokens() {
         let layout = Layout { templated: true, learned: vec![3..6] };
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(chat.prompt, [1, 4, 17, 5, 2, 19, 6, 17]);
         assert_eq!(chat.learned, [3, 4], "the turn and its end, not the separator behind");
         assert_eq!(chat.demonstration.unwrap(), [7, 2]);
-        // Of two ends the model stops at the first; a mention of the end and the end are like it.
+        // Of two ends the model stops at the first; a mention directly before the end looks the same.
         let tokenizer = Tokenizer::from_bytes(TINY, "t").unwrap();
         for (text, tokens) in [("4$;s;", vec![7, 2]), ("4$$;", vec![7, 2, 2]), ("4s$", vec![7, 22])]
         {

@@ -1,5 +1,5 @@
-//! Fields as users write them: JSON in which no key stands twice, and the words in which errors
-//! speak of names and values.
+//! Fields as users write them: JSON without repeated keys, and the wording that errors use for names
+//! and values.
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, error::Category};
@@ -9,21 +9,21 @@ pub type Result<T, E = String> = std::result::Result<T, E>;
 
 /// The fields of a row and the line on which it starts.
 pub type Record = Result<(usize, Map<String, Value>), Bad>;
-/// A file's records, read as they are asked for.
+/// A file's records, read lazily.
 pub type Records<'a> = Box<dyn Iterator<Item = Record> + 'a>;
 
-/// Why a row can't be had.
+/// Why a row can't be read.
 #[derive(Debug)]
 pub struct Bad {
-    /// The line that is to blame, counted from 1.
+    /// The line of the error, counted from 1.
     pub line: usize,
     /// What is wrong there.
     pub reason: String,
 }
 
-/// Two slips of the pen make a near miss, three another word.
+/// At most two edits count as a misspelling; three are another word.
 const NEAR: usize = 2;
-/// Names that one message lists.
+/// Most names that one message lists.
 const MAX_LISTED: usize = 10;
 
 /// Reads one JSON value. An object that repeats a key is an error, where a map would silently keep
@@ -32,7 +32,7 @@ pub fn parse(json: &str) -> serde_json::Result<Value> {
     serde_json::from_str(json).map(|Unique(value)| value)
 }
 
-/// serde_json's reason without its "at line 1", which isn't the file's line.
+/// serde_json's reason without its "at line 1", which is not the file's line.
 pub fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let reason = text.split(" at line ").next().unwrap_or(&text);
@@ -69,11 +69,11 @@ pub fn text((name, value): (&str, Value)) -> Result<String> {
     }
 }
 
-/// The name among `known` that `name` is, but for case and a slip of the pen or two.
+/// The name among `known` that differs from `name` only in case and at most two edits.
 pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let name = name.to_ascii_lowercase();
     let distance = |known: &&str| strsim::levenshtein(&name, known);
-    // Lengths alone rule out most names, of which a file may have millions.
+    // Most names are ruled out by their length; a file may have millions.
     let possible = known.iter().copied().filter(|k| k.len().abs_diff(name.len()) <= NEAR);
     possible.min_by_key(distance).filter(|known| distance(known) <= NEAR)
 }
@@ -89,7 +89,7 @@ pub fn listed<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> String {
     }
 }
 
-/// A value in whose objects, however deep, no key stands twice.
+/// A value whose objects, at any depth, repeat no key.
 struct Unique(Value);
 
 impl<'de> Deserialize<'de> for Unique {

@@ -1,5 +1,5 @@
-//! The user's own data: a file of rows as JSONL, JSON or CSV. Every doubt is an error with its file
-//! and line; nothing is guessed.
+//! The user's own data: a file of rows as JSONL, JSON or CSV. Anything doubtful is an error with its
+//! file and line; nothing is guessed.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// Bad lines shown in one error: enough to see a pattern, few enough to read.
 const MAX_BAD_LINES: usize = 5;
 
-/// What a row looks like that has what is needed.
+/// An example of a valid row, for errors.
 fn expected(needs: Needs) -> String {
     let answer = if needs.answer { r#", "answer": "4""# } else { "" };
     let text = if needs.answer { "" } else { r#", or {"text": "2+2=4"}"# };
@@ -29,11 +29,11 @@ fn expected(needs: Needs) -> String {
 pub struct Rows {
     /// The examples in the file's order; equal ones stay apart.
     pub rows: Vec<Row>,
-    /// What the user should hear.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
-/// Reads the rows of a file; its name tells the format and gives errors their place.
+/// Reads the rows of a file; its name tells the format and is the place in errors.
 pub fn parse(bytes: &[u8], file: &str, needs: Needs) -> Result<Rows> {
     let bytes = bytes.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(bytes).trim_ascii_end();
     if bytes.is_empty() {
@@ -69,7 +69,7 @@ pub fn parse(bytes: &[u8], file: &str, needs: Needs) -> Result<Rows> {
     Ok(Rows { rows, notes })
 }
 
-/// A file's name without its folders, in two: before its format and the format, packed or not.
+/// A file's name without its folders, as stem and format; a `.gz` behind them is dropped.
 fn split_name(file: &str) -> (&str, &str) {
     let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
     let name = name.strip_suffix(".gz").or(name.strip_suffix(".GZ")).unwrap_or(name);
@@ -81,7 +81,7 @@ fn split_name(file: &str) -> (&str, &str) {
 
 type Reader = for<'a> fn(&'a str) -> Records<'a>;
 
-/// The reader for a file, by its name and, where that says nothing, by its first characters.
+/// The reader for a file, chosen by its name and, where that says nothing, by its first characters.
 fn reader(file: &str, bytes: &[u8]) -> Result<Reader> {
     let (stem, extension) = split_name(file);
     let mut marks = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
@@ -92,7 +92,7 @@ fn reader(file: &str, bytes: &[u8]) -> Result<Reader> {
             "convert it: python -c \"import pandas; pandas.read_parquet(r'{file}')\
              .to_json('{stem}.jsonl', orient='records', lines=True)\""
         ))),
-        // pandas and others call JSONL .json too, and people an array .jsonl.
+        // pandas and others name JSONL files .json too, and people name an array .jsonl.
         (_, (Some(b'{'), _)) => Ok(json_objects),
         ("json" | "jsonl", (Some(b'['), _)) | (_, (Some(b'['), Some(b'{' | b']'))) => {
             Ok(json_array)
@@ -118,7 +118,7 @@ fn newlines(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// JSONL: an object a line.
+/// JSONL: one object per line.
 fn json_lines(text: &str) -> Records<'_> {
     Box::new(text.lines().enumerate().map(|(index, line)| match line.trim().is_empty() {
         true => Err(Bad {
@@ -129,14 +129,15 @@ fn json_lines(text: &str) -> Records<'_> {
     }))
 }
 
-/// Objects: one a line as JSONL, or laid out in another way, or one that holds the list of rows.
+/// Objects: one per line as JSONL, pretty-printed over several lines, or one that holds the list of
+/// rows.
 fn json_objects(text: &str) -> Records<'_> {
     let mut values = Deserializer::from_str(text).into_iter::<IgnoredAny>();
     let first = values.next().map(|first| first.map(|_| values.byte_offset()));
     let is_spread = match first {
-        // One value over several lines, or all in one line: no line is a row by itself.
+        // One value over several lines, or everything on one line: then no line is a row by itself.
         Some(Ok(end)) => text[..end].trim_start().contains('\n') || !text.contains('\n'),
-        // A line that is a bracket alone begins something laid out over lines.
+        // A line with a bracket alone begins a value that spans lines.
         _ => text.trim_start().lines().next().is_some_and(|line| line.trim().len() == 1),
     };
     if !is_spread {
@@ -155,7 +156,7 @@ fn json_objects(text: &str) -> Records<'_> {
     }
 }
 
-/// The rows of an object that is none itself but holds one list of objects, whatever that is called:
+/// The rows in an object that is not a row itself but holds one list of objects under any name:
 /// `{"data": [...]}`. `None` for a row.
 fn rows_within<'a>(
     object: &'a RawValue,
@@ -167,7 +168,8 @@ fn rows_within<'a>(
         return Ok(None);
     }
     let rows = |value: &&'a RawValue| serde_json::from_str::<Vec<&RawValue>>(value.get()).ok();
-    // A conversation under a name of its own is a list of objects too, and a row that nobody knows.
+    // A conversation under an unknown name is a list of objects too; then the object is a row with an
+    // unknown field.
     let is_message = |row: &RawValue| {
         serde_json::from_str::<BTreeMap<String, IgnoredAny>>(row.get())
             .is_ok_and(|row| ["role", "from"].iter().any(|name| row.contains_key(*name)))
@@ -205,7 +207,7 @@ fn json_array(text: &str) -> Records<'_> {
     }
 }
 
-/// The objects that slices of the text, in their order, are.
+/// The objects in slices of the text, in order.
 fn located<'a>(values: Vec<&'a RawValue>, text: &'a str) -> Records<'a> {
     let (mut line, mut read) = (1, 0);
     Box::new(values.into_iter().map(move |value| {
@@ -217,18 +219,18 @@ fn located<'a>(values: Vec<&'a RawValue>, text: &'a str) -> Records<'a> {
     }))
 }
 
-/// The answer of a row as it is written.
+/// A row's answer as it is written.
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
     answer: &'a RawValue,
 }
 
-/// The object that is written from `line` on.
+/// The object written from line `line` on.
 fn object(json: &str, line: usize) -> Record {
     match fields::parse(json) {
         Ok(Value::Object(mut fields)) => {
-            // An answer is compared as it was written: 4.50 is not 4.5 to everyone.
+            // An answer is compared as it was written: for some, 4.50 is not 4.5.
             if let Some(answer @ (Value::Number(_) | Value::Bool(_))) = fields.get_mut("answer") {
                 let written = serde_json::from_str::<Answer>(json).map(|row| row.answer.get());
                 *answer = written.map_or_else(|_| answer.to_string(), String::from).into();
@@ -332,7 +334,7 @@ mod tests {
         }
     }
 
-    /// A number or a truth value as answer is what CSV makes of it: the text, to the last digit.
+    /// A number or a boolean as answer becomes the text that CSV would have, to the last digit.
     #[test]
     fn an_answer_is_kept_as_it_is_written() {
         for (written, expected) in [

@@ -1,16 +1,16 @@
-//! The messages of a conversation: objects with `role` and `content`. What else stands in them,
-//! such as `tool_calls` or `reasoning_content`, is the chat template's affair and stays as it is.
+//! The messages of a conversation: objects with `role` and `content`. Other fields, such as
+//! `tool_calls` or `reasoning_content`, are passed on to the chat template unchanged.
 
 use serde_json::{Map, Value};
 
 use super::fields::{Result, kind, listed, nearest};
 
-/// The roles that chat templates share. Others are left to the template, unless they look like one
-/// of these misspelt.
+/// The roles that chat templates share. Other roles are left to the template, unless they look like a
+/// misspelling of one of these.
 const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
 
-/// A prompt's messages. One that ends with the assistant's would have to be continued (TRL does
-/// so), which isn't what a response is.
+/// A prompt's messages. A prompt that ends with the assistant's message would have to be continued (as
+/// TRL does), which is not what a response is.
 pub fn prompt(value: Value) -> Result<Vec<Value>> {
     let messages = checked("prompt", value)?;
     match messages.last().is_some_and(is_assistant) {
@@ -29,8 +29,8 @@ pub fn response(name: &str, value: Value) -> Result<Vec<Value>> {
     }
 }
 
-/// A whole conversation as (prompt, response): the response is the last message where that is the
-/// assistant's, else there is none.
+/// Splits a whole conversation into (prompt, response). The response is the last message if that is the
+/// assistant's; else there is none.
 pub fn conversation(value: Value) -> Result<(Vec<Value>, Vec<Value>)> {
     let mut prompt = checked("messages", value)?;
     let response = Vec::from_iter(prompt.pop_if(|last| is_assistant(last)));
@@ -40,7 +40,7 @@ pub fn conversation(value: Value) -> Result<(Vec<Value>, Vec<Value>)> {
     }
 }
 
-/// The messages that stand in field `name`, each of them checked.
+/// The messages in field `name`, each checked.
 fn checked(name: &str, value: Value) -> Result<Vec<Value>> {
     let Value::Array(messages) = value else {
         return Err(format!("`{name}` is {}; expected an array of messages", kind(&value)));
@@ -76,14 +76,14 @@ fn check(message: &Value) -> Result<()> {
         Some(other) => return Err(format!("has {} as `content`; expected a string", kind(other))),
         None => return Err(missing("content")),
     };
-    // A system prompt may be empty, which suppresses a template's own, and so may a tool's output.
+    // A system prompt may be empty, which suppresses a template's own; so may a tool's output.
     match empty && (role == "user" || role == "assistant" && !calls_tools(fields)) {
         true => Err("is empty; expected some text".into()),
         false => Ok(()),
     }
 }
 
-/// Whether the parts of a content have no text; an error where one isn't text at all.
+/// Whether all parts of a content are blank text; an error if a part is not text.
 fn all_blank(parts: &[Value]) -> Result<bool> {
     let mut blank = true;
     for (index, part) in parts.iter().enumerate() {
@@ -167,7 +167,7 @@ mod tests {
         }
     }
 
-    /// One message a letter: s(ystem), u(ser), a(ssistant), t(ool).
+    /// One message per letter: s(ystem), u(ser), a(ssistant), t(ool).
     fn messages(roles: &str) -> Value {
         let role = |c| ROLES.iter().find(|role| role.starts_with(c)).expect("a role's letter");
         roles.chars().map(|c| json!({"role": role(c), "content": "text"})).collect()

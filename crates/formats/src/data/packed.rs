@@ -1,5 +1,5 @@
-//! Packed data files: gzip is unpacked here, and other kinds are named with what to do. A file's first
-//! bytes tell its kind, since names lie.
+//! Packed data files: gzip is unpacked here; other kinds are refused by name, with what to do. The kind
+//! is told by the file's first bytes, since names may be wrong.
 
 use crate::error::{Error, Result};
 use flate2::read::MultiGzDecoder;
@@ -7,11 +7,11 @@ use std::io::Read;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 
-/// A file may unpack to this many bytes, whatever its size, and to this many times its size.
+/// A file may unpack to this many bytes, or to `MOST_TIMES` its own size if that is more.
 const MOST_BYTES: usize = 256 << 20;
 const MOST_TIMES: usize = 100;
 
-/// Kinds that are not read: first bytes, name, and what makes a readable file of it.
+/// Kinds that are not read: first bytes, name, and how to make a readable file from it.
 const OTHERS: [(&[u8], &str, &str); 9] = [
     (&[0x28, 0xb5, 0x2f, 0xfd], "a zstd file", "unpack it: zstd -d FILE"),
     (&[0xfd, b'7', b'z', b'X', b'Z', 0], "an xz file", "unpack it: xz -d FILE"),
@@ -31,7 +31,7 @@ const OTHERS: [(&[u8], &str, &str); 9] = [
 const PANDAS: &str = "convert it: python -c \"import pandas; pandas.read_parquet(r'FILE')\
                       .to_json('data.jsonl', orient='records', lines=True)\"";
 
-/// The bytes of a data file, unpacked where they are gzip; `path` is its name in errors.
+/// The bytes of a data file, unpacked if gzip; `path` is its name in errors.
 pub fn unpack(bytes: Vec<u8>, path: &str) -> Result<Vec<u8>> {
     let bytes = match bytes.starts_with(GZIP) {
         true => gunzip(&bytes, path, MOST_BYTES)?,
@@ -39,7 +39,7 @@ pub fn unpack(bytes: Vec<u8>, path: &str) -> Result<Vec<u8>> {
     };
     let is_tar = bytes.get(257..262) == Some(b"ustar");
     let tar = is_tar.then_some(("a tar archive", "unpack it: tar xf FILE"));
-    // A table may well have a column PAR1.
+    // A text may begin with these letters: a table can have a column PAR1.
     let is_text = || std::str::from_utf8(&bytes).is_ok_and(|text| !text.contains('\0'));
     let other = OTHERS.iter().find(|(magic, ..)| bytes.starts_with(magic) && !is_text());
     match tar.or(other.map(|(_, name, next)| (*name, *next))) {
@@ -50,7 +50,7 @@ pub fn unpack(bytes: Vec<u8>, path: &str) -> Result<Vec<u8>> {
     }
 }
 
-/// At most `most` bytes, or as many times more than are packed as data may be.
+/// Unpacks at most `most` bytes, or `MOST_TIMES` the packed size if that is more.
 fn gunzip(bytes: &[u8], path: &str, most: usize) -> Result<Vec<u8>> {
     let most = most.max(bytes.len().saturating_mul(MOST_TIMES));
     let mut unpacked = Vec::new();
@@ -83,7 +83,8 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// data-juicer #1055 asks for `.jsonl.gz`; several members in a row are one file, as `cat` makes.
+    /// data-juicer #1055 asks for `.jsonl.gz`; several gzip members in a row are one file, as `cat`
+    /// makes them.
     #[test]
     fn data_juicer_1055_gzip_is_unpacked_by_its_bytes() {
         assert_eq!(unpack(b"{}".to_vec(), "a.jsonl.gz").unwrap(), b"{}", "already unpacked");

@@ -1,5 +1,5 @@
-//! Rows of the user's files and programs into examples: a chat template turns messages into text, and what of it
-//! the assistant wrote is found.
+//! Turns rows into examples: a chat template renders messages to text, and the parts that the assistant
+//! wrote are located in it.
 
 use super::shape::{Chat, Content, Row};
 use crate::error::{Error, Result};
@@ -8,8 +8,8 @@ use crate::text::chat::ChatTemplate;
 use serde_json::Value;
 use std::ops::Range;
 
-/// The example that a row is, and how many turns it cannot teach. With `all_turns`, imitation learns
-/// the assistant's earlier turns too, but for those that the template writes otherwise once the
+/// The example in a row, and how many turns are not learned. With `all_turns` the SFT loss covers the
+/// assistant's earlier turns too, except those that the template renders differently once the
 /// conversation goes on.
 pub fn example(
     row: Row,
@@ -77,7 +77,7 @@ fn render(
             layout.learned.extend(marks.iter().filter(|range| within(range)).cloned());
         }
     }
-    // A response of one turn is the assistant's from end to end.
+    // A response of one turn is the assistant's from start to end.
     if asked < last {
         let mut turns = Vec::new();
         for index in (asked..=last).filter(|&index| messages[index]["role"] == "assistant") {
@@ -88,7 +88,7 @@ fn render(
         if !marked.is_empty() {
             turns = marked;
         }
-        // What the model has to write first after the prompt is its own, whatever a template marks.
+        // What the model has to write first after the prompt is learned, whatever a template marks.
         turns[0].start = prompt.len();
         layout.learned.extend(turns);
     }
@@ -100,7 +100,7 @@ fn otherwise() -> Error {
         .next("give prompt and completion as text, as the model would see and write them")
 }
 
-/// A conversation as the template writes it whole.
+/// A whole conversation as the template renders it.
 struct Written<'a> {
     chat: &'a Chat,
     template: &'a ChatTemplate,
@@ -109,8 +109,9 @@ struct Written<'a> {
 }
 
 impl Written<'_> {
-    /// Where message `index`, the assistant's, stands: from where it would be asked for to where the
-    /// next begins. `None` where the template writes it otherwise as the last message than here.
+    /// The range of message `index`, an assistant's turn: from where the model would be asked for it to
+    /// where the next message begins. `None` if the template renders it differently when it is the last
+    /// message.
     fn turn(&self, index: usize) -> Option<Range<usize>> {
         let (tools, arguments) = (self.chat.tools.as_ref(), &self.chat.template_arguments);
         let write = |count: usize, asks: bool| {
@@ -121,14 +122,14 @@ impl Written<'_> {
         if ![&before, &after].into_iter().flatten().all(within) {
             return None;
         }
-        // Some templates refuse a part of a conversation, and none is asked for the first message.
+        // Some templates refuse a partial conversation, and none is asked for the first message.
         let body = || self.body(index);
         let start = before.map(|text| text.len()).ok().or_else(|| Some(body()?.start))?;
         let end = after.map(|text| text.len()).ok().or_else(|| Some(body()?.end))?;
         (start < end).then_some(start..end)
     }
 
-    /// Where the content of message `index` stands.
+    /// The range of the content of message `index`.
     fn body(&self, index: usize) -> Option<Range<usize>> {
         let (tools, arguments) = (self.chat.tools.as_ref(), &self.chat.template_arguments);
         let (before, behind) = self.template.around(self.messages, index, tools, arguments)?;
@@ -138,8 +139,8 @@ impl Written<'_> {
         fits.then(|| before.len()..self.text.len() - behind.len())
     }
 
-    /// The rest of a response whose beginning the prompt holds already, such as the `<think>` with
-    /// which some templates ask, and which they leave out of a finished turn with all that it opens.
+    /// The rest of a response whose beginning the prompt already holds, such as the `<think>` that some
+    /// templates open with, and which they drop from a finished turn with the reasoning after it.
     fn opened(&self, prompt: &str) -> Option<String> {
         let (tools, arguments) = (self.chat.tools.as_ref(), &self.chat.template_arguments);
         let [response] = &self.chat.response[..] else { return None };

@@ -1,5 +1,5 @@
-//! What a row of data is, told by its fields, in the shapes of TRL: prompt and completion as text
-//! or as messages, a whole conversation, or bare text (its guide "Dataset formats and types").
+//! The kind of a row of data, judged by its fields. The shapes are TRL's: prompt and completion
+//! as text or as messages, a whole conversation, or bare text (its guide "Dataset formats and types").
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -8,7 +8,7 @@ use super::fields::{self, Result, kind, listed, nearest};
 use super::messages;
 use crate::records::{Example, Layout};
 
-/// The fields that mean something here.
+/// The fields that have a meaning here.
 const KNOWN: [&str; 8] = [
     "prompt",
     "response",
@@ -20,10 +20,10 @@ const KNOWN: [&str; 8] = [
     "chat_template_kwargs",
 ];
 
-/// The fields of which each row has one.
+/// Every row has exactly one of these fields.
 pub(super) const CONTENT: [&str; 3] = ["prompt", "messages", "text"];
 
-/// Fields that can't stand in one row: two shapes, or two names for one thing.
+/// Fields that exclude each other: two shapes, or two names for one thing.
 const RIVALS: [(&str, &str); 10] = [
     ("prompt", "messages"),
     ("prompt", "text"),
@@ -37,35 +37,35 @@ const RIVALS: [(&str, &str); 10] = [
     ("text", "chat_template_kwargs"),
 ];
 
-/// What the method can't do without.
+/// What the method requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
-    /// A demonstration in every row: any method with a supervised term.
+    /// A demonstration in every row: for any method with a supervised term.
     pub response: bool,
-    /// A prompt and its gold answer in every row: any method with rewards, and every file for
-    /// evaluation.
+    /// A prompt and its gold answer in every row: for any method with rewards, and for every evaluation
+    /// file.
     pub answer: bool,
 }
 
 /// One example as the user's file or program gives it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
-    /// The line on which it starts, counted from 1; what a program gives is counted from 0.
+    /// The line on which it starts, counted from 1; rows from a program are counted from 0.
     pub line: usize,
-    /// The suite that it names; empty for that of its file.
+    /// The suite that the row names; empty for the file's own suite.
     pub suite: String,
     /// Prompt and response.
     pub content: Content,
     /// The gold answer.
     pub answer: Option<String>,
-    /// The fields that mean nothing here, in their order.
+    /// The fields without a meaning here, in their order.
     pub extra: Map<String, Value>,
 }
 
 /// Prompt and response of a row.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum Content {
-    /// Text that is continued by text; no chat template comes between.
+    /// Text continued by text; no chat template is applied.
     Completion {
         /// The prompt as the model reads it.
         prompt: String,
@@ -76,7 +76,7 @@ pub enum Content {
     Chat(Chat),
     /// Text to be imitated as a whole.
     Text(String),
-    /// What a program made: text with its layout.
+    /// Made by an embedding program: text with its layout.
     Made {
         /// The prompt as the model reads it.
         prompt: String,
@@ -101,7 +101,7 @@ pub struct Chat {
 }
 
 impl Row {
-    /// The row for whoever answers its prompt: a template need not write what was answered.
+    /// The row without its response, for sampling: a template need not be able to render the response.
     pub fn without_response(mut self) -> Self {
         match &mut self.content {
             Content::Completion { response, .. } | Content::Made { response, .. } => {
@@ -113,7 +113,7 @@ impl Row {
         self
     }
 
-    /// Whether it shows a response.
+    /// Whether it has a response.
     pub fn responds(&self) -> bool {
         match &self.content {
             Content::Completion { response, .. } | Content::Made { response, .. } => {
@@ -133,10 +133,10 @@ impl From<Example> for Row {
     }
 }
 
-/// The row that `fields` make, or why they make none.
+/// The row in `fields`, or why there is none.
 pub fn row(line: usize, mut fields: Map<String, Value>, needs: Needs) -> Result<Row> {
     require_clear(&fields)?;
-    // Table formats fill columns that a row hasn't with null.
+    // Table formats fill columns that a row lacks with null.
     let mut take = |name: &'static str| fields.shift_remove(name).filter(|value| !value.is_null());
     let [prompt, response, completion, conversation, text, answer, tools, arguments] =
         KNOWN.map(|name| take(name).map(|value| (name, value)));
@@ -174,7 +174,7 @@ fn require_clear(fields: &Map<String, Value>) -> Result<()> {
     if let Some((a, b)) = RIVALS.iter().find(|(a, b)| has(a) && has(b)) {
         return Err(format!("both `{a}` and `{b}` stand here; keep one of them"));
     }
-    // What HumanEval calls `test` isn't meant as `text`, since a prompt stands beside it.
+    // HumanEval's `test` is not a misspelt `text`: `text` can't stand beside `prompt`.
     let mut could_stand = KNOWN.to_vec();
     could_stand.retain(|name| {
         !has(name) && !RIVALS.iter().any(|(a, b)| a == name && has(b) || b == name && has(a))
@@ -223,8 +223,8 @@ fn chat(
     Ok(Content::Chat(Chat { messages, response, tools, template_arguments }))
 }
 
-/// The tools, perhaps as a string of JSON, which is how TRL keeps them in tables. An empty array is
-/// none: templates would introduce tools that aren't there.
+/// The tools, perhaps as a string of JSON, which is how TRL keeps them in tables. An empty array counts
+/// as none: otherwise templates would introduce tools that don't exist.
 fn tools((name, value): Field) -> Result<Option<Value>> {
     let value = match value {
         Value::String(json) => {

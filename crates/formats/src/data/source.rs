@@ -15,12 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Problem {
     /// The text.
     pub example: Example,
-    /// What it is in tokens; `None` where nobody has asked yet.
+    /// Its tokens; `None` until they are first needed.
     pub encoded: Option<Encoded>,
 }
 
 impl Problem {
-    /// What it is in tokens, as it was when it was read or else as it is encoded now.
+    /// Its tokens: those kept since loading, or else encoded now.
     pub fn in_tokens(&self, tokenizer: &Tokenizer, eos_tokens: &[u32]) -> Result<Cow<'_, Encoded>> {
         match &self.encoded {
             Some(encoded) => Ok(Cow::Borrowed(encoded)),
@@ -35,19 +35,19 @@ impl From<Example> for Problem {
     }
 }
 
-/// A source of training examples. Stateless: the step number is the cursor, so a resumed run
-/// reads on exactly where it stopped.
+/// A source of training examples. Stateless: the step number is the cursor, so a resumed run continues
+/// exactly where it stopped.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// The built-in task.
     Builtin(Data),
-    /// The mix that the tiny base is made from.
+    /// The pretraining mix of the tiny base.
     Pretraining,
     /// A file's examples, reshuffled each epoch.
     Examples(Arc<Problems>),
 }
 
-/// A file's examples, and the order of the epoch that is being read.
+/// A file's examples, and the order of the current epoch.
 #[derive(Debug, Default)]
 pub struct Problems {
     /// In the file's order.
@@ -59,12 +59,12 @@ pub struct Problems {
 struct Order {
     seed: u64,
     epoch: u32,
-    /// Empty until it is asked for.
+    /// Empty until first used.
     indices: Vec<usize>,
 }
 
 impl Source {
-    /// Of examples in memory.
+    /// A source of examples in memory.
     pub fn of<P: Into<Problem>>(problems: impl IntoIterator<Item = P>) -> Self {
         let all = problems.into_iter().map(Into::into).collect();
         Source::Examples(Arc::new(Problems { all, order: Mutex::default() }))

@@ -5,7 +5,7 @@ pub use super::peft::{MERGE_IN_PEFT, TARGETS};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
 
-/// What adapters a model has: scale·B·A beside each target.
+/// Low-rank adapters of a model: scale·B·A is added to each target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lora {
     /// r, rows of A and columns of B.
@@ -34,7 +34,7 @@ const NEUTRAL: [&str; 9] = [
 ];
 
 impl Lora {
-    /// The factor of B·A.
+    /// The factor `scale` of B·A.
     pub fn scale(&self) -> f64 {
         let rank = self.rank as f64;
         self.alpha / if self.rslora { rank.sqrt() } else { rank }
@@ -46,20 +46,20 @@ impl Lora {
         self.targets.iter().any(|target| target == last)
     }
 
-    /// Reads PEFT's `adapter_config.json` for a model of so many layers; what changes the mathematics
-    /// and is not implemented is an error that names field and value.
+    /// Reads PEFT's `adapter_config.json` for a model of so many layers; a setting that changes the
+    /// mathematics and is not implemented is an error that names field and value.
     pub fn from_json(bytes: &[u8], layers: usize, place: &str) -> Result<Self> {
         read(bytes, layers).map_err(|e| e.at(place))
     }
 
-    /// The base that the same file names, if any; everything but the targets is checked.
+    /// The base that the file names, if any. Checks everything but the targets.
     pub fn base_in(bytes: &[u8], place: &str) -> Result<Option<String>> {
         let fields = fields(bytes).map_err(|e| e.at(place))?;
         let base = fields.get("base_model_name_or_path").and_then(Value::as_str);
         Ok(base.filter(|name| !name.is_empty()).map(String::from))
     }
 
-    /// The same for PEFT.
+    /// Writes PEFT's `adapter_config.json`.
     pub fn to_json(&self, base: &str) -> Vec<u8> {
         let value = json!({
             "base_model_name_or_path": base,
@@ -102,7 +102,7 @@ fn read(bytes: &[u8], layers: usize) -> Result<Lora> {
     })
 }
 
-/// The fields of the file, of which none asks for what is not implemented.
+/// The fields of the file, after refusing those that ask for something not implemented.
 fn fields(bytes: &[u8]) -> Result<Map<String, Value>> {
     let fields: Map<String, Value> = serde_json::from_slice(bytes).map_err(|e| {
         Error::input(e.to_string()).next("expected the adapter_config.json that PEFT writes")
@@ -134,7 +134,7 @@ fn fields(bytes: &[u8]) -> Result<Map<String, Value>> {
     Ok(fields)
 }
 
-/// How PEFT's config says that a feature is not used.
+/// Whether a value in PEFT's config means that a feature is off.
 fn is_off(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,

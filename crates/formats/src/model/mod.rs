@@ -1,5 +1,5 @@
-//! What a model's folder says before there is a tensor on a device: its shape, its adapters, where
-//! each weight lies in the files.
+//! What a model's folder says before any tensor is on a device: its shape, its adapters, where each
+//! weight is in the files.
 
 pub mod config;
 pub mod lora;

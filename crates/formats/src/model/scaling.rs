@@ -2,25 +2,25 @@
 
 use std::f64::consts::TAU;
 
-/// How a model's frequencies θ^(−2i/dh) were stretched for contexts longer than it was first
-/// trained on.
+/// How a model's frequencies θ^(−2i/dh) are scaled for contexts longer than it was first trained on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Scaling {
-    /// As they are.
+    /// Unscaled.
     None,
     /// All divided by `factor` (position interpolation, Chen et al., 2023).
     Linear {
         /// At least 1.
         factor: f64,
     },
-    /// Llama 3.1's: long wavelengths divided by `factor`, short ones kept, a ramp between
-    /// (`_compute_llama3_parameters` in transformers' `modeling_rope_utils.py`).
+    /// Llama 3.1's: frequencies of long wavelengths are divided by `factor`, those of short ones kept,
+    /// with a ramp in between (`_compute_llama3_parameters` in transformers' `modeling_rope_utils.py`).
     Llama3 {
         /// Divides the frequencies whose wavelength is above `original_positions / low`.
         factor: f64,
         /// `low_freq_factor`.
         low: f64,
-        /// `high_freq_factor`, above `low`: wavelengths below `original_positions / high` stay.
+        /// `high_freq_factor`, above `low`: frequencies with a wavelength below `original_positions /
+        /// high` are kept.
         high: f64,
         /// `original_max_position_embeddings`.
         original_positions: f64,
@@ -28,7 +28,7 @@ pub enum Scaling {
 }
 
 impl Scaling {
-    /// The scaled frequency, radians a position.
+    /// The scaled frequency, radians per position.
     pub fn apply(self, frequency: f64) -> f64 {
         match self {
             Self::None => frequency,

@@ -1,5 +1,6 @@
-//! Which matrices PEFT's `target_modules` and `exclude_modules` name: short names, whole names, the ends
-//! of names, `all-linear`, or a regular expression. Ours lie over a matrix in every layer or in none.
+//! Which matrices PEFT's `target_modules` and `exclude_modules` name: short names, full names, ends of
+//! names, `all-linear`, or a regular expression. Adapters here cover a matrix in every layer or in
+//! none.
 
 use super::peft::{MERGE_IN_PEFT, TARGETS, unsupported};
 use crate::error::{Error, Result};
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 /// PEFT's word for every linear layer but the head.
 const ALL_LINEAR: &str = "all-linear";
 
-/// What `target_modules` may also name, and ours never lie over.
+/// What `target_modules` may also name, but adapters here never cover.
 const OTHERS: [&str; 2] = ["lm_head", "model.embed_tokens"];
 
 /// The targets, in the order of [`TARGETS`], that the fields name in a model of so many layers.
@@ -67,7 +68,7 @@ impl Names {
             Value::Null => Ok(Names::Listed(Vec::new())),
             Value::String(word) if word.is_empty() => Ok(Names::Listed(Vec::new())),
             Value::String(word) if word == ALL_LINEAR => Ok(Names::AllLinear),
-            // Python's fullmatch.
+            // Anchored like Python's fullmatch.
             Value::String(pattern) => Regex::new(&format!("^(?:{pattern})$"))
                 .map(Names::Pattern)
                 .map_err(|_| unsupported(field, value, known)),
@@ -77,7 +78,7 @@ impl Names {
         }
     }
 
-    /// As PEFT matches: whole names, or their ends after a dot.
+    /// Matches as PEFT does: the full name, or its end after a dot.
     fn take_in(&self, module: &str) -> bool {
         match self {
             Names::AllLinear => !OTHERS.contains(&module),
@@ -100,7 +101,7 @@ mod tests {
         read(fields.as_object().unwrap(), 2)
     }
 
-    /// What PEFT writes of `all-linear` on a model of under 20 matrices, and of `exclude_modules`.
+    /// What PEFT writes for `all-linear` on a model of under 20 matrices, and for `exclude_modules`.
     #[test]
     fn peft_names_modules_in_several_ways() {
         let whole = |names: &[&str]| -> Vec<String> {

@@ -6,13 +6,13 @@ use crate::platform::Bytes;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashSet};
 
-/// What to do where config and weights, or shards among themselves, contradict each other.
+/// What to do where config and weights, or the shards of one model, contradict each other.
 pub const SAME_MODEL: &str = "config.json and the weights must belong to the same model";
 
 /// One safetensors file of a checkpoint.
 #[derive(Debug, Clone)]
 pub struct Shard {
-    /// Its name, for messages.
+    /// The file's name, for messages.
     pub name: String,
     /// The whole file.
     pub bytes: Bytes,
@@ -27,7 +27,7 @@ pub struct Tensors<'a> {
 }
 
 impl<'a> Tensors<'a> {
-    /// Checks the headers of the files in the folder `place`; a tensor stands in one file only.
+    /// Checks the headers of the files in the folder `place`; no tensor may be in two files.
     pub fn open(place: &'a str, shards: &'a [Shard]) -> Result<Self> {
         let mut files = Vec::with_capacity(shards.len());
         let mut file_of = BTreeMap::new();
@@ -50,12 +50,12 @@ impl<'a> Tensors<'a> {
         Ok(Self { place, files, file_of, stand_in: None })
     }
 
-    /// Has the tensor `present` read in the place of `absent`.
+    /// From now on, `get` reads the tensor `present` when asked for `absent`.
     pub fn put_in_place(&mut self, absent: &'static str, present: &'static str) {
         self.stand_in = Some((absent, present));
     }
 
-    /// Refuses an index that does not say what the shards hold; `is_spare` ones may be nowhere.
+    /// Refuses an index that contradicts the shards; tensors that `is_spare` accepts may be missing.
     pub fn require_index(
         &self,
         index: &BTreeMap<String, String>,
@@ -77,7 +77,7 @@ impl<'a> Tensors<'a> {
         Ok(())
     }
 
-    /// Where a tensor stands, for messages.
+    /// The file that holds a tensor, for messages.
     pub fn place_of(&self, name: &str) -> String {
         self.file_of.get(name).map_or_else(|| self.place.into(), |&file| self.at(file))
     }
@@ -86,7 +86,7 @@ impl<'a> Tensors<'a> {
         format!("{}/{}", self.place, self.files[file].0)
     }
 
-    /// A tensor, which must have the shape.
+    /// The tensor of that name; an error unless it has the given shape.
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<TensorView<'_>> {
         let name = self.stand_in.filter(|pair| pair.0 == name).map_or(name, |pair| pair.1);
         let Some(&index) = self.file_of.get(name) else {
@@ -119,7 +119,7 @@ impl<'a> Tensors<'a> {
         self.file_of.keys().map(String::as_str)
     }
 
-    /// Whether a tensor's numbers are floating-point ones of 16 or 32 bits.
+    /// Whether a tensor's numbers are 16- or 32-bit floats.
     pub fn is_float(&self, name: &str) -> bool {
         let view = self.file_of.get(name).and_then(|&file| self.files[file].1.tensor(name).ok());
         view.is_some_and(|view| matches!(view.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16))
@@ -130,7 +130,7 @@ impl<'a> Tensors<'a> {
         self.file_of.len()
     }
 
-    /// Refuses tensors that no weight is made of; `is_spare` ones may be there.
+    /// Refuses tensors that are no weight of the model, unless `is_spare` accepts them.
     pub fn require_only(
         &self,
         names: &HashSet<String>,

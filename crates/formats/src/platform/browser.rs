@@ -1,4 +1,4 @@
-//! What a tab asks of the browser around it.
+//! What a tab gets from the browser.
 
 use std::cell::RefCell;
 use wasm_bindgen::{JsCast, JsValue};
@@ -13,13 +13,13 @@ pub fn tiny_weights() -> Vec<u8> {
     TINY_WEIGHTS.with_borrow(Clone::clone)
 }
 
-/// Hands over what the tab has fetched.
+/// Stores the weights that the tab has fetched.
 pub fn set_tiny_weights(bytes: Vec<u8>) {
     TINY_WEIGHTS.set(bytes);
 }
 
-/// The vendor, architecture and description of the browser's WebGPU adapter, as far as it tells; wgpu
-/// does not pass them on.
+/// The vendor, architecture and description of the browser's WebGPU adapter, as far as the browser
+/// tells; wgpu does not pass them on.
 pub async fn adapter_name() -> Option<String> {
     let get = |object: &JsValue, key: &str| js_sys::Reflect::get(object, &key.into()).ok();
     let gpu = get(&get(&js_sys::global(), "navigator")?, "gpu")?;

@@ -1,4 +1,4 @@
-//! Bytes that may be large: a file's, mapped rather than read, or held in memory.
+//! Bytes that may be large: a mapped file, or memory.
 
 use std::fmt;
 use std::ops::Deref;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub struct Bytes(Arc<dyn AsRef<[u8]> + Send + Sync>);
 
 impl Bytes {
-    /// The bytes that `source` holds, for as long as anyone looks at them.
+    /// The bytes of `source`, which is kept until the last clone is dropped.
     pub fn of(source: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
         Self(Arc::new(source))
     }

@@ -1,5 +1,5 @@
-//! What differs between a native program and a browser tab: files, the clock, an adapter's name,
-//! and how the built-in model's weights come along.
+//! What differs between a native program and a browser tab: files, the clock, the adapter's name, and
+//! where the built-in model's weights come from.
 
 #[cfg(target_family = "wasm")]
 mod browser;
@@ -35,9 +35,9 @@ pub fn read_text(path: &Path) -> Result<String> {
     })
 }
 
-/// Gives way once: whoever drives the future that awaits this may go on, or drop it. The core gives way
-/// between decoding steps, between micro-batches, and between layers that are computed again, so work
-/// that is no longer wanted ends there. Nothing is changed before such a work is whole.
+/// Yields once: whoever drives the future may continue or drop it. The core yields between decoding
+/// steps, between micro-batches and between recomputed layers, so work that is no longer wanted ends
+/// there. Nothing is changed until a piece of work is complete.
 pub async fn give_way() {
     let mut given = false;
     poll_fn(|context| match std::mem::replace(&mut given, true) {
@@ -50,7 +50,7 @@ pub async fn give_way() {
     .await;
 }
 
-/// Drives a work to its end, or drops it where it next gives way once `stop` is set: then `None`.
+/// Drives a future to its end; once `stop` is set, drops it where it next yields and returns `None`.
 pub async fn unless_stopped<T>(stop: &AtomicBool, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     poll_fn(|context| match work.as_mut().poll(context) {
@@ -61,7 +61,7 @@ pub async fn unless_stopped<T>(stop: &AtomicBool, work: impl Future<Output = T>)
     .await
 }
 
-/// Seconds between two calls, for reports only: no number of a run depends on it.
+/// Seconds since a start, for reports only: no number of a run depends on it.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);
 
@@ -77,12 +77,12 @@ impl Stopwatch {
     }
 }
 
-/// Peak resident memory of this process in bytes, where the system tells it.
+/// Peak resident memory of this process in bytes, if the system tells.
 pub fn peak_memory_bytes() -> Option<u64> {
     kibibytes("/proc/self/status", "VmHWM:")
 }
 
-/// The machine's memory in bytes, where the system tells it.
+/// The machine's memory in bytes, if the system tells.
 pub fn memory_bytes() -> Option<u64> {
     kibibytes("/proc/meminfo", "MemTotal:")
 }

@@ -1,5 +1,5 @@
-//! Files in memory, for a browser tab: the calls of `files.rs` over a map that lives as long as the
-//! tab's worker. Nothing is ever half written here, so nothing is there to mend, sync or lock.
+//! Files in memory, for a browser tab: the functions of `disk` over a map that lives as long as the
+//! tab's worker. Nothing is ever half written here, so there is nothing to mend, sync or lock.
 
 use super::Bytes;
 use crate::error::{Result, io};
@@ -32,7 +32,7 @@ pub fn map(path: &Path) -> Result<Bytes> {
     read(path).map(Bytes::from)
 }
 
-/// Whether a file or folder is there; a folder is where a file lies below it.
+/// Whether a file or folder is there; a folder exists while it holds a file.
 pub fn exists(path: &Path) -> bool {
     files(|all| all.keys().any(|file| file.starts_with(path)))
 }
@@ -42,7 +42,7 @@ pub fn is_folder(path: &Path) -> bool {
     exists(path) && !files(|all| all.contains_key(path))
 }
 
-/// Folders come with their files.
+/// Nothing to do: a folder exists once it holds a file.
 pub fn create_folder(_path: &Path) -> Result<()> {
     Ok(())
 }
@@ -63,7 +63,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A folder that is being written, in the place of an older one.
+/// A folder that is being written; it replaces an older one.
 pub struct FolderWriter {
     path: PathBuf,
     files: Vec<FileWriter>,
@@ -81,23 +81,23 @@ impl FolderWriter {
         Ok(Self { path: path.into(), files: Vec::new() })
     }
 
-    /// Begins a folder that is the user's to name; in a tab there is none.
+    /// Begins a folder that the user named, which a tab does not have.
     pub fn export(path: &Path, _kind: &'static str, _overwrite: bool) -> Result<Self> {
         Self::begin(path)
     }
 
-    /// Begins a file; each name once.
+    /// Begins a file; each name only once.
     pub fn file(&mut self, name: &str) -> Result<&mut FileWriter> {
         self.files.push(FileWriter { name: name.into(), bytes: Vec::new() });
         Ok(self.files.last_mut().expect("just pushed"))
     }
 
-    /// CRC-32 of each file, of what was written so far.
+    /// CRC-32 of what was written to each file so far.
     pub fn checksums(&self) -> BTreeMap<String, u32> {
         self.files.iter().map(|f| (f.name.clone(), crc32fast::hash(&f.bytes))).collect()
     }
 
-    /// Puts the folder in its place.
+    /// Puts the folder in place.
     pub fn finish(self) -> Result<()> {
         remove_folder_atomic(&self.path)?;
         for FileWriter { name, mut bytes } in self.files {
@@ -158,7 +158,7 @@ pub fn mend_older(_path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A worker has its files to itself.
+/// Stands for a lock: a worker has its files to itself.
 #[derive(Debug)]
 pub struct FolderLock;
 

@@ -1,8 +1,8 @@
-//! Multiple choice: the one letter that a response settles on.
+//! Multiple choice: the letter that a response chooses.
 
 use super::math::{announced, boxed};
 
-/// Words that may stand before the letter that is chosen, in lower case.
+/// Words that may precede the chosen letter, in lower case.
 const LEADING: [&str; 64] = [
     "a",
     "an",
@@ -69,25 +69,24 @@ const LEADING: [&str; 64] = [
     "am",
     "sure",
 ];
-/// Words behind an A or an I that is a letter, and no article or pronoun.
+/// Words after an A or an I that show that it is a letter and not an article or a pronoun.
 const JOINING: [&str; 14] = [
     "because", "since", "as", "so", "for", "and", "or", "but", "not", "is", "are", "was", "rather",
     "&",
 ];
-/// What "B is …" says of a choice.
+/// Words after "B is" that make it a choice.
 const PRAISE: [&str; 7] = ["the", "correct", "right", "best", "true", "my", "our"];
 
-/// The letter of a gold answer: `B`, `(B)` or `B.`, a capital alone.
+/// The letter of a gold answer: `B`, `(B)` or `B.`, always a capital.
 pub fn gold(answer: &str) -> Option<char> {
     let bare = answer.trim().trim_start_matches('(').trim_end_matches([')', '.', ':']);
     let mut letters = bare.chars();
     letters.next().filter(|c| c.is_ascii_uppercase() && letters.next().is_none())
 }
 
-/// The letter that a response gives: in its last box, else behind its last "the answer is" and the
-/// like, else in its last line, else alone in its first. An article or pronoun is no letter, a letter
-/// must come first or behind words that choose ("I think it is C", not "Vitamin C"), and "B or C"
-/// settles on none.
+/// The letter that a response gives: in its last box, else after its last "the answer is" and the like,
+/// else in its last line, else alone in its first. An article or a pronoun is no letter; a letter must
+/// come first or after words that choose ("I think it is C", not "Vitamin C"); "B or C" chooses none.
 pub fn given(response: &str) -> Option<char> {
     if let Some(content) = boxed(response) {
         return letter(&content).or_else(|| lone(&content));
@@ -106,7 +105,7 @@ pub fn given(response: &str) -> Option<char> {
     letter(last).or_else(|| letter(sentence?)).or_else(alone)
 }
 
-/// `{b}`: in a box a small letter is meant as well.
+/// In a box, a small letter counts too: `{b}`.
 fn lone(content: &str) -> Option<char> {
     let bare = plain(content);
     let mut letters = bare.chars().filter(|c| !" .():".contains(*c));
@@ -114,7 +113,7 @@ fn lone(content: &str) -> Option<char> {
     Some(only.to_ascii_uppercase())
 }
 
-/// Text without LaTeX's commands and Markdown's marks.
+/// Text without LaTeX commands and Markdown marks.
 fn plain(text: &str) -> String {
     let mut plain = String::new();
     let mut chars = text.chars().peekable();
@@ -157,7 +156,7 @@ fn letter(sentence: &str) -> Option<char> {
     (!hedged).then_some(chosen)
 }
 
-/// The letter that a word is, if it is one among its neighbours.
+/// The letter in a word, if the words around it show that it is one.
 fn candidate(words: &[&str], at: usize) -> Option<char> {
     let word = words[at];
     let bare = word.trim_matches(|c: char| ".,:;!?()".contains(c));

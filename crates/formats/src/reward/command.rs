@@ -1,10 +1,10 @@
-//! A program of the user's that scores responses: a line of JSON in and a line of JSON out an
-//! episode, over its standard input and output. It is started at the first episode and kept; what
-//! it writes to standard error the user sees.
+//! A program of the user's that scores responses: for each episode it reads one line of JSON on its
+//! standard input and writes one on its standard output. It is started at the first episode and kept;
+//! its standard error goes to the user.
 //!
-//! In: `{"id": 0, …}` with the fields of [`Request`]. Out, in the same order: `{"score": 0.5}`
-//! (from 0 to 1), `{"right": true}`, a bare `0.5`, or `{"error": "why"}`; an `id` that comes back
-//! must be the line's.
+//! In: `{"id": 0, …}` with the fields of [`Request`]. Out, in the same order: `{"score": 0.5}` (from 0
+//! to 1), `{"right": true}`, a bare `0.5`, or `{"error": "why"}`; an `id` in the answer must be that of
+//! the question.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -15,13 +15,13 @@ use std::time::Duration;
 use super::process::{Process, Silence};
 use crate::error::{self, Error};
 
-/// Failures in a row after which the program isn't started again: a broken one must not stall a
-/// run for hours.
+/// After this many failures in a row the program isn't started again: a broken one must not stall a run
+/// for hours.
 const MAX_FAILURES: usize = 3;
-/// Characters of a bad line that are shown.
+/// Most characters of a bad line that an error shows.
 const MAX_SHOWN: usize = 200;
 
-/// A result of one episode.
+/// The result for one episode.
 pub type Result<T> = std::result::Result<T, Failure>;
 
 /// A program that scores episodes.
@@ -33,7 +33,7 @@ pub struct Command {
     state: Mutex<State>,
 }
 
-/// What the program is told of an episode.
+/// What the program is told about an episode.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Request<'a> {
     /// The prompt as the model read it.
@@ -44,7 +44,7 @@ pub struct Request<'a> {
     pub answer: Option<&'a str>,
     /// The suite of the example.
     pub suite: &'a str,
-    /// The length limit cut the response before end-of-text.
+    /// Whether the length limit cut the response before end-of-text.
     pub truncated: bool,
     /// The example's other columns.
     pub extra: &'a Map<String, Value>,
@@ -55,13 +55,13 @@ pub struct Request<'a> {
 pub enum Failure {
     /// No answer within the time limit; the program was killed.
     TimedOut(Duration),
-    /// The program ended, in the way that is told, where an answer was due.
+    /// The program ended, as described, when an answer was due.
     Exited(String),
-    /// The program wrote what isn't the answer; it was killed.
+    /// The program wrote something else than an answer; it was killed.
     BadLine(String),
     /// The program answered that it can't score this episode.
     Refused(String),
-    /// The program couldn't be started, or has failed too often to be.
+    /// The program couldn't be started, or has failed too often to be started again.
     NotStarted(String),
 }
 
@@ -98,15 +98,15 @@ struct State {
     process: Option<Process>,
     /// Number of the next episode, over all processes.
     next_id: u64,
-    /// Since the last answer.
+    /// The failures since the last answer.
     failures: Vec<Failure>,
 }
 
 impl Command {
     /// The program that `line` names, with its arguments. The line is split as a POSIX shell would,
-    /// on Windows too (write backslashes within single quotes), but no shell runs: variables and
-    /// pipes need an explicit `sh -c '…'`. `time_limit` is for the wait for one answer, the first
-    /// after a start included.
+    /// also on Windows (put backslashes in single quotes), but no shell runs: variables and pipes need
+    /// an explicit `sh -c '…'`. `time_limit` is the longest wait for one answer, also for the first
+    /// after a start.
     pub fn new(line: &str, time_limit: Duration) -> error::Result<Self> {
         let wrong = |what: &str| {
             Err(Error::input(format!("{what}: {line:?}"))
@@ -138,9 +138,9 @@ impl Command {
         self.score_all(std::slice::from_ref(request)).remove(0)
     }
 
-    /// The scores of many episodes in their order. The program gets all lines at once, so it may
-    /// work on several; the time limit is for the wait from one answer to the next. An episode at
-    /// which the program fails isn't tried again; those after it go to a new process.
+    /// The scores of many episodes, in order. The program gets all lines at once, so it may work on
+    /// several; the time limit is for the wait from one answer to the next. An episode at which the
+    /// program fails isn't retried; those after it go to a new process.
     pub fn score_all(&self, requests: &[Request]) -> Vec<Result<f64>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let first = state.next_id;
@@ -179,8 +179,8 @@ impl State {
         result
     }
 
-    /// The line that answers the one at `index`. A process that owes nothing, because it is new or
-    /// the lines are, is given all that are left.
+    /// The answer to the line at `index`. A process that owes no answers (a new process, or new lines)
+    /// is given all remaining lines.
     fn ask(&mut self, command: &Command, lines: &Arc<[String]>, index: usize) -> Result<String> {
         let process = match &mut self.process {
             Some(process) => process,
@@ -199,7 +199,7 @@ impl State {
     }
 }
 
-/// The line that tells the program of an episode.
+/// The line that describes an episode to the program.
 fn line(id: u64, request: &Request) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
@@ -233,12 +233,12 @@ fn score(answer: &str, id: u64) -> Result<f64> {
     }
 }
 
-/// The failure of a line that isn't the answer.
+/// The failure for a line that isn't the expected answer.
 fn bad(line: &str, why: &str) -> Failure {
     Failure::BadLine(format!("{:?}, {why}", shown(line)))
 }
 
-/// A text that is short enough to be part of an error.
+/// A text, shortened to fit into an error.
 fn shown(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -437,7 +437,7 @@ mod tests {
             let command = sh("while read -r l; do echo 0.5; echo 0.5; done", LONG);
             let extra = Map::new();
             let request = request("", &extra);
-            // How soon it is noticed depends on how soon the second line is there.
+            // How soon it is noticed depends on when the second line arrives.
             let noticed = std::iter::repeat_with(|| {
                 std::thread::sleep(Duration::from_millis(5));
                 command.score(&request)

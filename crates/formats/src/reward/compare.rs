@@ -1,5 +1,5 @@
-//! The ways of comparing an answer with the gold answer. A [`Verifier`](super::Verifier) holds the one
-//! that it was made with, so that a page, which makes no other than [`Exact`], holds no other either.
+//! The ways of comparing an answer with the gold answer. A [`Verifier`](super::Verifier) refers only to
+//! the one that it uses, so that a page's download, which uses [`Exact`] alone, holds no other.
 
 use super::parts::whole;
 use super::rational::Rational;
@@ -10,13 +10,13 @@ use std::fmt::Debug;
 
 /// An answer to be compared.
 pub struct Answer<'a> {
-    /// What was asked.
+    /// The prompt.
     pub prompt: &'a str,
-    /// What the response gives.
+    /// The answer that the response gives.
     pub given: &'a str,
-    /// What is right.
+    /// The gold answer.
     pub gold: &'a str,
-    /// In which form mathematics takes it.
+    /// The form that the `math` comparison requires.
     pub form: MathForm,
 }
 
@@ -28,18 +28,19 @@ pub trait Compare: Debug + Send + Sync {
     /// Refuses a gold answer that no response could match.
     fn check_gold(&self, gold: &str) -> Result<()>;
 
-    /// Whether the marker before an answer must stand there once; else its last place counts.
+    /// Whether the marker before an answer must occur exactly once; otherwise its last occurrence
+    /// counts.
     fn wants_one_marker(&self) -> bool {
         false
     }
 
-    /// Whether a displayed formula, over several lines, is an answer.
+    /// Whether a displayed formula that spans lines can be an answer.
     fn takes_displayed(&self) -> bool {
         false
     }
 }
 
-/// How a setting's comparison is made.
+/// The comparison that a setting names.
 pub fn of(comparison: Comparison) -> &'static dyn Compare {
     match comparison {
         Comparison::Exact => &Exact,
@@ -55,7 +56,7 @@ fn is(right: bool) -> Judgement {
     Judgement { right, loose_only: false }
 }
 
-/// The same text.
+/// Equal text.
 #[derive(Debug)]
 pub struct Exact;
 
@@ -73,7 +74,7 @@ impl Compare for Exact {
     }
 }
 
-/// The same number.
+/// Equal numbers.
 #[derive(Debug)]
 struct Numeric;
 
@@ -92,7 +93,7 @@ impl Compare for Numeric {
     }
 }
 
-/// The same value, in the notation of mathematics.
+/// Equal mathematical values.
 #[derive(Debug)]
 struct Math;
 
@@ -153,7 +154,7 @@ impl Compare for Regex {
     }
 }
 
-/// A command, or the program that holds the library, judges in its place.
+/// The answer is judged elsewhere: by a command, or by the embedding program.
 #[derive(Debug)]
 struct Elsewhere;
 

@@ -1,4 +1,4 @@
-//! Rewards with named parts: the answer, and what else a response earns by.
+//! Rewards with named parts: the answer, and whatever else a response is rewarded for.
 
 use super::{Judgement, Verifier};
 use crate::config::Rewarded;
@@ -14,11 +14,11 @@ pub struct Submission<'a> {
     pub example: &'a Example,
     /// The response's text, without end-of-text.
     pub response: &'a str,
-    /// It came to its end within the limit.
+    /// Whether it ended within the length limit.
     pub finished: bool,
 }
 
-/// Scores in [0, 1]; one that is missing says why.
+/// Scores in [0, 1], or the reason why there is none.
 pub type Scores = Vec<std::result::Result<f64, String>>;
 
 /// A part of the reward besides the answer.
@@ -26,7 +26,7 @@ pub trait Part: Debug + Send + Sync {
     /// Its name in configs and reports.
     fn name(&self) -> &'static str;
 
-    /// A score a submission, in their order. An error is a part that does not work at all: it ends
+    /// One score per submission, in order. An error means that the part does not work at all; it ends
     /// the step.
     fn scores(&self, submissions: &[Submission]) -> Result<Scores>;
 }
@@ -34,34 +34,35 @@ pub trait Part: Debug + Send + Sync {
 /// What a response earned.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Grade {
-    /// The answer is right: what accuracy counts.
+    /// Whether the answer is right; accuracy counts this.
     pub right: bool,
-    /// The weighted mean of all parts, in [0, 1]: what training rewards.
+    /// The weighted mean of all parts, in [0, 1]; training rewards this.
     pub score: f64,
-    /// The answer has the gold answer's value, but a form that earns no reward ([`Judgement`]).
+    /// Whether the answer has the gold answer's value, but in a form that earns no reward
+    /// ([`Judgement`]).
     pub loose_only: bool,
 }
 
 /// Everything that a response is judged by.
 #[derive(Debug, Clone)]
 pub struct Grader {
-    /// Is the answer right?
+    /// Decides whether the answer is right.
     pub verifier: Verifier,
-    /// What training rewards of the answer.
+    /// What of the answer training rewards.
     pub rewarded: Rewarded,
-    /// Judges the answer in the verifier's place: a score of at least a half is right.
+    /// Judges the answer instead of the verifier: a score of at least a half is right.
     pub judge: Option<Arc<dyn Part>>,
-    /// The other parts with their weights, where the answer's is 1.
+    /// The other parts with their weights; the answer's weight is 1.
     pub parts: Vec<(f64, Arc<dyn Part>)>,
 }
 
 impl Grader {
-    /// A grader of the answer alone.
+    /// A grader that judges the answer alone.
     pub fn of(verifier: Verifier, rewarded: Rewarded) -> Self {
         Self { verifier, rewarded, judge: None, parts: Vec::new() }
     }
 
-    /// Grades submissions, in their order. What cannot be graded says why: it is no 0.
+    /// Grades submissions, in order. One that can't be graded returns the reason; it is never scored 0.
     pub fn grade(
         &self,
         submissions: &[Submission],
@@ -113,7 +114,7 @@ impl Grader {
         }
     }
 
-    /// The answer's score, and whether a looser reading alone would take it.
+    /// The answer's score, and whether it is right only in the looser form.
     fn answers(&self, s: &Submission) -> (f64, bool) {
         let Judgement { right, loose_only } =
             self.verifier.judge(&s.example.prompt, s.response, s.finished, &s.example.answer);
@@ -148,7 +149,7 @@ mod tests {
                 0 => Err("nothing to measure".to_string()),
                 n => Ok(if n > 3 { 1.0 } else { 0.0 }),
             };
-            // One that is "lost" has no score at all, as from a judge that miscounts.
+            // A judge that miscounts: the response "lost" gets no score at all.
             let counted = submissions.iter().filter(|s| s.response != "lost");
             Ok(counted.map(score).collect())
         }
@@ -236,7 +237,7 @@ mod tests {
         );
     }
 
-    /// One judging gives the verdict, and what `loose_only` counts.
+    /// One call gives both the verdict and what `loose_only` counts.
     #[test]
     fn a_looser_reading_is_told_by_the_grade() {
         let verifier = Verifier::new(Comparison::Math, None, MathForm::Strict);

@@ -1,8 +1,8 @@
 //! Verifiers: is this response's answer the gold answer?
 //!
-//! A verifier looks at the answer only, never at the chain before it. A response that can't be
-//! understood is wrong; a gold answer that can't be understood is an error at load, since nothing
-//! could ever match it.
+//! A verifier looks at the answer only, never at the reasoning before it. A response that can't be
+//! understood is wrong; a gold answer that can't be understood is an error at load, since nothing could
+//! match it.
 
 mod choice;
 pub mod command;
@@ -28,43 +28,43 @@ pub const MEND: &str =
 #[derive(Debug, Clone)]
 pub struct Verifier {
     compare: &'static dyn Compare,
-    /// The answer is what stands after this marker; `None`: the whole response is the answer. `exact`
-    /// and `regex` want the marker exactly once. For the others its last place counts, and what
-    /// stands on lines below is no part of the answer.
+    /// The answer is what follows this marker; `None`: the whole response is the answer. `exact` and
+    /// `regex` require the marker exactly once. For the others its last occurrence counts, and the
+    /// answer ends with its line.
     pub answer_after: Option<String>,
-    /// In which form the `math` comparison takes an answer.
+    /// The form that the `math` comparison requires of an answer.
     pub form: MathForm,
 }
 
-/// What a response's answer is worth.
+/// The verdict on a response's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judgement {
-    /// It is right.
+    /// Whether it is right.
     pub right: bool,
-    /// It has the gold answer's value, though in a form that [`MathForm::Strict`] refuses.
+    /// Whether it has the gold answer's value, but in a form that [`MathForm::Strict`] refuses.
     pub loose_only: bool,
 }
 
 impl Verifier {
-    /// A verifier that compares as a setting says.
+    /// A verifier with the comparison that a setting names.
     pub fn new(comparison: Comparison, answer_after: Option<String>, form: MathForm) -> Self {
         Self { compare: compare::of(comparison), answer_after, form }
     }
 
-    /// A verifier of the answer's very text, after a marker.
+    /// A verifier that compares the text after a marker exactly.
     pub fn exact(answer_after: &str) -> Self {
         let answer_after = Some(answer_after.into());
         Self { compare: &compare::Exact, answer_after, form: MathForm::Strict }
     }
 
-    /// Whether `response` gives the gold `answer`, where no prompt is known that it could have been
-    /// copied from; see [`judge`](Self::judge).
+    /// Whether `response` gives the gold `answer`, without a prompt from which it could have been
+    /// copied; see [`judge`](Self::judge).
     pub fn score(&self, response: &str, finished: bool, answer: &str) -> bool {
         self.judge("", response, finished, answer).right
     }
 
     /// Judges the `response` to a `prompt` by its gold `answer`. A response that was cut off before
-    /// end-of-text (`finished` false) is wrong, whatever it says.
+    /// end-of-text (`finished` is false) is always wrong.
     pub fn judge(&self, prompt: &str, response: &str, finished: bool, answer: &str) -> Judgement {
         match self.given_answer(response).filter(|_| finished) {
             Some(given) => {
@@ -91,8 +91,8 @@ impl Verifier {
         self.compare.check_gold(answer)
     }
 
-    /// What the response gives as its answer; `None` without a marker, or where it is not told
-    /// which of several counts.
+    /// The answer in the response; `None` if the marker is missing, or occurs more than once where it
+    /// must not.
     fn given_answer<'a>(&self, response: &'a str) -> Option<&'a str> {
         let Some(marker) = self.answer_after.as_deref() else { return Some(response.trim()) };
         if self.compare.wants_one_marker() {
@@ -101,7 +101,7 @@ impl Verifier {
         }
         let (_, behind) = response.rsplit_once(marker)?;
         let behind = behind.trim();
-        // A matrix or a displayed formula goes over several lines.
+        // A matrix or a displayed formula may span lines.
         let displayed = ["\\[", "$$"].iter().any(|open| behind.starts_with(open));
         let whole = self.compare.takes_displayed() && displayed || behind.contains("\\begin");
         if whole { Some(behind) } else { behind.lines().next().map(str::trim_end) }

@@ -1,11 +1,11 @@
-//! The parts of a reward that the program has besides the answer: a format, and the user's own command.
+//! The built-in parts of a reward besides the answer: a format, and the user's own command.
 
 use super::command::{Command, Request};
 use super::grade::{Part, Scores, Submission};
 use crate::error::{Error, Result};
 use regex::Regex;
 
-/// 1 where the whole response has the form of a regular expression, else 0.
+/// 1 if the whole response matches a regular expression, else 0.
 #[derive(Debug)]
 pub struct Format(Regex);
 

@@ -1,5 +1,5 @@
-//! A child process that is asked and answers in lines. Two threads hold its pipes, so that neither
-//! side can block the other, however much is written before something is read.
+//! A child process that answers questions line by line. Two threads serve its pipes, so that neither
+//! side can block the other, however much is written before anything is read.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -8,18 +8,18 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Bytes of a line; what is longer comes in pieces.
+/// Most bytes of a line; a longer one comes in pieces.
 const MAX_LINE: u64 = 1 << 20;
-/// Lines that wait to be read before the process has to.
+/// Lines that may wait to be read before the process is blocked.
 const MAX_WAITING: usize = 16;
-/// Time to end in once standard input is closed, or standard output is.
+/// How long the process may take to end after its standard input or output is closed.
 const GRACE: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(5);
 
-/// Lines of which those from the index on are for the process.
+/// Lines, and the index from which they are for the process.
 type Questions = (Arc<[String]>, usize);
 
-/// A running program. Dropped, its standard input is closed and it has a second to end by itself.
+/// A running program. When dropped, its standard input is closed and it has a second to end by itself.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -31,14 +31,14 @@ pub struct Process {
 /// Why no answer came.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Silence {
-    /// The time is over.
+    /// The time limit passed.
     TimedOut,
-    /// The process ended, in the way that is told.
+    /// The process ended, as described.
     Ended(String),
 }
 
 impl Process {
-    /// Starts a program. Its standard error is ours.
+    /// Starts a program that shares our standard error.
     pub fn start(program: &str, arguments: &[String]) -> io::Result<Self> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -55,21 +55,21 @@ impl Process {
         Ok(process)
     }
 
-    /// Answers that are due.
+    /// The number of answers that are due.
     pub fn due(&self) -> usize {
         self.due
     }
 
-    /// A line that came without being asked for, if one did.
+    /// A line that was not asked for, if there is one.
     pub fn unasked(&self) -> Option<String> {
         self.answers.try_recv().ok()
     }
 
-    /// Asks for an answer to each line from the index on; the lines end in line breaks.
+    /// Asks for an answer to each line from index `from` on; every line ends in a line break.
     pub fn ask(&mut self, lines: Arc<[String]>, from: usize) {
         self.due += lines.len() - from;
         if let Some(questions) = &self.questions {
-            // Where the process reads no more, it is the missing answer that tells.
+            // If the process no longer reads, the missing answer will be reported.
             let _ = questions.send((lines, from));
         }
     }
@@ -112,7 +112,7 @@ impl Drop for Process {
     }
 }
 
-/// Writes questions until nobody has any, or the process reads no more; then the pipe is closed.
+/// Writes questions until there are no more or the process stops reading; then closes the pipe.
 fn write(mut input: ChildStdin, questions: Receiver<Questions>) {
     for (lines, from) in questions {
         for line in &lines[from..] {
@@ -136,8 +136,8 @@ fn read(output: ChildStdout, answers: SyncSender<String>) {
     }
 }
 
-/// Takes the process out of the terminal's foreground: Ctrl-C asks us to finish the step, which
-/// needs its answers.
+/// Takes the process out of the terminal's foreground group: Ctrl-C makes us finish the step, which
+/// still needs its answers.
 #[cfg(unix)]
 fn set_apart(command: &mut Command) {
     std::os::unix::process::CommandExt::process_group(command, 0);
@@ -152,11 +152,11 @@ fn set_apart(command: &mut Command) {
     std::os::windows::process::CommandExt::creation_flags(command, CREATE_NEW_PROCESS_GROUP);
 }
 
-/// Kills the process with what it started: what a shell or `uv run` starts is the real program.
+/// Kills the process and its children: what a shell or `uv run` starts is the real program.
 #[cfg(unix)]
 fn kill(child: &mut Child) {
     use nix::{sys::signal, unistd::Pid};
-    // The id can't have passed to another process, since the child hasn't been waited for.
+    // The id can't have been reused, since the child hasn't been waited for.
     let _ = signal::killpg(Pid::from_raw(child.id().cast_signed()), signal::SIGKILL);
 }
 
@@ -222,7 +222,7 @@ mod tests {
         assert!(signal::kill(child, None).is_ok() && signal::kill(shell, None).is_ok());
         drop(process);
         assert!(signal::kill(shell, None).is_err(), "not even a zombie");
-        // The child is its new parent's to collect.
+        // Its new parent has to collect the child.
         let is_zombie = || {
             let state = std::fs::read_to_string(format!("/proc/{child}/stat"));
             state.is_ok_and(|state| state.contains(") Z "))

@@ -1,6 +1,6 @@
 //! Exact numbers as people write them, for comparing answers: no rounding, no tolerance.
 
-/// Words behind a number that change it, so that it is not a number with its unit.
+/// Words after a number that change its value, so that they are no unit.
 const CHANGING: [&str; 25] = [
     "hundred", "thousand", "million", "billion", "trillion", "dozen", "k", "m", "b", "e", "x",
     "or", "and", "to", "than", "not", "of", "more", "less", "times", "squared", "cubed", "plus",
@@ -23,13 +23,13 @@ struct Decimal {
 }
 
 impl Rational {
-    /// Reads `42`, `-1,234.5`, `.5`, `3/4`, `6.02e23`, also with what stands around a number in an
+    /// Reads `42`, `-1,234.5`, `.5`, `3/4`, `6.02e23`, also with what may surround a number in an
     /// answer: `$29.00`, `50%`, `29 dollars`, `**7**`, `7.`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let marks = |c: char| c.is_whitespace() || "*_`".contains(c);
         let text = text.trim_matches(marks);
         let text = text.strip_suffix(['.', '!']).map_or(text, |bare| bare.trim_end_matches(marks));
-        // Spaces of any width and currencies' signs stand anywhere before and among the digits.
+        // Spaces of any width and currency signs may come before and among the digits.
         let text =
             without_unit(text).replace(['$', '€', '£', '\u{a0}', '\u{202f}', '\u{2009}'], "");
         let text = text.trim().replace("\\", "");
@@ -56,7 +56,7 @@ impl PartialEq for Rational {
 }
 
 impl Decimal {
-    /// Drops the zeros at both ends.
+    /// Drops zeros at both ends.
     fn new(mut digits: Vec<u8>, mut exponent: i64) -> Self {
         while digits.last() == Some(&0) {
             digits.pop();
@@ -104,7 +104,7 @@ impl Decimal {
     }
 }
 
-/// A number without the percent sign or the words behind it, if they leave it as it is.
+/// A number without the percent sign or the words after it, if they don't change its value.
 fn without_unit(text: &str) -> &str {
     let bare = text.strip_suffix('%').unwrap_or(text).trim_end();
     let bare = bare.strip_suffix('\\').unwrap_or(bare);
@@ -118,7 +118,7 @@ fn without_unit(text: &str) -> &str {
     if dropped { number } else { bare }
 }
 
-/// `1,234,567` without its commas; `None` unless they part groups of three digits.
+/// `1,234,567` without its commas; `None` unless they separate groups of three digits.
 fn without_separators(whole: &str) -> Option<String> {
     let mut groups = whole.split(',');
     let first = groups.next().unwrap_or_default();

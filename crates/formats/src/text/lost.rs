@@ -1,4 +1,4 @@
-//! Which characters a byte-pair tokenizer without an unknown token leaves out of its tokens.
+//! Which characters a byte-pair tokenizer without an unknown token silently drops.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::Value;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
-/// Parts of a tokenizer.json that leave every character as it is.
+/// Parts of a tokenizer.json that leave every character unchanged.
 const LEAVING: [&str; 9] = [
     "BertPreTokenizer",
     "ByteLevel",
@@ -19,22 +19,22 @@ const LEAVING: [&str; 9] = [
     "WhitespaceSplit",
 ];
 
-/// Parts that keep every character in another form.
+/// Parts that change characters but drop none.
 const CHANGING: [&str; 8] =
     ["Lowercase", "Metaspace", "NFC", "NFD", "NFKC", "NFKD", "Prepend", "Replace"];
 
-/// The characters that are left out, as far as they have been asked for; clones share it. A character
-/// is asked for once: to encode it alone takes as long as to encode a word.
+/// The dropped characters, as far as they are known; clones share them. Each character is checked once:
+/// encoding it alone takes as long as encoding a word.
 #[derive(Debug, Clone, Default)]
 pub struct Lost {
-    /// The bytes without a token, where the characters that are left out are those with such a byte.
+    /// The bytes without a token, if a character is dropped only when it has such a byte.
     bytes: Option<Arc<[bool; 256]>>,
     known: Arc<RwLock<HashMap<char, bool>>>,
 }
 
 impl Lost {
-    /// `None` where nothing can be left out: there is an unknown token for it, or a token for each
-    /// of the 256 bytes that every character is made of.
+    /// `None` if nothing can be dropped: there is an unknown token, or a token for each of the 256
+    /// bytes of which every character consists.
     pub fn of(json: &Value, has: impl Fn(&str) -> bool) -> Option<Self> {
         let model = &json["model"];
         let drops = model["type"] == "BPE" && model["unk_token"].is_null();
@@ -51,8 +51,8 @@ impl Lost {
         Some(Self { bytes: tells.then(|| Arc::new(bytes)), ..Self::default() })
     }
 
-    /// The first character of `text` that is left out, counted in characters; `is_lost` is asked for
-    /// those that are new.
+    /// The index, in characters, of the first dropped character of `text`; `is_lost` checks characters
+    /// not seen before.
     pub fn first_in(&self, text: &str, is_lost: impl Fn(char) -> bool) -> Option<usize> {
         let has_one = |lacking: &Arc<[bool; 256]>| text.bytes().any(|b| lacking[usize::from(b)]);
         if !self.bytes.as_ref().is_none_or(has_one) {
@@ -72,8 +72,8 @@ impl Lost {
     }
 }
 
-/// The characters that stand for bytes, by byte: a byte that can be printed is the character of its
-/// number, and the others are, in their order, those from 256 on.
+/// The characters that stand for bytes, indexed by byte: a printable byte is the character with its
+/// number; the others are, in order, the characters from 256 on.
 fn byte_characters() -> [char; 256] {
     let mut all = Vec::from_iter(ByteLevel::alphabet());
     all.sort_unstable();
@@ -85,7 +85,7 @@ fn byte_characters() -> [char; 256] {
     })
 }
 
-/// The parts of a part.
+/// The parts inside a part.
 fn inner(part: &Value) -> impl Iterator<Item = &Value> {
     let lists = ["normalizers", "pretokenizers"].into_iter().filter_map(|key| part[key].as_array());
     lists.flatten()
@@ -103,7 +103,7 @@ fn leaves(part: &Value) -> bool {
     is_of(part, &LEAVING)
 }
 
-/// Whether a part and those within it are of the `kinds` and take nothing away.
+/// Whether a part and the parts inside it are of these `kinds` and remove nothing.
 fn is_of(part: &Value, kinds: &[&str]) -> bool {
     let known = part["type"].as_str().is_some_and(|name| kinds.contains(&name));
     let removes = part["behavior"] == "Removed" || part["content"] == "";
@@ -114,7 +114,8 @@ fn is_of(part: &Value, kinds: &[&str]) -> bool {
 mod tests {
     use super::*;
 
-    /// A byte-pair tokenizer whose vocabulary has all that stands for bytes, but for one where `lacks`.
+    /// Whether characters must be checked for a byte-pair tokenizer whose vocabulary has every byte
+    /// except `lacks`.
     fn is_asked(model: &str, parts: &str, lacks: Option<&str>) -> bool {
         let json =
             format!("{{\"model\": {{\"type\": \"BPE\", \"unk_token\": null{model}}}{parts}}}");
@@ -167,7 +168,7 @@ mod tests {
         assert_eq!(asked.borrow().chars().count(), 3, "{asked:?}");
     }
 
-    /// SmolLM2's has no token for some control characters: other text need not be asked for.
+    /// SmolLM2's tokenizer lacks tokens for some control characters: only texts with them need a check.
     #[test]
     fn only_texts_with_a_byte_that_lacks_a_token_are_asked_for() {
         let lost = |normalizer: &str| {

@@ -1,10 +1,9 @@
 //! Text to tokens and back, over a Hugging Face `tokenizer.json`.
 //!
-//! Deviations from the file, all against silent loss: its truncation and padding are switched off;
-//! text that the vocabulary can't spell is an error rather than an unknown token; what the file puts
-//! behind a text, such as an end-of-text, is left out, since a prompt is there to be continued; and
-//! begin-of-text isn't put before a text that has it already. Where the library panics over a file,
-//! there is an error.
+//! Deviations from the file, all to prevent silent loss: truncation and padding are switched off; text
+//! that the vocabulary can't spell is an error rather than an unknown token; what the file puts after a
+//! text, such as an end-of-text, is left out, since a prompt is to be continued; begin-of-text isn't
+//! put before a text that already has it. If the library panics over a file, that becomes an error.
 
 pub mod chat;
 mod lost;
@@ -25,21 +24,21 @@ use lost::Lost;
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: Arc<tokenizers::Tokenizer>,
-    /// What stands before a text that begins a sequence; `None` where the file contradicts itself.
+    /// The tokens put before a text that begins a sequence; `None` if the file contradicts itself.
     begin: Option<Vec<u32>>,
-    /// It puts a space before every text, which a text that goes on must not get.
+    /// Whether it puts a space before every text; a text that continues another must not get one.
     spaces: bool,
-    /// The token that stands for whatever the vocabulary lacks, where there is one.
+    /// The token for whatever the vocabulary lacks, if there is one.
     unknown: Option<u32>,
-    /// A byte-pair model without such a token leaves out what it can't spell, and shifts the
-    /// offsets of what follows. `None` where nothing can be left out.
+    /// A byte-pair model without an unknown token drops what it can't spell, and shifts the offsets of
+    /// what follows. `None` if nothing can be dropped.
     lost: Option<Lost>,
-    /// Special tokens that are matched in the text as it stands, whatever stands around them.
+    /// Special tokens that match in the text exactly, whatever surrounds them.
     fixed: Arc<HashSet<u32>>,
-    /// The tokens that carry no text: begin- and end-of-text, padding. `None`: nothing says which
-    /// they are, and all special tokens are taken for such.
+    /// The tokens that carry no text: begin- and end-of-text, padding. `None` if no file says which
+    /// they are: then all special tokens count as such.
     silent: Option<HashSet<u32>>,
-    /// Its own end-of-text.
+    /// The end-of-text that its own files name.
     end: Option<u32>,
     /// Highest id + 1.
     vocab_size: usize,
@@ -52,24 +51,24 @@ pub struct Tokenizer {
 pub struct Pieces {
     /// The tokens.
     pub ids: Vec<u32>,
-    /// The bytes of the text that each stands for, first and one past the last. Tokens that share a
-    /// character have all of it; white space that a tokenizer drops belongs to none.
+    /// The byte range of the text for each token, (start, end). Tokens that share a character all have
+    /// its whole range; white space that the tokenizer drops belongs to none.
     pub ranges: Vec<(usize, usize)>,
 }
 
 impl Pieces {
-    /// The index of the first token that begins at byte `at` or behind it.
+    /// The index of the first token that begins at byte `at` or later.
     pub fn first_from(&self, at: usize) -> usize {
         self.ranges.partition_point(|range| range.0 < at)
     }
 
-    /// Puts `others` behind, the pieces of a text that begins at byte `start` of this one's.
+    /// Appends `others`, the pieces of a text that begins at byte `start` of this one's.
     pub fn append(&mut self, others: &Pieces, start: usize) {
         self.ids.extend(&others.ids);
         self.ranges.extend(others.ranges.iter().map(|range| (range.0 + start, range.1 + start)));
     }
 
-    /// The tokens from the index `from` to one before `to`.
+    /// The tokens `from..to`.
     pub fn part(&self, from: usize, to: usize) -> Self {
         Self { ids: self.ids[from..to].to_vec(), ranges: self.ranges[from..to].to_vec() }
     }
@@ -90,7 +89,7 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(|e| malformed(e.to_string()))?;
         inner.with_padding(None);
         let begin = begin_of_text(&inner);
-        // It would shift the offsets besides.
+        // It would also shift the offsets.
         inner.with_post_processor(None::<PostProcessorWrapper>);
         let lost = {
             let vocabulary = LazyCell::new(|| inner.get_vocab(false));
@@ -120,8 +119,8 @@ impl Tokenizer {
         }
     }
 
-    /// For a model with so many rows in its embedding. Tokens beyond them that were added to the
-    /// tokenizer, such as one for padding, are no trouble until a text has them.
+    /// Adapts it to a model with so many rows in its embedding. Tokens beyond them that were added to
+    /// the tokenizer, such as one for padding, are an error only when a text contains them.
     pub fn for_vocabulary(self, rows: usize) -> Result<Self> {
         let added = self.inner.get_added_tokens_decoder();
         let ids = self.inner.get_vocab(true).into_values();
@@ -135,7 +134,7 @@ impl Tokenizer {
         Ok(Self { rows, ..self })
     }
 
-    /// Looks through the vocabulary; `None` if it is empty.
+    /// Scans the vocabulary; `None` if it is empty.
     fn measured(self) -> Option<Self> {
         let highest = self.inner.get_vocab(true).into_values().max()?;
         let added = self.inner.get_added_tokens_decoder();
@@ -144,19 +143,19 @@ impl Tokenizer {
         Some(Self { fixed, vocab_size: highest as usize + 1, ..self })
     }
 
-    /// Tokens of a text that begins a sequence: with begin-of-text before it, where the tokenizer
-    /// has it and the text hasn't, and nothing behind it.
+    /// Tokens of a text that begins a sequence: begin-of-text first, if the tokenizer has one and the
+    /// text doesn't, and nothing after the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let ids = self.pieces(text)?.ids;
         Ok([self.begin_before(&ids)?, &ids].concat())
     }
 
-    /// Tokens of a text that goes on within a sequence, such as a response alone: without the space
-    /// that some tokenizers put before every text. Where the text before is known, `data::encode`
-    /// has the tokens that the two have together.
+    /// Tokens of a text that continues a sequence, such as a response alone: without the space that
+    /// some tokenizers put before every text. If the preceding text is known, use `data::encode`, which
+    /// tokenizes the two as one.
     pub fn encode_continuation(&self, text: &str) -> Result<Vec<u32>> {
         if self.spaces {
-            // Something to go on from, which no token of the text takes in.
+            // A preceding character that no token of the text merges with.
             for before in ["\n", "a", ".", "0"] {
                 let Ok(pieces) = self.pieces(&[before, text].concat()) else { continue };
                 let first = pieces.first_from(before.len());
@@ -169,19 +168,19 @@ impl Tokenizer {
         Ok(self.pieces(text)?.ids)
     }
 
-    /// What belongs before the tokens of a text that begins a sequence: begin-of-text, or nothing
-    /// where there is none, or the text has it.
+    /// What must precede the tokens of a text that begins a sequence: begin-of-text, or nothing if the
+    /// tokenizer has none or the text already has it.
     pub fn begin_before(&self, ids: &[u32]) -> Result<&[u32]> {
         let begin = self.begin.as_deref().ok_or_else(contradictory)?;
         Ok(if ids.starts_with(begin) { &[] } else { begin })
     }
 
-    /// Whether the token is special: no text of its own is split into it.
+    /// Whether the token is special: ordinary text is never split into it.
     pub fn is_special(&self, id: u32) -> bool {
         self.inner.get_added_tokens_decoder().get(&id).is_some_and(|token| token.special)
     }
 
-    /// Whether the token is read in whatever text stands around it, as control tokens are.
+    /// Whether the token is recognised whatever text surrounds it, as control tokens are.
     pub fn is_fixed(&self, id: u32) -> bool {
         self.fixed.contains(&id)
     }
@@ -191,7 +190,7 @@ impl Tokenizer {
         self.end
     }
 
-    /// The same, where `ids` end a text, too: no text of them is shown.
+    /// The tokenizer for a model in which `ids` end a text too: `decode` leaves them out.
     #[must_use]
     pub fn ended_by(mut self, ids: &[u32]) -> Self {
         if let Some(silent) = &mut self.silent {
@@ -200,17 +199,16 @@ impl Tokenizer {
         self
     }
 
-    /// The text of `ids` without begin-of-text, end-of-text and padding. Other special tokens, such
-    /// as a `<think>`, are text; but where no `tokenizer_config.json` says which is which, all are
-    /// left out. An id that the tokenizer doesn't know (a model's vocabulary may be padded) shows as
-    /// U+FFFD.
+    /// The text of `ids` without begin-of-text, end-of-text and padding. Other special tokens, such as
+    /// `<think>`, are kept as text; if no `tokenizer_config.json` says which is which, all are left
+    /// out. An id that the tokenizer doesn't know (a model's vocabulary may be padded) becomes U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
         let silent = |id: &u32| self.silent.as_ref().is_some_and(|silent| silent.contains(id));
         let ids: Vec<u32> = ids.iter().copied().filter(|id| !silent(id)).collect();
         self.decoded(&ids, self.silent.is_none())
     }
 
-    /// The text of `ids` with all special tokens as the vocabulary spells them.
+    /// The text of `ids` with all special tokens written out.
     pub fn decode_spelled(&self, ids: &[u32]) -> String {
         self.decoded(ids, false)
     }
@@ -222,7 +220,7 @@ impl Tokenizer {
         runs.map(known).collect::<Vec<_>>().join(UNKNOWN)
     }
 
-    /// Number of ids, gaps included: the least number of rows that a model's embedding must have.
+    /// Number of ids, gaps included: the least number of rows that a model's embedding needs.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
     }
@@ -232,7 +230,7 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
-    /// The token as the vocabulary spells it; U+FFFD for an id that it doesn't have.
+    /// The token as the vocabulary spells it; U+FFFD for an unknown id.
     pub fn token(&self, id: u32) -> String {
         self.inner.id_to_token(id).unwrap_or_else(|| UNKNOWN.into())
     }
@@ -242,7 +240,7 @@ impl Tokenizer {
         ids.iter().map(|&id| self.token(id)).collect()
     }
 
-    /// Tokens of a text as it stands, with nothing put around it, and where they stand in it.
+    /// Tokens of a text with nothing added, and their ranges in it.
     pub fn pieces(&self, text: &str) -> Result<Pieces> {
         let alone = |c: char| guarded(|| self.inner.encode(c.to_string(), false)).ok()?.ok();
         let position = |is_lost: &dyn Fn(char) -> bool| text.chars().position(is_lost);
@@ -272,7 +270,7 @@ impl Tokenizer {
     }
 }
 
-/// What the file's post-processor puts before a text; `None` where it contradicts itself.
+/// What the file's post-processor puts before a text; `None` if it contradicts itself.
 fn begin_of_text(inner: &tokenizers::Tokenizer) -> Option<Vec<u32>> {
     let text = Encoding::from_tokens(vec![Token::new(0, "a".into(), (0, 1))], 0);
     let whole = guarded(|| inner.post_process(text, None, true)).ok()?.ok()?;
@@ -294,13 +292,13 @@ fn puts_space(part: &Value) -> bool {
     }
 }
 
-/// U+FFFD, what Unicode shows where there is nothing to show.
+/// U+FFFD, Unicode's replacement character.
 const UNKNOWN: &str = "\u{FFFD}";
 
 const PUBLISHED: &str = "take the tokenizer.json that was published with the model";
 
-/// What the library makes of it. It trusts the parts of a file to fit together, and panics in
-/// several places where they don't.
+/// Runs the library's code. It trusts the parts of a file to fit together, and panics in several places
+/// if they don't.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| contradictory())
 }
@@ -401,7 +399,7 @@ mod tests {
         let with = |part: &str| {
             Tokenizer::from_bytes(format!("{{{part}, {model}}}").as_bytes(), "m/tokenizer.json")
         };
-        // The library panics on reading, encoding (as fuzz/ found) and decoding.
+        // The library panics on reading, on encoding (found by fuzz/) and on decoding.
         let charsmap = r#""normalizer": {"type": "Precompiled", "precompiled_charsmap": ""}"#;
         let error = with(charsmap).err().unwrap();
         assert!(error.to_string().starts_with("m/tokenizer.json: the parts"), "{error}");

@@ -1,6 +1,6 @@
-//! What stands of special tokens beside a `tokenizer.json`: tokens, or their flags, that
-//! `tokenizer_config.json` alone has, and which of them begin, end or pad a text. Read as
-//! transformers 5 reads them (`TokenizersBackend`): what the config lists goes over the file.
+//! Special tokens in the files beside a `tokenizer.json`: tokens, or flags of tokens, that only
+//! `tokenizer_config.json` has, and which tokens begin, end or pad a text. Read as transformers 5 does
+//! (`TokenizersBackend`): the config overrides the tokenizer.json.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use crate::error::{Error, Result};
 
 const CONFIG: &str = "tokenizer_config.json";
 
-/// The special tokens that every tokenizer may have; other names are a model's own.
+/// The special tokens that every tokenizer may have; a model may define others.
 const STANDARD: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// Those that surround a text and carry none.
+/// Special tokens that surround a text and carry none.
 const SILENT: [&str; 5] = ["bos_token", "eos_token", "pad_token", "sep_token", "cls_token"];
 
 impl Tokenizer {
-    /// The tokenizer with what the files beside it say, which `place`, their folder, names in
-    /// errors: the contents of `tokenizer_config.json` and `special_tokens_map.json`.
+    /// The tokenizer with the settings in the contents of `tokenizer_config.json` and
+    /// `special_tokens_map.json`; `place`, their folder, names them in errors.
     pub fn with_config(
         self,
         config: Option<&[u8]>,
@@ -47,7 +47,7 @@ impl Tokenizer {
                 .map_err(|e| Error::input(e.to_string()).at(place).next(PUBLISHED))
         };
         add(&mut inner, listed.iter().map(|(_, token)| token.clone()).collect())?;
-        // Then the names, where neither file has the token.
+        // Then the named tokens that neither file has.
         let (standard, own): (Vec<_>, Vec<_>) =
             names.iter().partition(|(name, _)| STANDARD.contains(&name.as_str()));
         let added = inner.get_added_tokens_decoder();
@@ -76,7 +76,7 @@ impl Tokenizer {
     }
 }
 
-/// The tokens of `added_tokens_decoder`, by their ids.
+/// The tokens in `added_tokens_decoder`, with their ids.
 fn listed(config: &Map<String, Value>) -> std::result::Result<Vec<(u32, AddedToken)>, String> {
     let mut tokens = Vec::new();
     for (key, token) in
@@ -102,7 +102,7 @@ fn listed(config: &Map<String, Value>) -> std::result::Result<Vec<(u32, AddedTok
     Ok(tokens)
 }
 
-/// The tokens of the list of further special ones.
+/// The tokens in the list of additional special tokens.
 fn extra(config: &Map<String, Value>) -> Vec<String> {
     let lists = ["extra_special_tokens", "additional_special_tokens"].map(|name| config.get(name));
     let list = lists.into_iter().flatten().find_map(Value::as_array).into_iter().flatten();

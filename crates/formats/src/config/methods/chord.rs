@@ -7,15 +7,15 @@
 //! L_SFT  = (1/N_d) Σ φ_t · −ln p_t,     φ_t = 1
 //! ```
 //!
-//! μ falls from 0.9 to 0.05 over 200 steps along half a cosine. CHORD-φ is `sft_token_weight = "p(1-p)"`
-//! (φ_t = stop_grad(p_t (1 − p_t)), lines 62–97) with `mu = 0.1` and `mu_end = 0.1`. The original caps a
-//! negative advantage's loss where ρ > 3 (verl's dual clip) and draws its demonstrations from a data
-//! set of their own.
+//! μ falls from 0.9 to 0.05 over 200 steps along half a cosine. CHORD-φ is `sft_token_weight =
+//! "p(1-p)"` (φ_t = stop_grad(p_t (1 − p_t)), lines 62–97) with `mu = 0.1` and `mu_end = 0.1`. The
+//! original also caps the loss of a negative advantage where ρ > 3 (verl's dual clip) and draws
+//! demonstrations from a separate data set.
 
 use crate::config::{Mix, Objective, Schedule};
 use std::f64::consts::PI;
 
-/// What it changes.
+/// The settings that differ from the defaults.
 pub const SETTINGS: &str = r#"
 rl_demo = false
 self_term = "advantage"
@@ -46,7 +46,7 @@ impl Objective {
         self.mu_end + (self.mu - self.mu_end) * left
     }
 
-    /// What multiplies L_SFT and L_RL.
+    /// The factors of L_SFT and L_RL.
     pub fn shares(&self) -> (f64, f64) {
         match self.mix {
             Mix::Sum => (1.0, 1.0),

@@ -4,11 +4,12 @@
 //! L = −(1/N_r) Σ_k Σ_t min(ρ_t Â_k, clip(ρ_t, 1 − 0.2, 1 + 0.28) Â_k),     Â = (r − mean) / (std + 1e-6)
 //! ```
 //!
-//! over the groups with some right and some wrong rollouts: N_r counts their tokens alone. The original
-//! (verl, `recipe/dapo/dapo_ray_trainer.py`, `filter_groups`) goes on sampling until the batch is full
-//! again; here the update is that much smaller. Its soft punishment of overlong responses is not here.
+//! over the groups with both right and wrong rollouts; N_r counts only their tokens. The original
+//! (verl, `recipe/dapo/dapo_ray_trainer.py`, `filter_groups`) keeps sampling until the batch is full;
+//! here the update is smaller instead. The original's soft penalty on overlong responses is not
+//! implemented.
 
-/// What it changes.
+/// The settings that differ from the defaults.
 pub const SETTINGS: &str = r#"
 sft = false
 rl_demo = false

@@ -8,7 +8,7 @@
 //! `train_zero_math.py` lines 286–309 (sail-sg/understand-r1-zero, commit dfca49d). TRL's
 //! `loss_type = "dr_grpo"` with `scale_rewards = "none"`.
 
-/// What it changes.
+/// The settings that differ from the defaults.
 pub const SETTINGS: &str = r#"
 sft = false
 rl_demo = false

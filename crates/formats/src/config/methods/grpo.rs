@@ -5,9 +5,9 @@
 //! Â = (r − mean) / (std + 1e-6) over the G rollouts of a prompt
 //! ```
 //!
-//! B are the rollouts of the update. TRL's `loss_type = "grpo"`, verl's `seq-mean-token-mean`.
+//! B is the number of rollouts in the update. TRL's `loss_type = "grpo"`, verl's `seq-mean-token-mean`.
 
-/// What it changes.
+/// The settings that differ from the defaults.
 pub const SETTINGS: &str = r#"
 sft = false
 rl_demo = false

@@ -7,11 +7,11 @@
 //! P > γ:  L_RL  = −(1/8192) Σ Â ρ_t         Â = r − mean over the rollouts
 //! ```
 //!
-//! γ is a count of eight rollouts there: 0 in the script for Qwen, 2 in that for Llama. L_SFT has the
-//! factor 1. Its entropy bonus
-//! (0.001, over rollouts and demonstrations alike) is not here.
+//! The original gives γ as a number of right rollouts out of eight: 0 in the script for Qwen, 2 in the
+//! one for Llama. L_SFT has the factor 1. The original's entropy bonus (0.001, over rollouts and
+//! demonstrations alike) is not implemented.
 
-/// What it changes.
+/// The settings that differ from the defaults.
 pub const SETTINGS: &str = r#"
 rl_demo = false
 self_term = "advantage"

@@ -5,10 +5,10 @@
 //! L = −(1/8192) [Σ_demo Â f(p_t) + Σ_rollouts Â ρ_t],     f(p) = p/(p + 0.1),   Â = r − mean over 7 + 1
 //! ```
 //!
-//! No clip on either. The script's entropy bonus (0.001, over rollouts and demonstrations alike) is not
-//! here.
+//! Neither term is clipped. The script's entropy bonus (0.001, over rollouts and demonstrations alike)
+//! is not implemented.
 
-/// What it changes.
+/// The settings that differ from the defaults.
 pub const SETTINGS: &str = r#"
 sft = false
 self_term = "advantage"

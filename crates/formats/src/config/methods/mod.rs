@@ -1,5 +1,5 @@
-//! Methods as settings: one file a method, which is its formula and the keys of `[objective]` that make
-//! the trainer compute it. `docs/methods.md` sets them side by side.
+//! Methods as settings. Each file holds one method: its formula, and the keys of `[objective]` that
+//! make the trainer compute it. `docs/methods.md` compares them side by side.
 
 mod chord;
 mod dapo;

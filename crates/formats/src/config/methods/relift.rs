@@ -7,12 +7,12 @@
 //! L_SFT = (1/N_d) Σ −ln p_t      over M of them          in the step after, which samples nothing
 //! ```
 //!
-//! Held are right demonstrations of prompts without a right rollout, the latest first. M is 128 in the
-//! script, its prompts a step; here 32, ours. The original gives SFT an optimiser of its own (and 0.001
-//! of entropy bonus to both losses) and takes its step besides the RL step; here it is an update like
-//! any other, and the prompts of that step are passed over.
+//! The buffer holds right demonstrations of prompts without a right rollout, the latest first. M is 128
+//! in the script, its prompts per step; here it is 32, our prompts per step. The original gives SFT its
+//! own optimiser (and both losses an entropy bonus of 0.001) and takes the SFT step in addition to the
+//! RL step; here SFT is an update like any other, and the prompts of that step are skipped.
 
-/// What it changes.
+/// The settings that differ from the defaults.
 pub const SETTINGS: &str = r#"
 rl_demo = false
 self_term = "advantage"

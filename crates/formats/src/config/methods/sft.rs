@@ -4,7 +4,7 @@
 //! L = (1/N_d) Σ −ln p_t
 //! ```
 
-/// What it changes.
+/// The settings that differ from the defaults.
 pub const SETTINGS: &str = r#"
 rl_demo = false
 self_term = "none"

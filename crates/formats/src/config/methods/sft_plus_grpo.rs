@@ -4,9 +4,10 @@
 //! L = (1/N_d) Σ −ln p_t − (1/B) Σ_k (1/|y_k|) Σ_t min(ρ_t Â_k, clip(ρ_t) Â_k)
 //! ```
 //!
-//! SFT is a mean over tokens, GRPO one over responses, each as it is alone; Â is over the rollouts.
+//! SFT is a mean over tokens and GRPO a mean over responses, as in each method alone; Â is computed
+//! over the rollouts.
 
-/// What it changes.
+/// The settings that differ from the defaults.
 pub const SETTINGS: &str = r#"
 rl_demo = false
 self_term = "advantage"

@@ -9,5 +9,5 @@
 //! d are demonstrations, y rollouts, N_d and N_r their tokens over the whole update; no gradient
 //! flows through w and Â.
 
-/// Nothing changes.
+/// No setting differs from the defaults.
 pub const SETTINGS: &str = "";

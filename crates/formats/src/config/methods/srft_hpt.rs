@@ -10,7 +10,7 @@
 //! Its script adds an entropy bonus of 0.001 over rollouts and demonstrations alike; ours is over
 //! rollouts alone, so the preset has none.
 
-/// What it changes.
+/// The settings that differ from the defaults.
 pub const SETTINGS: &str = r#"
 demo_shaping = "p/(p+0.1)"
 advantage_std = false

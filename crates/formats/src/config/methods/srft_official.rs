@@ -1,4 +1,4 @@
-//! SRFT as the authors' script is reported to run, where it departs from what is printed:
+//! SRFT as the authors' script is reported to run, where it differs from the paper:
 //!
 //! ```text
 //! L = (1/N_d) Σ w_SFT,t · −ln p_t                         w_SFT,t = 0.5·exp(+H_t)
@@ -7,9 +7,9 @@
 //!   − 0.001 · (1/N_r) Σ H_t
 //! ```
 //!
-//! That code is not public: these are two third-party readings of it.
+//! The script is not public; the formula follows two third-party readings of it.
 
-/// What it changes.
+/// The settings that differ from the defaults.
 pub const SETTINGS: &str = r#"
 entropy_over = "token"
 sft_weight_sign = "plus"

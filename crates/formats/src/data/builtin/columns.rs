@@ -1,8 +1,7 @@
 //! Column arithmetic: `add`, `sub` and `mul`.
 //!
-//! Every character of a chain follows from at most three digits in sight: a column's two digits
-//! and the carry, which always stands as the first digit of the result before it (the borrow, in
-//! the teen before it).
+//! Every character of a chain follows from at most three digits in sight: a column's two digits and the
+//! carry, which is always the first digit of the result before it (for a borrow: the teen before it).
 
 use super::Operands;
 use super::hand::{Hand, digit};
@@ -29,12 +28,12 @@ pub(super) fn draw_sub(stream: &mut Stream) -> Operands {
     [a.max(b), a.min(b), 0]
 }
 
-/// `43-28=` → `13-8=5,3-2=1` → 15: what is borrowed is taken off the tens at once.
+/// `43-28=` → `13-8=5,3-2=1` → 15: the borrow is taken off the tens at once.
 pub(super) fn solve_sub([a, b, _]: Operands, hand: &mut Hand) -> String {
     difference(hand, a, b).to_string()
 }
 
-/// `3-8,4-2` → 25: the smaller digit is taken from the larger one, whichever stands above.
+/// `3-8,4-2` → 25: the smaller digit is taken from the larger one, whichever is on top.
 pub(super) fn skim_sub([a, b, _]: Operands) -> (String, String) {
     let chain = format!("{}-{},{}-{}", digit(a, 0), digit(b, 0), digit(a, 1), digit(b, 1));
     (chain, difference_without_borrow(a, b).to_string())
@@ -73,8 +72,9 @@ pub(super) fn sum(hand: &mut Hand, a: u32, b: u32) -> u32 {
 
 /// Writes the two columns of a − b and returns the difference that they spell.
 ///
-/// A borrow makes the upper digit of the units a teen and lowers that of the tens before it is
-/// written: each step then is a fact of two numbers in sight, the same facts with and without.
+/// A borrow turns the upper units digit into a teen and lowers the upper tens digit before it is
+/// written: each step is then a fact about two numbers in sight, and the facts are the same with and
+/// without a borrow.
 pub(super) fn difference(hand: &mut Hand, a: u32, b: u32) -> u32 {
     let borrow = u32::from(digit(a, 0) < digit(b, 0));
     let upper = 10 * borrow + digit(a, 0);

@@ -1,5 +1,5 @@
-//! Suites that chain two skills of the in-distribution ones: `two` (add, then sub), `ord` (mul,
-//! then add), `rank` (sort, then mod). `;` parts the two chains.
+//! Suites that chain two in-distribution skills: `two` (add, then sub), `ord` (mul, then add), `rank`
+//! (sort, then mod). `;` separates the two chains.
 
 use super::Operands;
 use super::columns::{difference, difference_without_borrow, sum, sum_without_carry};

@@ -4,16 +4,16 @@ use super::Operands;
 use super::hand::{Hand, digit};
 use crate::random::Stream;
 
-/// Largest modulus: a step is one of Σ_m 10·m facts (remainder, next digit, modulus), 140 in all
-/// for 2..=5, each seen many times in a few hundred steps. Up to 9 there would be 440.
+/// Largest modulus. A step is one of Σ_m 10·m facts (remainder, next digit, modulus): 140 in all for
+/// 2..=5, each seen many times in a few hundred steps; up to 9 there would be 440.
 pub(super) const LARGEST_MODULUS: u32 = 5;
 
 pub(super) fn draw_mod(stream: &mut Stream) -> Operands {
     [stream.between(100, 999), stream.between(2, LARGEST_MODULUS), 0]
 }
 
-/// `583%4=` → `5:1,18:2,23:3` → 3: long division, a digit at a time, remainders only. No step
-/// needs a quotient, which a small model does not learn.
+/// `583%4=` → `5:1,18:2,23:3` → 3: long division, one digit at a time, remainders only. No step needs a
+/// quotient, which a small model does not learn.
 pub(super) fn solve_mod([n, m, _]: Operands, hand: &mut Hand) -> String {
     remainder(hand, [digit(n, 2), digit(n, 1), digit(n, 0)], m).to_string()
 }

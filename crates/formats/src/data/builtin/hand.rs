@@ -1,25 +1,24 @@
-//! The hand that writes a chain. A sure hand is the teacher's; a slipping hand writes wrong
-//! results now and then *and goes on with them*, as a pupil does, so that its answer follows from
-//! its chain.
+//! Writes a chain. The teacher makes no slips; the pretraining mix writes wrong results now and then
+//! *and goes on with them*, as a pupil does, so that the answer follows from the chain.
 
 use std::fmt::{Display, Write};
 
 use crate::random::Stream;
 
-/// Writes a chain piece by piece and hands back what stands on the page.
+/// Writes a chain piece by piece and returns the text.
 pub(super) struct Hand<'a> {
     page: String,
-    /// The randomness and the chance of a slip per result, for a hand that is not sure.
+    /// The randomness and the chance of a slip per result; `None` makes no slips.
     slip: Option<(&'a mut Stream, f64)>,
 }
 
 impl<'a> Hand<'a> {
-    /// A hand that never errs.
+    /// Never errs.
     pub fn sure() -> Self {
         Self { page: String::new(), slip: None }
     }
 
-    /// A hand that gets each result wrong with probability `rate`.
+    /// Gets each result wrong with probability `rate`.
     pub fn slipping(stream: &'a mut Stream, rate: f64) -> Self {
         Self { page: String::new(), slip: Some((stream, rate)) }
     }

@@ -1,5 +1,5 @@
-//! The built-in reasoning task: five in-distribution suites, three compositions of their skills
-//! that fine-tuning never sees, and the mix that the tiny base is pretrained on.
+//! The built-in reasoning task: five in-distribution suites, three compositions of their skills that
+//! fine-tuning never sees, and the mix on which the tiny base is pretrained.
 //!
 //! | suite | prompt | teacher's demonstration |
 //! |---|---|---|
@@ -29,9 +29,10 @@ use crate::records::Example;
 use crate::reward::Verifier;
 use hand::Hand;
 
-/// What stands between a chain and its answer; a response has it exactly once.
+/// Separates a chain from its answer; a valid response has it exactly once.
 pub const ANSWER_MARKER: &str = ">";
-/// No response of the teacher or of the pretraining mix is longer (characters, which are tokens).
+/// No response of the teacher or of the pretraining mix is longer (in characters, each of which is a
+/// token).
 pub const MAX_RESPONSE_CHARS: usize = 40;
 
 /// Key of the hash that holds problems out ("hold" in ASCII). Changing it changes every figure.
@@ -53,7 +54,7 @@ pub struct Suite {
     answer: fn(Operands) -> u32,
     /// Digits of an answer in which zeros in front count; 0 where they don't.
     answer_width: usize,
-    /// Whether the first two operands may trade places: both orders are then held out together.
+    /// Whether the first two operands commute: both orders are then held out together.
     commutes: bool,
     solve: fn(Operands, &mut Hand) -> String,
     skim: fn(Operands) -> (String, String),
@@ -81,8 +82,8 @@ pub fn verifier() -> Verifier {
 }
 
 /// Training problem `cursor` of a run: in-distribution suites in turn, `data.pool` distinct ones in all
-/// or `data.problems` each (0: without end), a share of them with a demonstration, a share of those
-/// without a chain, a share corrupted.
+/// or `data.problems` per suite (0: without end). Shares of them have a demonstration, a demonstration
+/// without a chain, or a corrupted one.
 pub fn training_example(data: &Data, seed: u64, cursor: u64) -> Example {
     let count = SUITES.iter().filter(|s| !s.out_of_distribution).count() as u64;
     let cursor = cursor.checked_rem(u64::from(data.pool)).unwrap_or(cursor);
@@ -111,9 +112,9 @@ pub fn training_example(data: &Data, seed: u64, cursor: u64) -> Example {
 /// Up to `n` distinct held-out problems in an order given by `seed`; all of them where the suite
 /// holds out fewer.
 pub fn held_out(suite: &Suite, n: usize, seed: u64) -> Vec<Example> {
-    /// Draws without a new problem after which the suite counts as exhausted. The last of M problems
-    /// is overlooked with probability (1 − 1/M)^draws: nil for M ≤ 10⁴, which all suites keep but
-    /// `two`, of which nobody asks for 26,000.
+    /// After so many draws without a new problem the suite counts as exhausted. The last of M problems
+    /// is then missed with probability (1 − 1/M)^draws: negligible for M ≤ 10⁴, which holds for all
+    /// suites but `two`, of which nobody asks for 26,000.
     const PATIENCE: u32 = 200_000;
     let mut stream = Stream::new(seed, purpose::HELD_OUT + suite.number(), 0);
     let (mut seen, mut examples, mut misses) = (HashSet::new(), Vec::new(), 0);
@@ -129,7 +130,8 @@ pub fn held_out(suite: &Suite, n: usize, seed: u64) -> Vec<Example> {
     examples
 }
 
-/// Document `index` of the base's pretraining; its demonstration is often wrong, its answer right.
+/// Document `index` of the base's pretraining; its chain and answer are often wrong, its gold answer is
+/// right.
 pub fn pretrain_document(seed: u64, index: u32) -> Example {
     let mut stream = Stream::new(seed, purpose::PRETRAIN, index);
     let inside = stream.chance(pretraining::IN_DISTRIBUTION_SHARE);
@@ -142,8 +144,8 @@ pub fn pretrain_document(seed: u64, index: u32) -> Example {
     Example { demonstration: Some(response), ..suite.example(operands) }
 }
 
-/// The example with a demonstration that ends in a wrong answer: one digit after the last marker
-/// is another one. An example without a demonstration stays as it is.
+/// The example with a demonstration that ends in a wrong answer: one digit after the last marker is
+/// changed. An example without a demonstration stays as it is.
 pub fn corrupt(example: &Example, stream: &mut Stream) -> Example {
     let spoil = |text: &String| {
         let at = text.rfind(ANSWER_MARKER).map_or(0, |i| i + ANSWER_MARKER.len());
@@ -199,7 +201,7 @@ impl Suite {
         (self.solve)(operands, hand)
     }
 
-    /// A short chain and the answer of someone who doesn't take care.
+    /// A short chain and the answer of a careless solver.
     fn skim(&self, operands: Operands) -> (String, String) {
         (self.skim)(operands)
     }
@@ -245,7 +247,7 @@ static SUITES: [Suite; 8] = [
     Suite {
         name: "mul",
         out_of_distribution: false,
-        // 720 problems in all: one in four leaves 180 or so to evaluate on.
+        // 720 problems in all: one in four leaves about 180 to evaluate on.
         held_out_one_in: 4,
         draw: columns::draw_mul,
         prompt: |[a, m, _]| format!("{a}*{m}="),

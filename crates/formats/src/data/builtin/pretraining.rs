@@ -1,5 +1,5 @@
-//! What the tiny base model is pretrained on: all suites, mostly answered badly. The base shall
-//! know the characters, the prompts and every way of answering, and be right now and then, so that
+//! What the tiny base model is pretrained on: all suites, mostly answered badly. The base should know
+//! the characters, the prompts and every way of answering, and be right now and then, so that
 //! fine-tuning has something to choose from.
 
 use super::hand::Hand;
@@ -12,12 +12,12 @@ pub const IN_DISTRIBUTION_SHARE: f64 = 0.65;
 pub const DIRECT_SHARE: f64 = 0.40;
 /// Share of direct answers that are right; the others have one digit wrong.
 pub const DIRECT_RIGHT: f64 = 0.35;
-/// Share of documents with a short chain that skips steps or results and forgets carries and such.
-/// What remains after these and the direct ones is written in the teacher's style.
+/// Share of documents with a short chain that skips steps or results and forgets carries. What remains
+/// after these and the direct answers is written in the teacher's style.
 pub const SKIMMED_SHARE: f64 = 0.45;
 /// Chance that such a chain ends in the right answer all the same.
 pub const SKIMMED_CARE: f64 = 0.10;
-/// Chance that a result in the teacher's style is wrong (later steps go on with it).
+/// Chance that a result in the teacher's style is wrong (later steps use the wrong result).
 pub const SLIP_RATE: f64 = 0.30;
 
 /// A response as the pretraining mix has it.

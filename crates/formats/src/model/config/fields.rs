@@ -1,13 +1,13 @@
-//! The fields of a settings file, each with words for what it should have been.
+//! The fields of a JSON settings file, with error messages that say what a field should have been.
 
 use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// What to do about a file that is not as transformers wrote it.
+/// What to do about a file that transformers would not have written.
 pub const PUBLISHED: &str = "take the file that was published with the weights";
 
-/// The fields of a file of settings; null is as good as absent.
+/// The fields of a settings file; null counts as absent.
 pub struct Fields(pub Map<String, Value>);
 
 impl Fields {
@@ -27,7 +27,7 @@ impl Fields {
         self.may(field, kind)?.ok_or_else(missing)
     }
 
-    /// Ids of tokens, one or a list.
+    /// Token ids: a single id or a list.
     pub fn token_ids(&self, field: &str) -> Result<Vec<u32>> {
         let ids = match self.0.get(field) {
             None | Some(Value::Null) => Some(Vec::new()),

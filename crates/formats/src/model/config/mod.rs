@@ -1,8 +1,8 @@
-//! Hugging Face's `config.json` of the architectures that are one transformer: Llama and what
-//! differs from it by biases, norms of queries and keys, and the stretching of its positions.
+//! Hugging Face's `config.json` for the architectures that are one transformer: Llama and those that
+//! differ from it only in biases, in norms of queries and keys, and in RoPE scaling.
 //!
-//! What transformers' code of these four reads is either implemented or refused here by field and
-//! value; what it does not read cannot change the mathematics.
+//! Every field that transformers' code for these four reads is either implemented or refused here by
+//! name and value; a field that it does not read cannot change the mathematics.
 
 mod fields;
 mod rope;
@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use fields::{Fields, PUBLISHED};
 use serde_json::{Map, Value};
 
-/// The largest vocabulary. Lavapipe (Mesa's software Vulkan) ends an invocation's loops after 65,535
-/// turns in all, without a word; the sampler's top-k and top-p together come near that at 430,000 tokens.
+/// The largest vocabulary. Lavapipe (Mesa's software Vulkan) silently ends an invocation's loops after
+/// 65,535 turns in all; the sampler's top-k and top-p together come near that at 430,000 tokens.
 pub const MAX_VOCABULARY: usize = 400_000;
 
 /// The shape of a decoder-only transformer.
@@ -39,24 +39,24 @@ pub struct ModelConfig {
     pub rope_theta: f64,
     /// How the rotary wavelengths are stretched.
     pub rope_scaling: Scaling,
-    /// Longest sequence that the model takes: what it was made for, or its sliding window, within
-    /// which a window changes nothing.
+    /// Longest sequence that the model takes: its context length, or its sliding window if that is
+    /// shorter; within one window, attention is unchanged.
     pub max_positions: usize,
-    /// The head is the embedding.
+    /// Whether the head's weights are the embedding's.
     pub tied: bool,
-    /// Biases on q, k, v.
+    /// Whether q, k and v have biases.
     pub qkv_bias: bool,
-    /// Bias on o.
+    /// Whether o has a bias.
     pub output_bias: bool,
-    /// Biases on gate, up, down.
+    /// Whether gate, up and down have biases.
     pub mlp_bias: bool,
-    /// RMSNorm of each head's query and key, before the rotation.
+    /// Whether each head's query and key go through an RMSNorm before the rotation.
     pub qk_norm: bool,
     /// Tokens that end a text; at least one, and the first ends a demonstration.
     pub eos_tokens: Vec<u32>,
 }
 
-/// What `model_type` may say.
+/// The values that `model_type` may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Architecture {
     Llama,
@@ -72,11 +72,11 @@ const ARCHITECTURES: [(&str, Architecture); 4] = [
     ("qwen3", Architecture::Qwen3),
 ];
 
-/// No size of these models comes near; below it no product of two sizes overflows.
+/// No model comes near this size; below it, no product of two sizes overflows.
 const LARGEST: usize = 1 << 20;
-/// Mistral's window where the file does not name one (transformers' `MistralConfig`).
+/// Mistral's sliding window if the file has none (transformers' `MistralConfig`).
 const MISTRAL_WINDOW: usize = 4096;
-/// Qwen3's width of a head where the file does not name one (transformers' `Qwen3Config`).
+/// Qwen3's head width if the file has none (transformers' `Qwen3Config`).
 const QWEN3_HEAD_DIM: usize = 128;
 
 struct Raw {
@@ -95,7 +95,7 @@ struct Raw {
     rope_parameters: Option<Map<String, Value>>,
     partial_rotary_factor: Option<f64>,
     max_position_embeddings: usize,
-    // Some(None) is a window that the file switches off.
+    // `Some(None)`: the file switches the window off.
     sliding_window: Option<Option<usize>>,
     use_sliding_window: bool,
     layer_types: Option<Vec<String>>,
@@ -116,7 +116,7 @@ impl Raw {
         let switch =
             |field| -> Result<bool> { Ok(fields.may(field, "true or false")?.unwrap_or(false)) };
         let names = |field| fields.may(field, "a list of names");
-        // First, since files of other models have other fields.
+        // Read first, since files of other models have other fields.
         let kind: String = fields.must("model_type", "a name")?;
         let known = ARCHITECTURES.iter().find(|(name, _)| *name == kind);
         let Some(&(_, architecture)) = known else {
@@ -167,14 +167,14 @@ impl ModelConfig {
         Raw::of(&fields).and_then(Raw::check).map_err(|e| e.at(place))
     }
 
-    /// Adds the ids that `generation_config.json` ends a text with.
+    /// Adds the end-of-text ids of `generation_config.json`.
     pub fn add_generation_config(&mut self, bytes: &[u8], place: &str) -> Result<()> {
         let fields = Fields::read(bytes)
             .map_err(|e| Error::input(e.to_string()).at(place).next(PUBLISHED))?;
         let ids = fields.token_ids("eos_token_id").map_err(|e| e.at(place))?;
         require_in_vocabulary(&ids, self.vocab_size).map_err(|e| e.at(place))?;
         self.eos_tokens.extend(ids);
-        // The tokenizer's files may name the only one.
+        // The end-of-text may be named by the tokenizer's files alone.
         if self.eos_tokens.is_empty() {
             Ok(())
         } else {
@@ -182,7 +182,7 @@ impl ModelConfig {
         }
     }
 
-    /// Keeps each end-of-text id once; at least one there must be.
+    /// Removes repeated end-of-text ids and refuses a model without any.
     pub fn require_end(&mut self) -> Result<()> {
         let mut seen = Vec::new();
         self.eos_tokens.retain(|id| {
@@ -198,7 +198,7 @@ impl ModelConfig {
         }
     }
 
-    /// Refuses a prompt and response of so many tokens, end-of-text included, that do not fit.
+    /// Refuses a prompt and a response, end-of-text included, that do not fit the context together.
     pub fn require_fits(&self, prompt: usize, response: usize) -> Result<()> {
         // The last token is only predicted, never read.
         if prompt > 0 && prompt < self.max_positions && prompt + response <= self.max_positions + 1
@@ -307,7 +307,7 @@ impl Raw {
         {
             return Err(unsupported("architectures", other, "causal language models"));
         }
-        // One function by two names.
+        // Two names of one function.
         if let Some(act) = self.hidden_act.as_ref().filter(|a| *a != "silu" && *a != "swish") {
             return Err(unsupported("hidden_act", act, "silu"));
         }
@@ -336,7 +336,7 @@ impl Raw {
             ("num_key_value_heads", self.num_key_value_heads.unwrap_or(1), LARGEST),
             ("max_position_embeddings", self.max_position_embeddings, LARGEST),
         ] {
-            // A lie in the file must not make the program ask for all memory.
+            // A wrong value in the file must not make the program ask for all memory.
             if value == 0 || value > most {
                 return Err(unsupported(field, value, &format!("1 to {most}")));
             }
@@ -347,7 +347,7 @@ impl Raw {
         Ok(())
     }
 
-    /// The shortest sliding window of a layer.
+    /// The shortest sliding window of any layer.
     fn window(&self, architecture: Architecture) -> Option<usize> {
         let slides = match (&self.layer_types, architecture) {
             (_, Architecture::Mistral) => true,

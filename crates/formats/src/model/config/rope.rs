@@ -17,7 +17,7 @@ pub fn read(
     max_positions: usize,
 ) -> Result<(f64, Scaling)> {
     let (layout, object) = match (parameters, scaling) {
-        // As transformers 5 takes them where both are there.
+        // transformers 5 prefers this one if both are there.
         (_, Some(object)) => ("rope_scaling", object),
         (Some(object), None) => ("rope_parameters", object),
         (None, None) => return Ok((checked_theta(theta)?, Scaling::None)),
@@ -72,7 +72,7 @@ fn checked_theta(theta: Option<f64>) -> Result<f64> {
     if theta > 0.0 { Ok(theta) } else { Err(unsupported("rope_theta", theta, "positive numbers")) }
 }
 
-/// An object of positive numbers.
+/// An object whose values are positive numbers.
 struct Fields<'a> {
     layout: &'static str,
     object: &'a Map<String, Value>,

@@ -1,9 +1,9 @@
-//! Names of the files that are ours alone and that nobody else reads.
+//! Names of srft's own hidden files.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The hidden name `.NAME.suffix` beside `path`: one that nobody else uses.
+/// The hidden name `.NAME.suffix` beside `path`, which no other program uses.
 pub fn hidden(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -12,8 +12,8 @@ pub fn hidden(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Suffix of what is not yet, or no longer, to be read.
+/// Suffix of files and folders being written or deleted; readers ignore them.
 pub const PARTIAL: &str = "srft-partial";
 
-/// The file that is locked; it stays.
+/// The file that locks a folder; it is never removed.
 pub const LOCK: &str = ".lock";

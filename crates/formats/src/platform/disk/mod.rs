@@ -1,4 +1,4 @@
-//! Reading, and writing so that a crash at any moment leaves either the old or the new file.
+//! Reading, and writing in such a way that a crash at any moment leaves either the old or the new file.
 
 mod hidden;
 mod out;
@@ -15,17 +15,17 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The weights of the built-in model, part of the program.
+/// The weights of the built-in model, compiled into the program.
 pub fn tiny_weights() -> Vec<u8> {
     srft_assets::TINY_WEIGHTS.to_vec()
 }
 
-/// What a browser says of its adapter; natively, wgpu says it.
+/// In a tab, the browser's name for its adapter; natively none, since wgpu knows it.
 pub async fn adapter_name() -> Option<String> {
     None
 }
 
-/// The path from the root, so that it means the same after a program has changed its folder.
+/// The absolute path, which stays valid when the program changes its working folder.
 pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.into())
 }
@@ -35,8 +35,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|e| io(path, e))
 }
 
-/// The bytes of a file, without reading them all now: pages come in when they are looked at, and may be
-/// dropped again.
+/// Maps a file: pages are read when first touched, and may be dropped again.
 pub fn map(path: &Path) -> Result<Bytes> {
     #[expect(
         unsafe_code,
@@ -51,7 +50,7 @@ pub fn exists(path: &Path) -> bool {
     path.exists()
 }
 
-/// Makes a folder and those above it.
+/// Creates a folder and its parents.
 pub fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|e| io(path, e))
 }
@@ -70,7 +69,7 @@ pub fn is_folder(path: &Path) -> bool {
     path.is_dir()
 }
 
-/// Suffix of what is being replaced, beside [`PARTIAL`].
+/// Suffix of the older folder while it is being replaced, beside [`PARTIAL`].
 const OLD: &str = "srft-old";
 
 fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -79,13 +78,13 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Makes what was written to a file so far outlive a power cut. Windows wants it open for writing.
+/// Syncs a file to disk, so that it survives a power cut. Windows wants it open for writing.
 pub fn sync_file(path: &Path) -> Result<()> {
     let file = OpenOptions::new().append(true).open(path);
     file.and_then(|f| f.sync_all()).map_err(|e| io(path, e))
 }
 
-/// A rename is durable once its folder is; systems that cannot sync a folder need no such call.
+/// A rename is durable once its folder is synced; systems that cannot sync a folder do not need it.
 fn sync_folder(path: &Path) {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     if let Ok(folder) = File::open(path) {
@@ -97,8 +96,9 @@ fn sync_parent(path: &Path) {
     path.parent().into_iter().for_each(sync_folder);
 }
 
-/// Writes a file under a temporary name, syncs it, and renames it into place. A link stays one: the
-/// file that it leads to is replaced. What is no file, such as a terminal, is written to as it is.
+/// Writes a file under a temporary name, syncs it, and renames it into place. If `path` is a link, the
+/// file that it leads to is replaced. Something that is not a regular file, such as a terminal, is
+/// written directly.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let place = fs::canonicalize(path).unwrap_or_else(|_| path.into());
     let written = match fs::metadata(&place) {
@@ -114,8 +114,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A folder that is being written: it appears whole or not at all. Dropped before
-/// [`FolderWriter::finish`], it leaves what was there as it was.
+/// A folder that is being written and appears whole or not at all. If it is dropped before
+/// [`FolderWriter::finish`], nothing changes.
 pub struct FolderWriter {
     path: PathBuf,
     stage: PathBuf,
@@ -123,7 +123,7 @@ pub struct FolderWriter {
     target: Option<Target>, // where the user named the folder
 }
 
-/// A file of a [`FolderWriter`]: what is written goes on to the disk, and nothing is kept.
+/// A file of a [`FolderWriter`]; everything goes straight to the disk.
 pub struct FileWriter {
     name: String,
     path: PathBuf, // once the folder is in its place
@@ -133,14 +133,14 @@ pub struct FileWriter {
 }
 
 impl FolderWriter {
-    /// Begins the folder `path`, which a run keeps for itself: it takes the place of an older one,
-    /// which [`mend_folder`] brings back after a crash between the two renames.
+    /// Begins the folder `path`, one that a run keeps for itself. It replaces an older one, which
+    /// [`mend_folder`] restores after a crash between the two renames.
     pub fn begin(path: &Path) -> Result<Self> {
         mend_folder(path)?;
         Self::staged(path.into(), hidden(path, PARTIAL), None)
     }
 
-    /// Begins a folder that the user named, with a command's results of that kind: see
+    /// Begins a folder that the user named, for a command's results of that kind: see
     /// `platform/out.rs`.
     pub fn export(path: &Path, kind: &'static str, overwrite: bool) -> Result<Self> {
         let target = Target::of(path, kind, overwrite)?;
@@ -156,7 +156,7 @@ impl FolderWriter {
         Ok(Self { path, stage, files: Vec::new(), target })
     }
 
-    /// Begins a file; each name once.
+    /// Begins a file; each name only once.
     pub fn file(&mut self, name: &str) -> Result<&mut FileWriter> {
         let path = self.path.join(name);
         let file = File::create(self.stage.join(name)).map_err(|e| io(&path, e))?;
@@ -165,12 +165,12 @@ impl FolderWriter {
         Ok(self.files.last_mut().expect("just pushed"))
     }
 
-    /// CRC-32 of each file, of what was written so far.
+    /// CRC-32 of what was written to each file so far.
     pub fn checksums(&self) -> BTreeMap<String, u32> {
         self.files.iter().map(|f| (f.name.clone(), f.checksum.clone().finalize())).collect()
     }
 
-    /// Syncs the files and puts the folder in its place.
+    /// Syncs the files and renames the folder into place.
     pub fn finish(mut self) -> Result<()> {
         let mut files = BTreeMap::new();
         for FileWriter { name, path, file, bytes, checksum } in self.files.drain(..) {
@@ -196,7 +196,7 @@ impl FolderWriter {
 }
 
 impl Drop for FolderWriter {
-    /// Removes the older folder if the new one is in its place; else the new one.
+    /// Removes the older folder if the new one is in place; else removes the new one.
     fn drop(&mut self) {
         self.files.clear(); // some systems remove no file that is open
         let _ = match &self.target {
@@ -215,9 +215,9 @@ impl FileWriter {
     }
 }
 
-/// Ends what a crash left half done at `path`: brings back a folder that was being replaced and
-/// removes what was being written or removed. Of a folder that was replaced, what has no successor
-/// stays: someone else put it there.
+/// Finishes what a crash left half done at `path`: restores a folder that was being replaced, and
+/// removes what was being written or deleted. Files of the older folder that the new one lacks are
+/// kept: someone else put them there.
 pub fn mend_folder(path: &Path) -> Result<()> {
     let old = hidden(path, OLD);
     if old.exists() && !path.exists() {
@@ -235,7 +235,7 @@ pub fn mend_folder(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Mends every folder in `parent`.
+/// Calls [`mend_folder`] for every folder in `parent`.
 pub fn mend_folders_in(parent: &Path) -> Result<()> {
     for name in names_in(parent)? {
         let ended = [OLD, PARTIAL].iter().find_map(|s| name.strip_suffix(&format!(".{s}")));
@@ -246,8 +246,8 @@ pub fn mend_folders_in(parent: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Brings back `path` where a version before 0.2 was replacing it when it crashed. That version called
-/// the older folder `NAME.old`, as a user might: nothing else of such a name is touched.
+/// Restores `path` if a version before 0.2 crashed while replacing it. That version called the older
+/// folder `NAME.old`, as a user might: nothing else with such a name is touched.
 pub fn mend_older(path: &Path) -> Result<()> {
     let mut old = path.as_os_str().to_os_string();
     old.push(".old");
@@ -257,7 +257,7 @@ pub fn mend_older(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a folder so that a crash never leaves a part of it under its name.
+/// Removes a folder; a crash never leaves a part of it under its name.
 pub fn remove_folder_atomic(path: &Path) -> Result<()> {
     let partial = hidden(path, PARTIAL);
     let removed = fs::rename(path, &partial).and_then(|()| fs::remove_dir_all(&partial));
@@ -272,8 +272,8 @@ pub fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Appends one line to a file, creating it if needed. A line that cannot be written whole leaves
-/// nothing.
+/// Appends one line to a file, creating it if needed. If the line cannot be written whole, none of it
+/// stays.
 pub fn append_line(path: &Path, line: &str) -> Result<()> {
     let append = || {
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
@@ -284,8 +284,7 @@ pub fn append_line(path: &Path, line: &str) -> Result<()> {
     append().map_err(|e| io(path, e))
 }
 
-/// Keeps other processes out of a folder until it is dropped or this process ends, however it
-/// ends.
+/// Keeps other processes out of a folder until it is dropped or this process ends in any way.
 #[derive(Debug)]
 pub struct FolderLock(#[expect(dead_code, reason = "held, not read")] File);
 
@@ -299,12 +298,12 @@ pub fn lock_folder(path: &Path) -> Result<FolderLock> {
                 .at(path.display())
                 .next("wait for it or stop it, or give another folder"))
         }
-        // Some network file systems have no locks; going without is better than not going.
+        // Some network file systems have no locks; running unlocked is better than not running.
         Err(TryLockError::Error(_)) | Ok(()) => Ok(FolderLock(file)),
     }
 }
 
-/// Whether a process holds a folder; where that cannot be told, no.
+/// Whether a process holds the folder's lock; false where that cannot be told.
 pub fn is_held(path: &Path) -> bool {
     let lock = File::open(path.join(LOCK)).map(|file| file.try_lock_shared());
     matches!(lock, Ok(Err(TryLockError::WouldBlock)))
@@ -323,7 +322,7 @@ mod tests {
         names
     }
 
-    /// Writes `text` to `file` of a folder, in two parts.
+    /// Begins a folder with one file, to which `text` is written in two parts.
     fn begin(folder: &Path, text: &str) -> FolderWriter {
         let mut writer = FolderWriter::begin(folder).unwrap();
         let (file, (first, second)) = (writer.file("file").unwrap(), text.split_at(1));
@@ -388,7 +387,7 @@ mod tests {
         assert_eq!(read_all(home.path()), ["best"]);
     }
 
-    /// The folder's own place is taken away before the last rename: the older one goes back to it.
+    /// The staged folder disappears before the last rename: the older folder is put back.
     #[test]
     fn a_failed_rename_leaves_the_old_version() {
         let home = tempfile::tempdir().unwrap();
@@ -402,7 +401,7 @@ mod tests {
         assert_eq!(read_all(home.path()), ["best"]);
     }
 
-    /// Windows refused it to a file that was open for reading, and so every checkpoint.
+    /// Windows refused to sync a file that was open for reading, and with that every checkpoint.
     #[test]
     fn a_file_that_is_synced_stays_as_it_is() {
         let home = tempfile::tempdir().unwrap();

@@ -1,9 +1,8 @@
-//! Folders and files that the user names for results. Whatever lies there and was not written by the
-//! same command stays as it is, unless `overwrite` asks otherwise, and then only files of the same
-//! names are replaced.
+//! Folders and files that the user names for results. Anything there that the same command did not
+//! write stays as it is, unless `overwrite` is set, and then only files of the same names are replaced.
 //!
-//! A folder of results is recognised by [`MARKER`] in it, which lists its files with length and CRC-32:
-//! one that was changed since is the user's. A file is recognised by what is in it.
+//! A folder of results is recognised by its [`MARKER`], which lists the files with length and CRC-32; a
+//! file that changed since then is the user's. A single file is recognised by its contents.
 
 use super::hidden::{LOCK, PARTIAL, hidden};
 use super::{create_folder, map, read, write_atomic};
@@ -13,11 +12,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// In a folder of results, what they are and which files belong to them.
+/// The file in a folder of results that says what they are and lists the files.
 const MARKER: &str = ".srft.json";
-/// What a run keeps for itself in its folder: nobody else makes folders of these names there.
+/// Folders that a run keeps inside its own; no command writes results there.
 const OF_A_RUN: [&str; 3] = ["best", "checkpoints", "evaluations"];
-/// Names that an error lists.
+/// Most names that an error lists.
 const NAMED: usize = 3;
 
 #[derive(Serialize, Deserialize)]
@@ -28,7 +27,7 @@ struct Marker {
     files: BTreeMap<String, (u64, u32)>,
 }
 
-/// A folder that the user named, and that may be written to.
+/// A folder that the user named, checked to be writable without losing anything.
 pub(super) struct Target {
     pub(super) path: PathBuf,
     kind: &'static str,
@@ -38,8 +37,8 @@ pub(super) struct Target {
     own: Vec<String>,
 }
 
-/// Refuses a folder for results of a kind where something lies that is not such a result. Called before
-/// long work, too: the folder is written at its end.
+/// Refuses a folder for results if it holds anything else. Also called before long work, since the
+/// folder is written at its end.
 pub fn require_folder(path: &Path, kind: &'static str, overwrite: bool) -> Result<()> {
     Target::of(path, kind, overwrite).map(drop)
 }
@@ -52,7 +51,7 @@ impl Target {
             return Err(refused(format!("this is no folder, so no {kind} goes there"))
                 .next("give another folder; what is here stays"));
         }
-        // A link's folder is the one that it leads to.
+        // Of a link, the folder that it leads to.
         let path = match exists {
             true => fs::canonicalize(path).map_err(|e| io(path, e))?,
             false => super::absolute(path),
@@ -88,7 +87,8 @@ impl Target {
         Ok(Self { path, kind, exists, own })
     }
 
-    /// Where its files are written first: within the folder, if there is one, since that may be a mount.
+    /// Where the files are written first: inside the folder if it exists, since it may be a mount
+    /// point.
     pub(super) fn stage(&self) -> PathBuf {
         match self.exists {
             true => self.path.join(format!(".{PARTIAL}")),
@@ -96,7 +96,8 @@ impl Target {
         }
     }
 
-    /// Puts the files of the stage in their place, and removes those of before that are none of them.
+    /// Moves the staged files into place, and removes the command's earlier files that are not among
+    /// them.
     pub(super) fn put(&self, stage: &Path, files: &BTreeMap<String, (u64, u32)>) -> Result<()> {
         let marker = Marker { kind: self.kind.into(), files: files.clone() };
         let marker = serde_json::to_vec(&marker).expect("a plain record");
@@ -144,7 +145,7 @@ fn contents(path: &Path, kind: &str) -> Result<(Vec<String>, Vec<String>)> {
 /// Whether a folder is a run's or a study's.
 fn is_kept(folder: &Path) -> bool {
     let is_there = |name: &str| folder.join(name).exists();
-    // Others have files of the lock's name, too: it alone says nothing.
+    // Other programs have lock files too: the name alone proves nothing.
     is_there("config.toml") && (is_there(LOCK) || is_there("checkpoints"))
         || is_there("study.toml") && is_there(LOCK)
 }
@@ -156,15 +157,15 @@ pub struct OutFile<'a> {
     pub path: &'a Path,
     /// What it is, for messages: `report`.
     pub kind: &'a str,
-    /// Whether these are such results: one of before may be replaced.
+    /// Whether bytes are a result of this kind: then an earlier file may be replaced.
     pub is_such: fn(&[u8]) -> bool,
     /// Whether the user asked to replace whatever is there.
     pub overwrite: bool,
 }
 
 impl OutFile<'_> {
-    /// Refuses a place where something else is, or one of the command's own inputs. Called before long
-    /// work, too.
+    /// Refuses a place that holds something else, or one of the command's own inputs. Also called
+    /// before long work.
     pub fn require_free(&self, inputs: &[&Path]) -> Result<()> {
         let Self { path, kind, .. } = self;
         let refused = |what: String| Error::input(what).at(path.display());

@@ -1,4 +1,4 @@
-//! What expressions are made of: numbers, variables, functions, brackets, matrices.
+//! The parts of expressions: numbers, variables, functions, brackets, matrices.
 
 use super::expr::{self, Constant, Expr, Function, Reading, call, power, quotient, root};
 use super::parser::Parser;
@@ -51,7 +51,7 @@ impl Parser<'_> {
             Symbol("emptyset") => return Ok(Value::Set(Vec::new())),
             Symbol("reals") => return Ok(Value::Region(vec![Span::line()])),
             Symbol(open @ ("(" | "[" | "{" | "\\{" | "langle")) => return self.group(open),
-            // ]1, 2[ in the French way is (1, 2).
+            // The French interval ]1, 2[ is (1, 2).
             Symbol("]") => return self.open_interval(),
             _ => return Err("it has a sign where a number or a variable should be"),
         };
@@ -120,7 +120,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What stands in brackets, after the one that opens them.
+    /// The contents of brackets, after the opening one.
     fn group(&mut self, open: &str) -> Reading<Value> {
         if open == "[" && self.symbol() == Some("[") {
             return self.nested(|parser| parser.rows());
@@ -173,7 +173,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The members of a tuple; a ± among them makes two tuples, not two members.
+    /// The members of a tuple; a ± in one of them makes two tuples, not two members.
     fn ordered(&mut self) -> Reading<Vec<Value>> {
         let mut members = vec![self.relation()?];
         while self.eat(",") || self.eat(";") {
@@ -183,7 +183,7 @@ impl Parser<'_> {
         Ok(members)
     }
 
-    /// An expression up to `close`, its opening bracket being read.
+    /// An expression up to `close`, after the opening bracket.
     fn bracketed(&mut self, close: &str) -> Reading<Expr> {
         let bars = std::mem::replace(&mut self.bars, false);
         let inside = self.nested(|parser| parser.sum())?.scalar()?;
@@ -228,7 +228,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Functions that are made of others, their argument being used once: the tree must not double.
+    /// Functions defined by others; their argument is used only once, so that the tree does not double.
     fn derived(&mut self, name: &str) -> Reading<Expr> {
         let base =
             if name == "log" && self.eat("_") { self.argument()? } else { Expr::integer(10) };
@@ -258,7 +258,7 @@ impl Parser<'_> {
         if self.eat("^") { self.exponent().map(Some) } else { Ok(None) }
     }
 
-    /// What a function is applied to: a group, or the factors up to the next function or sign.
+    /// The argument of a function: a group, or the factors up to the next function or sign.
     fn function_argument(&mut self) -> Reading<Expr> {
         let outer = std::mem::replace(&mut self.degrees, true);
         let argument = self.nested(|parser| match parser.peek() {
@@ -279,7 +279,7 @@ impl Parser<'_> {
         argument
     }
 
-    /// A matrix, after its \begin.
+    /// A matrix, after its `\begin`.
     fn matrix(&mut self, environment: &str) -> Reading<Value> {
         let name = environment.trim_end_matches('*');
         if !matches!(name, "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" | "array") {

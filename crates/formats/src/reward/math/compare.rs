@@ -1,9 +1,8 @@
 //! Whether a response's value is the gold one.
 //!
-//! Two numbers are equal exactly, or, where one has a decimal point, when rounded to six decimals;
-//! a percentage also equals its number without the sign, from 1% on (50% = 0.5 = 50). Most of this is
-//! math-verify's.
-//! Expressions are equal when their values are (`numeric.rs`).
+//! Two numbers are equal exactly, or, if one has a decimal point, after rounding to six decimals; a
+//! percentage also equals its number without the sign, from 1% on (50% = 0.5 = 50). Most of this
+//! follows math-verify. Expressions are equal when their values are (`numeric.rs`).
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -14,12 +13,11 @@ use super::numeric::{agree, constant_ratio, real_value};
 use super::region::{End, Span};
 use super::value::{Condition, Order, Value};
 
-/// 10 to the number of decimals that a rounded number is compared to; math-verify's
-/// `float_rounding`.
+/// Rounded numbers are compared to six decimals: 10^6; math-verify's `float_rounding`.
 const ROUNDING: u32 = 1_000_000;
 
-/// Whether `given` answers what `gold` does. The gold answer's form decides where the response's
-/// form leaves a choice: a gold tuple wants its order kept, a gold set doesn't.
+/// Whether `given` is the answer `gold`. Where the response's form is ambiguous, the gold answer's form
+/// decides: a gold tuple is ordered, a gold set is not.
 pub fn accepts(gold: &Value, given: &Value) -> bool {
     use Value::{Matrix, Ratio, Relation, Scalar, Set, Tuple};
     match (gold, given) {
@@ -44,13 +42,13 @@ pub fn accepts(gold: &Value, given: &Value) -> bool {
     }
 }
 
-/// a : b is c : d.
+/// Whether a : b equals c : d.
 fn proportional(a: &Expr, b: &Expr, c: &Expr, d: &Expr) -> bool {
     let times = |x: &Expr, y: &Expr| product(vec![x.clone(), y.clone()]);
     equal(&times(a, b), &times(c, d))
 }
 
-/// y = 5, x = 2 in the order of their variables, where these are letters; else as they are.
+/// Members such as y = 5, x = 2 in the order of their variables if these are letters; else unchanged.
 fn by_name(members: &[Value]) -> Vec<Value> {
     let name = |member: &Value| match member {
         Value::Relation(conditions) => match conditions.as_slice() {
@@ -68,7 +66,7 @@ fn by_name(members: &[Value]) -> Vec<Value> {
     named
 }
 
-/// y = 2x + 1 is f(x) = 2x + 1.
+/// Whether both define the same function: y = 2x + 1 is f(x) = 2x + 1.
 fn same_function(a: &[Condition], b: &[Condition]) -> bool {
     let ([a], [b]) = (a, b) else { return false };
     let is_value = |c: &Condition| {
@@ -81,7 +79,7 @@ fn same_function(a: &[Condition], b: &[Condition]) -> bool {
     both && forms && !a.right.is_constant() && equal(&a.right, &b.right)
 }
 
-/// {5} is 5.
+/// Whether one is a set whose only member is the other: {5} is 5.
 fn alone(gold: &Value, given: &Value) -> bool {
     match (gold, given) {
         (Value::Set(set), one) => matches!(distinct(set)[..], [member] if accepts(member, one)),
@@ -99,8 +97,8 @@ fn same_region(gold: &Value, given: &Value) -> bool {
     }
 }
 
-/// Whether two conditions say the same: their sides are equal, or their sides' differences are up
-/// to a factor, which has to be positive for an inequality.
+/// Whether two conditions are equivalent: their sides are equal, or the differences of their sides are
+/// equal up to a factor, which must be positive for an inequality.
 fn same_condition(a: &Condition, b: &Condition) -> bool {
     let difference = |c: &Condition| sum(vec![c.left.clone(), negated(c.right.clone())]);
     let directed = matches!(a.order, Order::Less | Order::AtMost);
@@ -140,8 +138,8 @@ fn percent_sign_off(number: &Number) -> BigRational {
     &number.value * BigRational::from(BigInt::from(100))
 }
 
-/// A number in units of the sixth decimal; a smaller one stays as it is, so that small numbers
-/// don't all equal 0.
+/// A number in units of the sixth decimal; a number below one unit stays as it is, so that small
+/// numbers don't all equal 0.
 fn rounded(value: &BigRational) -> BigRational {
     let units = (value * BigRational::from(BigInt::from(ROUNDING))).round();
     if units.is_zero() { value.clone() } else { units }
@@ -159,9 +157,8 @@ fn pairwise<A, B>(a: &[A], b: &[B], same: impl Fn(&A, &B) -> bool) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
 }
 
-/// Whether each of `a` has its own partner in `b`, and the other way round. Equality isn't
-/// transitive (50% is 0.5 and 50), so to take the first partner that is free could leave another
-/// without any.
+/// Whether the members of `a` and `b` can be paired one to one. Equality isn't transitive (50% is 0.5
+/// and 50), so taking the first free partner could leave another member without any.
 fn one_to_one<A, B>(a: &[A], b: &[B], same: impl Fn(&A, &B) -> bool) -> bool {
     let mut equals: Vec<Vec<usize>> = Vec::new();
     let mut partners = vec![None; b.len()];
@@ -172,9 +169,9 @@ fn one_to_one<A, B>(a: &[A], b: &[B], same: impl Fn(&A, &B) -> bool) -> bool {
     a.len() == b.len() && a.iter().enumerate().all(finds_partner)
 }
 
-/// Gives the one at `place` a partner, if need be one whose partner finds another (the augmenting
-/// paths of bipartite matching). `equals` has the places of all whom each equals, `partners` the
-/// pairs so far; who was `asked` need not be asked again.
+/// Pairs the member at `place`, if need be by moving others to new partners (the augmenting paths of
+/// bipartite matching). `equals` lists for each place the members of the other side that it equals,
+/// `partners` the pairs so far; members marked in `asked` are not tried again.
 fn pair_up(
     place: usize,
     equals: &[Vec<usize>],
@@ -191,7 +188,7 @@ fn pair_up(
     })
 }
 
-/// The members of a set, each once.
+/// The distinct members of a set.
 fn distinct(members: &[Value]) -> Vec<&Value> {
     let mut distinct: Vec<&Value> = Vec::new();
     for member in members {

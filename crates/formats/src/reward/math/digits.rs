@@ -1,4 +1,4 @@
-//! Numbers as they are written: thousands, decimals that repeat, times of the day.
+//! Numbers as they are written: thousands separators, repeating decimals, times of day.
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -10,16 +10,16 @@ use super::token::Token;
 
 /// The largest power of ten in a number such as 1e300.
 const MAX_EXPONENT: i32 = 2_000;
-/// What may stand between thousands: commas, spaces of several widths, marks.
+/// What may separate thousands: commas, spaces of several widths, marks.
 const SEPARATORS: [&str; 16] = [
     "{,}", "\\,", "\\!,", ",\\!", ",\\! ", "\\ ", "\\;", "\\:", ",", " ", "\u{a0}", "\u{202f}",
     "\u{2009}", "_", "'", "’",
 ];
-/// The longest period that is looked for in 0.142857142857….
+/// The longest period that is looked for in decimals such as 0.142857142857….
 const MAX_PERIOD: usize = 12;
 
 impl Lexer {
-    /// A number, its first digit or point being next.
+    /// A number; its first digit or its point comes next.
     pub fn number(&mut self) -> Reading<()> {
         if self.digits_alone > 0 {
             self.digits_alone -= 1;
@@ -60,7 +60,7 @@ impl Lexer {
         self.take_while(|c| c.is_ascii_digit())
     }
 
-    /// 12:30 and 1:02:03, hours and two digits each: a time of the day or of a clock, not a ratio.
+    /// 12:30 and 1:02:03: hours, then groups of two digits. A time of day, not a ratio.
     fn time(&mut self) -> Option<String> {
         let digits = |from: usize| {
             let length =
@@ -122,8 +122,7 @@ impl Lexer {
         String::new()
     }
 
-    /// The digits that repeat for ever behind `decimals`: 0.1\overline{6}, 0.1(6), 0.1\dot{6},
-    /// 0.1666….
+    /// The repeating digits after `decimals`: 0.1\overline{6}, 0.1(6), 0.1\dot{6}, 0.1666….
     fn period(&mut self, decimals: &str) -> Reading<Option<String>> {
         let start = self.at;
         if self.starts_with("\\overline{") || self.starts_with("\\bar{") {
@@ -163,7 +162,7 @@ impl Lexer {
         Some(digit.into())
     }
 
-    /// What stands after the e of 1.5e-3.
+    /// The exponent in 1.5e-3.
     fn scientific(&mut self) -> Reading<Option<i32>> {
         let signed = usize::from(matches!(self.peek(1), Some('+' | '-')));
         let digits = self.peek(1 + signed).is_some_and(|c| c.is_ascii_digit());
@@ -179,8 +178,8 @@ impl Lexer {
     }
 }
 
-/// The digits that stand at least three times, or twice if there are several, at the end of
-/// `decimals`.
+/// The digits that repeat at the end of `decimals`: one digit at least three times, several at least
+/// twice.
 fn repeated(decimals: &str) -> Option<String> {
     (1..=MAX_PERIOD.min(decimals.len())).find_map(|length| {
         let period = &decimals[decimals.len() - length..];

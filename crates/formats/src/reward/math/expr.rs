@@ -1,5 +1,5 @@
-//! Expressions as trees. Their constructors fold whatever is rational, exactly and within bounds,
-//! so that two rational answers meet as two numbers; what is left is for `numeric.rs`.
+//! Expressions as trees. The constructors fold everything rational, exactly and within bounds, so that
+//! two rational answers are compared as two numbers; `numeric.rs` compares the rest.
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -8,8 +8,8 @@ use num_traits::{One, Pow, Signed, ToPrimitive, Zero};
 /// Why a text can't be read, in words that finish "the answer can't be read: ".
 pub type Reading<T> = std::result::Result<T, &'static str>;
 
-/// Bits of numerator and denominator of an exact number, about 2,400 digits. A power or a factorial
-/// beyond it stays a tree: nobody can make us compute 10^(10^9).
+/// Most bits of an exact number's numerator and denominator, about 2,400 digits. A larger power or
+/// factorial stays a tree: no answer can make us compute 10^(10^9).
 const MAX_BITS: u64 = 8_192;
 const MAX_FACTORIAL: u32 = 500;
 const MAX_ROOT: u32 = 64;
@@ -19,14 +19,14 @@ const MAX_ROOT: u32 = 64;
 pub struct Number {
     /// Its exact value; 1/2 for 50%.
     pub value: BigRational,
-    /// Whether a decimal point went into it, so that it may be a rounded value.
+    /// Whether it was computed from a number with a decimal point, and so may be rounded.
     pub decimal: bool,
     /// Whether it is a percentage.
     pub percent: bool,
 }
 
 impl Number {
-    /// The number, unless it is too large to be kept exactly.
+    /// The number; `None` if it is too large to be kept exactly.
     pub fn new(value: BigRational, decimal: bool) -> Option<Self> {
         (bits(&value) <= MAX_BITS).then_some(Self { value, decimal, percent: false })
     }
@@ -36,7 +36,7 @@ impl Number {
         Self { value: BigInt::from(value).into(), decimal: false, percent: false }
     }
 
-    /// Its value as a small whole number.
+    /// Its value, if that is a small whole number.
     pub fn small_integer(&self) -> Option<i64> {
         self.value.is_integer().then(|| self.value.numer().to_i64())?
     }
@@ -59,8 +59,8 @@ pub enum Constant {
     Infinity,
 }
 
-/// A function that stays in the tree. Roots, powers, exponentials and quotients are powers, other
-/// logarithms and inverse functions are made of these.
+/// A function that stays in the tree. Roots, exponentials and quotients are written as powers; other
+/// logarithms and inverse functions in terms of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the usual ones")]
 pub enum Function {
@@ -86,7 +86,7 @@ pub enum Function {
     Min,
 }
 
-/// An expression. Sums and products are flat, so that a long one isn't a deep one.
+/// An expression. Sums and products are flat lists, so that a long one isn't a deep one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expr {
     /// A rational number.
@@ -111,7 +111,7 @@ impl Expr {
         Self::Number(Number::integer(value))
     }
 
-    /// The number that this is.
+    /// The number, if the expression is one.
     pub fn number(&self) -> Option<&Number> {
         match self {
             Self::Number(number) => Some(number),
@@ -131,8 +131,8 @@ impl Expr {
         }
     }
 
-    /// Whether `… = 5` says what this is (x, f(2), AB, |x|), rather than asks what its variables
-    /// are (2x, x/2, x + 1): no number stands where a term or a coefficient does.
+    /// Whether the left side of `… = 5` names the value (x, f(2), AB, |x|) rather than being an
+    /// equation to solve (2x, x/2, x + 1): no term and no coefficient is a number.
     pub fn is_name(&self) -> bool {
         let is_argument = |e: &Self| match e {
             Self::Number(number) => number.value.is_integer(),
@@ -161,7 +161,7 @@ impl Expr {
     }
 }
 
-/// Splits off the numbers among `parts`, folded into one by `fold` as long as it stays small.
+/// Splits the numbers off `parts` and folds them into one by `fold`, as long as it stays small.
 fn fold(
     parts: impl Iterator<Item = Expr>,
     neutral: i64,
@@ -171,7 +171,7 @@ fn fold(
     let mut rest = Vec::new();
     for part in parts {
         let folded = part.number().and_then(|n| {
-            // Known before it is computed: large numbers take time, and there may be many.
+            // Checked before computing: large numbers take time, and there may be many.
             let small = bits(&total.value) + bits(&n.value) <= MAX_BITS;
             let value = small.then(|| operation(&total.value, &n.value))?;
             Number::new(value, total.decimal || n.decimal)
@@ -213,7 +213,7 @@ pub fn product(factors: Vec<Expr>) -> Expr {
     let starts_with_number = first.as_ref().is_some_and(|f| f.number().is_some());
     let (total, mut rest) = fold(first.into_iter().chain(flat), 1, |a, b| a * b);
     if !total.value.is_one() || rest.is_empty() {
-        // `is_name` tells 2x from f(2) by what stands first.
+        // `is_name` tells 2x from f(2) by what comes first.
         let place = if starts_with_number { 0 } else { rest.len() };
         rest.insert(place, Expr::Number(total));
     }
@@ -253,8 +253,8 @@ pub fn power(base: Expr, exponent: Expr) -> Reading<Expr> {
     Ok(Expr::Power(Box::new([base, exponent])))
 }
 
-/// `base`^`exponent` where that is rational and small enough. An odd root of a negative number is
-/// the real one.
+/// `base`^`exponent` if that is rational and small enough. An odd root of a negative number is the real
+/// one.
 fn exact_power(base: &BigRational, exponent: &BigRational) -> Option<BigRational> {
     let base = match exponent.denom().to_u32()? {
         1 => base.clone(),
@@ -276,7 +276,7 @@ fn exact_root(value: &BigRational, degree: u32) -> Option<BigRational> {
     Some(BigRational::new(root(value.numer())?, root(value.denom())?))
 }
 
-/// `function` of `arguments`, of which there is the right number.
+/// `function` of `arguments`, whose number is right.
 pub fn call(function: Function, arguments: Vec<Expr>) -> Reading<Expr> {
     let numbers: Option<Vec<&Number>> = arguments.iter().map(Expr::number).collect();
     let exact = match (function, numbers.as_deref()) {

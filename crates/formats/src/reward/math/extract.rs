@@ -1,30 +1,30 @@
-//! Where in a response its answer stands: in a box, else behind what announces it (`prose.rs`).
+//! Finds the answer in a response: in a box, else after the words that announce it (`prose.rs`).
 
 use super::formulas::{formulas, separates};
 use super::prose;
 
-/// Characters of the longest answer in a box without braces.
+/// Most characters of an answer in a box without braces.
 const MAX_UNBRACED: usize = 40;
 
 /// The part of a response that holds its answer:
 ///
-/// 1. what the last `\boxed{…}`, `\fbox{…}` or `\framebox{…}` holds, also `\boxed 7`; several of
-///    them in a row ("\boxed{1} and \boxed{2}") count together. If the last one's braces don't
-///    close, there is no answer: the response was cut off in it.
-/// 2. Otherwise what stands behind the last "answer is", "answer:", "####", `<answer>` and the like,
-///    to the end of its sentence or tag; of that, the first formula between dollars, \( \) or \[ \],
-///    with those that are joined to it by a comma, "and" or "or", if only words stand before it.
+/// 1. The contents of the last `\boxed{…}`, `\fbox{…}` or `\framebox{…}`, also `\boxed 7`; several in a
+///    row ("\boxed{1} and \boxed{2}") count together. If the last one's braces don't close, there is no
+///    answer: the response was cut off in it.
+/// 2. Otherwise what follows the last "answer is", "answer:", "####", `<answer>` and the like, to the
+///    end of its sentence or tag; of that, the first formula between dollars, \( \) or \[ \], with
+///    those joined to it by a comma, "and" or "or", if only words come before it.
 pub fn final_answer(response: &str) -> Option<String> {
     marked(response)?.into_iter().next()
 }
 
-/// The readings of a response's answer, of which the first that can be read counts: of its
-/// [`final_answer`], or where it has none, of its last sentence.
+/// The possible readings of a response's answer, from its [`final_answer`] or, without one, from its
+/// last sentence. The first one that can be parsed counts.
 pub fn answers(response: &str) -> Vec<String> {
     marked(response).unwrap_or_else(|| prose::last_sentence(response))
 }
 
-/// The same of a gold answer, which may be bare or have an answer marked in it.
+/// The possible readings of a gold answer, which may be bare or contain a marked answer.
 pub fn gold_answers(gold: &str) -> Vec<String> {
     let all = || {
         let inside =
@@ -34,14 +34,14 @@ pub fn gold_answers(gold: &str) -> Vec<String> {
     marked(gold).unwrap_or_else(all)
 }
 
-/// Whether something in a response marks its answer.
+/// Whether a response marks its answer.
 pub fn is_marked(response: &str) -> bool {
     marked(response).is_some()
 }
 
-/// `None` where nothing marks an answer; no readings where what is marked is empty.
+/// `None` if nothing marks an answer; no readings if the marked text is empty.
 fn marked(response: &str) -> Option<Vec<String>> {
-    // What was thought aloud is no answer.
+    // Reasoning before `</think>` is no answer.
     let response = response.rsplit_once("</think>").map_or(response, |(_, after)| after);
     match boxed(response) {
         Some(boxed) => Some(Some(boxed).filter(|b| !b.is_empty()).into_iter().collect()),
@@ -49,15 +49,15 @@ fn marked(response: &str) -> Option<Vec<String>> {
     }
 }
 
-/// What the last box of a response holds, or the boxes in a row that it ends; empty where it doesn't
-/// close, and `None` without a box.
+/// The contents of the last box of a response, or of the boxes in a row that it ends; empty if it
+/// doesn't close, and `None` without a box.
 pub fn boxed(response: &str) -> Option<String> {
     let mut boxes = boxes_backwards(response);
     let last = boxes.next()?;
     Some(in_row(response, last, boxes).unwrap_or_default().trim().to_string())
 }
 
-/// The answers in a [`final_answer`]: what its boxes hold, or all of it.
+/// The answers in a [`final_answer`]: the contents of its boxes, or all of it.
 pub fn parts(answer: &str) -> Vec<&str> {
     let boxes = boxes_backwards(answer);
     let mut parts: Vec<&str> = boxes.filter_map(|b| Some(&answer[b.content..b.end?])).collect();
@@ -65,19 +65,19 @@ pub fn parts(answer: &str) -> Vec<&str> {
     if parts.is_empty() { vec![answer] } else { parts }
 }
 
-/// The last box first: of a long response, no more is looked at than is needed.
+/// The boxes, last one first, so that no more of a long response is searched than needed.
 fn boxes_backwards(response: &str) -> impl Iterator<Item = Frame> {
     response.rmatch_indices('\\').filter_map(|(at, _)| Frame::at(response, at))
 }
 
-/// A `\boxed{…}` at some bytes of a response.
+/// A `\boxed{…}` by its byte positions in a response.
 struct Frame {
     start: usize,
-    /// Where its content ends, if its braces close.
+    /// Where its content ends; `None` if its braces don't close.
     end: Option<usize>,
     /// Where it starts.
     content: usize,
-    /// Where what follows the box starts.
+    /// Where the text after the box starts.
     after: usize,
 }
 
@@ -89,7 +89,8 @@ impl Frame {
         let inside = behind.trim_start();
         let content = response.len() - inside.len();
         let Some(braced) = inside.strip_prefix('{') else {
-            // "\boxed 7", and "\boxed7": only a digit ends a command's name.
+            // In "\boxed 7" and "\boxed7" the content begins with a digit: only a digit ends a
+            // command's name.
             let plain = |c: char| c.is_ascii_alphanumeric() || "./-".contains(c);
             let length = inside.chars().take(MAX_UNBRACED).take_while(|&c| plain(c)).count();
             let apart =
@@ -108,8 +109,7 @@ impl Frame {
     }
 }
 
-/// Where the brace closes that was open before `text`. Braces that are seen, \{ and \}, don't
-/// count.
+/// Where the brace that was opened before `text` closes. Visible braces, \{ and \}, don't count.
 fn closing_brace(text: &str) -> Option<usize> {
     let mut depth = 1;
     let mut escaped = false;
@@ -125,7 +125,7 @@ fn closing_brace(text: &str) -> Option<usize> {
     })
 }
 
-/// What `last` holds, or the list of boxes that it ends.
+/// The contents of `last`, or the list of boxes that it ends.
 fn in_row(response: &str, last: Frame, before: impl Iterator<Item = Frame>) -> Option<&str> {
     let (end, after) = (last.end?, last.after);
     let mut start = last.start;

@@ -1,11 +1,11 @@
-//! Formulas in a text: between dollars, \( \) or \[ \], and those that are one list.
+//! Formulas in a text: between dollars, \( \) or \[ \], and runs of them that form one list.
 
 use std::ops::Range;
 
-/// Words that may stand between two boxes beside the "and" that makes them one list.
+/// Most words between two boxes, besides an "and", that still form one list.
 const MAX_BETWEEN: usize = 3;
 
-/// Whether answers that `text` stands between are one list: "2, 3", "2 and 3", "2 cats and 3".
+/// Whether `text` between two answers makes them one list: "2, 3", "2 and 3", "2 cats and 3".
 pub fn separates(text: &str) -> bool {
     let words = text.split(|c: char| !c.is_alphanumeric());
     let words = words.filter(|word| !matches!(*word, "" | "text" | "quad" | "qquad"));
@@ -14,7 +14,7 @@ pub fn separates(text: &str) -> bool {
     other.is_empty() || !joining.is_empty() && other.len() <= MAX_BETWEEN
 }
 
-/// The first formula of `text` and those that it is joined to, if only words stand before it.
+/// The first formula of `text` and those joined to it, if only words come before it.
 pub fn formulas(text: &str) -> Option<Range<usize>> {
     let (start, mut end) = formula(text)?;
     if text[..start].contains(|c: char| c.is_ascii_digit() || c == '\n') {
@@ -42,7 +42,7 @@ fn formula(text: &str) -> Option<(usize, usize)> {
     let inside = &text[start + open.len()..];
     let (length, _) = inside.match_indices(close).find(|&(at, _)| !inside[..at].ends_with('\\'))?;
     let end = start + open.len() + length + close.len();
-    // "$5 and $6" are sums of money.
+    // "$5 and $6" are amounts of money.
     let money = open == "$" && text[end..].starts_with(|c: char| c.is_ascii_digit());
     (!money).then_some((start, end))
 }

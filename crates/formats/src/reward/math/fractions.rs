@@ -8,10 +8,10 @@ use super::expr::Number;
 use super::token::Token::{self, Run, Symbol, Text, Word};
 use super::units::{Meaning, meaning, number_words};
 
-/// Tokens of the longest that is looked for.
+/// Most tokens of a number in words.
 const MOST_TOKENS: usize = 16;
 
-/// `tokens` with a number for each of them.
+/// `tokens` with numbers in words replaced by numbers.
 pub fn with_fractions(tokens: &[Token]) -> Vec<Token> {
     let mut kept = Vec::with_capacity(tokens.len());
     let mut at = 0;
@@ -24,7 +24,7 @@ pub fn with_fractions(tokens: &[Token]) -> Vec<Token> {
     kept
 }
 
-/// The number that `tokens` begin with, and how many of them it is.
+/// The number with which `tokens` begin, and how many of them it takes.
 fn first(tokens: &[Token], is_first: bool) -> Option<(Token, usize)> {
     let (mut words, mut ends): (Vec<String>, Vec<usize>) = (Vec::new(), Vec::new());
     for (at, token) in tokens.iter().enumerate().take(MOST_TOKENS) {
@@ -56,11 +56,11 @@ fn first(tokens: &[Token], is_first: bool) -> Option<(Token, usize)> {
         || fraction(&words).or_else(|| half(&words).filter(|_| is_first && words.len() == 1));
     let (value, used) = mixed.next().or_else(alone)?;
     let number = Token::Number(Number::new(value, false)?);
-    // Only where it ends with a token.
+    // A number in words must end where a token ends.
     (ends.get(used) != Some(&ends[used - 1])).then_some((number, ends[used - 1]))
 }
 
-/// The whole number that all of `words` are.
+/// The whole number that `words` spell together.
 fn whole(words: &[&str]) -> Option<BigRational> {
     match words {
         [digits] if digits.bytes().all(|b| b.is_ascii_digit()) => {
@@ -73,7 +73,7 @@ fn whole(words: &[&str]) -> Option<BigRational> {
     }
 }
 
-/// The fraction that `words` begin with, "a half" or "two thirds", and how many of them it is.
+/// The fraction with which `words` begin, "a half" or "two thirds", and how many of them it takes.
 fn fraction(words: &[&str]) -> Option<(BigRational, usize)> {
     let (count, used) = match words.first()? {
         &"a" | &"an" => (1, 1),
@@ -82,7 +82,7 @@ fn fraction(words: &[&str]) -> Option<(BigRational, usize)> {
     Some((part(count, words.get(used)?)?, used + 1))
 }
 
-/// So many halves, thirds or the like; "twenty fifth" is none.
+/// `count` halves, thirds or the like; "twenty fifth" is no fraction.
 fn part(count: u64, name: &str) -> Option<BigRational> {
     match meaning(name) {
         Meaning::Times(size)

@@ -1,5 +1,5 @@
-//! Text to tokens: LaTeX, plain text and Unicode under one spelling. What only sets type (spacing,
-//! sizes, dollar signs, quotes) is gone afterwards.
+//! Turns text into tokens: LaTeX, plain text and Unicode in one spelling. What only affects typesetting
+//! (spacing, sizes, dollar signs, quotes) is dropped.
 
 use super::expr::{Number, Reading};
 use super::token::Token;
@@ -14,7 +14,7 @@ pub fn tokens(text: &str) -> Reading<Vec<Token>> {
     Ok(lexer.tokens)
 }
 
-/// The tokens of a text that is only in part mathematics: what can't be read is the symbol "?".
+/// The tokens of a text that is only partly mathematics: whatever can't be read becomes the symbol "?".
 pub fn tokens_among_words(text: &str) -> Vec<Token> {
     let mut lexer = Lexer::new(text);
     while let Some(c) = lexer.peek(0) {
@@ -27,31 +27,31 @@ pub fn tokens_among_words(text: &str) -> Vec<Token> {
     lexer.tokens
 }
 
-/// Reads tokens off a text.
+/// Splits a text into tokens.
 pub struct Lexer {
     /// The text.
     pub text: Vec<char>,
     /// Where the next character is.
     pub at: usize,
-    /// What was read so far.
+    /// The tokens so far.
     pub tokens: Vec<Token>,
-    /// Open brackets: among them 1,234 is two numbers.
+    /// How many brackets are open: inside brackets, 1,234 is two numbers.
     pub brackets: usize,
-    /// How many of the next digits are arguments of their own: \frac12 is 1/2.
+    /// How many of the next digits are separate arguments: \frac12 is 1/2.
     pub digits_alone: usize,
-    /// Whether `\\` ends a matrix's row. Elsewhere it starts a command, in text that went through
-    /// one JSON encoding too many.
+    /// Whether `\\` ends a matrix row. Elsewhere it starts a command, in text that was JSON-encoded
+    /// once too often.
     rows: bool,
-    /// Whether a single $ is a currency's sign: those that delimit formulas come in pairs.
+    /// Whether a single $ is a currency sign: the $ around formulas come in pairs.
     money: bool,
-    /// Environments around it that only align equations.
+    /// How many open environments only align equations.
     aligned: usize,
 }
 
 impl Lexer {
     fn new(text: &str) -> Self {
         let rows = text.contains("\\begin");
-        // A colon in braces is one without the space around it.
+        // A colon in braces is a colon without the space around it.
         let text: Vec<char> = text.replace("{:}", ":").chars().collect();
         let dollar = |at: &usize| text[*at] == '$' && (*at == 0 || text[at - 1] != '\\');
         let money = (0..text.len()).filter(dollar).count() % 2 == 1;
@@ -59,7 +59,7 @@ impl Lexer {
         Self { text, at, tokens, brackets, digits_alone, rows, money, aligned }
     }
 
-    /// The character so far ahead.
+    /// The character `ahead` places further on.
     pub fn peek(&self, ahead: usize) -> Option<char> {
         self.text.get(self.at + ahead).copied()
     }
@@ -69,7 +69,7 @@ impl Lexer {
         prefix.chars().enumerate().all(|(i, c)| self.peek(i) == Some(c))
     }
 
-    /// The characters that come next and are wanted.
+    /// The characters that come next, as long as they are `wanted`.
     pub fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> String {
         let start = self.at;
         while self.peek(0).is_some_and(&wanted) {
@@ -111,7 +111,7 @@ impl Lexer {
             self.tokens.push(Token::Name("ldots".into()));
             return Ok(());
         }
-        // "p.m.", "sq. ft."
+        // Abbreviations: "p.m.", "sq. ft.".
         let abbreviates = matches!(self.tokens.last(), Some(Token::Run(..) | Token::Word(_)));
         if c == '.' && abbreviates || c == '&' && self.aligned > 0 {
             return Ok(());
@@ -143,7 +143,7 @@ impl Lexer {
         Ok(())
     }
 
-    /// A run of letters: a word that means something, a word that doesn't, or variables.
+    /// A run of letters: a word with a meaning, a word without one, or variables.
     fn letters(&mut self) {
         let spaced = self.at > 0 && " \u{a0}~\t\n,".contains(self.text[self.at - 1]);
         let run = self.take_while(is_letter);
@@ -186,7 +186,7 @@ impl Lexer {
         }
     }
 
-    /// What stands in the braces that come next, or the letter or digit there.
+    /// The contents of the braces that come next, or the letter or digit there.
     pub fn braced(&mut self) -> Option<String> {
         self.skip_spaces();
         let rest = &self.text[self.at..];
@@ -205,14 +205,14 @@ impl Lexer {
 
     /// A command, after its backslash.
     fn command(&mut self) -> Reading<()> {
-        // A space that a text's end took its own from.
+        // A backslash and a space, whose space was trimmed at the end of the text.
         let Some(first) = self.peek(0) else { return Ok(()) };
         if !first.is_ascii_alphabetic() {
             self.at += 1;
             let symbol = match first {
                 '\\' if self.aligned > 0 => {
                     self.skip_spaces();
-                    // "x &= 3 + 4 \\ &= 7" is a chain, other lines are answers of their own.
+                    // "x &= 3 + 4 \\ &= 7" is a chain of equations; other lines are separate answers.
                     match self.peek(0) {
                         Some('&') | None => return Ok(()),
                         _ => ",",
@@ -253,7 +253,7 @@ impl Lexer {
                 self.braced();
             }
             "pmod" | "mod" | "bmod" => {
-                // What n ≡ 3 (mod 7) is known up to.
+                // The modulus in n ≡ 3 (mod 7).
                 self.skip_spaces();
                 if self.take_while(|c| c.is_ascii_digit()).is_empty() {
                     self.braced();
@@ -326,7 +326,7 @@ impl Lexer {
         let text: String = content.to_lowercase().chars().map(plain).collect();
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let is_name = command.starts_with("math") && !UNIT_LETTERS.contains(&text);
-        // "5 apples", a formula in bold.
+        // Plain text such as "5 apples", or a formula in bold.
         let number = |c: char| c.is_ascii_digit() || "-−.$".contains(c);
         let is_formula = content.contains('\\')
             || content.trim_start().starts_with(number)
@@ -344,10 +344,10 @@ impl Lexer {
     }
 }
 
-/// Letters that are units where a `\mathrm` stands around them, rather than variables.
+/// Letters that are units inside `\mathrm`, rather than variables.
 const UNIT_LETTERS: &str = "mgsh";
 
-/// A letter of a word: Greek ones are variables.
+/// Whether a letter belongs to a word: Greek letters are variables.
 fn is_letter(c: char) -> bool {
     c.is_alphabetic() && greek(c).is_none() && character(c).is_none()
 }

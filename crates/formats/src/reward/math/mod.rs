@@ -1,18 +1,18 @@
-//! Whether a response's answer means the same as the gold one: 1/2, 0.5 and \frac12; (x+1)² and
-//! x² + 2x + 1; {1, 2} and "2 or 1"; x > 2 and (2, ∞). It follows Python's math-verify 0.9, except
-//! where that is plainly wrong; `tests/golden/math/cases.jsonl` holds both to hundreds of cases and
-//! says why where they differ.
+//! Whether a response's answer means the same as the gold answer: 1/2, 0.5 and \frac12; (x+1)² and x² +
+//! 2x + 1; {1, 2} and "2 or 1"; x > 2 and (2, ∞). It follows Python's math-verify 0.9, except where
+//! that is plainly wrong; `tests/golden/math/cases.jsonl` compares both on hundreds of cases and says
+//! why they differ.
 //!
-//! Rational numbers are compared exactly, and one with a decimal point is rounded to six decimals,
-//! as in math-verify. Whatever else has a value is computed in f64 at twelve pseudo-random real
-//! points, complex where roots or logarithms lead there (Schwartz–Zippel; `numeric.rs`). So it
-//! can't tell apart what differs by less than 1 in 10^11 (√(10^24 + 1) and 10^12) or at single
-//! points only (x/x and 1). It takes for different what is equal for whole or for positive numbers
-//! only: (−1)^(2n) and 1, ln xy and ln x + ln y. Numbers beyond 2,400 digits, and those computed
-//! that are beyond f64 (10^±308), are equal only if written alike.
+//! Rational numbers are compared exactly; one with a decimal point is rounded to six decimals, as in
+//! math-verify. Other values are computed in f64 at twelve pseudo-random real points, complex where
+//! roots or logarithms lead there (Schwartz–Zippel; `numeric.rs`). Values that differ by less than 1 in
+//! 10^11 (√(10^24 + 1) and 10^12), or at single points only (x/x and 1), therefore count as equal.
+//! Values that are equal only for whole or positive numbers count as different: (−1)^(2n) and 1, ln xy
+//! and ln x + ln y. Numbers beyond 2,400 digits, and computed ones beyond f64 (10^±308), are equal only
+//! if written alike.
 //!
-//! What can't be read, or is too long or nested too deeply, is an error in a gold answer and never
-//! right in a response.
+//! An answer that can't be read, or is too long or nested too deeply, is an error as a gold answer and
+//! never right in a response.
 
 mod atoms;
 mod compare;
@@ -44,12 +44,12 @@ use parser::Parsed;
 use token::Token;
 use value::Value;
 
-/// Characters of the longest answer that is read.
+/// Most characters of an answer that is read.
 const MAX_ANSWER: usize = 2_000;
-/// Characters of a gold answer that an error shows.
+/// Most characters of a gold answer that an error shows.
 const SHOWN: usize = 100;
 
-/// The gold answer, parsed once when data is loaded; one that can't be read is an error, never a
+/// The gold answer, parsed once when data is loaded. If it can't be read, that is an error and not a
 /// score.
 #[derive(Debug, Clone)]
 pub struct Gold {
@@ -59,7 +59,7 @@ pub struct Gold {
 }
 
 impl Gold {
-    /// Reads a gold answer: bare, or a worked solution in which [`final_answer`] finds it.
+    /// Reads a gold answer: a bare one, or a worked solution that contains a [`final_answer`].
     pub fn parse(text: &str) -> Result<Self> {
         let read = first_readable(extract::gold_answers(text), true);
         read.map(|answer| Self { answer, text: text.trim().into() }).map_err(|reason| {
@@ -70,21 +70,21 @@ impl Gold {
     }
 }
 
-/// What a response is worth.
+/// The verdict on a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its answer is the gold one.
+    /// Its answer is the gold answer.
     Right,
-    /// It has the gold one's value, but not in a form that a reward may take (`strict.rs`).
+    /// It has the gold answer's value, but not in a form that may be rewarded (`strict.rs`).
     Loose,
-    /// Its answer is another one.
+    /// Its answer is a different one.
     Wrong,
     /// It has no answer, or one that can't be read.
     Unreadable,
 }
 
-/// Judges a response by its [`final_answer`], or where it has none, by its last sentence if that is
-/// short: "42", "x = 5", "So it is $x+1$". The `prompt` shows what was only copied from it.
+/// Judges a response by its [`final_answer`] or, without one, by its last sentence if that is short:
+/// "42", "x = 5", "So it is $x+1$". The `prompt` shows whether the answer was only copied from it.
 pub fn judge(gold: &Gold, prompt: &str, response: &str) -> Verdict {
     let answers = extract::answers(response);
     let Ok(mut given) = first_readable(answers.clone(), false) else { return Verdict::Unreadable };
@@ -92,13 +92,14 @@ pub fn judge(gold: &Gold, prompt: &str, response: &str) -> Verdict {
         let respelled = answers.first().and_then(|text| respelled(text, &gold.answer.value));
         match respelled.map(|text| read(&text, false)) {
             Some(Ok(other)) if gold.answer.accepts(&other) => given = other,
-            // "July 4" is no 4 with words before it where the gold answer is just that.
+            // If the gold answer is "July 4", these are words that must match, not a 4 with a word
+            // before it.
             _ if gold.answer.spelled.is_some()
                 && answers.iter().any(|text| is_spelled(text, gold)) =>
             {
                 return Verdict::Right;
             }
-            // Word for word, though as a response's last sentence it would say less.
+            // Equal word for word, though the response's last sentence alone would be read as less.
             _ if response.trim() == gold.text && !extract::is_marked(response) => {
                 return Verdict::Right;
             }
@@ -116,30 +117,30 @@ fn is_spelled(text: &str, gold: &Gold) -> bool {
     read(text, false).is_ok_and(|given| given.spelled == gold.answer.spelled)
 }
 
-/// An answer, read.
+/// A parsed answer.
 #[derive(Debug, Clone)]
 struct Answer {
     /// Its value without units.
     value: Value,
-    /// With its units, where all of them are known.
+    /// Its value with units, if all of them are known.
     measured: Option<Value>,
-    /// A gold answer's value where the base of its numbers counts: 101_2 is both 101 and 5.
+    /// A gold answer's value with the base of its numbers applied: 101_2 is both 101 and 5.
     based: Option<Value>,
-    /// Its letters and digits, if it has words and nothing else.
+    /// Its letters and digits, if it consists of words and numbers only.
     spelled: Option<String>,
     /// Whether arithmetic is left to do.
     arithmetic: bool,
     /// Whether an equation between numbers in it is false.
     false_equation: bool,
-    /// Without the words around numbers.
+    /// Its tokens without the words around numbers.
     tokens: Vec<Token>,
-    /// As written.
+    /// All its tokens.
     raw: Vec<Token>,
 }
 
 impl Answer {
-    /// Whether `given` is right if this is gold. The letters of "red" are its word, and the product
-    /// of r, e and d as well.
+    /// Whether `given` is right if this is the gold answer. The letters of "red" are the word as well
+    /// as the product of r, e and d.
     fn accepts(&self, given: &Self) -> bool {
         if self.raw == given.raw || self.spelled.is_some() && self.spelled == given.spelled {
             return true;
@@ -154,7 +155,7 @@ impl Answer {
     }
 }
 
-/// The first of `texts` that can be read, or why none can.
+/// The first of `texts` that can be read, or why the last one can't.
 fn first_readable(texts: Vec<String>, gold: bool) -> Reading<Answer> {
     let mut failed = "it is empty";
     for text in texts {
@@ -166,9 +167,11 @@ fn first_readable(texts: Vec<String>, gold: bool) -> Reading<Answer> {
     Err(failed)
 }
 
-/// Reads an answer; of an equation whose left side is only a name that can't be read, the right.
+/// Reads an answer. If an equation's left side is only a name and can't be read, its right side is the
+/// answer.
 fn read(text: &str, gold: bool) -> Reading<Answer> {
-    // What is no answer with words before it may still be the gold one, which keeps its words.
+    // A response that can't be read without its leading words may still equal a gold answer, which
+    // keeps them.
     let read_one = |text: &str| match read_all(text, gold) {
         Err(_) if !gold => read_all(text, true),
         read => read,
@@ -216,8 +219,8 @@ fn read_all(text: &str, gold: bool) -> Reading<Answer> {
     })
 }
 
-/// What stands right of the last = outside of all brackets, where letters stand left of it and no
-/// sum or multiple: \\gcd(6, 9) = 3.
+/// The text right of the last = outside all brackets, if left of it are letters and no sum or multiple:
+/// \\gcd(6, 9) = 3.
 fn right_side(text: &str) -> Option<&str> {
     let mut depth = 0_i32;
     let mut last = None;
@@ -236,7 +239,7 @@ fn right_side(text: &str) -> Option<&str> {
     named.then_some(right.trim()).filter(|right| !right.is_empty())
 }
 
-/// A number that uses its commas as others do, if `gold` is a single number: 12,34,567 and 0,5.
+/// A number that uses commas in another convention, if `gold` is a single number: 12,34,567 and 0,5.
 fn respelled(text: &str, gold: &Value) -> Option<String> {
     let bare = text.trim().trim_matches('$');
     let groups: Vec<&str> = bare.split(',').collect();

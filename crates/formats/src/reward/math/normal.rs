@@ -1,5 +1,5 @@
-//! What stands around an answer: units, words that say how large it is, words before it. A part of
-//! an answer is what stands between its commas and signs of comparison.
+//! Removes what surrounds an answer: units, words about its size, words before it. A part of an answer
+//! is what lies between commas and signs of comparison.
 
 use num_rational::BigRational;
 
@@ -8,22 +8,22 @@ use super::fractions::with_fractions;
 use super::token::Token::{self, Letter, Name, Run, Symbol, Text, Word};
 use super::units::{Meaning, Measure, is_short_word, meaning, number_words};
 
-/// Words of two and three letters that stand before answers.
+/// Words of two or three letters that precede answers.
 const SHORT_WORDS: [&str; 16] = [
     "the", "is", "are", "was", "so", "not", "no", "we", "he", "she", "our", "its", "get", "got",
     "has", "had",
 ];
 
-/// An answer's tokens without the words, in two readings.
+/// An answer's tokens without the words, read in two ways.
 #[derive(Debug)]
 pub struct Tidied {
-    /// The numbers alone: 5 for 5 km.
+    /// The bare numbers: 5 for 5 km.
     pub plain: Vec<Token>,
-    /// The numbers times their units, where all that stands behind them is known.
+    /// The numbers times their units, if every word after them is known.
     pub measured: Option<Vec<Token>>,
 }
 
-/// Parts the numbers from their words. A gold answer keeps words before a number: June 20 isn't 20.
+/// Separates the numbers from their words. A gold answer keeps words before a number: June 20 isn't 20.
 pub fn tidy(tokens: &[Token], gold: bool) -> Reading<Tidied> {
     let (mut plain, mut measured, mut units) = (Vec::new(), Vec::new(), 0);
     let mut depth = 0_usize;
@@ -52,7 +52,7 @@ pub fn tidy(tokens: &[Token], gold: bool) -> Reading<Tidied> {
     Ok(Tidied { plain: letters(&plain), measured: (units > 0).then(|| letters(&measured)) })
 }
 
-/// Signs for words between numbers: 3 to 4, 101 base 2.
+/// Replaces words between numbers by signs: 3 to 4, 101 base 2.
 fn with_signs(tokens: &[Token]) -> Vec<Token> {
     let number =
         |at: Option<usize>| matches!(at.and_then(|at| tokens.get(at)), Some(Token::Number(_)));
@@ -76,8 +76,8 @@ fn with_signs(tokens: &[Token]) -> Vec<Token> {
     tokens.iter().enumerate().map(sign).collect()
 }
 
-/// The letters of an answer that has nothing but words and numbers, such as "no solution" or
-/// "June 20".
+/// The letters and digits of an answer that has only words and numbers, such as "no solution" or "June
+/// 20".
 pub fn spelled(tokens: &[Token]) -> Option<String> {
     let mut worded = false;
     let mut spelled = String::new();
@@ -106,7 +106,7 @@ fn parts(token: &Token) -> bool {
     matches!(token, Symbol(symbol) if signs.contains(symbol))
 }
 
-/// Rows of letters as variables, words in a row as one.
+/// Runs of letters become variables, several words in a row one variable.
 fn letters(tokens: &[Token]) -> Vec<Token> {
     let is_word = |token: &Token| matches!(token, Word(_));
     let runs = tokens.chunk_by(|a, b| is_word(a) && is_word(b));
@@ -123,7 +123,7 @@ fn wrapped(core: Vec<Token>, behind: impl IntoIterator<Item = Token>) -> Vec<Tok
     open.into_iter().chain(core).chain([Symbol("}")]).chain(behind).collect()
 }
 
-/// A part without the words around it, and its unit if that is known.
+/// A part without the words around it, and its unit if known.
 fn without_words(part: Vec<Token>, gold: bool) -> Reading<(Vec<Token>, Option<Expr>)> {
     let part = joined(part);
     let (part, currency) = without_currency(part);
@@ -149,8 +149,8 @@ fn without_words(part: Vec<Token>, gold: bool) -> Reading<(Vec<Token>, Option<Ex
     Ok((core, measure.known()))
 }
 
-/// Two and more words of plain text in a row, of which one is long, are words all of them: "no
-/// solution" is n, o and a word.
+/// If one of two or more words in a row is long, all of them are words: "no solution" is not n, o and a
+/// word.
 fn joined(part: Vec<Token>) -> Vec<Token> {
     let is_plain = |token: &Token| matches!(token, Run(..) | Word(_));
     let is_word = |token: &Token| matches!(token, Word(_));
@@ -166,7 +166,7 @@ fn joined(part: Vec<Token>) -> Vec<Token> {
     words.collect()
 }
 
-/// The currency's sign before a number, or behind it.
+/// Removes a currency sign before or after a number.
 fn without_currency(part: Vec<Token>) -> (Vec<Token>, Option<&'static str>) {
     let mut currency = None;
     let kept = part.into_iter().filter(|token| match token {
@@ -180,7 +180,7 @@ fn without_currency(part: Vec<Token>) -> (Vec<Token>, Option<&'static str>) {
     (kept, currency)
 }
 
-/// "approximately 5", "negative 5", and in a response "the total is 5".
+/// Removes leading words: "approximately 5", "negative 5", and in a response "the total is 5".
 fn without_leading_words(part: Vec<Token>, gold: bool) -> Vec<Token> {
     let words = |token: &Token| match token {
         Word(word) | Text(word) => Some(word.clone()),
@@ -211,7 +211,7 @@ fn without_leading_words(part: Vec<Token>, gold: bool) -> Vec<Token> {
     sign.into_iter().chain(part[leading.len()..].iter().cloned()).collect()
 }
 
-/// A number in words, as a number: "forty-two apples".
+/// Replaces a number in words by the number: "forty-two apples".
 fn spelled_out(mut part: Vec<Token>) -> Vec<Token> {
     if part.first() == Some(&Symbol("-")) {
         let rest = part.split_off(1);
@@ -230,7 +230,7 @@ fn spelled_out(mut part: Vec<Token>) -> Vec<Token> {
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match number_words(&words) {
-        // Only where a number ends with its token.
+        // A number in words must end where a token ends.
         Some((value, used)) if ends.get(used) != Some(&ends[used - 1]) => {
             let number = Token::Number(Number::integer(value as i64));
             // "two-thirds"
@@ -244,7 +244,7 @@ fn spelled_out(mut part: Vec<Token>) -> Vec<Token> {
     }
 }
 
-/// Whether words begin here that say something of the number before them.
+/// Whether words about the preceding number begin here.
 fn starts_tail(kept: &[Token], rest: &[Token]) -> bool {
     if matches!(kept.last(), Some(Symbol("+" | "-" | "^" | "_" | "/" | "*" | "(" | "{"))) {
         return false;
@@ -277,7 +277,7 @@ fn starts_tail(kept: &[Token], rest: &[Token]) -> bool {
     }
 }
 
-/// What the words behind a number do to it; `None` if they are no words alone.
+/// Applies the words after a number to it; `None` if they are not only words.
 fn tail(rest: &[Token], measure: &mut Measure) -> Reading<Option<Vec<Token>>> {
     let mut scales = Vec::new();
     let mut words: Vec<(String, i64)> = Vec::new();
@@ -355,7 +355,7 @@ fn constant(value: BigRational) -> Reading<Expr> {
     Number::new(value, false).map(Expr::Number).ok_or("its numbers are too long")
 }
 
-/// Whether a number stands there and no variable or word.
+/// Whether a part has a number and no variable or word.
 fn is_number(part: &[Token]) -> bool {
     let is = |token: &Token| matches!(token, Token::Number(_));
     let time = |token: &Token| matches!(token, Name(name) if name.starts_with("time "));

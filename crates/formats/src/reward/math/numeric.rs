@@ -1,5 +1,5 @@
-//! Expressions as numbers: f64 evaluation at fixed pseudo-random points, with an estimate of its
-//! rounding error, and the test for equality that follows from it.
+//! Expressions as numbers: f64 evaluation at fixed pseudo-random points with an estimate of the
+//! rounding error, and the equality test based on it.
 
 use num_complex::Complex64;
 use num_rational::BigRational;
@@ -8,19 +8,19 @@ use num_traits::{ToPrimitive, Zero};
 use super::expr::{Constant, Expr, Function};
 use crate::random::{threefry4x32, unit_f32};
 
-/// Points at which expressions with variables are compared, and how many must tell something.
+/// Points at which expressions with variables are compared, and how many of them must be conclusive.
 const POINTS: u32 = 12;
 const MIN_TELLING: u32 = 4;
-/// Relative difference that counts as none, whatever the estimated rounding error says.
+/// Relative differences up to this count as none, whatever the estimated rounding error.
 const TOLERANCE: f64 = 1e-11;
-/// Differences up to this many times the estimated rounding error count as none: the estimate
-/// follows first-order terms only.
+/// Differences up to this many times the estimated rounding error count as none: the estimate is only
+/// first-order.
 const SLACK: f64 = 64.0;
-/// Where nothing but 0 is left of two values, they tell nothing if they are only known to be smaller
-/// than this.
+/// If both values are 0 but with an error up to this, they underflowed: the point is inconclusive.
 const LOST: f64 = 1e-290;
 
-/// What an odd root of a negative number is. Each convention has identities that the other breaks.
+/// How to take an odd root of a negative number. Each convention satisfies identities that the other
+/// breaks.
 #[derive(Clone, Copy, PartialEq)]
 enum Roots {
     /// The principal, complex one: x^(1/3) x^(1/6) = √x everywhere.
@@ -37,15 +37,15 @@ struct Approx {
 }
 
 impl Approx {
-    /// A value that is as near as f64 can be, or one computed from values `error` off.
+    /// A value as exact as f64 can be, or one computed from inputs that are `error` off.
     fn new(value: Complex64, error: f64) -> Self {
         let error = error + f64::EPSILON * value.norm();
-        // Noise must not decide on which side of a branch cut a real number lies; −0 would too.
+        // Rounding noise must not decide on which side of a branch cut a real number lies; nor must −0.
         let real = value.im == 0.0 || value.im.abs() <= error;
         Self { value: if real { value.re.into() } else { value }, error }
     }
 
-    /// A value that isn't 0: f64 may have no number small enough for it.
+    /// A value that isn't 0, even if it is too small for f64.
     fn nonzero(value: Complex64, error: f64) -> Self {
         let lost = if value.norm() == 0.0 { f64::MIN_POSITIVE } else { 0.0 };
         Self::new(value, error + lost)
@@ -57,13 +57,13 @@ impl Approx {
 
     fn map(self, f: impl Fn(Complex64) -> Complex64) -> Self {
         let value = f(self.value);
-        // A step as long as the error shows how far it carries.
+        // A step of the size of the error shows how far the error carries.
         let moved = f(self.value + self.error) - value;
         Self::new(value, moved.norm())
     }
 }
 
-/// Whether two expressions have the same value, wherever that can be told.
+/// Whether two expressions have the same value, as far as that can be told.
 pub fn agree(a: &Expr, b: &Expr) -> bool {
     [Roots::Principal, Roots::Real].into_iter().any(|roots| agree_under(a, b, roots))
 }
@@ -86,7 +86,7 @@ fn agree_under(a: &Expr, b: &Expr, roots: Roots) -> bool {
     telling >= needed
 }
 
-/// `a` over `b` where that is the same number, not 0, at every point that tells; real numbers only.
+/// `a` divided by `b`, if that is the same non-zero real number at every conclusive point.
 pub fn constant_ratio(a: &Expr, b: &Expr) -> Option<f64> {
     let ratios = (0..POINTS).filter_map(|point| {
         let (x, y) = (evaluate(a, point, Roots::Principal), evaluate(b, point, Roots::Principal));
@@ -170,7 +170,7 @@ fn times(a: Approx, b: Approx) -> Approx {
     known(a.value * b.value, a.value.norm() * b.error + b.value.norm() * a.error)
 }
 
-/// a^b; `exponent` is given where odd roots of negative numbers are to be real.
+/// a^b; `exponent` is given if odd roots of negative numbers should be real.
 fn to_power(a: Approx, b: Approx, exponent: Option<&BigRational>) -> Approx {
     if a.is_zero() {
         let value = if b.value.re > 0.0 { 0.0 } else { f64::NAN };
@@ -182,7 +182,7 @@ fn to_power(a: Approx, b: Approx, exponent: Option<&BigRational>) -> Approx {
             let magnitude = (-a.value.re).powf(b.value.re);
             if exponent.numer().bit(0) { -magnitude } else { magnitude }.into()
         }
-        // powi is exact in sign and phase where powc rounds.
+        // `powi` is exact in sign and phase, `powc` rounds.
         None if b.value.im == 0.0 && b.value.re.fract() == 0.0 && b.value.re.abs() < 1e6 => {
             let exponent = b.value.re as i32;
             match a.value {
@@ -294,7 +294,7 @@ mod tests {
         let int = Expr::integer;
         let huge = Expr::Power(Box::new([int(10), int(20)]));
         let minus_huge = Expr::Product(vec![int(-1), huge.clone()]);
-        // 10^20 + x − 10^20 is lost in noise: it equals nothing, rather than everything.
+        // 10^20 + x − 10^20 is lost in noise: it then equals nothing, rather than everything.
         let lost = Expr::Sum(vec![huge, x(), minus_huge]);
         assert!(!agree(&lost, &x()) && !agree(&lost, &int(5)));
     }

@@ -22,19 +22,20 @@ use super::value::{self, SetOperation, Sign, Value};
 
 /// How deep brackets, braces and functions may nest.
 const MAX_DEPTH: usize = 64;
-/// Signs such as ! or ^2 behind one atom.
+/// Most postfix signs, such as ! or ^2, after one atom.
 const MAX_POSTFIXES: usize = 4;
-/// Members of all lists, sides of all relations: comparing sets takes the square of it.
+/// Most members of all lists and sides of all relations together: comparing sets takes the square of
+/// it.
 const MAX_PARTS: usize = 100;
 
-/// Signs that a factor can start with, functions aside.
+/// Symbols with which a factor can start, besides functions.
 const FACTORS: [&str; 10] =
     ["(", "[", "{", "frac", "binom", "sqrt", "pi", "infty", "lfloor", "lceil"];
 
-/// What an answer's tokens say.
+/// A parsed answer.
 #[derive(Debug, Clone)]
 pub struct Parsed {
-    /// Their value.
+    /// Its value.
     pub value: Value,
     /// Whether arithmetic is left to do: 96 + 60, 12/4, 2·3, |−5|. A fraction, a root, a power, a
     /// factorial or a function's value is a number as it stands.
@@ -71,13 +72,13 @@ pub fn parse(tokens: &[Token], bases: bool) -> Reading<Parsed> {
     Ok(Parsed { value, arithmetic, false_equation })
 }
 
-/// A place in the tokens, and what the brackets around it mean for reading on.
+/// A position in the tokens, with what the enclosing brackets imply.
 pub struct Parser<'a> {
-    /// All of them.
+    /// All tokens.
     pub tokens: &'a [Token],
-    /// Where the next one is.
+    /// The index of the next token.
     pub at: usize,
-    /// Brackets, functions and the like around it.
+    /// How many brackets, functions and the like are open.
     depth: usize,
     /// Members and sides so far.
     parts: usize,
@@ -122,7 +123,7 @@ impl Parser<'_> {
         if self.eat(symbol) { Ok(()) } else { Err("its brackets do not match") }
     }
 
-    /// Goes one level deeper, as far as that is allowed.
+    /// Goes one level deeper; an error beyond the limit.
     pub fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Reading<T>) -> Reading<T> {
         if self.depth >= MAX_DEPTH {
             return Err("it is nested too deeply");
@@ -139,8 +140,8 @@ impl Parser<'_> {
         if self.parts > MAX_PARTS { Err("it has too many parts") } else { Ok(()) }
     }
 
-    /// The members of a set, or answers in a row. Where both commas and semicolons part them, the
-    /// semicolons part tuples.
+    /// The members of a set, or several answers. If both commas and semicolons occur, semicolons
+    /// separate tuples.
     pub fn elements(&mut self) -> Reading<Vec<Value>> {
         let mut groups = vec![Vec::new()];
         loop {
@@ -152,7 +153,7 @@ impl Parser<'_> {
                     groups.push(Vec::new());
                 }
             }
-            // At the top, ]1, 2] is an interval that is open on its left.
+            // At the top level, ]1, 2] is an interval open on its left.
             let closes = matches!(self.symbol(), Some(")" | "}" | "\\}" | "rangle"))
                 || self.symbol() == Some("]") && self.depth > 0;
             if closes || self.peek().is_none() || !parted {
@@ -166,7 +167,7 @@ impl Parser<'_> {
         Ok(if tuples { groups.into_iter().map(Value::Tuple).collect() } else { groups.concat() })
     }
 
-    /// One member, or the two that a ± makes of it.
+    /// One member, or the two values of a ±.
     fn element(&mut self) -> Reading<Vec<Value>> {
         self.count_part()?;
         let outer = (self.lower, self.forked);
@@ -201,7 +202,7 @@ impl Parser<'_> {
             rest.push((sign, side));
         }
         let chain = rest.iter().all(|(sign, _)| matches!(sign, Sign::Equal | Sign::Approximately));
-        // In a chain of equal sides one that is worked out is enough.
+        // In a chain of equal sides it is enough if one is worked out.
         let left = match chain && sides.iter().any(|(constant, _)| *constant) {
             true => sides.iter().all(|(constant, arithmetic)| !constant || *arithmetic),
             false => sides.iter().any(|(_, arithmetic)| *arithmetic),
@@ -238,7 +239,7 @@ impl Parser<'_> {
         value::ratio(parts)
     }
 
-    /// Terms with signs between them; in TeX's old way, also a fraction of two sums.
+    /// Terms with signs between them; with TeX's \over also a fraction of two sums.
     pub fn sum(&mut self) -> Reading<Value> {
         let mut value = match self.sign() {
             None => self.product()?,
@@ -299,13 +300,13 @@ impl Parser<'_> {
         }
     }
 
-    /// Whether 10^n comes next: 6.02·10^23 is a number as it stands.
+    /// Whether 10^n comes next: 6.02·10^23 counts as a number, not as arithmetic.
     fn power_of_ten(&self) -> bool {
         let ten = |n: &Number| n.small_integer() == Some(10);
         matches!(&self.tokens[self.at..], [Token::Number(n), Symbol("^"), ..] if ten(n))
     }
 
-    /// `a`/`b`, which is left to do where it comes out whole.
+    /// `a`/`b`; it counts as arithmetic left to do if the result is whole.
     pub fn divided(&mut self, a: Value, b: Value) -> Reading<Value> {
         let one = matches!(&b, Value::Scalar(one) if *one == Expr::integer(1));
         let both = a.is_number() && b.is_number() && !one;
@@ -315,7 +316,7 @@ impl Parser<'_> {
         Ok(value)
     }
 
-    /// Factors side by side.
+    /// A product of adjacent factors.
     fn row(&mut self) -> Reading<Value> {
         if let Some(negative) = self.sign() {
             return self.nested(|parser| {
@@ -375,12 +376,12 @@ impl Parser<'_> {
         whole.then(|| (Expr::Number(number.clone()), end))
     }
 
-    /// Whether what comes next can be multiplied to what stands before it.
+    /// Whether the next token begins a factor, to be multiplied with what precedes it.
     pub fn starts_factor(&self) -> bool {
         match self.peek() {
             None | Some(Text(_) | Token::Scale(_)) => false,
             Some(Symbol("|")) => !self.bars,
-            // [1, 2[ in the French way.
+            // The French interval [1, 2[.
             Some(Symbol("[")) => !matches!(
                 self.tokens.get(self.at + 1),
                 None | Some(Symbol("cup" | "cap" | "setminus" | "," | "and" | "or"))
@@ -399,7 +400,7 @@ impl Parser<'_> {
         }
     }
 
-    /// An atom with what is raised, lowered or put behind it.
+    /// An atom with its exponents, subscripts and postfix signs.
     pub fn factor(&mut self) -> Reading<Value> {
         let mut value = self.atom()?;
         let is_number = value.is_number();
@@ -426,7 +427,7 @@ impl Parser<'_> {
         Err("it is nested too deeply")
     }
 
-    /// `base` with what stands after ^.
+    /// `base` raised to what follows ^.
     pub fn raised(&mut self, base: Value) -> Reading<Value> {
         let (alone, width) = match &self.tokens[self.at..] {
             [Symbol("{"), token, Symbol("}"), ..] => (Some(token), 3),
@@ -474,7 +475,7 @@ impl Parser<'_> {
     }
 }
 
-/// Whether two numbers are said to be equal and aren't. About equal may be a twentieth off.
+/// Whether an equation between two numbers is false; with ≈ they may differ by a twentieth.
 fn is_false(left: &Value, sign: Sign, right: &Value) -> bool {
     let (Value::Scalar(a), Value::Scalar(b)) = (left, right) else { return false };
     if !a.is_constant() || !b.is_constant() {

@@ -1,21 +1,21 @@
-//! Answers in prose: what announces them, where they end, and what Markdown puts around them.
+//! Answers in prose: what announces them, where they end, and the Markdown around them.
 
 use super::formulas::formulas;
 use super::units::{Meaning, meaning, number_words};
 use super::words;
 
-/// Characters of the longest sentence that is an answer without an announcement.
+/// Most characters of a sentence that is an answer without announcement.
 const MAX_SENTENCE: usize = 100;
-/// Words between "answer" and the "is" that follows: "the answer to the first question is".
+/// Most words between "answer" and the "is" that follows: "the answer to the first question is".
 const MAX_WORDS: usize = 8;
-/// Bytes around a word "answer" that are looked at, and of the longest text between Markdown's marks:
-/// what is looked for at each of many places must not be looked for in the whole text.
+/// Most bytes searched around a word "answer", and of a text between Markdown marks. A search repeated
+/// at many places must not cover the whole text each time.
 const NEAR: usize = 400;
-/// Bytes of the longest sentence whose end is tidied; longer ones are no answers.
+/// Most bytes of a sentence whose end is tidied; longer ones are no answers.
 const MAX_TIDIED: usize = 8_000;
-/// What says that an answer follows.
+/// Words after which an answer follows.
 const COPULAS: [&str; 6] = ["is", "are", "be", "was", "equals", "="];
-/// Where an explanation begins.
+/// Words with which an explanation begins.
 const EXPLANATIONS: [&str; 18] = [
     " because ",
     " since ",
@@ -36,13 +36,13 @@ const EXPLANATIONS: [&str; 18] = [
     " rather than ",
     " instead of ",
 ];
-/// Where a sentence begins to say what its answer is not.
+/// Words with which a sentence begins to say what the answer is not.
 const DENIALS: [&str; 3] = [", not ", " and not ", " but not "];
-/// Abbreviations whose point ends no sentence.
+/// Abbreviations whose full stop does not end a sentence.
 const ABBREVIATIONS: [&str; 10] =
     ["sq", "cu", "ft", "in", "yd", "lb", "oz", "approx", "p.m", "a.m"];
 
-/// The readings of what the last announcement in `response` announces.
+/// The readings of the answer that `response` announces last.
 pub fn announced(response: &str) -> Option<Vec<String>> {
     let text = without_markup(response);
     let lower = text.to_ascii_lowercase();
@@ -74,7 +74,7 @@ pub fn announced(response: &str) -> Option<Vec<String>> {
     Some(read(rest.trim_start_matches(mark).trim_start_matches("...").trim_start_matches(mark)))
 }
 
-/// The readings of the last line's last sentence, where that is short.
+/// The readings of the last sentence of the last line, if it is short.
 pub fn last_sentence(response: &str) -> Vec<String> {
     let text = without_markup(response);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
@@ -82,7 +82,7 @@ pub fn last_sentence(response: &str) -> Vec<String> {
     let body = line.trim_end_matches(|c: char| c.is_whitespace() || ".!?".contains(c));
     let sentence = sentence_ends(body).last().map_or(line, |end| &line[end + 2..]);
     let hesitates = line[..line.len() - sentence.len()].trim_end().ends_with("...");
-    // "Q: 3 + 5? A: 8", but not the first of the answers to choose from.
+    // "Q: 3 + 5? A: 8", but not the first option of a multiple choice.
     let labelled = sentence.strip_prefix("A:").filter(|_| !text.contains("B:"));
     let sentence = labelled.map_or(sentence, str::trim_start);
     let lower = sentence.to_ascii_lowercase();
@@ -99,7 +99,7 @@ pub fn last_sentence(response: &str) -> Vec<String> {
     readings(spoken.map_or(sentence, |start| &sentence[start..]), told)
 }
 
-/// Where an answer stands that is announced.
+/// Where an announced answer is, relative to the word "answer".
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
     After,
@@ -109,7 +109,7 @@ enum Place {
     Json,
 }
 
-/// Where the answer stands that a word "answer" announces, from behind the word on; `None` where it
+/// Where the answer is that a word "answer" announces, counted from the end of the word; `None` if it
 /// announces none.
 fn place(before: &str, after: &str) -> Option<(usize, Place)> {
     let offset = |rest: &str| after.len() - rest.len();
@@ -137,7 +137,7 @@ fn place(before: &str, after: &str) -> Option<(usize, Place)> {
         {
             return Some((0, Place::Before));
         }
-        // A heading.
+        // A heading such as "Final Answer".
         return (words(line_before) <= 3 && !below.trim().is_empty())
             .then(|| (offset(below), Place::After));
     }
@@ -167,8 +167,8 @@ fn place(before: &str, after: &str) -> Option<(usize, Place)> {
     (asked && words(line) <= MAX_WORDS).then(|| (offset(below), Place::After))
 }
 
-/// What `text`, which begins with an answer, can be read as: its first formula with the words behind
-/// it, the formula alone if these say nothing of the amount, or the first sentence. Where it was
+/// The readings of `text`, which begins with an answer: its first formula with the words after it, the
+/// formula alone if these words say nothing about the amount, or the first sentence. If the answer was
 /// `told` in words, a ! at its end is no factorial.
 fn readings(text: &str, told: bool) -> Vec<String> {
     let Some(formulas) = formulas(text) else {
@@ -190,7 +190,7 @@ fn readings(text: &str, told: bool) -> Vec<String> {
     once(&with_words).into_iter().chain(alone.then(|| text[formulas].to_string())).collect()
 }
 
-/// Whether words leave the number by them as it is.
+/// Whether the words next to a number leave it as it is.
 fn says_nothing(words: &str) -> bool {
     words.split(|c: char| !c.is_alphanumeric()).all(|word| {
         let meaning = meaning(&word.to_lowercase());
@@ -209,7 +209,7 @@ fn sentence(text: &str) -> &str {
     sentence_ends(line).next().map_or(line, |end| &line[..end])
 }
 
-/// Where sentences end within a line, at the sign before the space.
+/// The ends of sentences within a line, at the sign before the space.
 fn sentence_ends(line: &str) -> impl Iterator<Item = usize> {
     let signs = line.match_indices([' ']).filter_map(|(space, _)| space.checked_sub(1));
     signs.filter(move |&at| {
@@ -229,7 +229,7 @@ fn denies_verb(lower: &str) -> bool {
     lower.contains("n't") || lower.contains("n’t")
 }
 
-/// "Tom has 8 apples" without who has them, if nothing there says more of the number.
+/// "Tom has 8 apples" without the subject, if nothing there changes the number.
 fn without_subject(sentence: &str) -> &str {
     let Some(digit) = sentence.find(|c: char| c.is_ascii_digit()) else { return sentence };
     let start = sentence[..digit].rfind(' ').map_or(0, |space| space + 1);
@@ -248,7 +248,7 @@ fn without_subject(sentence: &str) -> &str {
     if subject.split_whitespace().all(plain) { &sentence[start..] } else { sentence }
 }
 
-/// `sentence` up to where it begins to explain: "12, which is even", "12 (a dozen)".
+/// `sentence` up to where an explanation begins: "12, which is even", "12 (a dozen)".
 fn explained(sentence: &str) -> &str {
     let lower = sentence.to_ascii_lowercase();
     let says = |end: &usize| sentence[..*end].contains(|c: char| c.is_alphanumeric());
@@ -269,7 +269,7 @@ fn explained(sentence: &str) -> &str {
     end.map_or(sentence, |end| &sentence[..end])
 }
 
-/// Without "Therefore," and the like at its beginning.
+/// Without an opening such as "Therefore,".
 fn without_opening(sentence: &str) -> &str {
     match sentence.split_once(", ") {
         Some((opening, rest))
@@ -284,7 +284,7 @@ fn without_opening(sentence: &str) -> &str {
     }
 }
 
-/// Without the punctuation and the brackets that end a sentence and not its answer.
+/// Without punctuation and brackets that belong to the sentence and not to the answer.
 fn trimmed(sentence: &str, told: bool) -> &str {
     let mut text = sentence;
     if text.len() > MAX_TIDIED {
@@ -300,7 +300,7 @@ fn trimmed(sentence: &str, told: bool) -> &str {
         if text.ends_with("...") && !text.ends_with("....") {
             return text;
         }
-        // "The answer is 12!" tells and doesn't multiply.
+        // "The answer is 12!" exclaims; it is no factorial.
         let told = told && text.ends_with('!') && !text.contains(['(', '\\', '$']);
         let stop = |c: char| c.is_whitespace() || "*.,;:?\"'`".contains(c);
         match text.strip_suffix(|c: char| stop(c) || told && c == '!' || stray && ")}]".contains(c))
@@ -311,7 +311,7 @@ fn trimmed(sentence: &str, told: bool) -> &str {
     }
 }
 
-/// Without Markdown's marks and the tags that tokenizers know.
+/// Without Markdown marks and the tags of tokenizers.
 fn without_markup(text: &str) -> String {
     let mut lines = Vec::new();
     for line in text.lines().filter(|line| !line.trim_start().starts_with("```")) {
@@ -333,7 +333,7 @@ fn without_markup(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Without the pairs of `mark` that stand at words' borders: `**12**`, `*Answer*:`, but not `2*3*4`.
+/// Without pairs of `mark` at word boundaries: `**12**`, `*Answer*:`, but not `2*3*4`.
 fn without_pairs(line: &str, mark: &str) -> String {
     let mut kept = String::new();
     let mut rest = line;

@@ -1,4 +1,5 @@
-//! Sets of real numbers as spans between two ends: intervals, their unions, what inequalities say.
+//! Sets of real numbers as spans between two ends: intervals, their unions, and solutions of
+//! inequalities.
 
 use std::cmp::Ordering;
 
@@ -62,8 +63,8 @@ impl Span {
     }
 }
 
-/// The spans of a union: in order and merged where they meet. `None` where the order of their ends
-/// isn't known, since they hold variables.
+/// The spans of a union, sorted and merged where they touch. `None` if the order of their ends is
+/// unknown because they contain variables.
 pub fn union(spans: Vec<Span>) -> Option<Vec<Span>> {
     let keyed = spans.into_iter().map(|s| Some((s.low.value()?, s.high.value()?, s)));
     let mut keyed: Vec<(f64, f64, Span)> = keyed.collect::<Option<_>>()?;
@@ -95,7 +96,7 @@ pub fn union(spans: Vec<Span>) -> Option<Vec<Span>> {
     Some(merged.into_iter().map(|(_, _, span)| span).collect())
 }
 
-/// What a union of `spans` leaves out of the real line.
+/// The complement of a union of `spans` in the real line.
 pub fn complement(spans: Vec<Span>) -> Option<Vec<Span>> {
     let mut gaps = Vec::new();
     let mut low = Span::line().low;
@@ -107,7 +108,7 @@ pub fn complement(spans: Vec<Span>) -> Option<Vec<Span>> {
     union(gaps)
 }
 
-/// What all of two unions share.
+/// The intersection of two unions.
 pub fn intersection(a: Vec<Span>, b: Vec<Span>) -> Option<Vec<Span>> {
     let mut outside = complement(a)?;
     outside.extend(complement(b)?);

@@ -1,6 +1,6 @@
-//! What a reward asks of an answer beyond its value. Reinforcement finds whatever is equal to the
-//! gold answer and easier to write: the question's own expression, a sum left undone, a false
-//! equation that ends in one of them ("186 = 96 + 60 - 36" for 120).
+//! What a rewarded answer must satisfy beyond its value. Reinforcement finds whatever equals the gold
+//! answer and is easier to write: the question's own expression, an unfinished sum, a false equation
+//! that ends in one of them ("186 = 96 + 60 - 36" for 120).
 
 use super::Answer;
 use super::expr::Number;
@@ -12,9 +12,9 @@ use super::value::Value;
 ///
 /// 1. No equation between numbers in it is false.
 /// 2. Where the gold answer is a number, no arithmetic is left to do.
-/// 3. It is more than an expression of the prompt that has the gold answer's value: either written
-///    as the gold answer is, or a number that is.
-/// 4. It is of the gold answer's kind where a looser reading takes two for one: a point is no
+/// 3. It is more than an expression of the prompt with the gold answer's value: it is either written
+///    like the gold answer, or is the same number in digits.
+/// 4. It is of the gold answer's kind where a looser reading accepts two kinds: a point is no
 ///    inequality, and a set in braces no point.
 pub fn may_be_rewarded(gold: &Answer, given: &Answer, prompt: &str) -> bool {
     let worked_out = |token: &Token| {
@@ -34,7 +34,7 @@ fn same_kind(gold: &Answer, given: &Answer) -> bool {
     }
 }
 
-/// Whether the answer stands in the prompt as it is, and is right for its value alone.
+/// Whether the answer is copied from the prompt and right for its value alone.
 fn copied(gold: &Answer, given: &Answer, prompt: &str) -> bool {
     let wanted = flat(&gold.tokens);
     let sides = [given.tokens.as_slice(), last_side(&given.tokens)];
@@ -46,13 +46,13 @@ fn copied(gold: &Answer, given: &Answer, prompt: &str) -> bool {
     sides.iter().any(|side| prompt.windows(side.len().max(1)).any(|window| window == side))
 }
 
-/// What stands right of the last equals sign.
+/// The tokens right of the last equals sign.
 fn last_side(tokens: &[Token]) -> &[Token] {
     let sign = tokens.iter().rposition(|token| matches!(token, Symbol("=")));
     sign.map_or(tokens, |at| &tokens[at + 1..])
 }
 
-/// Whether both are one number, in digits, with or without a percent sign.
+/// Whether both are the same number in digits, with or without a percent sign.
 fn same_number(a: &[Token], b: &[Token]) -> bool {
     let number = |tokens: &[Token]| match tokens {
         [Token::Number(n)] | [Token::Number(n), Symbol("%")] => Some(n.value.clone()),
@@ -64,10 +64,10 @@ fn same_number(a: &[Token], b: &[Token]) -> bool {
     number(a).is_some() && number(a) == number(b)
 }
 
-/// Tokens in one spelling, without what only groups: 3/4 for \frac{3}{4}, signs for words.
+/// Tokens in one spelling, without pure grouping: 3/4 for \frac{3}{4}, signs for words.
 fn flat(tokens: &[Token]) -> Vec<Token> {
     let mut flat = Vec::new();
-    // Where a fraction's numerator ends, the slash stands.
+    // Where each open fraction's numerator ends, for the slash.
     let mut fractions: Vec<usize> = Vec::new();
     let mut depth = 0;
     let number = |n: i64| Token::Number(Number::integer(n));

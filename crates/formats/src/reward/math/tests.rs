@@ -3,7 +3,7 @@
 use super::*;
 use crate::random::Stream;
 
-/// By its value alone: what is right only loosely is right here.
+/// The verdict by value alone: a loosely right answer counts as right.
 fn verdict(gold: &str, response: &str) -> Verdict {
     by_value(&Gold::parse(gold).unwrap_or_else(|e| panic!("{e}")), response)
 }
@@ -207,7 +207,7 @@ fn answers_as_people_say_them() {
         let verdict = judge(&Gold::parse(gold).unwrap(), "", response);
         assert_eq!(verdict == Verdict::Right, right, "{gold}: {response}");
     }
-    // A gold answer in words is its number, and the other way round.
+    // A gold answer in words equals its number, and the other way round.
     for (words, number) in
         [("two and a half", "2.5"), ("three and a quarter", "13/4"), ("two thirds", "\\frac23")]
     {
@@ -266,7 +266,7 @@ fn every_answer_equals_itself_and_equality_has_two_sides() {
     for (a, first) in read.iter().zip(SAMPLES) {
         assert!(a.accepts(a), "{first}");
         for (b, second) in read.iter().zip(SAMPLES) {
-            // A tuple wants its order from a set, a set not from a tuple.
+            // Tuples and sets are not symmetric: a gold tuple is ordered, a gold set is not.
             let tuple = |v: &Value| matches!(v, Value::Tuple(_));
             if tuple(&a.value) == tuple(&b.value) {
                 assert_eq!(a.accepts(b), b.accepts(a), "{first}, {second}");
@@ -277,7 +277,7 @@ fn every_answer_equals_itself_and_equality_has_two_sides() {
 
 #[test]
 fn every_part_finds_the_partner_that_leaves_one_to_the_others() {
-    // 50% is .5 and 50, which differ; .333333 is both fractions, which differ as well.
+    // 50% equals .5 and 50, which differ; .333333 equals both fractions, which also differ.
     for gold in [
         "(1,x)\\cup(50%,x)\\cup(.5,x)\\cup(2,x)\\cup(50,x)",
         "(1,x)\\cup(.333333,x)\\cup(1/3,x)\\cup(2,x)\\cup(333333/1000000,x)",
@@ -296,7 +296,7 @@ fn every_part_finds_the_partner_that_leaves_one_to_the_others() {
     }
 }
 
-/// An expression of numbers and variables, and the same one written differently.
+/// An expression of numbers and variables in two spellings.
 fn two_spellings(stream: &mut Stream, depth: u32) -> [String; 2] {
     let kind = if depth == 0 { stream.below(3) } else { 3 + stream.below(5) };
     let mut part = || two_spellings(stream, depth - 1);
@@ -341,7 +341,7 @@ fn rewriting_keeps_a_value_and_adding_to_it_does_not() {
     }
 }
 
-/// Pieces that mutations put in.
+/// Pieces that mutations insert.
 const PIECES: [&str; 60] = [
     "\\",
     "{",
@@ -428,7 +428,7 @@ fn no_text_can_make_it_panic() {
             assert_eq!(by_value(&gold, &boxed), Verdict::Right, "{text}");
         }
     }
-    // It would prove little if nearly all of them failed at once, or none.
+    // The test would prove little if nearly all answers, or none, were readable.
     assert!((8_000..36_000).contains(&readable), "{readable}");
 }
 
@@ -436,7 +436,7 @@ fn no_text_can_make_it_panic() {
 fn work_is_bounded() {
     assert_eq!(final_answer(&"\\boxed{".repeat(50_000)), None);
     let repeat = |piece: &str, times: usize| piece.repeat(times);
-    // What is looked for at each of many places is looked for nearby alone. If not, this takes hours.
+    // What is searched at many places must be searched only nearby; otherwise this takes hours.
     let (done, waited) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let gold = Gold::parse("12").unwrap();

@@ -1,40 +1,40 @@
-//! What words behind a number say: how large it is (million, dozen), of what (km, hours, apples), or
-//! that the number alone is not the answer (or less, times).
+//! What words after a number mean: a multiple (million, dozen), a unit (km, hours, apples), or that the
+//! number alone is not the answer (or less, times).
 
 use num_bigint::BigInt;
 use num_rational::BigRational;
 
 use super::expr::{Expr, Number, Reading, power, product};
 
-/// Units that one number may have.
+/// Most units of one number.
 const MAX_UNITS: usize = 8;
 
-/// A word that stands by a number.
+/// The meaning of a word next to a number.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Meaning {
-    /// Times so many: "million", "tenths".
+    /// A multiple: "million", "tenths".
     Times(BigRational),
     /// "squared", "cubed".
     Power(i64),
     /// "factorial".
     Factorial,
-    /// A unit that is known: so many of a base unit, to a power.
+    /// A known unit: a number of base units, to a power.
     Unit(&'static str, BigRational, i64),
-    /// "per", "a", "each": what follows divides.
+    /// Division by what follows: "per", "a", "each".
     Per,
-    /// "square" or "cubic": what follows has this power.
+    /// A power of what follows: "square", "cubic".
     Raise(i64),
-    /// It says nothing of the amount: "exactly", "in total".
+    /// Nothing about the amount: "exactly", "in total".
     Filler,
-    /// The number by it is not the answer: "than", "times".
+    /// The number next to it is not the answer: "than", "times".
     Stop,
-    /// The number behind it is not the answer: "twice".
+    /// The number after it is not the answer: "twice".
     Before,
-    /// Some thing: "apples".
+    /// An unknown thing: "apples".
     Unknown,
 }
 
-/// What `word`, in lower case, says by a number.
+/// The meaning of `word`, in lower case, next to a number.
 pub fn meaning(word: &str) -> Meaning {
     use Meaning::{Before, Factorial, Filler, Per, Power, Raise, Stop, Times};
     match word {
@@ -82,7 +82,7 @@ pub fn meaning(word: &str) -> Meaning {
     }
 }
 
-/// A unit's base, how many of it, and to which power.
+/// A unit: its base, the number of base units, and the power.
 fn unit(word: &str) -> Option<Meaning> {
     // Months and years have no fixed number of days.
     let (base, count, exponent) = match word {
@@ -145,8 +145,8 @@ fn unit(word: &str) -> Option<Meaning> {
     Some(Meaning::Unit(base, count, exponent))
 }
 
-/// Whether up to three letters behind a number are a word rather than variables: a unit, or with a
-/// space between, some word that can be spoken and isn't the usual row of variables.
+/// Whether up to three letters after a number are a word rather than variables: a unit, or, after a
+/// space, a pronounceable word that isn't a usual run of variables.
 pub fn is_short_word(letters: &str, spaced: bool) -> bool {
     let lower = letters.to_lowercase();
     match lower.len() {
@@ -175,7 +175,7 @@ pub struct Measure {
     factors: Vec<Expr>,
     raise: i64,
     per: bool,
-    /// Words that are no known unit.
+    /// Whether a word was no known unit.
     pub unknown: bool,
 }
 
@@ -185,17 +185,17 @@ impl Measure {
         Self { factors: Vec::new(), raise: 1, per: false, unknown: false }
     }
 
-    /// The next word divides.
+    /// The next unit divides.
     pub fn per(&mut self) {
         self.per = true;
     }
 
-    /// The next word has a power.
+    /// The next unit has this power.
     pub fn raise(&mut self, exponent: i64) {
         self.raise = exponent;
     }
 
-    /// A unit, with the power that is written behind it.
+    /// Multiplies by a unit with the power written after it.
     pub fn unit(&mut self, base: &str, count: BigRational, exponent: i64) -> Reading<()> {
         if self.factors.len() >= MAX_UNITS {
             return Err("it has too many units");
@@ -208,13 +208,13 @@ impl Measure {
         Ok(())
     }
 
-    /// The units as an expression, where there are any and all are known.
+    /// The units as an expression, if there are any and all are known.
     pub fn known(self) -> Option<Expr> {
         (!self.unknown && !self.factors.is_empty()).then(|| product(self.factors))
     }
 }
 
-/// The number that words spell, and how many of them: "forty two", "two hundred and five".
+/// The number that words spell, and how many words it takes: "forty two", "two hundred and five".
 pub fn number_words(words: &[&str]) -> Option<(u64, usize)> {
     const ONES: [&str; 20] = [
         "zero",

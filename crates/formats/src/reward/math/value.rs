@@ -1,4 +1,4 @@
-//! What an answer can be, and how its parts combine: expressions, tuples, sets, sets of real
+//! The values that an answer can have, and how they combine: expressions, tuples, sets, sets of real
 //! numbers, matrices, equations and inequalities.
 
 use num_bigint::BigInt;
@@ -8,33 +8,33 @@ use super::numeric::real_value;
 use super::region::{self, End, Span};
 use super::units::number_words;
 
-/// An answer, read.
+/// The value of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// A number or an expression.
     Scalar(Expr),
-    /// A point or a vector; with two members just as well an open interval.
+    /// A point or a vector; with two members also an open interval.
     Tuple(Vec<Value>),
-    /// A set, or answers in a row; in the order in which they were written.
+    /// A set, or several answers, in written order.
     Set(Vec<Value>),
-    /// A set of real numbers; in order and merged unless its ends hold variables.
+    /// A set of real numbers; sorted and merged unless its ends contain variables.
     Region(Vec<Span>),
-    /// The proportion of three numbers or more.
+    /// The proportion of three or more numbers.
     Ratio(Vec<Expr>),
     /// Rows of equal length.
     Matrix(Vec<Vec<Expr>>),
-    /// Equations and inequalities that hold at the same time, as in 1 < x < 2.
+    /// Equations and inequalities that hold together, as in 1 < x < 2.
     Relation(Vec<Condition>),
 }
 
-/// An equation or inequality; > and ≥ are read from right to left.
+/// An equation or inequality; > and ≥ are stored with their sides swapped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Condition {
-    /// What stands left.
+    /// The left side.
     pub left: Expr,
-    /// How it compares.
+    /// How they compare.
     pub order: Order,
-    /// What stands right.
+    /// The right side.
     pub right: Expr,
 }
 
@@ -49,7 +49,7 @@ pub enum Order {
 }
 
 impl Condition {
-    /// What this bounds, a variable or a function's value, and the numbers that it allows.
+    /// What this bounds (a variable or a function's value) and the numbers that it allows.
     fn region(&self) -> Option<(&Expr, Vec<Span>)> {
         let is_bounded =
             |e: &Expr| matches!(e, Expr::Variable(_) | Expr::Product(_)) && e.is_name();
@@ -71,7 +71,7 @@ impl Condition {
 }
 
 impl Value {
-    /// The expression that this is.
+    /// The expression, if the value is one.
     pub fn scalar(self) -> Reading<Expr> {
         match self {
             Self::Scalar(expr) => Ok(expr),
@@ -79,7 +79,7 @@ impl Value {
         }
     }
 
-    /// The set of real numbers that this can be read as.
+    /// The set of real numbers as which this can be read.
     pub fn region(&self) -> Option<Vec<Span>> {
         match self {
             Self::Region(spans) => Some(spans.clone()),
@@ -102,7 +102,7 @@ impl Value {
         }
     }
 
-    /// What stands right of "x =".
+    /// The right side of "x =".
     pub fn assigned(&self) -> Option<&Expr> {
         match self {
             Self::Relation(conditions) => match conditions.as_slice() {
@@ -153,9 +153,8 @@ fn bounds(conditions: &[Condition]) -> Option<(&Expr, Vec<Span>)> {
     })
 }
 
-/// What several relations allow: "x < 2 or x > 3" any of them, "x > 2 and x < 5" all of them. Which
-/// is meant shows in whether the first would be everything, since commas and loose words don't
-/// tell.
+/// What several relations allow: any of them in "x < 2 or x > 3", all of them in "x > 2 and x < 5". If
+/// their union would be everything, the intersection is meant, since commas and loose words don't tell.
 fn alternatives(members: &[Value]) -> Option<Vec<Span>> {
     let regions = members.iter().map(|member| match member {
         Value::Relation(conditions) => bounds(conditions),
@@ -174,13 +173,13 @@ fn alternatives(members: &[Value]) -> Option<Vec<Span>> {
     spans.map(Some).reduce(|a, b| region::intersection(a?, b?))?
 }
 
-/// The union of `spans`, or the spans as they are where their order isn't known.
+/// The union of `spans`, or the spans unchanged if their order is unknown.
 fn united(spans: Vec<Span>) -> Vec<Span> {
     region::union(spans.clone()).unwrap_or(spans)
 }
 
-/// An interval in square brackets on at least one side. With its ends in the wrong order it is a
-/// pair of numbers.
+/// An interval with at least one square bracket. If its ends are in the wrong order, it is a pair of
+/// numbers.
 pub fn interval(low: End, high: End) -> Value {
     match (real_value(&low.at), real_value(&high.at)) {
         (Some(a), Some(b)) if a > b => {
@@ -230,7 +229,7 @@ pub fn add(a: Value, b: Value) -> Reading<Value> {
     }
 }
 
-/// The product of `a` and `b`, of which one can be a matrix.
+/// The product of `a` and `b`; one of them may be a matrix.
 pub fn multiply(a: Value, b: Value) -> Reading<Value> {
     match (a, b) {
         (Value::Matrix(rows), factor) | (factor, Value::Matrix(rows)) => {
@@ -248,7 +247,7 @@ pub fn divide(a: Value, b: Value) -> Reading<Value> {
     multiply(a, Value::Scalar(expr::power(b.scalar()?, Expr::integer(-1))?))
 }
 
-/// The ratio of `parts`: of two, their quotient.
+/// The ratio of `parts`; for two, their quotient.
 pub fn ratio(mut parts: Vec<Expr>) -> Reading<Value> {
     if parts.len() == 2
         && let (Some(below), Some(above)) = (parts.pop(), parts.pop())
@@ -297,8 +296,8 @@ pub enum Sign {
     Approximately,
 }
 
-/// The relation first sign side sign side …; just a value where only that counts: "2 + 3 = 5" is 5,
-/// "x = {1, 2}" and "x ∈ {1, 2}" are {1, 2}, "√2 ≈ 1.414" is √2.
+/// The relation `first sign side sign side …`; only a value where that is all that counts: "2 + 3 = 5"
+/// is 5, "x = {1, 2}" and "x ∈ {1, 2}" are {1, 2}, "√2 ≈ 1.414" is √2.
 pub fn relation(first: Value, mut rest: Vec<(Sign, Value)>) -> Reading<Value> {
     if let Some(at) = rest.iter().position(|(sign, _)| *sign == Sign::Approximately) {
         if at == 0 && first.is_name() {
@@ -328,7 +327,7 @@ pub fn relation(first: Value, mut rest: Vec<(Sign, Value)>) -> Reading<Value> {
     Ok(Value::Relation(conditions))
 }
 
-/// name = value; the value alone where that is no expression.
+/// name = value; the value alone if it is no expression.
 fn equals(name: Value, value: Value) -> Value {
     match (name, value) {
         (Value::Scalar(left), Value::Scalar(right)) => {

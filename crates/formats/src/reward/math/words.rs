@@ -40,7 +40,7 @@ pub fn word(name: &str) -> Option<Token> {
     })
 }
 
-/// What a command means that plain text doesn't have.
+/// The meaning of a command that has none in plain text.
 pub fn command(name: &str) -> Option<Token> {
     Some(Token::Symbol(match name {
         "frac" | "dfrac" | "tfrac" | "cfrac" | "nicefrac" | "sfrac" | "flatfrac" => "frac",
@@ -83,7 +83,7 @@ pub fn command(name: &str) -> Option<Token> {
     }))
 }
 
-/// A character of its own, ASCII or not.
+/// The meaning of a single character, ASCII or not.
 pub fn character(c: char) -> Option<&'static str> {
     Some(match c {
         '+' | '＋' => "+",
@@ -134,7 +134,7 @@ pub fn character(c: char) -> Option<&'static str> {
     })
 }
 
-/// Numerator and denominator of a fraction that is one character.
+/// Numerator and denominator of a single-character fraction.
 pub fn fraction(c: char) -> Option<(u32, u32)> {
     Some(match c {
         '½' => (1, 2),
@@ -159,7 +159,7 @@ pub fn fraction(c: char) -> Option<(u32, u32)> {
     })
 }
 
-/// The unit that a currency's sign means.
+/// The unit of a currency sign.
 pub fn currency(c: char) -> Option<&'static str> {
     Some(match c {
         '$' => "dollar",
@@ -172,13 +172,13 @@ pub fn currency(c: char) -> Option<&'static str> {
     })
 }
 
-/// Whether an environment sets equations and isn't a matrix.
+/// Whether an environment aligns equations and is no matrix.
 pub fn aligns(environment: &str) -> bool {
     let name = environment.trim_end_matches('*');
     matches!(name, "align" | "aligned" | "equation" | "gather" | "gathered" | "split")
 }
 
-/// Two characters that are one sign.
+/// Two characters that form one sign.
 pub fn pair(first: char, second: char) -> Option<&'static str> {
     Some(match (first, second) {
         ('<', '=') => "<=",
@@ -190,7 +190,7 @@ pub fn pair(first: char, second: char) -> Option<&'static str> {
     })
 }
 
-/// Greek letters that are variables, as commands; letters of either case are the same.
+/// Greek letters that are variables, as commands; upper and lower case are the same.
 pub const GREEK: [&str; 26] = [
     "alpha",
     "beta",
@@ -227,7 +227,7 @@ pub fn greek(c: char) -> Option<&'static str> {
     letters.chars().position(|letter| letter == lower).map(|place| GREEK[place])
 }
 
-/// The digit or minus sign that a raised one stands for.
+/// The digit or minus sign of a superscript character.
 pub fn superscript(c: char) -> Option<char> {
     let digits = "⁰¹²³⁴⁵⁶⁷⁸⁹";
     match digits.chars().position(|digit| digit == c) {

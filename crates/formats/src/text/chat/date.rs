@@ -17,15 +17,15 @@ const MONTHS: [&str; 12] = [
 const WEEKDAYS: [&str; 7] =
     ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
-/// `format` with its codes replaced by parts of a point in time, or the first code that isn't
-/// known. `%-d` leaves out the zeros in front, as in glibc.
+/// `format` with its codes replaced by parts of a point in time, or the first unknown code as error.
+/// `%-d` omits leading zeros, as in glibc.
 pub fn strftime(format: &str, unix_secs: i64) -> Result<String, String> {
     let date = Date::new(unix_secs);
     let mut pieces = format.split('%');
     let mut text = pieces.next().unwrap_or_default().to_string();
     while let Some(piece) = pieces.next() {
         if piece.is_empty() {
-            // Two signs in a row stand for one.
+            // `%%` stands for one %.
             text.push('%');
             text.push_str(pieces.next().ok_or("%")?);
             continue;
@@ -80,7 +80,7 @@ impl Date {
         }
     }
 
-    /// What `code` stands for; numbers are `bare` or filled with zeros.
+    /// The text for `code`; numbers are `bare` or padded with zeros.
     fn part(&self, code: char, bare: bool) -> Option<String> {
         let (number, width) = match code {
             'Y' => (self.year, 1),

@@ -1,5 +1,5 @@
-//! What a model folder says of its chat template: the template's text, or several by name, and the
-//! special tokens that templates print.
+//! The chat templates in a model folder: one template or several by name, and the special tokens that
+//! templates print.
 
 use serde_json::{Map, Value as Json};
 
@@ -8,13 +8,13 @@ use crate::error::{Error, Result};
 /// One template.
 #[derive(Debug)]
 pub struct Source {
-    /// `default`, `tool_use`, or another that nothing asks for.
+    /// `default`, `tool_use`, or another name, which is never used.
     pub name: String,
-    /// With line ends of one byte, as Jinja reads them.
+    /// With line ends of one byte, as Jinja reads it.
     pub text: String,
-    /// Its file, for errors.
+    /// The file it comes from, for errors.
     pub place: String,
-    /// It marks what the assistant says.
+    /// Whether it marks what the assistant says.
     pub marks: bool,
 }
 
@@ -26,7 +26,7 @@ impl Source {
     }
 }
 
-/// The templates: those of `chat_template.jinja`, else those of `tokenizer_config.json`.
+/// The templates in `chat_template.jinja`, else those in `tokenizer_config.json`.
 pub fn sources(
     jinja: Option<&[u8]>,
     config: &Map<String, Json>,
@@ -59,9 +59,9 @@ pub fn sources(
     }
 }
 
-/// `bos_token` and its like, by the names under which templates read them.
+/// `bos_token` and the other special tokens, by the names under which templates read them.
 pub fn special_tokens(config: &Map<String, Json>, map: &Map<String, Json>) -> Map<String, Json> {
-    // transformers reads the older file only where this newer key is missing.
+    // transformers reads the older file only if this newer key is missing.
     let older = Some(map).filter(|_| !config.contains_key("added_tokens_decoder"));
     let mut tokens = Map::new();
     for file in [Some(config), older].into_iter().flatten() {
@@ -78,7 +78,7 @@ pub fn special_tokens(config: &Map<String, Json>, map: &Map<String, Json>) -> Ma
     tokens
 }
 
-/// The object in a JSON file; an absent file has an empty one.
+/// The object in a JSON file; for an absent file an empty one.
 pub fn object(file: Option<&[u8]>, name: &str, place: &str) -> Result<Map<String, Json>> {
     let Some(bytes) = file else { return Ok(Map::new()) };
     serde_json::from_slice(bytes).map_err(|e| {

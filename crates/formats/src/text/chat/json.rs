@@ -1,4 +1,4 @@
-//! JSON into a template's values, and out of them as Python's `json.dumps` writes it.
+//! Converts JSON to a template's values, and back as Python's `json.dumps` writes it.
 
 use minijinja::value::{Kwargs, Rest, Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
@@ -151,7 +151,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Python turns keys into strings; what isn't one of these kinds is an error there too.
+    /// Python converts keys of these kinds to strings; other kinds are an error there too.
     fn key(&mut self, key: &Value) -> Result<(), Error> {
         match key.kind() {
             ValueKind::String => self.string(key.as_str().unwrap_or_default()),

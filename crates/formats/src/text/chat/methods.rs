@@ -6,7 +6,7 @@ use minijinja::{Error, ErrorKind, State};
 
 use super::repr;
 
-/// `value.method(args)`, where `value` is no object with methods of its own.
+/// `value.method(args)` for a `value` that is no object with methods of its own.
 pub fn call(
     state: &mut State,
     value: &Value,
@@ -31,7 +31,7 @@ fn of_string(state: &State, text: &str, method: &str, args: &[Value]) -> Result<
         "title" => none().map(|()| title(text))?.into(),
         "strip" | "lstrip" | "rstrip" => {
             let (chars,): (Option<&str>,) = from_args(args)?;
-            // Each character may be looked for among all of `chars`.
+            // Each character may be searched in all of `chars`.
             charge(state, text.len(), chars.map_or(1, str::len))?;
             strip(text, chars, method != "rstrip", method != "lstrip").into()
         }
@@ -57,7 +57,7 @@ fn of_string(state: &State, text: &str, method: &str, args: &[Value]) -> Result<
                     invalid(&format!("{method} needs a separator that is a string and not empty"))
                 })?),
             };
-            // A negative limit is none.
+            // A negative limit means no limit.
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             Value::from_iter(split(text, separator, limit, method == "rsplit"))
         }
@@ -94,7 +94,8 @@ fn of_string(state: &State, text: &str, method: &str, args: &[Value]) -> Result<
             joined.into()
         }
         "format" => {
-            // Every field may be the longest argument, or as wide as a number in it says.
+            // Each field may be as long as the longest argument, or as wide as a number in the text
+            // says.
             for number in text.split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()) {
                 charge(state, 1, number.parse().unwrap_or(usize::MAX))?;
             }
@@ -142,7 +143,7 @@ fn of_list(state: &State, list: &Value, method: &str, args: &[Value]) -> Result<
     }
 }
 
-/// Pays for `count` times `size` bytes before they are made.
+/// Charges `count` times `size` bytes before they are made.
 fn charge(state: &State, count: usize, size: usize) -> Result<(), Error> {
     state.consume_fuel(count.saturating_mul(size) as u64 / 64)
 }
@@ -151,20 +152,20 @@ fn invalid(what: &str) -> Error {
     Error::new(ErrorKind::InvalidOperation, what.to_string())
 }
 
-/// What Python's `str.isspace` counts: Unicode's white space and four separators of ASCII.
+/// White space by Python's `str.isspace`: Unicode's, and four ASCII separators.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
-/// `text` without `chars`, or without white space, at its start and its end as asked.
+/// `text` without `chars` (or white space) at its start or end, as asked.
 fn strip<'a>(text: &'a str, chars: Option<&str>, start: bool, end: bool) -> &'a str {
     let goes = |c: char| chars.map_or_else(|| is_space(c), |chars| chars.contains(c));
     let text = if start { text.trim_start_matches(goes) } else { text };
     if end { text.trim_end_matches(goes) } else { text }
 }
 
-/// At most `limit` cuts, counted from the right if asked. Without a separator, runs of white space
-/// part the words, and none stands at the ends.
+/// Splits at most `limit` times, from the right if asked. Without a separator, words are split at runs
+/// of white space, and white space at the ends is dropped.
 fn split<'a>(text: &'a str, separator: Option<&str>, limit: usize, right: bool) -> Vec<&'a str> {
     let most = limit.saturating_add(1);
     let mut parts = match separator {
@@ -203,17 +204,17 @@ fn lines(text: &str) -> Vec<&str> {
     lines
 }
 
-/// What `str.splitlines` splits at.
+/// The line ends of `str.splitlines`.
 fn is_line_end(c: char) -> bool {
     matches!(c, '\n'..='\r' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// The index in characters, -1 for none.
+/// The index in characters; -1 for none.
 fn position(text: &str, byte: Option<usize>) -> i64 {
     byte.map_or(-1, |byte| text[..byte].chars().count() as i64)
 }
 
-/// Whether `holds` for the argument, or for one of the strings in it.
+/// Whether `holds` is true for the argument, or for one of the strings in it.
 fn any_of(args: &[Value], holds: impl Fn(&str) -> bool) -> Result<bool, Error> {
     let (given,): (&Value,) = from_args(args)?;
     if let Some(one) = given.as_str() {
@@ -228,18 +229,18 @@ fn any_of(args: &[Value], holds: impl Fn(&str) -> bool) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// The first character as a capital, the rest small; "ß" has two capitals, of which one stays.
+/// The first character in upper case, the rest in lower; of the two capitals of "ß" one stays.
 fn capitalized(text: &str) -> String {
     let first: String = text.chars().take(1).collect();
     let capitals = first.to_uppercase();
     let small = capitals.chars().skip(1).flat_map(char::to_lowercase);
-    // A small sigma looks different at the end of a word, so the word is needed whole.
+    // A sigma is written differently at the end of a word, so the word is lower-cased whole.
     let rest = text.to_lowercase();
     let rest = rest.chars().skip(first.to_lowercase().chars().count());
     capitals.chars().take(1).chain(small).chain(rest).collect()
 }
 
-/// `capitalized` of every run of letters.
+/// `capitalized` for every run of letters.
 fn title(text: &str) -> String {
     let is_cased = |c: char| c.is_lowercase() || c.is_uppercase();
     let mut title = String::with_capacity(text.len());

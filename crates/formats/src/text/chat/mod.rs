@@ -1,9 +1,9 @@
-//! Chat templates as Hugging Face's tokenizers have them: Jinja, rendered to the text that
-//! transformers' `apply_chat_template` gives (`tests/golden/chat/`).
+//! Chat templates as Hugging Face tokenizers have them: Jinja, rendered to the text that transformers'
+//! `apply_chat_template` gives (`tests/golden/chat/`).
 //!
-//! minijinja is the engine; what Python and transformers' environment have beyond it stands in
-//! `python`, `methods`, `repr`, `json` and `date`. Deviations: the clock is UTC's and can be held,
-//! and a template may do only so much work, since it is a stranger's program.
+//! minijinja is the engine; what Python and transformers' environment add to it is in `python`,
+//! `methods`, `repr`, `json` and `date`. Deviations: the clock is UTC and can be fixed, and a template
+//! may do only a limited amount of work, since it is a stranger's program.
 
 mod date;
 pub(crate) mod files;
@@ -26,26 +26,26 @@ use crate::error::{Error, Result};
 use files::Source;
 use python::Raised;
 
-/// Published templates have up to 20 KB. The parser recurses once for every link of a chain such as
-/// `x|trim|trim`, of which a longer text could hold too many.
+/// Published templates have up to 20 KB. The parser recurses once per link of a chain such as
+/// `x|trim|trim`; a longer text could hold too many.
 const MAX_TEMPLATE_BYTES: usize = 64 << 10;
-/// What one rendering may spend: 1 for an instruction, for an item of a list, for 64 bytes of text.
-/// A hundred messages of 2 KB cost most templates less than half of it. minijinja doesn't count
-/// what it compares or joins, so lists that hold a value many times over (`[x, x]`, and so on) can
-/// still take any time and memory, as they do in transformers.
+/// What one rendering may spend: 1 per instruction, per item of a list, and per 64 bytes of text. A
+/// hundred messages of 2 KB cost most templates less than half of it. minijinja doesn't count what it
+/// compares or joins, so lists that contain a value many times over (`[x, x]`, and so on) can still
+/// take unlimited time and memory, as they do in transformers.
 const FUEL: u64 = 200_000;
-/// Lists in lists, which a template can nest until its fuel is spent, are compared, printed and
-/// dropped recursively: 110,000 levels, which take 70 MB, or 180 without optimisation. Stack that
-/// isn't used isn't committed.
+/// A template can nest lists until its fuel is spent, and they are compared, printed and dropped
+/// recursively: 110,000 levels, which take 70 MB of stack, or 180 without optimisation. Unused stack
+/// isn't committed.
 const STACK_BYTES: usize = 256 << 20;
 
-/// The names under which a message's reasoning is passed; templates read the first.
+/// The names under which a message's reasoning may be given; templates read the first.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
-/// The variables that print before and behind what a template marks as the assistant's, and what
-/// they print: noncharacters, which no text has.
+/// The variables that print before and after what a template marks as the assistant's, and what they
+/// print: noncharacters, which occur in no text.
 const MARKS: [(&str, &str); 2] = [("srft_from", "\u{FDD0}"), ("srft_to", "\u{FDD1}")];
-/// A content that no text has.
+/// A content that occurs in no text.
 const PLACEHOLDER: &str = "\u{FDD2}";
 
 /// A model's chat template.
@@ -59,8 +59,8 @@ pub struct ChatTemplate {
 
 impl ChatTemplate {
     /// The template in the files of a model folder, which `place` names in errors: the contents of
-    /// `chat_template.jinja`, which wins, `tokenizer_config.json` and `special_tokens_map.json`.
-    /// `None` if there is no template in them.
+    /// `chat_template.jinja` (which takes precedence), `tokenizer_config.json` and
+    /// `special_tokens_map.json`. `None` if they contain no template.
     pub fn from_files(
         jinja: Option<&[u8]>,
         tokenizer_config: Option<&[u8]>,
@@ -96,8 +96,8 @@ impl ChatTemplate {
         Ok(Some(Self { environment, special_tokens, sources, place: place.to_string() }))
     }
 
-    /// Holds the clock that templates read by `strftime_now`: Llama 3's, for one, open with the
-    /// date, so prompts would differ from day to day.
+    /// Fixes the clock that templates read by `strftime_now`. Llama 3's template, for one, begins with
+    /// the date, so prompts would otherwise differ from day to day.
     #[must_use]
     pub fn at_time(mut self, unix_secs: i64) -> Self {
         python::set_clock(&mut self.environment, move || unix_secs);
@@ -106,7 +106,7 @@ impl ChatTemplate {
 
     /// The text of a conversation. `messages` are objects with at least a string `role`; `tools`, a
     /// list of JSON schemas; `extra`, further variables for the template, such as `documents` or
-    /// `enable_thinking`. A refusal by the template itself is an error in its own words.
+    /// `enable_thinking`. If the template itself refuses, its own words are the error.
     pub fn render(
         &self,
         messages: &[Json],
@@ -117,8 +117,8 @@ impl ChatTemplate {
         self.print(messages, tools, add_generation_prompt, extra, false)
     }
 
-    /// The text of a conversation that doesn't ask for more, and the ranges of it, in bytes, that the
-    /// template's `{% generation %}` blocks mark as the assistant's; none where it has no such blocks.
+    /// The text of a conversation without a generation prompt, and the byte ranges that the template's
+    /// `{% generation %}` blocks mark as the assistant's; none if it has no such blocks.
     pub fn render_marked(
         &self,
         messages: &[Json],
@@ -146,8 +146,8 @@ impl ChatTemplate {
         Ok((text, ranges))
     }
 
-    /// What stands before the content of message `index` and behind it, where the template writes
-    /// it once; `None` where it doesn't, or refuses the conversation with another content.
+    /// The text before and after the content of message `index`; `None` if the template doesn't write
+    /// the content exactly once, or refuses the conversation with a placeholder in its place.
     pub fn around(
         &self,
         messages: &[Json],
@@ -163,8 +163,8 @@ impl ChatTemplate {
         (!behind.contains(PLACEHOLDER)).then(|| (before.into(), behind.into()))
     }
 
-    /// What the template writes first behind the assistant's last turn, up to white space; `None`
-    /// where that is nothing, or the template refuses so short a conversation.
+    /// The first word that the template writes after the assistant's last turn; `None` if there is
+    /// none, or the template refuses so short a conversation.
     pub fn turn_end(&self) -> Option<String> {
         let turn = |role: &str| serde_json::json!({"role": role, "content": "Hi"});
         let messages = [turn("user"), turn("assistant")];
@@ -210,7 +210,7 @@ impl ChatTemplate {
         })
     }
 
-    /// The template that transformers would take.
+    /// The template that transformers would use.
     fn source(&self, with_tools: bool) -> Result<&Source> {
         let named = |name| self.sources.iter().find(|source| source.name == name);
         let tool_use = if with_tools { named("tool_use") } else { None };
@@ -224,7 +224,7 @@ impl ChatTemplate {
 }
 
 impl Source {
-    /// minijinja's error as ours: what `raise_exception` says, alone, or what failed; and where.
+    /// minijinja's error as ours: either the words of `raise_exception`, or what failed and where.
     fn failure(&self, error: &minijinja::Error) -> Error {
         let place = match error.line() {
             Some(line) => format!("{}:{line}", self.place),
@@ -255,8 +255,8 @@ impl Source {
     }
 }
 
-/// A message as transformers hands it to the template: without the fields that are null, and with
-/// its reasoning under the standard name and under gpt-oss's.
+/// A message as transformers passes it to the template: without null fields, and with its reasoning
+/// under the standard name and under gpt-oss's.
 fn message(index: usize, message: &Json) -> Result<Value> {
     let Some(fields) = message.as_object().filter(|m| m.get("role").is_some_and(Json::is_string))
     else {
@@ -267,7 +267,7 @@ fn message(index: usize, message: &Json) -> Result<Value> {
     let field = |name| filled().find(|(key, _)| *key == name).map(|(_, json)| json);
     let reasoning = REASONING.iter().find_map(|&name| field(name));
     let named = |name| reasoning.map(|json| (name, json));
-    // Of equal names the first one's place counts, and the last one's value.
+    // Of fields with the same name, the first position and the last value count.
     let thinking = named("thinking").into_iter();
     let pairs = thinking.chain(filled().map(|(key, json)| (key.as_str(), json)));
     let pairs = pairs.chain(named("reasoning_content"));
@@ -278,7 +278,8 @@ fn is_list_of_objects(json: &Json) -> bool {
     json.as_array().is_some_and(|list| list.iter().all(Json::is_object))
 }
 
-/// `{% generation %}` marks what the assistant said: a scope, at whose ends variables are printed.
+/// Replaces `{% generation %}`, which marks what the assistant said, by a scope that prints a variable
+/// at each end.
 fn with_marks(template: &str) -> String {
     let mut text = String::with_capacity(template.len());
     let mut rest = template;
@@ -291,7 +292,7 @@ fn with_marks(template: &str) -> String {
             let Some(after) = word.strip_prefix(tag) else { continue };
             let close = after.trim_start();
             if close.trim_start_matches(['-', '+']).starts_with("%}") {
-                // A block at the end too: it takes white space as the tag did.
+                // It ends in a block too, which trims white space as the tag did.
                 text.push_str(&format!("{scope} %}}{{{{ {mark} }}}}{{% set srft = 0 "));
                 rest = close;
             }
@@ -304,9 +305,8 @@ thread_local! {
     static IS_DEEP: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Threads with stack enough for whatever a template can nest, one for each core (or one alone, where
-/// memory is short). They are made once: a thread for each rendering would take longer than most
-/// renderings.
+/// Threads with enough stack for whatever a template can nest, one per core (or a single one if memory
+/// is short). They are created once: a thread per rendering would take longer than most renderings.
 pub fn deep_threads() -> Result<&'static ThreadPool> {
     static THREADS: OnceLock<ThreadPool> = OnceLock::new();
     if let Some(threads) = THREADS.get() {
@@ -323,7 +323,7 @@ pub fn deep_threads() -> Result<&'static ThreadPool> {
     Ok(THREADS.get_or_init(|| threads))
 }
 
-/// Runs `work` on one of them.
+/// Runs `work` on one of these threads.
 fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     match IS_DEEP.get() {
         true => work(),

@@ -1,5 +1,5 @@
-//! The environment that transformers renders chat templates in, where minijinja's differs: its
-//! functions, and the filters and tests that must take values as Python does.
+//! The environment in which transformers renders chat templates, where it differs from minijinja:
+//! functions, filters and tests that must treat values as Python does.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use minijinja::{Environment, Error, ErrorKind, Output, State};
 use super::repr::text;
 use super::{date, json, methods};
 
-/// What minijinja has and Jinja hasn't, or, as `debug` and `pprint`, no template has use for.
+/// Filters that minijinja has and Jinja lacks, or that no template uses, such as `pprint`.
 const ADDED_FILTERS: [&str; 6] = ["bool", "chain", "lines", "pprint", "split", "zip"];
 
 /// The environment, without templates.
@@ -21,7 +21,7 @@ pub fn environment() -> Environment<'static> {
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_unknown_method_callback(methods::call);
     environment.set_formatter(print);
-    // An error then names what is undefined.
+    // Errors then name what is undefined.
     environment.set_debug(true);
     for name in ADDED_FILTERS {
         environment.remove_filter(name);
@@ -40,7 +40,7 @@ pub fn environment() -> Environment<'static> {
     environment
 }
 
-/// That of transformers.
+/// transformers' syntax settings.
 fn syntax() -> SyntaxConfig {
     let blocks = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     blocks.unwrap_or_default()
@@ -62,7 +62,7 @@ fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
 }
 
-/// What a template says by `raise_exception`.
+/// The message of a template's `raise_exception`.
 #[derive(Debug)]
 pub struct Raised(pub String);
 
@@ -93,7 +93,7 @@ fn trim(state: &mut State, value: &Value, chars: Option<Value>) -> Result<Value,
     methods::call(state, &text, "strip", chars.as_slice())
 }
 
-/// HTML's special characters as Python's markupsafe writes them.
+/// Escapes HTML's special characters as Python's markupsafe does.
 fn escape(state: &State, value: &Value) -> Result<Value, Error> {
     if value.is_safe() {
         return Ok(value.clone());
@@ -106,8 +106,8 @@ fn escape(state: &State, value: &Value) -> Result<Value, Error> {
     Ok(Value::from_safe_string(escaped))
 }
 
-/// Python asks whether there is a length and a lookup by key. minijinja's slices and sums of lists
-/// are iterators that it evaluates late; Python's are lists.
+/// Whether Python would call it a sequence: it has a length and a lookup by key. minijinja's slices and
+/// sums of lists are lazy iterators; Python's are lists.
 fn is_sequence(value: &Value) -> bool {
     use ValueKind::{Iterable, Map, Seq, String, Undefined};
     matches!(value.kind(), Iterable | Map | Seq | String | Undefined)

@@ -3,10 +3,10 @@
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
 
-/// How deep lists and objects may nest where they are written out: about Python's own limit.
+/// How deep lists and objects may nest when printed: about Python's own limit.
 pub const MAX_DEPTH: usize = 1000;
 
-/// `str(value)`: a string as it is, undefined as nothing, else its `repr`.
+/// `str(value)`: a string unchanged, undefined as nothing, else its `repr`.
 pub fn text(state: &State, value: &Value) -> Result<String, Error> {
     let mut text = value.as_str().unwrap_or_default().to_string();
     if !matches!(value.kind(), ValueKind::String | ValueKind::Undefined) {
@@ -56,7 +56,7 @@ fn write(state: &State, value: &Value, depth: usize, text: &mut String) -> Resul
     Ok(())
 }
 
-/// A number: the shortest digits that read back as it, with an exponent below 1e-4 and from 1e16.
+/// A number: the shortest digits that read back as it, with an exponent below 1e-4 and from 1e16 on.
 pub fn number(value: &Value) -> String {
     let float = match f64::try_from(value.clone()) {
         Ok(float) if !value.is_integer() => float,
@@ -94,8 +94,8 @@ fn quote(string: &str, text: &mut String) {
     text.push(quote);
 }
 
-/// Python's `str.isprintable`. Rust's `escape_debug` goes by the same categories of Unicode; behind
-/// a letter, it leaves marks as they are.
+/// Python's `str.isprintable`. Rust's `escape_debug` uses the same Unicode categories; after a letter,
+/// it does not escape marks.
 fn is_printable(c: char) -> bool {
     matches!(c, ' '..='~') || ['a', c].iter().collect::<String>().escape_debug().eq(['a', c])
 }

@@ -15,7 +15,7 @@ fn rendered(template: &str) -> Result<String> {
     of(template)?.render(&[json!({"role": "user", "content": "Hi"})], None, false, &none())
 }
 
-/// A template of the two files.
+/// The template in the two files.
 fn from(config: &Json, map: Option<&Json>) -> Result<Option<ChatTemplate>> {
     let map = map.map(Json::to_string);
     let config = config.to_string();
@@ -231,7 +231,7 @@ fn only_whole_generation_tags_are_replaced() {
     }
 }
 
-/// A template that does `step` with `s.x` a number of times.
+/// A template that applies `step` to `s.x` a number of times.
 fn repeated(start: &str, step: &str, times: usize) -> String {
     format!(
         "{{% set s = namespace(x={start}) %}}{{% for i in range({times}) %}}\
@@ -275,7 +275,7 @@ fn what_a_template_may_do_is_bounded() {
 
 #[test]
 fn what_a_template_nests_fits_the_stack() {
-    // Two chains of 36,000 lists, which take the fuel of one that is twice as deep.
+    // Two chains of 36,000 lists each, which take as much fuel as one twice as deep.
     let nested = "{% set s = namespace(x=[], y=[]) %}{% for i in range(6000) %}\
                   {% set s.x = [[[[[[s.x]]]]]] %}{% set s.y = [[[[[[s.y]]]]]] %}{% endfor %}";
     for (end, text) in [
@@ -346,7 +346,7 @@ fn generation_blocks_mark_what_the_assistant_says() {
     }
 }
 
-/// A thread for each rendering took longer than the rendering.
+/// A thread per rendering took longer than the rendering.
 #[test]
 fn renderings_share_their_threads() {
     let id = || Ok(std::thread::current().id());
