@@ -1,17 +1,17 @@
-//! The shaders as text, so that a package of the kernels has them too. What each binds and how near it
-//! comes to its reference stands in README.md.
+//! The shaders as text, so that a package of the kernels has them too. README.md says what each binds and
+//! how close it comes to its reference.
 
 #![no_std]
 
 /// A product of matrices, one kernel for every shape.
 pub const MATMUL_NT: &str = include_str!("matmul_nt.wgsl");
-/// Losses and the gradient's coefficients of each token.
+/// The loss terms of each token, and their derivatives.
 pub const OBJECTIVE: &str = include_str!("objective.wgsl");
 /// The next token of each row.
 pub const SAMPLING: &str = include_str!("sampling.wgsl");
 /// Log-probability and entropy of each row of logits.
 pub const TOKEN_STATS: &str = include_str!("token_stats.wgsl");
-/// Their gradient by the logits, in place.
+/// Their gradient with respect to the logits, in place.
 pub const TOKEN_STATS_BACKWARD: &str = include_str!("token_stats_backward.wgsl");
 /// 16-bit weights to F32.
 pub const WIDEN: &str = include_str!("widen.wgsl");

@@ -1,11 +1,11 @@
-// Products of matrices, both by their rows: out = a·bᵀ, one for each matrix of a batch.
+// Products of matrices by their rows, out = a·bᵀ, for each pair of a batch.
 //
 //   out[m, n] = Σ_k a[m, k]·b[n, k]
 //
 // A workgroup of {{ side }} × {{ side }} invocations makes a tile of out, 4 × 4 elements an
 // invocation, from slices of 16 k that it keeps in workgroup memory. Strides are given, so a
-// transposed view is no copy. The sum over k may be split over workgroups: then out holds one
-// part after the other, to be added up.
+// transposed view needs no copy. The sum over k may be split over workgroups: then out holds the
+// parts one after the other, for the caller to add up.
 
 @group(0) @binding(0) var<storage, read_write> a: array<f32>;    // [batch, M, K], any strides
 @group(0) @binding(1) var<storage, read_write> b: array<f32>;    // [batch, N, K], any strides
@@ -15,10 +15,10 @@
 const SIDE = {{ side }}u;
 const TILE = 4u * SIDE;
 const DEPTH = 16u;
-// One more than needed, so that invocations which write the same column meet different banks.
+// One more than needed, so that invocations that write the same column use different memory banks.
 const WIDTH = SIDE + 1u;
 
-// info: sizes, the parts and how many k each has, then strides in elements.
+// info: batch, M, N, K, the parts and how many k each has, then strides (elements) of a and of b.
 struct Matrix { batch: u32, line: u32, k: u32 }
 
 var<workgroup> a_slice: array<vec4<f32>, DEPTH * WIDTH>; // four lines of a at one k
@@ -29,7 +29,7 @@ fn stride_of(first: u32) -> Matrix {
     return Matrix(info[first], info[first + 1u], info[first + 2u]);
 }
 
-// An element of a slice: neighbours lie along whichever dimension is dense.
+// An element of a slice; neighbouring invocations read along whichever dimension is dense.
 struct Element { line: u32, k: u32 }
 
 fn element_of(place: u32, k_stride: u32) -> Element {
@@ -63,7 +63,8 @@ fn main(
     let begin = matrix / batches * info[5];
     let end = min(begin + info[5], depth);
 
-    // A workgroup beyond the last has no slices; a barrier may not depend on `info` by itself.
+    // A workgroup beyond the last has no slices. The count goes through workgroupUniformLoad, since
+    // control flow that depends on `info` directly counts as non-uniform at the barriers below.
     if (local == 0u) {
         shared_slices = select(0u, (end - begin + DEPTH - 1u) / DEPTH, matrix < batches * parts);
     }

@@ -1,5 +1,5 @@
 // Per-token loss of every term and its derivatives, one workgroup a sequence.
-// Reference: crates/kernels/src/objective/reference.rs. Launcher and words of `info`: crates/kernels/src/objective/gpu.rs.
+// Reference: crates/kernels/src/objective/reference.rs. Launcher and words of `info`: gpu.rs beside it.
 
 @group(0) @binding(0) var<storage, read_write> stats: array<f32>;         // [n, 2]: ln p, H (nats)
 @group(0) @binding(1) var<storage, read_write> old_logprobs: array<f32>;  // [n]
@@ -19,7 +19,7 @@ fn number(word: u32) -> f32 {
     return bitcast<f32>(info[word]);
 }
 
-// scale · exp(sign · H); a sign of 0 is a weight that is off, exactly its scale of 1.
+// scale · exp(sign · H). A weight that is off has scale 1 and sign 0: exactly 1.
 fn weight(word: u32, entropy: f32) -> f32 {
     let scale = number(word);
     let sign = number(word + 1u);

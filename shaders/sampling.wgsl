@@ -1,5 +1,5 @@
-// Temperature, top-k, top-p, min-p, a counter-based draw, and the policy's own statistics; one workgroup a
-// row. Reference: crates/kernels/src/sampling/reference.rs. Launcher and words of `info`: crates/kernels/src/sampling/gpu.rs.
+// Temperature, top-k, top-p, min-p, a counter-based draw, and the policy's own statistics; one workgroup
+// a row. Reference: crates/kernels/src/sampling/reference.rs. Launcher and words of `info`: gpu.rs beside it.
 
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>; // [B, V]
 @group(0) @binding(1) var<storage, read_write> tokens: array<i32>; // [B]
@@ -66,7 +66,7 @@ fn uniform_number(row: u32) -> f32 {
     return f32(threefry4x32(key, counter).x >> 8u) * (1.0 / 16777216.0);
 }
 
-// A u32 in the order of the floats; -0 equals +0.
+// Maps a float to a u32 that sorts like it; -0 equals +0.
 fn order_key(x: f32) -> u32 {
     let bits = bitcast<u32>(x);
     if bits == 0x80000000u {
@@ -115,7 +115,7 @@ fn highest(lane: u32, value: f32) -> f32 {
     return best;
 }
 
-// Of the candidates, which rise, the highest with at least `needed` at or above it, or `none`.
+// The candidates ascend; the highest with at least `needed` at or above it, or `none`.
 fn highest_with(above: vec4<f32>, needed: f32, none: u32, candidates: vec4<u32>) -> u32 {
     let enough = above >= vec4<f32>(needed);
     let low = select(none, candidates.x, enough.x);
@@ -164,8 +164,8 @@ fn main(
         }
     } else {
         // The threshold: the largest key with at least k tokens, then at least p of the mass, at or
-        // above it; found two bits a turn, without a sort. Lavapipe ends an invocation's loops,
-        // silently, after 65,535 turns of all of them together: one bit a turn would get there.
+        // above it; found two bits at a time, without a sort. Lavapipe silently ends an invocation's
+        // loops after 65,535 iterations of all of them together; one bit at a time would reach that.
         var threshold = 0u;
         if TOP_K {
             for (var shift = 32u; shift > 0u; shift -= 2u) {
@@ -206,7 +206,7 @@ fn main(
             threshold = max(threshold, floor_key);
         }
 
-        // min-p: no lower than so much below the largest logit.
+        // min-p: info[8] is the lowest logit that it keeps, minus the largest.
         threshold = max(threshold, order_key(largest + number(8u)));
 
         // Inverse of the cumulative distribution in index order: a contiguous slice each.
@@ -237,7 +237,7 @@ fn main(
             for (var i = 0u; i < W; i++) {
                 let mine = lanes[i].x;
                 if mine > 0.0 {
-                    // Rounding may leave none that exceeds: then the last one with mass owns it.
+                    // Rounding may leave no slice that exceeds u: then the last one with mass owns the draw.
                     owner = i;
                     remainder = target_mass - below;
                     below += mine;

@@ -2,7 +2,7 @@
 //
 // A block holds the columns offset..offset+columns of every row. Per row the record keeps
 //   m = max x,  s = Σ e^(x−m),  t = Σ e^(x−m)(x−m),  z = the target's logit,
-// and what they say so far: ln p = (z − m) − ln s, and H = ln s − t/s, which unlike
+// and what follows from them so far: ln p = (z − m) − ln s, and H = ln s − t/s, which unlike
 // ln s + m − Σ p·x doesn't cancel at large |m|. Shifting the maximum by δ turns t into
 // e^(−δ)(t − δ·s): merging two partial sums has to shift t as well.
 //

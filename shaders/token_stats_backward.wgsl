@@ -2,7 +2,7 @@
 //
 //   dx = g_logp·(onehot − p) − g_H·p·(ln p + H),   ln p = (x − m) − ln s
 //
-// g_logp counts for nothing where the target is masked: ln p is the constant 0 there.
+// Where the target is masked, ln p is the constant 0 and g_logp is ignored.
 // A row takes {{ lanes }} invocations.
 
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>;   // [N, Vb], becomes dlogits
@@ -32,7 +32,7 @@ fn main(
     let label = targets[row];
     let g_logp = select(gradient[row * 2u], 0.0, label < 0);
     let g_entropy = gradient[row * 2u + 1u];
-    // Where the target lies in this block; past its end if in another one or masked.
+    // The target's column in this block; past its end if the target is in another block or masked.
     let position = select(u32(label) - info[2], columns, label < 0);
 
     let start = row * columns;

@@ -1,5 +1,5 @@
-// Numbers of half precision, two in a word, as f32: exactly, for every finite one.
-// Reference: crates/kernels/src/half/reference.rs. Launcher: crates/kernels/src/half/gpu.rs.
+// Widens half-precision numbers, two in a word, to f32: exactly, for every finite one.
+// Reference: crates/kernels/src/half/reference.rs. Launcher: gpu.rs beside it.
 
 @group(0) @binding(0) var<storage, read_write> words: array<u32>;     // [n], low half first
 @group(0) @binding(1) var<storage, read_write> out: array<vec2<f32>>; // [n]
@@ -8,7 +8,7 @@
 const W: u32 = {{ workgroup }}u;
 const BFLOAT: bool = {{ bfloat }};
 
-// Below the normal range f32 would flush what has a field of exponent 0: it is counted in steps of 2^-24.
+// Shifted into f32's fields, a subnormal would be flushed to 0, so it is counted in steps of 2^-24.
 fn from_f16(bits: u32) -> f32 {
     let magnitude = bits & 0x7fffu;
     let normal = (magnitude << 13u) + (112u << 23u); // bias 127 in place of 15

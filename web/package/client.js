@@ -1,4 +1,4 @@
-// The page's side of the package: requests as promises, events by type, checkpoints by itself, and
+// The page's side of the package: requests as promises, events by type, automatic checkpoints, and
 // recovery: a worker that fails is replaced, and the runs go on from the last checkpoint.
 
 /** @import { Command, Complaint, Event, Start } from "./protocol.js" */
@@ -23,32 +23,32 @@ export class Trainer {
     #listeners = new Map();
     /** @type {Link | null} */
     #link = null;
-    /** The runs, once they are ready: what recovery starts from where there is no checkpoint.
+    /** How the runs were made, once they are ready: recovery starts from this if there is no checkpoint.
      * @type {{ start: Start | null, device: string } | null} */
     #runs = null;
-    /** Whether the runs are meant to play on, also while they recover. */
+    /** Whether the runs are meant to play, even while they recover. */
     #playing = false;
-    /** Whether they stand still. */
+    /** Whether the runs stand still. */
     #resting = true;
-    /** The last command that moves or stops them. */
+    /** The last command that moves or stops the runs. */
     #moved = "";
     /** The recovery under way.
      * @type {object | null} */
     #recovery = null;
-    /** Deaths since the last new step. */
+    /** How many workers have died since the last new step. */
     #deaths = 0;
     /** Steps done by each run.
      * @type {number[]} */
     #steps = [];
-    /** The most steps that all runs together have ever done: a step beyond it is new. */
+    /** The most steps that all runs together have done so far: more than that is a new step. */
     #furthest = 0;
     #saving = false;
-    /** When a checkpoint was last kept, ms. */
+    /** When a checkpoint was last stored, ms. */
     #savedAt = 0;
     #storeFailed = false;
-    /** The longest step of a run so far, s: a worker may be silent for as long. */
+    /** The longest step of a run so far, s: a worker may be silent for that long. */
     #slowest = 0;
-    /** Whether the runs were given up; their checkpoint is kept. */
+    /** Whether the runs were given up; their last checkpoint is kept. */
     #isLost = false;
     #hidden = () => {
         if (document.visibilityState === "hidden") this.#autosave(true);
@@ -68,7 +68,7 @@ export class Trainer {
         this.#saveEverySecs = saveEverySecs;
         this.#patienceSecs = patienceSecs;
         this.#beside = beside;
-        // A hidden page may never be seen again.
+        // Save when the page is hidden: it may be closed without notice.
         document.addEventListener("visibilitychange", this.#hidden);
     }
 
@@ -180,7 +180,7 @@ export class Trainer {
     }
 
     /**
-     * A command of the page; what it means for the runs is remembered for recovery.
+     * Sends a command of the page, and remembers what recovery needs to know of it.
      * @param {Command} command
      * @param {Uint8Array} [bytes]
      */
@@ -211,8 +211,8 @@ export class Trainer {
     }
 
     /**
-     * How long a worker may be silent after a command: for ever, but where it is to stand still. A pause
-     * leaves time for the step under way; what a stop ends need not be waited for.
+     * How long a worker may be silent after a command: for ever, unless the runs are to stand still. A pause
+     * leaves time for the step under way; a stop need not wait for it.
      * @param {Command["type"]} type
      */
     #patience(type) {
@@ -221,7 +221,7 @@ export class Trainer {
         return undefined;
     }
 
-    /** The runs are over, or others take their place. */
+    /** Forgets the runs: they are over, or others replace them. */
     #forget() {
         this.#runs = null;
         this.#recovery = null;
@@ -260,7 +260,7 @@ export class Trainer {
     }
 
     /**
-     * Saves what is unsaved: now and then while the runs play, at once when they rest.
+     * Saves steps that are not saved yet: at intervals while the runs play, at once when they rest.
      * @param {boolean} [now]
      */
     async #autosave(now = this.#resting) {
@@ -301,8 +301,8 @@ export class Trainer {
     }
 
     /**
-     * The runs again, from the last checkpoint, in a fresh worker: first on the same device, then
-     * on the CPU.
+     * Brings the runs back from the last checkpoint in a new worker: first on the same device, then on the
+     * CPU.
      * @param {Complaint} reason
      * @param {{ start: Start | null, device: string }} runs
      */
@@ -325,7 +325,7 @@ export class Trainer {
             if (this.#playing) this.send({ type: "resume" });
         } catch (error) {
             const { complaint } = /** @type {TrainerError} */ (error);
-            // A fatal one has ended the link, and so come here by way of #died.
+            // A fatal error has ended the link, so #died already handles it.
             if (!complaint.fatal && this.#recovery === token) this.#recover(complaint, runs);
         }
     }
@@ -358,7 +358,7 @@ export class Trainer {
 }
 
 /**
- * A worker that gave no answer is replaced: then, too, the runs stand still.
+ * Ignores the error of a worker that gave no answer and is replaced: the runs stand still then, too.
  * @param {TrainerError} error
  */
 function unlessDied(error) {

@@ -1,19 +1,18 @@
-// The page's end of one worker, from its making to its death: commands out, events in. A worker that
-// failed is never spoken to again; the client makes another link.
+// The page's connection to one worker, from its creation to its death: commands out, events in. After a
+// failure the link is not used again; the client makes another one.
 
 /** @import { Command, Complaint, Event } from "./protocol.js" */
 /** @import { EventOf, Failed, Loading } from "./index.js" */
 /** @typedef {[event: Event, bytes: Uint8Array | undefined]} Message */
 /**
- * A request under way. One that lasts beyond its handling (a step is done while the worker steps)
- * ends with the next `state` that is not playing. `of` is the command, where its errors are told as
- * such.
+ * A request under way. One that `lasts` beyond its handling (`step`: the step is done after the command is
+ * handled) ends with the next `state` that is not playing. `of` is the command that its error events name.
  * @typedef {{ of?: Command["type"], lasts: boolean, handled: boolean, got: Message[],
  *     resolve(got: Message[]): void, reject(error: Error): void }} Request
  */
 /** @typedef {{ of?: Command["type"], lasts?: boolean, patience?: number }} How */
 
-/** Between two looks at a worker that is to answer, ms. */
+/** Time between two checks of a worker that has to answer, ms. */
 const LOOK = 250;
 
 /** A request that failed; `complaint` says what, where, and what to do next. */
@@ -31,7 +30,7 @@ export class Link {
     #worker;
     #over = false;
     #count = 0;
-    /** Messages so far. */
+    /** Messages received so far. */
     #heard = 0;
     /** @type {Map<number, Request>} */
     #requests = new Map();
@@ -59,7 +58,7 @@ export class Link {
             error.preventDefault(); // it is reported as an event
             this.#die(died(error.message ?? `${url ?? "worker.js"} did not load`));
         };
-        // Of the lock that the worker holds while it lives.
+        // The name of the lock that the worker holds while it lives.
         const name = `srft-${Date.now()}-${Math.random()}`;
         this.#worker.postMessage({ name });
     }
@@ -67,8 +66,8 @@ export class Link {
     /**
      * Sends a command; resolves with the events that came while it was handled.
      * @param {Command} command
-     * @param {Uint8Array} [bytes] copied, so that the caller's stay
-     * @param {How} [how] `patience`: a worker that is silent for so long, ms, is given up
+     * @param {Uint8Array} [bytes] copied, so that the caller can still use them
+     * @param {How} [how] `patience`: ms of silence after which the worker is given up
      * @returns {Promise<Message[]>}
      */
     request(command, bytes, { of, lasts = false, patience } = {}) {
@@ -81,8 +80,8 @@ export class Link {
     }
 
     /**
-     * Gives a worker up that says nothing for so long while this request waits. What is counted is looks,
-     * so that a computer's sleep is no silence.
+     * Gives the worker up if it says nothing for `patience` while this request waits. It counts checks, not
+     * time, so that a sleeping computer does not count as silence.
      * @param {number} id
      * @param {number} patience ms
      */
@@ -100,7 +99,7 @@ export class Link {
     }
 
     /**
-     * Ends the worker; what was asked of it and not answered is rejected.
+     * Ends the worker; requests without an answer are rejected.
      * @param {Complaint} complaint why
      */
     end(complaint) {
@@ -132,7 +131,7 @@ export class Link {
     }
 
     /**
-     * @param {number} id the command it belongs to; 0 where the worker was stepping
+     * @param {number} id the command it belongs to; 0 while the worker was stepping
      * @param {Event} event
      * @param {Uint8Array} [bytes]
      */
@@ -171,12 +170,12 @@ export class Link {
 }
 
 /**
- * A worker of that address. The literal in here is what bundlers look for.
+ * Makes the worker. Bundlers look for the literal address in here.
  * @param {URL | undefined} url
  */
 function workerAt(url) {
     const address = String(url ?? import.meta.url.replace(/[^/]*$/, "worker.js"));
-    // A worker's script has to be of the page's origin, but may import one of another.
+    // A worker's script must have the page's origin, but may import a script of another origin.
     if (/^https?:/.test(address) && new URL(address).origin !== location.origin) {
         const script = new Blob([`import ${JSON.stringify(address)};`], { type: "text/javascript" });
         return new Worker(URL.createObjectURL(script), { type: "module" });

@@ -1,16 +1,16 @@
-// Checkpoints, kept by the browser in IndexedDB, so that a reload loses little.
+// Stores checkpoints in the browser's IndexedDB, so that a reload loses little.
 
 /** @import { Checkpoint, SlotStore, Slot } from "./index.js" */
 
 const TABLE = "checkpoints";
-/** Before the key of what a checkpoint is, beside the checkpoint itself. */
+/** Prefix of the key under which a checkpoint's description is stored, beside the checkpoint itself. */
 const ABOUT = "about ";
-/** A database that does not open, or a request that does not end: some browsers have let one wait for ever, ms. */
+/** Time limit for opening the database and for a request, ms: some browsers let them wait for ever. */
 const OPENS = 3000;
 const ANSWERS = 10_000;
 
 /**
- * A place for one checkpoint; another name is another database, another slot another place in it.
+ * A place for one checkpoint: `slot` in the database `name`.
  * @param {string} [name]
  * @param {string} [slot]
  * @returns {SlotStore}

@@ -1,9 +1,9 @@
-// The worker's side of the package: wasm and GPU live here, so that the page stays smooth. It takes
-// one command at a time from its queue, and steps while there are none and the runs play.
+// The worker's side of the package: wasm and GPU are used here, so that the page stays responsive. It takes
+// one command at a time from its queue, and steps while the queue is empty and the runs play.
 
 import init, { Lab } from "./srft.js";
 
-/** What is downloaded, for the bar: about the sizes of srft_bg.wasm and model.safetensors. */
+/** Approximate sizes of srft_bg.wasm and model.safetensors, bytes, for the progress bar. */
 const BYTES = { wasm: 8_000_000, weights: 2_300_000 };
 
 const download = { loaded: 0, total: 0, told: 0 };
@@ -20,13 +20,13 @@ self.addEventListener("message", ({ data }) => {
     wake();
 });
 
-// What escapes the trainer's own reports: an engine out of memory, a promise nobody waits for.
+// Errors that the trainer does not report itself: an engine out of memory, a promise nobody awaits.
 self.addEventListener("unhandledrejection", ({ reason }) => fail(reason));
 main().catch(fail);
 
 /**
- * Holds a lock until the worker ends, however it ends: the page waits for the same lock, and so learns
- * of a death that no event tells.
+ * Holds a lock until the worker ends, however it ends. The page waits for the same lock, so it learns of a
+ * death that no event reports.
  * @param {string} name
  */
 function hold(name) {
@@ -37,14 +37,14 @@ function hold(name) {
 }
 
 async function main() {
-    // Literal addresses: bundlers see no others.
+    // The addresses must be literals: bundlers find no others.
     const wasm = fetched(new URL("./srft_bg.wasm", import.meta.url), BYTES.wasm);
     const weights = fetched(new URL("./model.safetensors", import.meta.url), BYTES.weights);
     await init({ module_or_path: wasm }).catch((error) => {
         throw new Error(`srft_bg.wasm did not load: ${error}`);
     });
     const lab = new Lab(new Uint8Array(await (await weights).arrayBuffer()), emit);
-    /** The evaluation under way: it is done when its last slice is, and others are heard meanwhile. */
+    /** The evaluation under way: done with its last slice; other commands are handled between slices. */
     let evaluation = 0;
     for (;;) {
         const next = queue.shift();
@@ -69,9 +69,9 @@ async function main() {
 }
 
 /**
- * A file of the package; how much of it has come is told.
+ * Fetches a file of the package and reports its progress.
  * @param {URL} url
- * @param {number} about its size, where the server does not say
+ * @param {number} about its approximate size, in case the server does not say
  */
 async function fetched(url, about) {
     download.total += about;
@@ -83,7 +83,7 @@ async function fetched(url, about) {
 
 /** @param {Response} response @param {number} about */
 async function count(response, about) {
-    // What is compressed on the way has the compressed length in its head.
+    // For a response that the server compressed, the header has the compressed length.
     const length = Number(response.headers.get("content-length"));
     const expected = length && !response.headers.get("content-encoding") ? length : about;
     download.total += expected - about;
@@ -104,7 +104,7 @@ async function count(response, about) {
 }
 
 /**
- * An event of the trainer, to the page.
+ * Sends an event of the trainer to the page.
  * @param {string} event
  * @param {Uint8Array} [bytes]
  */
@@ -125,7 +125,7 @@ function fail(error) {
     emit(JSON.stringify(complaint));
 }
 
-/** Lets the event loop deliver what the page has sent; a timer would wait four milliseconds. */
+/** Lets the event loop deliver the page's messages; a timer would wait four milliseconds. */
 function turn() {
     const { port1, port2 } = new MessageChannel();
     return new Promise((resolve) => {

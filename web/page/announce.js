@@ -1,4 +1,4 @@
-// What is said aloud: milestones to screen readers, politely; errors to everyone, until dismissed.
+// Announcements: milestones to screen readers (aria-live polite); errors to everyone, until dismissed.
 
 import { byId, h } from "./dom.js";
 import { percent } from "./format.js";
@@ -11,13 +11,13 @@ import { inPageWords } from "./words.js";
 
 /** A request that the trainer refused. @typedef {{ complaint: Trouble }} Refusal */
 
-/** Says something once the present speech is over. @param {string} text */
+/** Announces a text to screen readers, after their present speech. @param {string} text */
 export function announce(text) {
     byId("announcer").textContent = text;
 }
 
 /**
- * The accuracies of the runs, once all of them are evaluated at one step; none before.
+ * The runs' accuracies in words, once all are evaluated at one step; null before.
  * @param {State} state
  * @returns {string | null}
  */
@@ -34,7 +34,7 @@ export function evaluationSays({ runs }) {
 }
 
 /**
- * What the runs came to, with how little one seed and so many problems tell; none before their end.
+ * The runs' results in words, with the uncertainty of one seed and so few problems; null before the end.
  * @param {State} state
  * @returns {string | null}
  */
@@ -52,8 +52,8 @@ export function verdictOf({ phase, base, runs, step }) {
 }
 
 /**
- * What went wrong with something the visitor did, where it was done; empties the place without trouble.
- * @param {string} id of the place
+ * Shows what went wrong with something the visitor did, beside where it was done; null clears it.
+ * @param {string} id of the element
  * @param {Trouble | string | null} trouble
  */
 export function tellAt(id, trouble) {
@@ -69,7 +69,7 @@ export function tellAt(id, trouble) {
 }
 
 /**
- * Shows an error until it is dismissed: what, where, what next. The same one twice is one.
+ * Shows an error until it is dismissed: what, where, what next. An error already shown is not repeated.
  * @param {Trouble} trouble
  */
 export function complain(trouble) {
@@ -77,7 +77,7 @@ export function complain(trouble) {
     show("trouble", what, [place ? `Where: ${place}` : "", next ? `What next: ${next}` : ""]);
 }
 
-/** Shows what was made good again. @param {string} what @param {string} detail */
+/** Shows that something was recovered. @param {string} what @param {string} detail */
 export function reassure(what, detail) {
     show("recovered", what, [detail]);
 }
@@ -101,7 +101,7 @@ function show(kind, title, lines) {
     list.append(item);
 }
 
-/** Takes all errors away: a new beginning. */
+/** Removes all errors, when new runs begin. */
 export function forget() {
     byId("errors").replaceChildren();
 }

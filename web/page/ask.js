@@ -36,7 +36,7 @@ export class Ask {
         try {
             this.#draw(await this.#ask(prompt, Number(select("ask-temperature").value)));
         } catch (error) {
-            // The answers to another prompt must not stand under this one.
+            // Don't leave the answers to another prompt under this one.
             byId("answers").replaceChildren();
             tellAt("ask-says", /** @type {import("./announce.js").Refusal} */ (error).complaint);
         }
@@ -49,7 +49,7 @@ export class Ask {
         button("ask-button").textContent = waiting ? "Asking …" : "Ask";
     }
 
-    /** The examples, of the trainer's suites. */
+    /** Draws the example prompts, one for each of the trainer's suites. */
     draw() {
         const { ready } = this.#state;
         if (!ready || byId("examples-to-ask").childElementCount > 0) return;
@@ -125,7 +125,7 @@ export function whoOf({ runs }, { run }) {
     return run === null ? { id: "base", label: "base" } : methodOf(runs[run]?.view.method ?? "");
 }
 
-/** A sign of right or wrong, said as well; nothing where nobody knows. @param {boolean | null} right */
+/** A mark for right or wrong, also in words; empty if unknown. @param {boolean | null} right */
 export function verdict(right) {
     if (right === null) return "";
     return h(

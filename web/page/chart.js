@@ -1,5 +1,5 @@
 // One line chart in SVG: axes, lines with marks and a label at their end, a cursor; styled by CSS.
-// Paths are updated, never made again; a mark that is there stays an element of its own.
+// Paths and marks are updated in place, not made anew.
 
 import { h, s } from "./dom.js";
 import { methodOf, OUTLINES } from "./methods.js";
@@ -9,11 +9,11 @@ import { covering, indexAt, ticks } from "./scale.js";
  * @typedef {object} Line
  * @property {string} key unique in its chart
  * @property {string} method whose colour, dash and marks it has
- * @property {string} label at its end
+ * @property {string} label shown at its end
  * @property {boolean} [second] the second line of a method: dashed, hollow marks
  * @property {number[]} x steps
  * @property {number[]} y
- * @property {number[]} [raw] drawn thin behind, where y is an average
+ * @property {number[]} [raw] drawn thin behind the line, if y is an average
  */
 
 /**
@@ -21,16 +21,16 @@ import { covering, indexAt, ticks } from "./scale.js";
  * @property {string} id
  * @property {string} title
  * @property {string} unit
- * @property {string} about what it is, for those who don't see it
+ * @property {string} about what it shows, for screen readers
  * @property {[number, number]} range at least this much of the y axis
- * @property {boolean} [fixed] never more than that
- * @property {number} every a mark every so many points; 1: each
+ * @property {boolean} [fixed] never more than the range
+ * @property {number} every a mark on every so-many-th point; 1: on each
  * @property {(y: number) => string} format a value
  * @property {(y: number) => string} [tick] a value on the axis
  */
 
 const MARGIN = { top: 10, right: 92, bottom: 20, left: 38 };
-/** Of a label, px. */
+/** Width of a label's character, px. */
 const CHARACTER_WIDTH = 6.4;
 const LABEL_HEIGHT = 14;
 
@@ -53,7 +53,7 @@ export class Chart {
 
     /**
      * @param {Look} look
-     * @param {(step: number | null, pinned: boolean) => void} point the visitor points at a step
+     * @param {(step: number | null, pinned: boolean) => void} point called when the visitor points at a step
      * @param {() => void} resized
      */
     constructor(look, point, resized) {
@@ -124,7 +124,7 @@ export class Chart {
     }
 
     /**
-     * Moves the cursor and writes each line's value there at its end.
+     * Moves the cursor and writes each line's value at the cursor to the label at its end.
      * @param {Line[]} lines
      * @param {number | null} cursor
      */
@@ -152,7 +152,7 @@ export class Chart {
     }
 
     /**
-     * Labels stand at the heads of their lines, in their order and at a distance from each other.
+     * Places labels at the ends of their lines, in the lines' order, and keeps them from overlapping.
      * @param {{ drawn: Drawn, x: number, y: number }[]} shown
      */
     #placeLabels(shown) {
@@ -259,7 +259,11 @@ export class Chart {
         this.#lines.delete(key);
     }
 
-    /** A path through points; a value that is missing (NaN) parts it. @param {number[]} x @param {number[]} y */
+    /**
+     * A path through points, interrupted where a value is missing (NaN).
+     * @param {number[]} x
+     * @param {number[]} y
+     */
     #trace(x, y) {
         let d = "";
         let pen = "M";
@@ -276,7 +280,7 @@ export class Chart {
  *   dot: SVGPathElement, label: SVGTextElement, value: SVGTSpanElement, state: string }} Drawn
  */
 
-/** Tenths of a pixel: shorter paths, and no eye sees more. @param {number} x */
+/** Rounds to tenths of a pixel, for shorter paths; the eye sees no difference. @param {number} x */
 const round = (x) => Math.round(10 * x) / 10;
 
 /** @param {Element} element @param {Record<string, string | number>} attributes */

@@ -72,7 +72,7 @@ const KINDS = [
         tick: (y) => signed(y, 1),
         lines: (state) =>
             sampling(state).map((run) => {
-                // Some methods count right and wrong as 1 and 0: here all do as 1 and −1.
+                // Some methods reward right and wrong with 1 and 0; the chart shows 1 and −1 for all.
                 const binary = run.view.settings["objective.reward_values"] === "binary";
                 const line = reported(run, ({ reward }) => (reward !== null && binary ? 2 * reward - 1 : reward));
                 return { ...line, raw: line.y, y: averaged(line.y) };
@@ -120,7 +120,7 @@ const KINDS = [
 /** @param {Run} run */
 const named = (run) => ({ key: run.view.method, method: run.view.method, label: methodOf(run.view.method).label });
 
-/** Runs that draw rollouts: SFT has neither reward nor rollout entropy. @param {State} state */
+/** Runs with rollouts; SFT has none, so no reward and no rollout entropy. @param {State} state */
 const sampling = (state) => state.runs.filter((run) => run.reports.some((report) => report.rollout_tokens > 0));
 
 /**
@@ -147,7 +147,7 @@ function accuracy(state, ood) {
     });
 }
 
-/** Mean of each value and those before it. @param {number[]} y */
+/** Mean of each value and the few before it. @param {number[]} y */
 function averaged(y) {
     let sum = 0;
     return y.map((value, i) => {
@@ -160,13 +160,16 @@ export class Charts {
     /** @type {{ kind: Kind, chart: Chart, table: DataTable, lines: Line[] }[]} */
     #shown = [];
     #state;
-    /** The step that was clicked or reached by the slider: it stays when the pointer leaves. @type {number | null} */
+    /**
+     * The step that was clicked or chosen with the slider; it stays when the pointer leaves.
+     * @type {number | null}
+     */
     #pinned = null;
     #slider = input("cursor");
 
     /**
      * @param {State} state
-     * @param {() => void} moved the cursor has moved
+     * @param {() => void} moved called when the cursor has moved
      * @param {() => void} resized
      */
     constructor(state, moved, resized) {
@@ -218,7 +221,7 @@ export class Charts {
         });
     }
 
-    /** Draws what has come in. */
+    /** Draws the data received so far. */
     draw() {
         const { runs, ready, cursor } = this.#state;
         if (runs.every((run) => run.reports.length === 0)) this.#pinned = this.#state.cursor = null;
@@ -230,13 +233,13 @@ export class Charts {
         this.#drawSlider();
     }
 
-    /** Draws the cursor alone. */
+    /** Draws only the cursor. */
     drawCursor() {
         for (const { chart, lines } of this.#shown) chart.point(lines, this.#state.cursor);
         this.#drawSlider();
     }
 
-    /** What every chart says, for those who don't see it; called at milestones. */
+    /** Describes every chart for screen readers; called at milestones. */
     describe() {
         for (const { kind, chart, lines } of this.#shown) {
             const values = lines.flatMap((line) =>
@@ -247,7 +250,7 @@ export class Charts {
         }
     }
 
-    /** What the lines of a chart are at. @param {string} id */
+    /** A chart's latest values, in words. @param {string} id */
     says(id) {
         const shown = this.#shown.find(({ kind }) => kind.id === id);
         const values = (shown?.lines ?? []).flatMap(({ label, y }) =>

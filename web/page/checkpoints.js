@@ -1,4 +1,4 @@
-// Runs to a file and back: by button, by dropping a file, and by themselves after a reload.
+// Saving runs to a file and loading them: by button, by dropping a file, and automatically after a reload.
 
 import { tellAt } from "./announce.js";
 import { button, byId, enable, h, input, onPress } from "./dom.js";
@@ -7,7 +7,7 @@ import { read, write } from "./url.js";
 /** @typedef {import("./url.js").Address} Address */
 /** @typedef {import("../package/index.js").Checkpoint} Checkpoint */
 
-/** As crates/page/src/archive.rs has it: no more is unpacked. */
+/** Most bytes that are unpacked, as in crates/page/src/archive.rs. */
 const MOST_BYTES = 512 * 2 ** 20;
 
 /**
@@ -51,7 +51,7 @@ export function offerFiles(save, load) {
 }
 
 /**
- * Why a file cannot be one of ours, before it fills the trainer's memory, which a tab never gives back.
+ * Says why a file cannot be one of ours, before the trainer loads it: a tab never gives that memory back.
  * @param {File} file
  */
 async function objectionTo(file) {
@@ -86,9 +86,9 @@ export function isAt(url, address) {
 }
 
 /**
- * What the visitor sees after runs went on from somewhere.
+ * Shows the visitor from where the runs went on.
  * @param {string} text
- * @param {(() => void) | null} anew begins from step 0
+ * @param {(() => void) | null} anew starts again from step 0
  */
 export function noteContinued(text, anew) {
     const note = byId("continued");

@@ -13,19 +13,19 @@ import { effective, methodsOf } from "./url.js";
 /** @typedef {import("./url.js").Address} Address */
 /** @typedef {{ setting: Setting, field: HTMLInputElement | HTMLSelectElement, output: HTMLElement | null, item: HTMLElement, wrong: HTMLElement }} Control */
 
-/** Those that matter for the run as a whole rather than for what it learns. */
+/** Settings of the run as a whole, not of what it learns. */
 const PLAIN = ["n", "seed"];
 
 export class Controls {
     /** @type {Control[]} */
     #controls = [];
-    /** Values that hold where nothing is chosen: the device decides some of them. @type {Choices} */
+    /** Defaults, for what is not chosen; some depend on the device. @type {Choices} */
     #usual = { m: SHOWN.join(), dev: "auto", ew: "exp" };
     /** @type {Address} */
     #address = { preset: undefined, own: {} };
     #changed;
 
-    /** @param {(address: Address) => void} changed the visitor has chosen something */
+    /** @param {(address: Address) => void} changed called when the visitor has chosen something */
     constructor(changed) {
         this.#changed = changed;
         byId("presets").append(
@@ -70,7 +70,7 @@ export class Controls {
     }
 
     /**
-     * Remembers what the device's preset gives where nothing was chosen.
+     * Remembers the values that the device's preset gives to settings that were not chosen.
      * @param {Ready} ready
      * @param {Choices} chosen
      */
@@ -82,7 +82,7 @@ export class Controls {
     }
 
     /**
-     * The address of runs that came from a file: what differs from the usual.
+     * The address of runs that came from a file: their settings that differ from the defaults.
      * @param {Ready} ready
      * @returns {Address}
      */
@@ -121,7 +121,7 @@ export class Controls {
         const methods = methodsOf(choices);
         for (const box of this.#boxes()) {
             box.checked = methods.includes(box.value);
-            // One run has to stay.
+            // At least one method must stay chosen.
             box.disabled = methods.length === 1 && box.checked;
         }
         select("device").value = choices.dev ?? "auto";
@@ -146,7 +146,7 @@ export class Controls {
         );
     }
 
-    /** Takes a value that holds; one that does not is refused beside its field. @param {Control} control */
+    /** Takes a valid value; for any other the reason is shown beside the field. @param {Control} control */
     #take({ setting, field, wrong }) {
         const why = objection(setting, field.value);
         wrong.hidden = why === null;

@@ -1,4 +1,4 @@
-// A chart's values as a table, the latest step on top; it fills only while it is looked at.
+// A chart's values as a table, the latest step on top; filled only while it is open.
 
 import { h } from "./dom.js";
 import { indexAt } from "./scale.js";
@@ -11,7 +11,10 @@ export class DataTable {
     #columns = "";
     #head = h("thead");
     #body = h("tbody");
-    /** Rows that are there, and whether every line has its value in them. @type {Map<number, { row: HTMLElement, whole: boolean }>} */
+    /**
+     * The rows so far, and whether each has a value for every line.
+     * @type {Map<number, { row: HTMLElement, whole: boolean }>}
+     */
     #rows = new Map();
 
     /** @param {Look} look */

@@ -1,10 +1,10 @@
-// Elements in one line each, and one clock for all drawing.
+// Helpers that make an element in one line, and one scheduler for all drawing.
 
 /** @typedef {Record<string, string | number | boolean | EventListener | ((e: any) => void)>} Attributes */
 
 /**
  * @param {Element} element
- * @param {Attributes} attributes functions become listeners; `true` is an empty attribute and `false` none, but for aria
+ * @param {Attributes} attributes functions become listeners; `true` is an empty attribute and `false` none, except for aria-*
  */
 function set(element, attributes) {
     for (const [name, value] of Object.entries(attributes)) {
@@ -44,7 +44,7 @@ export function s(tag, attributes = {}, ...children) {
 }
 
 /**
- * The element of that id, which index.html holds.
+ * The element with that id; index.html must have it.
  * @param {string} id
  * @returns {HTMLElement}
  */
@@ -64,8 +64,7 @@ export const select = (id) => /** @type {HTMLSelectElement} */ (byId(id));
 export const button = (id) => /** @type {HTMLButtonElement} */ (byId(id));
 
 /**
- * A button that cannot be pressed now keeps its focus, which `disabled` would take from whoever is
- * there with the keyboard.
+ * Enables or disables a button by aria-disabled: `disabled` would take the focus from a keyboard user.
  * @param {HTMLButtonElement} element
  * @param {boolean} on
  */
@@ -78,7 +77,7 @@ export function enable(element, on) {
 export const isEnabled = (element) => element.getAttribute("aria-disabled") !== "true";
 
 /**
- * What a button does where it may be pressed.
+ * Sets what a button does when it is pressed and enabled.
  * @param {string} id
  * @param {() => void} act
  */
@@ -89,7 +88,7 @@ export function onPress(id, act) {
 }
 
 /**
- * Writes a text only where it differs: an equal write would still cost a layout.
+ * Writes a text only if it differs: writing an equal text would still cost a layout.
  * @param {Node} node
  * @param {string} text
  */
@@ -98,7 +97,7 @@ export function write(node, text) {
 }
 
 /**
- * Fills a select with options and keeps its choice where it is still there.
+ * Fills a select with options and keeps its choice if it is still among them.
  * @param {HTMLSelectElement} element
  * @param {{ value: string, text: string }[]} options
  */

@@ -1,5 +1,5 @@
-// One problem in large type, answered by the base and every run as they are now: what is trained to do
-// what. It is asked again while the runs play, seldom enough not to hold them up.
+// One problem in large type, answered by the base and by every run as it is now, to show what is trained.
+// It is asked again while the runs play, rarely enough not to slow them down.
 
 import { whoOf, verdict } from "./ask.js";
 import { byId, h, onPress, write } from "./dom.js";
@@ -8,7 +8,7 @@ import { answerTo, isRight, read } from "./problem.js";
 /** @typedef {import("./state.js").State} State */
 /** @typedef {import("./ask.js").Sample} Sample */
 
-/** Between two questions, ms; and so many times what one takes. */
+/** Least time between two questions, ms. */
 const PACE = 3000;
 const SHARE = 15;
 
@@ -21,7 +21,7 @@ export class Example {
     #asking = false;
     /** When it may be asked again, ms. */
     #next = 0;
-    /** The step that the answers are of. */
+    /** The step at which the answers were given. */
     #step = -1;
 
     /**
@@ -51,7 +51,7 @@ export class Example {
         return this.#state.ready?.suites.filter((suite) => !suite.ood) ?? [];
     }
 
-    /** Begins with a problem that the base gets wrong, if one is found soon: there is something to learn. */
+    /** Chooses a problem that the base gets wrong, if one is soon found: one that can be learned. */
     async #choose() {
         const from = performance.now();
         for (let i = 0; i < this.#problems.length; i += 1) {

@@ -31,7 +31,7 @@ export function significant(x) {
     return minus(String(Number(x.toPrecision(4))));
 }
 
-/** A count, its thousands apart. @param {number} n */
+/** A count, with separators between thousands. @param {number} n */
 export const grouped = (n) => n.toLocaleString("en-GB");
 
 /** Accuracy in percent. @param {number} share */
@@ -45,7 +45,7 @@ export function probability(p) {
 }
 
 /**
- * A token that can be seen: white space and end-of-text get a sign.
+ * A token made visible: white space and end-of-text get a sign.
  * @param {string} text
  */
 export function visible(text) {

@@ -1,5 +1,5 @@
-// Each term of the objective for one token, with its numbers put in. Composed from what the trainer
-// sent of the group, and held against the trainer's own value of the term.
+// Each term of the objective for one token, with its numbers. Computed from what the trainer sent of the
+// group, and compared with the trainer's own value of the term.
 
 import { significant } from "./format.js";
 import { methodOf } from "./methods.js";
@@ -19,11 +19,14 @@ import { methodOf } from "./methods.js";
  * @property {string} symbols the formula
  * @property {(string | number)[]} calculation the formula with its numbers
  * @property {number} value what the calculation gives
- * @property {string | null} zero why the term is 0, where it is
- * @property {string | null} mismatch what the trainer says instead, where it does
+ * @property {string | null} zero why the term is 0, if it is
+ * @property {string | null} mismatch the trainer's value, if it differs
  */
 
-/** The part of a term that is not the same for all. @typedef {Pick<Composed, "symbols" | "calculation" | "value" | "zero">} Body */
+/**
+ * The part of `Composed` that each term computes.
+ * @typedef {Pick<Composed, "symbols" | "calculation" | "value" | "zero">} Body
+ */
 
 /** @param {string} zero @returns {Body} */
 const nothing = (zero) => ({ symbols: "", calculation: [], value: 0, zero });
@@ -53,14 +56,22 @@ export function termsOf(formula, settings, member, token) {
     return terms;
 }
 
-/** What the SFT term is divided by, μ in it. @param {FormulaView} formula @param {Member} member */
+/**
+ * The SFT term's divisor with its share μ included, N / μ.
+ * @param {FormulaView} formula
+ * @param {Member} member
+ */
 export const sftN = (formula, member) => member.sft_normaliser / formula.sft_share;
 
-/** What the others are divided by, 1 − μ in it. @param {FormulaView} formula @param {Member} member */
+/**
+ * The other terms' divisor with their share included, N / (1 − μ).
+ * @param {FormulaView} formula
+ * @param {Member} member
+ */
 export const rlN = (formula, member) => member.normaliser / formula.rl_share;
 
 /**
- * A method of two stages has the switches of the stage that its step was in.
+ * The settings with the switches of the stage that the step was in, for a method of two stages.
  * @param {FormulaView} formula
  * @param {Settings} settings
  * @returns {Settings}
@@ -77,7 +88,7 @@ function ofStage(formula, settings) {
 const nameOf = (settings) => methodOf(String(settings["objective.method"])).name;
 
 /**
- * The weight that may stand in a term: w_SFT on the demonstration, w_RL on a rollout.
+ * The weight in a token's term: w_SFT for the demonstration, w_RL for a rollout.
  * @param {FormulaView} formula
  * @param {Member} member
  * @param {TokenView} token
@@ -99,7 +110,7 @@ export function weightOf(formula, member, token) {
         return finish(name, equation, body, token.weight);
     }
     const over = { sequence: "this response’s mean H", token: "this token’s H", batch: "the update’s mean H" };
-    // The update's mean is no number of the group: it is what the weight was made of.
+    // The update's mean entropy is not among the group's numbers: it is computed back from the weight.
     const entropy =
         formula.entropy_over === "sequence"
             ? member.entropy
@@ -117,7 +128,7 @@ export function weightOf(formula, member, token) {
 
 /** @param {string} name @param {string} equation @param {Body} body @param {number} reported @returns {Composed} */
 function finish(name, equation, body, reported) {
-    // The trainer counts in f32, and so is a thousandth off at the worst.
+    // The trainer computes in f32, so it may differ by up to a thousandth.
     const close = Math.abs(body.value - reported) <= 1e-3 * Math.abs(reported) + 1e-8;
     const mismatch = close
         ? null

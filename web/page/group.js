@@ -1,5 +1,5 @@
-// The group panel: one prompt of a run's last step, its rollouts and its demonstration, row by row;
-// every token a button that opens what the update did to it, and why.
+// The group panel: one prompt of a run's last step, its rollouts and its demonstration, row by row. Every
+// token is a button that shows what the update did to it, and why.
 
 import { tellAt } from "./announce.js";
 import { byId, fillSelect, h, onPress, select, write } from "./dom.js";
@@ -12,9 +12,9 @@ import { tokenRow } from "./tokens.js";
 /** @typedef {import("./formula.js").GroupView} GroupView */
 /** @typedef {import("./formula.js").Member} Member */
 
-/** Change, nats, at which a token's colour is full: one update moves less than a run. */
+/** Change, nats, at which a token's colour is full; less than in the strip, since it is one update's. */
 const FULL_NATS = 0.5;
-/** While the runs play, the panel follows them at this distance, ms. */
+/** Time between two updates of the panel while the runs play, ms. */
 const PACE = 2000;
 
 export class Group {
@@ -24,15 +24,18 @@ export class Group {
     #prompt = select("group-prompt");
     #section = byId("group");
     #visible = false;
-    /** What is to be seen; a prompt that nobody chose is one whose rollouts differ. @type {{ run: number, prompt: number | null }} */
+    /**
+     * What to show; without a chosen prompt, one whose rollouts differ.
+     * @type {{ run: number, prompt: number | null }}
+     */
     #wanted = { run: -1, prompt: null };
     /** The method to begin with. */
     #method = "srft";
-    /** When it last asked, and for what. */
+    /** When the panel last asked the trainer, and for what. */
     #asked = { at: 0, key: "" };
     /** @type {GroupView | null} */
     #drawn = null;
-    /** The beginning that the choices belong to. @type {State["ready"]} */
+    /** The runs' `ready` that the choices belong to. @type {State["ready"]} */
     #ready = null;
     /** The token whose terms are shown. @type {{ member: number, token: number }} */
     #chosen = { member: 0, token: 0 };
@@ -56,7 +59,7 @@ export class Group {
         ).observe(this.#section);
     }
 
-    /** The method that the next beginning opens with. @param {string} method */
+    /** The method to show when the next runs begin. @param {string} method */
     prefer(method) {
         this.#method = method;
     }
@@ -74,7 +77,7 @@ export class Group {
             this.#wanted = { run: Math.max(0, run), prompt: null };
             this.#run.value = String(this.#wanted.run);
         }
-        // An answer that was overtaken by another question is no longer wanted.
+        // Ignore an answer if something else was asked for meanwhile.
         const { run, prompt } = this.#wanted;
         const kept = group !== null && !this.#fresh && runs.every((other) => !other.fresh);
         if (kept && group.run !== run) this.#wanted.run = group.run;
@@ -87,7 +90,7 @@ export class Group {
         if ((this.#visible || resting) && this.#due()) this.#ask();
     }
 
-    /** While someone reads, the rows stay. */
+    /** Whether the rows must stay because someone is reading them. */
     get #held() {
         const body = byId("group-body");
         return this.#state.phase === "playing" && (body.matches(":hover") || body.contains(document.activeElement));
@@ -101,7 +104,7 @@ export class Group {
         return phase !== "playing" || performance.now() - this.#asked.at > PACE;
     }
 
-    /** Whether the wanted run has a last step to look into. */
+    /** Whether the wanted run has a last step to inspect. */
     get #fresh() {
         return this.#state.runs[this.#wanted.run]?.fresh ?? false;
     }
@@ -124,7 +127,7 @@ export class Group {
         this.#inspect(run, prompt ?? this.#telling() ?? 0).catch((error) => tellAt("group-says", error.complaint));
     }
 
-    /** A prompt of the group's step that some rollouts solve and some don't: there the update has most to say. */
+    /** A prompt of the step that some rollouts solve and some don't: there the update does most. */
     #telling() {
         const { group, step } = this.#state;
         if (!group || group.run !== this.#wanted.run || group.step < step) return undefined;
@@ -180,7 +183,7 @@ export class Group {
         const same = before?.run === group.run && before.step === group.step && before.prompt === group.prompt;
         if (!same) this.#chosen = mostMoved(group);
         this.#choose(this.#chosen.member, this.#chosen.token);
-        // Nobody chose this first prompt: a telling one is shown in its place.
+        // The first prompt was not chosen by the visitor: show a more telling one, if there is one.
         if (this.#wanted.prompt === null && group.prompt === 0 && this.#fresh && this.#telling()) this.#ask();
     }
 

@@ -1,16 +1,16 @@
-// The lesson of an experiment, beside what it tells to look at, with what is seen there now.
+// The lesson of an experiment, placed beside what it says to look at, with the values there now.
 
 import { byId, h, write } from "./dom.js";
 import { presetOf } from "./presets.js";
 
 /** @typedef {import("./url.js").Address} Address */
 
-/** The charts as index.html has them: an experiment's own comes first. */
+/** The charts in index.html's order; the experiment's own chart is moved to the front. */
 const charts = [...byId("charts").querySelectorAll("figure")];
 
 /**
  * @param {Address} address
- * @param {(chart: string) => string} now what the lines of a chart are at
+ * @param {(chart: string) => string} now a chart's latest values, in words
  */
 export function drawLesson({ preset }, now) {
     const lesson = presetOf(preset);
@@ -26,7 +26,7 @@ export function drawLesson({ preset }, now) {
 }
 
 /**
- * What the lesson is about, as it is now: whoever reads the claim sees whether it holds.
+ * Shows the values that the lesson is about, so that the reader sees whether its claim holds.
  * @param {Pick<Address, "preset">} address
  * @param {(chart: string) => string} now
  */

@@ -1,6 +1,6 @@
-// The page's wiring: events of the trainer → state → what is due to be drawn; the visitor → commands.
+// The page's wiring: the trainer's events → state → what has to be drawn; the visitor → commands.
 //
-// Elements that stay under their ids: #play #step #restart (buttons), #phase #step-count #speed
+// Elements whose ids are stable: #play #step #restart (buttons), #phase #step-count #speed
 // #adapter #self-test (status), #example-prompt #example-answers #example-next, #cursor (slider over
 // steps) #follow, #chart-accuracy-in #chart-accuracy-out #chart-shift #chart-reward #chart-entropy
 // #chart-weights (figures: an svg with g.series[data-series][data-points] > .line, .mark;
@@ -40,17 +40,17 @@ import { effective, read, write as addressText } from "./url.js";
 const state = new State();
 const store = new TabStore();
 const trainer = Trainer.connect({ store, beside: () => state.keepsake });
-/** What of the trainer has come. @type {import("./status.js").Download | null} */
+/** How much of the trainer is downloaded. @type {import("./status.js").Download | null} */
 let download = null;
-/** When the trainer was last heard, or asked to begin, ms. */
+/** When the trainer last sent something, or was told to begin, ms. */
 let heard = performance.now();
-/** What the page alone knew of the runs before the present ones. @type {import("./state.js").Keepsake} */
+/** What only the page knew of the runs before the present ones. @type {import("./state.js").Keepsake} */
 let before = { strips: [] };
 /** What the controls show. @type {Address} */
 let draft = read(location.hash);
-/** What the present runs were started with, as an address; none before the first. @type {string | null} */
+/** The present runs' settings, as an address; null before the first runs. @type {string | null} */
 let applied = null;
-/** Counts beginnings: one that was overtaken by a later one does nothing more. */
+/** Counts calls of `begin`: one that a later call has overtaken does nothing more. */
 let beginnings = 0;
 
 const isChanged = () => applied !== null && addressText(draft) !== applied;
@@ -132,7 +132,7 @@ trainer.on("loading", (event) => {
     download = event;
     paint("status");
 });
-/** What is told where it was asked for; the rest is told here. */
+/** Requests whose errors are shown in their own panels; all others are shown at the top. */
 const TOLD_THERE = ["ask", "evaluate", "inspect", "save", "load"];
 trainer.on("error", (error) => {
     if (!error.of || !TOLD_THERE.includes(error.of) || error.fatal) complain(error);
@@ -168,7 +168,7 @@ function fail() {
 }
 
 /**
- * What the browser has kept of runs with this address, of this tab or of one that was closed.
+ * The stored checkpoint of runs with this address, from this tab or from a closed one.
  * @param {Address} address
  * @returns {Promise<{ kept: Checkpoint | undefined, note: string }>}
  */
@@ -186,7 +186,7 @@ async function keptOf(address) {
 }
 
 /**
- * Starts the runs that the draft describes, or goes on from a checkpoint of the same, and plays.
+ * Starts the runs that the draft describes, or resumes them from a checkpoint, and plays.
  * @param {{ anew?: boolean }} [how]
  */
 async function begin({ anew = true } = {}) {
@@ -201,7 +201,7 @@ async function begin({ anew = true } = {}) {
     noteContinued("", null);
     paint("status", "device", "controls");
     try {
-        // Ends a beginning that hangs, too.
+        // This also ends an earlier `begin` that hangs.
         if (mine > 1) await trainer.stop();
         let { kept, note } = anew ? { kept: undefined, note: "" } : await keptOf(address);
         if (mine !== beginnings) return;
@@ -222,12 +222,12 @@ async function begin({ anew = true } = {}) {
         }
         if (mine === beginnings) begun(ready, presetOf(address.preset)?.title);
     } catch {
-        // An error event has told what went wrong.
+        // An error event has shown what went wrong.
         if (mine === beginnings) fail();
     }
 }
 
-/** An error of a file that cannot be read; others are no matter of the file. @param {unknown} error */
+/** Whether an error says that the file cannot be read; any other error is thrown. @param {unknown} error */
 function damaged(error) {
     if (error instanceof TrainerError && !error.complaint.fatal) return error;
     throw error;
@@ -265,7 +265,7 @@ async function loadFile(bytes, name) {
     } catch (error) {
         if (mine !== beginnings) return;
         if (error instanceof TrainerError) tellAt("files-say", error.complaint);
-        // A file that is none leaves the runs as they were.
+        // A file that is not a saved run leaves the present runs as they were.
         const harmless = hadRuns && error instanceof TrainerError && !error.complaint.fatal;
         if (harmless) state.phase = was === "playing" ? "paused" : was;
         else fail();
@@ -273,7 +273,7 @@ async function loadFile(bytes, name) {
     }
 }
 
-/** Takes the address as the draft, and tells what in it is not taken. @param {string} hash */
+/** Makes the address the draft, and shows which of its parts are ignored. @param {string} hash */
 function takeAddress(hash) {
     const { unknown, ...address } = read(hash);
     draft = address;
@@ -304,7 +304,7 @@ onPress("again", () => {
     history.pushState(null, "", `#${addressText(draft)}`);
     begin();
 });
-// Presets are links: they go into the history, and to the lesson with what it tells to look at.
+// Presets are links: they go into the history, and scroll to the lesson and what it is about.
 document.addEventListener("click", (event) => {
     const link = /** @type {Element} */ (event.target).closest?.("a");
     const hash = link?.getAttribute("href") ?? "";

@@ -11,7 +11,7 @@
  * @property {string} look what to look at
  * @property {string} target
  * @property {string} [run] the method that the group panel opens with; SRFT unless given
- * @property {string} notebook that takes the same apart: a file of notebooks/, which links back
+ * @property {string} notebook on the same subject: a file of notebooks/, which links back
  * @property {Choices} values
  */
 

@@ -17,7 +17,7 @@ const SHAPES = [
 ];
 
 /**
- * The right answer of a prompt; none where it is no problem of the task.
+ * The right answer to a prompt; null if it is not a problem of the task.
  * @param {string} prompt
  * @returns {string | null}
  */
@@ -31,7 +31,7 @@ export function answerTo(prompt) {
 }
 
 /**
- * A response in two: the working, and the answer after the marker.
+ * Splits a response in two: the working, and the answer after the marker.
  * @param {Answer} answer
  */
 export function read({ tokens }) {
@@ -44,10 +44,10 @@ export function read({ tokens }) {
 }
 
 /**
- * Whether a response is right, as the verifier judges: by what follows the one marker.
+ * Whether a response is right, judged as the verifier does: by what follows the one marker.
  * @param {string} prompt
  * @param {Answer} answer
- * @returns {boolean | null} none where the prompt is no problem of the task
+ * @returns {boolean | null} null if the prompt is not a problem of the task
  */
 export function isRight(prompt, answer) {
     const right = answerTo(prompt);

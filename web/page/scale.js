@@ -1,13 +1,22 @@
-// Ranges and ticks of an axis, and where a step stands among a line's points.
+// Ranges and ticks of an axis, and the index of a step among a line's points.
 
-/** Index of the last point at or before a step (none: the last); −1 where there is none. @param {number[]} x @param {number | null} step */
+/**
+ * Index of the last point at or before a step (null: the last point); −1 if there is none.
+ * @param {number[]} x
+ * @param {number | null} step
+ */
 export function indexAt(x, step) {
     let i = x.length - 1;
     if (step !== null) while (i >= 0 && x[i] > step) i--;
     return i;
 }
 
-/** The least range and all values, up to a round number. @param {[number, number]} least @param {{ y: number[], raw?: number[] }[]} lines @returns {[number, number]} */
+/**
+ * A range that covers the least range and all values, rounded outwards.
+ * @param {[number, number]} least
+ * @param {{ y: number[], raw?: number[] }[]} lines
+ * @returns {[number, number]}
+ */
 export function covering([low, high], lines) {
     for (const { y, raw } of lines) {
         for (const value of raw ?? y) {
@@ -26,7 +35,12 @@ function niceStep(span, parts) {
     return power * ([1, 2, 5].find((m) => m * power >= rough - 1e-9) ?? 10);
 }
 
-/** Round values in a range, at most so many or a few more. @param {number} low @param {number} high @param {number} most */
+/**
+ * Round values in a range, about `most` of them.
+ * @param {number} low
+ * @param {number} high
+ * @param {number} most
+ */
 export function ticks(low, high, most) {
     const unit = niceStep(high - low, most);
     const values = [];

@@ -13,10 +13,13 @@
  * @property {number} [min]
  * @property {number} [max]
  * @property {number} [step]
- * @property {string} initial shown until the trainer says what it resolved
+ * @property {string} initial shown until the trainer says the resolved value
  */
 
-/** What the visitor has chosen: key → value, for those keys alone. @typedef {Record<string, string>} Choices */
+/**
+ * What the visitor has chosen: key → value; other keys are absent.
+ * @typedef {Record<string, string>} Choices
+ */
 
 /** @type {Setting[]} */
 export const SETTINGS = [
@@ -299,13 +302,13 @@ export const DEVICES = [
 ];
 
 /**
- * Why a setting cannot have a value, in words; none where it can.
+ * Why a setting cannot have a value, in words; null if it can.
  * @param {Setting} setting
  * @param {string} text
  * @returns {string | null}
  */
 export function objection({ label, kind, values, min = 0, max = 1 }, text) {
-    // A value besides those of a list of numbers is fine, for example another learning rate.
+    // If a choice's values are numbers, others are allowed too, for example another learning rate.
     if (kind === "choice" && !values?.every(([value]) => Number.isFinite(Number(value)))) {
         const known = values?.some(([value]) => value === text);
         return known ? null : `${label} is one of ${values?.map(([value]) => value).join(", ")}.`;

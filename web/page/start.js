@@ -1,4 +1,4 @@
-// From the address to the trainer's start message, and back from what the trainer made of it.
+// From the address to the trainer's start message, and back from the settings that the trainer resolved.
 
 import { SETTINGS } from "./settings.js";
 import { effective, methodsOf } from "./url.js";
@@ -8,7 +8,7 @@ import { effective, methodsOf } from "./url.js";
 /** @typedef {import("./settings.js").Setting} Setting */
 /** @typedef {import("./url.js").Address} Address */
 
-/** w_SFT = w_RL = 1: what the paper's ablation fixes. */
+/** w_SFT = w_RL = 1, as in the paper's ablation. */
 const FROZEN = ["objective.entropy_weights=false", "objective.sft_weight_scale=1", "objective.self_weight_scale=1"];
 
 /**
@@ -32,7 +32,7 @@ export function startOf(address) {
 }
 
 /**
- * What the trainer resolved a setting to, as text; none where no run tells.
+ * The value that the trainer resolved a setting to, as text; undefined if no run has it.
  * @param {Ready | null} ready
  * @param {Setting} setting
  * @returns {string | undefined}
@@ -44,7 +44,7 @@ export function resolved(ready, setting) {
 }
 
 /**
- * Whether loaded runs are those that this address would start.
+ * Whether loaded runs are the ones that this address would start.
  * @param {Ready} ready
  * @param {Address} address
  */

@@ -1,4 +1,4 @@
-// What came in from the trainer, and nothing else: the one place that the parts of the page read.
+// What came from the trainer, and nothing else. All parts of the page read this one place.
 
 /**
  * @typedef {Exclude<import("../package/protocol.js").Event, { type: "error" }>} TrainerEvent
@@ -13,13 +13,18 @@
 /** @typedef {{ step: number, scores: Score[] }} Evaluation */
 /** @typedef {{ step: number, shift: number, probes: TokenScores[] }} Strip */
 /**
- * `fresh` once it has done a step here, rather than in the file that it came from: only then its last
- * step can be looked into.
+ * `fresh` once the run has done a step in this page, not only in the file it came from: only then can its
+ * last step be inspected.
  * @typedef {{ view: RunView, reports: StepReport[], evaluations: Evaluation[], strips: Strip[], fresh: boolean }} Run
  */
 /** @typedef {"loading" | "ready" | "playing" | "paused" | "done" | "error"} Phase */
-/** @typedef {"status" | "charts" | "strip" | "group" | "scores" | "answers" | "example" | "controls"} Part what there is to draw */
-/** What a reload would lose of the page, kept beside the checkpoint. @typedef {{ strips: Strip[][] }} Keepsake */
+/**
+ * @typedef {"status" | "charts" | "strip" | "group" | "scores" | "answers" | "example" | "controls"} Part a part of the page to draw
+ */
+/**
+ * What only the page knows, stored beside the checkpoint so that a reload keeps it.
+ * @typedef {{ strips: Strip[][] }} Keepsake
+ */
 
 export class State {
     constructor() {
@@ -31,31 +36,34 @@ export class State {
         this.runs = [];
         /** Steps that every run has done. */
         this.step = 0;
-        /** The step that the visitor points at; none: the latest. @type {number | null} */
+        /** The step that the visitor points at; null: the latest. @type {number | null} */
         this.cursor = null;
         /** The base's evaluation before the first step. @type {Evaluation | null} */
         this.base = null;
-        /** The latest evaluation of the base (−1) and each run, asked for or due. @type {Map<number, Evaluation>} */
+        /**
+         * The latest evaluation of the base (−1) and each run, requested or due.
+         * @type {Map<number, Evaluation>}
+         */
         this.latest = new Map();
         /** @type {GroupView | null} */
         this.group = null;
-        /** How far the evaluation is that was asked for. @type {{ done: number, of: number } | null} */
+        /** Progress of a requested evaluation. @type {{ done: number, of: number } | null} */
         this.evaluating = null;
-        /** Whether a pause was asked for that has not come yet. */
+        /** Whether a pause was requested and has not yet happened. */
         this.pausing = false;
         /** When each of the last steps of all runs ended, ms. @type {number[]} */
         this.times = [];
     }
 
     /**
-     * Takes an event in and names what has to be drawn anew.
+     * Takes in an event and returns the parts to draw again.
      * @param {TrainerEvent} event
      * @param {number} now ms
      * @returns {Part[]}
      */
     receive(event, now) {
         if (event.type === "ready") return this.#begin(event);
-        // Whatever the runs before a restart still had to say concerns nobody.
+        // Events that runs from before a restart still send are ignored.
         if (this.phase === "loading") return [];
         switch (event.type) {
             case "state":
@@ -78,7 +86,7 @@ export class State {
         }
     }
 
-    /** Steps a second over the last few, all runs together counted as one. */
+    /** Steps a second over the last few steps; a step of all runs counts as one. */
     get speed() {
         const recent = this.times.slice(-8);
         const seconds = (recent[recent.length - 1] - recent[0]) / 1000;
@@ -112,9 +120,9 @@ export class State {
     }
 
     /**
-     * Takes back what was kept of these runs; what has come since stays.
+     * Restores what was stored of these runs; what has come in since stays.
      * @param {Partial<Keepsake> | undefined} kept
-     * @param {GroupView | null} group that was shown
+     * @param {GroupView | null} group the group that was shown
      * @returns {Part[]}
      */
     restore(kept, group) {
@@ -133,7 +141,7 @@ export class State {
         this.phase = state === "stopped" ? "ready" : state;
         this.step = step;
         this.pausing = false;
-        // The time that a pause took is no step's.
+        // A pause must not count as a step's time.
         if (state !== "playing") this.times = [];
         return ["status", "group"];
     }
@@ -158,7 +166,7 @@ export class State {
 
     /** @param {{ run: number | null, step: number, scores: Score[], asked: boolean }} event @returns {Part[]} */
     #evaluated({ run, step, scores, asked }) {
-        // Some suites may have been asked for, others before: of one state of a model, all count.
+        // Suites may be evaluated one after the other: scores of the same step are kept together.
         const before = this.latest.get(run ?? -1);
         const others =
             before?.step === step
@@ -173,7 +181,7 @@ export class State {
 }
 
 /**
- * Mean accuracy over the suites in or out of distribution, 0 to 1; none where there are none.
+ * Mean accuracy over the suites in or out of distribution, 0 to 1; null if there are no such suites.
  * @param {Score[]} scores
  * @param {boolean} ood
  * @returns {number | null}
@@ -184,7 +192,7 @@ export function meanAccuracy(scores, ood) {
 }
 
 /**
- * The last entry at or before a step (none: the very last); entries stand in the order of steps.
+ * The last entry at or before a step (null: the very last); entries are in the order of steps.
  * @template {{ step: number }} T
  * @param {T[]} entries
  * @param {number | null} step

@@ -1,4 +1,4 @@
-// The bar that is always in sight: what computes, how far it is, and the buttons that move it.
+// The status bar: the device, the progress, and the buttons to play, step and restart.
 
 import { button, byId, enable, write } from "./dom.js";
 import { fixed, grouped } from "./format.js";
@@ -18,7 +18,7 @@ const PHASES = {
 const pace = (speed) =>
     speed < 0.5 ? `${fixed(1 / speed, 1)} s a step` : `${fixed(speed, speed < 10 ? 1 : 0)} steps/s`;
 
-/** A download that brings nothing, and a trainer that says nothing, for so long need the visitor's help, s. */
+/** Seconds without progress or any message, after which the visitor is told what to do. */
 const STALLED = 15;
 const SILENT = 60;
 
@@ -44,9 +44,9 @@ const megabytes = (/** @type {number} */ bytes) => fixed(bytes / 1e6, 1);
 
 /**
  * @param {State} state
- * @param {boolean} changed whether settings wait for a restart
- * @param {Download | null} download before the trainer is there
- * @param {number} silence since the trainer was last heard, s
+ * @param {boolean} changed whether changed settings wait for a restart
+ * @param {Download | null} download until the trainer is loaded
+ * @param {number} silence since the trainer last sent something, s
  */
 export function drawStatus(state, changed, download, silence) {
     const { phase, ready } = state;
@@ -74,7 +74,7 @@ export function drawStatus(state, changed, download, silence) {
     write(byId("speed"), speed === null ? "" : pace(speed));
 }
 
-/** What computes, and that it computes rightly. @param {State} state */
+/** The device, and that its kernels passed their self-test. @param {State} state */
 export function drawDevice({ ready, phase }) {
     if (!ready) {
         write(byId("adapter"), phase === "error" ? "no trainer" : "looking for a GPU …");

@@ -21,7 +21,7 @@ export class Strip {
     #table = byId("strip-table");
     /** @type {Row[]} */
     #rows = [];
-    /** What the rows were made for. */
+    /** The key of what the rows were made for. */
     #made = "";
 
     /** @param {State} state @param {() => void} changed */

@@ -1,5 +1,5 @@
-// A slot of the browser's store for each tab, so that two tabs do not overwrite each other's runs; a tab
-// that was closed leaves its slot to the next one that opens the same address.
+// Each tab has a slot of its own in the browser's store, so that two tabs do not overwrite each other's runs.
+// The slot of a closed tab goes to the next tab that opens the same address.
 
 import { openStore } from "./srft/client.js";
 
@@ -10,11 +10,11 @@ import { openStore } from "./srft/client.js";
 const KEY = "srft-tab";
 const GROUP = "srft-group";
 const DATABASE = "srft";
-/** Slots of closed tabs that are kept: each is some 20 MB. */
+/** How many slots of closed tabs are kept; each is some 20 MB. */
 const LEFT = 2;
-/** A reloaded page may come before the lock of the page before it is gone, ms. */
+/** Time to wait for the lock of the page before a reload to be released, ms. */
 const HANDOVER = 500;
-/** Without locks a slot that was written so lately counts as another tab's, ms. */
+/** In a browser without locks, a slot written within this time counts as another tab's, ms. */
 const RECENT = 120_000;
 
 const lockOf = (/** @type {string} */ slot) => `srft-tab-${slot}`;
@@ -43,9 +43,9 @@ export class TabStore {
     }
 
     /**
-     * Takes over what a closed tab has left with an address that fits, if there is any.
+     * Takes over the checkpoint that a closed tab left under an address that `fits`, if there is one.
      * @param {(url: string) => boolean} fits
-     * @returns {Promise<{ found: Checkpoint | undefined, elsewhere: boolean }>} and whether an open tab has it
+     * @returns {Promise<{ found: Checkpoint | undefined, elsewhere: boolean }>} `elsewhere`: an open tab has it
      */
     async inherit(fits) {
         const others = (await this.#others()).filter((other) => fits(other.url));
@@ -74,7 +74,7 @@ async function claim() {
     try {
         slot = sessionStorage.getItem(KEY);
     } catch {
-        // No storage for this page: the slot is good until a reload.
+        // The page may not store anything: the slot lasts until a reload.
     }
     if (slot && (await hold(slot))) return slot;
     slot = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 8)}`;
@@ -88,12 +88,13 @@ function remember(slot) {
     try {
         sessionStorage.setItem(KEY, slot);
     } catch {
-        // As above.
+        // The page may not store anything: see above.
     }
 }
 
 /**
- * Keeps the group that is shown for a reload of this tab: it cannot be had again without another step.
+ * Stores the group that is shown, for a reload of this tab: the trainer could not give it again without
+ * another step.
  * @param {string | null} address of its runs
  * @param {GroupView | null} group
  */
@@ -101,7 +102,7 @@ export function keepGroup(address, group) {
     try {
         sessionStorage.setItem(GROUP, JSON.stringify({ address, group }));
     } catch {
-        // It is shown again after the next step.
+        // Then a group is only shown again after the next step.
     }
 }
 
@@ -118,7 +119,7 @@ export function keptGroup(address) {
 /**
  * Holds a slot for as long as the tab is open.
  * @param {string} slot
- * @param {number} [patience] ms for whoever holds it to let go
+ * @param {number} [patience] ms to wait for another holder to release it
  * @returns {Promise<boolean>} whether it was free
  */
 function hold(slot, patience = HANDOVER) {

@@ -18,7 +18,7 @@ export function offerTheme() {
         try {
             localStorage.setItem(KEY, theme);
         } catch {
-            // A browser that keeps nothing: the choice lasts as long as the page.
+            // The browser stores nothing: the choice lasts as long as the page.
         }
     });
 }

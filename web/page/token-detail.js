@@ -1,5 +1,5 @@
-// A token of the group, looked into: its likeliest rivals before and after the update, and each term
-// of the objective with the numbers in it.
+// Details of a token of the group: the likeliest tokens in its place before and after the update, and each
+// term of the objective with its numbers.
 
 import { h } from "./dom.js";
 import { fixed, probability, significant, signed, spoken, visible } from "./format.js";

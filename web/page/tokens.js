@@ -14,7 +14,7 @@ import { spoken, visible } from "./format.js";
  * @param {string} label of the row
  * @param {Token[]} tokens
  * @param {(index: number) => void} preview a token is hovered over or has the focus
- * @param {((index: number) => void) | null} choose a token is clicked; none: there is nothing to choose
+ * @param {((index: number) => void) | null} choose a token is clicked; null: clicks do nothing
  * @returns {HTMLElement}
  */
 export function tokenRow(label, tokens, preview, choose) {

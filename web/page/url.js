@@ -1,15 +1,17 @@
-// The address: everything that was chosen, after the #, in short keys; only what differs from the
-// defaults. `#preset=wrong-demonstrations&lr=0.003` is a preset and one change on top of it.
+// The address: after the #, in short keys, every chosen value that differs from the defaults.
+// `#preset=wrong-demonstrations&lr=0.003` is a preset and one change on top of it.
 
 import { METHODS, SHOWN } from "./methods.js";
 import { presetOf } from "./presets.js";
 import { DEVICES, SETTINGS, objection } from "./settings.js";
 
 /** @typedef {import("./settings.js").Choices} Choices */
-/** @typedef {{ preset: string | undefined, own: Choices }} Address a preset, and what was chosen besides */
+/**
+ * @typedef {{ preset: string | undefined, own: Choices }} Address a preset, and what was chosen on top of it
+ */
 
 /**
- * Reads an address; what it does not know or cannot hold is left out and named in `unknown`.
+ * Reads an address; unknown keys and invalid values are left out and named in `unknown`.
  * @param {string} hash
  * @returns {Address & { unknown: string[] }}
  */
@@ -33,12 +35,16 @@ export function read(hash) {
 export function write({ preset, own }) {
     const order = ["m", ...SETTINGS.map((x) => x.key), "ew", "dev"];
     const pairs = order.filter((key) => own[key] !== undefined).map((key) => [key, own[key]]);
-    // Commas and slashes may stand in a fragment; they read better than their escapes.
+    // Commas and slashes are allowed in a fragment, and easier to read than their escapes.
     const text = new URLSearchParams([...(preset ? [["preset", preset]] : []), ...pairs]).toString();
     return text.replace(/%2C/g, ",").replace(/%2F/g, "/");
 }
 
-/** What holds: the preset's values, and the visitor's own over them. @param {Address} address @returns {Choices} */
+/**
+ * The values in force: the preset's, and on top of them the visitor's own.
+ * @param {Address} address
+ * @returns {Choices}
+ */
 export const effective = ({ preset, own }) => ({ ...presetOf(preset)?.values, ...own });
 
 /** The methods that are shown. @param {Choices} choices */
@@ -48,7 +54,7 @@ export function methodsOf(choices) {
 }
 
 /**
- * Why a key cannot have a value: none where it can, no words where the key is unknown.
+ * Why a key cannot have a value: null if it can, an empty text if the key is unknown.
  * @param {string} key
  * @param {string} value
  * @returns {string | null}

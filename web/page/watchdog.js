@@ -1,5 +1,5 @@
-// Says so where the page's scripts do not run. A classic script, on its own and outside the versioned
-// folder: it has to work where the others are not found. main.js ends its watch (data-scripts).
+// Tells the visitor if the page's scripts do not run. It is a classic script, on its own and outside the
+// versioned folder, since it must work when the others are not found. main.js ends its watch (data-scripts).
 (function () {
     var root = document.documentElement;
     var PATIENCE = 10000;
@@ -25,7 +25,7 @@
         return /** @type {HTMLElement} */ (document.getElementById(id));
     }
 
-    // After a new version of the site an old index.html asks for files that are gone: it is fetched anew, once.
+    // After a new version of the site, an old index.html asks for files that are gone: reload it, once.
     /** @param {string} what */
     function reload(what) {
         var before = null;

@@ -1,4 +1,4 @@
-// The trainer speaks to whoever has a command line; what it says of settings is put into the page's words.
+// The trainer's messages are for the command line; here their settings are put into the page's words.
 
 import { SETTINGS } from "./settings.js";
 

@@ -8,8 +8,8 @@ use burn::tensor::Tensor;
 
 use super::gradient::record;
 
-/// The gradients of a loss by all that `x` depends on, where `gradient` is the loss's gradient by
-/// `x` itself, in the same shape.
+/// The gradients of a loss with respect to everything that `x` depends on, given its `gradient` with
+/// respect to `x`, in `x`'s shape.
 pub fn backward_from<const D: usize>(x: Tensor<D>, gradient: Tensor<D>) -> burn::tensor::Gradients {
     debug_assert_eq!(x.dims(), gradient.dims(), "a gradient has the shape of its tensor");
     let gradient = gradient.inner().into_dispatch();
@@ -20,7 +20,7 @@ pub fn backward_from<const D: usize>(x: Tensor<D>, gradient: Tensor<D>) -> burn:
 /// The operation behind [`backward_from`].
 #[backend_extension(Cube, Flex, Autodiff)]
 pub trait WithGradient: Backend {
-    /// `x` itself, whose backward pass hands on `gradient` whatever it is given.
+    /// Returns `x`; in the backward pass `gradient` replaces whatever arrives here.
     fn with_gradient(x: FloatTensor<Self>, _gradient: FloatTensor<Self>) -> FloatTensor<Self> {
         x
     }

@@ -17,7 +17,7 @@ pub fn f32s(tensor: &FlexTensor) -> &[f32] {
     tensor.as_slice::<f32>().expect("a dense f32 tensor")
 }
 
-/// The elements of a dense f32 tensor, to write: in place where nothing else holds it, else a copy.
+/// The elements of a dense f32 tensor, for writing; copied first if its buffer is shared.
 pub fn f32s_mut(tensor: &mut FlexTensor) -> &mut [f32] {
     let elements = tensor.layout().num_elements();
     &mut tensor.storage_mut::<f32>()[..elements]

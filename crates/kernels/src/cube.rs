@@ -76,7 +76,7 @@ pub fn launch(shader: Shader, groups: usize, buffers: &[&CubeTensor], info: &[u3
     );
 }
 
-/// An uninitialised tensor beside `like`.
+/// An uninitialised tensor on `like`'s device.
 pub fn empty(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTensor {
     let shape = shape.into();
     let handle = like.client.empty(shape.num_elements() * dtype.size());

@@ -7,11 +7,11 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend};
 use std::fmt::Debug;
 
-/// ∂L/∂inputs, where they are wanted, from what was kept and ∂L/∂output.
+/// Computes ∂L/∂inputs from the state that `record` kept, ∂L/∂output, and which inputs need one.
 type Gradient<B, S, const N: usize> =
     fn(S, FloatTensor<B>, [bool; N]) -> [Option<FloatTensor<B>>; N];
 
-/// The node; what it needs is in its state, as burn asks.
+/// The graph node. What the gradient needs is in its state, which burn keeps.
 #[derive(Debug)]
 struct Node<B: Backend, S, const N: usize>(Gradient<B, S, N>);
 
@@ -34,7 +34,8 @@ where
     }
 }
 
-/// Records that `output` came of inputs at `nodes`, with a gradient that takes what is kept.
+/// Records `output` as computed from the inputs at `nodes`; the backward pass calls `gradient` with
+/// `kept`.
 pub fn record<B, C, S, const N: usize>(
     nodes: [NodeGuard; N],
     output: FloatTensor<B>,

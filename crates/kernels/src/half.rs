@@ -1,8 +1,9 @@
 //! Products with frozen weights that stay in half precision, as their file stores them.
 //!
-//! Two numbers stand in a 32-bit word, which every adapter can bind; WGSL's own `f16` is an extension
-//! that many lack, and bfloat16 is in none. A product widens the matrix, exactly, multiplies in f32,
-//! and drops the wide copy: so does the backward pass, which would otherwise keep one of each matrix.
+//! A 32-bit word, which every adapter can bind, holds two numbers; WGSL's own `f16` is an extension
+//! that many adapters lack, and WGSL has no bfloat16. A product widens the matrix (exactly), multiplies
+//! in f32, and drops the wide copy. The backward pass widens again: else the graph would keep a wide
+//! copy of every matrix.
 
 mod cpu;
 mod gpu;
@@ -18,7 +19,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::gradient::record;
 use super::matmul::{MatmulNt, product};
 
-/// A format of 16 bits.
+/// A 16-bit floating-point format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Half {
     /// IEEE 754 binary16: 5 bits of exponent, 10 of fraction.
@@ -46,8 +47,8 @@ pub struct HalfMatrix {
 }
 
 impl HalfMatrix {
-    /// A matrix of `rows` rows from its little-endian bytes, 2 a number; `None` where a row does not
-    /// fill whole words.
+    /// A matrix of `rows` rows from its little-endian bytes, 2 a number; `None` if a row doesn't fill
+    /// whole 32-bit words.
     pub fn new(bytes: &[u8], half: Half, rows: usize, device: &Device) -> Option<Self> {
         let row_bytes = bytes.len() / rows.max(1);
         let words = bytes.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]));
@@ -63,7 +64,7 @@ impl HalfMatrix {
         [rows, 2 * words]
     }
 
-    /// In f32, [Out, In].
+    /// The matrix in f32, [Out, In].
     pub fn widen(&self) -> Tensor<2> {
         Tensor::from_dispatch(Dispatch::widen(self.words.clone().into_dispatch(), self.half))
     }

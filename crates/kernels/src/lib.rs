@@ -1,8 +1,8 @@
-//! The kernels, and the CPU's fused forms of what burn's own operations do on a GPU. One that has a
-//! shader is `OP.rs`, its contract and gradient, and in `OP/` its launcher (`gpu`), its CPU twin (`cpu`)
-//! and its oracle in f64 (`reference`).
+//! The kernels, and fused CPU forms of what burn's own operations do on a GPU. An operation with a
+//! shader has its contract and gradient in `OP.rs`, and in `OP/` its launcher (`gpu`), its CPU twin
+//! (`cpu`) and its oracle in f64 (`reference`).
 //!
-//! A module imports only what stands before it.
+//! A module imports only modules before it.
 
 pub mod readback;
 pub mod cube;

@@ -1,7 +1,7 @@
 //! y = x·Wᵀ with W in Hugging Face's layout [Out, In].
 //!
-//! Stock burn would do as well in the forward pass; fused, ∂L/∂W comes out dense in W's own layout
-//! (dyᵀ·x) instead of as a transposed view that every later operation copies.
+//! For the forward pass burn's own product would do. The fused form gives ∂L/∂W dense and in W's
+//! layout (dyᵀ·x), where burn's would be a transposed view that every later operation copies.
 
 use super::cpu::dense;
 use super::fused::{self, FusedOp};
@@ -37,7 +37,7 @@ impl FusedOp<2> for Linear {
     }
 }
 
-/// The same with a weight that does not train: its gradient, a third of the work, is left out.
+/// The product with a frozen weight: ∂L/∂W, a third of the work, is left out.
 #[derive(Debug, Clone)]
 struct FrozenLinear {
     weight: FlexTensor,

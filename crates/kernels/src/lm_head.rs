@@ -6,8 +6,8 @@
 //! once from the logits still there: three matmuls, as with logits kept whole. A chunk too long for
 //! its logits to be kept pays a fourth: they are computed again.
 //!
-//! The head comes as blocks of rows, since at V = 151,936 one piece may exceed WebGPU's 128 MiB a
-//! binding. All tensors here are plain: the gradients are results, not nodes of a graph.
+//! The head comes in blocks of rows, since at V = 151,936 the whole exceeds WebGPU's limit of 128 MiB
+//! a binding. No tensor here is tracked by autodiff: the gradients are results.
 
 use std::ops::Range;
 
@@ -20,8 +20,8 @@ use super::token_stats;
 /// beside the weights.
 pub const LOGITS_BYTES: usize = 32 << 20;
 
-/// The head: blocks of rows [Vb, D], V in all, and the bytes of logits that may exist at a time,
-/// though never less than one token's share of one block.
+/// The head: blocks of rows [Vb, D], V in all, and the bytes of logits that may exist at a time (at
+/// the least, one token's logits of one block).
 pub struct Head {
     blocks: Vec<Tensor<2>>,
     logits_bytes: usize,
@@ -29,7 +29,7 @@ pub struct Head {
 
 /// A chunk of n tokens after its forward pass.
 pub struct Chunk {
-    /// One piece, whose logits are kept, or several, whose logits will be computed again.
+    /// One piece with its logits, or several whose logits the backward pass computes again.
     pieces: Vec<Piece>,
 }
 
@@ -51,13 +51,13 @@ impl Chunk {
 }
 
 impl Head {
-    /// `blocks` may be tracked: they are read as plain tensors.
+    /// `blocks` [Vb, D] may be tracked by autodiff; they are used as plain tensors.
     pub fn new(blocks: &[Tensor<2>], logits_bytes: usize) -> Self {
         Self { blocks: blocks.iter().map(|block| block.clone().inner()).collect(), logits_bytes }
     }
 
-    /// Statistics [N, 2] of hidden states [N, D], N ≥ 1, and targets `[N]`, −1 where masked, with no
-    /// gradient to come; see [`token_stats::token_stats`].
+    /// Statistics [N, 2] of hidden states [N, D], N ≥ 1, and targets `[N]`, −1 where masked, without
+    /// a gradient; see [`token_stats::token_stats`].
     pub fn stats(&self, hidden: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<2> {
         self.in_pieces(hidden, targets).stats()
     }
@@ -89,17 +89,18 @@ impl Head {
         joined(d_hidden.collect())
     }
 
-    /// A gradient of nothing yet, for [`Head::backward`] to add to.
+    /// An empty gradient, for [`Head::backward`] to add to.
     pub fn no_gradient(&self) -> Vec<Option<Tensor<2>>> {
         vec![None; self.blocks.len()]
     }
 
-    /// How many tokens' logits over `columns` entries fit; at least one.
+    /// How many tokens, of `columns` logits each, fit into `logits_bytes`; at least one.
     fn tokens_within(&self, columns: usize) -> usize {
         (self.logits_bytes / (columns * size_of::<f32>()).max(1)).max(1)
     }
 
-    /// Blocks go one after the other here, so only the largest counts.
+    /// The forward pass without keeping logits: one block's exist at a time, so the largest block
+    /// decides how many tokens a piece has.
     fn in_pieces(&self, hidden: Tensor<2>, targets: Tensor<1, Int>) -> Chunk {
         let largest = self.blocks.iter().map(|block| block.dims()[0]).max().unwrap_or(0);
         let (n, most) = (targets.dims()[0], self.tokens_within(largest));
@@ -159,7 +160,7 @@ impl Head {
     }
 }
 
-/// Parts along the first dimension as one; a single one is not copied.
+/// Joins parts along the first dimension; a single part is not copied.
 fn joined(mut parts: Vec<Tensor<2>>) -> Tensor<2> {
     match parts.len() {
         1 => parts.remove(0),

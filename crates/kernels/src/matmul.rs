@@ -1,8 +1,8 @@
 //! Products of matrices by their rows, a·bᵀ: what linear layers and attention scores are made of.
 //!
-//! Natively burn's own product does it, which chooses among many kernels for many vendors. Those
-//! are a fifth of the browser's download, so there `shaders/matmul_nt.wgsl` does it: one kernel for
-//! every shape. [`mod@reference`] is the oracle of both.
+//! Native builds use burn's own product, which chooses among many kernels for many vendors. Those
+//! would be a fifth of the browser's download, so there `shaders/matmul_nt.wgsl` does it: one kernel
+//! for every shape. [`mod@reference`] is the oracle of both.
 
 mod cpu;
 mod gpu;
@@ -15,21 +15,21 @@ use burn::tensor::Tensor;
 
 use super::gradient::record;
 
-/// Whether [`kernel`] makes all products, where burn's would be too much to download.
+/// Whether all products go through [`kernel`]: in the browser, where burn's are too large a download.
 const ONE_KERNEL: bool = cfg!(target_family = "wasm");
 
 /// a [.., M, K], b [.., N, K] → a·bᵀ [.., M, N], differentiable in both; the leading dimensions are
-/// the same. Views are as welcome as dense tensors.
+/// the same. Either may be a view.
 pub fn matmul_nt<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     if ONE_KERNEL { kernel(a, b) } else { a.matmul(b.swap_dims(D - 2, D - 1)) }
 }
 
-/// The same of a backend's own tensors, without a graph.
+/// [`matmul_nt`] of a backend's own tensors, without autodiff.
 pub(super) fn product<B: MatmulNt>(a: FloatTensor<B>, b: FloatTensor<B>) -> FloatTensor<B> {
     if ONE_KERNEL { B::matmul_nt(a, b) } else { B::float_matmul(a, transposed::<B>(b)) }
 }
 
-/// [`matmul_nt`] by `shaders/matmul_nt.wgsl` wherever it runs; on the CPU backend burn's product.
+/// [`matmul_nt`] by `shaders/matmul_nt.wgsl`, on the CPU backend by burn's product.
 pub fn kernel<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::matmul_nt(a.into_dispatch(), b.into_dispatch()))
 }

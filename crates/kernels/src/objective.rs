@@ -1,17 +1,18 @@
 //! The objective kernel: the per-token loss and its derivatives for all terms in one pass.
 //!
 //! It knows nothing of methods: signs, advantages, gates and the global normaliser are already in
-//! each sequence's [`TermCoefficients`]. The formula stands twice: in the shader, and in `formula`, built
-//! from one short file a term. Per token t of a sequence, with p_t = π_θ(y_t):
+//! each sequence's [`TermCoefficients`]. The formula is written twice: in the shader, and in `formula`,
+//! built from one short file a term. Per token t of a sequence, with p_t = π_θ(y_t):
 //!
 //! ```text
 //! L_t = sft·w_SFT·φ_t·(−ln p_t) + rl_demo·f(p_t) + self_logp·w·ln p_t
 //!     + w·max(self_ratio·ρ_t, self_ratio·clip(ρ_t)) + entropy·H_t + kl·(r_t − 1 − ln r_t)
 //!
-//! w = w_RL or 1, 0 above max_logp;  φ_t = p_t(1 − p_t) or 1;  ρ_t = p_t / p_old,t;  r_t = 1/ρ_t, p_old,t the base's
+//! w = w_RL or 1, but 0 above max_logp;  φ_t = p_t(1 − p_t) or 1;  ρ_t = p_t / p_old,t;  r_t = p_base,t / p_t
 //! ```
 //!
-//! The weights and φ are constants for the gradient (stop_grad), so dL/dH comes from the bonus alone.
+//! The weights and φ are constants for the gradient (stop_grad), so dL/dH comes from the entropy bonus
+//! alone.
 
 mod cpu;
 pub mod entropy_bonus;
@@ -44,8 +45,7 @@ pub mod column {
     pub const RL_DEMO: usize = 1;
     /// The self term's share, signed and ratio form together.
     pub const SELF: usize = 2;
-    /// The share of what holds the policy: the entropy bonus of a rollout, the KL penalty of a
-    /// demonstration.
+    /// The regulariser's share: of a rollout the entropy bonus, of a demonstration the KL penalty.
     pub const REGULARISER: usize = 3;
     /// How many leading columns are shares of the loss.
     pub const LOSSES: usize = 4;
@@ -53,24 +53,25 @@ pub mod column {
     pub const ENTROPY: usize = 4;
     /// Σ ln p_t, nats.
     pub const LOGP: usize = 5;
-    /// Mean over the tokens of w_SFT·φ (demonstrations) or w_RL (rollouts: also of those that are not
-    /// positive, as the weight that they would have); 0 for an empty sequence.
+    /// Mean over the tokens of w_SFT·φ (demonstrations) or w_RL (rollouts; for those that are not
+    /// positive, the weight that they would have); 0 for an empty sequence.
     pub const WEIGHT: usize = 6;
     /// Tokens whose ratio was clipped.
     pub const CLIPPED: usize = 7;
 }
 
-/// ln ρ and ln r are cut here so that ρ and r stay finite in f32; e^80 = 5.5e34 is past any meaning.
+/// ln ρ and ln r are clamped to this, so that ρ and r stay finite in f32; no useful ratio is near
+/// e^80 = 5.5e34.
 pub const MAX_LOG_RATIO: f32 = 80.0;
 
-/// Over what the weights' entropy is averaged.
+/// Over which tokens the H of the weights is averaged.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum EntropyOver {
     /// The mean over the sequence's own response tokens.
     Sequence,
     /// Each token's own entropy.
     Token,
-    /// A mean over the batch, which the caller knows.
+    /// Means over the batch, which the caller computes.
     Batch {
         /// Mean H over all demonstrations' tokens, nats.
         demonstrations_nats: f32,
@@ -100,11 +101,11 @@ pub struct Clip {
 /// The switches of the objective; the default is the paper as printed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Switches {
-    /// Over what the weights' entropy is averaged.
+    /// Over which tokens the H of the weights is averaged.
     pub entropy_over: EntropyOver,
     /// w_SFT (Eq. 8), 0.5·exp(−H); `None` is a weight of exactly 1.
     pub sft_weight: Option<Weight>,
-    /// Each token of the SFT term is weighed by φ = p(1 − p) besides (CHORD).
+    /// Whether each token of the SFT term is also weighed by φ = p(1 − p) (CHORD).
     pub sft_phi: bool,
     /// w_RL (Eq. 12), 0.1·exp(+H), used where `self_positive`; `None` is a weight of exactly 1.
     pub self_weight: Option<Weight>,
@@ -112,8 +113,8 @@ pub struct Switches {
     pub shaping: Option<f32>,
     /// The clip of the ratio form of the self term.
     pub clip: Clip,
-    /// ln of the largest probability that the self term acts on: it leaves out rollout tokens above
-    /// it (App. A.2); `None` leaves none out.
+    /// ln of the largest probability that the self term acts on: rollout tokens above it are left out
+    /// (App. A.2). `None` leaves none out.
     pub max_logp: Option<f32>,
 }
 
@@ -138,20 +139,20 @@ pub struct Row {
     pub start: u32,
     /// How many tokens it has; 0 is allowed.
     pub len: u32,
-    /// A demonstration (else a rollout).
+    /// Whether it is a demonstration; else it is a rollout.
     pub demonstration: bool,
     /// The factors of its loss terms.
     pub terms: TermCoefficients,
 }
 
 impl Row {
-    /// Where its tokens stand.
+    /// Its tokens' range in the packed statistics.
     pub fn tokens(&self) -> Range<usize> {
         self.start as usize..(self.start + self.len) as usize
     }
 }
 
-/// The objective's values, as plain tensors: its derivatives are among them.
+/// The objective's derivatives and sums, as plain tensors.
 #[derive(Debug, Clone)]
 pub struct Objective {
     /// `[n, 2]`: dL/dln p_t and dL/dH_t; 0 for tokens outside every row.
@@ -173,11 +174,11 @@ pub trait ObjectiveOps: Backend {
 }
 
 /// The loss terms' values and derivatives for `rows` of `stats` (`[n, 2]`: ln p_t, H_t of the policy
-/// at temperature 1, nats) and `old_logprobs` (`[n]`, read only where `self_ratio` or `kl` ≠ 0: of the
-/// sampler there, of the base model here).
+/// at temperature 1, nats) and `old_logprobs` (`[n]`: the sampler's where `self_ratio` ≠ 0, the base
+/// model's where `kl` ≠ 0, not read elsewhere).
 ///
 /// # Panics
-/// If `rows` is empty, out of order, overlapping or beyond `n`: the batch is built wrongly.
+/// If `rows` is empty, out of order, overlapping or beyond `n`, which is a bug in building the batch.
 pub fn objective(
     stats: Tensor<2>,
     old_logprobs: Tensor<1>,

@@ -1,5 +1,5 @@
-//! Numbers leaving the device. Each readback waits for all the work before it, so there is this one
-//! way out (a test looks for others) and it is counted: tests hold every stage to its number.
+//! Reading numbers back from the device. A readback waits for all work queued before it, so this is the
+//! only place that does it (a test looks for others), and it counts them: tests fix how many a stage makes.
 
 use burn::tensor::{Int, Tensor};
 use srft_formats::error::{Error, Result};

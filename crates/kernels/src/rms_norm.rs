@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Rows that a task takes at a time. Fixed, so that the sum over rows in ∂L/∂w has one order.
+/// Rows that a task takes at a time. Fixed, so that ∂L/∂w is always summed over rows in one order.
 const ROWS: usize = 64;
 
 /// x `[N, D]`, weight `[D]` → `[N, D]`.
@@ -20,7 +20,7 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f32) -> Tensor<2> {
     }
 }
 
-/// The same of burn's own operations, for every device.
+/// [`rms_norm`] composed of burn's own operations, for every device.
 pub fn stock(x: Tensor<2>, weight: Tensor<1>, eps: f32) -> Tensor<2> {
     let mean_square = x.clone().square().mean_dim(1); // [N, 1]
     x * (mean_square + eps).sqrt().recip() * weight.unsqueeze()
@@ -63,7 +63,7 @@ impl WithSimd for Forward<'_> {
 
 struct Backward<'a> {
     op: &'a RmsNorm,
-    /// ∂L/∂y, over which ∂L/∂x is written.
+    /// ∂L/∂y, overwritten by ∂L/∂x.
     dy: &'a mut [f32],
     x: &'a [f32],
     weight: &'a [f32],

@@ -40,7 +40,7 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// As configured.
+    /// The settings that a config's rollouts are sampled with.
     pub fn of(rollout: &Rollout) -> Self {
         Self {
             temperature: rollout.temperature as f32,
@@ -50,7 +50,7 @@ impl Sampling {
         }
     }
 
-    /// Refuses settings that no distribution corresponds to.
+    /// Refuses settings that describe no distribution.
     pub fn checked(self) -> Result<Self> {
         if !(self.temperature == 0.0 || (1e-3..=1e3).contains(&self.temperature)) {
             let given = self.temperature;
@@ -71,13 +71,13 @@ impl Sampling {
         Ok(self)
     }
 
-    /// How far below the largest logit the lowest may be that min-p keeps; finite where it is off.
+    /// The lowest logit that min-p keeps, minus the largest; finite where min-p is off.
     fn lowest_below_largest(self) -> f32 {
         (self.temperature * self.min_p.ln()).max(-3e38)
     }
 }
 
-/// What a draw is counted by; see [`srft_formats::random::token_uniform`].
+/// The counter of a draw; see [`srft_formats::random::token_uniform`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw {
     /// Index of the prompt within its step.
@@ -124,7 +124,7 @@ pub trait SamplingOps: Backend {
 /// [`checked`](Sampling::checked).
 ///
 /// # Panics
-/// If there is not one draw a row, or no vocabulary, or one above [`MAX_VOCABULARY`].
+/// If there is not one draw a row, or the vocabulary is empty or above [`MAX_VOCABULARY`].
 pub fn sample(
     logits: Tensor<2>,
     draws: &[Draw],

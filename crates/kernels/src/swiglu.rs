@@ -17,7 +17,7 @@ pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     if fused::runs_on(&gate.device()) { fused::run(SwiGlu, [gate, up]) } else { stock(gate, up) }
 }
 
-/// The same of burn's own operations, for every device.
+/// [`swiglu`] composed of burn's own operations, for every device.
 pub fn stock(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     activation::silu(gate) * up
 }
@@ -44,7 +44,7 @@ impl WithSimd for Forward<'_> {
 
 struct Backward<'a> {
     dgate: &'a mut [f32],
-    /// ∂L/∂y, over which ∂L/∂u is written.
+    /// ∂L/∂y, overwritten by ∂L/∂u.
     dy: &'a mut [f32],
     gate: &'a [f32],
     up: &'a [f32],

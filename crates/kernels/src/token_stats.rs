@@ -22,10 +22,10 @@ pub const RECORD: usize = 6;
 
 /// Log-probability of the target and entropy of each row, both in nats: [N, 2].
 ///
-/// `logits` [N, V] must be finite: a row with a NaN gives NaN. Where a target is −1 the
-/// log-probability is 0 and has no gradient, the entropy is that of the row; a target outside the
-/// vocabulary gives about −3e38, so that no loss made of it goes unnoticed. Differentiable in
-/// `logits`.
+/// `logits` [N, V] must be finite: a row with a NaN gives NaN. Where a target is −1, the
+/// log-probability is 0 and has no gradient, and the entropy is the row's all the same. A target
+/// outside the vocabulary gives about −3e38, so that a loss made of it is noticed. Differentiable
+/// in `logits`.
 pub fn token_stats(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::token_stats(logits.into_dispatch(), targets.into_dispatch()))
 }
@@ -37,7 +37,7 @@ pub fn records(targets: &Tensor<1, Int>) -> Tensor<2> {
 
 /// Updates `records` with the columns `offset..offset + Vb` of the logits, [N, Vb].
 ///
-/// Blocks come in order; the one at offset 0 starts anew. Not differentiable.
+/// Blocks come in order; the one at offset 0 starts new records. Not differentiable.
 pub fn update(
     records: Tensor<2>,
     logits: Tensor<2>,
@@ -58,8 +58,8 @@ pub fn stats(records: Tensor<2>) -> Tensor<2> {
 }
 
 /// Turns the columns `offset..offset + Vb` of the logits, [N, Vb], into their gradient, from
-/// `gradient` [N, 2] = (∂L/∂ln p, ∂L/∂H) and complete records; in place where nobody else holds
-/// the logits.
+/// `gradient` [N, 2] = (∂L/∂ln p, ∂L/∂H) and complete records; in place if the logits' buffer is not
+/// shared.
 pub fn backward(
     logits: Tensor<2>,
     targets: Tensor<1, Int>,
@@ -76,7 +76,7 @@ pub fn backward(
     ))
 }
 
-/// What a backend must know: a block's contribution, and its gradient.
+/// What a backend must implement: a block's contribution, and its gradient.
 #[backend_extension(Cube, Flex)]
 pub trait TokenStatsKernels: Backend {
     /// See [`update`].

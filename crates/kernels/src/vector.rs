@@ -2,16 +2,16 @@
 //!
 //! A kernel is a `pulp::WithSimd`: a struct of slices with its loop in `with_simd`. `wide` compiles
 //! it for several vector units and picks one at run time. All that a kernel calls must be
-//! `inline(always)`: what is outlined, as closures may be, keeps the baseline's width.
+//! `inline(always)`: a function left outside it, as a closure may be, is compiled for the baseline alone.
 //!
 //! Sums have a fixed order: a result depends on the data and the CPU, never on threads.
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// The widest register, in elements; rows in `LANES` blocks are whole registers everywhere.
+/// f32 elements of the widest register; a row padded to `LANES` is whole registers on every CPU.
 pub const LANES: usize = 16;
 
-/// Sums in flight in a reduction, since an addition waits about four cycles for the last.
+/// Independent sums in a reduction: an addition takes about four cycles, and would wait for the last.
 const DEEP: usize = 4;
 
 /// Runs `kernel` on the widest vector unit that this CPU has.
@@ -34,7 +34,7 @@ pub fn wide<K: WithSimd>(kernel: K) -> K::Output {
 /// x = n·ln 2 + r, |r| ≤ ln 2 / 2; eʳ by the polynomial of Cephes' `expf`, 2ⁿ by exponent bits.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    // 1.5·2²³: adding it rounds to an integer, which then stands in the low mantissa bits.
+    // Adding 1.5·2²³ rounds to an integer, which is then in the low mantissa bits.
     const ROUND: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
@@ -123,8 +123,8 @@ pub fn weighted_rows<S: Simd>(
     }
 }
 
-/// Turns the first `count` scores into probabilities: softmax, the largest score subtracted. What
-/// stands behind them, up to a multiple of `LANES`, becomes 0.
+/// Turns the first `count` scores into probabilities: softmax, the largest score subtracted. The
+/// elements after them, up to a multiple of `LANES`, become 0.
 #[inline(always)]
 pub fn softmax<S: Simd>(simd: S, scores: &mut [f32], count: usize) {
     scores[count..].fill(f32::MIN);

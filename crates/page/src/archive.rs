@@ -1,4 +1,4 @@
-//! Run folders as one file: a zip that any system unpacks, for what a browser saves and loads.
+//! Run folders as one zip, which is what a browser saves and loads.
 
 use crate::error::{Error, Result};
 use crate::platform::{create_folder, is_folder, names_in, read, write_atomic};
@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-/// Most bytes that an archive may unpack to. A tab holds file and contents at once, and never gives
-/// memory back.
+/// Most bytes that an archive may unpack to. A tab holds the file and its contents at once, and wasm
+/// memory never shrinks.
 const MOST_BYTES: u64 = 512 << 20;
 
-/// The run folder `path` as `name/…` in the archive, for each (name, path).
+/// Packs run folders, each given as (name, path); `path` becomes `name/…` in the archive.
 pub fn pack(runs: &[(&str, &Path)]) -> Result<Vec<u8>> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    // Weights do not compress, and lines are few.
+    // Weights, most of the bytes, do not compress.
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     for (name, path) in runs {
         for file in files_in(path)? {
@@ -33,7 +33,7 @@ pub fn pack(runs: &[(&str, &Path)]) -> Result<Vec<u8>> {
     Ok(bytes.into_inner())
 }
 
-/// Every file of a folder and those below, but hidden ones (a run's lock).
+/// Every file in a folder and its subfolders, except hidden ones (a run's lock).
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for name in names_in(folder)?.iter().filter(|n| !n.starts_with('.')) {
@@ -61,12 +61,12 @@ pub fn unpack(bytes: &[u8], home: &Path) -> Result<Vec<String>> {
     let mut room = MOST_BYTES;
     for index in 0..archive.len() {
         let entry = archive.by_index(index).map_err(|e| unreadable(e.to_string()))?;
-        // A path that would leave the folder is none.
+        // Entries whose path would leave the folder are skipped.
         let Some(path) = entry.enclosed_name().filter(|_| entry.is_file()) else { continue };
         let size = entry.size();
         room = room.checked_sub(size).ok_or_else(too_large)?;
         let mut contents = Vec::new();
-        // The size that an entry claims is not to be believed, so no more than that is read.
+        // An entry's claimed size may be false, so only one byte more than that is read.
         entry
             .take(size + 1)
             .read_to_end(&mut contents)
@@ -146,7 +146,7 @@ mod tests {
         assert!(!again.path().join("x/.lock").exists());
     }
 
-    /// A bomb is refused before it fills the tab.
+    /// A zip bomb is refused before it fills the tab's memory.
     #[test]
     fn what_is_too_large_is_refused_unread() {
         let mut bomb = ZipWriter::new(Cursor::new(Vec::new()));

@@ -1,5 +1,5 @@
-//! What a browser's tab runs: several runs in step under commands, and the events that tell of them.
-//! `web/` is its other half.
+//! The part of the page that runs in wasm: several runs in step, driven by commands and shown by events.
+//! The other part, in JavaScript, is `web/`.
 
 pub use srft_trainer::*;
 

@@ -8,11 +8,11 @@ use std::cell::RefCell;
 use wasm_bindgen::prelude::*;
 
 thread_local! {
-    /// Where a panic is told: by then nothing else of the program can be relied on.
+    /// Called on a panic, after which nothing else of the program can be relied on.
     static PANICKED: RefCell<Option<Function>> = const { RefCell::new(None) };
 }
 
-/// Runs of SFT, RL and SRFT in step. One at a time, and one call at a time.
+/// Runs of SFT, RL and SRFT in step. Make only one, and await each call before the next.
 #[wasm_bindgen]
 pub struct Lab(lab::Lab);
 
@@ -41,7 +41,7 @@ impl Lab {
         Self(lab::Lab::new("runs", Box::new(move |event, bytes| tell(&emit, &event, bytes))))
     }
 
-    /// Obeys a command, given as JSON; `bytes` are the file of a `load`. Errors are events.
+    /// Carries out a command, given as JSON; `bytes` are the file of a `load`. Errors are events.
     pub async fn handle(&mut self, command: String, bytes: Option<Vec<u8>>) {
         match serde_json::from_str::<Command>(&command) {
             Ok(command) => self.0.handle(command, bytes).await,
@@ -52,13 +52,13 @@ impl Lab {
         }
     }
 
-    /// A slice of the evaluation under way, or a step of the run that has done the fewest; to be called
-    /// while `busy`.
+    /// Does a slice of the evaluation under way, or a step of the run that has done the fewest. Call it as
+    /// long as `busy` is true.
     pub async fn advance(&mut self) {
         self.0.advance().await;
     }
 
-    /// Whether steps or slices are to be done.
+    /// Whether there are steps or slices to do.
     #[wasm_bindgen(getter)]
     pub fn busy(&self) -> bool {
         self.0.is_busy()
@@ -74,6 +74,6 @@ impl Lab {
 fn tell(emit: &Function, event: &Event, bytes: Option<Vec<u8>>) {
     let text = serde_json::to_string(event).expect("events are plain records");
     let bytes = bytes.map_or(JsValue::UNDEFINED, |b| Uint8Array::from(&b[..]).into());
-    // A page that throws in its listener is its own affair; the run goes on.
+    // Exceptions in the page's listener are ignored; the run goes on.
     let _ = emit.call2(&JsValue::NULL, &text.into(), &bytes);
 }

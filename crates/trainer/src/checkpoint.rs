@@ -14,22 +14,22 @@ use std::path::Path;
 
 /// AdamW's moments, `first.I` and `second.I` in parameter order.
 pub const MOMENTS: &str = "optimizer.safetensors";
-/// Demonstrations that wait for a step of their own, a JSON object a line; where there are any.
+/// ReLIFT's held demonstrations, a JSON object a line; only written if there are any.
 pub const BUFFER: &str = "buffer.jsonl";
 /// Step, best result and the checksums of the other files.
 pub const STATE: &str = "state.json";
 const FORMAT: &str = "srft-checkpoint-1";
 
-/// What resuming needs besides weights, moments and ReLIFT's buffer. Random numbers and the data cursor are pure
-/// functions of (seed, step), so the step stands for both.
+/// What resuming needs besides weights, moments and ReLIFT's buffer. Random numbers and the data cursor are
+/// pure functions of (seed, step), so the step stands for both.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
     /// Names the format and its version.
     pub format: String,
-    /// Fingerprint of the run's config: what else it was trained with.
+    /// Fingerprint of the run's config.
     pub run: u32,
-    /// Adapter and backend that computed it.
+    /// Adapter and backend that computed the step.
     pub device: String,
     /// Updates done.
     pub step: u32,
@@ -37,13 +37,13 @@ pub struct State {
     pub optimizer_updates: u32,
     /// Best mean accuracy in distribution so far.
     pub best_accuracy: Option<f64>,
-    /// Evaluations since then.
+    /// Evaluations since the best one.
     pub stale_evaluations: u32,
     /// Time spent on writing so far, seconds.
     pub other_secs: f64,
     /// CRC-32 of each other file.
     pub checksums: BTreeMap<String, u32>,
-    /// CRC-32 of this record with 0 in this place.
+    /// CRC-32 of this record with this field 0.
     pub checksum: u32,
 }
 
@@ -98,7 +98,7 @@ pub async fn write(
     folder.finish()
 }
 
-/// Checks the files of a checkpoint (`get` gives one by name) and gives back its state.
+/// Checks a checkpoint's files (`get` reads one by name) and returns its state.
 pub fn check(get: impl Fn(&str) -> Result<Bytes>) -> Result<State> {
     let damaged = |name: &str, what: String| {
         Error::input(what).at(name).next(

@@ -28,7 +28,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// In words.
+    /// The name shown to users.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Discrete => "discrete GPU",
@@ -39,7 +39,7 @@ impl Kind {
         }
     }
 
-    /// A GPU, rather than the CPU in one guise or another.
+    /// Whether it is real GPU hardware, not computed by the CPU.
     pub fn is_gpu(self) -> bool {
         matches!(self, Kind::Discrete | Kind::Integrated | Kind::Virtual)
     }
@@ -74,8 +74,8 @@ pub struct Adapter {
     pub workgroup_bytes: u32,
     /// Invocations in a workgroup.
     pub invocations: u32,
-    /// The host's memory for the CPU and for GPUs that share it, where the system tells it; wgpu
-    /// does not tell a GPU's own.
+    /// The host's memory, bytes, for the CPU and GPUs that share it, if the system tells it; wgpu does
+    /// not tell a GPU's own.
     pub memory_bytes: Option<u64>,
     #[serde(skip)]
     handle: Option<(wgpu::Instance, wgpu::Adapter)>,
@@ -84,7 +84,7 @@ pub struct Adapter {
 /// A device that is ready, and how it came to be chosen.
 #[derive(Debug, Clone)]
 pub struct Selected {
-    /// For tensors.
+    /// The burn device, for tensors.
     pub device: Device,
     /// The adapter's name.
     pub name: String,
@@ -94,15 +94,15 @@ pub struct Selected {
     pub driver: String,
     /// What it is.
     pub kind: Kind,
-    /// Why this one, in a sentence.
+    /// Why this adapter was chosen, in a sentence.
     pub reason: String,
-    /// The wgpu device behind it, where there is one: to share, or (in a test) to lose.
+    /// The wgpu device behind it, unless it is the CPU: to share, or (in a test) to destroy.
     pub gpu: Option<wgpu::Device>,
     complaints: Complaints,
 }
 
 impl Selected {
-    /// One who hears what the driver complains of from now on.
+    /// A listener for the driver's complaints from now on.
     pub fn listener(&self) -> Listener {
         self.complaints.listener()
     }
@@ -127,7 +127,7 @@ pub async fn adapters() -> Vec<Adapter> {
                 wgpu::DeviceType::IntegratedGpu => Kind::Integrated,
                 wgpu::DeviceType::VirtualGpu => Kind::Virtual,
                 wgpu::DeviceType::Cpu => Kind::Software,
-                // Unknown; software drivers are told by their names below.
+                // Unknown; software drivers are recognised by their names below.
                 wgpu::DeviceType::Other => Kind::Integrated,
             },
             max_binding_bytes: limits.max_storage_buffer_binding_size,
@@ -151,8 +151,8 @@ pub async fn adapters() -> Vec<Adapter> {
     list
 }
 
-/// What wgpu finds. Without a desktop session Mesa's EGL writes to standard error as soon as it is asked, so
-/// OpenGL is asked there only where nothing else is found.
+/// The adapters that wgpu finds. Without a desktop session Mesa's EGL writes to standard error whenever it
+/// is asked, so there OpenGL is tried only if nothing else is found.
 async fn found() -> (wgpu::Instance, Vec<wgpu::Adapter>) {
     let of = async |backends| {
         let descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
@@ -189,8 +189,8 @@ fn cpu() -> Adapter {
 
 /// Chooses by `--device`: auto, cpu, an API, an index, or part of a name.
 ///
-/// `auto` takes a real GPU (discrete before integrated before virtual), else the CPU backend: a
-/// software adapter computes on the same cores, several times slower.
+/// `auto` chooses a real GPU (discrete before integrated before virtual), else the CPU backend: a
+/// software adapter would compute on the same cores, several times slower.
 pub fn choose<'a>(wanted: &str, list: &'a [Adapter]) -> Result<(&'a Adapter, String)> {
     let rank = |a: &&Adapter| match a.kind {
         Kind::Discrete => 0,
@@ -273,7 +273,7 @@ pub async fn open(adapter: &Adapter, reason: String) -> Result<Selected> {
     })
 }
 
-/// WebGPU's default limits: the least that the shaders are written for.
+/// WebGPU's default limits, which the shaders are written for: the least that an adapter must have.
 const LEAST_BINDINGS: u32 = 8;
 const LEAST_INVOCATIONS: u32 = 256;
 const LEAST_WORKGROUP_BYTES: u32 = 16 << 10;
@@ -332,9 +332,9 @@ async fn open_wgpu(
     Ok((device, gpu))
 }
 
-/// Chooses and opens in one go.
+/// Chooses a device and opens it.
 pub async fn select(wanted: &str) -> Result<Selected> {
-    // The CPU needs no driver to be asked, and a driver can be slow or broken.
+    // Listing adapters asks drivers, which can be slow or broken; the CPU needs none.
     if wanted == "cpu" {
         return open(&cpu(), "as asked".into()).await;
     }

@@ -14,7 +14,7 @@ use crate::rollout::{Plan, Response, respond};
 use crate::text::Tokenizer;
 use serde::{Deserialize, Serialize};
 
-/// Responses that are judged between two pauses: a command can take a second for each.
+/// Responses judged between two points where the work may be dropped: a command can take a second each.
 const JUDGED_AT_ONCE: usize = 64;
 
 /// Standard errors on either side that hold 95% of a normal distribution.
@@ -25,11 +25,11 @@ const Z_95: f64 = 1.959_964;
 pub struct Suite {
     /// Name.
     pub name: String,
-    /// Absent from fine-tuning.
+    /// Whether it is absent from fine-tuning.
     pub out_of_distribution: bool,
-    /// The problems, with their tokens where a file was read.
+    /// The problems; those of a file have their tokens.
     pub problems: Vec<Problem>,
-    /// How many it has, where these are some of them.
+    /// How many problems the suite has in all, if `problems` are only some of them.
     pub of: Option<usize>,
 }
 
@@ -39,9 +39,9 @@ pub struct Suite {
 pub struct Score {
     /// Suite.
     pub suite: String,
-    /// Absent from fine-tuning.
+    /// Whether the suite is absent from fine-tuning.
     pub ood: bool,
-    /// Problems.
+    /// Number of problems.
     pub n: usize,
     /// Samples a problem, k.
     pub samples: usize,
@@ -49,15 +49,15 @@ pub struct Score {
     pub accuracy: f64,
     /// Accuracy's 95% confidence interval over problems, Wilson's (see [`wilson`]).
     pub interval: [f64; 2],
-    /// pass@k: share of problems of which a sample is right.
+    /// pass@k: share of problems with at least one right sample.
     pub pass: f64,
-    /// The same of pass@k.
+    /// The 95% confidence interval of pass@k.
     pub pass_interval: [f64; 2],
     /// Samples that the verifier failed on, left out of all this.
     pub unscored: usize,
 }
 
-/// A score as files have it. Runs of before have a margin on both sides in place of an interval.
+/// A score as read from a file. Runs of older versions have a margin in place of an interval.
 #[derive(Deserialize)]
 struct Written {
     suite: String,
@@ -92,7 +92,7 @@ impl From<Written> for Score {
     }
 }
 
-/// A sampled response of an evaluation, a line of its suite's file.
+/// A response sampled in an evaluation: a line of its suite's file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sample {
     /// Index of the problem in its suite.
@@ -111,7 +111,7 @@ pub struct Sample {
     pub unscored: Option<String>,
     /// Cut by the length limit.
     pub truncated: bool,
-    /// Length, end-of-text counted.
+    /// Length in tokens, end-of-text included.
     pub tokens: usize,
 }
 
@@ -121,13 +121,13 @@ pub fn mean_accuracy(scores: &[Score], ood: bool) -> Option<f64> {
     (!chosen.is_empty()).then(|| chosen.iter().sum::<f64>() / chosen.len() as f64)
 }
 
-/// What sampling and judging need besides the model.
+/// What an evaluation needs besides the model.
 pub struct Judge<'a> {
     /// Text in and out.
     pub tokenizer: &'a Tokenizer,
-    /// Right or wrong.
+    /// Judges the responses.
     pub grader: &'a Grader,
-    /// Limits and temperatures.
+    /// Everything that is configured, such as limits and temperatures.
     pub config: &'a Config,
 }
 
@@ -141,7 +141,7 @@ impl Judge<'_> {
 
     /// Every sample of every suite, judged.
     pub async fn samples(&self, model: &Llama, suites: &[Suite]) -> Result<Vec<Vec<Sample>>> {
-        // All suites in one batch: rows of short suites do not wait for those of long ones.
+        // All suites in one batch, so that suites with short responses don't wait for long ones.
         let problems: Vec<&Problem> = suites.iter().flat_map(|s| &s.problems).collect();
         let eos = &model.config.eos_tokens;
         let prompt = |p: &&Problem| Ok(p.in_tokens(self.tokenizer, eos)?.prompt.clone());
@@ -241,9 +241,9 @@ pub fn score(suite: &Suite, samples: &[Sample], k: usize) -> Score {
     }
 }
 
-/// The mean of problems' shares of right samples, k a problem, and its 95% interval. A problem's samples
-/// are not independent of each other (Miller, 2024): together they count as much as the shares' variance
-/// tells, at least as one and at most as k.
+/// The mean of the problems' shares of right samples, k samples a problem, and its 95% interval. Samples of
+/// one problem are not independent (Miller, 2024): the variance of the shares tells how many independent
+/// trials they are worth, at least 1 and at most k a problem.
 fn estimate(shares: &[f64], k: usize) -> (f64, [f64; 2]) {
     let n = shares.len() as f64;
     if shares.is_empty() {
@@ -257,9 +257,9 @@ fn estimate(shares: &[f64], k: usize) -> (f64, [f64; 2]) {
     (mean, wilson(mean, trials))
 }
 
-/// The 95% interval of a probability of which `share` came true in so many independent trials (Wilson,
-/// 1927). It stays within 0 and 1, and none of three leaves up to 56% open, where mean and standard
-/// error would claim certainty.
+/// The 95% interval of a probability, given the `share` of successes in so many independent trials (Wilson,
+/// 1927). It stays within 0 and 1. With no success in three trials it reaches up to 56%, where mean and
+/// standard error would claim certainty.
 pub fn wilson(share: f64, trials: f64) -> [f64; 2] {
     let squared = Z_95 * Z_95 / trials;
     let centre = share + squared / 2.0;

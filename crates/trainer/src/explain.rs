@@ -28,7 +28,7 @@ pub struct Terms {
     pub total: f64,
 }
 
-/// What belongs to one prompt.
+/// One prompt's numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PromptExplanation {
     /// The prompt.
@@ -63,11 +63,11 @@ pub struct Explanation {
 #[serde(deny_unknown_fields)]
 struct Line {
     prompt: String,
-    /// A chat template wrote it, special tokens and all: nothing is put before it.
+    /// Whether a chat template wrote it, special tokens included: no begin-of-text is added.
     #[serde(default)]
     templated: bool,
     demonstration: Option<String>,
-    /// Given where the verifier did not accept the demonstration; 1 if absent.
+    /// 1 if absent; given if the verifier did not accept the demonstration.
     demonstration_reward: Option<f32>,
     episodes: Vec<LineEpisode>,
 }
@@ -101,7 +101,7 @@ pub fn parse_episodes(text: &str, place: &str, learner: &Learner) -> Result<Vec<
         let mut episodes = Vec::new();
         for (sample, e) in line.episodes.into_iter().enumerate() {
             let tokens = respond(&e.response)?;
-            // No sampler: empty log-probabilities are filled with the policy's own (ratio 1).
+            // There was no sampler: `fill_logprobs` puts the policy's own log-probabilities here (ratio 1).
             episodes.push(Episode {
                 sample,
                 tokens,
@@ -170,7 +170,7 @@ pub async fn explain(learner: &Learner, groups: &mut [Group]) -> Result<Explanat
     let mut total = learner.gradient(&observed(&update), 0).await?;
     let bare = update.sequences.iter().zip(&mut total.sums).filter(|(s, _)| s.terms.is_zero());
     bare.for_each(|(_, sums)| sums[..column::LOSSES].fill(0.0));
-    // A sum of nothing is -0.0 in Rust.
+    // An empty sum is -0.0 in Rust; adding 0.0 makes it 0.0.
     let sum = |column: usize| total.sums.iter().map(|s| s[column]).sum::<f64>() + 0.0;
     let of =
         |role: Role| update.sequences.iter().zip(&total.sums).filter(move |(s, _)| s.role == role);
@@ -222,8 +222,8 @@ pub async fn explain(learner: &Learner, groups: &mut [Group]) -> Result<Explanat
     })
 }
 
-/// Given episodes come without a sampler: the policy itself is taken for it, so that every ratio
-/// is 1.
+/// Episodes from a file have no sampler's log-probabilities: they get the policy's own, so that every
+/// ratio is 1.
 async fn fill_logprobs(learner: &Learner, groups: &mut [Group]) -> Result<()> {
     let pairs = groups
         .iter()
@@ -248,8 +248,8 @@ fn masked(update: &Update, mask: impl Fn(TermCoefficients) -> TermCoefficients) 
     update
 }
 
-/// The update with a coefficient too small for f32 sums to notice on sequences that carry no
-/// loss, so that their entropies and weights are reported as well.
+/// The update with sequences without loss given a coefficient too small to change an f32 sum, so that the
+/// kernel reports their entropies and weights as well.
 fn observed(update: &Update) -> Update {
     masked(update, |t| match t.is_zero() {
         true => TermCoefficients { entropy: f32::MIN_POSITIVE, ..t },

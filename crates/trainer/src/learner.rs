@@ -26,14 +26,14 @@ pub struct Learner {
     pub tokenizer: Tokenizer,
 }
 
-/// What the device gave back for an update: the one readback of a training step.
+/// The gradient of an update and what was read back with it: a training step's one readback.
 pub struct Gradient {
-    /// In parameter order.
+    /// One tensor a parameter, in parameter order.
     pub tensors: Vec<Tensor<2>>,
     /// Global L2 norm.
     pub norm: f64,
-    /// The objective kernel's sums, [`column`](crate::ops::objective::column) for each sequence of the update; zeros for those
-    /// that carry no loss.
+    /// The objective kernel's sums ([`column`](crate::ops::objective::column)) for each sequence of the
+    /// update; zeros for those that carry no loss.
     pub sums: Vec<[f64; COLUMNS]>,
 }
 
@@ -95,7 +95,7 @@ impl Learner {
         Ok(Gradient { tensors, norm: f64::from(*squared).sqrt(), sums })
     }
 
-    /// The kernel's switches for an update of `model`: the policy, or as it was before.
+    /// The kernel's switches for an update of `model`: the policy now, or as it was before a step.
     pub async fn switches(
         &self,
         objective: &Objective,
@@ -109,10 +109,10 @@ impl Learner {
         Ok(switches(objective, entropy))
     }
 
-    /// A forward pass over the whole update for the mean entropies that batch weights need; they
-    /// go into the kernels as numbers, so this one setting costs a second readback.
+    /// A forward pass over the whole update, for the mean entropies that weights over the batch need. The
+    /// kernels take them as numbers, so this setting alone costs a second readback.
     async fn batch_entropy(&self, model: &Llama, update: &Update) -> Result<BatchEntropy> {
-        // Every response counts, also one that carries no loss this time.
+        // Every response counts, even one that carries no loss in this update.
         let mut sequences = update.sequences.clone();
         sequences.iter_mut().for_each(|s| s.terms.sft = 1.0);
         let batches = micro_batches(&sequences, self.config.train.micro_batch_tokens);

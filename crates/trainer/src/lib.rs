@@ -1,5 +1,5 @@
 //! SRFT (arXiv 2506.19767) over burn: kernels, the model, rollouts, the objective, the training step,
-//! and a run in its folder. What it reads of users is `srft-formats`'.
+//! and a run in its folder. Reading what users bring is `srft-formats`' part.
 //!
 //! Two steps of SRFT on the built-in model and task:
 //!
@@ -22,9 +22,10 @@
 //! ```
 //!
 //! [`learner::Learner`] gives losses and gradients without an optimiser, [`trainer::Trainer`] takes steps,
-//! [`run::Run`] keeps them in a folder. The repository's `examples/` have a verifier and a loss term of your own.
+//! [`run::Run`] keeps them in a folder. The repository's `examples/` have a verifier and a loss term of your
+//! own.
 //!
-//! The modules in the order data flows; a module imports only what stands before it.
+//! The modules are in the order data flows; a module imports only those before it.
 
 pub use srft_formats::{config, data, error, platform, random, records, reward, text};
 pub use srft_kernels as ops;

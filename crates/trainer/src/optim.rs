@@ -16,9 +16,9 @@ pub struct Moments {
 /// The optimiser's state: moments in the order of [`Llama::parameters`].
 #[derive(Debug, Clone)]
 pub struct AdamW {
-    /// Numbers that decide an update.
+    /// Hyperparameters.
     pub settings: Settings,
-    /// One pair a parameter block.
+    /// One pair for each parameter block.
     pub moments: Vec<Moments>,
     /// Updates done.
     pub updates: u32,
@@ -47,7 +47,7 @@ impl AdamW {
             let g = g * scale;
             m.first = m.first.clone() * s.beta1 + g.clone() * (1.0 - s.beta1);
             m.second = m.second.clone() * s.beta2 + (g.clone() * g) * (1.0 - s.beta2);
-            // Norms and biases are vectors in the checkpoint's shape: they do not decay.
+            // Norms and biases, vectors in the checkpoint, do not decay.
             let decay = if p.shape.len() > 1 { 1.0 - lr * s.weight_decay } else { 1.0 };
             let denominator = (m.second.clone() / correct2).sqrt() + s.eps;
             *p.tensor =
@@ -83,8 +83,8 @@ pub fn learning_rate(settings: &Settings, step: u32, total: u32) -> f64 {
 
 /// The squared global L2 norm of gradients, `[1]`, still on the device.
 pub fn squared_norm(gradients: &[Tensor<2>]) -> Tensor<1> {
-    // One dimension after the other: burn's sum of a whole tensor adds atomically where a GPU can, in
-    // whatever order its workgroups end, and a run would not come to the same bits twice.
+    // One dimension after the other: on a GPU, burn's sum of a whole tensor may add atomically, in
+    // whatever order workgroups end, and two runs would differ in their last bits.
     let sum = |x: Tensor<2>| x.sum_dim(1).sum_dim(0); // [1, 1]
     let squares: Vec<Tensor<2>> = gradients.iter().map(|g| sum(g.clone() * g.clone())).collect();
     sum(Tensor::cat(squares, 0)).flatten(0, 1)

@@ -1,5 +1,5 @@
-//! Where a run's memory goes, told before anything is allocated: sums over tensors whose shapes the
-//! config and the model's config fix. Tests hold the sum against counted allocations.
+//! Where a run's memory goes, computed before anything is allocated: sums over tensors whose shapes follow
+//! from the config and the model's config. Tests compare the sum with counted allocations.
 
 use crate::config::{Objective, Settings, Storage};
 use crate::model::{Lora, ModelConfig};
@@ -9,24 +9,24 @@ use crate::ops::vector::LANES;
 /// Bytes of an f32.
 const F32: usize = 4;
 
-/// Tokens of a prompt, where the data is not known.
+/// Tokens of a prompt that are assumed where the data is not known.
 pub const ASSUMED_PROMPT: usize = 512;
 
 /// Bytes that one purpose needs at its peak.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// What for.
+    /// What it is for.
     pub name: &'static str,
     /// How much.
     pub bytes: usize,
-    /// What the number is made of.
+    /// How it is computed, in words.
     pub of: String,
 }
 
 /// A run's memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Held all the time.
+    /// Held during the whole run.
     pub lasting: Vec<Item>,
     /// Held while responses are sampled.
     pub sampling: Vec<Item>,
@@ -42,7 +42,7 @@ impl Plan {
     }
 }
 
-/// Sizes of a model, in numbers.
+/// A model's sizes, in numbers (not bytes).
 struct Sizes {
     query: usize,     // width of all queries
     kv: usize,        // width of all keys
@@ -84,21 +84,21 @@ impl Sizes {
     }
 }
 
-/// What a run's memory depends on besides its config.
+/// What a run's memory depends on besides the config and the model.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances {
-    /// The CPU backend, whose fused operations keep less.
+    /// Whether it runs on the CPU backend, whose fused operations keep less.
     pub on_cpu: bool,
-    /// The layers' matrices stay in half precision.
+    /// Whether the layers' matrices stay in half precision.
     pub halves: bool,
-    /// Tokens of the longest text, prompt and response, where the data is known; see [`assumed`].
+    /// Tokens of the longest text, prompt and response, if the data is known; see [`assumed`].
     pub longest: Option<usize>,
-    /// Responses are sampled in evaluation.
+    /// Whether responses are sampled in evaluation.
     pub evaluates: bool,
 }
 
-/// Tokens of the longest text that are counted where the data is not known: what `data.max_tokens`
-/// allows, else a prompt of [`ASSUMED_PROMPT`] and the longest response; no more than the model takes.
+/// The assumed length of the longest text, tokens, where the data is not known: what `data.max_tokens`
+/// allows, else a prompt of [`ASSUMED_PROMPT`] and the longest response; at most the model's context.
 pub fn assumed(config: &Settings, model: &ModelConfig) -> usize {
     let most = match config.data.max_tokens {
         0 => ASSUMED_PROMPT.saturating_add(config.rollout.max_new_tokens),
@@ -107,7 +107,7 @@ pub fn assumed(config: &Settings, model: &ModelConfig) -> usize {
     most.min(model.max_positions)
 }
 
-/// The memory of training `model` as `config` says, with `lora` or whole.
+/// The memory that training `model` by `config` takes, with adapters (`lora`) or without.
 pub fn plan(
     config: &Settings,
     model: &ModelConfig,
@@ -167,17 +167,17 @@ pub fn plan(
     let tokens = config.train.micro_batch_tokens.max(longest);
     let rank = lora.map_or(0, |lora| lora.targets.len() * lora.rank);
     let fused = 4 * d + 2 * s.query + 2 * s.kv + 3 * f + rank;
-    // burn's own norms and attention keep their parts too: three T × T matrices a head.
+    // burn's own norms and attention keep intermediate results too: three T × T matrices a head.
     let stock = d + 3 * model.heads * longest;
     let inside = tokens * (fused + if on_cpu { 0 } else { stock });
-    // A layer's gradients on their way.
+    // Gradients of a layer's activations during the backward pass.
     let flowing = tokens * if on_cpu { 3 * f + 2 * d } else { f + d };
     let logits = (LOGITS_BYTES / F32).min(tokens * model.vocab_size) + 2 * tokens * d;
     let gradients = item("gradients", s.trainable, "one a trained number".into());
     let item = |name, numbers, of: &str| item(name, numbers, format!("{tokens} tokens: {of}"));
     let mut update = vec![gradients];
     if config.train.checkpointing {
-        // Gradients of a layer, or of the vocabulary, that a backward pass has not handed over.
+        // Weight gradients of a layer, or of the head, not yet added to the sum.
         let vocabulary = model.vocab_size * d;
         let passing = if lora.is_some() { s.trainable / layers } else { s.layer.max(vocabulary) };
         let working = logits.max(inside + flowing) + passing;
@@ -191,8 +191,8 @@ pub fn plan(
     Plan { lasting, sampling, update }
 }
 
-/// Changes that lower the peak, each on top of those before and with the peak that is then left, until it
-/// is no more than `has`; `adapters` are those that a whole model could have.
+/// Changes of settings that lower the peak, each on top of those before, with the peak that remains, until
+/// it is at most `has` bytes; `adapters` are the ones to propose for a model without.
 pub fn savings(
     config: &Settings,
     model: &ModelConfig,

@@ -9,14 +9,14 @@ use crate::ops::readback;
 use crate::platform::give_way;
 use crate::records::Sequence;
 
-/// A response's tokens with what the model thinks of each.
+/// A response's tokens with the model's log-probability and entropy at each.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Scored {
     /// Response tokens, end-of-text included.
     pub tokens: Vec<u32>,
     /// ln π of each, nats.
     pub logprobs: Vec<f32>,
-    /// Entropy of π where each is predicted, nats.
+    /// Entropy of π at the position that predicts each, nats.
     pub entropies: Vec<f32>,
 }
 
@@ -58,8 +58,8 @@ pub async fn score_sequences(
     Ok(scored)
 }
 
-/// How far apart two models stand on given tokens: the mean of |ln p − ln q| over all tokens of
-/// pairs of lists (ln p, ln q), nats; 0 where there are none.
+/// How far apart two models are on given tokens: the mean of |ln p − ln q| over all tokens of pairs of
+/// lists (ln p, ln q), nats; 0 if there are none.
 pub fn mean_shift<'a>(pairs: impl Iterator<Item = (&'a [f32], &'a [f32])>) -> f64 {
     let changes = pairs.flat_map(|(one, other)| {
         one.iter().zip(other).map(|(p, q)| (f64::from(*p) - f64::from(*q)).abs())

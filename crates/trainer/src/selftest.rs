@@ -1,5 +1,5 @@
-//! Before training: each kernel on the chosen device against its f64 reference, and cached against
-//! uncached decoding, so that a miscompiled shader is found before it trains anything.
+//! The self-test before training: each kernel on the chosen device against its f64 reference, and cached
+//! against uncached decoding, so that a miscompiled shader is found before it trains anything.
 
 use crate::device::{Listener, Selected};
 use crate::error::{Error, Result};
@@ -19,9 +19,9 @@ use crate::records::TermCoefficients;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::fmt;
 
-/// Relative to max(1, |expected|), forward.
+/// Largest error of a forward pass, relative to max(1, |expected|).
 const FORWARD: f64 = 6e-5;
-/// Relative to max(1, |expected|), gradients and whole forward passes of a model.
+/// Largest error of a gradient or of a model's whole forward pass, relative to max(1, |expected|).
 const BACKWARD: f64 = 1e-4;
 
 /// What the self-test found.
@@ -29,12 +29,12 @@ const BACKWARD: f64 = 1e-4;
 pub struct Report {
     /// Checks that passed.
     pub passed: Vec<&'static str>,
-    /// The worst mismatch of each check that did not.
+    /// The worst mismatch of each check that failed.
     pub failures: Vec<String>,
 }
 
 impl Report {
-    /// An error that names every mismatch, unless there is none.
+    /// An error that names every mismatch, if there is one.
     pub fn require_passed(&self, adapter: &str) -> Result<()> {
         if self.failures.is_empty() {
             return Ok(());
@@ -54,8 +54,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs every check on a device that was opened, and refuses it if one fails: what program, page and wheel
-/// do before anything else.
+/// Runs every check on an opened device, and refuses the device if one fails. Program, page and wheel call
+/// this or [`require_whole`] before anything else.
 pub async fn require(selected: &Selected) -> Result<Report> {
     let driver = selected.listener();
     let report = run(&selected.device).await?;
@@ -63,7 +63,7 @@ pub async fn require(selected: &Selected) -> Result<Report> {
 }
 
 fn passed(report: Report, selected: &Selected, driver: &Listener) -> Result<Report> {
-    // A shader that a driver refuses is skipped: the numbers are wrong, the driver says why.
+    // A driver skips a shader that it refuses: the numbers are wrong, and the driver's complaint says why.
     report.require_passed(&selected.name).map_err(|e| match driver.require_silence() {
         Ok(()) => e,
         Err(driver) => Error { what: format!("{}; {}", e.what, driver.what), ..e },
@@ -76,7 +76,7 @@ pub async fn run(device: &Device) -> Result<Report> {
     run_tampered(device, |_, _| {}).await
 }
 
-/// Like [`run`], with a chance to spoil a check's results: how a test proves that it can fail.
+/// Like [`run`], but `tamper` may spoil a check's results: so a test proves that the checks can fail.
 pub async fn run_tampered(
     device: &Device,
     tamper: impl FnMut(&str, &mut Vec<f32>),
@@ -86,7 +86,7 @@ pub async fn run_tampered(
     Ok(checks.report)
 }
 
-/// The checks of what every model needs.
+/// Checks the kernels that every model needs.
 async fn kernels<F: FnMut(&str, &mut Vec<f32>)>(device: &Device, tamper: F) -> Result<Checks<F>> {
     let device = device.clone().inner();
     let mut checks = Checks { device, tamper, report: Report::default() };
@@ -99,7 +99,7 @@ async fn kernels<F: FnMut(&str, &mut Vec<f32>)>(device: &Device, tamper: F) -> R
     Ok(checks)
 }
 
-/// Like [`require`], for models that are whole and in f32: a page's, whose download has no others.
+/// Like [`require`], without the check of half precision: for a page, whose models are all in f32.
 pub async fn require_whole(selected: &Selected) -> Result<Report> {
     let driver = selected.listener();
     let report = kernels(&selected.device, |_, _| {}).await?.report;
@@ -112,7 +112,7 @@ struct Checks<F> {
     report: Report,
 }
 
-/// Peaky numbers, since flat ones prove nothing: mostly small, now and then ±10.
+/// Numbers mostly small, now and then ±10, since a flat distribution would hide errors.
 fn peaky(count: usize, index: u32) -> Vec<f32> {
     let mut stream = Stream::new(0, purpose::SELF_TEST, index);
     (0..count).map(|_| stream.normal() * if stream.chance(0.1) { 10.0 } else { 1.0 }).collect()
@@ -131,8 +131,8 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), &self.device)
     }
 
-    /// Leaves NaN in the memory that the next outputs are likely to get, so that a kernel that
-    /// wrote nothing differs from one that wrote 0.
+    /// Leaves NaN in the memory that the next outputs are likely to get, so that a kernel that wrote nothing
+    /// can be told from one that wrote 0.
     async fn poison(&self, elements: &[usize]) -> Result<()> {
         for &count in elements {
             let poisoned = Tensor::<1>::full([count], f32::NAN, &self.device);
@@ -148,7 +148,7 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
             self.report.failures.push(format!("{kernel}: {got} values, expected {expected}"));
             return;
         }
-        // A NaN is the worst error of all, and compares with nothing.
+        // A NaN compares false with everything, so it is made the worst error.
         let error = |(g, e): (&f32, &f64)| {
             let error = (f64::from(*g) - e).abs() / e.abs().max(1.0);
             if error.is_nan() { f64::INFINITY } else { error }
@@ -163,7 +163,7 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         }
     }
 
-    /// Past one tile either way, and long enough for the sum to be split.
+    /// More than one tile in each direction, and long enough for the sum to be split.
     async fn matrix_products(&mut self) -> Result<()> {
         let (m, n, k) = (70, 33, 600);
         let (a, b) = (peaky(m * k, 8), peaky(n * k, 9));
@@ -194,7 +194,7 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         Ok(())
     }
 
-    /// Σ_n a_n ln p_n + b_n H_n with given a and b, through the head in two blocks.
+    /// The gradient of Σ_n a_n ln p_n + b_n H_n with given a and b, through a head in two blocks.
     async fn fused_head(&mut self) -> Result<()> {
         let (n, d, v) = (7, 16, 300);
         let (hidden, head) = (peaky(n * d, 2), peaky(v * d, 3));
@@ -292,7 +292,7 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
             let u = token_uniform(11, 12, draw.prompt, draw.sample, draw.position);
             let p = sampling_reference::distribution(logits, settings);
             let right = sampling_reference::draw(&p, f64::from(u));
-            // In f32 a draw within 1e-5 of the border between two tokens may fall on either side.
+            // A draw within 1e-5 of the border between two tokens may fall on either side in f32.
             let token = token as usize;
             let below: f64 = p.iter().take(token).sum();
             let fits = p.get(token).is_some_and(|q| {
@@ -323,8 +323,8 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         Ok(())
     }
 
-    /// A small random model: its logits against the CPU backend's, and decoded token by token
-    /// against all at once.
+    /// A small random model: its logits against the CPU backend's, and those of decoding token by token
+    /// against those of one pass.
     async fn decoding(&mut self) -> Result<()> {
         let config = ModelConfig {
             vocab_size: 29,
@@ -349,7 +349,7 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         let whole = |device: &Device| {
             let mut model = Llama::random(config.clone(), 0, device);
             for (index, p) in model.parameters_mut().into_iter().enumerate() {
-                // Larger than a fresh model's weights: its logits would be all but flat.
+                // Larger than a fresh model's weights, which would give almost flat logits.
                 let count = p.block_shape[0] * p.block_shape[1];
                 let values: Vec<f32> =
                     peaky(count, 100 + index as u32).iter().map(|v| 0.2 * v).collect();

@@ -14,7 +14,7 @@ use crate::records::{Demonstration, Episode, Group, Origin, Role, Unscored};
 use crate::reward::{Grade, Grader, MEND, Submission};
 use crate::rollout::{Plan, respond};
 
-/// A run in memory: what learns, its optimiser, and what it learns from.
+/// A run in memory: the policy, its optimiser, and the data.
 pub struct Trainer {
     /// The policy and its loss.
     pub learner: Learner,
@@ -22,11 +22,11 @@ pub struct Trainer {
     pub optimizer: AdamW,
     /// Training examples.
     pub source: Source,
-    /// What responses earn.
+    /// Turns responses into rewards.
     pub grader: Grader,
     /// Updates done.
     pub step: u32,
-    /// Demonstrations that wait for a step of their own (ReLIFT).
+    /// Demonstrations held for a later step (ReLIFT).
     pub buffer: Buffer,
 }
 
@@ -92,7 +92,7 @@ impl Trainer {
                 .filter(|_| uses)
                 .map(|tokens| Demonstration { tokens, earlier, ..Demonstration::default() });
             cut.push(demonstration.as_ref().is_some_and(|d| d.tokens.len() > room));
-            // Loading said that it would be cut.
+            // A note on loading announced this cut.
             demonstration.iter_mut().for_each(|d| d.tokens.truncate(room));
             let fits = match &demonstration {
                 Some(shown) => self.learner.policy.config.require_fits(read, shown.tokens.len()),
@@ -115,8 +115,8 @@ impl Trainer {
         Ok(groups)
     }
 
-    /// Grades the demonstrations that have something to be judged: one that was cut has no end, and
-    /// one without an answer is only imitated.
+    /// Grades the demonstrations that can be judged. One that was cut has no end, and one without a gold
+    /// answer is only imitated.
     fn grade_demonstrations(
         &self,
         groups: &mut [Group],
@@ -143,7 +143,7 @@ impl Trainer {
             })
             .collect();
         let grades = self.grader.grade(&submissions)?;
-        // Rollouts that can be judged are enough to learn from.
+        // A method that learns from rollouts too can do without graded demonstrations.
         if gated && !objective.uses_rollouts() {
             require_some("demonstration", &grades)?;
         }
@@ -198,7 +198,7 @@ impl Trainer {
     }
 }
 
-/// A verifier that fails on everything is broken, and nothing can be learned.
+/// An error if the verifier failed on everything: then it is broken, and there is nothing to learn.
 fn require_some(what: &str, grades: &[std::result::Result<Grade, String>]) -> Result<()> {
     match grades.first() {
         Some(Err(why)) if grades.iter().all(|g| g.is_err()) => {
@@ -216,7 +216,7 @@ fn report(
     limit: usize,
 ) -> StepReport {
     let episodes = || groups.iter().flat_map(|g| &g.episodes);
-    // A sum of nothing is -0.0 in Rust.
+    // An empty sum is -0.0 in Rust; adding 0.0 makes it 0.0.
     let sum = |column: usize| gradient.sums.iter().map(|s| s[column]).sum::<f64>() + 0.0;
     let of_role = |role: Role, column: usize| {
         let rows = update.sequences.iter().zip(&gradient.sums);
@@ -235,7 +235,7 @@ fn report(
         mean_of(sampled.map(|g| f64::from(u8::from(same(&g)))))
     };
     let reward_of = |g: &Group| Some(f64::from(g.demonstration.as_ref()?.reward?));
-    // Beside no rollouts, or apart from them, a demonstration has no advantage.
+    // Without rollouts in its group, or if it is kept out of the group, a demonstration has no advantage.
     let compared = groups.iter().zip(&update.advantages).filter(|(g, _)| {
         objective.group_of != GroupOf::Apart && !g.episodes.is_empty() && reward_of(g).is_some()
     });
@@ -288,7 +288,7 @@ fn check_finite(report: &StepReport) -> Result<()> {
         ("entropy bonus", Some(report.loss_entropy)),
         ("KL penalty", Some(report.loss_kl)),
         ("gradient norm", Some(report.grad_norm)),
-        // Where no sequence carries loss, only these tell that the policy is broken.
+        // If no sequence carries loss, only these show that the policy is broken.
         ("entropy of the rollouts", report.entropy),
         ("entropy of the demonstrations", report.entropy_demo),
     ];

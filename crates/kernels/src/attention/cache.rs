@@ -1,7 +1,7 @@
 //! The keys and values of the past, one cache a layer.
 //!
-//! Rows have pasts of different lengths. Each is stored from its own position 0, so a row's
-//! numbers never depend on its neighbours; on the CPU not even in the last bit.
+//! Rows have pasts of different lengths. Each is stored from its own position 0, so a row's numbers
+//! don't depend on its neighbours (on the CPU, bit for bit).
 
 use super::{Rope, Table};
 use crate::vector::LANES;
@@ -27,8 +27,8 @@ pub(super) enum Store {
     /// [rows, capacity, Hkv·dh'] each, on the host, heads padded with zeros to whole `LANES`: the
     /// CPU kernel appends in place.
     Host { k: Vec<f32>, v: Vec<f32> },
-    /// [rows·Hkv·capacity, dh] each: one matrix per head, as the products want it, and positions
-    /// behind a row's length hold finite numbers, so that a weight of 0 silences them.
+    /// [rows·Hkv·capacity, dh] each: one matrix per head, as matrix products need it. Positions past
+    /// a row's length hold finite numbers, so that a weight of 0 cancels them.
     Device { k: Tensor<2>, v: Tensor<2> },
 }
 
@@ -91,7 +91,7 @@ impl KvCache {
                     let x = x.without_autodiff().reshape([rows, t, kv_heads, head_dim]);
                     x.swap_dims(1, 2) // [P, Hkv, T, dh]
                 };
-                // A padded pass may be longer than the cache: what lies behind is padding.
+                // A padded pass may be longer than the cache; what doesn't fit is padding.
                 let kept = t.min(capacity);
                 let stored = |x: Tensor<4>| {
                     let x = x.narrow(2, 0, kept);
@@ -107,10 +107,10 @@ impl KvCache {
         self.lengths = lengths.to_vec();
     }
 
-    /// The rows of both, this one's first: new sequences in the places of ended ones.
+    /// The rows of both caches, those of `self` first: how new sequences join those still running.
     ///
     /// # Panics
-    /// If the two are not of one kind and capacity.
+    /// If the caches differ in device or capacity.
     #[must_use]
     pub fn join(mut self, other: Self) -> Self {
         assert_eq!(self.capacity, other.capacity, "caches of one capacity");
@@ -130,8 +130,8 @@ impl KvCache {
         self
     }
 
-    /// Only the given rows, in the given order, each as often as it is named: a prompt's samples at
-    /// first, and later what is left when some have ended.
+    /// The given rows, in the given order; a row may be named several times. Copies a prompt's row for
+    /// each of its samples, and later drops the rows that have ended.
     #[must_use]
     pub fn keep(mut self, rows: &[usize]) -> Self {
         let head_rows = self.kv_heads * self.capacity;

@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Appends each row's new position to `cache` and attends from it: q [B, Hq·dh], k and v
-/// [B, Hkv·dh], all unrotated, → [B, Hq·dh]. Row b stands at position `cache.lengths()[b]`.
+/// [B, Hkv·dh], all unrotated, → [B, Hq·dh]. Row b's new position is `cache.lengths()[b]`.
 ///
 /// # Panics
 /// If the sizes disagree or a row is full.
@@ -78,7 +78,7 @@ pub fn decode_attention(
                 Rope::rotate(x, at(&rope.cos), at(&rope.sin))
             };
             let append = |past: &mut Tensor<2>, x: Tensor<2>| {
-                // Taken out, x in its stead, the past has one owner and is written in place.
+                // Take the past out and leave `x` in its place: with one owner it is written in place.
                 let taken = std::mem::replace(past, x.clone());
                 *past = taken.select_assign(0, slot.clone(), x, IndexingUpdateOp::Assign);
             };

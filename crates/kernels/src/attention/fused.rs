@@ -1,6 +1,6 @@
-//! Attention on the CPU, forward and backward: a task is a sequence, a row of scores is all that
-//! is kept of the T × T matrix. The backward pass computes the probabilities again, which costs
-//! less than keeping them.
+//! Attention on the CPU, forward and backward. A task takes one sequence and keeps one row of the
+//! T × T scores at a time. The backward pass computes the probabilities again, which costs less than
+//! keeping them.
 
 use super::{AttentionShape, Table};
 use crate::cpu::{f32s, f32s_mut, tensor};
@@ -17,7 +17,7 @@ pub(super) struct Attention {
     pub rope: Arc<Table>,
 }
 
-/// The rows of one sequence, [T, heads·dh], and where a head's columns stand in them.
+/// The rows of one sequence, [T, heads·dh], and how they divide into heads.
 #[derive(Clone, Copy)]
 struct Rows<'a> {
     values: &'a [f32],
@@ -26,7 +26,7 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// One head's vectors, a position after another.
+    /// One head's vectors, position by position.
     #[inline(always)]
     fn head(self, head: usize) -> impl Iterator<Item = &'a [f32]> {
         let Self { values, heads, head_dim } = self;
@@ -89,8 +89,8 @@ impl Keys {
         }
     }
 
-    /// The probabilities with which a rotated and scaled query at position `t` mixes the values: the
-    /// first t + 1 of `out`, zeros behind them; `out` is as long as t + 1 in whole `LANES`.
+    /// Writes the attention probabilities of a rotated and scaled query at position `t` to the first
+    /// t + 1 elements of `out`, zeros after them; `out` is t + 1 long, rounded up to whole `LANES`.
     #[inline(always)]
     fn probabilities<S: Simd>(&self, simd: S, q: &[f32], t: usize, out: &mut [f32]) {
         weighted_rows(simd, q, &self.k_transposed, self.length, 0, out);
@@ -147,7 +147,7 @@ impl WithSimd for Forward<'_> {
     }
 }
 
-/// One sequence's gradients, `dk` and `dv` [T, Hkv·dh] and, over `dy` [T, Hq·dh], dq.
+/// One sequence's gradients: `dk` and `dv` [T, Hkv·dh], and dq, which overwrites `dy` [T, Hq·dh].
 ///
 /// With P the probabilities and dP = dy·vᵀ: dS = P∘(dP − Σ P∘dP), dv = Pᵀ·dy,
 /// d rope(q) = dS·rope(k)/√dh, d rope(k) = dSᵀ·rope(q)/√dh.

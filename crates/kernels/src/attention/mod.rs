@@ -55,7 +55,7 @@ pub fn attention(
     }
 }
 
-/// The same of burn's own operations, for every device.
+/// [`attention`] composed of burn's own operations, for every device.
 pub fn stock(
     q: Tensor<2>,
     k: Tensor<2>,

@@ -66,8 +66,8 @@ impl Rope {
 }
 
 impl Table {
-    /// Writes `x` [dh] rotated to `position` and multiplied by `scale` into `out`: element i of the
-    /// first half turns with element i of the second (Hugging Face's `rotate_half`).
+    /// Writes `x` [dh], rotated to `position` and multiplied by `scale`, into `out`. Element i of the
+    /// first half is paired with element i of the second (Hugging Face's `rotate_half`).
     #[inline(always)]
     pub fn rotate(&self, position: usize, scale: f32, x: &[f32], out: &mut [f32]) {
         let (x_low, x_high) = x.split_at(self.half);
@@ -81,7 +81,7 @@ impl Table {
         }
     }
 
-    /// The inverse of `rotate`, which is its transpose: what a gradient needs.
+    /// The inverse of `rotate`, which is its transpose: how gradients pass back through it.
     #[inline(always)]
     pub fn rotate_back(&self, position: usize, scale: f32, x: &[f32], out: &mut [f32]) {
         let (x_low, x_high) = x.split_at(self.half);

@@ -35,7 +35,8 @@ impl WithSimd for FromF16<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        // The fields in f32's places are the number times 2^(15 − 127), also below the normal range.
+        // An f16's fields, shifted to f32's places, read as the number times 2^(15 − 127),
+        // subnormals included.
         const SCALE: f32 = f32::from_bits((127 + 112) << 23);
         for (pair, &word) in self.out.chunks_exact_mut(2).zip(self.words) {
             let word = word as u32;

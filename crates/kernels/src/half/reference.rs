@@ -3,7 +3,7 @@
 
 use super::Half;
 
-/// The numbers of words `[n]`, low half first, `[2n]`.
+/// The `[2n]` numbers in words `[n]`, low half first.
 pub fn widen(words: &[u32], half: Half) -> Vec<f64> {
     words
         .iter()

@@ -8,11 +8,11 @@ use burn::tensor::DType;
 use super::MatmulNt;
 use crate::cube::{self, Shader};
 
-/// Workgroups that keep a GPU busy: as long as there are fewer, tiles are small and sums are split.
+/// Workgroups that keep a GPU busy: with fewer, tiles are made smaller and sums are split.
 const BUSY: usize = 128;
-/// A part of a sum is worth a workgroup of its own from this many terms on.
+/// Fewest terms that are worth a workgroup of their own when a sum is split.
 const PART: usize = 256;
-/// Most terms of a part: lavapipe ends an invocation's loops after 65,535 turns, silently.
+/// Most terms in a part: lavapipe silently ends an invocation's loops after 65,535 iterations.
 const LONGEST: usize = 16_384;
 
 impl MatmulNt for CubeBackend {
@@ -48,14 +48,14 @@ impl MatmulNt for CubeBackend {
 /// A tensor [.., lines, k] as one batch of matrices.
 struct Matrices {
     tensor: CubeTensor,
-    /// Of the batch, a line, k.
+    /// Matrices, lines of each, k.
     sizes: [usize; 3],
-    /// In elements.
+    /// Elements from one to the next: of matrices, of lines, of k.
     strides: [usize; 3],
 }
 
 impl Matrices {
-    /// The tensor as it lies, if one stride leads from each matrix to the next; else a copy.
+    /// The tensor itself if one stride leads from each matrix to the next, else a dense copy.
     fn of(tensor: CubeTensor) -> Self {
         let stride = batch_stride(&tensor);
         let tensor = if stride.is_some() { tensor } else { cube::dense(tensor) };

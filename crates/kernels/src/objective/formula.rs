@@ -13,18 +13,18 @@ use srft_formats::records::TermCoefficients;
 
 /// One token's part in the loss.
 pub struct Token<F> {
-    /// w_SFT there, times φ where that is on.
+    /// w_SFT, times φ where that is on.
     pub w_sft: F,
-    /// w_RL there.
+    /// w_RL.
     pub w_rl: F,
     /// SFT, RL on the demonstration, self term, entropy bonus or KL penalty.
     pub terms: [Term<F>; column::LOSSES],
-    /// The clip held the ratio.
+    /// Whether the ratio was clipped.
     pub clipped: bool,
 }
 
-/// A token of a sequence with coefficients `c`: `h` is the entropy that weighs it, `stats` are its
-/// (ln p_t, H_t), nats; `old_logprob` is the sampler's, or the base model's of a demonstration.
+/// A token of a sequence with coefficients `c`. `h` is the H of its weight and `stats` are its
+/// (ln p_t, H_t), nats; `old_logprob` is the sampler's, for a demonstration the base model's.
 pub fn token<F: Float>(
     c: &TermCoefficients,
     switches: &Switches,
@@ -57,8 +57,8 @@ pub fn token<F: Float>(
     Token { w_sft, w_rl, terms, clipped }
 }
 
-/// A sequence: its tokens' (dL/dlogp, dL/dH) go into `coefficients`, and its columns of the sums come
-/// back.
+/// Evaluates a sequence: writes its tokens' (dL/dln p, dL/dH) to `coefficients` and returns its row
+/// of the sums.
 pub fn sequence<F: Float>(
     row: &Row,
     switches: &Switches,

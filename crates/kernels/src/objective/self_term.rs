@@ -16,7 +16,7 @@ pub fn signed<F: Float>(weight: F, c: F, logp: F) -> Term<F> {
 }
 
 /// w · max(c ρ, c clip(ρ)) with c = −Â / N_r, which is −w · min(ρ Â, clip(ρ) Â) / N_r, and whether
-/// the clip held the token: then its gradient is 0.
+/// the token was clipped: then its gradient is 0.
 pub fn ratio<F: Float>(weight: F, c: F, clip: Clip, logp: F, old_logp: F) -> (Term<F>, bool) {
     let rho = (logp - old_logp).min(F::from(MAX_LOG_RATIO)).exp();
     let [low, high] = [F::from(1.0) - F::from(clip.low), F::from(1.0) + F::from(clip.high)];

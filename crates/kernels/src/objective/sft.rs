@@ -1,7 +1,7 @@
 //! SFT on the demonstration (Eq. 8): w_SFT · E_demo[−ln π_θ(y_t | x, y_<t)].
 //!
-//! CHORD-φ (arXiv 2508.11408) weighs each token by stop_grad(p_t (1 − p_t)) besides: most where the
-//! policy is undecided, nothing where it is certain or far away.
+//! CHORD-φ (arXiv 2508.11408) also weighs each token by stop_grad(p_t (1 − p_t)): most where the policy
+//! is undecided, almost nothing where p_t is close to 0 or 1.
 
 use super::term::{Float, Term};
 

@@ -1,18 +1,18 @@
-//! What every loss term gives for one token, in the precision that it is asked in: f32 on the CPU
-//! backend, f64 for the reference.
+//! What every loss term gives for one token, generic over the precision: f32 on the CPU backend, f64
+//! for the reference.
 
 use std::iter::Sum;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-/// A term's value and its derivatives by the two token statistics. The weights, advantages and old
+/// A term's value and its derivatives in the two token statistics. The weights, advantages and old
 /// log-probabilities inside it are constants (stop_grad): they have no derivative.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Term<F> {
     /// The term's share of the loss.
     pub value: F,
-    /// Its derivative by ln p_t.
+    /// ∂value/∂ln p_t.
     pub d_logp: F,
-    /// Its derivative by H_t.
+    /// ∂value/∂H_t.
     pub d_entropy: F,
 }
 

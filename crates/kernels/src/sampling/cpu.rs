@@ -9,7 +9,7 @@ use super::{Draw, Key, Sampling, SamplingOps};
 use crate::cpu;
 use srft_formats::random::token_uniform;
 
-/// Logits below which a row is too little work to be worth another thread.
+/// Fewest logits that are worth another thread.
 const LOGITS_A_THREAD: usize = 1 << 11;
 
 impl SamplingOps for Flex {
@@ -83,7 +83,7 @@ fn one(
 /// Zeroes the weights of the tokens that top-k, top-p and min-p drop; ties with the last kept one
 /// stay.
 fn keep(logits: &[f32], max: f32, settings: Sampling, weights: &mut [f32]) {
-    // The total order as integers that sort descending, with the token for its weight.
+    // Integers that sort the logits in descending order, each with its token, to find its weight.
     let mut order: Vec<(u32, u32)> = (0u32..).zip(logits).map(|(v, &x)| (!key(x), v)).collect();
     let mut threshold = u32::MAX;
     let k = settings.top_k as usize;
@@ -113,13 +113,13 @@ fn keep(logits: &[f32], max: f32, settings: Sampling, weights: &mut [f32]) {
     }
 }
 
-/// A u32 in the order of the floats; −0 equals +0.
+/// Maps a float to a u32 that sorts like it; −0 equals +0.
 fn key(x: f32) -> u32 {
     let bits = (x + 0.0).to_bits();
     if bits >> 31 == 0 { bits | 0x8000_0000 } else { !bits }
 }
 
-/// The first token in index order whose cumulated weight exceeds u · total.
+/// The first token in index order whose cumulative weight exceeds u · total.
 fn draw(weights: &[f32], u: f32) -> usize {
     let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
     let mut left = f64::from(u) * total;

@@ -13,7 +13,7 @@ const LOWEST: f32 = -3.0e38;
 const LANES: usize = 8;
 /// Columns between two merges: short enough for the first-level cache, and for f32 sums.
 const BLOCK: usize = 2048;
-/// Logits worth handing to another thread.
+/// Fewest logits that are worth another thread.
 const TASK: usize = 1 << 14;
 
 impl TokenStatsKernels for Flex {

@@ -37,7 +37,7 @@ impl TokenStatsKernels for CubeBackend {
     }
 }
 
-/// The shader with as many invocations a row as its columns can use, its workgroups, its info.
+/// The shader, with as many invocations a row as `columns` can use; its workgroups; its `info`.
 fn setup(
     name: &'static str,
     source: &'static str,
@@ -52,7 +52,7 @@ fn setup(
     (shader, groups, [rows as u32, columns as u32, offset as u32])
 }
 
-/// The tensor itself if nobody else holds its buffer, else a copy: what a shader may overwrite.
+/// A tensor that a shader may overwrite: this one if its buffer is not shared, else a copy.
 fn owned(tensor: CubeTensor) -> CubeTensor {
     if tensor.can_mut() { tensor } else { tensor.copy() }
 }

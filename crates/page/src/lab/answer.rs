@@ -9,7 +9,7 @@ use crate::random::step;
 use crate::rollout::{Plan, respond};
 use crate::trainer::Trainer;
 
-/// `question` counts the questions asked, so that the same one is drawn anew each time.
+/// Samples an answer. `question` counts the questions so far, so that each has draws of its own.
 pub async fn answer(
     model: &Llama,
     trainer: &Trainer,
@@ -20,7 +20,7 @@ pub async fn answer(
 ) -> Result<Answer> {
     let sampling = Sampling { temperature: temperature as f32, ..Sampling::default() }.checked()?;
     let Learner { config, tokenizer, .. } = &trainer.learner;
-    // Counted down from the probes' key: no training step comes near.
+    // Counts down from the probes' key, far above any training step's.
     let key = step::PROBES - question;
     let eos_tokens = &model.config.eos_tokens;
     let plan = Plan { group: 1, sampling, ..Plan::of(config, tokenizer, eos_tokens, key) };

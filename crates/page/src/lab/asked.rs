@@ -1,4 +1,4 @@
-//! An evaluation that was asked for, a slice at a time: between two slices other commands are heard.
+//! An evaluation that the page requested, in slices: between two slices other commands are handled.
 
 use super::Emit;
 use super::protocol::Event;
@@ -23,7 +23,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// On these suites, of so many models, so many problems at a time.
+    /// An evaluation of `models` models on `suites`, with `slice` problems at a time.
     pub fn new(suites: Vec<Suite>, slice: usize, models: usize) -> Self {
         let samples = vec![Vec::new(); suites.len()];
         Self { suites, slice, models, model: 0, done: 0, samples }
@@ -34,12 +34,12 @@ impl Asked {
         self.model == self.models
     }
 
-    /// Samples and judges a slice, tells how far it is, and the scores of a model that is through.
+    /// Samples and judges a slice, and emits the progress and, once a model is done, its scores.
     pub async fn advance(&mut self, base: &Llama, slots: &[Slot], emit: &Emit) -> Result<()> {
         let slot = &slots[self.model.saturating_sub(1)];
         let model = if self.model == 0 { base } else { &slot.run.trainer().learner.policy };
         let parts = self.parts();
-        // Draws are keyed by the place in a batch: each slice has a key of its own.
+        // Draws are counted by the place in a batch, so each slice needs a seed of its own.
         let slice = (self.done / self.slice) as u64;
         let config = slot.run.config();
         let config = config.with(|s| s.run.seed = s.run.seed.wrapping_add(slice))?;
@@ -68,7 +68,7 @@ impl Asked {
         Ok(())
     }
 
-    /// Each suite with those of its problems that are next.
+    /// The next slice: each suite with those of its problems that belong to it.
     fn parts(&self) -> Vec<Suite> {
         let (mut from, mut room) = (self.done, self.slice);
         let part = |suite: &Suite| {

@@ -117,9 +117,9 @@ impl Belief {
     }
 }
 
-/// What each model believes of each sequence's tokens: one readback.
+/// What each model believes at each token of each sequence, in one readback.
 async fn beliefs(models: &[&Llama], sequences: &[&Sequence]) -> Result<Vec<Vec<Vec<Belief>>>> {
-    // A coefficient of 1 only marks the sequence as one to keep.
+    // Any coefficient but 0 keeps the sequence from being skipped.
     let kept = TermCoefficients { sft: 1.0, ..Default::default() };
     let all: Vec<Sequence> =
         sequences.iter().map(|&s| Sequence { terms: kept, ..s.clone() }).collect();
@@ -147,7 +147,7 @@ fn by_sequence(
     rows
 }
 
-/// What every member's numbers are made from.
+/// What all members' numbers have in common.
 struct Lines<'a> {
     values: RewardValues,
     switches: &'a Switches,

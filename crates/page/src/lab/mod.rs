@@ -1,5 +1,5 @@
-//! Several runs side by side, step by step: SFT, RL and SRFT from the same base, seed and data, and
-//! what a page wants to know of them. Commands come in, events go out; see [`protocol`].
+//! Several runs side by side, in step: SFT, RL and SRFT from the same base, seed and data, and what a
+//! page shows of them. Commands come in, events go out; see [`protocol`].
 
 mod answer;
 mod asked;
@@ -17,10 +17,10 @@ use protocol::{Command, Complaint, Event, Ready, State};
 use session::{Opened, Session};
 use std::path::{Path, PathBuf};
 
-/// Where events go, with the bytes of a file where one belongs to the event.
+/// Receives events, each with the bytes of its file if it has one.
 pub type Emit = Box<dyn Fn(Event, Option<Vec<u8>>)>;
 
-/// Holds the runs and obeys commands.
+/// Holds the runs and carries out commands.
 pub struct Lab {
     home: PathBuf,
     emit: Emit,
@@ -31,18 +31,18 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// No runs yet. `home` is the folder that theirs are made in.
+    /// A lab without runs. Their folders will be made in `home`.
     pub fn new(home: impl Into<PathBuf>, emit: Emit) -> Self {
         let home = home.into();
         Self { home, emit, opened: None, session: None, stopped: None, sessions: 0 }
     }
 
-    /// Whether [`Lab::advance`] is to be called: the runs play, or an evaluation is under way.
+    /// Whether [`Lab::advance`] has work to do: the runs play, or an evaluation is under way.
     pub fn is_busy(&self) -> bool {
         self.is_playing() || self.is_evaluating()
     }
 
-    /// Whether an evaluation that was asked for is under way.
+    /// Whether a requested evaluation is under way.
     pub fn is_evaluating(&self) -> bool {
         self.session.as_ref().is_some_and(Session::is_evaluating)
     }
@@ -51,14 +51,14 @@ impl Lab {
         self.session.as_ref().is_some_and(Session::is_playing)
     }
 
-    /// Obeys a command; what goes wrong is an event too. `bytes` are the file of a `load`.
+    /// Carries out a command; errors are events too. `bytes` are the file of a `load`.
     pub async fn handle(&mut self, command: Command, bytes: Option<Vec<u8>>) {
         if let Err(error) = self.obey(command, bytes).await {
             self.complain(&error);
         }
     }
 
-    /// A slice of the evaluation under way, or one step of the run that has done the fewest.
+    /// Does a slice of the evaluation under way, or one step of the run that has done the fewest.
     pub async fn advance(&mut self) {
         let Some(session) = &mut self.session else { return };
         if session.is_evaluating() {
@@ -143,7 +143,7 @@ impl Lab {
         Ok(self.opened.insert(opened).clone())
     }
 
-    /// An empty folder for the runs of the next session; those of the present one stay.
+    /// An empty folder for the next session's runs; the present session's stay.
     fn new_home(&mut self) -> Result<PathBuf> {
         if let Some(home) = self.stopped.take() {
             clear(&home)?;
@@ -157,8 +157,8 @@ impl Lab {
         }
     }
 
-    /// The new session, in `home`, takes the place of the present one; if it came to nothing, that
-    /// one stays as it is, paused.
+    /// Replaces the present session by the new one, made in `home`. If making it failed, the present one is
+    /// kept, paused.
     async fn welcome(&mut self, made: Result<Session>, home: &Path) -> Result<()> {
         let (view, strips, session) = match Self::seen(made).await {
             Ok(made) => made,
@@ -181,7 +181,7 @@ impl Lab {
         Ok(())
     }
 
-    /// A session with what the page is told of it.
+    /// A session with the events that show it to the page.
     async fn seen(made: Result<Session>) -> Result<(Ready, Vec<Event>, Session)> {
         let session = made?;
         Ok((session.view()?, session.strips().await?, session))
@@ -197,7 +197,7 @@ impl Lab {
         (self.emit)(Event::State { state, step }, None);
     }
 
-    /// Tells of an error.
+    /// Emits an error.
     pub fn complain(&self, error: &Error) {
         (self.emit)(Event::Error(Complaint::from(error)), None);
     }

@@ -1,8 +1,8 @@
-//! The page's settings where it names none: the built-in task, sized to be watched.
+//! The settings of a page that names none: the built-in task, small enough to be watched.
 
 use crate::device::Kind;
 
-/// A step of all three runs in well under a second on one thread of wasm.
+/// For the CPU: a step of all three runs takes well under a second on one thread of wasm.
 const CPU: &str = "
 [rollout]
 prompts = 8
@@ -20,7 +20,7 @@ keep = 1
 samples_every = 0
 ";
 
-/// The native trainer's step, evaluated as it goes.
+/// For a GPU: steps like the native trainer's, evaluated along the way.
 const GPU: &str = "
 [train]
 steps = 200

@@ -1,4 +1,5 @@
-//! Fixed responses whose tokens are watched: what moves, and by how much (the paper's Fig. 2).
+//! Fixed responses whose tokens are scored after every step, to show which move and by how much (the
+//! paper's Fig. 2).
 
 use super::protocol::{Probe, TokenScores};
 use crate::data::builtin;
@@ -20,7 +21,7 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// A problem of every suite that is fine-tuned on, answered by the teacher and by the base.
+    /// Takes a problem of every suite that is trained on, answered by the teacher and by the base.
     pub async fn new(base: &Llama, trainer: &Trainer) -> Result<Self> {
         let tokenizer = &trainer.learner.tokenizer;
         let suites = builtin::suites().iter().filter(|s| !s.out_of_distribution);
@@ -56,12 +57,12 @@ impl Probes {
         Ok(Self { views: views.collect(), pairs, micro_batch_tokens })
     }
 
-    /// What the page is told of them.
+    /// The probes as the page shows them.
     pub fn views(&self) -> Vec<Probe> {
         self.views.clone()
     }
 
-    /// A policy's view of every probe, and the mean |Δ ln p| from the base over all their tokens.
+    /// Scores every probe with a model, and gives the mean |Δ ln p| from the base over all their tokens.
     pub async fn look(&self, model: &Llama) -> Result<(Vec<TokenScores>, f64)> {
         let scored = score(model, self.pairs.clone(), self.micro_batch_tokens).await?;
         let looks: Vec<TokenScores> = scored.into_iter().map(scores).collect();

@@ -1,4 +1,4 @@
-//! The runs of a lab: made or taken up, stepped in turn, looked at.
+//! The runs of a lab: started or loaded, stepped in turn, inspected.
 
 use super::Emit;
 use super::answer::answer;
@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 /// A device whose kernels passed their self-test.
 #[derive(Clone)]
 pub struct Opened {
-    /// What was asked for.
+    /// The device as the page asked for it.
     pub wanted: String,
     selected: Selected,
     self_test: Vec<String>,
@@ -61,7 +61,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Fresh runs of the built-in base, in `home`.
+    /// Starts runs from the built-in base, in `home`.
     pub async fn start(start: &Start, opened: Opened, home: &Path) -> Result<Self> {
         if start.runs.is_empty() {
             return Err(Error::input("no runs").next("ask for at least one, for example srft"));
@@ -76,7 +76,7 @@ impl Session {
         Self::of(opened, driver, slots, home).await
     }
 
-    /// The runs of a saved file, in `home`.
+    /// Resumes the runs of a saved file, in `home`.
     pub async fn load(bytes: &[u8], opened: Opened, home: &Path) -> Result<Self> {
         let (driver, mut slots) = (opened.selected.listener(), Vec::new());
         for name in archive::unpack(bytes, home)? {
@@ -91,8 +91,8 @@ impl Session {
     async fn of(opened: Opened, driver: Listener, slots: Vec<Slot>, home: &Path) -> Result<Self> {
         let Opened { selected, self_test, .. } = opened;
         let first = slots[0].run.trainer();
-        // A run that began elsewhere may name a folder that is not here: then what it was loaded
-        // with stands for the base.
+        // A run that began on another machine may name a model that a tab does not have: then the policy
+        // as loaded stands in for the base.
         let base = match TAB.open(&first.learner.config.model) {
             Ok(folder) => folder.load(&selected.device)?.0,
             Err(_) => first.learner.policy.clone(),
@@ -113,7 +113,7 @@ impl Session {
         })
     }
 
-    /// What the page is told of it.
+    /// The session as the page shows it.
     pub fn view(&self) -> Result<Ready> {
         let model = &self.base.config;
         let suites = builtin::suites().iter().filter_map(|suite| {
@@ -158,7 +158,7 @@ impl Session {
         self.slots.iter().all(|s| s.run.is_done())
     }
 
-    /// Whether steps are to be done.
+    /// Whether the runs play: there are steps to do.
     pub fn is_playing(&self) -> bool {
         !self.is_done() && self.slots.iter().any(|s| s.run.step() < self.play_until)
     }
@@ -173,12 +173,12 @@ impl Session {
         self.play_until = self.step() + 1;
     }
 
-    /// Plays no further.
+    /// Stops playing after the present step.
     pub fn pause(&mut self) {
         self.play_until = 0;
     }
 
-    /// One step of the run that has done the fewest; before the first, the base's evaluation.
+    /// Does one step of the run that has done the fewest; before the first step, the base's evaluation.
     pub async fn advance(&mut self, emit: &Emit) -> Result<()> {
         if !self.is_base_evaluated {
             return self.evaluate_base(emit).await;
@@ -197,7 +197,7 @@ impl Session {
         Ok(())
     }
 
-    /// Runs of one base share its evaluation.
+    /// Evaluates the base once for all runs, which share it.
     async fn evaluate_base(&mut self, emit: &Emit) -> Result<()> {
         let (first, others) = self.slots.split_at_mut(1);
         first[0].run.begin(&mut Herald { emit, run: None }).await?;
@@ -212,8 +212,8 @@ impl Session {
         Ok(())
     }
 
-    /// Begins to evaluate the base and every run on the suites named (none: all), `examples` problems
-    /// each; [`Session::evaluate_on`] carries it on.
+    /// Begins an evaluation of the base and every run on the suites named (none: all), `examples` problems
+    /// each; [`Session::evaluate_on`] continues it.
     pub fn evaluate(&mut self, names: &[String], examples: u32) -> Result<()> {
         if self.is_evaluating() {
             return Err(Error::input("an evaluation is under way").next("cancel it first"));
@@ -232,12 +232,12 @@ impl Session {
         Ok(())
     }
 
-    /// Whether an evaluation that was asked for is under way.
+    /// Whether a requested evaluation is under way.
     pub fn is_evaluating(&self) -> bool {
         self.asked.is_some()
     }
 
-    /// The next slice of the evaluation under way, which an error ends.
+    /// Does the next slice of the evaluation under way; an error ends the evaluation.
     pub async fn evaluate_on(&mut self, emit: &Emit) -> Result<()> {
         let Some(mut asked) = self.asked.take() else { return Ok(()) };
         asked.advance(&self.base, &self.slots, emit).await?;
@@ -250,7 +250,7 @@ impl Session {
         self.asked = None;
     }
 
-    /// How every run that has done a step sees the probes now.
+    /// The scores of the probes by every run that has done a step.
     pub async fn strips(&self) -> Result<Vec<Event>> {
         let mut strips = Vec::new();
         for (run, slot) in self.slots.iter().enumerate().filter(|(_, s)| s.run.step() > 0) {
@@ -279,7 +279,7 @@ impl Session {
         Ok(answers)
     }
 
-    /// A group of a run's last step.
+    /// A group of a run's last step, taken apart.
     pub async fn inspect(&self, run: u32, prompt: u32) -> Result<GroupView> {
         let slot = self.slots.get(run as usize).filter(|s| !s.groups.is_empty());
         let slot = slot.ok_or_else(|| {
@@ -325,7 +325,7 @@ fn run_view(run: &Run) -> Result<RunView> {
     })
 }
 
-/// Turns what a run tells into events.
+/// Turns a run's observer calls into events.
 struct Herald<'a> {
     emit: &'a Emit,
     run: Option<u32>,

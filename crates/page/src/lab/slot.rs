@@ -1,4 +1,4 @@
-//! A run of the lab beside what its last step changed.
+//! A run of the lab, with what it takes to inspect its last step.
 
 use crate::model::Llama;
 use crate::records::Group;
@@ -17,7 +17,7 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// A run as it was opened.
+    /// A run before its first step here.
     pub fn new(run: Run, name: String) -> Self {
         let before = run.trainer().learner.policy.clone();
         Self { run, name, before, groups: Vec::new() }

@@ -1,4 +1,4 @@
-//! What the runs of a tab read: checkpoints of their own. A page has no files of its user's.
+//! What the runs of a tab can read: only their own checkpoints. A page has no data files.
 
 use crate::config::Config;
 use crate::data::shape::Row;
@@ -9,14 +9,14 @@ use crate::reward::Grader;
 use crate::run::{Examples, For, Given, Reads, Wanted};
 use std::path::Path;
 
-/// What a run of a tab is given.
+/// The [`Given`] of a run in a tab.
 pub static TAB: Given = Given::of(&Tab);
 
-/// Reads checkpoints.
+/// Reads models that srft wrote.
 #[derive(Debug)]
 struct Tab;
 
-/// Reads none.
+/// Refuses to read examples.
 struct NoExamples;
 
 fn no_files(place: &str) -> Error {

@@ -1,15 +1,15 @@
-//! What drivers say of their own accord, and those who hear it.
+//! Errors that drivers report on their own, outside any call, and who must learn of them.
 
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What a device's driver said of its own accord, how often and what last: a lost device, an
-/// out-of-memory, a validation error.
+/// How many errors a device's driver has reported outside any call (a lost device, out of memory, a
+/// validation error), and the last one's words.
 #[derive(Debug, Clone, Default)]
 pub struct Complaints(Arc<Mutex<(usize, String)>>);
 
 impl Complaints {
-    /// Something was said.
+    /// Adds a complaint.
     pub fn add(&self, words: String) {
         log::error!("{words}");
         if let Ok(mut last) = LAST_WORDS.lock() {
@@ -19,7 +19,7 @@ impl Complaints {
         *said = (said.0 + 1, words);
     }
 
-    /// One who hears what is said from now on.
+    /// A listener for complaints from now on.
     pub fn listener(&self) -> Listener {
         Listener { heard: self.said().0, complaints: self.clone() }
     }
@@ -29,8 +29,8 @@ impl Complaints {
     }
 }
 
-/// One who hears a device's driver. Everyone who shares the device has an own one: a complaint does not
-/// say whose work was refused, so all of them hear it.
+/// Learns of a driver's complaints. Each run on a shared device has a listener of its own: a complaint does
+/// not say whose work was refused, so every run must hear it.
 #[derive(Debug, Clone)]
 pub struct Listener {
     complaints: Complaints,
@@ -38,8 +38,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// An error from the driver's first complaint on: what it refused was not computed, and all that was
-    /// made of it since is wrong.
+    /// An error if the driver has complained since this listener began: what it refused was not computed, so
+    /// every result since may be wrong.
     pub fn require_silence(&self) -> Result<()> {
         let said = self.complaints.said();
         if said.0 == self.heard {
@@ -52,7 +52,7 @@ impl Listener {
     }
 }
 
-/// What any driver said last. Read by [`last_words`] when a readback fails.
+/// The last complaint of any driver. Read by [`last_words`] when a readback fails.
 static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
 
 /// The driver's last complaint, for error messages.
@@ -64,7 +64,7 @@ pub fn last_words() -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Two runs of a study share a GPU: whichever looks first must not keep the word from the other.
+    /// Two runs of a study share a GPU: the one that looks first must not hide the complaint from the other.
     #[test]
     fn everyone_who_shares_a_device_hears_its_driver() {
         let (shared, other) = (Complaints::default(), Complaints::default());

@@ -19,19 +19,19 @@ pub struct AdapterFiles {
     pub weights: Shard,
 }
 
-/// What an adapter's folder holds where a model's has config and weights: the name of the settings' file,
-/// its contents, which name the base, and the name of the weights' file.
+/// The files of an adapter's folder: the settings file's name, its contents (which name the base), and the
+/// weights file's name.
 pub fn files(lora: &Lora, base: &str) -> (&'static str, Vec<u8>, &'static str) {
     (ADAPTER_CONFIG, lora.to_json(base), ADAPTER_WEIGHTS)
 }
 
 impl AdapterFiles {
-    /// Its settings, over a model of so many layers.
+    /// Its settings, for a model of so many layers.
     pub fn lora(&self, layers: usize) -> Result<Lora> {
         Lora::from_json(&self.config, layers, &format!("{}/{ADAPTER_CONFIG}", self.place))
     }
 
-    /// Adapts a model and fills the adapters.
+    /// Adds the adapters to a model and loads their weights.
     pub fn lay_over(&self, mut model: Llama, device: &Device) -> Result<Llama> {
         model.adapt(self.lora(model.config.layers)?, 0);
         let tensors = Tensors::open(&self.place, std::slice::from_ref(&self.weights))?;

@@ -14,13 +14,13 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
 
-/// What a saved model is called where it cannot be.
+/// What an error calls a model that cannot be saved.
 pub const EXPORT: &str = "model";
-/// Fields of the config.
+/// The config's field that says whether the head is the embedding.
 pub(super) const TIED: &str = "tie_word_embeddings";
 pub(super) const QUANTISED: &str = "quantization_config";
 
-/// What other programs want beside the weights: carried along as it is.
+/// Other files of a model folder, copied unchanged so that other programs can load what is saved.
 const BESIDE: [&str; 8] = [
     "generation_config.json",
     "tokenizer_config.json",
@@ -37,14 +37,14 @@ const BESIDE: [&str; 8] = [
 pub struct ModelFolder {
     /// Where it came from, for messages.
     pub place: String,
-    /// What an adapter over it names as its base: its whole path, or `tiny`. It is settled on reading,
-    /// since the folder may be gone when the adapter is written.
+    /// The base that an adapter trained on it will name: its absolute path, or `tiny`. It is found on
+    /// reading, since the folder may be gone when the adapter is written.
     pub name: String,
     /// `config.json`.
     pub config: Vec<u8>,
     /// `model.safetensors`, or its shards.
     pub shards: Vec<Shard>,
-    /// Tensors and the shards that the index puts them in; empty without an index.
+    /// The shard of each tensor, by the index; empty without an index.
     pub index: BTreeMap<String, String>,
     /// `tokenizer.json`.
     pub tokenizer: Vec<u8>,
@@ -52,17 +52,17 @@ pub struct ModelFolder {
     pub beside: Vec<(String, Vec<u8>)>,
     /// Adapters over these weights.
     pub adapter: Option<AdapterFiles>,
-    /// How it is read.
+    /// Who wrote it, which decides how it is read.
     pub(super) origin: &'static dyn Origin,
 }
 
-/// Who wrote a folder, which decides what may be in it. A page, whose download counts, reads folders of its
-/// own alone, and so has neither template engine nor adapters nor half precision.
+/// Who wrote a folder, which decides what may be in it. A page reads only folders that srft wrote, so its
+/// download needs no template engine, adapters or half precision.
 pub(super) trait Origin: Debug + Send + Sync {
-    /// The tokenizer and the model's shape, which belong together; no weight is looked at.
+    /// The tokenizer and the model's shape, checked to fit each other; weights are not read.
     fn texts(&self, folder: &ModelFolder) -> Result<(Tokenizer, ModelConfig)>;
 
-    /// The model of that shape on a device; what does not train is held as `frozen` says.
+    /// The model of that shape on a device; frozen weights are held as `frozen` says.
     fn load(
         &self,
         folder: &ModelFolder,
@@ -72,7 +72,7 @@ pub(super) trait Origin: Debug + Send + Sync {
     ) -> Result<Llama>;
 }
 
-/// srft wrote it: the three files say all there is to say.
+/// srft wrote it: nothing beside the three files changes how it is read.
 #[derive(Debug)]
 struct Own;
 
@@ -106,7 +106,7 @@ impl ModelFolder {
         Self { name: "tiny".into(), ..folder }
     }
 
-    /// A folder of three files that srft wrote: they say all there is to say.
+    /// A folder of three files that srft wrote.
     pub(super) fn own(place: &str, config: Vec<u8>, weights: Vec<u8>, tokenizer: Vec<u8>) -> Self {
         let shards = vec![Shard { name: WEIGHTS.into(), bytes: weights.into() }];
         let (index, beside) = (BTreeMap::new(), Vec::new());
@@ -131,35 +131,34 @@ impl ModelFolder {
         Ok(Self { beside: read_beside(path)?, ..folder })
     }
 
-    /// A file that is carried along.
+    /// One of the other files, by name.
     pub fn beside(&self, name: &str) -> Option<&[u8]> {
         self.beside.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.as_slice())
     }
 
-    /// Whether it is an adapter's, which lies over a base of its own.
+    /// Whether it is an adapter's folder, with its base.
     pub fn is_adapted(&self) -> bool {
         self.adapter.is_some()
     }
 
-    /// Builds the model on a device, all of it in f32, and the tokenizer, checking that they belong
-    /// together.
+    /// Builds the model on a device, all of it in f32, and the tokenizer, checking that they fit each other.
     pub fn load(&self, device: &Device) -> Result<(Llama, Tokenizer)> {
         self.load_frozen(Frozen::F32, device)
     }
 
-    /// The same of a model whose weights will not train, held as `frozen` says.
+    /// Like [`Self::load`], for a model whose weights don't train and are held as `frozen` says.
     pub fn load_frozen(&self, frozen: Frozen, device: &Device) -> Result<(Llama, Tokenizer)> {
         let (tokenizer, config) = self.text_and_shape()?;
         Ok((self.origin.load(self, config, frozen, device)?, tokenizer))
     }
 
-    /// The tokenizer and the model's shape, which belong together; no weight is looked at.
+    /// The tokenizer and the model's shape, checked to fit each other; weights are not read.
     pub fn text_and_shape(&self) -> Result<(Tokenizer, ModelConfig)> {
         self.origin.texts(self)
     }
 
-    /// Lets go of the weights' files, once the model is loaded: under a map, Windows renames no folder,
-    /// and elsewhere a removed one keeps its place on the disk. What is needed to write stays.
+    /// Closes the weights' memory maps, once the model is loaded: while one is open, Windows cannot rename
+    /// the folder, and elsewhere a removed file still takes disk space. What saving needs stays.
     pub fn release_weights(&mut self) {
         self.shards.clear();
         if let Some(adapter) = &mut self.adapter {
@@ -167,15 +166,14 @@ impl ModelFolder {
         }
     }
 
-    /// Writes a folder that the user names, whole or not at all: this one's files with the model's
-    /// present weights, or with its adapters alone. Refused where something else lies than a model
-    /// that was saved so.
+    /// Writes the folder `path`, whole or not at all: this folder's files with `model`'s weights, or with its
+    /// adapters alone. Refused if `path` holds anything but a model saved this way.
     pub async fn save(&self, path: &Path, model: &Llama, storage: Storage) -> Result<()> {
         self.export(path, model, storage, false).await
     }
 
-    /// The same; with `overwrite` also into a folder with other files, of which those of the same names
-    /// are replaced.
+    /// Like [`Self::save`]; with `overwrite` also into a folder with other files, where files of the same
+    /// names are replaced.
     pub async fn export(
         &self,
         path: &Path,
@@ -188,7 +186,7 @@ impl ModelFolder {
         folder.finish()
     }
 
-    /// Writes the same files into a folder that is begun already, and may get others too.
+    /// Writes the model's files into a folder that is being written, and may get other files too.
     pub async fn write(
         &self,
         folder: &mut FolderWriter,
@@ -212,7 +210,7 @@ impl ModelFolder {
     }
 }
 
-/// The two, when what ends a text is known.
+/// Returns both, or an error if no token ends a text.
 pub(super) fn ended(
     folder: &ModelFolder,
     tokenizer: Tokenizer,
@@ -223,14 +221,14 @@ pub(super) fn ended(
     Ok((tokenizer.map_err(|e| e.at(&folder.place))?, config))
 }
 
-/// The files of [`BESIDE`] that are there, by name.
+/// The files of [`BESIDE`] that the folder has, by name.
 pub(super) fn read_beside(path: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let there = BESIDE.iter().filter(|name| exists(&path.join(name)));
     there.map(|name| Ok((name.to_string(), read(&path.join(name))?))).collect()
 }
 
-/// The config of the weights that are written, where it says otherwise: their type, whether the head is
-/// tied, and no word of a quantisation.
+/// The config, corrected for the weights that are written: their type, whether the head is tied, and no
+/// quantisation.
 fn config_of(config: &[u8], tied: bool, storage: Storage) -> Vec<u8> {
     let Ok(Value::Object(mut fields)) = serde_json::from_slice(config) else {
         return config.to_vec();
@@ -256,7 +254,7 @@ mod tests {
     use crate::platform::names_in;
     use pollster::block_on;
 
-    /// Whether it comes first or after others that are written by then.
+    /// Whether the bad weight is the first one written or comes after others.
     #[test]
     fn a_weight_that_cannot_be_stored_leaves_the_older_folder() {
         let home = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// x·Wᵀ + b, and an adapter's x·Aᵀ·Bᵀ beside it.
+/// x·Wᵀ + b, plus scale·x·Aᵀ·Bᵀ of an adapter.
 #[derive(Debug, Clone)]
 pub struct Linear {
     shape: [usize; 2],       // Out, In
@@ -20,18 +20,18 @@ pub struct Linear {
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "a model has a few hundred, and most are whole")]
 enum Weight {
-    /// In f32, as all that trains.
+    /// In f32, as every weight that trains.
     Whole(Tensor<2>),
-    /// Frozen, in another form.
+    /// Frozen, in a form other than f32.
     Frozen(Arc<dyn FrozenMatrix>),
 }
 
-/// A matrix that does not train, in another form than f32.
+/// A matrix that does not train, held in a form other than f32.
 pub trait FrozenMatrix: Debug + Send + Sync {
     /// x [N, In] → x·Wᵀ [N, Out], differentiable in x.
     fn linear(&self, x: Tensor<2>) -> Tensor<2>;
 
-    /// In f32.
+    /// The matrix in f32, [Out, In].
     fn widen(&self) -> Tensor<2>;
 }
 
@@ -55,7 +55,7 @@ pub struct Adapter {
 }
 
 impl Linear {
-    /// To be filled: until then the matrix has no memory, and must not be used.
+    /// A matrix to be filled: until then it has no memory, and must not be used.
     pub fn empty(input: usize, output: usize, bias: bool, device: &Device) -> Self {
         Self {
             shape: [output, input],
@@ -65,7 +65,7 @@ impl Linear {
         }
     }
 
-    /// [Out, In].
+    /// Its shape, [Out, In].
     pub fn dims(&self) -> [usize; 2] {
         self.shape
     }
@@ -104,7 +104,7 @@ impl Linear {
 
 /// Adapters.
 impl Linear {
-    /// Sets the dropout mask of the adapter's input, where there is an adapter.
+    /// Sets the dropout mask of the adapter's input, if there is an adapter.
     pub fn set_dropout(&mut self, mask: impl FnOnce(usize) -> Tensor<2>) {
         let input = self.dims()[1];
         if let Some(adapter) = &mut self.adapter {
@@ -122,7 +122,7 @@ impl Linear {
         }
     }
 
-    /// Adds an adapter of zeros, of rank `rank`.
+    /// Adds an adapter of rank `rank`, all zeros.
     pub fn adapt(&mut self, rank: usize, scale: f64, device: &Device) {
         let [output, input] = self.dims();
         let (down, up) =
@@ -130,17 +130,17 @@ impl Linear {
         self.adapter = Some(Adapter { down, up, scale, dropout: None });
     }
 
-    /// Holds the matrix frozen, in another form.
+    /// Replaces the matrix by a frozen one in a form other than f32.
     pub fn freeze(&mut self, weight: Arc<dyn FrozenMatrix>) {
         self.weight = Weight::Frozen(weight);
     }
 
-    /// Drops the adapter with its change.
+    /// Drops the adapter, and with it its change.
     pub fn drop_adapter(&mut self) {
         self.adapter = None;
     }
 
-    /// The weight in f32 with the adapter's change, if there is an adapter, which is dropped.
+    /// Adds the adapter's change, if there is one, to the weight (then in f32), and drops the adapter.
     pub fn merge(&mut self) {
         let weight = match &self.weight {
             Weight::Whole(weight) => weight.clone(),

@@ -15,10 +15,10 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 pub const HEAD: &str = "lm_head.weight";
 pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// Largest piece of the embedding in bytes: WebGPU binds at most 128 MiB at a time by default.
+/// Largest block of the embedding, bytes: by default WebGPU binds at most 128 MiB.
 const BLOCK_BYTES: usize = 64 << 20;
 
-/// The model: weights are plain tensors; [`Llama::tracked`] gives a twin that records gradients.
+/// The model. Its weights are plain tensors; [`Llama::tracked`] gives a copy that records gradients.
 #[derive(Debug, Clone)]
 pub struct Llama {
     /// Its shape.
@@ -32,7 +32,7 @@ pub struct Llama {
 }
 
 impl Llama {
-    /// All weights zero; for a reader to fill.
+    /// All weights zero, to be filled.
     pub fn empty(config: ModelConfig, device: &Device) -> Self {
         let block_rows = (BLOCK_BYTES / (4 * config.hidden_size)).max(1);
         let blocks = || -> Vec<Tensor<2>> {
@@ -81,12 +81,12 @@ impl Llama {
         model
     }
 
-    /// Where the weights live.
+    /// The device that holds the weights.
     pub fn device(&self) -> Device {
         self.norm.device()
     }
 
-    /// The same weights, those that train recording gradients.
+    /// A model that shares these weights and records gradients of those that train.
     pub fn tracked(&self) -> Self {
         let mut twin = self.clone();
         for p in twin.parameters_mut() {
@@ -95,7 +95,7 @@ impl Llama {
         twin
     }
 
-    /// The settings of the adapters, where there are any.
+    /// The adapters' settings, if it has adapters.
     pub fn lora(&self) -> Option<&Lora> {
         self.lora.as_ref()
     }
@@ -110,7 +110,7 @@ impl Llama {
         if self.head.is_some() { HEAD } else { EMBEDDING }
     }
 
-    /// Whether the head trains, or adapters alone.
+    /// Whether the head trains; it doesn't where only adapters train.
     pub fn head_trains(&self) -> bool {
         self.lora.is_none()
     }
@@ -120,7 +120,7 @@ impl Llama {
         self.clone().parameters_mut().into_iter().map(Parameter::from).collect()
     }
 
-    /// The same for updating.
+    /// [`Llama::parameters`], to update.
     pub fn parameters_mut(&mut self) -> Vec<ParameterMut<'_>> {
         if self.lora.is_some() {
             return self.adapters_mut();
@@ -133,7 +133,7 @@ impl Llama {
         self.clone().weights_mut().into_iter().map(Parameter::from).collect()
     }
 
-    /// The same for filling.
+    /// [`Llama::weights`], to fill.
     pub fn weights_mut(&mut self) -> Vec<ParameterMut<'_>> {
         let mut list = Vec::new();
         let hidden = self.config.hidden_size;
@@ -147,7 +147,7 @@ impl Llama {
         list
     }
 
-    /// Numbers in the weights that are held in f32.
+    /// How many numbers the weights held in f32 have.
     pub fn count(&self) -> usize {
         self.weights().iter().map(|p| p.tensor.dims().iter().product::<usize>()).sum()
     }
@@ -156,7 +156,7 @@ impl Llama {
         if let [whole] = self.embedding.as_slice() {
             return whole.clone().select(0, tokens);
         }
-        // Blocks: each looks up the ids that are its own; the others' rows are masked to 0.
+        // Each block looks up the ids whose rows it has; rows of other ids are masked to 0.
         let mut first = 0;
         let mut sum: Option<Tensor<2>> = None;
         for block in &self.embedding {
@@ -176,7 +176,7 @@ impl Llama {
     }
 
     /// Hidden states after the final norm, [B·T, D], of right-padded tokens [B, T] given as
-    /// [B·T]. Padding follows the text, so causality alone keeps it from mattering.
+    /// [B·T]. Padding comes after the text, so causal attention alone keeps it from mattering.
     pub fn hidden(&self, tokens: Tensor<1, Int>, batch: usize, positions: usize) -> Tensor<2> {
         let mut x = self.embed(tokens); // [B·T, D]
         for index in 0..self.layers.len() {
@@ -254,7 +254,7 @@ impl Llama {
     }
 }
 
-/// Adapters, which a page has none of.
+/// Adapters; a page has none.
 impl Llama {
     fn adapters_mut(&mut self) -> Vec<ParameterMut<'_>> {
         let mut list = Vec::new();
@@ -266,8 +266,8 @@ impl Llama {
         list
     }
 
-    /// Freezes the weights and lays fresh adapters over the matrices that `lora` names: A uniform
-    /// within 1/√In as PEFT has it, B zero, so that nothing changes yet.
+    /// Freezes the weights and adds fresh adapters to the matrices that `lora` names: A uniform within
+    /// ±1/√In, as in PEFT, B zero, so that the model's outputs stay the same.
     pub fn adapt(&mut self, lora: Lora, seed: u64) {
         let device = self.device();
         for (_, matrix) in
@@ -288,7 +288,7 @@ impl Llama {
         }
     }
 
-    /// The matrices of every layer under Hugging Face's names: what can be held in half precision.
+    /// Every layer's matrices under Hugging Face's names; these can be held in half precision.
     pub fn matrices_mut(&mut self) -> impl Iterator<Item = (String, &mut Linear)> {
         self.layers.iter_mut().enumerate().flat_map(|(index, layer)| {
             let named = |(name, matrix)| (format!("model.layers.{index}.{name}.weight"), matrix);

@@ -1,4 +1,4 @@
-//! What to do about a folder that lacks a file of a model, by what is there instead.
+//! What to do when a model's folder lacks a file, judged by the files it has instead.
 
 use super::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, INDEX, TOKENIZER, WEIGHTS};
 use crate::error::Error;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const NEEDED: &str = "a model folder holds config.json, model.safetensors (or its index and shards) and \
      tokenizer.json";
 
-/// The error of a file that `folder` lacks, with the next step that fits what is there.
+/// The error for a file missing in `folder`, with a next step that fits what the folder holds.
 pub fn explain(folder: &Path, name: &str, error: Error) -> Error {
     match exists(&folder.join(name)) {
         true => error, // it is there, and could not be read
@@ -107,7 +107,7 @@ fn of_gguf(file: &Path) -> String {
     )
 }
 
-/// `organisation/model`, as the hub has it.
+/// Whether it looks like a name on the Hugging Face hub, `organisation/model`.
 fn is_hub_name(path: &Path) -> bool {
     let text = path.to_string_lossy();
     let parts: Vec<&str> = text.split('/').collect();
@@ -116,8 +116,8 @@ fn is_hub_name(path: &Path) -> bool {
     names && !exists(Path::new(parts[0]))
 }
 
-/// A model's folder in this one or in a folder of it: a run's `best`, else the last of its checkpoints,
-/// or a snapshot of the hub's cache.
+/// A model's folder in `folder` or one level deeper: a run's `best`, else its last checkpoint, or a
+/// snapshot in the hub's cache.
 fn model_inside(folder: &Path) -> Option<PathBuf> {
     let inside = |folder: &Path| -> Vec<PathBuf> {
         let names = names_in(folder).unwrap_or_default();

@@ -6,7 +6,7 @@ pub const CONFIG: &str = "config.json";
 pub const WEIGHTS: &str = "model.safetensors";
 /// The tokenizer.
 pub const TOKENIZER: &str = "tokenizer.json";
-/// Which shard holds which tensor.
+/// The index: which shard holds which tensor.
 pub const INDEX: &str = "model.safetensors.index.json";
 /// An adapter's settings, and the base's name.
 pub const ADAPTER_CONFIG: &str = "adapter_config.json";

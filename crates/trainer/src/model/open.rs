@@ -16,7 +16,7 @@ impl ModelFolder {
         Self::read_over(path, None)
     }
 
-    /// The same; `base` is the folder of an adapter's base, where that is not where the adapter says.
+    /// Like [`Self::read`]; `base` is the folder of an adapter's base, if that isn't where the adapter says.
     pub fn read_over(path: &Path, base: Option<&str>) -> Result<Self> {
         if is_adapter(path) {
             return read_adapter(path, base);
@@ -30,7 +30,7 @@ fn read_whole(path: &Path) -> Result<ModelFolder> {
     let lacks = |name: &'static str| move |e: Error| missing::explain(path, name, e);
     let config = read(&path.join(CONFIG)).map_err(lacks(CONFIG))?;
     let index = read_index(path)?;
-    // A tied head's own shard may be listed and not be there.
+    // The shard of a tied head may be missing although the index lists it.
     let wanted = |(tensor, file): &(&String, &String)| {
         !weights::is_spare(tensor, true) || exists(&path.join(file.as_str()))
     };
@@ -57,7 +57,7 @@ fn read_whole(path: &Path) -> Result<ModelFolder> {
     })
 }
 
-/// The index of a folder whose weights are in shards; else none.
+/// The index of a folder whose weights are in shards; empty for any other.
 fn read_index(folder: &Path) -> Result<BTreeMap<String, String>> {
     let path = folder.join(INDEX);
     if !exists(&path) || exists(&folder.join(WEIGHTS)) {
@@ -83,14 +83,14 @@ fn read_index(folder: &Path) -> Result<BTreeMap<String, String>> {
     }
 }
 
-/// Whether a folder is an adapter's. Some trainers put the base's `config.json` beside it; where there
-/// are a whole model's weights and no adapter's, the adapter's settings are left over.
+/// Whether a folder is an adapter's. Some trainers put the base's `config.json` beside an adapter. In a
+/// folder with a whole model's weights and no adapter's, the adapter's settings are a leftover.
 fn is_adapter(path: &Path) -> bool {
     let has = |name: &str| exists(&path.join(name));
     has(ADAPTER_CONFIG) && (has(ADAPTER_WEIGHTS) || !has(WEIGHTS) && !has(INDEX))
 }
 
-/// Reads an adapter's folder over its base: the one in `moved`, else the one that it names.
+/// Reads an adapter's folder with its base: the one in `moved`, else the one that the adapter names.
 fn read_adapter(path: &Path, moved: Option<&str>) -> Result<ModelFolder> {
     let place = path.display().to_string();
     let config = read(&path.join(ADAPTER_CONFIG))?;
@@ -103,7 +103,7 @@ fn read_adapter(path: &Path, moved: Option<&str>) -> Result<ModelFolder> {
         (Some(base), _) => read_whole(Path::new(base))?,
         (None, named) => read_whole(&find_base(path, named)?)?,
     };
-    // What was saved with the adapter is what it was trained with.
+    // A tokenizer saved with the adapter is the one it was trained with.
     if exists(&path.join(TOKENIZER)) {
         folder.tokenizer = read(&path.join(TOKENIZER))?;
         folder.beside = read_beside(path)?;
@@ -113,7 +113,7 @@ fn read_adapter(path: &Path, moved: Option<&str>) -> Result<ModelFolder> {
     Ok(folder)
 }
 
-/// The base's folder: beside the adapter, or where this process stands, or anywhere.
+/// The base's folder: relative to the adapter, or to the current folder, or an absolute path.
 fn find_base(adapter: &Path, named: Option<&str>) -> Result<PathBuf> {
     let near = named.map_or(Vec::new(), |base| vec![adapter.join(base), PathBuf::from(base)]);
     near.into_iter().find(|candidate| exists(&candidate.join(CONFIG))).ok_or_else(|| {

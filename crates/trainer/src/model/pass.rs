@@ -1,6 +1,5 @@
-//! A forward pass that will be gone through backward: with the graph of the whole model kept, or
-//! layer by layer, where only each layer's input is kept and its inside is computed again (Chen et
-//! al., 2016).
+//! A forward pass with a backward pass to follow. Either the whole model's graph is kept, or, layer by
+//! layer, only each layer's input, and the backward pass computes the rest again (Chen et al., 2016).
 
 use super::Llama;
 use super::layers::Layer;
@@ -28,14 +27,14 @@ pub struct Padded {
 /// How a pass is made.
 #[derive(Debug, Clone, Copy)]
 pub struct How {
-    /// Keep each layer's input only and compute its inside again; a page does without, since its
-    /// models are small and its download counted.
+    /// Keep only each layer's input and compute the rest again. A page never does: its models are small,
+    /// and the code would add to its download.
     pub layer_by_layer: bool,
-    /// What dropout is drawn by.
+    /// The key of the dropout masks.
     pub dropout: DropoutKey,
 }
 
-/// What the dropout of adapters is drawn by, besides layer and matrix.
+/// The key of the adapters' dropout masks; layer and matrix count within it.
 #[derive(Debug, Clone, Copy)]
 pub struct DropoutKey {
     /// The run's seed.
@@ -52,14 +51,14 @@ pub type ParameterGradients = Vec<Option<Tensor<2>>>;
 
 /// A forward pass on the way to its backward pass.
 pub struct Pass {
-    /// The twin whose graph is kept: of the whole model, or of what stands above the layers.
+    /// The copy of the model whose graph is kept: of the whole model, or of all above the layers.
     tracked: Llama,
     /// [N, D], the graph's end.
     hidden: Tensor<2>,
     below: Option<Below>,
 }
 
-/// What is kept of the layers that will be computed again.
+/// What is kept of the layers that the backward pass computes again.
 struct Below {
     model: Llama,
     padded: Padded,
@@ -87,7 +86,7 @@ impl Llama {
         let mut inputs = vec![self.embed(padded.tokens.clone())];
         for index in 0..self.layers.len() {
             give_way().await;
-            // Dropout belongs to the function that is differentiated: this pass has the same.
+            // The backward pass differentiates the function with dropout, so this pass has the same masks.
             let twin = self.with_dropout(index..index + 1, batch * positions, dropout);
             let x = inputs[index].clone();
             inputs.push(twin.layer(index, x, batch, positions));
@@ -103,7 +102,7 @@ impl Llama {
         self.with_dropout(layers, rows, dropout).tracked()
     }
 
-    /// A twin whose adapters in `layers` drop some of their inputs, [rows, In] each.
+    /// A copy whose adapters in `layers` drop some of their inputs, [rows, In] each.
     fn with_dropout(&self, layers: Range<usize>, rows: usize, key: DropoutKey) -> Self {
         let mut twin = self.clone();
         let share = self.lora().map_or(0.0, |lora| lora.dropout);
@@ -132,8 +131,8 @@ impl Pass {
         self.hidden.clone().without_autodiff()
     }
 
-    /// The backward pass: adds to `sum` ∂L/∂θ of a loss with the gradient `d_hidden` [N, D] by the
-    /// hidden states and `d_head` by the head's blocks; that is empty for a frozen head.
+    /// The backward pass: adds ∂L/∂θ to `sum`, given ∂L/∂hidden as `d_hidden` [N, D] and ∂L/∂head as
+    /// `d_head`, a tensor for each of the head's blocks (empty for a frozen head).
     pub async fn backward(
         self,
         d_hidden: Tensor<2>,
@@ -150,7 +149,7 @@ impl Pass {
 }
 
 impl Below {
-    /// Goes on with `dy` [B·T, D], the gradient by the last layer's output.
+    /// Goes on through the layers from `dy` [B·T, D], the gradient at the last layer's output.
     async fn backward(self, mut dy: Tensor<2>, sum: &mut ParameterGradients) {
         let Self { model, padded: Padded { tokens, batch, positions, .. }, dropout, .. } = self;
         for (index, input) in self.inputs.into_iter().enumerate().rev() {

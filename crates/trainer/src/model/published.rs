@@ -1,5 +1,5 @@
-//! What the files of a published folder say besides weights and shape: what ends a text, special tokens,
-//! the chat template, and what is left over from elsewhere.
+//! What a published folder says besides weights and shape: what ends a text, special tokens, the chat
+//! template; and what in it is to be ignored.
 
 use super::folder::{Origin, QUANTISED, TIED, ended};
 use super::names::{CONFIG, INDEX, TOKENIZER};
@@ -16,7 +16,7 @@ const GENERATION: &str = "generation_config.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
 
-/// Anyone may have written it.
+/// The origin of a folder that anyone may have written.
 #[derive(Debug)]
 pub struct Published;
 
@@ -56,19 +56,19 @@ impl Origin for Published {
 }
 
 impl ModelFolder {
-    /// A folder of three files in memory, as others publish them.
+    /// A folder of three files in memory, read as one that others published.
     pub fn of_parts(place: &str, config: Vec<u8>, weights: Vec<u8>, tokenizer: Vec<u8>) -> Self {
         Self { origin: &Published, ..Self::own(place, config, weights, tokenizer) }
     }
 
-    /// The tokenizer, with what stands of special tokens in the files beside it.
+    /// The tokenizer, with the special tokens that the files beside it name.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
         let tokenizer = Tokenizer::from_bytes(&self.tokenizer, &self.at(TOKENIZER))?;
         let file = |name| self.beside(name);
         tokenizer.with_config(file(TOKENIZER_CONFIG), file(SPECIAL_TOKENS_MAP), &self.place)
     }
 
-    /// The chat template, where the folder has one.
+    /// The chat template, if the folder has one.
     pub fn template(&self) -> Result<Option<ChatTemplate>> {
         let file = |name| self.beside(name);
         ChatTemplate::from_files(
@@ -87,7 +87,7 @@ impl ModelFolder {
         name.is_some_and(|name| halves.contains(&name))
     }
 
-    /// What is otherwise than the config says, for the user to hear; `model` is what was loaded.
+    /// Where the weights contradict the config, as notes to the user; `model` is what was loaded.
     pub fn notes(&self, model: &ModelConfig) -> Vec<String> {
         let config: Value = serde_json::from_slice(&self.config).unwrap_or_default();
         let tied = config[TIED] == true && !model.tied;
@@ -100,14 +100,14 @@ impl ModelFolder {
         notes.iter().filter(|(told, _)| *told).map(|(_, note)| format!("{place}: {note}")).collect()
     }
 
-    /// Refuses quantised weights. The config alone does not tell: its field is often left over.
+    /// Refuses quantised weights. The config alone does not decide: its field is often a leftover.
     fn require_unquantised(&self) -> Result<()> {
         let config: Value = serde_json::from_slice(&self.config).unwrap_or_default();
         let how = &config[QUANTISED];
         if how.is_null() {
             return Ok(());
         }
-        // Files that cannot be read are refused when they are needed.
+        // Files that cannot be read give an error when they are needed.
         let Ok(tensors) = Tensors::open(&self.place, &self.shards) else { return Ok(()) };
         match tensors
             .names()
@@ -122,14 +122,14 @@ impl ModelFolder {
         }
     }
 
-    /// What ends a text besides: for the generation config, for the tokenizer's files, and for the
-    /// chat template, which writes it behind an assistant's turn. Of several ends, the tokenizer's
-    /// own closes a demonstration, as in TRL.
+    /// Adds the other tokens that end a text: the generation config's, the tokenizer's, and the one that
+    /// the chat template writes after an assistant's turn. The tokenizer's own comes first: it is what
+    /// ends a demonstration, as in TRL.
     fn add_ends(&self, config: &mut ModelConfig, tokenizer: &Tokenizer) -> Result<()> {
         if let Some(bytes) = self.beside(GENERATION) {
             config.add_generation_config(bytes, &self.at(GENERATION))?;
         }
-        // A template that can't be read is an error where it is used.
+        // A template that can't be read gives an error when it is used.
         let turn_end = self.template().ok().flatten().and_then(|template| template.turn_end());
         let turn_end = turn_end.and_then(|text| tokenizer.id(&text));
         let turn_end = turn_end.filter(|&id| tokenizer.is_special(id));

@@ -1,4 +1,4 @@
-//! What is left of a change of weights that are stored in half precision.
+//! How much of a change of weights is left when they are stored in half precision.
 
 use super::Llama;
 use crate::config::Storage;
@@ -7,26 +7,26 @@ use crate::ops::readback;
 use burn::tensor::{bf16, f16};
 use std::fmt;
 
-/// Below this share of changed weights that remain so, much of the training is lost.
+/// If a smaller share of the changed weights is still changed when stored, much of the training is lost.
 const MOST: f64 = 0.9;
 
-/// What storing does to the weights that differ between two models.
+/// What rounding on storing does to the weights that differ between two models.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Kept {
     /// Weights that differ.
     pub changed: usize,
-    /// Those that still do once both are stored.
+    /// Weights that still differ once both models are stored.
     pub kept: usize,
-    /// Mean size of the change of those that differ.
+    /// Mean |change| of the weights that differ.
     pub mean_change: f64,
-    /// Mean distance between such a weight and what is stored of it.
+    /// Mean rounding error of those weights.
     pub mean_rounding: f64,
-    /// The largest such distance.
+    /// Largest rounding error of those weights.
     pub largest_rounding: f64,
 }
 
 impl Kept {
-    /// Adds what became of one matrix's weights.
+    /// Adds one matrix's weights.
     fn add(&mut self, before: &[f32], after: &[f32], storage: Storage) {
         let stored = |x: f32| match storage {
             Storage::F32 => x,
@@ -49,7 +49,7 @@ impl Kept {
         self.share() < MOST
     }
 
-    /// The share of changed weights that remain changed; 1 where none is.
+    /// The share of changed weights that are still changed when stored; 1 if none changed.
     fn share(&self) -> f64 {
         if self.changed == 0 { 1.0 } else { self.kept as f64 / self.changed as f64 }
     }
@@ -70,7 +70,7 @@ impl fmt::Display for Kept {
     }
 }
 
-/// What is left of the change from `before` to `after`, two models of one shape, once they are stored.
+/// What rounding leaves of the change from `before` to `after`, two models of one shape.
 pub async fn kept(before: &Llama, after: &Llama, storage: Storage) -> Result<Kept> {
     let mut sum = Kept::default();
     for (before, after) in before.weights().into_iter().zip(after.weights()) {

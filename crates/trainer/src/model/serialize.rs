@@ -1,4 +1,4 @@
-//! A safetensors file written a block at a time, so that host memory never holds the model.
+//! Writing a safetensors file a block at a time, so that host memory never holds the whole model.
 
 use super::Parameter;
 use crate::config::Storage;
@@ -8,12 +8,12 @@ use crate::platform::FileWriter;
 use burn::tensor::{bf16, f16};
 use serde_json::{Map, json};
 
-/// Values that are turned into bytes at a time.
+/// Values converted to bytes at a time.
 const CHUNK: usize = 1 << 16;
 
-/// Writes a safetensors file: sizes are known before any value, so each block is read back, checked
-/// by `check` (its name, its values) and written before the next. The blocks of one tensor are in
-/// their order; `format` is the framework that the file names.
+/// Writes a safetensors file. Sizes are known before any value, so each block is read back, checked by
+/// `check` (its name, its values) and written before the next one. The blocks of a tensor come in order;
+/// `format` is the framework that the file names.
 pub async fn write(
     file: &mut FileWriter,
     mut blocks: Vec<Parameter>,
@@ -21,7 +21,7 @@ pub async fn write(
     format: Option<&str>,
     check: impl Fn(&str, &[f32]) -> Result<()>,
 ) -> Result<()> {
-    // By name, as the safetensors crate writes tensors of one type.
+    // Sorted by name, as the safetensors crate sorts tensors of one type.
     blocks.sort_by(|a, b| a.name.cmp(&b.name));
     file.write(&header(&blocks, storage, format))?;
     let mut bytes = Vec::new();
@@ -37,7 +37,7 @@ pub async fn write(
     Ok(())
 }
 
-/// What stands before the values: the length of the JSON that follows, padded to a multiple of 8.
+/// The header: the length of the JSON, then the JSON, padded to a multiple of 8 bytes.
 fn header(blocks: &[Parameter], storage: Storage, format: Option<&str>) -> Vec<u8> {
     let (dtype, bytes) = match storage {
         Storage::F32 => ("F32", 4),

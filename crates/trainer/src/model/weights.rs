@@ -13,18 +13,18 @@ use safetensors::tensor::{Dtype, TensorView};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Puts matrices that do not train into a model otherwise than in f32.
+/// Puts matrices that do not train into a model in a form other than f32.
 pub type Hold = fn(&Tensors, &mut Llama) -> Result<()>;
 
-/// Reads every weight that `config` asks for, and nothing else may be there. What `hold` has put in place
-/// is not read again.
+/// Reads every weight that `config` asks for; any other tensor is an error. Matrices that `hold` has put
+/// in place are not read again.
 pub fn read(
     tensors: &mut Tensors,
     mut config: ModelConfig,
     device: &Device,
     hold: Hold,
 ) -> Result<Llama> {
-    // Before anything of the claimed sizes is allocated, the files must bear them out.
+    // The files must have the sizes that the config claims before anything is allocated by them.
     settle_tying(tensors, &mut config)?;
     require_sizes(tensors, &config)?;
     let mut model = Llama::empty(config, device);
@@ -36,13 +36,14 @@ pub fn read(
     Ok(model)
 }
 
-/// What transformers ignores, too: a tied head that is repeated, tables that are computed.
+/// Whether a tensor can be ignored, as transformers does: a second copy of a tied head, tables that are
+/// computed.
 pub fn is_spare(name: &str, tied: bool) -> bool {
     tied && name == HEAD || name.ends_with("rotary_emb.inv_freq")
 }
 
-/// A head that is stored beside the embedding and differs from it counts, whatever the config says of
-/// tying, and either of the two may be stored alone: as in transformers since 5.0.
+/// Decides whether the head is tied, as transformers does since 5.0: a stored head that differs from the
+/// embedding is the head, whatever the config says; and if tied, either of the two may be stored alone.
 fn settle_tying(tensors: &mut Tensors, config: &mut ModelConfig) -> Result<()> {
     if !config.tied || !tensors.has(HEAD) {
         return Ok(());
@@ -66,7 +67,7 @@ fn settle_tying(tensors: &mut Tensors, config: &mut ModelConfig) -> Result<()> {
     Ok(())
 }
 
-/// The widths and the depth that `config` claims, against tensors that hold each of them.
+/// Checks the widths and the depth that `config` claims against tensors that have them.
 fn require_sizes(tensors: &Tensors, config: &ModelConfig) -> Result<()> {
     let (hidden, last) = (config.hidden_size, config.layers - 1);
     let layer = |part: &str| format!("model.layers.{last}.{part}.weight");
@@ -83,8 +84,8 @@ fn require_sizes(tensors: &Tensors, config: &ModelConfig) -> Result<()> {
     Ok(())
 }
 
-/// Fills a list of weights; anything missing, misshapen or not finite is an error that names file and
-/// tensor. A block at a time, so that host memory never holds the model twice.
+/// Fills a list of weights, a block at a time, so that host memory never holds the model twice. Anything
+/// missing, of the wrong shape or not finite is an error that names file and tensor.
 pub fn fill(tensors: &Tensors, parameters: Vec<ParameterMut>, device: &Device) -> Result<()> {
     for parameter in parameters {
         let view = tensors.get(&parameter.name, &parameter.shape)?;
@@ -97,7 +98,7 @@ pub fn fill(tensors: &Tensors, parameters: Vec<ParameterMut>, device: &Device) -
     Ok(())
 }
 
-/// Holds the layers' matrices that are stored in half precision as they are.
+/// Keeps the layers' matrices that are stored in half precision in half precision.
 pub fn hold_halves(tensors: &Tensors, model: &mut Llama) -> Result<()> {
     let device = model.device();
     for (name, matrix) in model.matrices_mut() {
@@ -108,7 +109,7 @@ pub fn hold_halves(tensors: &Tensors, model: &mut Llama) -> Result<()> {
     Ok(())
 }
 
-/// A matrix as its file stores it, if that is in half precision.
+/// A matrix in half precision, if its file stores it so.
 fn stored(
     tensors: &Tensors,
     name: &str,
@@ -158,7 +159,7 @@ fn floats(name: &str, view: &TensorView, range: Range<usize>) -> Result<Vec<f32>
     }
 }
 
-/// As transformers' config names it.
+/// The type's name in transformers' config.
 pub fn torch_name(dtype: Storage) -> &'static str {
     match dtype {
         Storage::F32 => "float32",
@@ -167,8 +168,8 @@ pub fn torch_name(dtype: Storage) -> &'static str {
     }
 }
 
-/// Writes a safetensors file of these weights; an error where one is not finite (in F16: too
-/// large), since no checkpoint is better than one that cannot be read back.
+/// Writes a safetensors file of these weights. A value that is not finite (in F16: too large) is an
+/// error, since no checkpoint is better than one that cannot be loaded.
 pub async fn write(
     file: &mut FileWriter,
     parameters: Vec<Parameter>,

@@ -1,15 +1,15 @@
 //! The group-relative advantage (Eqs. 6–7): Â_k = (r_k − mean) / (std + 1e-6) over
-//! G_aug = rollouts ∪ {demonstration}, with the sample standard deviation (n − 1), as verl has it.
+//! G_aug = rollouts ∪ {demonstration}, with the sample standard deviation (n − 1), as in verl.
 
 /// Added to the standard deviation, as in verl; dimensionless, like the rewards.
 pub const EPSILON: f64 = 1e-6;
 
-/// The advantages of one group, in the order of `rewards`; the demonstration's reward, where it
-/// belongs to the group, is one of them. `divide_by_std` off gives r − mean (Dr. GRPO, LUFFY, HPT).
+/// The advantages of one group, in the order of `rewards`; if the demonstration belongs to the group,
+/// its reward is one of them. Without `divide_by_std` they are r − mean (Dr. GRPO, LUFFY, HPT).
 ///
-/// Exactly 0 for all where every reward is the same; finite for finite rewards.
+/// All exactly 0 if the rewards are equal; finite for finite rewards.
 pub fn advantages(rewards: &[f64], divide_by_std: bool) -> Vec<f64> {
-    // Rounding in the mean must not become a gradient of size 1e-17 / 1e-6, let alone 0 / 0.
+    // Rounding in the mean must not become an advantage of size 1e-17 / 1e-6, let alone 0 / 0.
     if rewards.iter().all(|r| r == &rewards[0]) {
         return vec![0.0; rewards.len()];
     }

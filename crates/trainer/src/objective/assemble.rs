@@ -16,17 +16,17 @@ pub struct Update {
     pub divisors: Vec<Divisors>,
 }
 
-/// What a sequence's token losses are divided by, in tokens; the coefficients already are.
+/// What a sequence's token losses are divided by, in tokens; the coefficients include it already.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Divisors {
-    /// Those of the SFT term and of its KL penalty.
+    /// For the SFT term and its KL penalty.
     pub sft: f64,
-    /// All others.
+    /// For all other terms.
     pub rl: f64,
 }
 
 /// Assembles the update of `groups`: advantages over each group, then per-sequence coefficients
-/// normalised by the token counts of the whole update. `objective` is that of the update's step
+/// normalised by the token counts of the whole update. `objective` is the one of the update's step
 /// ([`Settings::objective_at`](crate::config::Settings::objective_at)).
 pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
     let parts: Vec<Part> = groups.iter().map(|g| Part::of(g, objective)).collect();
@@ -84,17 +84,17 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
     update
 }
 
-/// A group's part in the update.
+/// What a group contributes to the update.
 struct Part<'a> {
     group: &'a Group,
     demonstrates: bool,
-    /// The demonstration has a reward, and with it a part in the RL term and its mean.
+    /// Whether the demonstration has a reward: then it is in the RL term, and counts in that term's mean.
     graded: bool,
-    /// Of rollouts, then the demonstration.
+    /// Â of the rollouts, then of the demonstration.
     advantages: Vec<f64>,
-    /// Its rollouts carry loss, and count in its mean.
+    /// Whether its rollouts carry loss, and count in the self term's mean.
     reinforces: bool,
-    /// Its demonstration may be imitated, and counts in the SFT term's mean.
+    /// Whether its demonstration may be imitated, and counts in the SFT term's mean.
     imitates: bool,
 }
 
@@ -111,7 +111,7 @@ impl<'a> Part<'a> {
         let all_equal = advantages.iter().all(|&a| a == 0.0);
         advantages.extend(demonstration.filter(|_| member.is_none()).map(|_| 0.0));
 
-        // Without a rollout that could be judged, nobody knows whether the prompt is solved.
+        // `None` if no rollout could be judged: the prompt is then neither solved nor unsolved.
         let right = group.episodes.iter().filter(|e| e.right).count() as f64;
         let share = (!group.episodes.is_empty()).then(|| right / group.episodes.len() as f64);
         let solved = share.map(|share| share > objective.gate_share);
@@ -153,7 +153,7 @@ fn rollout_terms(
     let terms = TermCoefficients { entropy, ..Default::default() };
     match objective.self_term {
         SelfTerm::None => TermCoefficients::default(),
-        // Eq. 12: −w_RL ln π on positives, +ln π on negatives, each as much as it is rewarded.
+        // Eq. 12: −w_RL ln π on positives, +ln π on negatives, each scaled by its reward's size.
         SelfTerm::Signed => {
             let reward = objective.reward_values.signed(episode.reward);
             TermCoefficients {
@@ -192,7 +192,7 @@ fn demonstration_terms(objective: &Objective, part: &Part, divisors: Divisors) -
     }
 }
 
-/// What a sequence's token losses are divided by, over all sequences of a role.
+/// Computes what token losses are divided by, from all sequences of one role.
 struct Normaliser {
     aggregate: Aggregate,
     constant: f64,

@@ -1,5 +1,5 @@
-//! ReLIFT's buffer (arXiv 2506.07527): right demonstrations of prompts that no rollout got right, held
-//! until there are enough of them for a step of SFT. See `config/methods/relift.rs`.
+//! ReLIFT's buffer (arXiv 2506.07527): right demonstrations of prompts that no rollout solved, held until
+//! there are enough for a step of SFT. See `config/methods/relift.rs`.
 
 use crate::records::{Group, Origin};
 
@@ -11,13 +11,13 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// The first `size`, once there are as many: what the next step imitates.
+    /// The first `size` demonstrations, once there are that many: the next step imitates them.
     pub fn due(&self, size: usize) -> Option<Vec<Group>> {
         (size > 0).then(|| self.held.get(..size))?.map(<[Group]>::to_vec)
     }
 
-    /// What is held after a step on `groups`: less those that it imitated, or more by those that it could
-    /// not solve. Where no rollout could be judged, nobody knows.
+    /// Updates the buffer after a step on `groups`: drops the demonstrations that the step imitated, or adds
+    /// those of prompts that no rollout solved. A prompt without a judged rollout is not added.
     pub fn settle(&mut self, groups: &[Group], size: usize) {
         if size == 0 {
             return;
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
     use crate::records::{Demonstration, Episode, Example};
 
-    /// A prompt named by a letter, whether its demonstration is right, and which rollouts are.
+    /// A group: its prompt, whether its demonstration is right, and which rollouts are.
     fn group(prompt: &str, right: bool, rollouts: &[bool]) -> Group {
         let episode = |&right: &bool| Episode {
             tokens: vec![7],
@@ -90,7 +90,7 @@ mod tests {
         let due = buffer.due(2).unwrap();
         assert_eq!(names(&due), ["b", "c"]);
         assert!(due.iter().all(|g| g.episodes.is_empty() && g.origin == Origin::Held));
-        // A step of which no rollout could be judged is no step on what was held.
+        // A step in which no rollout could be judged leaves the buffer as it is.
         buffer.settle(&[group("unscored", true, &[])], 2);
         assert_eq!(names(&buffer.held), ["b", "c", "a"]);
         buffer.settle(&due, 2);

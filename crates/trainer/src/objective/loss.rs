@@ -11,8 +11,8 @@ use crate::records::{Role, Sequence};
 use burn::tensor::{Int, Tensor, TensorData};
 use std::ops::Range;
 
-/// Mean entropies over an update's demonstration and rollout tokens, nats; only used where the
-/// weights' entropy is taken over the batch.
+/// Mean entropies over an update's demonstration and rollout tokens, nats; only used where the H of the
+/// weights is averaged over the batch.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BatchEntropy {
     /// Over demonstration tokens.
@@ -87,13 +87,12 @@ pub fn token_statistics(model: &Llama, batch: &MicroBatch) -> Tensor<2> {
     Head::new(model.head(), LOGITS_BYTES).stats(inputs.hidden(model), inputs.targets)
 }
 
-/// Logits [N, V] of a micro-batch's response tokens, whole: to look at a few responses closely, never
-/// to train.
+/// All logits [N, V] of a micro-batch's response tokens: for showing a few responses, not for training.
 pub fn response_logits(model: &Llama, batch: &MicroBatch) -> Tensor<2> {
     model.logits(Inputs::new(batch, model).hidden(model))
 }
 
-/// `old_logprobs` with ln π of `base` for the tokens of demonstrations, [N].
+/// `old_logprobs` [N], with ln π of `base` put in for tokens of demonstrations.
 fn with_base(
     old_logprobs: Tensor<1>,
     base: &Llama,
@@ -113,8 +112,8 @@ fn with_base(
     old_logprobs + logprobs * mask // a demonstration's are 0
 }
 
-/// Adds the gradient of the sum of a micro-batch's loss terms to `sum`; gives the kernel's sums,
-/// [B, 8]. `base` is the model that a KL penalty holds the demonstrations to, where there is one.
+/// Adds the gradient of a micro-batch's loss to `sum` and returns the kernel's sums, [B, 8]. `base` is
+/// the KL penalty's base model, if there is such a penalty.
 pub async fn micro_batch_gradient(
     policy: &Llama,
     base: Option<&Llama>,
@@ -134,17 +133,17 @@ pub async fn micro_batch_gradient(
     loss.sums
 }
 
-/// A micro-batch's loss, as its gradients.
+/// A micro-batch's loss: its derivatives and its sums.
 struct Loss {
-    /// By the hidden states, [N, D].
+    /// With respect to the hidden states, [N, D].
     d_hidden: Tensor<2>,
-    /// By the head's blocks, [Vb, D] each; none where it is frozen.
+    /// With respect to the head's blocks, [Vb, D] each; empty if the head is frozen.
     d_head: Vec<Tensor<2>>,
     /// The kernel's sums, [B, 8].
     sums: Tensor<2>,
 }
 
-/// Hidden states [N, D] through the head and the objective, chunk by chunk of whole sequences.
+/// Takes hidden states [N, D] through the head and the objective, in chunks of whole sequences.
 fn loss(
     policy: &Llama,
     hidden: Tensor<2>,
@@ -184,8 +183,8 @@ fn loss(
     }
 }
 
-/// Ranges of a micro-batch's sequences, each with as many tokens as the head's budget of logits
-/// allows (a longer sequence stands alone). `starts` has a first token for each sequence, and the
+/// Splits a micro-batch's sequences into ranges, each with as many tokens as the head's budget of logits
+/// allows (a longer sequence is a range of its own). `starts` has each sequence's first token, and the
 /// end.
 fn whole_sequences(starts: &[usize], vocabulary: usize) -> Vec<Range<usize>> {
     let limit = LOGITS_BYTES / (4 * vocabulary);

@@ -1,4 +1,4 @@
-//! A group taken apart: each of its members with what was said of it and its part in the update. What
+//! A group taken apart: each member with its verdict, its advantage and its part in the update. What
 //! `explain`, the page and the report show of a group are views of this.
 
 use super::{Divisors, Update};
@@ -11,11 +11,11 @@ pub struct Member<'a> {
     pub role: Role,
     /// The response as text.
     pub response: &'a str,
-    /// What the verifier gave; `None` where there was nothing to judge, or it failed.
+    /// Its reward; `None` if there was nothing to judge, or the verifier failed.
     pub reward: Option<f32>,
-    /// Its answer is right.
+    /// Whether its answer is right.
     pub right: bool,
-    /// The length limit cut it.
+    /// Whether the length limit cut it.
     pub truncated: bool,
     /// Â (Eq. 7); 0 without a reward.
     pub advantage: f64,

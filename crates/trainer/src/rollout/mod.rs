@@ -1,5 +1,5 @@
-//! Batched decoding with the KV cache: G samples a prompt, prompts of different lengths. A row that
-//! has ended makes room for the next one, so that short responses do not wait for long ones.
+//! Batched decoding with the KV cache: G samples a prompt, prompts of different lengths. A row that has
+//! ended makes room for a new one, so that short responses don't wait for long ones.
 
 mod stop;
 
@@ -16,21 +16,21 @@ use crate::records::Episode;
 use crate::text::Tokenizer;
 use burn::tensor::{Int, Tensor, TensorData};
 
-/// Decoding steps between two looks at the sampled ids: each look is a readback, and an ended row
-/// may run this much too far.
+/// Decoding steps between two looks at the sampled ids. Each look is a readback; an ended row may go on
+/// for up to this many tokens, which are dropped.
 const STEPS_PER_LOOK: usize = 8;
 
-/// Rows decoded at a time where the plan does not say: bounds the cache's memory; has no effect on
-/// what is sampled.
+/// Rows decoded at a time if the plan does not say. Bounds the cache's memory; does not change what is
+/// sampled.
 const SLOTS: usize = 512;
 
-/// Responses of one call: some gigabytes of them.
+/// Most responses of one call, which are some gigabytes.
 const MOST: usize = 10_000_000;
 
-/// New rows wait until this share of the slots is free: a prefill of one row is a poor batch.
+/// New rows wait until a quarter (1 / this) of the slots is free: prefilling one row at a time is slow.
 const REFILL_AT: usize = 4;
 
-/// What a batch of responses is sampled with.
+/// How a batch of responses is sampled.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
     /// Samples a prompt.
@@ -52,7 +52,7 @@ pub struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// As a run samples in its step `step`, a group a prompt.
+    /// How a run samples in its step `step`: a group for each prompt.
     pub fn of(
         config: &'a Config,
         tokenizer: &'a Tokenizer,
@@ -80,18 +80,18 @@ pub struct Response {
     pub prompt: usize,
     /// Index within the group.
     pub sample: usize,
-    /// Tokens with what ended them, if the policy came to it: an end-of-text, or those of a stop text.
+    /// Tokens, including what ended the response, if anything did: an end-of-text, or a stop text's tokens.
     pub tokens: Vec<u32>,
     /// ln π of each token, nats.
     pub logprobs: Vec<f32>,
     /// Entropy at each token, nats.
     pub entropies: Vec<f32>,
-    /// No end within the limit.
+    /// Whether it reached the length limit before it ended.
     pub truncated: bool,
 }
 
 impl Response {
-    /// The episode before it is judged; `text` is the response decoded.
+    /// The episode, not yet judged; `text` is the decoded response.
     pub fn into_episode(self, text: String) -> Episode {
         Episode {
             prompt: self.prompt,
@@ -106,8 +106,8 @@ impl Response {
     }
 }
 
-/// What the user should hear where every one of the responses, (tokens, cut), was cut: none can have come
-/// to its answer's end.
+/// A warning to the user if every one of the responses, (tokens, cut), was cut: none can have given a
+/// whole answer.
 pub fn all_cut(
     responses: impl Iterator<Item = (usize, bool)>,
     max_new_tokens: usize,
@@ -170,7 +170,7 @@ pub async fn respond(
     Decoder::new(model, prompts, plan).run().await
 }
 
-/// Rows being decoded together, and those that wait.
+/// The responses being decoded, and those that wait.
 struct Decoder<'a> {
     model: &'a Llama,
     prompts: &'a [Vec<u32>],
@@ -221,7 +221,7 @@ impl<'a> Decoder<'a> {
             let Sampled { mut tokens, stats } = self.draw(next);
             self.stats.push((self.alive.clone(), stats));
             self.unread.push(tokens.clone());
-            // A row at its limit must leave before its cache overflows.
+            // A row at its limit must be dropped before its cache overflows.
             let full = |&row: &usize| self.drawn(row) == self.limit(row);
             if self.unread.len() == STEPS_PER_LOOK || self.alive.iter().any(full) {
                 let kept = self.look().await?;
@@ -240,19 +240,19 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Tokens of a response so far, those not yet read included.
+    /// Tokens of a response so far, including those not yet read back.
     fn drawn(&self, row: usize) -> usize {
         self.responses[row].tokens.len() + self.unread.len()
     }
 
-    /// The longest that a response may be.
+    /// The most tokens that a response may have.
     fn limit(&self, row: usize) -> usize {
         let room = self.capacity - self.prompts[self.responses[row].prompt].len();
         room.min(self.plan.max_new_tokens)
     }
 
-    /// Brings waiting rows into free slots; `logits` [b, V] are those of the rows that are there.
-    /// Rows only join where all ids have been read, so that each look is over the same rows.
+    /// Moves waiting responses into free slots; `logits` [b, V] are those of the rows decoded so far. New
+    /// rows join only after all ids have been read, so that each look covers the same rows.
     fn refill(&mut self, logits: Option<Tensor<2>>) -> Option<Tensor<2>> {
         let free = self.slots - self.alive.len();
         let enough = free >= self.slots.div_ceil(REFILL_AT) || self.alive.is_empty();
@@ -296,7 +296,7 @@ impl<'a> Decoder<'a> {
         sample(logits, &draws, self.plan.seed, self.plan.step, self.plan.sampling)
     }
 
-    /// Reads the ids sampled since the last look and returns the tensor rows that go on.
+    /// Reads back the ids sampled since the last look and returns the tensor rows that have not ended.
     async fn look(&mut self) -> Result<Vec<usize>> {
         let steps = self.unread.len();
         let ids = Tensor::cat(std::mem::take(&mut self.unread), 0); // [steps·b]

@@ -1,7 +1,7 @@
-//! Texts that end a response, wherever tokens part them.
+//! Texts that end a response, whatever tokens they are split into.
 //!
-//! What was sampled is trained on: the tokens up to the one in which a stop is complete. What is
-//! judged and shown is the text before the stop, as in vLLM, TRL and lm-evaluation-harness.
+//! Trained on are the sampled tokens up to and including the one that completes a stop. Judged and
+//! shown is the text before the stop, as in vLLM, TRL and lm-evaluation-harness.
 
 use crate::text::Tokenizer;
 
@@ -10,17 +10,17 @@ use crate::text::Tokenizer;
 pub struct Stops<'a>(Option<(&'a Tokenizer, &'a [String])>);
 
 impl<'a> Stops<'a> {
-    /// Responses end where one of `texts` is complete in them; a special token is matched as the
-    /// vocabulary spells it.
+    /// A response ends as soon as it contains one of `texts`; a special token is matched by its spelling
+    /// in the vocabulary.
     pub fn new(tokenizer: &'a Tokenizer, texts: &'a [String]) -> Self {
         Self((!texts.is_empty()).then_some((tokenizer, texts)))
     }
 
-    /// The shortest beginning of `tokens`, longer than `before`, whose text holds a stop. That of
-    /// the first `before` holds none.
+    /// The length of the shortest prefix of `tokens` whose text contains a stop. The first `before` tokens
+    /// must not contain one.
     pub fn first_in(&self, tokens: &[u32], before: usize) -> Option<usize> {
         let (_, texts) = self.0?;
-        // Most tokens are a byte of text or more, so a stop that ends behind `before` begins in here.
+        // Most tokens are at least a byte of text, so a stop that ends after `before` begins after `from`.
         let longest = texts.iter().map(String::len).max()?;
         let from = before.saturating_sub(longest + TEXTLESS);
         let holds = |length: usize| self.found(&tokens[from..length]).is_some();
@@ -48,7 +48,8 @@ impl<'a> Stops<'a> {
         tokenizer.decode(&tokens[..count]) + &whole[written(count).len()..at]
     }
 
-    /// Where the first stop begins, and whether that is in the text with special tokens spelled out.
+    /// The byte where the first stop begins, and whether it counts in the text with special tokens
+    /// spelled out.
     fn found(&self, tokens: &[u32]) -> Option<(usize, bool)> {
         let (tokenizer, texts) = self.0?;
         let plain = tokenizer.decode(tokens);
@@ -58,7 +59,7 @@ impl<'a> Stops<'a> {
             of_kind.filter_map(|stop| text.find(stop.as_str())).min()
         };
         match (first(&plain, false), first(&spelled, true)) {
-            // The spelled text is the longer one: what precedes in it precedes.
+            // The spelled-out text is at least as long, so what comes earlier in it comes earlier.
             (Some(at), Some(other)) if other <= at => Some((other, true)),
             (Some(at), _) => Some((at, false)),
             (None, other) => other.map(|at| (at, true)),
@@ -66,7 +67,7 @@ impl<'a> Stops<'a> {
     }
 }
 
-/// Tokens without a text, such as special ones, that may stand within a stop.
+/// Tokens without text, such as special ones, that are allowed for within a stop.
 const TEXTLESS: usize = 16;
 
 /// Whether a text spells a special token, which decoding leaves out.

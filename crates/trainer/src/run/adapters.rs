@@ -1,4 +1,4 @@
-//! The adapters that a config asks for, and what is held beneath them.
+//! The adapters that a config asks for, and how the weights beneath them are held.
 
 use crate::config::{Config, Frozen, unknown};
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ pub fn lora_settings(config: &Config) -> Result<Option<Lora>> {
     }))
 }
 
-/// Lays those over the model; adapters that it came with go on as they are.
+/// Adds the adapters that the config asks for to the model; adapters that it already has are kept.
 pub(super) fn adapt(model: &mut Llama, config: &Config) -> Result<()> {
     match (lora_settings(config)?, model.lora()) {
         (None, _) => Ok(()),
@@ -38,7 +38,7 @@ pub(super) fn adapt(model: &mut Llama, config: &Config) -> Result<()> {
     }
 }
 
-/// How the weights under a run's training are held.
+/// Whether frozen weights stay in half precision.
 pub fn held(config: &Config, folder: &ModelFolder) -> Result<Frozen> {
     let adapted = lora_settings(config)?.is_some() || folder.adapter.is_some();
     Ok(if adapted { config.model.frozen } else { Frozen::F32 })

@@ -1,4 +1,4 @@
-//! Evaluating a run: when it is due, what is kept of it, which model is the best.
+//! Evaluating a run: when it is due, what is recorded, which model is the best.
 
 use super::{Evaluation, Given, Observer, Run};
 use crate::config::Storage;
@@ -11,7 +11,7 @@ use crate::rollout::all_cut;
 use crate::trainer::Trainer;
 
 impl Run {
-    /// Evaluates the base, unless that is on file, or what is due since an evaluation failed.
+    /// Evaluates the base unless that is on file; repeats an evaluation that is due but failed before.
     pub async fn begin(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let (step, every) = (self.trainer.step, self.trainer.learner.config.eval.every);
         let is_due =
@@ -36,13 +36,13 @@ impl Run {
         self.folder.evaluations()
     }
 
-    /// Whether the evaluation has not improved for as long as the config bears.
+    /// Whether the accuracy has not improved for as many evaluations as the config's patience allows.
     pub(super) fn is_stale(&self) -> bool {
         let patience = self.trainer.learner.config.train.patience;
         patience > 0 && self.state.stale_evaluations >= patience
     }
 
-    /// Scores the present policy on given suites; nothing is recorded.
+    /// Scores the policy on given suites; nothing is recorded.
     pub async fn score(&self, suites: &[Suite]) -> Result<Vec<Score>> {
         self.judge().evaluate(&self.trainer.learner.policy, suites).await
     }
@@ -53,7 +53,7 @@ impl Run {
         Judge { tokenizer, grader, config }
     }
 
-    /// The present policy's scores on the run's suites, recorded; evaluates unless they are on file.
+    /// The policy's scores on the run's suites: those on file, or those of an evaluation, which is recorded.
     pub async fn scores(&mut self, observer: &mut dyn Observer) -> Result<Vec<Score>> {
         self.require_evaluated(observer).await?;
         Ok(self.folder.evaluations()?.pop().map(|e| e.scores).unwrap_or_default())
@@ -85,7 +85,7 @@ impl Run {
         }
         let eval_secs = clock.elapsed_secs();
         if self.is_best(step, &scores) {
-            // Before its line, which says that all of the evaluation is done.
+            // Before the evaluation's line, which says that all of it is done.
             self.write_best().await?;
         }
         self.record(Evaluation { step, eval_secs, scores: scores.clone() })?;
@@ -95,7 +95,7 @@ impl Run {
         Ok(())
     }
 
-    /// Where there is nothing to evaluate on, the latest model is the best that is known.
+    /// Writes the present model as `best`: without suites to evaluate on, the latest counts as the best.
     async fn take_as_best(&mut self) -> Result<()> {
         self.evaluated_at = Some(self.trainer.step);
         match self.trainer.step {
@@ -111,15 +111,15 @@ impl Run {
         folder.finish()
     }
 
-    /// Says what half precision leaves of the training in `best`. The model that the run began with is read
-    /// for it once more, when the memory of the gradients is free; adapters need none, they are the change.
+    /// Notes how much of the training half precision leaves in `best`. For that the base is read once more
+    /// after training, when the gradients' memory is free. Adapters are the change: nothing to compare.
     pub(super) async fn tell_rounding(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let Learner { policy, config, .. } = &self.trainer.learner;
         let storage = config.checkpoint.dtype;
         if storage == Storage::F32 || policy.lora().is_some() {
             return Ok(());
         }
-        // It may be gone: a resumed run does not need it.
+        // The base's folder may be gone: a resumed run does not need it.
         let open = || Given::of(self.reads).open(&config.model);
         let Ok((base, _)) = open().and_then(|f| f.load(&policy.device())) else {
             return Ok(());
@@ -136,7 +136,7 @@ impl Run {
         Ok(())
     }
 
-    /// Says once that every response was cut, and by what.
+    /// Notes once that every response was cut, and by which limit.
     pub(super) fn tell_cut(
         &mut self,
         responses: impl Iterator<Item = (usize, bool)>,
@@ -155,12 +155,12 @@ impl Run {
         Ok(())
     }
 
-    /// Whether these are the best scores after training so far.
+    /// Whether these are the best scores so far, the base's not counted.
     fn is_best(&self, step: u32, scores: &[Score]) -> bool {
         step > 0 && decisive(scores) > self.state.best_accuracy
     }
 
-    /// Takes an evaluation that is on file into what patience, the best model and the summary go by.
+    /// Counts an evaluation that is on file: for patience, the best model and the summary.
     pub(super) fn count(&mut self, evaluation: &Evaluation) {
         let Evaluation { step, eval_secs, scores } = evaluation;
         if self.is_best(*step, scores) {
@@ -175,7 +175,7 @@ impl Run {
     }
 }
 
-/// The accuracy by which a model is the best: in distribution, where a suite is.
+/// The accuracy that decides which model is the best: in distribution, if there is such a suite.
 fn decisive(scores: &[Score]) -> Option<f64> {
     mean_accuracy(scores, false).or_else(|| mean_accuracy(scores, true))
 }

@@ -1,4 +1,4 @@
-//! The user's data, read for a model: what is too long for it, or cannot be judged, is found here.
+//! Reads the user's data for a model, and finds what is too long for it or cannot be judged.
 
 use super::reads::{Examples, For};
 use super::wanted::Wanted;
@@ -17,34 +17,34 @@ use std::path::Path;
 /// Rows named in a note; the others are counted.
 const ROWS_NAMED: usize = 5;
 
-/// Rows for each core that are read side by side before they are taken over, and rows at most.
+/// Rows a core that are read in parallel before the results are collected, and the most in all.
 const ROWS_A_CORE: usize = 128;
 const MOST_ROWS: usize = 2048;
 
-/// A row that can be trained or judged on, but for its length.
+/// A row that can be used, unless it is too long.
 struct Checked {
     line: usize,
-    /// Earlier turns that it cannot teach.
+    /// Earlier turns of the assistant that carry no loss, since the template writes them otherwise later.
     rewritten: usize,
     problem: Problem,
-    /// The verifier can read its gold answer.
+    /// Whether the verifier can read its gold answer.
     readable: bool,
-    /// The error of one that is too long.
+    /// The error if it is too long.
     fits: Result<()>,
-    /// It has room for a response of one token.
+    /// Whether its prompt leaves room for a response of one token.
     can_be_cut: bool,
 }
 
-/// Where rows are from, in words.
+/// Where rows come from, for messages.
 struct Place<'a> {
     of: &'a str,
-    /// What several are called.
+    /// What rows are called, in the plural.
     rows: &'a str,
     at: &'a (dyn Fn(usize) -> String + Sync),
 }
 
 impl Place<'_> {
-    /// What the user should hear of some of the rows.
+    /// A note to the user about some of the rows.
     fn note_of(&self, which: &[usize], what: &str, done: &str) -> Option<String> {
         let named: Vec<String> = which.iter().take(ROWS_NAMED).map(usize::to_string).collect();
         let more = if which.len() > ROWS_NAMED { ", ..." } else { "" };
@@ -54,11 +54,11 @@ impl Place<'_> {
     }
 }
 
-/// What templates take for now when they write a date into a prompt: 26 July 2024, Llama 3.1's own
-/// default, so that a run resumed tomorrow reads what it read today. Seconds since 1970.
+/// The date that templates write into prompts, seconds since 1970: 26 July 2024, Llama 3.1's default. It
+/// is fixed so that a run resumed tomorrow reads what it read today.
 const WRITTEN_SECS: i64 = 1_721_952_000;
 
-/// A model's chat template as it writes data: with a fixed date, where it writes one.
+/// A model's chat template, with a fixed date for templates that write one.
 pub fn data_template(folder: &ModelFolder) -> Result<Option<ChatTemplate>> {
     Ok(folder.template()?.map(|template| template.at_time(WRITTEN_SECS)))
 }
@@ -147,8 +147,8 @@ impl<'a> Files<'a> {
                 if rewritten > 0 && wanted.response {
                     unlearned.push(line);
                 }
-                // What stays is copied: in the heaps of the threads that read, it would lie scattered
-                // among what they need for a moment, and each row would take longer than those before.
+                // Copied out of the reading threads' heaps, where it would be scattered among short-lived
+                // allocations and make each further row slower to read.
                 let problem = problem.clone();
                 match fits {
                     Ok(()) => problems.push(problem),
@@ -183,7 +183,7 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// A row as an example in tokens. Rows are independent, and read side by side.
+    /// Checks a row and encodes it. Rows are independent of each other and read in parallel.
     fn check(&self, row: Row, suite: &str, wanted: Wanted) -> Result<Checked> {
         let line = row.line;
         let row = if wanted.keeps_responses { row } else { row.without_response() };
@@ -199,13 +199,13 @@ impl<'a> Files<'a> {
         }
         let encoded = encode(self.of.tokenizer, &self.of.model.eos_tokens, &example)?;
         let fits = self.require_fits(encoded.read(), shown(&encoded));
-        // A prompt that leaves no room cannot be cut.
+        // If the prompt alone is too long, cutting the demonstration does not help.
         let can_be_cut = self.require_fits(encoded.read(), 1).is_ok();
         let problem = Problem { example, encoded: Some(encoded) };
         Ok(Checked { line, rewritten, problem, readable, fits, can_be_cut })
     }
 
-    /// Runs `work` where its parallel parts have all cores, and stack enough for a template.
+    /// Runs `work` on a thread pool with all cores and, if there is a template, a stack deep enough for it.
     fn side_by_side<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         match &self.template {
             Some(_) => Ok(deep_threads()?.install(work)),
@@ -228,7 +228,7 @@ impl<'a> Files<'a> {
         })
     }
 
-    /// What is done with examples that are too long.
+    /// What is done with examples that are too long, in words.
     fn done(&self) -> &'static str {
         match self.of.data.too_long {
             TooLong::Cut => "cut, or dropped where the prompt alone is",
@@ -242,7 +242,7 @@ fn shown(encoded: &Encoded) -> usize {
     encoded.demonstration.as_ref().map_or(1, Vec::len)
 }
 
-/// The error for a file that is not there; where its name may be meant as several, how those are given.
+/// The error for a missing file; if the name looks like several files, it says how to give several.
 fn not_a_list(path: &str, error: Error) -> Error {
     if !path.contains(',') {
         return error;

@@ -1,4 +1,4 @@
-//! The run folder as a run holds and writes it.
+//! A run's folder, locked and written by the run.
 
 use super::Summary;
 use super::on_file::{
@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// A run's files, held against other processes.
+/// A run's files, locked against other processes.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf, // from the root: the process may change its folder
@@ -48,8 +48,8 @@ pub fn samples_of(path: &Path, step: u32) -> PathBuf {
     path.join(EVERY_SAMPLE).join(format!("step-{step:06}"))
 }
 
-/// The files of suites' samples, `SUITE.jsonl` without the suite's folders, numbered where names are
-/// alike.
+/// File names for suites' samples, `SUITE.jsonl` with `/` and `:` replaced, and numbered where two names
+/// would be equal.
 pub fn suite_files<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut files: Vec<String> = Vec::new();
     for name in names {
@@ -60,7 +60,7 @@ pub fn suite_files<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     files
 }
 
-/// Writes the samples of each suite as `SUITE.jsonl` into a folder that is begun.
+/// Writes the samples of each suite as `SUITE.jsonl` into a folder that is being written.
 pub fn write_suites(
     mut folder: FolderWriter,
     suites: &[Suite],
@@ -73,7 +73,7 @@ pub fn write_suites(
     folder.finish()
 }
 
-/// Refuses a folder where a run would write over something.
+/// Refuses a folder in which a new run would overwrite something.
 fn require_no_run(path: &Path) -> Result<()> {
     let is_there = |name: &&&str| exists(&path.join(name));
     if LINES.iter().chain([&CONFIG]).any(|name| is_there(&name)) {
@@ -104,7 +104,7 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Opens an existing run and mends what a crash left half done.
+    /// Opens an existing run and repairs what a crash left half done.
     pub fn open(path: &Path) -> Result<Self> {
         OnFile::of(path).require_run()?;
         let folder = Self::hold(path)?;
@@ -120,7 +120,7 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Removes the run in `path`, if one is there and nobody holds it; whatever else lies there stays.
+    /// Removes the run in `path`, if there is one and no process has it locked; other files there stay.
     pub fn remove(path: &Path) -> Result<()> {
         if !exists(&path.join(CONFIG)) {
             return Ok(());
@@ -149,7 +149,7 @@ impl RunFolder {
         Ok(Self { path: absolute(path), shown, _lock: lock })
     }
 
-    /// The folder, from the root.
+    /// The folder's absolute path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -174,8 +174,8 @@ impl RunFolder {
         Ok(OnFile::of(&self.path).checkpoints()?.pop().map(|(_, path)| path))
     }
 
-    /// Where to write the checkpoint of a step. The lines of the steps before it are made durable
-    /// first: a checkpoint never stands without them.
+    /// Where to write the checkpoint of a step. The lines of the steps up to it are synced first: no
+    /// checkpoint is ever on disk without them.
     pub fn checkpoint(&self, step: u32) -> Result<PathBuf> {
         for path in LINES.map(|name| self.path.join(name)).iter().filter(|p| exists(p)) {
             sync_file(path)?;
@@ -183,8 +183,8 @@ impl RunFolder {
         Ok(self.path.join(CHECKPOINTS).join(format!("step-{step:06}")))
     }
 
-    /// Removes all checkpoints but the last `keep` of those that a run of this fingerprint wrote: what
-    /// else lies among them, or in one, is the user's.
+    /// Removes this run's checkpoints but the last `keep`. A run's checkpoints have its fingerprint; anything
+    /// else among them, or inside one, is the user's.
     pub fn remove_older(&self, keep: usize, run: u32) -> Result<()> {
         let is_own = |(step, path): &(u32, PathBuf)| {
             let bytes = read(&path.join(STATE)).unwrap_or_default();
@@ -210,7 +210,7 @@ impl RunFolder {
         write_atomic(&self.path.join(DIVERGED), format!("{why}\n").as_bytes())
     }
 
-    /// Takes that back: the run goes on.
+    /// Removes that file: the run goes on.
     pub fn remove_diverged(&self) -> Result<()> {
         remove_file(&self.path.join(DIVERGED))
     }
@@ -220,12 +220,12 @@ impl RunFolder {
         self.append(METRICS, report)
     }
 
-    /// Appends an evaluation, once a step.
+    /// Appends an evaluation, of which there is at most one a step.
     pub fn append_evaluation(&self, evaluation: &Evaluation) -> Result<()> {
         self.append(EVALUATIONS, evaluation)
     }
 
-    /// Writes every sample of an evaluation, a file a suite; in a tab they would only take memory.
+    /// Writes every sample of an evaluation, a file a suite; not in a tab, where they would only take memory.
     pub fn write_samples(
         &self,
         step: u32,
@@ -250,7 +250,7 @@ impl RunFolder {
         OnFile::of(&self.path).evaluations()
     }
 
-    /// The step reports on file, which must be those of the steps 1 to `last`.
+    /// The step reports on file, which must be exactly those of steps 1 to `last`.
     pub fn steps(&self, last: u32) -> Result<Vec<StepReport>> {
         let reports = OnFile::of(&self.path).steps()?;
         if reports.iter().map(|r| r.step).eq(1..=last) {
@@ -261,11 +261,11 @@ impl RunFolder {
             .next("the file was altered: put it back, or begin a new run from the checkpoint"))
     }
 
-    /// Cuts the line files back to `step`: what came after the checkpoint will come again.
+    /// Cuts the files of lines back to `step`: later steps will be done and written again.
     pub fn rewind(&self, step: u32) -> Result<()> {
         for path in LINES.map(|name| self.path.join(name)).iter().filter(|p| exists(p)) {
             let bytes = read(path)?;
-            // A line cut short by a crash, perhaps within a character, does not parse and goes too.
+            // A line that a crash cut short, perhaps within a character, does not parse and is dropped too.
             let is_kept = |line: &&[u8]| {
                 let value: Option<Value> = serde_json::from_slice(line).ok();
                 value.and_then(|v| v["step"].as_u64()).is_some_and(|s| s <= u64::from(step))

@@ -1,4 +1,4 @@
-//! What a program that holds the library gives a run in place of files and verifiers.
+//! Examples and a judge that an embedding program passes to a run in memory.
 
 use super::program::Program;
 use super::reads::{Reads, Watch};
@@ -12,25 +12,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What stands before a name in `data.train` and `data.eval` whose examples the program gives.
+/// Prefix of a name in `data.train` or `data.eval` whose examples the program gives.
 pub const GIVEN: &str = "given:";
 
-/// What reads a run's files, and what no config can hold: examples and a judge. Whoever resumes the run
-/// has to give them again.
+/// What reads a run's files, and what no config can hold: examples and a judge in memory. Whoever resumes
+/// the run must give them again.
 #[derive(Debug, Clone)]
 pub struct Given {
     /// Reads what the config names.
     pub reads: &'static dyn Reads,
-    /// Examples, as the rows of a file are, by the name that `data.train` and `data.eval` have for them,
-    /// after [`GIVEN`].
+    /// Examples, like a file's rows, by the name that follows [`GIVEN`] in `data.train` and `data.eval`.
     pub examples: BTreeMap<String, Vec<Row>>,
     /// Judges answers where `data.verifier` is `given`.
     pub judge: Option<Arc<dyn Part>>,
-    /// Hears how far the reading of a file is.
+    /// Told how far the reading of a file has got.
     pub watch: Option<Arc<dyn Watch>>,
 }
 
-/// What a run of the program is given that files and verifiers are enough for.
+/// No examples and no judge: the program's run on files and verifiers.
 pub static NOTHING: Given = Given::of(&Program);
 
 impl Default for Given {
@@ -40,12 +39,12 @@ impl Default for Given {
 }
 
 impl Given {
-    /// Nothing but what reads the files that a config names.
+    /// No examples and no judge, only a reader of the files that a config names.
     pub const fn of(reads: &'static dyn Reads) -> Self {
         Self { reads, examples: BTreeMap::new(), judge: None, watch: None }
     }
 
-    /// The model that a config names; an adapter over the base that `model.base` names, if it does.
+    /// The model that a config names; `model.base`, if set, is the base of an adapter.
     pub fn open(&self, model: &config::Model) -> Result<ModelFolder> {
         match model.path.as_str() {
             "tiny" => over(ModelFolder::tiny(), &model.base),
@@ -53,12 +52,12 @@ impl Given {
         }
     }
 
-    /// The folder in `path`; an adapter over `base`, unless that is empty.
+    /// The model's folder in `path`; `base`, unless empty, is the base of an adapter.
     pub(super) fn read_over(&self, path: &Path, base: &str) -> Result<ModelFolder> {
         over(self.reads.model(path, (!base.is_empty()).then_some(base))?, base)
     }
 
-    /// How responses are judged: the built-in task's way, or as configured for the user's files.
+    /// What judges responses: the built-in task's verifier, or for the user's files the configured one.
     pub(super) fn grader(&self, config: &Config) -> Result<Grader> {
         let data = &config.data;
         let is_builtin = data.train.is_empty() && data.eval.is_empty();
@@ -78,7 +77,7 @@ impl Given {
         })
     }
 
-    /// Puts the judge in the verifier's place, where the config says so.
+    /// Puts the given judge in the verifier's place, if the config says so.
     fn judge(&self, mut grader: Grader, config: &Config) -> Result<Grader> {
         if config.data.verifier == Comparison::Given {
             let judge = self.judge.clone().ok_or_else(|| {
@@ -92,7 +91,7 @@ impl Given {
     }
 }
 
-/// Refuses a base for what is whole.
+/// Refuses a base for a whole model.
 fn over(folder: ModelFolder, base: &str) -> Result<ModelFolder> {
     match base.is_empty() || folder.is_adapted() {
         true => Ok(folder),
@@ -113,7 +112,7 @@ mod tests {
     use crate::run::Run;
     use pollster::block_on;
 
-    /// Likes responses that begin with the gold answer.
+    /// A judge that accepts responses that begin with the gold answer.
     #[derive(Debug)]
     struct Begins;
 

@@ -1,6 +1,6 @@
-//! What a run's numbers come from besides its settings: files of data, what a program gave, the model
-//! under adapters. `inputs.json` has the length and CRC-32 of each as it was when the run began, so that
-//! a resumed run does not go on with others unawares.
+//! A run's inputs besides its settings: data files, what a program gave, the model under adapters.
+//! `inputs.json` has the length and CRC-32 of each from when the run began, so that a resumed run
+//! does not silently go on with other inputs.
 
 use super::given::{GIVEN, Given, NOTHING};
 use super::on_file::INPUTS;
@@ -12,29 +12,30 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A program that scores responses is a script of at most this size; what is larger runs scripts.
+/// Largest file of a reward command that counts as the user's script, bytes; a larger one is an
+/// interpreter.
 const LARGEST_SCRIPT: u64 = 1 << 20;
 
 /// A length and a CRC-32.
 type Print = (u64, u32);
-/// Of each file by the key that names it and its path.
+/// Lengths and CRC-32s, by the setting that names the file and the file's path.
 type Prints = BTreeMap<String, Print>;
 
-/// What the names of a model's files begin with.
+/// Prefix of the names of a model's files.
 const OF_MODEL: &str = "model.path: ";
 
-/// What a run comes from.
+/// A run's inputs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Inputs {
-    /// What the run's checkpoints are known by.
+    /// The fingerprint in the run's checkpoints.
     pub run: u32,
-    /// What must stay as it was.
+    /// Files that must not change.
     files: Prints,
-    /// What may be mended in between, and is told.
+    /// Files that may be corrected between two starts; changes are noted.
     scripts: Prints,
 }
 
-/// Those that are other than before, by name.
+/// The names of the files that changed.
 fn changed(now: &Prints, before: &Prints) -> Vec<String> {
     let others = now.iter().filter(|(name, print)| before.get(*name) != Some(*print));
     others.map(|(name, _)| name.clone()).collect()
@@ -45,8 +46,8 @@ fn print(bytes: &[u8]) -> Print {
 }
 
 impl Inputs {
-    /// Those of a run as they are now. `base` is the model that it reads, where more than the weights
-    /// in its own checkpoint is read.
+    /// The inputs of a run as they are now. `base` is the model that the run reads, if it reads more than
+    /// its own checkpoint.
     pub fn of(
         config: &Config,
         given: &Given,
@@ -82,8 +83,8 @@ impl Inputs {
         Ok(Self { run, files, scripts })
     }
 
-    /// Those of a study's runs as they are now. Each may have a model of its own, so that its files are
-    /// named with their folder; those of models that `reads` does not take are left out.
+    /// The inputs of a study's runs as they are now. Runs may have different models, so a model's files are
+    /// named with their folder; models for which `reads` is false are left out.
     pub fn of_all(configs: &[Config], reads: impl Fn(&Model) -> bool) -> Result<Self> {
         let (mut all, mut seen) = (Self::default(), Vec::new());
         for config in configs {
@@ -106,8 +107,8 @@ impl Inputs {
         Ok(all)
     }
 
-    /// Those that the run in `path` began with; `None` where it is of a version, or a page, that wrote
-    /// no such file.
+    /// The inputs that the run in `path` began with; `None` if it was written by an older version or by a
+    /// page, which write no such file.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let path = path.join(INPUTS);
         if !exists(&path) {
@@ -120,20 +121,20 @@ impl Inputs {
         })
     }
 
-    /// Writes them into the run in `path`.
+    /// Writes the inputs into the run in `path`.
     pub fn write(&self, path: &Path) -> Result<()> {
         let mut text = serde_json::to_vec_pretty(self).expect("a plain record");
         text.push(b'\n');
         write_atomic(&path.join(INPUTS), &text)
     }
 
-    /// What the run goes on with, and what the user should hear: these, over `began`, those that it
-    /// began with. What changed is an error unless it is accepted.
+    /// Compares with the inputs that the run `began` with. Returns the merged inputs and notes to the user;
+    /// a changed file is an error unless the user `accepts` it.
     pub fn since(self, began: Option<Self>, accepts: bool) -> Result<(Self, Vec<String>)> {
         self.since_of("run", began, accepts)
     }
 
-    /// The same of a study, in which a run that comes later may read what none has read before.
+    /// Like [`Self::since`], for a study, in which a later run may read files that no run has read before.
     pub fn since_whole(
         self,
         mut began: Option<Self>,
@@ -182,7 +183,7 @@ impl Inputs {
     }
 }
 
-/// The data that the settings name, with the key.
+/// The data files that the settings name, each with its key.
 fn named(config: &Config) -> impl Iterator<Item = (&'static str, &str)> {
     let train = config.data.train.iter().map(|path| ("data.train", path.as_str()));
     train.chain(config.data.eval.iter().map(|path| ("data.eval", path.as_str())))

@@ -1,4 +1,4 @@
-//! A run and its folder: prepare, train with evaluations and checkpoints, summarise.
+//! A run and its folder: preparing it, training with evaluations and checkpoints, the summary.
 
 mod adapters;
 mod evaluate;
@@ -47,7 +47,7 @@ use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Gets a run's events while it trains: the terminal, the page or Python listens.
+/// Receives a run's events while it trains: the terminal, the page or Python.
 pub trait Observer {
     /// An evaluation is done; `step` 0 is the base.
     fn evaluated(&mut self, _step: u32, _scores: &[Score]) {}
@@ -55,11 +55,11 @@ pub trait Observer {
     fn stepped(&mut self, _report: &StepReport, _of: u32) {}
     /// A checkpoint is on disk.
     fn saved(&mut self, _path: &Path) {}
-    /// Something that the user should hear at once.
+    /// A note that the user should see at once.
     fn noted(&mut self, _note: &str) {}
 }
 
-/// Nobody listens.
+/// Ignores all events.
 impl Observer for () {}
 
 /// A run that can be started, stopped, resumed.
@@ -80,21 +80,21 @@ pub struct Run {
     is_cut_told: bool,
 }
 
-/// A step whose update is in the weights, until all that is due after it is done.
+/// A step whose update is in the weights, kept until everything due after it is done.
 struct Applied {
     report: StepReport,
     groups: Vec<Group>,
-    /// The report is in the folder.
+    /// Whether the report is in the folder.
     is_written: bool,
 }
 
 impl Run {
-    /// Prepares a new run in `path`, where none must be.
+    /// Prepares a new run in `path`, where no run may be yet.
     pub fn create(config: Config, selected: &Selected, path: &Path) -> Result<Self> {
         Self::create_with(config, &NOTHING, selected, path)
     }
 
-    /// The same with what a program gives.
+    /// Like [`Run::create`], with examples and a judge that a program gives.
     pub fn create_with(
         config: Config,
         given: &Given,
@@ -141,23 +141,23 @@ impl Run {
         }
     }
 
-    /// What the user should hear of the data.
+    /// Notes to the user about the data and the model.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Where the run is kept, from the root.
+    /// The absolute path of the run's folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The same as the user named it.
+    /// The run's folder as the user named it.
     pub fn shown(&self) -> &Path {
         self.folder.shown()
     }
 
-    /// The device that the resumed checkpoint was computed on, where it is another one: the run
-    /// goes on, but not bit for bit as it would have there.
+    /// The device that the resumed checkpoint was computed on, if that is another one: the run goes on, but
+    /// not bit for bit as it would have there.
     pub fn moved_from(&self) -> Option<&str> {
         self.moved_from.as_deref()
     }
@@ -177,18 +177,18 @@ impl Run {
         &self.base
     }
 
-    /// What the run is evaluated on.
+    /// The suites that the run is evaluated on.
     pub fn suites(&self) -> &[Suite] {
         &self.suites
     }
 
-    /// Everything in memory: the policy, its optimiser, its data.
+    /// The run's part in memory: the policy, its optimiser, its data.
     pub fn trainer(&self) -> &Trainer {
         &self.trainer
     }
 
-    /// Trains to the end, or until `stop` is set: then the step is finished, an evaluation is dropped, what
-    /// is done is saved, and the error says how to go on.
+    /// Trains to the end, or until `stop` is set. Then the step under way is finished, an evaluation dropped,
+    /// everything saved, and the error says how to go on.
     pub async fn train(
         &mut self,
         observer: &mut dyn Observer,
@@ -203,7 +203,7 @@ impl Run {
 
     /// Everything but [`Run::finish`].
     pub async fn do_steps(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<()> {
-        // An evaluation that is dropped leaves what it belongs to undone, so the loop comes to `stop`.
+        // A dropped evaluation leaves `begin` or its step unfinished, so the loop below ends at `stop`.
         if let Some(begun) = unless_stopped(stop, self.begin(observer)).await {
             begun?;
         }
@@ -219,7 +219,7 @@ impl Run {
         Ok(())
     }
 
-    /// Saves a run that is to stop, and says how it goes on. An evaluation that was dropped is made then.
+    /// Saves a run that is to stop, and says how to go on. A dropped evaluation is made when it is resumed.
     pub async fn stopped(&mut self, observer: &mut dyn Observer) -> Error {
         let step = self.trainer.step;
         match self.save(observer).await {
@@ -233,22 +233,22 @@ impl Run {
         format!("srft train --resume {}", self.folder.shown().display())
     }
 
-    /// Whether nothing is left but [`Run::finish`].
+    /// Whether only [`Run::finish`] is left to do.
     pub fn is_done(&self) -> bool {
         let ended = self.trainer.step >= self.trainer.learner.config.train.steps || self.is_stale();
         ended && self.applied.is_none()
     }
 
-    /// Whether a step's update is in the weights, and not yet done what is due after it.
+    /// Whether a step's update is in the weights and what is due after it is not yet done.
     pub fn is_amid_step(&self) -> bool {
         self.applied.is_some()
     }
 
-    /// One step, and what is due after it: samples, an evaluation, a checkpoint. Returns its report and
-    /// the groups that it trained on.
+    /// One step, and what is due after it: samples, an evaluation, a checkpoint. Returns the step's report
+    /// and the groups that it trained on.
     ///
-    /// Where something failed, or was dropped, after the update, the next call does no step: it does
-    /// what is left of this one.
+    /// If something failed, or was dropped, after the update, the next call does no new step: it does what is
+    /// left of this one.
     pub async fn advance(
         &mut self,
         observer: &mut dyn Observer,
@@ -257,7 +257,7 @@ impl Run {
         self.settle(observer).await
     }
 
-    /// One step, unless there is one whose update is applied and that is not settled.
+    /// Does one step, unless the step before is applied but not settled.
     async fn update(&mut self, observer: &mut dyn Observer) -> Result<()> {
         if self.applied.is_some() {
             return Ok(());
@@ -267,7 +267,7 @@ impl Run {
             Err(e) if e.kind == Kind::Numbers => return Err(self.diverged(e, observer).await),
             Err(e) => return Err(self.halted(e, observer).await),
         };
-        // A browser skips the work of a shader that it refused, and says so only here.
+        // A browser that refuses a shader skips the shader's work; only this check finds that out.
         self.driver.require_silence()?;
         self.summary.add(&report);
         observer.stepped(&report, self.trainer.learner.config.train.steps);
@@ -292,7 +292,7 @@ impl Run {
         Ok((report, groups))
     }
 
-    /// Puts the report of a step that was applied into the folder, with its samples where they are due.
+    /// Writes the report of the applied step into the folder, and its samples if they are due.
     fn write_applied(&mut self) -> Result<()> {
         let Some(applied) = self.applied.as_mut().filter(|a| !a.is_written) else { return Ok(()) };
         let (report, steps) = (&applied.report, self.trainer.learner.config.train.steps);
@@ -317,7 +317,7 @@ impl Run {
         Ok(self.summary.clone())
     }
 
-    /// The reports of all steps: those on file, and one that could not be written yet.
+    /// The reports of all steps: those on file, and the last if it could not be written yet.
     pub fn reports(&self) -> Result<Vec<StepReport>> {
         let unwritten = self.applied.as_ref().filter(|a| !a.is_written).map(|a| a.report.clone());
         let mut reports = self.folder.steps(self.trainer.step - u32::from(unwritten.is_some()))?;
@@ -325,8 +325,8 @@ impl Run {
         Ok(reports)
     }
 
-    /// What failed left the weights of the last step whole: they are saved, so that nothing is lost
-    /// but the step that could not be done.
+    /// Handles a failure that left the weights of the last step whole: saves them, so that only the failed
+    /// step is lost.
     async fn halted(&mut self, error: Error, observer: &mut dyn Observer) -> Error {
         let saved = self.trainer.step > 0 && self.save(observer).await.is_ok();
         let kept = if saved { "the weights are saved; to go on" } else { "to go on" };
@@ -334,8 +334,8 @@ impl Run {
         Error { next: Some(format!("{first}{kept}: {}", self.how_to_go_on())), ..error }
     }
 
-    /// The update was not applied: the weights before it are kept, if they are finite, for a new
-    /// run with other settings. The same run would only come to the same end.
+    /// Handles an update that was not finite, and so not applied: saves the weights before it, if they are
+    /// finite, for a new run with other settings. Resuming this run would end the same way.
     async fn diverged(&mut self, error: Error, observer: &mut dyn Observer) -> Error {
         let saved = self.save(observer).await.ok();
         let _ = self.folder.write_diverged(&error.what); // a full disk changes nothing of it
@@ -351,7 +351,7 @@ impl Run {
         Error { next: Some(next), ..error }
     }
 
-    /// Writes a checkpoint of the present step, unless there is one.
+    /// Writes a checkpoint of the present step, unless there is one already.
     pub async fn save(&mut self, observer: &mut dyn Observer) -> Result<PathBuf> {
         let step = self.trainer.step;
         self.write_applied()?; // a checkpoint never stands without the lines before it

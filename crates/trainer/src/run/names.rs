@@ -1,15 +1,15 @@
-//! The names of the user's suites: a file's stem, or as much of its path as tells it from the others.
+//! The names of the user's suites: a file's stem, or as much of its path as is needed to tell files apart.
 
 use super::{GIVEN, numbered};
 use crate::data::builtin;
 use std::collections::BTreeMap;
 
-/// What may stand behind a data file's format: the file is packed.
+/// Extensions of compressed files, which follow the data format's.
 const PACKED: [&str; 2] = [".gz", ".GZ"];
 
-/// A name for each of the files, no two alike and none that a built-in suite has: `gsm8k/test.jsonl`
-/// and `math/test.jsonl` are `gsm8k/test` and `math/test`. A file that stands there twice has one name,
-/// and what a program gives has the name that it gives.
+/// A name for each file, no two equal and none a built-in suite's: `gsm8k/test.jsonl` and
+/// `math/test.jsonl` become `gsm8k/test` and `math/test`. A file listed twice has one name; examples that
+/// a program gives keep the name it gives.
 pub fn suite_names<'a>(files: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, String> {
     let (mut names, mut open) = (BTreeMap::<&str, String>::new(), Vec::new());
     for file in files {
@@ -45,8 +45,8 @@ pub fn suite_names<'a>(files: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str
     names
 }
 
-/// What a file could be called, the shortest first: its stem, with its folder, and so on; at last
-/// its whole path.
+/// Possible names of a file, the shortest first: its stem, the stem with its folder, and so on, last the
+/// whole path.
 fn candidates(file: &str) -> Vec<String> {
     let path = file.replace('\\', "/");
     let unpacked = PACKED.iter().find_map(|end| path.strip_suffix(end)).unwrap_or(&path);

@@ -1,6 +1,6 @@
-//! A run as its folder tells it: config.toml, inputs.json, metrics.jsonl, samples.jsonl,
-//! evaluations.jsonl, checkpoints/, summary.json. Nothing is held or changed: a run may go on meanwhile,
-//! and one that crashed is read as far as it came.
+//! Reads a run's folder: config.toml, inputs.json, metrics.jsonl, samples.jsonl, evaluations.jsonl,
+//! checkpoints/, summary.json. Nothing is locked or changed: the run may go on meanwhile, and one that
+//! crashed is read as far as it got.
 
 use super::Summary;
 use super::sampled::SampledGroup;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub const CONFIG: &str = "config.toml";
 /// The folder of checkpoints, `step-N` each.
 pub const CHECKPOINTS: &str = "checkpoints";
-/// The files that the run's numbers come from, as they were when it began.
+/// Lengths and CRC-32s of the run's inputs, from when it began.
 pub const INPUTS: &str = "inputs.json";
 /// A [`StepReport`] a line.
 pub const METRICS: &str = "metrics.jsonl";
@@ -26,17 +26,17 @@ pub const METRICS: &str = "metrics.jsonl";
 pub const SAMPLES: &str = "samples.jsonl";
 /// An [`Evaluation`] a line.
 pub const EVALUATIONS: &str = "evaluations.jsonl";
-/// The [`Summary`] of a run that came to its end.
+/// The [`Summary`] of a finished run.
 pub const SUMMARY: &str = "summary.json";
 
-/// Why a run ended whose numbers were no longer finite.
+/// Why a run ended, if its loss, gradient or weights were no longer finite.
 pub const DIVERGED: &str = "diverged.txt";
 /// The best model so far.
 pub const BEST: &str = "best";
 /// Every sample of each evaluation.
 pub const EVERY_SAMPLE: &str = "evaluations";
 
-/// The files that grow by a line at a time; each line has its `step`.
+/// The files that grow line by line; each line has a `step`.
 pub const LINES: [&str; 3] = [METRICS, SAMPLES, EVALUATIONS];
 
 /// A line of `evaluations.jsonl`.
@@ -50,26 +50,26 @@ pub struct Evaluation {
     pub scores: Vec<Score>,
 }
 
-/// Reads a run's files; what is not there is empty or `None`.
+/// Reads a run's files; a missing file gives an empty list or `None`.
 #[derive(Debug)]
 pub struct OnFile<'a> {
     path: &'a Path,
-    /// What was amiss in the files read so far.
+    /// What was wrong with the files read so far.
     pub notes: Vec<String>,
 }
 
 impl<'a> OnFile<'a> {
-    /// Of the run in `path`.
+    /// Reads the run in `path`.
     pub fn of(path: &'a Path) -> Self {
         Self { path, notes: Vec::new() }
     }
 
-    /// Whether a run is there: its config is written before anything else.
+    /// Whether there is a run: its config is written before anything else.
     pub fn is_run(&self) -> bool {
         exists(&self.path.join(CONFIG))
     }
 
-    /// An error where no run is; the runs below are named.
+    /// An error if there is no run; it names the runs in folders below.
     pub fn require_run(&self) -> Result<()> {
         if self.is_run() {
             return Ok(());
@@ -91,7 +91,7 @@ impl<'a> OnFile<'a> {
         Err(Error::input(missing).at(self.path.display()).next(next))
     }
 
-    /// The config, a layer to resolve.
+    /// The config, as a layer of settings to resolve.
     pub fn config_layer(&self) -> Result<(String, toml::Table)> {
         self.require_run()?;
         let file = self.path.join(CONFIG);
@@ -118,15 +118,15 @@ impl<'a> OnFile<'a> {
         self.lines(SAMPLES)
     }
 
-    /// A last line that is cut short, by a crash or because it is being written just now, is left out and
-    /// noted.
+    /// Reads a file of lines. A last line that is cut short, by a crash or because it is just being written,
+    /// is left out and noted.
     fn lines<T: for<'b> Deserialize<'b>>(&mut self, name: &str) -> Result<Vec<T>> {
         let path = self.path.join(name);
         if !exists(&path) {
             return Ok(Vec::new());
         }
         let bytes = read(&path)?;
-        // Cut within a character it is not even text.
+        // A line cut within a character is not valid UTF-8.
         let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
         if whole < bytes.len() {
             let path = path.display();
@@ -135,8 +135,8 @@ impl<'a> OnFile<'a> {
         parse_lines(&path, &bytes[..whole])
     }
 
-    /// The summary of a run that came to its end; of one that was resumed with more steps, that of its
-    /// first end.
+    /// The summary of a finished run. If it was resumed with more steps, this is still the summary of its
+    /// earlier end.
     pub fn summary(&self) -> Result<Option<Summary>> {
         let path = self.path.join(SUMMARY);
         if !exists(&path) {
@@ -150,7 +150,7 @@ impl<'a> OnFile<'a> {
         })
     }
 
-    /// Why it ended, if its numbers were no longer finite.
+    /// Why the run ended, if its numbers were no longer finite.
     pub fn diverged(&self) -> Result<Option<String>> {
         let path = self.path.join(DIVERGED);
         match exists(&path) {
@@ -170,7 +170,7 @@ impl<'a> OnFile<'a> {
         Ok(found)
     }
 
-    /// What the latest checkpoint was computed on, which may vanish while it is read.
+    /// The device of the latest checkpoint; the checkpoint may be removed while it is read.
     pub fn device(&self) -> Option<String> {
         let (_, latest) = self.checkpoints().ok()?.pop()?;
         let state: Value = serde_json::from_str(&read_text(&latest.join(STATE)).ok()?).ok()?;
@@ -178,7 +178,7 @@ impl<'a> OnFile<'a> {
     }
 }
 
-/// The records of a JSONL file's bytes, a line each.
+/// Parses the bytes of a JSONL file, a record a line.
 pub fn parse_lines<T: for<'a> Deserialize<'a>>(path: &Path, bytes: &[u8]) -> Result<Vec<T>> {
     let lines = bytes.split(|&b| b == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
     let parse = |(index, line): (usize, &[u8])| {

@@ -1,4 +1,4 @@
-//! A base from nothing: fresh weights of a given shape, trained on the built-in task's mix.
+//! Making a base from scratch: random weights of a given shape, trained on the built-in task's mix.
 
 use super::{NOTHING, OnFile, Run, model_folder};
 use crate::config::{Config, Storage};
@@ -8,7 +8,7 @@ use crate::model::{self, Llama};
 use crate::platform::{exists, map, names_in, write_atomic};
 use std::path::Path;
 
-/// Settings of the tiny base's pretraining; docs/task.md tells what they came from.
+/// Settings of the tiny base's pretraining; docs/task.md says how they were chosen.
 pub const PRETRAIN: &str = r#"
 [objective]
 method = "sft"
@@ -30,9 +30,9 @@ every = 500
 samples_every = 0
 "#;
 
-/// The run in `out/run` that makes a base of the shape and tokenizer of `config.model`, with weights
-/// that `run.seed` decides; one that was stopped is taken up, though its files are others than when it
-/// began only where that is accepted.
+/// The run in `out/run` that makes a base with the shape and tokenizer of `config.model`, and initial
+/// weights drawn by `run.seed`. A run that was stopped is resumed; if its inputs changed since it began,
+/// only with `accepts_changes`.
 pub async fn pretraining(
     config: Config,
     accepts_changes: bool,
@@ -60,7 +60,7 @@ pub async fn pretraining(
     Run::create(config, selected, &run)
 }
 
-/// Puts the model that the finished run made into `out`.
+/// Copies the model that the finished run made into `out`.
 pub fn take_base(out: &Path) -> Result<()> {
     let best = out.join("run").join("best");
     for name in [model::CONFIG, model::TOKENIZER, model::WEIGHTS] {

@@ -1,4 +1,4 @@
-//! What the program and the wheel read: any folder, any file, every verifier.
+//! How the program and the wheel read what users bring: any folder, any file, every verifier.
 
 use super::adapters::adapt;
 use super::files::Files;

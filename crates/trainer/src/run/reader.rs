@@ -1,5 +1,5 @@
-//! A config's examples for a model: what it could not be trained or judged on is an error here, never
-//! a score.
+//! Loads the configured examples for a model. Anything that can't be trained or judged on is an error
+//! here, so that it can't show up later as a score of 0.
 
 use super::given::{GIVEN, Given, NOTHING};
 use super::names::suite_names;
@@ -16,10 +16,10 @@ use crate::reward::Grader;
 use crate::text::Tokenizer;
 use std::collections::BTreeMap;
 
-/// One in this many of a user's examples is kept for evaluation where no file for it is given.
+/// One in this many of a user's examples is kept for evaluation if no evaluation file is given.
 const EVAL_ONE_IN: usize = 10;
 
-/// A suite of a file with more problems than this is worth a word: it is evaluated whole, and twice.
+/// More problems than this in a file's suite give a note: all are evaluated, before and after training.
 const MANY_PROBLEMS: usize = 1000;
 
 /// Reads examples for a model.
@@ -27,18 +27,18 @@ pub struct Reader<'a> {
     /// Which files, and what the method needs of them.
     config: &'a Config,
     given: &'a Given,
-    /// The suite that each file is.
+    /// The name of each file's suite.
     names: BTreeMap<&'a str, String>,
     max_positions: usize,
     examples: Box<dyn Examples + 'a>,
-    /// What the user should hear.
+    /// Notes to the user.
     pub notes: Vec<String>,
-    /// Tokens of the longest text of a file, as [`longest`](Self::longest) gives it.
+    /// See [`longest`](Self::longest).
     longest: Option<usize>,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of the program's for the model of a folder.
+    /// The program's reader, for the model in a folder.
     pub fn new(
         config: &'a Config,
         folder: &'a ModelFolder,
@@ -49,7 +49,7 @@ impl<'a> Reader<'a> {
         Self::of(config, &NOTHING, folder, tokenizer, model, grader)
     }
 
-    /// The same with what a run is given.
+    /// Like [`Reader::new`], with what a run is given.
     pub fn of(
         config: &'a Config,
         given: &'a Given,
@@ -72,8 +72,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// What to train on, and what to evaluate on: the built-in suites, the files of `data.eval`, or
-    /// a tenth of `data.train`. Training with no answers at all has no suite.
+    /// What to train on, and what to evaluate on: the built-in suites, the files of `data.eval`, or a tenth
+    /// of `data.train`. Training data without any answers gives no suite.
     pub fn source_and_suites(&mut self) -> Result<(Source, Vec<Suite>)> {
         let data = &self.config.data;
         if data.train.is_empty() {
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
         Ok((Source::of(problems), self.taken(suites)?))
     }
 
-    /// What to evaluate on, of which there must be something.
+    /// The suites to evaluate on; none is an error.
     pub fn suites(&mut self) -> Result<Vec<Suite>> {
         let data = &self.config.data;
         let suites = match (data.train.is_empty(), data.eval.is_empty()) {
@@ -109,8 +109,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The suites with the responses that they come with, if these are kept: what the files of
-    /// `data.eval` give, which need neither response nor answer, or the built-in demonstrations.
+    /// The suites with the responses that their rows have, if `keeps_responses`: the files of `data.eval`,
+    /// which need neither response nor answer, or the built-in suites with their demonstrations.
     pub fn answered_suites(&mut self, keeps_responses: bool) -> Result<Vec<Suite>> {
         if self.config.data.eval.is_empty() {
             return self.suites();
@@ -127,8 +127,8 @@ impl<'a> Reader<'a> {
         Ok(suites.into_iter().flat_map(|file| file.problems).map(|p| p.example).collect())
     }
 
-    /// Tokens of the longest text that a user's examples came to as they were read, each prompt with its
-    /// demonstration or the longest response that may be sampled; `None` for the built-in task.
+    /// Tokens of the longest text among the user's examples read so far: a prompt with its demonstration, or
+    /// with the longest response that may be sampled. `None` for the built-in task.
     pub fn longest(&self) -> Option<usize> {
         self.longest.map(|longest| longest.min(self.max_positions))
     }
@@ -156,14 +156,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// As many problems as are passed over and taken.
+    /// The built-in suites, each with as many problems as `eval.skip` and `eval.examples` need.
     fn builtin_suites(&self) -> Vec<Suite> {
         let eval = &self.config.eval;
         let count = eval.skip.saturating_add(eval.builtin_examples());
         let suite = |s: &builtin::Suite| Suite {
             name: s.name.into(),
             out_of_distribution: s.out_of_distribution,
-            // The same problems for every seed of training, so that runs compare.
+            // The same problems whatever the training's seed, so that runs can be compared.
             problems: builtin::held_out(s, count, 0).into_iter().map(Problem::from).collect(),
             of: None,
         };
@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
                 if is_held { &mut held } else { &mut suite.problems }.push(problem);
             }
             judged += seen;
-            // A file that is trained on twice is evaluated once.
+            // A file that is listed twice for training is evaluated once.
             if !held.is_empty() && !suites.iter().any(|s: &Suite| s.name == suite.name) {
                 suites.push(Suite { name: suite.name.clone(), problems: held, ..*suite });
             }
@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
         suites
     }
 
-    /// The problems of each suite that are evaluated, and a word where these are not all.
+    /// Leaves the problems of each suite that are evaluated, and notes if these are not all.
     fn taken(&mut self, mut suites: Vec<Suite>) -> Result<Vec<Suite>> {
         let Settings { eval, data, .. } = &**self.config;
         let is_builtin = data.train.is_empty() && data.eval.is_empty();

@@ -1,6 +1,6 @@
-//! What a run reads of what its user brings: models, examples, answers to judge. Whoever makes a run gives
-//! it one of these. The program's is [`super::program::Program`]; a page's download is small because
-//! nothing in the run names that one.
+//! How a run reads what its user brings: models, examples, answers to judge. Whoever makes a run passes a
+//! [`Reads`]; the program's is [`super::program::Program`]. The run itself never names that type, so a
+//! page's download doesn't contain it.
 
 use super::wanted::Wanted;
 use crate::config::{Config, Data};
@@ -15,20 +15,20 @@ use std::path::Path;
 
 /// Reads what a user brings.
 pub trait Reads: Debug + Send + Sync {
-    /// The model in a folder; an adapter over `base`, where that is given.
+    /// The model in a folder; `base`, if given, is the base of an adapter.
     fn model(&self, path: &Path, base: Option<&str>) -> Result<ModelFolder>;
 
-    /// How the responses to a user's examples are judged.
+    /// What judges the responses to a user's examples.
     fn grader(&self, config: &Config) -> Result<Grader>;
 
-    /// Lays the adapters that a config asks for over a model.
+    /// Adds the adapters that a config asks for to a model.
     fn adapt(&self, model: &mut Llama, config: &Config) -> Result<()>;
 
     /// What reads a user's examples for a model.
     fn examples<'a>(&self, reader: For<'a>) -> Result<Box<dyn Examples + 'a>>;
 }
 
-/// What examples are read for.
+/// What examples are read by and for.
 #[derive(Clone, Copy)]
 pub struct For<'a> {
     /// Which examples are too long, and what is done with them.
@@ -41,20 +41,20 @@ pub struct For<'a> {
     pub model: &'a ModelConfig,
     /// Says which gold answers can be read.
     pub grader: &'a Grader,
-    /// Hears how far the reading is.
+    /// Told how far the reading has got.
     pub watch: Option<&'a dyn Watch>,
 }
 
-/// Hears how far the reading of a file is, which takes minutes for a large one.
+/// Told how far the reading of a file has got; a large one takes minutes.
 pub trait Watch: Debug + Send + Sync {
-    /// So many of a file's rows are read.
+    /// `rows` of the file's `of` rows are read.
     fn reading(&self, path: &str, rows: usize, of: usize);
 }
 
 /// Examples in tokens, by the rules of a config.
 pub trait Examples {
-    /// Those of a file. Responses that are not kept are not rendered, and do not count as too long
-    /// either.
+    /// The examples of a file. Responses that are not kept are not rendered, and don't count towards the
+    /// length.
     fn of_file(
         &self,
         path: &str,
@@ -63,7 +63,7 @@ pub trait Examples {
         notes: &mut Vec<String>,
     ) -> Result<Vec<Problem>>;
 
-    /// Those that a program gave, by the same rules; `place` is theirs.
+    /// Examples that a program gave, by the same rules; `place` names them in errors.
     fn of_rows(
         &self,
         rows: &[Row],

@@ -1,4 +1,4 @@
-//! Taking a run up where its latest checkpoint left it.
+//! Resuming a run from its latest checkpoint.
 
 use super::given::{Given, NOTHING};
 use super::inputs::Inputs;
@@ -18,8 +18,8 @@ impl Run {
         Self::resume_with(config, &NOTHING, false, selected, path)
     }
 
-    /// The same with what a program gives. What the run learns from must be what it was when the run
-    /// began, unless `accepts_changes`.
+    /// Like [`Run::resume`], with the examples and the judge that the program gave before. The run's inputs
+    /// must be what they were when it began, unless `accepts_changes`.
     pub fn resume_with(
         config: Config,
         given: &Given,
@@ -36,7 +36,7 @@ impl Run {
         let run = began_from.as_ref().map_or_else(|| config.fingerprint(), |inputs| inputs.run);
         let (base, mut state) = match &latest {
             Some(latest) => {
-                // A version with other settings had another fingerprint of the same ones.
+                // Versions with fewer settings gave the same settings another fingerprint.
                 let runs = [run, config.fingerprint(), Settings::fingerprint_before(&layer.1)];
                 (given.read_over(latest, &config.model.base), checked(latest, &runs)?)
             }
@@ -78,8 +78,8 @@ impl Run {
         Ok(run)
     }
 
-    /// Takes in what is on file. That may have the checkpoint's own evaluation, which the checkpoint does
-    /// not know where it was written before: when the run was stopped during that evaluation.
+    /// Reads the lines on file. They may include the evaluation at the checkpoint's step, which the
+    /// checkpoint's state lacks if the run was stopped during that evaluation.
     fn read_lines(&mut self) -> Result<()> {
         self.folder.steps(self.trainer.step)?.iter().for_each(|report| self.summary.add(report));
         (self.state.best_accuracy, self.state.stale_evaluations) = (None, 0);
@@ -88,7 +88,7 @@ impl Run {
     }
 }
 
-/// The state of the checkpoint in `path`, which must be whole and of this run, known by one of these
+/// The state of the checkpoint in `path`, which must be whole and belong to this run: have one of these
 /// fingerprints.
 fn checked(path: &Path, runs: &[u32]) -> Result<State> {
     let state = checkpoint::check(|name| map(&path.join(name)));
@@ -101,7 +101,7 @@ fn checked(path: &Path, runs: &[u32]) -> Result<State> {
         .next("put back the checkpoint, or the config.toml, that was here before"))
 }
 
-/// Refuses fewer steps than are done.
+/// Refuses a `train.steps` below the steps already done.
 fn require_steps_left(config: &Config, state: &State) -> Result<()> {
     let (done, steps) = (state.step, config.train.steps);
     match done <= steps {

@@ -1,4 +1,4 @@
-//! `samples.jsonl`: groups as text, a prompt of a step a line.
+//! `samples.jsonl`: groups as text, a line for each prompt of a step.
 
 use crate::config::Objective;
 use crate::records::{Demonstration, Episode, Example, Group, Origin};
@@ -13,20 +13,20 @@ pub struct SampledGroup {
     pub suite: String,
     /// The prompt as the model reads it.
     pub prompt: String,
-    /// A chat template wrote it, special tokens and all.
+    /// Whether a chat template wrote it, special tokens included.
     #[serde(default)]
     pub templated: bool,
     /// The gold answer.
     pub answer: String,
     /// The teacher's response.
     pub demonstration: Option<String>,
-    /// What the verifier gave the demonstration; `None` where the method takes none or it was not judged.
+    /// The demonstration's reward; `None` if the method uses none or it was not judged.
     pub demonstration_reward: Option<f32>,
     /// The rollouts.
     pub episodes: Vec<SampledEpisode>,
     /// Why rollouts are missing: the verifier failed on them.
     pub unscored: Vec<String>,
-    /// Why the demonstration was not judged, where the verifier failed on it.
+    /// Why the demonstration was not judged, if the verifier failed on it.
     #[serde(default)]
     pub unscored_demonstration: Option<String>,
 }
@@ -36,16 +36,16 @@ pub struct SampledGroup {
 pub struct SampledEpisode {
     /// The response as text, without end-of-text.
     pub response: String,
-    /// What the verifier gave.
+    /// Its reward.
     pub reward: f32,
-    /// Its answer is right.
+    /// Whether its answer is right.
     pub right: bool,
-    /// The length limit cut it.
+    /// Whether the length limit cut it.
     pub truncated: bool,
 }
 
 impl SampledGroup {
-    /// What the file keeps of a group of a step.
+    /// The line for a group of a step.
     pub fn of(step: u32, group: &Group) -> Self {
         let episode = |e: &Episode| SampledEpisode {
             response: e.response.clone(),
@@ -68,8 +68,8 @@ impl SampledGroup {
         }
     }
 
-    /// The group as the trainer had it. The file holds text: a token stands for each response, which
-    /// changes the terms' sizes, but neither Â nor which terms act and with which sign.
+    /// The group as the trainer had it, but with a single token for each response, since the file has only
+    /// text. That changes the terms' sizes, but neither Â nor which terms act and with which sign.
     pub fn as_trained(&self, objective: &Objective) -> Group {
         let episode = |(sample, e): (usize, &SampledEpisode)| Episode {
             sample,
@@ -82,7 +82,7 @@ impl SampledGroup {
             right: e.right,
             ..Episode::default()
         };
-        // The file has the demonstration's reward without the verdict.
+        // The file has the demonstration's reward but not its verdict.
         let demonstration = |_: &String| Demonstration {
             tokens: vec![0],
             reward: self.demonstration_reward,

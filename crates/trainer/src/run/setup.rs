@@ -15,17 +15,17 @@ use crate::text::Tokenizer;
 use crate::trainer::Trainer;
 use burn::tensor::Device;
 
-/// The model that a config names; an adapter over the base that `model.base` names, if it does.
+/// The model that a config names; `model.base`, if set, is the base of an adapter.
 pub fn open_model(model: &config::Model) -> Result<ModelFolder> {
     NOTHING.open(model)
 }
 
-/// `tiny`, or a folder.
+/// The model that `path` names: `tiny`, or a folder.
 pub fn model_folder(path: &str) -> Result<ModelFolder> {
     open_model(&config::Model { path: path.into(), ..config::Model::default() })
 }
 
-/// That model on a device, to sample from, and its tokenizer.
+/// The model that a config names, on a device to sample from, and its tokenizer.
 pub fn load_model(
     model: &config::Model,
     device: &Device,
@@ -35,12 +35,12 @@ pub fn load_model(
     Ok((folder, loaded, tokenizer))
 }
 
-/// How responses are judged: the built-in task's way, or as configured for the user's files.
+/// What judges responses: the built-in task's verifier, or for the user's files the configured one.
 pub fn grader(config: &Config) -> Result<Grader> {
     NOTHING.grader(config)
 }
 
-/// The model `began` that a resumed run, now at `model`, began with.
+/// The base of a resumed run, read from `began`; `model` is the run's model now.
 fn began_with(
     began: &config::Model,
     given: &Given,
@@ -62,9 +62,9 @@ fn began_with(
 pub struct Parts {
     /// The policy, its optimiser, its data.
     pub trainer: Trainer,
-    /// What it is evaluated on.
+    /// The suites it is evaluated on.
     pub suites: Vec<Suite>,
-    /// What the user should hear of the data.
+    /// Notes to the user about the data and the model.
     pub notes: Vec<String>,
 }
 
@@ -74,8 +74,7 @@ pub fn trainer(config: Config, device: &Device) -> Result<Parts> {
     trainer_of(config, &folder, None, &NOTHING, device)
 }
 
-/// The same for a model that is already read; `began` names the one that the run began with, where
-/// that is another.
+/// Like [`trainer`], for a model's folder that is already read; `began` names the base of a resumed run.
 pub(super) fn trainer_of(
     config: Config,
     folder: &ModelFolder,

@@ -1,4 +1,4 @@
-//! `summary.json`: what a run did, on what, how fast, and what came of it.
+//! `summary.json`: what a run did, on which device, how fast, and with what result.
 
 use crate::config::Config;
 use crate::device::Selected;
@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 /// A suite before and after.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SuiteSummary {
-    /// Absent from fine-tuning.
+    /// Whether the suite is absent from fine-tuning.
     pub ood: bool,
-    /// Problems.
+    /// Number of problems.
     pub n: usize,
     /// Accuracy of the base.
     pub base: f64,
@@ -53,7 +53,7 @@ pub struct Summary {
     pub rollout_tokens_per_sec: f64,
     /// Training speed.
     pub trained_tokens_per_sec: f64,
-    /// Peak resident memory of the process, bytes; null where the system does not tell.
+    /// Peak resident memory of the process, bytes; null if the system does not tell.
     pub peak_memory_bytes: Option<u64>,
     /// Suites before and after.
     pub suites: BTreeMap<String, SuiteSummary>,
@@ -90,7 +90,7 @@ impl Summary {
         self.trained_tokens += report.trained_tokens;
     }
 
-    /// Records an evaluation: step 0 is the base, the latest one the end.
+    /// Records an evaluation: step 0 is the base's, the latest one counts as the end.
     pub fn record(&mut self, step: u32, scores: &[Score]) {
         for s in scores {
             let fresh = SuiteSummary { ood: s.ood, n: s.n, base: s.accuracy, last: s.accuracy };
@@ -102,7 +102,7 @@ impl Summary {
         }
     }
 
-    /// Closes the summary at `steps`.
+    /// Completes the summary after `steps` updates.
     pub fn finish(&mut self, steps: u32) {
         let rate = |tokens: u64, secs: f64| if secs > 0.0 { tokens as f64 / secs } else { 0.0 };
         self.steps = steps;

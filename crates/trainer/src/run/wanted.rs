@@ -1,15 +1,15 @@
-//! What the reader asks of a file of the user's.
+//! What the reader requires of a user's file.
 
-/// What is asked of each example of a file.
+/// What each example of a file must have.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
-    /// A response must be there.
+    /// Whether it must have a response.
     pub response: bool,
-    /// An answer must be there.
+    /// Whether it must have an answer.
     pub answer: bool,
-    /// A response that is there is kept; else nothing of it is read.
+    /// Whether a response is kept; if not, it is not even read.
     pub keeps_responses: bool,
 }
 
-/// Prompts with answers, whatever was answered.
+/// Prompts with gold answers; responses, if there are any, are ignored.
 pub const PROBLEMS: Wanted = Wanted { response: false, answer: true, keeps_responses: false };
