@@ -138,7 +138,7 @@ fn groups(bench: &mut Bench, run: u32, count: u32) -> Vec<GroupView> {
 #[test]
 fn runs_go_in_step_and_each_is_the_native_trainers_run() {
     let (mut bench, ready) = Bench::of(&["sft", "grpo", "srft"], &[]);
-    assert_eq!((ready.steps, ready.step, ready.self_test.len()), (4, 0, 13));
+    assert_eq!((ready.steps, ready.step, ready.self_test.len()), (4, 0, 11));
     let methods: Vec<&str> = ready.runs.iter().map(|r| r.method.as_str()).collect();
     assert_eq!(methods, ["sft", "grpo", "srft"]);
     let mut steps = Vec::new();
