@@ -24,12 +24,6 @@ pub struct Key {
     pub free: Option<&'static str>,
 }
 
-// A line of the table is
-//     /// meaning
-//     key: type = default, must "what the value must be": |v| whether it is, free "why";
-// `must` where not every value of the type will do; `free` where neither an update nor a comparison of
-// before with after depends on the key, so that a resumed run may change it. Rules between keys stand in
-// rules.rs.
 impl Key {
     /// `section.key`, as errors and flags have it.
     pub fn of(&self, section: &str) -> String {
@@ -45,6 +39,13 @@ macro_rules! optional {
         Some($value)
     };
 }
+
+// A line of the table is
+//     /// meaning
+//     key: type = default, must "what the value must be": |v| whether it is, free "why";
+// `must` where not every value of the type will do; `free` where neither an update nor a comparison of
+// before with after depends on the key, so that a resumed run may change it. Rules between keys stand in
+// rules.rs.
 macro_rules! settings {
     ($(#[doc = $section_doc:literal] $section:ident: $type:ident {
         $(#[doc = $doc:literal] $key:ident: $key_type:ty = $default:expr
