@@ -49,14 +49,10 @@ as_root() {
 
 has_target() { [ -d "$(rustc --print target-libdir --target "$1" 2>/dev/null)" ]; }
 
-install_packages() {
-    local missing=()
-    command -v cc >/dev/null || missing+=(gcc libc6-dev)
-    command -v c++ >/dev/null || missing+=(g++)
-    python3 -m ensurepip --version >/dev/null 2>&1 || missing+=(python3-venv)
-    local wanted=(libvulkan1 mesa-vulkan-drivers chromium)
-    [ "$(dpkg --print-architecture)" != amd64 ] || wanted+=(gcc-mingw-w64-x86-64 wine wine64)
-    for package in "${wanted[@]}"; do
+# Those of Debian's packages that are not there.
+install() {
+    local missing=() package
+    for package in "$@"; do
         dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -64,6 +60,16 @@ install_packages() {
     as_root apt-get update -qq &&
         as_root env DEBIAN_FRONTEND=noninteractive \
             apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+install_packages() {
+    local missing=()
+    command -v cc >/dev/null || missing+=(gcc libc6-dev)
+    command -v c++ >/dev/null || missing+=(g++)
+    python3 -m ensurepip --version >/dev/null 2>&1 || missing+=(python3-venv)
+    install "${missing[@]}" libvulkan1 mesa-vulkan-drivers chromium || return
+    # The stage that needs these is left out, aloud, where they cannot be had.
+    [ "$(dpkg --print-architecture)" != amd64 ] || install gcc-mingw-w64-x86-64 wine wine64 || true
 }
 
 tools() {

@@ -11,9 +11,9 @@ program=$(realpath "$1")
 export WINEPREFIX=${WINEPREFIX:-$(dirname "$program")/wine} WINEDEBUG=${WINEDEBUG:--all} WINEDLLOVERRIDES=mscoree,mshtml=
 system=$WINEPREFIX/drive_c/windows/system32
 if [ ! -d "$system" ]; then
-    wineboot --init >/dev/null 2>&1
-    wineserver --wait
+    timeout 300 wineboot --init >/dev/null 2>&1
+    timeout 300 wineserver --wait
 fi
 [ -e "$system/bcryptprimitives.dll" ] ||
     x86_64-w64-mingw32-gcc -shared -O1 -o "$system/bcryptprimitives.dll" "$here/bcryptprimitives.c" -ladvapi32
-exec wine "$program" "${@:2}"
+exec timeout 900 wine "$program" "${@:2}" # what hangs must not hold up the check
