@@ -30,13 +30,7 @@ pub fn from_default(run: &RunRecord) -> Vec<Difference> {
         ("model", "path", run.config.model.path.clone().into()),
         ("lora", "rank", rank.into()),
     ];
-    let layers = named.map(|(section, key, value)| {
-        let keys = toml::Table::from_iter([(key.to_string(), value)]);
-        (
-            section.to_string(),
-            toml::Table::from_iter([(section.to_string(), toml::Value::Table(keys))]),
-        )
-    });
+    let layers = named.map(|(section, key, value)| Config::one_key(section, section, key, value));
     let mut default = Config::resolve(&layers).unwrap_or_default().to_json();
     // Model and adapters change other defaults, so these two are compared with the plain defaults.
     let plain = Config::default().to_json();

@@ -91,7 +91,8 @@ impl Settings {
         ];
         for (flag, key, values) in lists {
             if !values.is_empty() {
-                layers.push(list_layer(flag, key, values));
+                let (section, key) = key.split_once('.').expect("a full key");
+                layers.push(Config::one_key(flag, section, key, values.clone()));
             }
         }
         Config::resolve(&layers)
@@ -103,11 +104,4 @@ impl Settings {
             self.eval_data = std::mem::take(&mut self.data);
         }
     }
-}
-
-/// A layer of one list from a flag that may be repeated.
-fn list_layer(flag: &str, key: &str, values: &[String]) -> (String, toml::Table) {
-    let (section, key) = key.split_once('.').expect("a full key");
-    let inner = toml::Table::from_iter([(key.to_string(), values.to_vec().into())]);
-    (flag.into(), toml::Table::from_iter([(section.to_string(), toml::Value::Table(inner))]))
 }

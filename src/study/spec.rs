@@ -245,10 +245,8 @@ impl Spec {
             true => Config::layer(PRETRAIN, "srft pretrain")?,
             false => ("settings".into(), self.settings.clone()),
         };
-        let device = Table::from_iter([("device".to_string(), device.into())]);
-        let run = Table::from_iter([("run".to_string(), Value::Table(device))]);
         let own = (format!("base {name}"), base.settings.clone());
-        Config::resolve(&[first, own, ("study".into(), run)])
+        Config::resolve(&[first, own, Config::one_key("study", "run", "device", device)])
     }
 
     fn check(&self) -> Result<()> {

@@ -4,6 +4,7 @@
 //! this file turns a method's preset, a TOML file and flags into one [`Config`]. [`Settings`] may hold
 //! any values; a `Config` is always valid, and changes only into another valid one.
 
+mod choices;
 mod methods;
 mod presets;
 mod resume;
@@ -11,6 +12,7 @@ mod rules;
 mod settings;
 mod value;
 
+pub use choices::*;
 pub use methods::Method;
 pub use resume::Change;
 pub use rules::Config;
@@ -69,9 +71,18 @@ impl Config {
             Value::Float(_) => text.parse().ok().map(Value::Float),
             _ => None,
         };
-        let value = number.unwrap_or_else(|| text.into());
-        let inner = Table::from_iter([(name.to_string(), value)]);
-        (flag.into(), Table::from_iter([(section.to_string(), Value::Table(inner))]))
+        Self::one_key(flag, section, name, number.unwrap_or_else(|| text.into()))
+    }
+
+    /// A layer of one key; `place` is the name of its source.
+    pub fn one_key(
+        place: &str,
+        section: &str,
+        key: &str,
+        value: impl Into<Value>,
+    ) -> (String, Table) {
+        let keys = Table::from_iter([(key.to_string(), value.into())]);
+        (place.into(), Table::from_iter([(section.to_string(), Value::Table(keys))]))
     }
 
     /// A layer from one `section.key=value` setting; the value is TOML, or else a bare string.
@@ -87,9 +98,7 @@ impl Config {
             .ok()
             .and_then(|mut t| t.remove("v"))
             .unwrap_or_else(|| Value::String(value.trim().to_string()));
-        let inner = Table::from_iter([(key.to_string(), value)]);
-        let layer = Table::from_iter([(section.to_string(), Value::Table(inner))]);
-        Ok((format!("--set {text}"), layer))
+        Ok(Self::one_key(&format!("--set {text}"), section, key, value))
     }
 }
 
@@ -175,9 +184,8 @@ impl Settings {
 impl Method {
     /// The objective that the method's preset gives.
     pub fn objective(self) -> Objective {
-        let method = Table::from_iter([("method".into(), self.name().into())]);
-        let layer = Table::from_iter([("objective".into(), Value::Table(method))]);
-        let config = Config::resolve(&[(self.name().into(), layer)]).expect("a preset is valid");
+        let layer = Config::one_key(self.name(), "objective", "method", self.name());
+        let config = Config::resolve(&[layer]).expect("a preset is valid");
         config.objective.clone()
     }
 }
@@ -208,7 +216,7 @@ fn check_keys(layer: &Table) -> Result<()> {
                 // The key may be right and the section wrong: look everywhere for the nearest.
                 let all: Vec<String> = SECTIONS
                     .iter()
-                    .flat_map(|s| s.keys.iter().map(move |k| format!("{}.{}", s.name, k.name)))
+                    .flat_map(|s| s.keys.iter().map(move |k| k.of(s.name)))
                     .collect();
                 let elsewhere = all.iter().find(|full| full.rsplit('.').next() == Some(key));
                 if let Some(full) = elsewhere {

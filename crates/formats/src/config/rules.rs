@@ -87,17 +87,17 @@ impl Settings {
             (
                 "objective.mix",
                 objective.mix == Mix::Sum || has_both,
-                "sum where there are not both, sft and a self_term, to mix",
+                "sum unless both sft and a term on rollouts (self_term or rl_demo) are on",
             ),
             (
                 "objective.sft_gate",
                 objective.sft_gate != SftGate::Unsolved || objective.uses_rollouts(),
-                "another where there is no self_term: without rollouts no prompt is solved",
+                "another gate unless a term on rollouts (self_term or rl_demo) is on: only rollouts solve a prompt",
             ),
             (
                 "objective.buffer",
                 objective.buffer == 0 || has_both,
-                "0 where there are not both, sft and a self_term",
+                "0 unless both sft and a term on rollouts (self_term or rl_demo) are on",
             ),
             (
                 "objective.group_of",

@@ -1,5 +1,5 @@
-//! CSV (RFC 4180): a header with the fields' names, then one record per row. An empty cell is no value;
-//! a cell that holds objects, such as messages, is JSON.
+//! CSV (RFC 4180): a header with the fields' names, then one record per row. An empty cell means that
+//! the field is missing; a cell that holds objects, such as messages, is JSON.
 
 use csv::{ReaderBuilder, StringRecord};
 use serde_json::{Map, Value};

@@ -132,8 +132,8 @@ impl Written<'_> {
 
     /// One past the last token of a turn that its writer would have to write: the end-of-text that
     /// follows the turn, or that ends it up to white space or a separator of the template; else the
-    /// whole turn. An end-of-text that is only mentioned in a turn is no end. Of several ends in a row
-    /// the first counts: the model stops there.
+    /// whole turn. An end-of-text in the middle of a turn does not end it. Of several in a row
+    /// the first counts, since the model stops there.
     fn end(&self, turn: &Range<usize>) -> usize {
         let Pieces { ids, ranges } = self.pieces;
         let past = self.pieces.first_from(turn.end);

@@ -1,5 +1,5 @@
 //! Packed data files: gzip is unpacked here; other kinds are refused by name, with what to do. The kind
-//! is told by the file's first bytes, since names may be wrong.
+//! is read from the first bytes, since a name may be wrong.
 
 use crate::error::{Error, Result};
 use flate2::read::MultiGzDecoder;

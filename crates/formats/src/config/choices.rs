@@ -1,0 +1,291 @@
+//! The settings that are one of several names.
+
+use super::value::{Setting, named};
+use toml::Value;
+
+macro_rules! choice {
+    ($(#[doc = $doc:literal])+ $name:ident { $(#[doc = $value_doc:literal] $value:ident = $text:literal,)+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $(#[doc = $value_doc] $value,)+ }
+
+        impl Setting for $name {
+            fn read(_: &str, value: &Value) -> Result<Self, String> {
+                named(value, Self::ALL.iter().map(|value| (value.name(), *value)))
+            }
+
+            fn write(&self) -> Value {
+                self.name().into()
+            }
+        }
+
+        impl $name {
+            /// All values.
+            pub const ALL: &[Self] = &[$(Self::$value),+];
+
+            /// The value as configs spell it.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$value => $text,)+ }
+            }
+        }
+    };
+}
+
+choice! {
+    /// How answers are compared.
+    Comparison {
+        /// Character for character, outer white space aside.
+        Exact = "exact",
+        /// As numbers, exactly: `1,200` = `1.2e3`, `0.5` = `1/2`, `0.333` is not `1/3`.
+        Numeric = "numeric",
+        /// As mathematics, in the last `\\boxed{}` or final answer: `1/\\sqrt{2}` = `\\sqrt{2}/2`.
+        Math = "math",
+        /// As the letter of a multiple choice.
+        Choice = "choice",
+        /// The gold answer is a regular expression.
+        Regex = "regex",
+        /// By `reward.command`: right from a score of a half on.
+        Command = "command",
+        /// By a function of the program that holds the library: right from a score of a half on.
+        Given = "given",
+    }
+}
+choice! {
+    /// In which form an answer with the gold answer's value is right.
+    MathForm {
+        /// What reinforcement can't game: an answer, rather than the question or a sum left to do.
+        Strict = "strict",
+        /// In any, which is how others evaluate.
+        Any = "any",
+    }
+}
+choice! {
+    /// What becomes of an example that is too long.
+    TooLong {
+        /// Nothing is read.
+        Error = "error",
+        /// It is left out.
+        Drop = "drop",
+        /// Its demonstration is cut, without an end-of-text.
+        Cut = "cut",
+    }
+}
+choice! {
+    /// What becomes of an example whose gold answer cannot be read.
+    Unreadable {
+        /// Nothing is read.
+        Error = "error",
+        /// It is left out.
+        Drop = "drop",
+    }
+}
+choice! {
+    /// The turns of a conversation that imitation learns.
+    Turns {
+        /// Every one of the assistant's.
+        All = "all",
+        /// The last.
+        Last = "last",
+    }
+}
+choice! {
+    /// What training rewards in a response.
+    Rewarded {
+        /// The right answer, as evaluation judges it.
+        Answer = "answer",
+        /// The gold answer anywhere in the response.
+        Mention = "mention",
+    }
+}
+choice! {
+    /// The loss on the policy's own rollouts.
+    SelfTerm {
+        /// No rollouts.
+        None = "none",
+        /// Eq. 12: right ones up, wrong ones down, as much as they are rewarded; no baseline.
+        Signed = "signed",
+        /// The clipped ratio times the group advantage.
+        Advantage = "advantage",
+    }
+}
+choice! {
+    /// The sign of H in w_SFT's exponent.
+    Sign {
+        /// exp(−H), as printed in Eq. 8.
+        Minus = "minus",
+        /// exp(+H), as the authors' code is reported to have it.
+        Plus = "plus",
+    }
+}
+choice! {
+    /// A weight without its entropy.
+    FixedWeight {
+        /// Neither.
+        None = "none",
+        /// w_SFT.
+        Sft = "sft",
+        /// w_RL.
+        SelfTerm = "self",
+    }
+}
+choice! {
+    /// What the entropy in a weight is averaged over.
+    EntropyOver {
+        /// The sequence's own response tokens.
+        Sequence = "sequence",
+        /// Nothing: each token has its own weight.
+        Token = "token",
+        /// All demonstration (or all rollout) tokens of the update.
+        Batch = "batch",
+    }
+}
+choice! {
+    /// Shaping of the demonstration's probability in its RL term.
+    DemoShaping {
+        /// f(p) = p.
+        None = "none",
+        /// f(p) = p/(p + 0.1).
+        Luffy = "p/(p+0.1)",
+    }
+}
+choice! {
+    /// How token losses become one number.
+    Aggregate {
+        /// Sum over all tokens of the update, divided by their count.
+        TokenMean = "token-mean",
+        /// Mean over each sequence's tokens, then over sequences.
+        SequenceMean = "sequence-mean",
+        /// Sum over all tokens, divided by a constant.
+        SumConstant = "sum-constant",
+        /// Sum over each sequence's tokens, divided by a constant; then their mean.
+        SequenceConstant = "sequence-constant",
+    }
+}
+choice! {
+    /// How the SFT term's token losses become one number.
+    SftAggregate {
+        /// As `Aggregate` says.
+        Same = "same",
+        /// See [`Aggregate::TokenMean`].
+        TokenMean = "token-mean",
+        /// See [`Aggregate::SequenceMean`].
+        SequenceMean = "sequence-mean",
+    }
+}
+choice! {
+    /// What weighs a token of the SFT term besides w_SFT.
+    SftTokenWeight {
+        /// Nothing.
+        None = "none",
+        /// CHORD's φ: most for tokens of probability a half, nothing for certain and impossible ones.
+        Phi = "p(1-p)",
+    }
+}
+choice! {
+    /// How the supervised and the reinforcement loss are put together.
+    Mix {
+        /// L_SFT + L_RL.
+        Sum = "sum",
+        /// μ·L_SFT + (1 − μ)·L_RL.
+        Convex = "convex",
+    }
+}
+choice! {
+    /// The rewards of right and wrong responses.
+    RewardValues {
+        /// 1 and −1.
+        Signed = "signed",
+        /// 1 and 0.
+        Binary = "binary",
+    }
+}
+choice! {
+    /// Which demonstrations the SFT term imitates.
+    SftGate {
+        /// All.
+        None = "none",
+        /// Those that the verifier accepts.
+        Reward = "reward",
+        /// Those with a positive advantage.
+        Advantage = "advantage",
+        /// Those of prompts that are not solved; the others are not counted in a mean either.
+        Unsolved = "unsolved",
+    }
+}
+choice! {
+    /// Which prompts' rollouts carry loss.
+    RlGate {
+        /// All.
+        None = "none",
+        /// Those of prompts that are solved; the others are not counted in a mean either.
+        Solved = "solved",
+    }
+}
+choice! {
+    /// Whether the demonstration joins G rollouts, takes the place of one, or stands apart.
+    GroupOf {
+        /// G rollouts and one demonstration.
+        Extra = "extra",
+        /// G − 1 rollouts and one demonstration.
+        Shared = "shared",
+        /// G rollouts; the demonstration's reward is no part of their mean, and its advantage is 0.
+        Apart = "apart",
+    }
+}
+choice! {
+    /// The learning rate over steps.
+    Schedule {
+        /// Stays at the peak.
+        Constant = "constant",
+        /// Falls in a straight line to `final_fraction`.
+        Linear = "linear",
+        /// Falls along half a cosine to `final_fraction`.
+        Cosine = "cosine",
+    }
+}
+
+choice! {
+    /// How weights that do not train are held on the device.
+    Frozen {
+        /// As their file stores them, where that is F16 or BF16.
+        Stored = "stored",
+        /// In f32, as those that train.
+        F32 = "f32",
+    }
+}
+choice! {
+    /// How weights are stored.
+    Storage {
+        /// As they are trained.
+        F32 = "f32",
+        /// Half the bytes, to 65,504.
+        F16 = "f16",
+        /// Half the bytes, the range of F32.
+        Bf16 = "bf16",
+    }
+}
+
+impl RewardValues {
+    /// The reward of a score in [0, 1]: 1 is right, 0 is wrong.
+    pub fn at(self, score: f64) -> f32 {
+        match self {
+            RewardValues::Signed => (2.0 * score - 1.0) as f32,
+            RewardValues::Binary => score as f32,
+        }
+    }
+
+    /// A reward on the scale of Eq. 12, whatever its values: 1 for a right answer, −1 for a wrong one,
+    /// and 2s − 1 for a score s between.
+    pub fn signed(self, reward: f32) -> f64 {
+        let value = match self {
+            RewardValues::Signed => f64::from(reward),
+            RewardValues::Binary => 2.0 * f64::from(reward) - 1.0,
+        };
+        value.clamp(-1.0, 1.0)
+    }
+
+    /// Whether a reward that came without a verdict counts as right: its score is at least a half.
+    pub fn is_right(self, reward: f32) -> bool {
+        self.signed(reward) >= 0.0
+    }
+}
