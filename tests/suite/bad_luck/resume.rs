@@ -135,6 +135,28 @@ fn leftovers_of_a_crash_are_mended() {
     assert_eq!(leftovers(&home.path("run")), Vec::<PathBuf>::new());
 }
 
+/// A study's base was refused for good when its process was killed in this moment.
+#[test]
+fn a_pretraining_that_was_killed_before_its_run_began_is_taken_up() {
+    let home = home_with_run();
+    for folder in ["base/.start.srft-partial", "base/run", "other/run"] {
+        fs::create_dir_all(home.path(folder)).unwrap();
+    }
+    home.write("base/.start.srft-partial/model.safetensors", "half");
+    home.write("base/run/.lock", "");
+    home.succeeds(
+        "pretrain --device cpu --shape model --steps 1 --set rollout.prompts=1 \
+         --set eval.examples=1 --set rollout.max_new_tokens=2 --out base",
+    );
+    assert_eq!(leftovers(&home.path("base")), Vec::<PathBuf>::new());
+    home.write("other/run/notes.txt", "mine");
+    home.fails(
+        "pretrain --device cpu --shape model --steps 1 --out other",
+        INPUT,
+        &["`run` is here"],
+    );
+}
+
 #[test]
 fn altered_metrics_are_not_gone_on_with() {
     let home = home_with_run();

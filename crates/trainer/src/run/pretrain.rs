@@ -5,7 +5,7 @@ use crate::config::{Config, Storage};
 use crate::device::Selected;
 use crate::error::{Error, Result};
 use crate::model::{self, Llama};
-use crate::platform::{exists, map, names_in, write_atomic};
+use crate::platform::{exists, map, mend_folder, names_in, write_atomic};
 use std::path::Path;
 
 /// Settings of the tiny base's pretraining; docs/task.md says how they were chosen.
@@ -45,8 +45,15 @@ pub async fn pretraining(
     if OnFile::of(&run).is_run() {
         return Run::resume_with(config, &NOTHING, accepts_changes, selected, &run);
     }
-    let others = names_in(out).unwrap_or_default().into_iter().filter(|name| name != "start");
-    if let Some(name) = others.into_iter().next() {
+    // A process that was killed before its run began leaves a part of `start`, or the run's lock alone.
+    mend_folder(&start)?;
+    let is_begun = |name: &String| {
+        let only_lock =
+            || names_in(&run).is_ok_and(|names| names.iter().all(|n| n.starts_with('.')));
+        name == "start" || name == "run" && only_lock()
+    };
+    let mut others = names_in(out).unwrap_or_default().into_iter().filter(|name| !is_begun(name));
+    if let Some(name) = others.next() {
         return Err(Error::input(format!(
             "`{name}` is here, and no pretraining that it belongs to"
         ))
