@@ -82,6 +82,8 @@ for (const how of ["panic", "trap", "close"]) {
     fakeTest(`a worker that ends by ${how} is replaced, and the runs play on`, async (page) => {
         await connect(page, { saveEverySecs: 0, store: null });
         await call(page, "start", start("webgpu", METHODS, [`fail=${how}@6@webgpu`]));
+        await call(page, "step");
+        await event(page, { type: "saved", step: 1 });
         await call(page, "resume");
         const first = await event(page, { type: "recovered" });
         assert(first.step >= 1 && first.step < 6, `from step ${first.step}`);
@@ -124,6 +126,8 @@ fakeTest("before the first checkpoint, recovery starts again", async (page) => {
 fakeTest("runs that fail everywhere are lost, with their checkpoint kept", async (page) => {
     await connect(page, { saveEverySecs: 0 });
     await call(page, "start", start("cpu", METHODS, ["fail=panic@3@any"]));
+    await call(page, "step");
+    await event(page, { type: "saved", step: 1 });
     await call(page, "resume");
     const lost = await event(page, { type: "lost" });
     assert(lost.step >= 1, `step ${lost.step} is kept`);

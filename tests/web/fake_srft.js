@@ -106,8 +106,9 @@ export class Lab {
         this.#slices = 0;
     }
 
-    /** A problem a slice. */
+    /** A problem a slice. With the setting `hold=N` it stays at N problems until it is cancelled. */
     #evaluateOn() {
+        if (this.#start.settings.includes(`hold=${this.#of - this.#slices}`)) return;
         this.#slices -= 1;
         const done = this.#of - this.#slices;
         this.#emit({ type: "evaluating", done, of: this.#of });
