@@ -2,6 +2,7 @@
 //! weight is in the files.
 
 pub mod config;
+pub mod gguf;
 pub mod lora;
 mod peft;
 mod scaling;

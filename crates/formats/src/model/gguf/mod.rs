@@ -1,0 +1,65 @@
+//! GGUF, the file that llama.cpp and Ollama read: metadata by key, then tensors in blocks.
+//! Source: ggml's `docs/gguf.md`; the blocks are those of `ggml-common.h`.
+
+/// How a tensor's elements are stored: blocks of so many elements in so many bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are ggml's")]
+pub enum BlockType {
+    F32,
+    F16,
+    Bf16,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q4K,
+    Q5K,
+    Q6K,
+}
+
+/// (type, ggml's number of it, its name, elements of a block, bytes of a block)
+const TYPES: [(BlockType, u32, &str, usize, usize); 11] = [
+    (BlockType::F32, 0, "F32", 1, 4),
+    (BlockType::F16, 1, "F16", 1, 2),
+    (BlockType::Q4_0, 2, "Q4_0", 32, 18),
+    (BlockType::Q4_1, 3, "Q4_1", 32, 20),
+    (BlockType::Q5_0, 6, "Q5_0", 32, 22),
+    (BlockType::Q5_1, 7, "Q5_1", 32, 24),
+    (BlockType::Q8_0, 8, "Q8_0", 32, 34),
+    (BlockType::Q4K, 12, "Q4_K", 256, 144),
+    (BlockType::Q5K, 13, "Q5_K", 256, 176),
+    (BlockType::Q6K, 14, "Q6_K", 256, 210),
+    (BlockType::Bf16, 30, "BF16", 1, 2),
+];
+
+impl BlockType {
+    /// The type of that number, if it is one that srft reads.
+    pub fn of_number(number: u32) -> Option<Self> {
+        TYPES.iter().find(|row| row.1 == number).map(|row| row.0)
+    }
+
+    fn row(self) -> &'static (Self, u32, &'static str, usize, usize) {
+        TYPES.iter().find(|row| row.0 == self).expect("every type has a row")
+    }
+
+    /// ggml's number of the type.
+    pub fn number(self) -> u32 {
+        self.row().1
+    }
+
+    /// As llama.cpp writes it.
+    pub fn name(self) -> &'static str {
+        self.row().2
+    }
+
+    /// Elements of a block, along a row.
+    pub fn elements(self) -> usize {
+        self.row().3
+    }
+
+    /// Bytes of a block.
+    pub fn bytes(self) -> usize {
+        self.row().4
+    }
+}
