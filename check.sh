@@ -26,6 +26,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 STAGES=(tools format lint portability tests windows fuzz web python)
+APART=(tests/source fuzz) # crates outside of the workspace
 TARGETS=(wasm32-unknown-unknown x86_64-pc-windows-gnu aarch64-apple-darwin)
 left_out=()
 passed=0 failed=0 skipped=0 counted=false
@@ -95,11 +96,16 @@ tools() {
 
 format() {
     try "run cargo fmt" cargo fmt --all --check
+    for apart in "${APART[@]}"; do
+        try "run cargo fmt in $apart" cargo fmt --manifest-path "$apart/Cargo.toml" --check
+    done
 }
 
 lint() {
     try "mend what clippy names; an exception needs its reason beside it" \
         cargo clippy --locked --release --workspace --all-targets -- -D warnings
+    try "mend what clippy names" \
+        cargo clippy --locked --release --manifest-path tests/source/Cargo.toml --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" try "mend the documentation comments" \
         cargo doc --locked --release --lib --no-deps -p srft -p srft-trainer -p srft-formats
 }
@@ -161,7 +167,14 @@ count() {
     wait $! # for its exit status
 }
 
+# The walls between modules, and the shaders: a crate of its own that takes seconds.
+sources() {
+    try "the test says what it expects; ARCHITECTURE.md says why" \
+        count cargo test --locked --release --manifest-path tests/source/Cargo.toml
+}
+
 tests() {
+    sources
     # Without a desktop session Mesa complains at every device that this is not set.
     export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}"
     for kind in --doc --tests; do
@@ -188,6 +201,7 @@ windows() {
 quick() {
     format
     lint
+    sources
     left_out+=("Vulkan")
     export SRFT_TEST_CPU=1
     try "cargo test --release NAME runs one test alone" \

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use srft_formats::model::config::ModelConfig;
 use srft_formats::model::Scaling;
+use srft_formats::model::config::ModelConfig;
 use std::collections::HashSet;
 
 fuzz_target!(|input: &[u8]| {

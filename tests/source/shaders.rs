@@ -2,12 +2,13 @@
 //! WebGPU's default limits, and documented. All failures come in one message.
 
 use std::fs;
-use std::path::Path;
 
 use naga::back::{glsl, hlsl, msl, spv};
 use naga::proc::BoundsCheckPolicies;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage};
+
+use crate::root;
 
 /// WebGPU's default limits (maxStorageBuffersPerShaderStage, maxComputeWorkgroupStorageSize,
 /// maxComputeInvocationsPerWorkgroup).
@@ -92,10 +93,6 @@ fn a_missing_or_wrong_row_is_reported() {
     ] {
         assert!(check_row(&broken, "x", source).is_err(), "{broken}");
     }
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// (stem, source) of every file in `shaders/`, by name.

@@ -1,5 +1,5 @@
-//! All that needs burn, in one binary, since linking it takes longest: one module a room. What counts its
-//! memory is in `tests/memory`; what needs no burn in `tests/source` and `crates/formats/tests`.
+//! All that needs burn, in one binary, since linking it takes longest: one module a room. What needs no burn is
+//! in `tests/source` and `crates/formats/tests`.
 
 #[path = "../common/alone.rs"]
 mod alone;
@@ -15,8 +15,10 @@ mod program;
 mod bad_luck;
 mod commands;
 mod examples;
+mod memory;
 mod model;
 mod objective;
 mod ops;
+mod page;
 mod regressions;
 mod run;

@@ -6,3 +6,4 @@ mod matmul;
 mod model;
 mod objective;
 mod sampling;
+mod vector;

@@ -327,6 +327,10 @@ mod tests {
             ("[rollout]\ngroup = -1", "group"),
             ("[objective]\nself_term = \"both\"", "self_term"),
             ("[objective]\nentropy_coeff = nan", "objective.entropy_coeff must be a finite number"),
+            (
+                "[objective]\nmethod = \"sft\"\nentropy_coeff = 0.01",
+                "objective.entropy_coeff must be 0 unless objective.self_term is on",
+            ),
             ("[rollout]\nprompts = 1000000", "rollout.prompts must be"),
             ("[optimizer]\nlr = -1", "optimizer.lr must be positive"),
             ("[objective]\nmethod = \"ppo\"", "one of: srft"),

@@ -85,6 +85,11 @@ impl Settings {
                 "0, or positive beside objective.sft, whose tokens it acts on",
             ),
             (
+                "objective.entropy_coeff",
+                objective.entropy_coeff == 0.0 || objective.self_term != SelfTerm::None,
+                "0 unless objective.self_term is on: the bonus is on the rollouts that it trains",
+            ),
+            (
                 "objective.mix",
                 objective.mix == Mix::Sum || has_both,
                 "sum unless both sft and a term on rollouts (self_term or rl_demo) are on",

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// From the page.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Opens a device, tests its kernels and makes the runs; answered by `ready`.
@@ -61,7 +61,7 @@ pub enum Command {
 
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(deny_unknown_fields)]
 pub struct Start {
     /// `auto` (a real GPU, else the CPU), `cpu` or `webgpu` (a software adapter too).
@@ -74,7 +74,7 @@ pub struct Start {
 
 /// One run of several.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(deny_unknown_fields)]
 pub struct RunRequest {
     /// `srft`, `sft`, `grpo`, …: see `srft config`.
@@ -85,7 +85,7 @@ pub struct RunRequest {
 
 /// To the page.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// The runs are there, paused.
@@ -102,7 +102,7 @@ pub enum Event {
         /// Which run.
         run: u32,
         /// Its metrics: a line of `metrics.jsonl`.
-        #[cfg_attr(test, ts(type = "StepReport"))]
+        #[cfg_attr(feature = "typescript", ts(type = "StepReport"))]
         report: StepReport,
     },
     /// A run's view of the probes.
@@ -157,7 +157,7 @@ pub enum Event {
 
 /// What the trainer is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Stepping.
@@ -172,7 +172,7 @@ pub enum State {
 
 /// An error as the page shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Complaint {
     /// `input`, `machine`, `numbers` or `interrupted`.
     pub kind: String,
@@ -201,82 +201,5 @@ impl From<&Error> for Complaint {
             next: e.next.clone(),
             fatal: e.kind == Kind::Machine,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::{DEFINITIONS, Definition};
-    use ts_rs::{Config, TS};
-
-    fn declared<T: TS>(config: &Config) -> String {
-        let docs = T::docs().map_or(String::new(), |docs| docs.trim_end().to_string() + "\n");
-        format!("\n{docs}export {}\n", T::decl(config))
-    }
-
-    fn declarations() -> String {
-        let config = Config::new().with_large_int("number");
-        let mut text = String::from(
-            "// Generated from crates/page/src/lab/protocol.rs by a test, which also holds it against that file:\n\
-             //   SRFT_UPDATE=1 cargo test --release -p srft-page protocol\n",
-        );
-        macro_rules! all {
-            ($($type:ty),+ $(,)?) => { $(text += &declared::<$type>(&config);)+ };
-        }
-        all![
-            Command,
-            Start,
-            RunRequest,
-            Event,
-            State,
-            Ready,
-            AdapterView,
-            ModelView,
-            RunView,
-            PastEvaluation,
-            SuiteView,
-            Probe,
-            TokenScores,
-            GroupView,
-            PromptView,
-            FormulaView,
-            Member,
-            TermValues,
-            TokenView,
-            Candidate,
-            Answer,
-            AnswerToken,
-            Complaint,
-            Score,
-        ];
-        text + &step_report()
-    }
-
-    /// From the table of metrics, whose crate knows no TypeScript.
-    fn step_report() -> String {
-        let report = serde_json::to_value(StepReport::default()).unwrap();
-        let mut text = String::from(
-            "\n/**\n * The report of one training step, a line of `metrics.jsonl`.\n */\nexport type StepReport = {\n",
-        );
-        for Definition { name, doc, .. } in DEFINITIONS {
-            let kind = if report[name].is_null() { "number | null" } else { "number" };
-            text += &format!("/**\n * {doc}\n */\n{name}: {kind},\n");
-        }
-        text + "};\n"
-    }
-
-    #[test]
-    fn protocol_d_ts_is_up_to_date() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/package/protocol.d.ts");
-        if std::env::var_os("SRFT_UPDATE").is_some() {
-            std::fs::write(path, declarations()).unwrap();
-        }
-        let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            written == declarations(),
-            "{path} is not what crates/page/src/lab/protocol.rs says; write it again with\n  \
-             SRFT_UPDATE=1 cargo test --release -p srft-page protocol"
-        );
     }
 }

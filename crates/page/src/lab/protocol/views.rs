@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// What there is, before the first step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Ready {
     /// Version of srft.
     pub version: String,
@@ -30,7 +30,7 @@ pub struct Ready {
 
 /// An adapter, for people.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct AdapterView {
     /// The vendor's name for it.
     pub name: String,
@@ -44,7 +44,7 @@ pub struct AdapterView {
 
 /// The model's size.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct ModelView {
     /// Trainable numbers.
     pub parameters: u32,
@@ -58,17 +58,20 @@ pub struct ModelView {
 
 /// A run as it was resolved.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct RunView {
     /// Its method.
     pub method: String,
     /// `config.toml`: every setting with its meaning.
     pub config: String,
     /// The same as `section.key` → value, for controls.
-    #[cfg_attr(test, ts(type = "Record<string, string | number | boolean | Array<string>>"))]
+    #[cfg_attr(
+        feature = "typescript",
+        ts(type = "Record<string, string | number | boolean | Array<string>>")
+    )]
     pub settings: serde_json::Map<String, serde_json::Value>,
     /// Its steps so far, where it was loaded.
-    #[cfg_attr(test, ts(type = "Array<StepReport>"))]
+    #[cfg_attr(feature = "typescript", ts(type = "Array<StepReport>"))]
     pub reports: Vec<StepReport>,
     /// Its evaluations so far, where it was loaded.
     pub evaluations: Vec<PastEvaluation>,
@@ -76,7 +79,7 @@ pub struct RunView {
 
 /// An evaluation on file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct PastEvaluation {
     /// Steps done.
     pub step: u32,
@@ -86,7 +89,7 @@ pub struct PastEvaluation {
 
 /// A family of problems.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct SuiteView {
     /// Name.
     pub name: String,
@@ -100,7 +103,7 @@ pub struct SuiteView {
 
 /// A fixed response whose tokens are watched.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Probe {
     /// Suite of the problem, which is held out.
     pub suite: String,
@@ -116,7 +119,7 @@ pub struct Probe {
 
 /// What a model thinks of a response's tokens.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct TokenScores {
     /// ln π of each, nats.
     pub logprobs: Vec<f32>,
@@ -126,7 +129,7 @@ pub struct TokenScores {
 
 /// A prompt's group in a run's last step: before the update, and after it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct GroupView {
     /// Which run.
     pub run: u32,
@@ -146,7 +149,7 @@ pub struct GroupView {
 
 /// A prompt of a step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct PromptView {
     /// Suite.
     pub suite: String,
@@ -160,7 +163,7 @@ pub struct PromptView {
 
 /// Switches and scales that stand in the formulas of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct FormulaView {
     /// What L_SFT and its KL penalty are multiplied by: μ of a convex mix, else 1.
     pub sft_share: f64,
@@ -198,7 +201,7 @@ pub struct FormulaView {
 
 /// A rollout or the demonstration.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Member {
     /// `rollout` or `demonstration`.
     pub role: String,
@@ -233,7 +236,7 @@ pub struct Member {
 
 /// A value for each loss term.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct TermValues {
     /// L_SFT, Eq. 8.
     pub sft: f64,
@@ -250,7 +253,7 @@ pub struct TermValues {
 
 /// A token of a response.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct TokenView {
     /// As text.
     pub text: String,
@@ -280,7 +283,7 @@ pub struct TokenView {
 
 /// A token that could stand there.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Candidate {
     /// As text.
     pub text: String,
@@ -290,7 +293,7 @@ pub struct Candidate {
 
 /// An answer to a prompt.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Answer {
     /// Which run; the base where there is none.
     pub run: Option<u32>,
@@ -302,7 +305,7 @@ pub struct Answer {
 
 /// A token of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct AnswerToken {
     /// As text.
     pub text: String,
@@ -314,7 +317,7 @@ pub struct AnswerToken {
 
 /// A suite's result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(test, derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Score {
     /// Suite.
     pub suite: String,

@@ -1,8 +1,8 @@
 //! `srft plan`'s prediction against what both backends allocate.
 
+use super::{COUNTED, MODEL};
 use crate::alone::alone;
 use crate::backends::devices;
-use crate::{COUNTED, MODEL};
 use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 use pollster::block_on;
@@ -158,7 +158,7 @@ fn compare(settings: &str, halves: bool, device: &Device, counter: &dyn Counter)
 
 #[test]
 fn predictions_are_within_15_percent_of_counted_allocations() {
-    alone("plan::predictions_are_within_15_percent_of_counted_allocations", predictions);
+    alone("memory::plan::predictions_are_within_15_percent_of_counted_allocations", predictions);
 }
 
 fn predictions() {

@@ -1,14 +1,6 @@
 //! What is held in memory, counted by this binary's allocator. Each test has its process to itself, since
 //! the count is the whole process's.
 
-#[path = "../common/alone.rs"]
-mod alone;
-#[allow(dead_code, reason = "the suite uses the rest")]
-#[path = "../backends/mod.rs"]
-mod backends;
-#[allow(dead_code, reason = "the suite uses the rest")]
-#[path = "../common/mod.rs"]
-mod common;
 mod plan;
 mod saving;
 

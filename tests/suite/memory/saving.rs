@@ -1,7 +1,7 @@
 //! What saving a model and taking it up again hold in host memory, counted on the CPU backend.
 
+use super::{COUNTED, MODEL};
 use crate::alone::alone;
-use crate::{COUNTED, MODEL};
 use burn::tensor::Device;
 use pollster::block_on;
 use srft::checkpoint::{self, State};
@@ -24,7 +24,10 @@ fn peak_bytes<T>(action: impl FnOnce() -> T) -> (T, usize) {
 
 #[test]
 fn weights_and_moments_leave_and_return_a_block_at_a_time() {
-    alone("saving::weights_and_moments_leave_and_return_a_block_at_a_time", saved_and_restored);
+    alone(
+        "memory::saving::weights_and_moments_leave_and_return_a_block_at_a_time",
+        saved_and_restored,
+    );
 }
 
 fn saved_and_restored() {
