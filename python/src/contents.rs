@@ -63,14 +63,15 @@ impl<'py> Contents<'py> {
             }
             fields => {
                 if layout != Layout::default() {
-                    let next = "leave them out: a chat template writes messages, and knows";
+                    let next = "leave them out: the chat template knows both";
                     return Err(input("`templated` and `learned` are of text", next));
                 }
                 let given =
                     fields.into_iter().filter_map(|(name, value)| Some((name.into(), value?)));
                 let needs = Needs { response: false, answer: false };
                 let row = row(0, given.collect(), needs).map_err(|what| {
-                    let next = "write it as a data file's row has it: messages are a list of {\"role\", \"content\"}";
+                    let next = "write it as in a data file: messages are a list of {\"role\", \
+                                \"content\"}";
                     input(what.replace("`completion`", "`demonstration`"), next)
                 })?;
                 Ok(row.content)

@@ -85,7 +85,7 @@ impl Episode {
         if let Some(at) = logprobs.iter().position(|l| !l.is_finite()) {
             return Err(input(
                 format!("the log-probability of token {at} is {}", logprobs[at]),
-                "give finite ones, or none: the policy's own are taken then",
+                "give finite ones, or none to use the policy's own",
             ));
         }
         Ok(records::Episode {
@@ -131,7 +131,7 @@ impl Episode {
                 true => Ok(values.into_iter().map(|v| v as f32).collect()),
                 false => Err(input(
                     format!("{} {what} for {} tokens", values.len(), tokens.len()),
-                    "give one a token, or none",
+                    "give one per token, or none",
                 )),
             }
         };

@@ -5,7 +5,6 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use srft::error::{Error, Kind};
-use srft::reward::MEND;
 
 /// The exception classes: the base first, then one a kind.
 struct Classes {
@@ -77,7 +76,7 @@ pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 /// What the program calls a thing, and what it is here.
-const WORDS: [(&str, &str); 19] = [
+const WORDS: [(&str, &str); 18] = [
     ("give a file for evaluation with --eval-data", "give suites="),
     ("--eval-data", "suites="),
     ("add --data F.jsonl", "give examples="),
@@ -92,11 +91,6 @@ const WORDS: [(&str, &str); 19] = [
     ("from `srft devices`", "from srft.devices()"),
     ("--device ", "device="),
     ("--device", "device="),
-    (
-        MEND,
-        "mend what judges the answers: a reward function returns a number, and None is no score; a reward \
-         command may need more time (reward.command_secs)",
-    ),
     ("leave out --base (model.base)", "leave out base= (\"model.base\")"),
     ("--base DIR", "base=DIR (in a trainer's settings {\"model.base\": DIR})"),
     ("--base", "base="),

@@ -74,7 +74,7 @@ impl Group {
         if rewards.len() != episodes.len() {
             return Err(input(
                 format!("{} rewards for {} episodes", rewards.len(), episodes.len()),
-                "give one an episode",
+                "give one per episode",
             ));
         }
         let demonstration_reward = match (demonstration_reward, &record.demonstration) {
@@ -86,7 +86,7 @@ impl Group {
             }
             (Some(_), None) => {
                 let next = "give the example its demonstration, or leave the reward out";
-                return Err(input("a reward for a demonstration that is not there", next));
+                return Err(input("a demonstration's reward is given, but no demonstration", next));
             }
             (None, Some(text)) => grades_of(py, &judge, &[(record, text, true)], values)?.pop(),
         };
@@ -94,7 +94,7 @@ impl Group {
         if given != episodes.len() && given != episodes.len() + 1 {
             return Err(input(
                 format!("{given} verdicts for {} episodes", episodes.len()),
-                "give one an episode, and one for the demonstration where there is one",
+                "give one per episode, and one for the demonstration if there is one",
             ));
         }
         let origin = if episodes.is_empty() { Origin::Held } else { Origin::Drawn };
@@ -151,7 +151,7 @@ impl Group {
         if self.episodes.iter().any(|e| e.get().vocabulary.is_some_and(|v| v != of.vocabulary)) {
             return Err(input(
                 format!("an episode for {:?} was sampled with another tokenizer", example.prompt),
-                "roll out with the model that the loss is of",
+                "roll out with the same model as for the loss",
             ));
         }
         let rewards = self.rewards.bind(py).to_vec()?;

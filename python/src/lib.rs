@@ -25,7 +25,7 @@ use pyo3::prelude::*;
 /// SRFT (arXiv 2506.19767), one formula at a time, and a trainer that puts them together.
 ///
 /// Arrays are numpy's, entropies and log-probabilities in nats. Shapes are written N (tokens of a
-/// response), V (vocabulary), G (rollouts a prompt). Everything runs on the adapter that
+/// response), V (vocabulary), G (rollouts per prompt). Everything runs on the adapter that
 /// `srft.devices()` lists first as a GPU, or on the CPU; `device="cpu"` and so on choose another.
 #[pymodule(name = "srft")]
 mod module {

@@ -92,14 +92,14 @@ fn config_of(method: Option<&str>, settings: Option<&Bound<'_, PyAny>>) -> PyRes
             let keys = keys.as_table().into_iter().flat_map(|keys| keys.keys());
             for key in keys.map(|key| format!("{section}.{key}")) {
                 if section != "objective" && !OF_A_LOSS.contains(&&*key) {
-                    let next =
-                        "leave it out; the objective's settings and train.micro_batch_tokens count";
+                    let next = "leave it out; only the objective's settings and train.micro_batch_tokens \
+                         count";
                     return Err(input(format!("no loss depends on {key}"), next));
                 }
                 if let ("objective.method", Some(method)) = (&*key, method) {
                     let next = "give it in one place";
                     return Err(input(
-                        format!("the method is {method}, and in settings, too"),
+                        format!("the method is given as {method}, and in settings too"),
                         next,
                     ));
                 }

@@ -107,7 +107,9 @@ impl Part for Function {
                     false => Ok(Some(0.0)),
                 };
                 match score {
-                    Ok(score) => scores.push(score.ok_or_else(|| "it gave None".to_string())),
+                    Ok(score) => {
+                        scores.push(score.ok_or_else(|| "it gave None, which is no score".into()));
+                    }
                     Err(raised) => {
                         let why = Error::machine(raised.to_string());
                         if let Ok(mut slot) = self.raised.lock() {

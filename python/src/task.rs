@@ -38,7 +38,7 @@ impl Task {
         (0..n).map(|i| Example::of(py, record(i))).collect()
     }
 
-    /// Up to `n` problems a suite that training never sees, in the order that evaluation takes them.
+    /// Up to `n` problems per suite that training never sees, in the order that evaluation takes them.
     #[pyo3(signature = (n = 200))]
     fn held_out(&self, py: Python<'_>, n: usize) -> PyResult<Vec<Example>> {
         let suites = self.names.iter().filter_map(|name| builtin::suite(name));

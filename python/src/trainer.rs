@@ -82,12 +82,13 @@ impl Trainer {
                     None => done,
                 }
             }
-            Err(TryLockError::WouldBlock) => {
-                Err(input("the trainer is in a step", "wait; its reward function cannot use it"))
-            }
+            Err(TryLockError::WouldBlock) => Err(input(
+                "the trainer is in a step",
+                "wait until it ends; a reward function can't use its own trainer",
+            )),
             Err(TryLockError::Poisoned(_)) => {
-                Err(Error::machine("a step of this trainer broke off")
-                    .next("make a new one; Trainer.resume takes up its last checkpoint"))
+                Err(Error::machine("a step of this trainer was broken off")
+                    .next("make a new one; Trainer.resume continues from the last checkpoint"))
                 .or_raise()
             }
         })
@@ -231,7 +232,7 @@ impl Trainer {
         to_python(py, &self.shown(|shown| shown.reports.clone()))
     }
 
-    /// All evaluations so far: a list of dicts, one a suite and evaluation, with the "step" after which it
+    /// All evaluations so far: a list of dicts, one per suite and evaluation, with the "step" after which it
     /// was made (0 is the base) and what `evaluate()` gives.
     #[getter]
     fn evaluations<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

@@ -76,7 +76,7 @@ pub fn dynamics(dynamics: &Dynamics) -> String {
         );
         svg.y += LINE;
     }
-    svg.line("A path leads from its hollow end to its filled one.");
+    svg.line("Each path goes from its hollow end to its filled end.");
     svg.y += 0.5 * LINE;
     let names: Vec<&str> = dynamics.references.iter().map(|r| r.name.as_str()).collect();
     let k = names.len();

@@ -149,7 +149,7 @@ impl Reference {
         match distance.is_finite() {
             true => Ok(distance),
             false => Err(Error::numbers(format!("the distance is {distance}"))
-                .next("one of the models is broken: take an earlier checkpoint")),
+                .next("one of the models is broken: use an earlier checkpoint")),
         }
     }
 
@@ -180,7 +180,9 @@ pub async fn path(
     if kept.is_empty() {
         return Err(Error::input("the run has no checkpoints")
             .at(run.join(CHECKPOINTS).display())
-            .next("let it train on to the first, or train with a smaller checkpoint.every"));
+            .next(
+                "let it train to its first checkpoint, or train with a smaller checkpoint.every",
+            ));
     }
     let model = &config.model;
     let is_there = model.path == "tiny" || exists(Path::new(&model.path));

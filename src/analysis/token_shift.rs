@@ -120,7 +120,7 @@ pub async fn token_shift(
         None => Ok(shifts),
         Some(s) => Err(Error::numbers("the probability of a token is not a number")
             .at(format!("{:?}", s.prompt))
-            .next("one of the models is broken: take an earlier checkpoint")),
+            .next("one of the models is broken: use an earlier checkpoint")),
     }
 }
 

@@ -228,7 +228,7 @@ fn accuracy_subject(mean: Mean) -> Subject {
         title: format!("Accuracy, {words}"),
         unit: "% of held-out problems".into(),
         doc: format!(
-            "Mean over the suites {words} of avg@k, the share of right samples a problem; the band is \
+            "Mean over the suites {words} of avg@k, the share of right samples per problem; the band is \
              its 95% interval over problems."
         ),
         least: PERCENT,

@@ -115,8 +115,9 @@ fn readings_part(run: &RunRecord) -> Option<String> {
     let (low, high, _) = of_rollouts(run, |r| r.reward)?;
     (high > low && last > first && last >= MANY_LOOSE * all).then(|| {
         format!(
-            "its reward rose, and {} of its rollouts had the gold answer's value in a form that is no \
-             answer {} (loose_only, docs/verifiers.md): read its samples before believing it",
+            "its reward rose, and {} of its rollouts had the gold answer's value, but in a form \
+             that is not an answer, {} (loose_only, docs/verifiers.md): read its samples before \
+             believing it",
             percent(last / all),
             lately(n)
         )

@@ -190,7 +190,7 @@ fn environment(report: &Report) -> serde_json::Value {
                     ("srft", summary.version.clone()),
                     ("sampling", speed(summary.rollout_tokens_per_sec)),
                     ("updates", speed(summary.trained_tokens_per_sec)),
-                    ("peak memory", peak.map_or("not told".into(), |b| format!("{} MiB", b >> 20))),
+                    ("peak memory", peak.map_or("unknown".into(), |b| format!("{} MiB", b >> 20))),
                 ]);
             }
             json!({"facts": facts, "parts": parts, "total": span(time.total())})

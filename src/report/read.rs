@@ -124,7 +124,7 @@ fn analysis<T: for<'a> Deserialize<'a>>(
     let whole = read();
     if whole.is_none() {
         let path = path.display();
-        notes.push(format!("{path} is not what srft analyze writes, and is left out"));
+        notes.push(format!("{path} was not written by srft analyze, and is left out"));
     }
     whole
 }
@@ -314,7 +314,7 @@ mod tests {
         written(&home.path().join("b"));
         let message = read(home.path()).unwrap_err().to_string();
         let [a, b] = ["a", "b"].map(|n| home.path().join(n).display().to_string());
-        assert!(message.contains(&format!("a run in it: {a} {b}")), "{message}");
+        assert!(message.contains(&format!("one of its runs: {a} {b}")), "{message}");
         let message = read(&home.path().join("none")).unwrap_err().to_string();
         assert!(message.contains("no such folder") && message.contains("next: "), "{message}");
         write_atomic(&home.path().join("a").join(SUMMARY), b"{}").unwrap();

@@ -198,7 +198,7 @@ fn calculation(rewards: &[f64], objective: &Objective) -> String {
     let variance = rewards.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (n - 1.0);
     let members = format!("{} rewards, mean {}", rewards.len(), signed(mean, 4));
     if rewards.len() < 2 {
-        return "one response is no group: its Â is 0".into();
+        return "one response alone has nothing to compare with: its Â is 0".into();
     }
     if rewards.iter().all(|r| r == &rewards[0]) {
         return format!("{members}; all are equal, so Â is exactly 0");

@@ -31,13 +31,13 @@ pub fn notices(runs: &[RunRecord]) -> Vec<String> {
             Status::Training => notices
                 .push(format!("{so_far}, and it is training now; a later report will show more.")),
             Status::Stopped => notices.push(format!(
-                "{so_far}, and nothing trains in it; to go on: srft train --resume {}",
+                "{so_far}, and nothing is training it; to continue: srft train --resume {}",
                 run.path.display()
             )),
             Status::Diverged => notices.push(format!(
-                "{} diverged: {done} of {of} updates are on file, then it ended ({}). Resumed it would \
-                 come to the same end: begin a new run with a lower optimizer.lr, or from one of its \
-                 checkpoints.",
+                "{} diverged: {done} of {of} updates are on file, then it ended ({}). Resuming \
+                 would end the same way: start a new run with a lower optimizer.lr, or from one of \
+                 its checkpoints.",
                 run.name,
                 run.diverged.as_deref().unwrap_or_default()
             )),
@@ -156,7 +156,7 @@ fn without_evaluations(runs: &[RunRecord]) -> String {
     };
     match of_rollouts.is_empty() {
         false => format!("{why}; in training, right rollouts went {}.", listed(&of_rollouts)),
-        true => format!("{why}, and no curve to tell of."),
+        true => format!("{why}, and no curve is recorded."),
     }
 }
 
@@ -223,7 +223,7 @@ fn look_at(runs: &[RunRecord]) -> String {
             "Nothing stands out in reward, entropy, groups, lengths and gradient norm.".into()
         }
         (false, 0) => format!("Look at this: {}.", told.join("; ")),
-        (false, more) => format!("Look at this: {}; and {more} more of the kind.", told.join("; ")),
+        (false, more) => format!("Look at this: {}; and {more} more like it.", told.join("; ")),
     }
 }
 
@@ -316,7 +316,7 @@ mod tests {
         assert!(told(&own).starts_with("There is no evaluation after training yet;"));
         let [what, came, _] = sentences(&[run("a", 0)]);
         assert!(what.contains("0 updates of 32 prompts"), "{what}");
-        assert_eq!(came, "There is no evaluation after training yet, and no curve to tell of.");
+        assert_eq!(came, "There is no evaluation after training yet, and no curve is recorded.");
     }
 
     #[test]
@@ -331,8 +331,8 @@ mod tests {
         assert_eq!(
             notices(std::slice::from_ref(&stopped)),
             [
-                "a has not ended: 12 of 20 updates are on file, and nothing trains in it; to go on: srft \
-                 train --resume runs/a",
+                "a has not ended: 12 of 20 updates are on file, and nothing is training it; to \
+                 continue: srft train --resume runs/a",
                 "a: the last line of metrics.jsonl is cut short and left out."
             ]
         );

@@ -166,10 +166,10 @@ fn references(texts: &[String]) -> Result<Vec<(String, String)>> {
             text.split_once('=').filter(|(name, place)| !name.is_empty() && !place.is_empty());
         let (name, place) = pair.ok_or_else(|| refused("is not of the form NAME=DIR"))?;
         if place.contains(',') && !Path::new(place).exists() {
-            return Err(refused("is no folder; each reference has a flag of its own"));
+            return Err(refused("is not a folder; give each reference its own --reference"));
         }
         if named.iter().any(|(other, _)| other == name) {
-            return Err(refused("has the name of another"));
+            return Err(refused("has the same name as another"));
         }
         named.push((name.into(), place.into()));
     }

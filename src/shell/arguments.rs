@@ -14,10 +14,10 @@ use std::path::PathBuf;
   srft train                                   train the built-in model on the built-in task
   srft train --method grpo --seed 3            another method, another seed
   srft train --data problems.jsonl --model ./Qwen2.5-0.5B-Instruct --lora-rank 16
-  srft train --resume runs/srft-seed0          go on after Ctrl-C or a crash
+  srft train --resume runs/srft-seed0          continue after Ctrl-C or a crash
   srft report runs/srft-seed0                  what happened, as one HTML file
   srft explain                                 one group of rollouts, every term of the loss
-  srft devices                                 adapters, limits, self-tests"
+  srft devices                                 devices, limits, self-tests"
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -32,24 +32,24 @@ pub enum Command {
     Eval(Eval),
     /// Sample responses to a prompt.
     Generate(Generate),
-    /// Per-token log-probability and entropy of given responses.
+    /// Compute the log-probability and entropy of each token of given responses.
     Score(Score),
     /// Show a group: rollouts, rewards, advantages, weights, each term and its gradient norm.
     Explain(Explain),
-    /// What training did to a model: the paper's token shift and learning dynamics.
+    /// Show what training did to a model: the paper's token shift and learning dynamics.
     #[command(subcommand)]
     Analyze(Analyze),
-    /// Compare methods over regimes and seeds; ends with tables, and goes on where it was stopped.
+    /// Compare methods over regimes and seeds; ends with tables, and continues where it was stopped.
     Study(Study),
-    /// Make the tiny base model again, from nothing.
+    /// Train a tiny base model from scratch, as the built-in one was.
     Pretrain(Pretrain),
     /// Show what happened in runs: one HTML file with charts, or text.
     Report(Report),
-    /// Write an adapter and its base as one model.
+    /// Merge an adapter and its base into one model.
     Merge(Merge),
-    /// Say where a run's memory would go, and whether it fits, before anything is allocated.
+    /// Estimate a run's memory, and whether it fits, without allocating it.
     Plan(Plan),
-    /// List adapters with limits and self-test results.
+    /// List devices with their limits and self-test results.
     Devices(Devices),
     /// Print the resolved config with a comment for each key.
     Config(ConfigArguments),
@@ -61,26 +61,26 @@ pub enum Command {
   srft train --method grpo --steps 100 --out runs/grpo
   srft train --data train.jsonl --eval-data test.jsonl --verifier numeric --model ./my-model
   srft train --config runs/grpo/config.toml --seed 1
-  srft train --resume runs/grpo                   go on after Ctrl-C, a crash, a full disk")]
+  srft train --resume runs/grpo                   continue after Ctrl-C, a crash, a full disk")]
 pub struct Train {
     #[command(flatten)]
     pub settings: Settings,
-    /// Updates.
+    /// Number of updates.
     #[arg(long, allow_negative_numbers = true)]
     pub steps: Option<u32>,
-    /// Train adapters of this rank in place of the whole model.
+    /// Train adapters of this rank instead of the whole model.
     #[arg(long, value_name = "R")]
     pub lora_rank: Option<usize>,
-    /// Run folder; by default a fresh one under runs/.
+    /// Run folder; by default a new one under runs/.
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub out: Option<PathBuf>,
-    /// Go on with the run in this folder.
+    /// Continue the run in this folder.
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
-    /// With --resume: go on though data or base are other files than when the run began.
+    /// With --resume: continue even if the data or the base changed since the run began.
     #[arg(long, requires = "resume")]
     pub accept_changes: bool,
-    /// One JSON object a line instead of a progress bar and tables.
+    /// One JSON object per line instead of a progress bar and tables.
     #[arg(long)]
     pub json: bool,
 }
@@ -92,19 +92,19 @@ pub struct Train {
 pub struct Pretrain {
     #[command(flatten)]
     pub settings: Settings,
-    /// Updates.
+    /// Number of updates.
     #[arg(long, allow_negative_numbers = true)]
     pub steps: Option<u32>,
-    /// Where the model folder goes.
+    /// Where to write the model folder.
     #[arg(long, value_name = "DIR", default_value = "tiny")]
     pub out: PathBuf,
-    /// The model's shape and tokenizer; weights are made afresh.
+    /// Folder with the model's shape and tokenizer; the weights start random.
     #[arg(long, value_name = "DIR", default_value = "tiny")]
     pub shape: String,
-    /// Go on though data are other files than when it was begun.
+    /// Continue even if the data changed since it began.
     #[arg(long)]
     pub accept_changes: bool,
-    /// One JSON object a line.
+    /// One JSON object per line.
     #[arg(long)]
     pub json: bool,
 }
@@ -118,13 +118,13 @@ pub struct Pretrain {
 pub struct Eval {
     #[command(flatten)]
     pub settings: Settings,
-    /// Samples a problem: accuracy is their mean, pass@k whether one is right.
+    /// Samples per problem: accuracy is their mean; pass@k says whether at least one is right.
     #[arg(long)]
     pub samples: Option<usize>,
-    /// Folder for every sample, a JSONL file a suite.
+    /// Folder for every sample, one JSONL file per suite.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Write there whatever is there: files of the same names are replaced, nothing else is touched.
+    /// Write even if files are there: those of the same names are replaced, nothing else is touched.
     #[arg(long)]
     pub overwrite: bool,
     /// One JSON object instead of a table.
@@ -150,13 +150,13 @@ pub struct Generate {
     /// With --chat: the system message in front.
     #[arg(long, value_name = "TEXT", requires = "chat")]
     pub system: Option<String>,
-    /// Samples.
+    /// Number of samples.
     #[arg(short, long, default_value_t = 1)]
     pub n: usize,
     /// Softmax temperature; 0 is greedy.
     #[arg(long, allow_negative_numbers = true)]
     pub temperature: Option<f64>,
-    /// One JSON object a line.
+    /// One JSON object per line.
     #[arg(long)]
     pub json: bool,
 }
@@ -165,15 +165,15 @@ pub struct Generate {
 #[command(after_help = "Examples:
   srft score --model runs/srft-seed0/best --data responses.jsonl --out scores.jsonl
 
-Each line of --data has prompt and response; each line of --out has tokens, logprobs and entropies
-(nats) of the response, end-of-text included.")]
+Each line of --data has a prompt and a response; each line of --out has the tokens, logprobs and
+entropies (nats) of the response, end-of-text included.")]
 pub struct Score {
     #[command(flatten)]
     pub settings: Settings,
-    /// Where the results go, one object a line: tokens, logprobs, entropies.
+    /// Where to write the results, one object per line: tokens, logprobs, entropies.
     #[arg(long, value_name = "O.jsonl")]
     pub out: PathBuf,
-    /// Write there whatever is there: files of the same names are replaced, nothing else is touched.
+    /// Write even if files are there: those of the same names are replaced, nothing else is touched.
     #[arg(long)]
     pub overwrite: bool,
 }
@@ -189,13 +189,13 @@ pub struct Explain {
     /// A prompt to sample a group for; by default a problem of the task.
     #[arg(long, conflicts_with = "episodes")]
     pub prompt: Option<String>,
-    /// With --prompt: the gold answer, without which every rollout is wrong.
+    /// With --prompt: the gold answer; without it every rollout is wrong.
     #[arg(long, requires = "prompt")]
     pub answer: Option<String>,
     /// With --prompt: the teacher's response.
     #[arg(long, requires = "prompt")]
     pub demonstration: Option<String>,
-    /// Given episodes, one object a prompt: {"prompt", "demonstration", "episodes": [{"response", "reward"}]}.
+    /// Episodes to explain, one object per prompt: {"prompt", "demonstration", "episodes": [{"response", "reward"}]}.
     #[arg(long, value_name = "F.jsonl")]
     pub episodes: Option<PathBuf>,
     /// JSON instead of tables.
@@ -210,19 +210,19 @@ pub struct Explain {
   srft report runs/* --out study.html
   srft report runs/srft-seed0 --text              in the terminal
 
-The file needs no network and nothing beside it. A run that still trains, or that crashed, is shown
-as far as it came.")]
+The file needs no network and no other files. A run that is still training, or that crashed, is
+shown as far as it got.")]
 pub struct Report {
     /// Run folders, or the folder of one study.
     #[arg(required = true, value_name = "DIR")]
     pub runs: Vec<PathBuf>,
-    /// Where the report goes; by default report.html in the folder, or here for several runs.
+    /// Where to write the report; by default report.html in the folder, or here for several runs.
     #[arg(long, value_name = "FILE.html")]
     pub out: Option<PathBuf>,
-    /// Write there whatever is there: files of the same names are replaced, nothing else is touched.
+    /// Write even if files are there: those of the same names are replaced, nothing else is touched.
     #[arg(long)]
     pub overwrite: bool,
-    /// Print it as text; a file is then written only where --out is given.
+    /// Print it as text; a file is then written only with --out.
     #[arg(long)]
     pub text: bool,
 }
@@ -232,7 +232,7 @@ pub struct Report {
   srft devices
   srft devices --no-self-test --json")]
 pub struct Devices {
-    /// One JSON object a line.
+    /// One JSON object per line.
     #[arg(long)]
     pub json: bool,
     /// List only; do not run the self-tests.
@@ -248,7 +248,7 @@ pub struct Devices {
 pub struct ConfigArguments {
     #[command(flatten)]
     pub settings: Settings,
-    /// The metrics' definitions instead, as docs/metrics.md has them.
+    /// Print what each metric means instead (docs/metrics.md).
     #[arg(long)]
     pub metrics: bool,
 }
@@ -260,10 +260,10 @@ pub struct ConfigArguments {
 pub struct Merge {
     #[command(flatten)]
     pub settings: Settings,
-    /// Where the model folder goes.
+    /// Where to write the model folder.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Write there whatever is there: files of the same names are replaced, nothing else is touched.
+    /// Write even if files are there: those of the same names are replaced, nothing else is touched.
     #[arg(long)]
     pub overwrite: bool,
 }
@@ -275,10 +275,10 @@ pub struct Merge {
 pub struct Plan {
     #[command(flatten)]
     pub settings: Settings,
-    /// Train adapters of this rank in place of the whole model.
+    /// Train adapters of this rank instead of the whole model.
     #[arg(long, value_name = "R")]
     pub lora_rank: Option<usize>,
-    /// The device's memory; with --device cpu this machine's is known.
+    /// The device's memory; not needed with --device cpu.
     #[arg(long, value_name = "GIB")]
     pub memory: Option<f64>,
     /// JSON instead of a table.
@@ -291,20 +291,20 @@ pub struct Plan {
   srft analyze token-shift --model runs/srft-seed0/best
   srft analyze dynamics --reference base=tiny --reference rl=runs/grpo/best --run runs/srft-seed0")]
 pub enum Analyze {
-    /// How far fine-tuning moved the probability of each token of responses (Fig. 2).
+    /// Show how far fine-tuning moved the probability of each token of responses (Fig. 2).
     TokenShift(AnalyzeTokenShift),
-    /// A run as a path through the distances to reference models (Fig. 3).
+    /// Show a run as a path, by its distances to reference models (Fig. 3).
     Dynamics(AnalyzeDynamics),
 }
 
 /// Where the responses come from.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Samples {
-    /// The data's responses (built in: the demonstrations); --model's, greedily, where there is none.
+    /// The data's responses (built in: the demonstrations); where one is missing, --model's greedy one.
     Given,
     /// --model's most probable tokens.
     Greedy,
-    /// Drawn from --model, as in training.
+    /// Sampled from --model, as in training.
     Drawn,
 }
 
@@ -324,10 +324,10 @@ impl From<Samples> for Source {
   srft analyze token-shift --model runs/srft-seed0/best --samples greedy --out shift.svg
   srft analyze token-shift --base ./Qwen2.5-0.5B --model runs/qwen/best --data F.jsonl --out shift.json
 
-Each line of --data has prompt and, if it likes, response; see `srft score`. Responses are taken from
+Each line of --data has a prompt and may have a response; see `srft score`. Responses are taken from
 up to eval.examples lines of a file, or problems of a built-in suite.
 
-Here --base is the model before: a folder, or `tiny`. Where the base of an adapter was moved, give that
+Here --base is the model before training: a folder, or `tiny`. If an adapter's base was moved, name it
 with --set model.base=DIR.")]
 pub struct AnalyzeTokenShift {
     #[command(flatten)]
@@ -338,10 +338,10 @@ pub struct AnalyzeTokenShift {
     /// Responses shown token by token.
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub strips: usize,
-    /// Where everything goes: every number (.json), or a picture (.svg).
+    /// Where to write the result: every number (.json), or a picture (.svg).
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Write there whatever is there: files of the same names are replaced, nothing else is touched.
+    /// Write even if files are there: those of the same names are replaced, nothing else is touched.
     #[arg(long)]
     pub overwrite: bool,
     /// JSON instead of strips and tables.
@@ -370,10 +370,10 @@ pub struct AnalyzeDynamics {
     /// Responses that each reference generates.
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub responses: usize,
-    /// Where everything goes: every number (.json), or a picture (.svg).
+    /// Where to write the result: every number (.json), or a picture (.svg).
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Write there whatever is there: files of the same names are replaced, nothing else is touched.
+    /// Write even if files are there: those of the same names are replaced, nothing else is touched.
     #[arg(long)]
     pub overwrite: bool,
     /// JSON instead of tables.
@@ -385,36 +385,36 @@ pub struct AnalyzeDynamics {
 #[command(after_help = "Examples:
   srft study --preset paper-small --seeds 5 --out studies/paper-small
   srft study --preset paper-small --dry-run       its runs, and how long they take here
-  srft study --out studies/paper-small            go on after Ctrl-C, a crash, a full disk
+  srft study --out studies/paper-small            continue after Ctrl-C, a crash, a full disk
   srft study --out studies/paper-small --tables   the tables of what is done so far
   srft study --spec my.toml --only main/srft      a study of your own; one of its cells")]
 pub struct Study {
     /// A study that comes with the program: paper-small | smoke.
     #[arg(long, conflicts_with = "spec")]
     pub preset: Option<String>,
-    /// A study of your own (see assets/studies in the sources).
+    /// A study file of your own (see assets/studies in the sources).
     #[arg(long, value_name = "F.toml")]
     pub spec: Option<PathBuf>,
-    /// Seeds 0, 1, ... of every row, in place of the study's own number.
+    /// How many seeds (0, 1, ...) for every row, instead of the study's own number.
     #[arg(long, value_name = "N")]
     pub seeds: Option<u32>,
-    /// The study's folder; studies/NAME by default. One that was begun needs neither --preset nor
-    /// --spec.
+    /// The study's folder; studies/NAME by default. If it holds a study, --preset and --spec are not
+    /// needed.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// auto | cpu | vulkan | metal | dx12 | gl | index or part of a name.
     #[arg(long)]
     pub device: Option<String>,
-    /// Runs at a time, in place of the study's own number.
+    /// Runs at the same time, instead of the study's own number.
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
-    /// Only these runs, and what they need; * stands for any.
+    /// Only these runs and what they need; * matches any name.
     #[arg(long, value_name = "REGIME/ROW")]
     pub only: Option<String>,
-    /// Go on though data or models are other files than when the study began.
+    /// Continue even if data or models changed since the study began.
     #[arg(long)]
     pub accept_changes: bool,
-    /// Train nothing: make the tables of the runs that are done.
+    /// Train nothing: write the tables of the runs that are done.
     #[arg(long)]
     pub tables: bool,
     /// Train nothing: list the runs and say how long they would take.

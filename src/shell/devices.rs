@@ -52,7 +52,7 @@ async fn self_test(adapter: &Adapter) -> String {
 fn limits(adapter: &Adapter) -> String {
     let memory = match adapter.memory_bytes {
         Some(bytes) => format!("{:.1} GiB memory", bytes as f64 / (1u64 << 30) as f64),
-        None => "memory not told".into(),
+        None => "memory unknown".into(),
     };
     if adapter.kind == Kind::Cpu {
         return memory;

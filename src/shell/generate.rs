@@ -92,7 +92,7 @@ fn require_no_input(out: &Path, suites: &[Suite], config: &Config) -> Result<()>
         .filter(|path| whole(path).is_some_and(|path| read.contains(&path)));
     match taken.next() {
         None => Ok(()),
-        Some(path) => Err(Error::input("the samples would take the place of what is read")
+        Some(path) => Err(Error::input("the samples would overwrite the file that is read")
             .at(path.display())
             .next("give another --out")),
     }

@@ -34,8 +34,8 @@ pub async fn merge(arguments: Merge) -> Result<()> {
         note(format_args!("stored in {}, {kept}", storage.name()));
         if kept.loses_much() {
             note(
-                "warning: that loses much of what was trained: leave checkpoint.dtype at f32, or use the \
-                 adapter over its base",
+                "warning: that loses much of what was trained: leave checkpoint.dtype at f32, or \
+                 use the adapter with its base",
             );
         }
     }

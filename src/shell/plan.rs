@@ -79,8 +79,8 @@ pub fn plan(arguments: Plan) -> Result<()> {
             );
             ways.push("a smaller --max-new-tokens, or data.max_tokens".into());
             Err(Error::input(format!("{} MiB do not fit in {}", mib(peak), mib(has)))
-                .next(format!("what takes less, one on top of the other: {}", ways.join(", "))))
+                .next(format!("to need less, each on top of the ones before: {}", ways.join(", "))))
         }
-        None => say("adapters do not tell their memory: --memory GIB says whether it fits"),
+        None => say("the adapter's memory is unknown: give --memory GIB to check whether it fits"),
     }
 }

@@ -143,7 +143,7 @@ impl Observer for Progress {
             let secs = report.rollout_secs + report.train_secs;
             let left = duration(secs * f64::from(of - 1));
             self.say(&format!(
-                "the first step took {secs:.1} s: about {left} to go, and the evaluations"
+                "the first step took {secs:.1} s: about {left} to go, plus the evaluations"
             ));
         }
         match self {

@@ -48,9 +48,9 @@ impl Subject {
         match (folders, folders.iter().find(|folder| is_study(folder))) {
             (_, None) => Ok(Self::Runs(read_runs(folders)?)),
             ([folder], Some(_)) => Ok(Self::Study(read_study(folder)?, folder.clone())),
-            (_, Some(study)) => Err(Error::input("a study has a report of its own")
+            (_, Some(study)) => Err(Error::input("a study's report can't include other folders")
                 .at(study.display())
-                .next("name it alone, or run folders alone")),
+                .next("give only that folder, or only run folders")),
         }
     }
 

@@ -23,7 +23,7 @@ pub struct Settings {
     /// Model folder, or `tiny`.
     #[arg(long, value_name = "DIR")]
     pub model: Option<String>,
-    /// Folder of the base of an adapter that is given with --model, where the base was moved.
+    /// Folder of the base, if --model is an adapter whose base was moved.
     #[arg(long, value_name = "DIR")]
     pub base: Option<String>,
     /// auto | cpu | vulkan | metal | dx12 | gl | index or part of a name.
@@ -32,23 +32,23 @@ pub struct Settings {
     /// Seed of everything random.
     #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
-    /// Data: JSONL, JSON or CSV in TRL's shapes, with answers where they are judged (repeatable).
+    /// Data: JSONL, JSON or CSV in TRL's formats, with answers if they are judged (repeatable).
     #[arg(long, value_name = "FILE")]
     pub data: Vec<String>,
-    /// Evaluation data, the same formats; a suite a file (repeatable).
+    /// Evaluation data in the same formats, one suite per file (repeatable).
     #[arg(long, value_name = "FILE")]
     pub eval_data: Vec<String>,
     /// exact | numeric | math | choice | regex | command.
     #[arg(long)]
     pub verifier: Option<String>,
-    /// A program that scores responses, one JSON line in and one out for each.
+    /// A program that scores responses: for each, it reads one JSON line and writes one.
     #[arg(long, value_name = "COMMAND")]
     pub reward_cmd: Option<String>,
     /// Longest response, in tokens.
     #[arg(long, value_name = "TOKENS")]
     pub max_new_tokens: Option<usize>,
-    /// A text that ends a response where it appears; what is judged ends before it (repeatable). A line
-    /// break is $'\n' in most shells.
+    /// A text that ends a response; what is judged ends before it (repeatable). A line break is $'\n' in
+    /// most shells.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub stop: Vec<String>,
 }

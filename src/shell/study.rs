@@ -56,7 +56,7 @@ fn asked(arguments: &Arguments) -> Result<(Study, String)> {
         (None, Some(path), _) => (read_text(path)?, path.display().to_string()),
         (None, None, Some(path)) => (read_text(&path)?, path.display().to_string()),
         (None, None, None) => {
-            return Err(Error::input("no study is named, and none was begun in --out")
+            return Err(Error::input("no study is named, and --out has none")
                 .next("srft study --preset paper-small, or --spec FILE.toml"));
         }
     };
@@ -144,7 +144,7 @@ impl Workers<'_> {
         while let Some(task) = self.queue.take()? {
             if self.stop.load(Ordering::SeqCst) {
                 return Err(Error::interrupted("stopped between runs, all saved")
-                    .next("the same command goes on here"));
+                    .next("run the same command again to continue"));
             }
             let (clock, mut progress) = (Stopwatch::start(), Progress::new(&task));
             let carried_out =

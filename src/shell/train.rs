@@ -47,7 +47,8 @@ pub async fn train(arguments: Train) -> Result<()> {
     }
     if let Some(device) = run.moved_from() {
         note(format_args!(
-            "warning: the run was on {device}; it goes on, but not bit for bit as it would have there"
+            "warning: the run was on {device}; here its results will not be the same to the last \
+             bit"
         ));
     }
     progress.say(&intent(&run));
@@ -78,7 +79,7 @@ fn intent(run: &Run) -> String {
         }
     };
     format!(
-        "{} steps of {}: {step}; {evaluated}. Ctrl-C saves, and --resume goes on",
+        "{} steps of {}: {step}; {evaluated}. Ctrl-C saves, and --resume continues",
         config.train.steps,
         config.objective.method.name()
     )

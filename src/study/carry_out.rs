@@ -30,7 +30,7 @@ impl Study {
         let config = self.config(task)?.ok_or_else(|| {
             Error::input("the trials that decide its settings are not done")
                 .at(task)
-                .next("leave out --only, or name what comes before")
+                .next("leave out --only, or add what must run before it")
         })?;
         self.require_inputs(&config).map_err(|e| e.at(task))?;
         let mut run = self.take_up(task, config, selected, &path).await?;
@@ -164,7 +164,9 @@ impl Study {
 /// Adds the task to an error, for readers who see the study and not the run.
 fn told(task: &Task, error: Error) -> Error {
     match error.kind {
-        Kind::Interrupted => Error { next: Some("the same command goes on here".into()), ..error },
+        Kind::Interrupted => {
+            Error { next: Some("run the same command again to continue".into()), ..error }
+        }
         _ => error.at(task),
     }
 }

@@ -34,7 +34,7 @@ impl Finished {
             (Some(base), Some(last)) => Ok(Some(Self { summary, base, last, diverged })),
             _ => Err(Error::input("the run's first or last evaluation is not on file")
                 .at(path.display())
-                .next("remove the run's folder to have it made again")),
+                .next("remove the run's folder to run it again")),
         }
     }
 }
@@ -80,7 +80,7 @@ impl SuiteRun {
                     sample.problem + 1
                 ))
                 .at(file.display())
-                .next("the file was altered: remove the run's folder to have it made again"));
+                .next("the file was altered: remove the run's folder to run it again"));
             };
             problem.0 += usize::from(sample.right == Some(true));
             problem.1 += usize::from(sample.right.is_some());

@@ -109,7 +109,7 @@ impl Study {
         if !names.iter().any(|name| name == SPEC) {
             return match shown.first() {
                 None => Ok(false),
-                Some(name) => refused(format!("`{name}` is here, and no study that it belongs to")),
+                Some(name) => refused(format!("`{name}` is here, but not the study it belongs to")),
             };
         }
         let before = read_text(&self.out.join(SPEC))?;
@@ -121,7 +121,7 @@ impl Study {
         match name {
             Some(name) if name == self.spec.name && names.len() > 1 => Ok(false),
             Some(name) if name != self.spec.name => refused(format!("the study {name} is here")),
-            _ => refused(format!("a {SPEC} is here that no study was begun by")),
+            _ => refused(format!("the {SPEC} here was not written by a study")),
         }
     }
 
@@ -300,7 +300,7 @@ impl Study {
         if let Some(Change { key, now, before }) = config.change(&before) {
             return Err(Error::input(format!("the study has {now}, the run on disk {before}"))
                 .at(format!("{}: {key}", path.display()))
-                .next("give another --out, or remove the run's folder to have it made again"));
+                .next("give another --out, or remove the run's folder to run it again"));
         }
         let is_there = match task {
             Task::Base { name } => exists(&self.base_model(name)),

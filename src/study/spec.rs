@@ -296,15 +296,17 @@ impl Spec {
             return Ok(());
         }
         if self.tuning_seeds().is_empty() {
-            return Err(Error::input("a grid, but no seeds to tune with").at("grid").next(
-                "add [tuning] with seeds = [1000] and other problems, as settings.eval.skip",
-            ));
+            return Err(Error::input("there is a grid, but no seed to tune it with")
+                .at("grid")
+                .next(
+                    "add [tuning] with seeds = [1000] and other problems, as settings.eval.skip",
+                ));
         }
         if let Some(seed) = self.tuning_seeds().iter().find(|&&s| s < u64::from(self.seeds)) {
             return Err(Error::input(format!("seed {seed} is one of the study's own"))
                 .at("tuning.seeds")
                 .next(
-                    "what is chosen by a result must not be reported with it: take another seed",
+                    "settings must not be reported on the seed that chose them: use another seed",
                 ));
         }
         for point in &points {
@@ -372,7 +374,7 @@ fn require_names<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result
     for name in names {
         if name.is_empty() || name.starts_with('.') || !name.chars().all(fine) {
             return Err(Error::input(format!("`{name}` cannot be the name of a {what}"))
-                .next("take letters, digits and +-_., no dot in front"));
+                .next("use letters, digits and +-_., and no dot at the start"));
         }
         if !seen.insert(name) {
             return Err(Error::input(format!("two {what}s are named {name}"))

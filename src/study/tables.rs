@@ -12,12 +12,12 @@ pub const TIMES: &str = "times.md";
 
 const ABOUT: &str = "\
 Accuracies are pass@1 by sampling in %, means over suites; ± is the sample standard deviation over \
-seeds. A difference is a row less CONTROL, paired by seed and problem, with its 95% interval from a \
+seeds. A difference is a row minus CONTROL, paired by seed and problem, with its 95% interval from a \
 bootstrap over seeds and problems (srft::study::stats). CONTROL wins where the interval lies below 0, \
 loses where it lies above, and ties where it holds 0; intervals are not adjusted for how many there are: \
-of differences that are none, one in twenty excludes 0. Compute is 2 operations a parameter for a \
-token sampled and 6 for one trained on, over CONTROL's. Entropy is that of the rollouts over the last \
-tenth of the steps, in nats; length is that of the responses in evaluation, in tokens.";
+where there is no difference, one in twenty still excludes 0. Compute is 2 operations per parameter for \
+a token sampled and 6 for one trained on, relative to CONTROL's. Entropy is that of the rollouts over \
+the last tenth of the steps, in nats; length is that of the responses in evaluation, in tokens.";
 
 /// A piece of a document, in order from the top.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -307,7 +307,7 @@ fn choices(results: &Results) -> Vec<Block> {
     }
     vec![
         Block::heading("What was tuned"),
-        Block::paragraph("On problems and a seed that no other table sees."),
+        Block::paragraph("On problems and a seed that no other table uses."),
         Block::table(&["regime", "row", "points", "chosen"], lines, 4),
     ]
 }

@@ -154,7 +154,8 @@ fn limits(module: &Module) -> Vec<String> {
     }
     let invocations: u32 = entry.workgroup_size.iter().product();
     if invocations > MAX_INVOCATIONS {
-        failures.push(format!("{invocations} invocations a workgroup, at most {MAX_INVOCATIONS}"));
+        failures
+            .push(format!("{invocations} invocations per workgroup, at most {MAX_INVOCATIONS}"));
     }
     let mut bindings: Vec<u32> = Vec::new();
     let mut bytes = 0;

@@ -382,8 +382,8 @@ browserTest("W11: after a reload of runs that are done the page shows what it sh
 
 browserTest("W14: numbers out of range are refused beside their field, in the page's words", { path: `index.html#${QUICK}&n=5000`, options: desktop }, async (page) => {
     await reach(page, "playing", 1);
-    await page.locator("#errors").getByText("n=5000 (Steps goes from 1 to 1000.)").waitFor();
-    for (const [key, value, words] of [["p", "100000", "from 1 to 64"], ["g", "1", "from 2 to 16"], ["g", "2.5", "whole number"], ["n", "", "is a number"]]) {
+    await page.locator("#errors").getByText("n=5000 (Steps must be from 1 to 1000.)").waitFor();
+    for (const [key, value, words] of [["p", "100000", "from 1 to 64"], ["g", "1", "from 2 to 16"], ["g", "2.5", "whole number"], ["n", "", "must be a number"]]) {
         await page.locator(`#set-${key}`).fill(value);
         await page.locator(`#set-${key}`).blur();
         await page.locator(`#set-${key}-wrong`).getByText(words).waitFor();

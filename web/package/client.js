@@ -337,7 +337,7 @@ export class Trainer {
         this.#isLost = true;
         const kept = this.checkpoint;
         const next = kept
-            ? `step ${kept.step} is kept: save it to a file and go on with \`srft train --resume\`, or reload the page`
+            ? `step ${kept.step} is kept: save it to a file and continue with \`srft train --resume\`, or reload the page`
             : "start again, with a smaller preset or on the device cpu";
         this.#emit({ type: "lost", reason: { ...reason, next }, step: kept?.step ?? 0 });
     }

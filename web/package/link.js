@@ -194,7 +194,7 @@ function died(what) {
         kind: "machine",
         what: `the trainer's worker died: ${what}`,
         place: "the trainer's worker",
-        next: "the runs go on from the last checkpoint in a fresh worker, if there are any",
+        next: "the runs, if there are any, continue from the last checkpoint in a new worker",
         fatal: true,
     };
 }

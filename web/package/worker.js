@@ -119,7 +119,7 @@ function fail(error) {
         kind: "machine",
         what: String(error),
         place: "the trainer's worker",
-        next: "reload the page; if it comes again, take another browser or the device cpu",
+        next: "reload the page; if it happens again, use another browser or the device cpu",
         fatal: true,
     };
     emit(JSON.stringify(complaint));

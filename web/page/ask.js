@@ -73,13 +73,13 @@ export class Ask {
     #draw({ prompt, answers }) {
         const right = answerTo(prompt);
         byId("answer-token").textContent =
-            "The stronger tint and underline, the less sure. Point at a token for its probability.";
+            "The stronger the tint and underline, the less sure. Point at a token for its probability.";
         const question = h(
             "p",
             { class: "asked" },
             h("b", { class: "mono" }, prompt),
             right === null
-                ? " is no problem of the kinds above, and the model knows nothing else: what it says means little."
+                ? " is not a problem like those above, and the model knows nothing else: its answer means little."
                 : ` right answer ${right}`,
         );
         byId("answers").replaceChildren(question, ...answers.map((answer) => this.#answer(answer, prompt)));

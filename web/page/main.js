@@ -60,7 +60,7 @@ const paint = painter({
         drawStatus(state, isChanged(), download, (performance.now() - heard) / 1000);
         const verdict = verdictOf(state);
         byId("again").hidden = verdict === null;
-        const soon = "What came of it will stand here: after some two minutes on a CPU.";
+        const soon = "The result will appear here, after about two minutes on a CPU.";
         write(/** @type {Element} */ (byId("verdict").firstElementChild), verdict ?? soon);
     },
     device: () => drawDevice(state),
@@ -282,7 +282,7 @@ function takeAddress(hash) {
         complain({
             what: `The address has settings that this page does not take: ${unknown.join(", ")}`,
             place: "after the # in the address",
-            next: "they were left out; the rest holds",
+            next: "they were ignored; the rest applies",
         });
     };
 }

@@ -48,7 +48,7 @@ export const PRESETS = [
     {
         id: "wrong-demonstrations",
         title: "Wrong demonstrations",
-        text: "Half of the teacher’s demonstrations end in a wrong answer. SFT imitates them all the same; SRFT’s demonstration term has a negative advantage where the verifier rejects them.",
+        text: "Half of the teacher’s demonstrations end in a wrong answer. SFT imitates them anyway; SRFT’s demonstration term has a negative advantage where the verifier rejects them.",
         look: "Accuracy: how much SFT loses, and whether SRFT loses less.",
         target: "chart-accuracy-in",
         notebook: "03-objective",

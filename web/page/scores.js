@@ -31,7 +31,7 @@ export class Scores {
             const examples = input("examples").valueAsNumber;
             const { min, max } = input("examples");
             if (!(Number.isInteger(examples) && examples >= Number(min) && examples <= Number(max))) {
-                return tellAt("evaluate-says", `Problems goes from ${min} to ${max}, a suite.`);
+                return tellAt("evaluate-says", `Problems must be from ${min} to ${max} per suite.`);
             }
             const choice = this.#suites.value;
             const chosen = ready.suites.filter(

@@ -66,7 +66,7 @@ export const SETTINGS = [
         step: 1,
         initial: "8",
         label: "Group size (G)",
-        help: "Rollouts a prompt: the policy’s own tries, whose rewards are compared.",
+        help: "Rollouts per prompt: the policy’s own tries, whose rewards are compared.",
     },
     {
         key: "t",
@@ -78,7 +78,7 @@ export const SETTINGS = [
         step: 0.01,
         initial: "1",
         label: "Temperature",
-        help: "Of sampling; low makes the rollouts of a group alike.",
+        help: "Of sampling; a low one makes a group’s rollouts alike.",
     },
     {
         key: "mp",
@@ -93,7 +93,7 @@ export const SETTINGS = [
         ],
         min: 0,
         max: 1,
-        help: "By how likely a token is beside the likeliest (min-p). Of the likeliest alone, the rollouts of a group are all the same.",
+        help: "By how likely a token is, compared with the likeliest (min-p). With only the likeliest, a group’s rollouts are all the same.",
     },
     {
         key: "d",
@@ -168,7 +168,7 @@ export const SETTINGS = [
             ["token", "nothing: token by token"],
             ["batch", "the whole update"],
         ],
-        help: "The paper does not say over what the H of a weight is taken.",
+        help: "The paper does not say what a weight’s H is averaged over.",
     },
     {
         key: "sign",
@@ -235,7 +235,7 @@ export const SETTINGS = [
             ["sequence-mean", "over each response, then responses"],
             ["sum-constant", "sum ÷ constant"],
         ],
-        help: "How token losses become one number.",
+        help: "How token losses are averaged.",
     },
     {
         key: "rv",
@@ -311,10 +311,10 @@ export function objection({ label, kind, values, min = 0, max = 1 }, text) {
     // If a choice's values are numbers, others are allowed too, for example another learning rate.
     if (kind === "choice" && !values?.every(([value]) => Number.isFinite(Number(value)))) {
         const known = values?.some(([value]) => value === text);
-        return known ? null : `${label} is one of ${values?.map(([value]) => value).join(", ")}.`;
+        return known ? null : `${label} must be one of ${values?.map(([value]) => value).join(", ")}.`;
     }
     const value = Number(text);
-    if (text.trim() === "" || !Number.isFinite(value)) return `${label} is a number.`;
-    if (kind === "number" && !Number.isInteger(value)) return `${label} is a whole number.`;
-    return value < min || value > max ? `${label} goes from ${min} to ${max}.` : null;
+    if (text.trim() === "" || !Number.isFinite(value)) return `${label} must be a number.`;
+    if (kind === "number" && !Number.isInteger(value)) return `${label} must be a whole number.`;
+    return value < min || value > max ? `${label} must be from ${min} to ${max}.` : null;
 }

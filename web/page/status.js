@@ -16,7 +16,7 @@ const PHASES = {
 
 /** @param {number} speed steps a second */
 const pace = (speed) =>
-    speed < 0.5 ? `${fixed(1 / speed, 1)} s a step` : `${fixed(speed, speed < 10 ? 1 : 0)} steps/s`;
+    speed < 0.5 ? `${fixed(1 / speed, 1)} s per step` : `${fixed(speed, speed < 10 ? 1 : 0)} steps/s`;
 
 /** Seconds without progress or any message, after which the visitor is told what to do. */
 const STALLED = 15;
@@ -26,13 +26,13 @@ const SILENT = 60;
 function phaseOf({ phase, base, step, pausing, evaluating }, download, silence) {
     if (phase === "loading" && (download === null || download.loaded < download.total)) {
         const far = download && `, ${megabytes(download.loaded)} of ${megabytes(download.total)} MB`;
-        const stalled = silence > STALLED ? `; nothing has come for ${fixed(silence, 0)} s, Restart tries again` : " …";
+        const stalled = silence > STALLED ? `; no data for ${fixed(silence, 0)} s, Restart tries again` : " …";
         return `loading the trainer${far ?? ""}${stalled}`;
     }
     if (phase === "playing" && silence > SILENT && !pausing) {
         return `playing, but silent for ${fixed(silence, 0)} s; Pause goes back to the last checkpoint`;
     }
-    if (pausing) return "pausing after the present step …";
+    if (pausing) return "pausing after this step …";
     if (evaluating) return `evaluating, ${grouped(evaluating.done)} of ${grouped(evaluating.of)} problems …`;
     if (phase === "playing" && step === 0 && !base) return "playing, the base is evaluated first …";
     return PHASES[phase];
@@ -92,8 +92,8 @@ export function drawDevice({ ready, phase }) {
         adapter.is_gpu
             ? ""
             : cpu
-              ? "No GPU is in use here; on one it would go faster."
-              : "This GPU is computed by the CPU: good for a test, slow for training.",
+              ? "No GPU is in use here; with one it would be faster."
+              : "This GPU is software on the CPU: good for a test, slow for training.",
     );
     const count = kernels.length;
     write(

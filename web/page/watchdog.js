@@ -35,7 +35,7 @@
         } catch {
             before = String(Date.now());
         }
-        var next = "reload the page; if it stays so, another browser or network may help";
+        var next = "reload the page; if that does not help, try another browser or network";
         if (before && Date.now() - Number(before) < 60000) return say(what, next);
         fetch(location.href, { cache: "reload" }).then(
             function () { location.reload(); },
@@ -46,8 +46,8 @@
     function loaded() {
         if (location.protocol === "file:") {
             return say(
-                "This page has to come from a web server: browsers run no modules from files.",
-                "in the repository, web/serve.sh; or any static server in this folder, for example python3 -m http.server",
+                "This page must come from a web server: browsers load no modules from files.",
+                "run web/serve.sh in the repository, or any static server in this folder, for example python3 -m http.server",
             );
         }
         setTimeout(function () {
@@ -61,7 +61,7 @@
             if (root.dataset.scripts || location.protocol === "file:") return;
             var source = event.target instanceof HTMLScriptElement ? event.target.src : "";
             if (source) reload("A script of the page did not load: " + source + ", or one that it needs.");
-            else if (event.message) say("The page’s script failed: " + event.message, "take a newer browser, or reload");
+            else if (event.message) say("The page’s script failed: " + event.message, "use a newer browser, or reload");
         },
         true,
     );

@@ -16,7 +16,7 @@ function translated(text) {
         })
         .replace(/lower train\.micro_batch_tokens/g, "choose fewer prompts or a smaller group under Settings")
         .replace(/--set (\S+?)=\S+/g, (_, path) => `${labelOf(path) ?? path} under Settings`)
-        .replace(/(take|or) --device (auto|cpu)/g, (_, verb, device) => `${verb} ${device === "cpu" ? "CPU" : "a GPU if there is one"} as the device under Settings`)
+        .replace(/(use|or) --device (auto|cpu)/g, (_, verb, device) => `${verb} ${device === "cpu" ? "CPU" : "a GPU if there is one"} as the device under Settings`)
         .replace(/`srft devices`/g, "this machine")
         .replace(/\b[a-z]+\.[a-z_]+\b/g, (path) => (labelOf(path) ? `“${labelOf(path)}”` : path));
 }

@@ -30,7 +30,7 @@ pub async fn ints<const D: usize>(tensor: Tensor<D, Int>) -> Result<Vec<i32>> {
 
 fn failed(error: impl std::fmt::Display) -> Error {
     Error::machine(format!("reading back from the device failed: {error}")).next(
-        "the device may be lost or out of memory: resume the run, lower \
-         train.micro_batch_tokens, or take --device cpu",
+        "the device may be lost or out of memory: resume the run, lower train.micro_batch_tokens, \
+         or use --device cpu",
     )
 }

@@ -91,7 +91,7 @@ pub fn unpack(bytes: &[u8], home: &Path) -> Result<Vec<String>> {
     }
     match names.is_empty() {
         true => {
-            Err(unreadable(format!("no run is in it: no folder with {CONFIG} and {CHECKPOINTS}/")))
+            Err(unreadable(format!("it holds no run: no folder with {CONFIG} and {CHECKPOINTS}/")))
         }
         false => Ok(names),
     }

@@ -236,17 +236,17 @@ fn install_hint(api: &str) -> &'static str {
     match api {
         "vulkan" => {
             "install the GPU's Vulkan driver (on Debian: libvulkan1 and mesa-vulkan-drivers, which \
-             also bring a software adapter), or take --device auto"
+             also bring a software adapter), or use --device auto"
         }
-        "metal" => "Metal is on macOS and iOS only; take --device auto",
-        "dx12" => "DirectX 12 is on Windows only; take --device auto",
+        "metal" => "Metal is on macOS and iOS only; use --device auto",
+        "dx12" => "DirectX 12 is on Windows only; use --device auto",
         "webgpu" => {
-            "take a browser with WebGPU, switched on and with a GPU that it allows (a page sees it \
-             over https or on localhost only), or go on with the CPU"
+            "use a browser with WebGPU switched on and a GPU that it allows (only over https or on \
+             localhost), or use the CPU"
         }
         _ => {
-            "install the GPU's OpenGL driver (and without a desktop session set XDG_RUNTIME_DIR to a \
-             folder), or take --device auto"
+            "install the GPU's OpenGL driver (and without a desktop session set XDG_RUNTIME_DIR to \
+             a folder), or use --device auto"
         }
     }
 }
@@ -285,8 +285,8 @@ async fn open_wgpu(
     complaints: &Complaints,
 ) -> Result<(Device, wgpu::Device)> {
     for (what, has, needs) in [
-        ("storage buffers a shader", adapter.max_storage_buffers, LEAST_BINDINGS),
-        ("invocations a workgroup", adapter.invocations, LEAST_INVOCATIONS),
+        ("storage buffers per shader", adapter.max_storage_buffers, LEAST_BINDINGS),
+        ("invocations per workgroup", adapter.invocations, LEAST_INVOCATIONS),
         ("bytes of workgroup memory", adapter.workgroup_bytes, LEAST_WORKGROUP_BYTES),
     ] {
         if has < needs {
@@ -294,12 +294,12 @@ async fn open_wgpu(
                 "{} allows {has} {what}, {needs} are needed",
                 adapter.name
             ))
-            .next("take another adapter from `srft devices`, or --device cpu"));
+            .next("use another adapter from `srft devices`, or --device cpu"));
         }
     }
     let failed = |e: &dyn std::fmt::Display| {
         Error::machine(format!("{} cannot be opened: {e}", adapter.name))
-            .next("update its driver, take another adapter from `srft devices`, or --device cpu")
+            .next("update its driver, use another adapter from `srft devices`, or --device cpu")
     };
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("srft"),

@@ -141,7 +141,7 @@ pub fn parse_episodes(text: &str, place: &str, learner: &Learner) -> Result<Vec<
     if groups.is_empty() {
         return Err(Error::input("the file holds no episodes")
             .at(place)
-            .next("give one object a line: {\"prompt\", \"demonstration\", \"episodes\"}"));
+            .next("give one object per line: {\"prompt\", \"demonstration\", \"episodes\"}"));
     }
     Ok(groups)
 }

@@ -118,7 +118,7 @@ pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
 /// `docs/metrics.md`: a row a metric.
 pub fn as_markdown() -> String {
     let mut text = String::from(
-        "# Metrics\n\nOne line a step in `metrics.jsonl`. Written by `srft config --metrics`; a test \
+        "# Metrics\n\nOne line per step in `metrics.jsonl`. Written by `srft config --metrics`; a test \
          holds this file against the code. The means in the loss terms are taken as \
          `objective.aggregate` says. π is the policy, H its entropy, Â the advantage. What a step has no value \
          for is null: `reward` where nothing was sampled, `w_sft` where nothing was imitated.\n\n\

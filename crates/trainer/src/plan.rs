@@ -131,13 +131,13 @@ pub fn plan(
     let copies = if on_cpu { 2 } else { 1 }; // the CPU kernels read a table of their own
     let rope = model.max_positions * model.head_dim * copies;
     lasting.push(item("positions", rope, format!("cos and sin of {}", model.max_positions)));
-    lasting.push(item("moments", 2 * s.trainable, "two a trained number".into()));
+    lasting.push(item("moments", 2 * s.trainable, "two per trained number".into()));
     let holds_base = config.stages().iter().any(Objective::uses_base);
     if holds_base && lora.is_none() {
         lasting.push(item(
             "base",
             s.weights,
-            "the KL penalty's, beside the weights that train".into(),
+            "for the KL penalty, besides the weights that train".into(),
         ));
     }
 
@@ -173,7 +173,7 @@ pub fn plan(
     // Gradients of a layer's activations during the backward pass.
     let flowing = tokens * if on_cpu { 3 * f + 2 * d } else { f + d };
     let logits = (LOGITS_BYTES / F32).min(tokens * model.vocab_size) + 2 * tokens * d;
-    let gradients = item("gradients", s.trainable, "one a trained number".into());
+    let gradients = item("gradients", s.trainable, "one per trained number".into());
     let item = |name, numbers, of: &str| item(name, numbers, format!("{tokens} tokens: {of}"));
     let mut update = vec![gradients];
     if config.train.checkpointing {
@@ -182,11 +182,11 @@ pub fn plan(
         let passing = if lora.is_some() { s.trainable / layers } else { s.layer.max(vocabulary) };
         let working = logits.max(inside + flowing) + passing;
         update.push(item("activations", tokens * d * (layers + 1), "each layer's input"));
-        update.push(item("one layer", working, "its inside and gradients, or the head's logits"));
+        update.push(item("one layer", working, "its activations and gradients, or logits"));
     } else {
         let working = logits.max(flowing + s.trainable);
-        update.push(item("activations", layers * inside, "the inside of every layer"));
-        update.push(item("backward", working, "the head's logits, or gradients on their way"));
+        update.push(item("activations", layers * inside, "every layer's activations"));
+        update.push(item("backward", working, "the logits, or gradients under way"));
     }
     Plan { lasting, sampling, update }
 }

@@ -41,7 +41,7 @@ impl Report {
         }
         Err(Error::numbers(self.failures.join("; "))
             .at(format!("self-test on {adapter}"))
-            .next("training on it would be wrong: update the driver, or take --device cpu"))
+            .next("training on it would be wrong: update the driver, or use --device cpu"))
     }
 }
 

@@ -76,7 +76,7 @@ fn a_model_folder_that_is_missing_or_malformed() {
         change(&mut header);
         Some(joined(&header, &data))
     };
-    let whole = "not a whole safetensors file";
+    let whole = "not a complete safetensors file";
     for cut in [0, 4, 8, 60, weights.len() - 1] {
         refused("model.safetensors", Some(weights[..cut].to_vec()), INPUT, &[whole]);
     }
@@ -255,7 +255,7 @@ fn a_report_on_what_is_no_run() {
     home.fails("report nowhere", INPUT, &["nowhere", "no such folder"]);
     home.fails("report model", INPUT, &["model", "config.toml is missing"]);
     home.succeeds(&format!("{TRAIN} --steps 2 --out runs/a"));
-    home.fails("report runs", INPUT, &["give a run in it: runs/a"]);
+    home.fails("report runs", INPUT, &["give one of its runs: runs/a"]);
     let metrics = String::from_utf8(home.read("runs/a/metrics.jsonl")).unwrap();
     home.write("runs/a/metrics.jsonl", metrics.replacen("\"lr\"", "\"rate\"", 1));
     home.fails("report runs/a", INPUT, &["runs/a/metrics.jsonl:1", "rate"]);

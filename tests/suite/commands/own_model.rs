@@ -179,7 +179,7 @@ fn turns_that_a_template_rewrites_are_told() {
         let output = home.command(&command).output().unwrap();
         let said = crate::program::stderr(&output);
         assert!(output.status.success(), "{said}");
-        let words = "turns.jsonl: 1 with earlier turns of the assistant: read and not learned";
+        let words = "turns.jsonl: 1 with earlier turns of the assistant: read but not learned";
         assert_eq!(said.contains(words), told, "{said}");
         let trained = &home.lines(&format!("run-{turns}/metrics.jsonl"))[0]["trained_tokens"];
         assert_eq!(*trained, 4, "`4` and its end, twice");
@@ -287,9 +287,9 @@ fn hostile_shards_and_adapters_are_named() {
     let first = home.read("qwen/model-00001-of-00003.safetensors");
     let second = home.read("qwen/model-00002-of-00003.safetensors");
     home.write("qwen/model-00002-of-00003.safetensors", &first);
-    home.fails(generate, INPUT, &["stands in model-00001-of-00003.safetensors too"]);
+    home.fails(generate, INPUT, &["is in model-00001-of-00003.safetensors too"]);
     home.write("qwen/model-00002-of-00003.safetensors", &second[..second.len() - 3]);
-    home.fails(generate, INPUT, &["qwen/model-00002", "not a whole safetensors file"]);
+    home.fails(generate, INPUT, &["qwen/model-00002", "not a complete safetensors file"]);
     home.write("qwen/model-00002-of-00003.safetensors", second);
     home.succeeds(generate);
     home.fails(&format!("{generate} --chat").replace("qwen", "tiny"), INPUT, &["no chat template"]);
@@ -329,7 +329,7 @@ fn a_plan_says_what_goes_where_before_anything_is_loaded() {
     let adapted = home.succeeds("plan --model qwen --device cpu --lora-rank 4 --json");
     let plan: Value = serde_json::from_str(&adapted).unwrap();
     assert!(plan["items"].as_array().unwrap().iter().any(|i| i["for"] == "adapters"));
-    home.fails("plan --model qwen --memory 0.001", INPUT, &["do not fit", "what takes less"]);
+    home.fails("plan --model qwen --memory 0.001", INPUT, &["do not fit", "to need less"]);
     // With the data at hand it counts on texts as long as they are, not as the model allows.
     let cache = |arguments: &str| {
         let plan = home.succeeds(&format!("plan --model qwen --device cpu --json {arguments}"));

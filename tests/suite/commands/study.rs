@@ -288,7 +288,7 @@ fn a_study_has_a_report() {
     assert!(html.contains("id=\"forest-main\"") && !html.contains("not done"));
     let printed = home.succeeds("report out --text");
     assert!(printed.contains("13 of 13") && printed.contains("out/tables.md"), "{printed}");
-    home.fails("report out out/runs/main/srft/seed-0", 2, &["a report of its own"]);
+    home.fails("report out out/runs/main/srft/seed-0", 2, &["include other folders"]);
     std::fs::remove_file(home.path("out/results.json")).unwrap();
     home.fails("report out", 2, &["srft study --out out --tables"]);
 }
@@ -326,7 +326,7 @@ fn interrupted_it_says_that_the_same_command_goes_on() {
         &output,
         "study, interrupted",
         130,
-        &["all saved", "the same command goes on here"],
+        &["all saved", "run the same command again to continue"],
     );
     assert!(home.path("out/tables.md").exists());
     assert_eq!(home.names("out/runs/main/srft/seed-0/checkpoints").len(), 1 + 1);

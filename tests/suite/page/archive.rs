@@ -63,8 +63,8 @@ fn what_is_too_large_is_refused_unread() {
 #[test]
 fn what_is_no_run_is_refused() {
     for (files, word) in [
-        (vec![("readme", "hello")], "no run is in it"),
-        (vec![("../config.toml", "1"), ("../checkpoints/a", "2")], "no run is in it"),
+        (vec![("readme", "hello")], "it holds no run"),
+        (vec![("../config.toml", "1"), ("../checkpoints/a", "2")], "it holds no run"),
     ] {
         let error = unpacked(&files).1.unwrap_err().to_string();
         assert!(error.contains(word), "{error}");

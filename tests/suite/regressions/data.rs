@@ -245,7 +245,7 @@ fn open_r1_585_demonstrations_that_are_not_used_are_not_rendered() {
     let shift = "analyze token-shift --device cpu --base model --model model --max-new-tokens 4 \
         --data chat.jsonl --samples greedy";
     home.succeeds(shift);
-    home.fails(&format!("{train} sft"), 2, &["chat.jsonl:1", "writes this conversation otherwise"]);
+    home.fails(&format!("{train} sft"), 2, &["chat.jsonl:1", "writes the prompt differently"]);
 }
 
 /// `score` said "cut" and then refused (trl #4698).

@@ -252,7 +252,11 @@ fn an_adapters_base_that_moved() {
     }
     home.succeeds(&format!("{TRAIN} --model run/best --base moved --steps 1 --out on"));
     assert!(base("on/best").ends_with("moved"));
-    home.fails(&format!("{GENERATE} moved --base moved"), INPUT, &["the model is whole", "--base"]);
+    home.fails(
+        &format!("{GENERATE} moved --base moved"),
+        INPUT,
+        &["the model is not an adapter", "--base"],
+    );
     home.fails(&format!("{GENERATE} run/best --base run"), INPUT, &["run/config.json"]);
 
     // It goes away while the adapter is held: the name that was read stays.
@@ -298,7 +302,7 @@ fn folders_without_what_is_needed_are_told_what_to_do() {
         ("bare", &["tokenizer.json"]),
         ("empty", &["the folder is empty", "model.safetensors"]),
         ("Qwen/Qwen2.5-0.5B", &["nothing is downloaded", "hf download Qwen/Qwen2.5-0.5B"]),
-        ("./nowhere", &["check the path", "a model folder holds config.json"]),
+        ("./nowhere", &["check the path", "a model folder needs config.json"]),
         ("model/model.safetensors", &["the folder that this file is in"]),
         ("pickled", &["adapter_model.bin is pickled", "PeftModel"]),
         ("cache/models--a--b", &["cache/models--a--b/snapshots/0123"]),

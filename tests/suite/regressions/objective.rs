@@ -75,13 +75,13 @@ fn trl_3199_a_group_of_one_is_refused_where_its_gradient_is_0() {
     );
 }
 
-/// TRL #3452: rollouts that are all alike, by temperature 0 or by a single token to choose from.
+/// TRL #3452: rollouts that are all the same, by temperature 0 or by a single token to choose from.
 #[test]
 fn trl_3452_greedy_training_is_refused_however_it_is_asked_for() {
     for key in ["temperature = 0.0", "top_k = 1"] {
         let layer = Config::layer(&format!("[rollout]\n{key}"), "test").unwrap();
         let error = Config::resolve(&[layer]).unwrap_err();
-        assert!(error.what.contains("all alike"), "{error}");
+        assert!(error.what.contains("all the same"), "{error}");
     }
 }
 

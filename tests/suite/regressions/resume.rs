@@ -245,7 +245,12 @@ fn a_long_evaluation_does_not_keep_a_study_from_stopping() {
     for (signal, steps) in [("TERM", 3), ("HUP", 4)] {
         slow_judge(&home, &run(signal), steps);
         let output = send_once_asked(&home, signal, home.command(&study(1, signal)));
-        assert_error(&output, signal, 130, &["all saved", "the same command goes on here"]);
+        assert_error(
+            &output,
+            signal,
+            130,
+            &["all saved", "run the same command again to continue"],
+        );
         let at = |name: &str| format!("{}/{name}", run(signal));
         let steps_of = |lines: Vec<Value>| -> Vec<u64> {
             lines.iter().map(|line| line["step"].as_u64().unwrap()).collect()

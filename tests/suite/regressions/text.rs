@@ -310,7 +310,7 @@ fn a_turn_that_the_prompt_opens_is_learned_from_there_on_or_refused() {
     let shown = opened.demonstration.unwrap();
     assert_eq!(shown, "add\n</think>\n\n4<｜end▁of▁sentence｜>");
     let error = learned("4").unwrap_err();
-    assert!(error.what.contains("otherwise than it asks for the answer"), "{error}");
+    assert!(error.what.contains("differently once the answer follows"), "{error}");
 }
 
 /// SRFT's review §7.1: a tool's answer between is read, and no term of the loss acts on it.

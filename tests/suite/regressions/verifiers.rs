@@ -158,7 +158,7 @@ fn lm_evaluation_harness_2212_gold_answers_that_cannot_be_read_are_dropped_aloud
     let dropped = run("some.jsonl --set data.unreadable=drop");
     let message = stderr(&dropped);
     assert!(dropped.status.success(), "{message}");
-    let told = "1 with a gold answer that cannot be read: dropped (lines 2)";
+    let told = "1 whose gold answer cannot be read: dropped (lines 2)";
     assert!(message.contains(told), "{message}");
     let empty = run("none.jsonl --set data.unreadable=drop");
     assert!(!empty.status.success(), "{}", stderr(&empty));

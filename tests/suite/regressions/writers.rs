@@ -84,8 +84,8 @@ fn tf_unet_216_an_output_folder_with_other_things_in_it_is_refused() {
             ("published", ["config.json", "--overwrite"]),
             ("file", ["no folder", "another"]),
             ("dangling", ["no folder", "another"]),
-            ("run", ["a run or a study is kept here", "of its own"]),
-            ("run --overwrite", ["a run or a study is kept here", "of its own"]),
+            ("run", ["this folder holds a run or a study", "of its own"]),
+            ("run --overwrite", ["this folder holds a run or a study", "of its own"]),
             ("run/best", ["belongs to the run", "of its own"]),
             ("run/best --overwrite", ["belongs to the run", "of its own"]),
             ("run/checkpoints --overwrite", ["belongs to the run", "of its own"]),
@@ -121,7 +121,7 @@ fn a_folder_of_the_same_command_is_renewed_and_one_that_was_changed_is_not() {
     fs::create_dir(home.path("data")).unwrap();
     fs::rename(home.path("d.jsonl"), home.path("data/d.jsonl")).unwrap();
     let command = format!("{} --out data --overwrite", EVAL.replace("d.jsonl", "data/d.jsonl"));
-    refused(&home, &command, &["data/d.jsonl", "what is read"]);
+    refused(&home, &command, &["data/d.jsonl", "the command reads this file"]);
 }
 
 /// An empty folder, a link to one, one that may be a mount: results go into it.
@@ -233,9 +233,13 @@ fn an_output_file_takes_the_place_of_its_like_alone() {
         fs::rename(home.path("empty.tmp"), home.path(&taken)).unwrap();
         home.succeeds(&command);
     }
-    refused(&home, &format!("{score} --out d.jsonl --overwrite"), &["what is read"]);
+    refused(&home, &format!("{score} --out d.jsonl --overwrite"), &["the command reads this file"]);
     std::os::unix::fs::symlink("d.jsonl", home.path("same.jsonl")).unwrap();
-    refused(&home, &format!("{score} --out same.jsonl --overwrite"), &["what is read"]);
+    refused(
+        &home,
+        &format!("{score} --out same.jsonl --overwrite"),
+        &["the command reads this file"],
+    );
     refused(&home, &format!("{score} --out run/metrics.jsonl --overwrite"), &["belongs to a run"]);
     refused(&home, &format!("{score} --out model"), &["is a folder"]);
     // The report's usual place, and a link that stays one.

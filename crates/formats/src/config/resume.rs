@@ -38,11 +38,11 @@ impl Settings {
             "train.steps" => {
                 "the learning rate's schedule and a second stage span all steps of a run"
             }
-            _ => "a resumed run goes on as it began",
+            _ => "a resumed run keeps its settings",
         };
         Err(Error::input(format!("{now} was {before} when the run began: {why}")).at(&key).next(
-            "resume without it, or begin a new run from the checkpoint with \
-             srft train --model RUN/checkpoints/step-N",
+            "resume without it, or start a new run from the checkpoint with srft train --model \
+             RUN/checkpoints/step-N",
         ))
     }
 

@@ -62,27 +62,28 @@ impl Settings {
             (
                 "rollout.group",
                 !stages.iter().any(|o| self.compares_nothing(o)),
-                "larger: advantages compare the responses to a prompt, and a single one's is always 0",
+                "larger: an advantage compares the responses to a prompt, and is 0 if there is \
+                 only one",
             ),
             (
                 "rollout.prompts",
                 rollout.prompts.saturating_mul(rollout.group) <= MOST_ROLLOUTS,
-                "so that prompts times group is at most a million rollouts a step",
+                "smaller: prompts times group may be at most a million rollouts per step",
             ),
             (
                 "rollout.temperature",
                 rollout.temperature > 0.0 || !samples,
-                "above 0 for training: greedy rollouts of a group are all alike",
+                "above 0 for training: a group's greedy rollouts are all the same",
             ),
             (
                 "rollout.top_k",
                 rollout.top_k != 1 || !samples,
-                "0 (all) or at least 2 for training: greedy rollouts of a group are all alike",
+                "0 (all) or at least 2 for training: a group's greedy rollouts are all the same",
             ),
             (
                 "objective.kl_coeff",
                 objective.kl_coeff == 0.0 || objective.kl_coeff > 0.0 && objective.sft,
-                "0, or positive beside objective.sft, whose tokens it acts on",
+                "0, or positive with objective.sft on: it acts on the SFT term's tokens",
             ),
             (
                 "objective.entropy_coeff",
@@ -97,7 +98,8 @@ impl Settings {
             (
                 "objective.sft_gate",
                 objective.sft_gate != SftGate::Unsolved || objective.uses_rollouts(),
-                "another gate unless a term on rollouts (self_term or rl_demo) is on: only rollouts solve a prompt",
+                "another gate unless a term on rollouts (self_term or rl_demo) is on: without \
+                 rollouts no prompt is solved",
             ),
             (
                 "objective.buffer",
@@ -108,17 +110,17 @@ impl Settings {
                 "objective.group_of",
                 objective.group_of != GroupOf::Apart
                     || !objective.rl_demo && objective.sft_gate != SftGate::Advantage,
-                "extra or shared where the demonstration's advantage is used",
+                "extra or shared if the demonstration's advantage is used",
             ),
             (
                 "reward.command",
                 data.verifier != Comparison::Command || !reward.command.is_empty(),
-                "given where data.verifier is command",
+                "given if data.verifier is command",
             ),
             (
                 "lora.targets",
                 lora.rank == 0 || !lora.targets.is_empty(),
-                "some of the model's matrices",
+                "at least one of the model's matrices",
             ),
             (
                 "objective",

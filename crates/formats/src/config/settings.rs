@@ -123,44 +123,44 @@ settings! {
     model: Model {
         /// Folder of a Hugging Face model or a PEFT adapter; `tiny` is the built-in base.
         path: String = "tiny".into();
-        /// Folder of the base of an adapter in `path`, where it is not where the adapter says.
+        /// Folder of the base of the adapter in `path`, if it is not where the adapter says.
         base: String = String::new(),
             free "where the same base lies; what it holds is looked at besides";
-        /// stored (layers' matrices that do not train stay in F16 or BF16, the same numbers) | f32 (faster).
+        /// stored (layers' matrices that do not train stay in F16 or BF16; results are the same) | f32 (faster, more memory).
         frozen: Frozen = Frozen::Stored,
             free "a stored matrix is widened exactly before each product";
     }
-    /// Low-rank adapters in place of the whole model (Hu et al., 2021), in PEFT's layout.
+    /// Low-rank adapters, trained instead of the whole model (Hu et al., 2021), in PEFT's layout.
     lora: LoraSettings {
-        /// Rank of the adapters; 0: the whole model trains.
+        /// Rank of the adapters; 0: train the whole model.
         rank: usize = 0,
             must "at most 4096": |v| *v <= 4096;
         /// The adapters' change is multiplied by alpha/rank.
         alpha: f64 = 32.0,
             must "positive": |v| *v > 0.0;
-        /// Divide alpha by the root of the rank instead.
+        /// Divide alpha by the square root of the rank instead.
         rslora: bool = false;
         /// Share of the adapters' inputs that training sets to 0.
         dropout: f64 = 0.0,
             must "a share in [0, 0.99)": |v| (0.0..0.99).contains(v);
-        /// The matrices that get one.
+        /// The matrices that get an adapter.
         targets: Vec<String> = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"].map(String::from).to_vec();
     }
-    /// What it is trained on.
+    /// What the policy is trained on.
     data: Data {
-        /// Built-in task, used where no file is given.
+        /// Built-in task, used if no file is given.
         task: String = "arithmetic".into();
         /// JSONL, JSON or CSV files of problems, one after the other (docs/guide.md, "Your model, your data"); none: the built-in task.
         train: Vec<String> = Vec::new();
-        /// Files for evaluation, a suite each; none: the built-in suites, or a tenth of `train`.
+        /// Files for evaluation, one suite per file; none: the built-in suites, or a tenth of `train`.
         eval: Vec<String> = Vec::new();
         /// exact | numeric | math | choice | regex | command | given (by the program that trains): how a response's answer is judged.
         verifier: Comparison = Comparison::Exact;
         /// The answer is what follows this marker in a response; empty: the whole response.
         answer_after: String = String::new();
-        /// Distinct training problems a suite of the built-in task; 0: fresh ones without end.
+        /// Distinct training problems per suite of the built-in task; 0: no limit.
         problems: u32 = 0;
-        /// Distinct training problems of the built-in task in all, suites in turn; 0: as `problems` says.
+        /// Distinct training problems of the built-in task in total, from each suite in turn; 0: see `problems`.
         pool: u32 = 0;
         /// Share of the built-in task's problems that come with a demonstration.
         demonstrations: f64 = 1.0,
@@ -173,11 +173,11 @@ settings! {
             must "a share in [0, 1]": |v| (0.0..=1.0).contains(v);
         /// Longest example in tokens, prompt and demonstration; 0: what the model takes.
         max_tokens: usize = 0;
-        /// error | drop | cut (the demonstration's end): what becomes of a longer example.
+        /// error | drop | cut (the demonstration's end): what to do with a longer example.
         too_long: TooLong = TooLong::Error;
-        /// error | drop: what becomes of an example whose gold answer the verifier cannot read.
+        /// error | drop: what to do with an example whose gold answer the verifier cannot read.
         unreadable: Unreadable = Unreadable::Error;
-        /// all | last: which of the assistant's turns in a conversation imitation learns.
+        /// all | last: which of the assistant's turns in a conversation are imitated.
         turns: Turns = Turns::All;
         /// answer | mention (the gold answer anywhere, which can be gamed): what training rewards.
         reward: Rewarded = Rewarded::Answer;
@@ -194,45 +194,45 @@ settings! {
         self_term: SelfTerm = SelfTerm::Signed;
         /// Whether exp(∓H) multiplies the weights; false leaves their scales alone.
         entropy_weights: bool = true;
-        /// none | sft | self: the weight, if any, that stays at its scale all the same.
+        /// none | sft | self: a weight that exp(∓H) leaves at its scale.
         fixed_weight: FixedWeight = FixedWeight::None;
         /// Scale of w_SFT, 0.5 in Eq. 8.
         sft_weight_scale: f64 = 0.5;
         /// minus | plus: w_SFT = scale · exp(∓H); the paper prints minus.
         sft_weight_sign: Sign = Sign::Minus;
-        /// none | p(1-p): what weighs each token of the SFT term besides w_SFT (CHORD-φ); no gradient flows through it.
+        /// none | p(1-p): a second weight on each token of the SFT term, besides w_SFT (CHORD-φ); no gradient flows through it.
         sft_token_weight: SftTokenWeight = SftTokenWeight::None;
-        /// λ of λ·KL(θ‖base) on the tokens that the SFT term imitates, base the model that the run began with (sft-kl).
+        /// λ of λ·KL(θ‖base) on the tokens that the SFT term imitates; base is the model that the run began with (sft-kl).
         kl_coeff: f64 = 0.0;
         /// Scale of w_RL = scale · exp(+H) on positive rollouts, 0.1 in Eq. 11.
         self_weight_scale: f64 = 0.1;
-        /// sequence | token | batch: over what the H of a weight is averaged.
+        /// sequence | token | batch: what the H of a weight is averaged over.
         entropy_over: EntropyOver = EntropyOver::Sequence;
         /// none | p/(p+0.1): LUFFY's policy shaping of the demonstration's probability.
         demo_shaping: DemoShaping = DemoShaping::None;
         /// Divide advantages by the group's standard deviation, Eq. 7.
         advantage_std: bool = true;
-        /// token-mean (over the update's tokens) | sequence-mean | sum-constant | sequence-constant (each sequence's sum by a constant, then their mean).
+        /// token-mean (over the update's tokens) | sequence-mean | sum-constant | sequence-constant (each sequence's sum divided by a constant, then their mean).
         aggregate: Aggregate = Aggregate::TokenMean;
         /// Divisor of sum-constant and sequence-constant, in tokens (8192 in LUFFY and HPT); 0: rollout.max_new_tokens (Dr. GRPO).
         aggregate_constant: f64 = 8192.0,
             must "positive (tokens), or 0: the longest response": |v| *v >= 0.0;
-        /// same (as aggregate) | token-mean | sequence-mean: how the SFT term becomes one number.
+        /// same (as aggregate) | token-mean | sequence-mean: how the SFT term is averaged.
         sft_aggregate: SftAggregate = SftAggregate::Same;
-        /// signed {1, -1} | binary {1, 0}: the rewards of right and wrong.
+        /// signed {1, -1} | binary {1, 0}: the rewards for right and wrong.
         reward_values: RewardValues = RewardValues::Signed;
         /// Coefficient of the entropy bonus on rollouts, 1/nat.
         entropy_coeff: f64 = 0.0;
         /// none | reward | advantage (beyond the paper) | unsolved (HPT, ReLIFT): which demonstrations the SFT term imitates.
         sft_gate: SftGate = SftGate::None;
-        /// none | solved (HPT): which prompts' rollouts carry loss.
+        /// none | solved (HPT): which prompts' rollouts are trained on.
         rl_gate: RlGate = RlGate::None;
-        /// γ: a prompt is solved where the share of its judged rollouts that are right is above this.
+        /// γ: a prompt is solved if more than this share of its judged rollouts is right.
         gate_share: f64 = 0.0,
             must "in [0, 1]": |v| (0.0..=1.0).contains(v);
-        /// Leave the rollouts of a group whose rewards are all equal out of the update, and out of its means (DAPO).
+        /// If a group's rewards are all equal, leave its rollouts out of the update and its means (DAPO).
         drop_equal_groups: bool = false;
-        /// Right demonstrations of unsolved prompts that are held before one step imitates them, and nothing else (ReLIFT); 0: none are held.
+        /// Collect this many right demonstrations of unsolved prompts, then imitate only these in one step (ReLIFT); 0: off.
         buffer: usize = 0;
         /// extra: G rollouts + 1 demonstration | shared: (G - 1) + 1 | apart: G rollouts, the demonstration has no advantage.
         group_of: GroupOf = GroupOf::Extra;
@@ -247,15 +247,15 @@ settings! {
             must "a probability in (0, 1]": |v| *v > 0.0 && *v <= 1.0;
         /// sum | convex: L_SFT + L_RL, or μ·L_SFT + (1 − μ)·L_RL (CHORD).
         mix: Mix = Mix::Sum;
-        /// μ where its decay begins.
+        /// μ at the start of its decay.
         mu: f64 = 0.9,
             must "in [0, 1]": |v| (0.0..=1.0).contains(v);
-        /// μ where its decay ends.
+        /// μ at the end of its decay.
         mu_end: f64 = 0.05,
             must "in [0, 1]": |v| (0.0..=1.0).contains(v);
-        /// Steps in which μ rises from 0, before its decay.
+        /// Steps over which μ rises from 0, before its decay.
         mu_warmup_steps: u32 = 0;
-        /// Steps in which μ decays.
+        /// Steps over which μ decays.
         mu_decay_steps: u32 = 200;
         /// constant | linear | cosine: how μ decays.
         mu_schedule: Schedule = Schedule::Cosine;
@@ -266,34 +266,34 @@ settings! {
         second_share: f64 = 0.5,
             must "a share in [0, 1]": |v| (0.0..=1.0).contains(v);
     }
-    /// What a response earns besides its answer, whose weight is 1: the reward is their weighted mean.
+    /// What is rewarded besides the answer, whose weight is 1: the reward is the weighted mean.
     reward: RewardSettings {
         /// Regular expression that the whole response should match, special tokens included; empty: none.
         format: String = String::new();
-        /// Weight of the format.
+        /// Weight of the format's score.
         format_weight: f64 = 0.2,
             must "0 or more": |v| *v >= 0.0;
         /// Program that scores responses: one JSON line in, one out, for each; empty: none.
         command: String = String::new();
-        /// Weight of the command's score; where the verifier is `command`, it is the answer's.
+        /// Weight of the command's score; unused if the verifier is `command`, whose score is the answer's.
         command_weight: f64 = 1.0,
             must "0 or more": |v| *v >= 0.0;
-        /// How long the command may take for a response.
+        /// How long the command may take for a response, in seconds.
         command_secs: f64 = 60.0,
             must "0.001 to 86400 seconds": |v| (0.001..=86_400.0).contains(v),
             free "a response that takes too long is left out, not judged otherwise";
     }
     /// The math verifier (docs/verifiers.md).
     math: MathSettings {
-        /// strict (no false equation, no arithmetic left to do, nothing copied from the prompt: what a reward needs) | any (whatever has the gold answer's value, as others evaluate): in which form an answer is right.
+        /// strict (no false equation, no arithmetic left to do, nothing copied from the prompt: safe to reward) | any (the gold answer's value in any form, as other evaluations count): which forms of the answer are right.
         form: MathForm = MathForm::Strict;
     }
     /// Sampling from the policy during training.
     rollout: Rollout {
-        /// Prompts a step (P).
+        /// Prompts per step (P).
         prompts: usize = 32,
             must "at least 1": |v| *v > 0;
-        /// Rollouts a prompt (G).
+        /// Rollouts per prompt (G).
         group: usize = 8,
             must "at least 1": |v| *v > 0;
         /// Softmax temperature; 0 is greedy.
@@ -304,13 +304,13 @@ settings! {
         /// Keep the smallest set of tokens with this probability; 1: all.
         top_p: f64 = 1.0,
             must "in (0, 1]": |v| *v > 0.0 && *v <= 1.0;
-        /// Keep tokens at least this share as probable as the most probable; 0: all.
+        /// Keep tokens with at least this share of the most probable token's probability; 0: all.
         min_p: f64 = 0.0,
             must "in [0, 1]": |v| (0.0..=1.0).contains(v);
-        /// Texts that end a response where they appear in it: what is judged ends before them; none: end-of-text alone.
+        /// Texts that end a response; what is judged ends before them. None: only end-of-text ends it.
         stop: Vec<String> = Vec::new(),
             must "a list without an empty text, which would end every response before it begins": |v| v.iter().all(|stop| !stop.is_empty());
-        /// Responses decoded at a time; a finished one makes room for the next. 0: as many as 512.
+        /// Responses decoded at the same time; a finished one makes room for the next. 0: up to 512.
         slots: usize = 0;
         /// Longest response, in tokens.
         max_new_tokens: usize = 44,
@@ -337,7 +337,7 @@ settings! {
         /// Added to the root of the second moment.
         eps: f64 = 1e-8,
             must "positive": |v| *v > 0.0;
-        /// Decoupled weight decay a step, times the learning rate; matrices only.
+        /// Decoupled weight decay per step, times the learning rate; matrices only.
         weight_decay: f64 = 0.0,
             must "0 or more": |v| *v >= 0.0;
         /// Largest global L2 norm of the gradient; 0: no clipping.
@@ -350,10 +350,10 @@ settings! {
         steps: u32 = 200,
             must "at least 1": |v| *v > 0,
             free "where neither the learning rate nor a second stage depends on their number";
-        /// Padded tokens of a micro-batch; an update is cut so that none is larger.
+        /// Most tokens of a micro-batch, padding included; a larger update is split.
         micro_batch_tokens: usize = 4096,
             must "at least 1": |v| *v > 0;
-        /// Keep only each layer's input and compute its inside again: less memory, a third more work.
+        /// Keep only each layer's input and compute the rest again: less memory, a third more work.
         checkpointing: bool = false,
             free "what is computed twice comes out the same";
         /// Stop when the evaluation has not improved for this many evaluations; 0: never.
@@ -365,11 +365,11 @@ settings! {
         /// Evaluate every so many steps; 0: only before and after.
         every: u32 = 0,
             free "evaluation draws random numbers of its own";
-        /// Problems a suite; 0: all of a file's, 200 of a built-in suite's.
+        /// Problems per suite; 0: all of a file, 200 of a built-in suite.
         examples: usize = 0;
-        /// Problems of a suite to pass over first: a validation set beside the test set.
+        /// Problems to skip at the start of each suite, so that validation and test set can differ.
         skip: usize = 0;
-        /// Samples a problem; accuracy is their mean.
+        /// Samples per problem; accuracy is their mean.
         samples: usize = 1,
             must "at least 1": |v| *v > 0;
         /// Softmax temperature of evaluation; 0 is greedy.
@@ -387,7 +387,7 @@ settings! {
         /// f32 | f16 | bf16: how the weights of `best` are stored; checkpoints to resume are f32.
         dtype: Storage = Storage::F32,
             free "how `best` is stored; what is resumed from is f32";
-        /// How many of the latest checkpoints stay; the best stays besides.
+        /// How many of the latest checkpoints to keep; the best is kept as well.
         keep: usize = 2,
             must "at least 1: the last one": |v| *v > 0,
             free "what is kept";

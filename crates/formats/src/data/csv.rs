@@ -42,7 +42,7 @@ fn lines(text: &str) -> impl Iterator<Item = Result<(usize, StringRecord), Bad>>
         line += newlines(read);
         Some(match record.matches('"').count() % 2 {
             0 => Ok((first, cells)),
-            _ => at(first, Err("a quote has no partner; a quote in a cell is written \"\"".into())),
+            _ => at(first, Err("a quote is not closed; a quote in a cell is written \"\"".into())),
         })
     })
 }
@@ -60,7 +60,7 @@ fn names(header: &StringRecord) -> Result<Vec<String>> {
             name => name.to_string(),
         };
         if names.contains(&name) {
-            return Err(format!("column `{name}` stands in the header twice"));
+            return Err(format!("column `{name}` is in the header twice"));
         }
         names.push(name);
     }
@@ -137,15 +137,15 @@ mod tests {
                 "a,b\n1\n2,3,4\n",
                 [(2, "1 cells, but the header has 2"), (3, "3 cells, but")].to_vec(),
             ),
-            ("a\n\"1\n2\n", vec![(2, "a quote has no partner")]),
+            ("a\n\"1\n2\n", vec![(2, "a quote is not closed")]),
             (
                 "a,b\n1,5\" disk\n2,3",
-                vec![(2, "a quote has no partner"), (3, r#"{"a":"2","b":"3"}"#)],
+                vec![(2, "a quote is not closed"), (3, r#"{"a":"2","b":"3"}"#)],
             ),
-            ("a,b, a\n1,2,3", vec![(1, "column `a` stands in the header twice")]),
-            ("\"a\n1", vec![(1, "a quote has no partner")]),
+            ("a,b, a\n1,2,3", vec![(1, "column `a` is in the header twice")]),
+            ("\"a\n1", vec![(1, "a quote is not closed")]),
             ("prompt\n[{'role': 'user'}]", vec![(2, "`prompt` is not JSON: key must be a string")]),
-            ("messages\n\"[{\"\"a\"\":1,\"\"a\"\":2}]\"", vec![(2, "field `a` stands here twice")]),
+            ("messages\n\"[{\"\"a\"\":1,\"\"a\"\":2}]\"", vec![(2, "field `a` is given twice")]),
         ] {
             let found = read(text);
             assert_eq!(found.len(), expected.len(), "{text:?}: {found:?}");

@@ -143,7 +143,7 @@ impl<'de> Visitor<'de> for Values {
         let mut fields = Map::new();
         while let Some(name) = map.next_key::<String>()? {
             if fields.contains_key(&name) {
-                return Err(A::Error::custom(format!("field `{name}` stands here twice")));
+                return Err(A::Error::custom(format!("field `{name}` is given twice")));
             }
             fields.insert(name, map.next_value::<Unique>()?.0);
         }
@@ -171,8 +171,8 @@ mod tests {
     #[test]
     fn reasons_tell_columns_and_no_lines() {
         for (json, expected) in [
-            (r#"{"a": 1, "a": 1}"#, "field `a` stands here twice"),
-            (r#"[{"b": {"a": 1, "b": 2, "a": 3}}]"#, "field `a` stands here twice"),
+            (r#"{"a": 1, "a": 1}"#, "field `a` is given twice"),
+            (r#"[{"b": {"a": 1, "b": 2, "a": 3}}]"#, "field `a` is given twice"),
             (r#"{"a": 1"#, "not JSON: EOF while parsing an object, column 7"),
             ("{} {}", "not JSON: trailing characters, column 4"),
             ("[1e999]", "not JSON: number out of range, column 6"),

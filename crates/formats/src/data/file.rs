@@ -101,7 +101,7 @@ fn reader(file: &str, bytes: &[u8]) -> Result<Reader> {
         ("jsonl", _) => Ok(json_lines),
         _ => Err(Error::input("the file's name doesn't tell its format")
             .at(file)
-            .next("name it .jsonl (an object a line), .json (an array of objects) or .csv")),
+            .next("name it .jsonl (one object per line), .json (an array of objects) or .csv")),
     }
 }
 
@@ -123,7 +123,7 @@ fn json_lines(text: &str) -> Records<'_> {
     Box::new(text.lines().enumerate().map(|(index, line)| match line.trim().is_empty() {
         true => Err(Bad {
             line: index + 1,
-            reason: "blank line; they may stand at the end of the file only".into(),
+            reason: "blank line; they are allowed only at the end of the file".into(),
         }),
         false => object(line, index + 1),
     }))
@@ -360,7 +360,7 @@ mod tests {
         for (text, line, reason) in [
             (format!("[\n{GOOD},\n[1],\n{GOOD}]"), 3, "an array; expected an object with `prompt`"),
             (format!("[\n{GOOD},\n{{\n\"prompt\": 1}}]"), 3, "`prompt` is the number 1"),
-            ("[{\n\"a\": 1,\n\"a\": 2\n}]".into(), 3, "field `a` stands here twice"),
+            ("[{\n\"a\": 1,\n\"a\": 2\n}]".into(), 3, "field `a` is given twice"),
             (format!("[{GOOD}\n{GOOD}]"), 2, "not JSON: expected `,` or `]`, column 1"),
             (format!("[\n{GOOD},\n]"), 3, "not JSON: trailing comma"),
             (format!("[\n{GOOD}\n]\n]"), 4, "not JSON: trailing characters"),
@@ -381,7 +381,7 @@ mod tests {
             ("\"text\"", "a string; expected an object with `prompt`"),
             ("{} {}", "trailing characters"),
             ("{'prompt': 'a'}", "key must be a string"),
-            (r#"{"prompt": "a", "prompt": "b"}"#, "field `prompt` stands here twice"),
+            (r#"{"prompt": "a", "prompt": "b"}"#, "field `prompt` is given twice"),
             (r#"{"prompt": "a", "answer": "b"}"#, "no `response`"),
             (r#"{"prompt": "a", "completion": "b", "answer": [4]}"#, "`answer` is an array"),
         ] {

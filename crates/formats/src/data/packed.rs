@@ -44,7 +44,7 @@ pub fn unpack(bytes: Vec<u8>, path: &str) -> Result<Vec<u8>> {
     let other = OTHERS.iter().find(|(magic, ..)| bytes.starts_with(magic) && !is_text());
     match tar.or(other.map(|(_, name, next)| (*name, *next))) {
         None => Ok(bytes),
-        Some((name, next)) => Err(Error::input(format!("this is {name}, which is not read"))
+        Some((name, next)) => Err(Error::input(format!("this is {name}, which can't be read"))
             .at(path)
             .next(next.replace("FILE", path))),
     }
@@ -58,12 +58,12 @@ fn gunzip(bytes: &[u8], path: &str, most: usize) -> Result<Vec<u8>> {
     read.map_err(|e| {
         Error::input(format!("the gzip data is damaged or cut short: {e}"))
             .at(path)
-            .next("download or copy it again; `gzip -t` says whether it is whole")
+            .next("download or copy it again; `gzip -t` checks it")
     })?;
     match unpacked.len() > most {
         false => Ok(unpacked),
         true => Err(Error::input(format!(
-            "it unpacks to more than {} MiB, over {MOST_TIMES} times its size: hardly data",
+            "it unpacks to more than {} MiB, over {MOST_TIMES} times its size: probably not data",
             most >> 20
         ))
         .at(path)

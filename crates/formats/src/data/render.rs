@@ -24,8 +24,8 @@ pub fn example(
         Content::Made { prompt, response, layout } => (prompt, response, layout),
         Content::Chat(chat) => {
             let template = template.ok_or_else(|| {
-                Error::input("the row has messages, and the model no chat template").next(
-                    "take a chat model, put its chat_template.jinja into the model folder, or give \
+                Error::input("the row has messages, but the model has no chat template").next(
+                    "use a chat model, put its chat_template.jinja into the model folder, or give \
                      prompt and completion as text",
                 )
             })?;
@@ -96,7 +96,7 @@ fn render(
 }
 
 fn otherwise() -> Error {
-    Error::input("the chat template writes this conversation otherwise than it asks for the answer")
+    Error::input("the chat template writes the prompt differently once the answer follows")
         .next("give prompt and completion as text, as the model would see and write them")
 }
 

@@ -172,7 +172,7 @@ pub fn row(line: usize, mut fields: Map<String, Value>, needs: Needs) -> Result<
 fn require_clear(fields: &Map<String, Value>) -> Result<()> {
     let has = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
     if let Some((a, b)) = RIVALS.iter().find(|(a, b)| has(a) && has(b)) {
-        return Err(format!("both `{a}` and `{b}` stand here; keep one of them"));
+        return Err(format!("both `{a}` and `{b}` are given; keep one of them"));
     }
     // HumanEval's `test` is not a misspelt `text`: `text` can't stand beside `prompt`.
     let mut could_stand = KNOWN.to_vec();
@@ -182,8 +182,8 @@ fn require_clear(fields: &Map<String, Value>) -> Result<()> {
     for name in fields.keys().filter(|name| !KNOWN.contains(&name.as_str())) {
         if let Some(known) = nearest(name, &could_stand) {
             return Err(format!(
-                "unknown field `{name}`; the nearest known one is `{known}`: rename it, or give it \
-                 a name less like that one"
+                "unknown field `{name}`; the nearest known one is `{known}`: if that is meant, \
+                 rename it, else give it a less similar name"
             ));
         }
     }
@@ -234,7 +234,7 @@ fn tools((name, value): Field) -> Result<Option<Value>> {
     };
     match value {
         Value::Array(tools) if !tools.iter().all(Value::is_object) => {
-            Err(format!("`{name}` must hold objects, one a function"))
+            Err(format!("`{name}` must hold objects, one per function"))
         }
         Value::Array(tools) => Ok((!tools.is_empty()).then_some(Value::Array(tools))),
         other => Err(format!("`{name}` is {}; expected an array", kind(&other))),
@@ -404,7 +404,7 @@ mod tests {
     fn rivals_are_both_named() {
         for (a, b) in RIVALS {
             let error = row_of(&format!(r#"{{"{b}": "x", "{a}": "y"}}"#), NONE).unwrap_err();
-            assert!(error.contains(&format!("both `{a}` and `{b}` stand here")), "{error}");
+            assert!(error.contains(&format!("both `{a}` and `{b}` are given")), "{error}");
         }
     }
 }

@@ -124,8 +124,8 @@ fn fields(bytes: &[u8]) -> Result<Map<String, Value>> {
                  adapter with PEFT's save_pretrained(DIR, path_initial_model_for_weight_conversion=...)",
             ),
             "modules_to_save" => Error::input(format!(
-                "{field} = {value}: whole weights that are saved with an adapter, such as the \
-                 embedding or the head, are not supported"
+                "{field} = {value}: full weights saved with an adapter, such as the embedding or \
+                 the head, are not supported"
             ))
             .next(MERGE_IN_PEFT),
             _ => refused.next(MERGE_IN_PEFT),

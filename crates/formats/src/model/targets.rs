@@ -36,7 +36,7 @@ pub fn read(fields: &Map<String, Value>, layers: usize) -> Result<Vec<String>> {
             some => {
                 return Err(Error::input(format!(
                     "target_modules = {} is not supported: it names {target} in {some} of {layers} \
-                     layers, and adapters here lie in all of them",
+                     layers, but here adapters are in all of them",
                     given()
                 ))
                 .next(MERGE_IN_PEFT));

@@ -33,14 +33,14 @@ impl<'a> Tensors<'a> {
         let mut file_of = BTreeMap::new();
         for (index, Shard { name, bytes }) in shards.iter().enumerate() {
             let file = SafeTensors::deserialize(bytes).map_err(|e| {
-                Error::input(format!("not a whole safetensors file: {e}"))
+                Error::input(format!("not a complete safetensors file: {e}"))
                     .at(format!("{place}/{name}"))
                     .next("the file may be cut short or altered: copy it again")
             })?;
             for tensor in file.names() {
                 if let Some(first) = file_of.insert(tensor.to_string(), index) {
                     let first = &shards[first].name;
-                    return Err(Error::input(format!("tensor `{tensor}` stands in {first} too"))
+                    return Err(Error::input(format!("tensor `{tensor}` is in {first} too"))
                         .at(format!("{place}/{name}"))
                         .next(SAME_MODEL));
                 }
@@ -71,7 +71,7 @@ impl<'a> Tensors<'a> {
                 return Err(Error::input(format!(
                     "tensor `{tensor}` should be in {file} and is {actual}"
                 ))
-                .next("the index and the shards must be of one download: copy them again"));
+                .next("the index and the shards must come from one download: copy them again"));
             }
         }
         Ok(())

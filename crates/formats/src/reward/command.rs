@@ -75,14 +75,14 @@ impl fmt::Display for Failure {
             ),
             Self::Exited(how) => write!(
                 f,
-                "the reward program ended ({how}) where an answer was due; it must answer each \
-                 line until its input ends"
+                "the reward program ended ({how}) when an answer was due; it must answer each line \
+                 until its input ends"
             ),
             Self::BadLine(what) => write!(
                 f,
-                "the reward program answered {what}; expected a line for each line, such as \
-                 {{\"score\": 0.5}} with a score from 0 to 1, {{\"right\": true}} or \
-                 {{\"error\": \"why\"}}"
+                "the reward program answered {what}; expected one line for each request, such as \
+                 {{\"score\": 0.5}} with a score from 0 to 1, {{\"right\": true}} or {{\"error\": \
+                 \"why\"}}"
             ),
             Self::Refused(why) => write!(f, "the reward program gave no score: {why}"),
             Self::NotStarted(why) => write!(f, "the reward program doesn't run: {why}"),
@@ -114,7 +114,7 @@ impl Command {
                 .next("write it as in a shell, such as \"python3 reward.py --strict\""))
         };
         let Some(words) = shlex::split(line) else {
-            return wrong("the command has a quote without partner");
+            return wrong("the command has an unclosed quote");
         };
         let mut words = words.into_iter();
         match words.next() {
@@ -163,7 +163,8 @@ impl State {
     ) -> Result<f64> {
         if let Some(last) = self.failures.get(MAX_FAILURES - 1) {
             return Err(Failure::NotStarted(format!(
-                "it failed {MAX_FAILURES} times in a row and is given up; the last time: {last}"
+                "it failed {MAX_FAILURES} times in a row and is not started again; the last time: \
+                 {last}"
             )));
         }
         let result = self.ask(command, lines, index).and_then(|answer| score(&answer, id));
@@ -223,13 +224,13 @@ fn score(answer: &str, id: u64) -> Result<f64> {
     }
     let field = |name: &str| value.get(name).filter(|value| !value.is_null());
     if field("id").is_some_and(|given| *given != id) {
-        return Err(bad(answer, &format!("where the answer to id {id} was due")));
+        return Err(bad(answer, &format!("instead of the answer to id {id}")));
     }
     match [field("score"), field("right"), field("error")] {
         [Some(score), None, None] => in_range(score),
         [None, Some(Value::Bool(right)), None] => Ok(f64::from(*right)),
         [None, None, Some(Value::String(why))] => Err(Failure::Refused(shown(why))),
-        _ => Err(bad(answer, "which hasn't one of `score`, `right` and `error`")),
+        _ => Err(bad(answer, "which must have exactly one of `score`, `right` and `error`")),
     }
 }
 
@@ -274,14 +275,14 @@ mod tests {
             (r#"{"score": NaN}"#, Err("which isn't JSON")),
             ("", Err("answered \"\", which isn't JSON")),
             ("0.5 0.5", Err("which isn't JSON")),
-            ("true", Err("hasn't one of")),
-            ("[0.5]", Err("hasn't one of")),
-            ("{}", Err("hasn't one of")),
-            (r#"{"right": 1}"#, Err("hasn't one of")),
-            (r#"{"score": 1, "right": true}"#, Err("hasn't one of")),
-            (r#"{"score": 1, "error": "no"}"#, Err("hasn't one of")),
-            (r#"{"score": 1, "id": 8}"#, Err("where the answer to id 7 was due")),
-            (r#"{"score": 1, "id": "7"}"#, Err("where the answer to id 7 was due")),
+            ("true", Err("exactly one of")),
+            ("[0.5]", Err("exactly one of")),
+            ("{}", Err("exactly one of")),
+            (r#"{"right": 1}"#, Err("exactly one of")),
+            (r#"{"score": 1, "right": true}"#, Err("exactly one of")),
+            (r#"{"score": 1, "error": "no"}"#, Err("exactly one of")),
+            (r#"{"score": 1, "id": 8}"#, Err("instead of the answer to id 7")),
+            (r#"{"score": 1, "id": "7"}"#, Err("instead of the answer to id 7")),
             (&long, Err("é…\", which isn't JSON")),
         ] {
             match (score(answer, 7), expected) {
@@ -372,7 +373,7 @@ mod tests {
                 ("kill -9 $$", "ended (signal: 9"),
                 ("echo what?", "answered \"what?\", which isn't JSON"),
                 ("echo 7", "isn't a number from 0 to 1"),
-                (r#"echo '{"id": 99, "score": 1}'"#, "where the answer to id 2 was due"),
+                (r#"echo '{"id": 99, "score": 1}'"#, "instead of the answer to id 2"),
                 (r#"echo '{"error": "can not"}'"#, "gave no score: can not"),
             ] {
                 let script = format!(
@@ -405,7 +406,7 @@ mod tests {
                 let limit = if script.starts_with("sleep") { limit } else { LONG };
                 let command = sh(script, limit);
                 check(&command, &["a", "b"], &[Err(failure), Err(failure)]);
-                let given_up = Err("failed 3 times in a row and is given up");
+                let given_up = Err("failed 3 times in a row and is not started again");
                 check(&command, &["c", "d", "e"], &[Err(failure), given_up, given_up]);
                 check(&command, &["f"], &[Err(failure)]);
             }

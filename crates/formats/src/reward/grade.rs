@@ -75,7 +75,7 @@ impl Grader {
                     "{name} gave {} scores for {of} responses",
                     scores.len()
                 ))
-                .next("a part of the reward gives one score a response, in their order"));
+                .next("each part of the reward gives one score per response, in their order"));
             }
             Ok(scores.into_iter().map(|s| s.map_err(|why| format!("{name}: {why}"))).collect())
         };

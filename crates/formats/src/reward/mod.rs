@@ -22,7 +22,7 @@ use compare::{Answer, Compare};
 
 /// What to do where nothing could be scored.
 pub const MEND: &str =
-    "mend what judges the answers, or give the reward command more time with reward.command_secs";
+    "correct what judges the answers; a reward command may need more time (reward.command_secs)";
 
 /// Decides whether a response is right.
 #[derive(Debug, Clone)]
@@ -83,7 +83,7 @@ impl Verifier {
         }
         if let Some(marker) = self.answer_after.as_deref().filter(|&m| trimmed.contains(m)) {
             return Err(Error::input(format!(
-                "the gold answer {answer:?} contains the marker {marker:?} that parts answers \
+                "the gold answer {answer:?} contains the marker {marker:?} that separates answers \
                  from reasoning"
             ))
             .next("put the bare answer here, without the reasoning and the marker"));

@@ -126,7 +126,7 @@ impl Tokenizer {
         let ids = self.inner.get_vocab(true).into_values();
         if ids.into_iter().any(|id| id as usize >= rows && !added.contains_key(&id)) {
             return Err(Error::input(format!(
-                "the tokenizer has {} tokens and the model a vocabulary of {rows}",
+                "the tokenizer has {} tokens, but the model's vocabulary has {rows}",
                 self.vocab_size
             ))
             .next("use the tokenizer.json that belongs to this model"));
@@ -250,12 +250,12 @@ impl Tokenizer {
         let ids = encoding.get_ids();
         if let Some(&id) = ids.iter().find(|&&id| id as usize >= self.rows) {
             return Err(Error::input(format!(
-                "the token `{}` has the id {id}, and the model's vocabulary ends at {}: it was added to \
-                 the tokenizer and not to the model",
+                "the token `{}` has the id {id}, and the model's vocabulary ends at {}: it was \
+                 added to the tokenizer but not to the model",
                 self.token(id),
                 self.rows - 1
             ))
-            .next("write the text without it, or take a model that has it"));
+            .next("write the text without it, or use a model that has it"));
         }
         if let Some(at) = ids.iter().position(|&id| Some(id) == self.unknown) {
             let (start, _) = encoding.get_offsets()[at];
@@ -295,7 +295,7 @@ fn puts_space(part: &Value) -> bool {
 /// U+FFFD, Unicode's replacement character.
 const UNKNOWN: &str = "\u{FFFD}";
 
-const PUBLISHED: &str = "take the tokenizer.json that was published with the model";
+const PUBLISHED: &str = "use the tokenizer.json that was published with the model";
 
 /// Runs the library's code. It trusts the parts of a file to fit together, and panics in several places
 /// if they don't.
@@ -314,7 +314,7 @@ fn unspeakable(text: &str, at: usize) -> Error {
         "the tokenizer has no token for {character:?}, character {} of {text:?}",
         at + 1
     ))
-    .next("remove the character, or take a model whose tokenizer knows it")
+    .next("remove the character, or use a model whose tokenizer knows it")
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl Tokenizer {
         }
         let refused = |what: String| {
             Error::input(what).at(format!("{place}/{CONFIG}: added_tokens_decoder")).next(
-                "take the tokenizer.json and the tokenizer_config.json that were published together",
+                "use the tokenizer.json and tokenizer_config.json that were published together",
             )
         };
         let listed = listed(&config).map_err(refused)?;
@@ -62,7 +62,7 @@ impl Tokenizer {
             if found != Some(*id) {
                 let found = found.map_or("none".into(), |id| id.to_string());
                 return Err(refused(format!(
-                    "`{}` is token {id} here, and {found} for the tokenizer.json",
+                    "`{}` is token {id} here, but {found} in tokenizer.json",
                     token.content
                 )));
             }
@@ -82,7 +82,7 @@ fn listed(config: &Map<String, Value>) -> std::result::Result<Vec<(u32, AddedTok
     for (key, token) in
         config.get("added_tokens_decoder").and_then(Value::as_object).into_iter().flatten()
     {
-        let id = key.parse().map_err(|_| format!("`{key}` is no token's id"))?;
+        let id = key.parse().map_err(|_| format!("`{key}` is not a token id"))?;
         let content = token["content"].as_str().ok_or(format!("token {id} has no `content`"))?;
         let flag = |name: &str| token[name].as_bool();
         let special = flag("special").unwrap_or(false);

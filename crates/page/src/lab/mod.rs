@@ -86,7 +86,7 @@ impl Lab {
             }
             Command::Load { device } => {
                 let bytes = bytes.ok_or_else(|| {
-                    Error::input("a load without a file").next("send the file's bytes with it")
+                    Error::input("a load without a file").next("send the file's bytes too")
                 })?;
                 let opened = self.open(&device).await?;
                 let home = self.new_home()?;

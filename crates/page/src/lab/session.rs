@@ -283,7 +283,7 @@ impl Session {
     pub async fn inspect(&self, run: u32, prompt: u32) -> Result<GroupView> {
         let slot = self.slots.get(run as usize).filter(|s| !s.groups.is_empty());
         let slot = slot.ok_or_else(|| {
-            Error::input(format!("run {run} has no last step here"))
+            Error::input(format!("run {run} has done no step here"))
                 .next("let the runs do a step first")
         })?;
         inspect(slot, run, prompt).await

@@ -20,7 +20,7 @@ struct Tab;
 struct NoExamples;
 
 fn no_files(place: &str) -> Error {
-    Error::input("a page reads no data files").at(place).next("train on it with the program")
+    Error::input("a page can't read data files").at(place).next("use the program")
 }
 
 impl Reads for Tab {
@@ -36,7 +36,9 @@ impl Reads for Tab {
     fn adapt(&self, _: &mut Llama, config: &Config) -> Result<()> {
         match config.lora.rank {
             0 => Ok(()),
-            _ => Err(Error::input("a page has no adapters").at("lora.rank").next("leave it at 0")),
+            _ => Err(Error::input("a page can't train adapters")
+                .at("lora.rank")
+                .next("leave it at 0")),
         }
     }
 

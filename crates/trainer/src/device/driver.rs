@@ -45,10 +45,8 @@ impl Listener {
         if said.0 == self.heard {
             return Ok(());
         }
-        Err(Error::machine(format!("the driver complained: {}", said.1)).next(
-            "take up the run at its last checkpoint; if it comes again, update the driver or take \
-             --device cpu",
-        ))
+        Err(Error::machine(format!("the driver complained: {}", said.1))
+            .next("resume the run; if it happens again, update the driver or use --device cpu"))
     }
 }
 

@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::platform::{exists, is_folder, names_in};
 use std::path::{Path, PathBuf};
 
-const NEEDED: &str = "a model folder holds config.json, model.safetensors (or its index and shards) and \
-     tokenizer.json";
+const NEEDED: &str = "a model folder needs config.json, model.safetensors (or its index and \
+                      shards) and tokenizer.json";
 
 /// The error for a file missing in `folder`, with a next step that fits what the folder holds.
 pub fn explain(folder: &Path, name: &str, error: Error) -> Error {
@@ -55,41 +55,39 @@ fn next(folder: &Path, missing: &str) -> String {
     let has = |name: &str| exists(&folder.join(name));
     match missing {
         CONFIG if has(ADAPTER_CONFIG) => {
-            "this is an adapter: `srft merge` makes a whole model of it".into()
+            "this is an adapter: `srft merge` makes a full model of it".into()
         }
         CONFIG if is(&["adapter_model.safetensors", "adapter_model.bin"]).is_some() => {
-            "an adapter's folder holds adapter_config.json, too".into()
+            "an adapter's folder needs adapter_config.json too".into()
         }
         ADAPTER_WEIGHTS => match is(&["adapter_model.bin", "adapter_model.pt"]) {
             Some(name) => format!(
-                "{name} is pickled, and not read: in Python, PeftModel.from_pretrained(BASE, \
-                 DIR).save_pretrained(DIR) writes {missing}"
+                "{name} is pickled, which can't be read: in Python, \
+                 PeftModel.from_pretrained(BASE, DIR).save_pretrained(DIR) writes {missing}"
             ),
-            None => format!("an adapter's folder holds {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}"),
+            None => format!("an adapter's folder needs {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}"),
         },
         WEIGHTS if has(INDEX) => {
-            format!("{INDEX} lists this file: copy it from where the others came")
+            format!("{INDEX} lists this file: copy it from where you got the others")
         }
         WEIGHTS => {
             let class = "AutoModelForCausalLM";
             if let Some(name) = is(&[".safetensors"]) {
                 return match name.contains("-of-") {
                     true => format!(
-                        "{name} is a shard: {INDEX}, which says what is where, is missing, too"
+                        "{name} is a shard: {INDEX}, which lists the shards, is missing too"
                     ),
-                    false => format!(
-                        "the weights of a transformers model are {WEIGHTS}, and {name} is not"
-                    ),
+                    false => format!("the weights must be in {WEIGHTS}, not in {name}"),
                 };
             }
             match is(&[".bin", ".pth", ".pt", ".h5", ".msgpack"]) {
-                Some(name) => other(&name, "is not read, safetensors are".into(), class),
+                Some(name) => other(&name, "can't be read, only safetensors can".into(), class),
                 None => NEEDED.into(),
             }
         }
         TOKENIZER => {
             match is(&["tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", ".tiktoken"]) {
-                Some(name) => other(&name, "alone is not read".into(), "AutoTokenizer"),
+                Some(name) => other(&name, "alone is not enough".into(), "AutoTokenizer"),
                 None => NEEDED.into(),
             }
         }
@@ -101,9 +99,9 @@ fn next(folder: &Path, missing: &str) -> String {
 fn of_gguf(file: &Path) -> String {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     format!(
-        "{name} is GGUF, and safetensors are read: take the folder that it was made from, or convert it in \
-         Python: AutoModelForCausalLM.from_pretrained(DIR, gguf_file=\"{name}\").save_pretrained(OUT), and \
-         the same with AutoTokenizer"
+        "{name} is GGUF, and only safetensors can be read: use the folder that it was made from, \
+         or convert it in Python: AutoModelForCausalLM.from_pretrained(DIR, \
+         gguf_file=\"{name}\").save_pretrained(OUT), and the same with AutoTokenizer"
     )
 }
 

@@ -67,7 +67,7 @@ fn read_index(folder: &Path) -> Result<BTreeMap<String, String>> {
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let again = "take the file that was published with the weights";
+    let again = "use the file that was published with the weights";
     let bytes = read(&path)?;
     let index: Index = serde_json::from_slice(&bytes)
         .map_err(|e| Error::input(e.to_string()).at(path.display()).next(again))?;

@@ -118,7 +118,7 @@ impl ModelFolder {
                 "{QUANTISED} = {how} is not supported, and `{name}` is quantised"
             ))
             .at(self.at(CONFIG))
-            .next("supported: weights in F32, F16 or BF16: take the unquantised checkpoint")),
+            .next("weights in F32, F16 or BF16 are supported: use the unquantised checkpoint")),
         }
     }
 

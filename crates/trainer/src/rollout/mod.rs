@@ -121,12 +121,12 @@ pub fn all_cut(
         }
     }
     let of_limit = format!(
-        "at rollout.max_new_tokens = {max_new_tokens}: raise it (--max-new-tokens), or see whether the \
-         model ends its texts at all"
+        "at rollout.max_new_tokens = {max_new_tokens}: raise it (--max-new-tokens), or check that \
+         the model ends its texts"
     );
     let of_context = format!(
-        "by the model's context, of which the prompts leave {longest} tokens at most: shorten the prompts, \
-         or take a model with a longer context"
+        "by the model's context, which leaves at most {longest} tokens after the prompts: shorten \
+         the prompts, or use a model with a longer context"
     );
     let all = by_limit + by_context;
     match (by_limit, by_context) {
@@ -162,10 +162,10 @@ pub async fn respond(
             plan.group,
             prompts.len()
         ))
-        .next(format!("ask for at least one, and for {MOST} at most in all")));
+        .next(format!("ask for at least one, and for at most {MOST} in total")));
     }
     if plan.max_new_tokens == 0 {
-        return Err(Error::input("max_new_tokens is 0").next("let a response have at least 1"));
+        return Err(Error::input("max_new_tokens is 0").next("set it to at least 1"));
     }
     Decoder::new(model, prompts, plan).run().await
 }

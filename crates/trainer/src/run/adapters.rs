@@ -34,7 +34,7 @@ pub(super) fn adapt(model: &mut Llama, config: &Config) -> Result<()> {
             given.rank
         ))
         .at(&config.model.path)
-        .next("leave out the lora settings to train those on, or `srft merge` them first")),
+        .next("leave out the lora settings to train these further, or `srft merge` them first")),
     }
 }
 

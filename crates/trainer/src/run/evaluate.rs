@@ -129,8 +129,8 @@ impl Run {
             .noted(&format!("best is stored in {}: after the last step {kept}", storage.name()));
         if kept.loses_much() {
             observer.noted(
-                "that loses much of what was trained: leave checkpoint.dtype at f32 another time; the last \
-                 checkpoint has all of it",
+                "that loses much of what was trained: leave checkpoint.dtype at f32 next time; the \
+                 last checkpoint has all of it",
             );
         }
         Ok(())

@@ -100,7 +100,7 @@ impl Examples for Files<'_> {
         if let Some(row) = rows.iter().find(|row| wanted.response && !row.responds()) {
             return Err(Error::input("no demonstration, which the method imitates")
                 .at(at(row.line))
-                .next("give it one, or take a method without demonstrations, such as grpo"));
+                .next("give it one, or use a method without demonstrations, such as grpo"));
         }
         self.problems(rows, suite, wanted, &Place { of: place, rows: "examples", at: &at }, notes)
     }
@@ -166,20 +166,20 @@ impl<'a> Files<'a> {
             tell(rows.len());
         }
         notes.extend(place.note_of(&long, "too long", self.done()));
-        let why = "with a gold answer that cannot be read";
+        let why = "whose gold answer cannot be read";
         notes.extend(place.note_of(&unreadable, why, "dropped"));
-        let why = "read and not learned: the chat template writes them otherwise later on";
+        let why = "read but not learned, since the chat template rewrites them in later turns";
         notes.extend(place.note_of(&unlearned, "with earlier turns of the assistant", why));
         match problems.is_empty() {
             false => Ok(problems),
             true if long.is_empty() && !unreadable.is_empty() => {
                 Err(Error::input("no gold answer in it can be read")
                     .at(place.of)
-                    .next("data.unreadable = \"error\" says why; or take another verifier"))
+                    .next("data.unreadable = \"error\" says why; or use another verifier"))
             }
             true => Err(Error::input("every example is too long")
                 .at(place.of)
-                .next("raise data.max_tokens, or take a model with a longer context")),
+                .next("raise data.max_tokens, or use a model with a longer context")),
         }
     }
 
@@ -193,7 +193,7 @@ impl<'a> Files<'a> {
         let gold = if judged { self.of.grader.check_gold(&example.answer) } else { Ok(()) };
         let readable = gold.is_ok();
         if let (Err(e), Unreadable::Error) = (gold, self.of.data.unreadable) {
-            let next = e.next.as_deref().unwrap_or("mend it");
+            let next = e.next.as_deref().unwrap_or("correct it");
             let next = format!("{next}; data.unreadable = \"drop\" leaves such examples out");
             return Err(Error { next: Some(next), ..e });
         }
@@ -223,7 +223,8 @@ impl<'a> Files<'a> {
             .next("raise it, or set data.too_long to drop or cut"));
         }
         self.of.model.require_fits(prompt, response).map_err(|e| {
-            let next = "shorten it, set data.too_long to drop or cut, or take a model with a longer context";
+            let next = "shorten it, set data.too_long to drop or cut, or use a model with a longer \
+                        context";
             Error { next: Some(next.into()), ..e }
         })
     }
@@ -231,7 +232,7 @@ impl<'a> Files<'a> {
     /// What is done with examples that are too long, in words.
     fn done(&self) -> &'static str {
         match self.of.data.too_long {
-            TooLong::Cut => "cut, or dropped where the prompt alone is",
+            TooLong::Cut => "cut, or dropped if the prompt alone is",
             TooLong::Drop | TooLong::Error => "dropped",
         }
     }
@@ -249,8 +250,8 @@ fn not_a_list(path: &str, error: Error) -> Error {
     }
     let files: Vec<&str> = path.split(',').map(str::trim).collect();
     let next = format!(
-        "several files are a list: {files:?} in place of the text, or a flag for each: --data {} \
-         (or --eval-data)",
+        "to give several files, write a list, {files:?}, or one flag per file: --data {} (or \
+         --eval-data)",
         files.join(" --data ")
     );
     Error { next: Some(next), ..error }

@@ -89,7 +89,7 @@ fn require_no_run(path: &Path) -> Result<()> {
     };
     match taken {
         None => Ok(()),
-        Some(name) => Err(Error::input(format!("`{name}` is here, and no run that it belongs to"))
+        Some(name) => Err(Error::input(format!("`{name}` is here, but not the run it belongs to"))
             .at(path.display())
             .next("give another --out, or move it away")),
     }
@@ -256,9 +256,9 @@ impl RunFolder {
         if reports.iter().map(|r| r.step).eq(1..=last) {
             return Ok(reports);
         }
-        Err(Error::input(format!("the lines are not those of the steps 1 to {last}"))
+        Err(Error::input(format!("the lines are not the steps 1 to {last}"))
             .at(self.path.join(METRICS).display())
-            .next("the file was altered: put it back, or begin a new run from the checkpoint"))
+            .next("the file was altered: put it back, or start a new run from the checkpoint"))
     }
 
     /// Cuts the files of lines back to `step`: later steps will be done and written again.

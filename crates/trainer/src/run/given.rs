@@ -71,9 +71,9 @@ impl Given {
     /// The examples of that name.
     pub(super) fn examples(&self, name: &str) -> Result<&[Row]> {
         self.examples.get(name).map(Vec::as_slice).ok_or_else(|| {
-            Error::input("a program gave this run its examples, and they are not here")
+            Error::input("this run's examples came from a program, and are not on disk")
                 .at(format!("{GIVEN}{name}"))
-                .next("go on from that program, or give a file with --data and --eval-data")
+                .next("resume from that program, or give a file with --data and --eval-data")
         })
     }
 
@@ -81,9 +81,9 @@ impl Given {
     fn judge(&self, mut grader: Grader, config: &Config) -> Result<Grader> {
         if config.data.verifier == Comparison::Given {
             let judge = self.judge.clone().ok_or_else(|| {
-                Error::input("a program judged this run's answers, and it is not here")
+                Error::input("this run's answers were judged by a program, which is not here")
                     .at("data.verifier")
-                    .next("go on from that program, or take another verifier")
+                    .next("resume from that program, or use another verifier")
             })?;
             grader.judge = Some(judge);
         }
@@ -96,7 +96,7 @@ fn over(folder: ModelFolder, base: &str) -> Result<ModelFolder> {
     match base.is_empty() || folder.is_adapted() {
         true => Ok(folder),
         false => Err(Error::input(format!(
-            "`{base}` is given as an adapter's base, but the model is whole"
+            "`{base}` is given as an adapter's base, but the model is not an adapter"
         ))
         .at(&folder.place)
         .next("leave out --base (model.base), or give the adapter's folder with --model")),

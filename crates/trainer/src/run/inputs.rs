@@ -117,7 +117,7 @@ impl Inputs {
         serde_json::from_slice(&read(&path)?).map(Some).map_err(|e| {
             Error::input(e.to_string())
                 .at(path.display())
-                .next("put the file back as it was; without it the run goes on unchecked")
+                .next("put the file back as it was, or remove it: the inputs are then not checked")
         })
     }
 
@@ -160,8 +160,8 @@ impl Inputs {
     ) -> Result<(Self, Vec<String>)> {
         let Some(mut began) = began else {
             let unknown = format!(
-                "the {whole} does not say what its files held when it began, so whether they are still \
-                 the same was not checked"
+                "the {whole} has no record of its input files, so whether they changed was not \
+                 checked"
             );
             let notes = if self.files.is_empty() { vec![] } else { vec![unknown] };
             return Ok((self, notes));
@@ -169,10 +169,8 @@ impl Inputs {
         let files = changed(&self.files, &began.files);
         let since = format!("changed since the {whole} began");
         if !files.is_empty() && !accepts {
-            return Err(Error::input(format!("{since}: {}", files.join(", "))).next(
-                "put it back as it was, or go on with what is there now: --accept-changes (in \
-                     Python accept_changes=True)",
-            ));
+            return Err(Error::input(format!("{since}: {}", files.join(", ")))
+                .next("put it back as it was, or continue with the changes: --accept-changes"));
         }
         let scripts = changed(&self.scripts, &began.scripts);
         let notes = files.into_iter().chain(scripts);

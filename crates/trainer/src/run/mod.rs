@@ -329,7 +329,7 @@ impl Run {
     /// step is lost.
     async fn halted(&mut self, error: Error, observer: &mut dyn Observer) -> Error {
         let saved = self.trainer.step > 0 && self.save(observer).await.is_ok();
-        let kept = if saved { "the weights are saved; to go on" } else { "to go on" };
+        let kept = if saved { "the weights are saved; to continue" } else { "to continue" };
         let first = error.next.map_or(String::new(), |next| format!("{next}; "));
         Error { next: Some(format!("{first}{kept}: {}", self.how_to_go_on())), ..error }
     }
@@ -341,12 +341,12 @@ impl Run {
         let _ = self.folder.write_diverged(&error.what); // a full disk changes nothing of it
         let next = match saved.or_else(|| self.folder.latest().ok().flatten()) {
             Some(path) => format!(
-                "begin a new run with a lower learning rate from the weights before it, or from an \
+                "start a new run with a lower learning rate from the weights before it, or from an \
                  earlier checkpoint: srft train --config {} --model {} --set optimizer.lr=...",
                 self.folder.as_shown(&self.folder.path().join(CONFIG)).display(),
                 self.folder.as_shown(&path).display()
             ),
-            None => "begin again with a lower learning rate: --set optimizer.lr=...".into(),
+            None => "start again with a lower learning rate: --set optimizer.lr=...".into(),
         };
         Error { next: Some(next), ..error }
     }

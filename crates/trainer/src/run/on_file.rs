@@ -76,7 +76,7 @@ impl<'a> OnFile<'a> {
         }
         let missing = match is_folder(self.path) {
             true => "no run is here: config.toml is missing",
-            false => "no run is here: there is no such folder (a run's has a config.toml)",
+            false => "no run is here: there is no such folder",
         };
         let names = names_in(self.path).unwrap_or_default();
         let folders = names.into_iter().map(|name| self.path.join(name));
@@ -86,7 +86,7 @@ impl<'a> OnFile<'a> {
             .collect();
         let next = match inside.is_empty() {
             true => "give the folder that `srft train` named, for example runs/srft".into(),
-            false => format!("give a run in it: {}", inside.join(" ")),
+            false => format!("give one of its runs: {}", inside.join(" ")),
         };
         Err(Error::input(missing).at(self.path.display()).next(next))
     }

@@ -55,7 +55,7 @@ pub async fn pretraining(
     let mut others = names_in(out).unwrap_or_default().into_iter().filter(|name| !is_begun(name));
     if let Some(name) = others.next() {
         return Err(Error::input(format!(
-            "`{name}` is here, and no pretraining that it belongs to"
+            "`{name}` is here, but not the pretraining it belongs to"
         ))
         .at(out.display())
         .next("give a new --out"));
@@ -73,7 +73,7 @@ pub fn take_base(out: &Path) -> Result<()> {
     for name in [model::CONFIG, model::TOKENIZER, model::WEIGHTS] {
         let (made, place) = (map(&best.join(name))?, out.join(name));
         if exists(&place) && *map(&place)? != *made {
-            return Err(Error::input("another file is here than the run made")
+            return Err(Error::input("the run did not make the file that is here")
                 .at(place.display())
                 .next("move it away, and run the same command again"));
         }

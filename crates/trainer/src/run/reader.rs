@@ -216,7 +216,7 @@ impl<'a> Reader<'a> {
                  is evaluated; {add}"
             )),
             _ if judged < all => Some(format!(
-                "{judged} of {all} examples have an answer: every tenth of these is kept for \
+                "{judged} of {all} examples have an answer: every tenth of them is kept for \
                  evaluation"
             )),
             _ => None,
@@ -237,7 +237,7 @@ impl<'a> Reader<'a> {
             if takes == 0 && eval.skip > 0 {
                 return Err(Error::input(format!("{name} has {had} problems to evaluate on"))
                     .at("eval.skip")
-                    .next(format!("pass over fewer of them than {}", eval.skip)));
+                    .next(format!("skip fewer of them than {}", eval.skip)));
             }
             if takes < had && !is_builtin {
                 suite.of = Some(had);

@@ -108,6 +108,6 @@ fn require_steps_left(config: &Config, state: &State) -> Result<()> {
         true => Ok(()),
         false => Err(Error::input(format!("{done} steps are done, more than {steps}"))
             .at("train.steps")
-            .next(format!("resume with --steps {done} or more, or begin anew from a checkpoint"))),
+            .next(format!("resume with --steps {done} or more, or start a run from a checkpoint"))),
     }
 }

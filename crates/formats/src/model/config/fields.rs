@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// What to do about a file that transformers would not have written.
-pub const PUBLISHED: &str = "take the file that was published with the weights";
+pub const PUBLISHED: &str = "use the file that was published with the weights";
 
 /// The fields of a settings file; null counts as absent.
 pub struct Fields(pub Map<String, Value>);
@@ -39,7 +39,7 @@ impl Fields {
         ids.ok_or_else(|| {
             let value = &self.0[field];
             Error::input(format!("{field} = {value} is not the id of a token, nor a list of them"))
-                .next("name the token that ends a text, or write null where another file names it")
+                .next("name the token that ends a text, or write null if another file names it")
         })
     }
 

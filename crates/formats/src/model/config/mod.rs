@@ -210,10 +210,7 @@ impl ModelConfig {
              least one of a prompt",
             self.max_positions
         ))
-        .next(
-            "shorten it, take a model with a longer context, or have data.too_long drop or cut what \
-             is too long",
-        ))
+        .next("shorten it, use a model with a longer context, or set data.too_long to drop or cut"))
     }
 }
 

@@ -48,7 +48,7 @@ impl Target {
         let refused = |what: String| Error::input(what).at(path.display());
         let exists = fs::symlink_metadata(path).is_ok();
         if exists && !path.is_dir() {
-            return Err(refused(format!("this is no folder, so no {kind} goes there"))
+            return Err(refused(format!("this is a file, but the {kind} needs a folder"))
                 .next("give another folder; what is here stays"));
         }
         // Of a link, the folder that it leads to.
@@ -62,7 +62,7 @@ impl Target {
         };
         let elsewhere = "give a folder of its own";
         if exists && !others.is_empty() && is_kept(&path) {
-            return Err(refused("a run or a study is kept here".into()).next(elsewhere));
+            return Err(refused("this folder holds a run or a study".into()).next(elsewhere));
         }
         let inside = path.ancestors().zip(path.ancestors().skip(1)).find(|(_, of)| is_kept(of));
         if let Some((below, of)) = inside {
@@ -76,12 +76,13 @@ impl Target {
             let (some, rest) = others.split_at(others.len().min(NAMED));
             let more = if rest.is_empty() { "" } else { ", ..." };
             return Err(refused(format!(
-                "files are here that srft did not write, or that changed since: {}{more}",
+                "the folder has files that srft did not write, or that were changed since: \
+                 {}{more}",
                 some.join(", ")
             ))
             .next(
-                "give a new folder, or ask for this one with --overwrite (in Python overwrite=True): \
-                 files of the same names are then replaced, and nothing is removed",
+                "give a new folder, or add --overwrite: it replaces files of the same names and \
+                 removes nothing",
             ));
         }
         Ok(Self { path, kind, exists, own })
@@ -174,14 +175,16 @@ impl OutFile<'_> {
             _ => false,
         };
         if inputs.iter().any(same) {
-            return Err(refused("this is what is read".into()).next("give --out another file"));
+            return Err(
+                refused("the command reads this file".into()).next("give --out another file")
+            );
         }
         if let Some(above) = path.parent().filter(|p| !p.as_os_str().is_empty() && !p.exists()) {
             create_folder(above)?;
         }
         let Ok(there) = fs::metadata(path) else {
             return match fs::symlink_metadata(path) {
-                Ok(_) => Err(refused("this is a link to nothing".into()).next("remove the link")),
+                Ok(_) => Err(refused("this link leads nowhere".into()).next("remove the link")),
                 Err(_) => Ok(()),
             };
         };
@@ -195,12 +198,12 @@ impl OutFile<'_> {
         }
         let above = fs::canonicalize(path).map_err(|e| io(path, e))?;
         if above.parent().is_some_and(is_kept) {
-            return Err(refused(format!("this belongs to a run or a study, and is no {kind}"))
+            return Err(refused("this file belongs to a run or a study".into())
                 .next("give --out another file"));
         }
         match self.overwrite {
             true => Ok(()),
-            false => Err(refused(format!("there is a file here that is no {kind} of srft's"))
+            false => Err(refused(format!("the file here holds no {kind} written by srft"))
                 .next("give --out another file, or add --overwrite to replace this one")),
         }
     }

@@ -21,7 +21,7 @@ impl Parser<'_> {
             Word(name) | Text(name) => self.variable(name.replace(' ', ""))?,
             Run(letters, _) => self.variable(letters)?,
             Token::Currency(_) | Token::Scale(_) => {
-                return Err("it has a unit where a number should be");
+                return Err("it has a unit where a number is expected");
             }
             Token::Function(function) => self.function(function)?,
             Begin(environment) => return self.nested(|parser| parser.matrix(&environment)),
@@ -53,7 +53,7 @@ impl Parser<'_> {
             Symbol(open @ ("(" | "[" | "{" | "\\{" | "langle")) => return self.group(open),
             // The French interval ]1, 2[ is (1, 2).
             Symbol("]") => return self.open_interval(),
-            _ => return Err("it has a sign where a number or a variable should be"),
+            _ => return Err("it has a sign where a number or a variable is expected"),
         };
         Ok(Value::Scalar(expr))
     }
@@ -283,7 +283,7 @@ impl Parser<'_> {
     fn matrix(&mut self, environment: &str) -> Reading<Value> {
         let name = environment.trim_end_matches('*');
         if !matches!(name, "matrix" | "pmatrix" | "bmatrix" | "Bmatrix" | "smallmatrix" | "array") {
-            return Err("it has an environment that is no matrix");
+            return Err("it has an environment that is not a matrix");
         }
         let mut rows = vec![vec![self.sum()?.scalar()?]];
         loop {

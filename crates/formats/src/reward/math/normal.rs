@@ -344,7 +344,7 @@ fn tail(rest: &[Token], measure: &mut Measure) -> Reading<Option<Vec<Token>>> {
             Meaning::Per => measure.per(),
             Meaning::Raise(exponent) => measure.raise(exponent),
             Meaning::Filler => {}
-            Meaning::Stop => return Err("it says more of a number than how large it is"),
+            Meaning::Stop => return Err("it says more about a number than its value"),
             Meaning::Unknown | Meaning::Before => measure.unknown = true,
         }
     }

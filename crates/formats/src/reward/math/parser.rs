@@ -61,7 +61,7 @@ pub fn parse(tokens: &[Token], bases: bool) -> Reading<Parsed> {
     };
     let mut elements = parser.elements()?;
     if parser.at < tokens.len() {
-        return Err("it has something where it should end");
+        return Err("it continues where it should end");
     }
     let value = match elements.len() {
         0 => return Err("it is empty"),

@@ -75,7 +75,7 @@ impl Value {
     pub fn scalar(self) -> Reading<Expr> {
         match self {
             Self::Scalar(expr) => Ok(expr),
-            _ => Err("it calculates with something that is no number"),
+            _ => Err("it calculates with something that is not a number"),
         }
     }
 
@@ -259,7 +259,7 @@ pub fn ratio(mut parts: Vec<Expr>) -> Reading<Value> {
 
 /// The number whose digits are `digits` in `base`.
 pub fn in_base(digits: Value, base: Value) -> Reading<Value> {
-    let unknown = "it has a number in no base from 2 to 10";
+    let unknown = "it has a number in a base other than 2 to 10";
     let small = |value: Value| match value {
         Value::Scalar(Expr::Number(number)) => Some(number),
         Value::Scalar(Expr::Variable(word)) => {

@@ -43,7 +43,7 @@ pub fn sources(
     let malformed = || {
         Error::input("expected a string, or a list of {\"name\": string, \"template\": string}")
             .at(&place)
-            .next("take the tokenizer_config.json that was published with the model")
+            .next("use the tokenizer_config.json that was published with the model")
     };
     match config.get("chat_template") {
         None | Some(Json::Null) => Ok(Vec::new()),
@@ -84,6 +84,6 @@ pub fn object(file: Option<&[u8]>, name: &str, place: &str) -> Result<Map<String
     serde_json::from_slice(bytes).map_err(|e| {
         Error::input(format!("not a JSON object: {e}"))
             .at(format!("{place}/{name}"))
-            .next(format!("take the {name} that was published with the model"))
+            .next(format!("use the {name} that was published with the model"))
     })
 }

@@ -85,7 +85,10 @@ fn of_string(state: &State, text: &str, method: &str, args: &[Value]) -> Result<
             for (index, item) in items.try_iter()?.enumerate() {
                 let separator = if index > 0 { text } else { "" };
                 let item = item.as_str().ok_or_else(|| {
-                    invalid(&format!("item {index} of join is no string but a {}", item.kind()))
+                    invalid(&format!(
+                        "item {index} of join is a {}, expected a string",
+                        item.kind()
+                    ))
                 })?;
                 charge(state, 1, 64 + separator.len() + item.len())?;
                 joined.push_str(separator);
@@ -137,7 +140,7 @@ fn of_list(state: &State, list: &Value, method: &str, args: &[Value]) -> Result<
         "index" => {
             let wanted = one()?;
             let found = list.try_iter()?.position(|item| item == *wanted);
-            found.map(Value::from).ok_or_else(|| invalid("index of what is not in the list"))
+            found.map(Value::from).ok_or_else(|| invalid("index: the value is not in the list"))
         }
         _ => Err(ErrorKind::UnknownMethod.into()),
     }

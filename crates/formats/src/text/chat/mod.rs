@@ -84,7 +84,7 @@ impl ChatTemplate {
                         source.text.len()
                     ))
                     .at(&source.place)
-                    .next("take the chat template that was published with the model"));
+                    .next("use the chat template that was published with the model"));
                 }
                 let text = with_marks(&source.text);
                 environment
@@ -234,7 +234,7 @@ impl Source {
         while let Some(inner) = cause {
             if let Some(Raised(message)) = inner.downcast_ref() {
                 return Error::input(message).at(place).next(
-                    "the model's chat template refuses this conversation: change it as said",
+                    "the model's chat template refuses this conversation: change the messages",
                 );
             }
             cause = inner.source();
@@ -249,7 +249,7 @@ impl Source {
             None => format!("the chat template failed: {}", error.kind()),
         };
         Error::input(what).at(place).next(
-            "give the messages the fields that the template reads, or take the template that was \
+            "give the messages the fields that the template reads, or use the template that was \
              published with the model",
         )
     }
@@ -260,7 +260,7 @@ impl Source {
 fn message(index: usize, message: &Json) -> Result<Value> {
     let Some(fields) = message.as_object().filter(|m| m.get("role").is_some_and(Json::is_string))
     else {
-        return Err(Error::input(format!("message {index} is no object with a string `role`"))
+        return Err(Error::input(format!("message {index} is not an object with a string `role`"))
             .next(r#"write each message like {"role": "user", "content": "Hi"}"#));
     };
     let filled = || fields.iter().filter(|(_, json)| !json.is_null());
@@ -317,8 +317,8 @@ pub fn deep_threads() -> Result<&'static ThreadPool> {
         threads.start_handler(|_| IS_DEEP.set(true)).build()
     };
     let threads = with(0).or_else(|_| with(1)).map_err(|e| {
-        Error::machine(format!("no thread to render a chat template on: {e}"))
-            .next("raise the limit of virtual memory, or end other programs")
+        Error::machine(format!("cannot start a thread for the chat template: {e}"))
+            .next("raise the limit of virtual memory, or close other programs")
     })?;
     Ok(THREADS.get_or_init(|| threads))
 }

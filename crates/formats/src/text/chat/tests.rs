@@ -168,7 +168,7 @@ fn a_conversation_must_have_messages_with_roles_and_tools_in_a_list() {
     assert!(refused(&[], None).contains("without messages"));
     for bad in [json!(null), json!("Hi"), json!([]), json!({}), json!({"role": 5})] {
         let what = refused(&[good.clone(), bad], None);
-        assert!(what.contains("message 1 is no object"), "{what}");
+        assert!(what.contains("message 1 is not an object"), "{what}");
     }
     for bad in [json!(null), json!({}), json!("x"), json!(["x"]), json!([{}, 1])] {
         assert!(
