@@ -221,6 +221,14 @@ class Model:
     def save(
         self, path: str | PathLike[str], dtype: Literal["f32", "f16", "bf16"] = "f32", *, overwrite: bool = False
     ) -> None: ...
+    def export_gguf(
+        self,
+        path: str | PathLike[str],
+        kind: Literal["f32", "f16", "bf16", "q8_0"] = "q8_0",
+        *,
+        pre: str | None = None,
+        overwrite: bool = False,
+    ) -> None: ...
     @property
     def tokenizer(self) -> Tokenizer: ...
     @property

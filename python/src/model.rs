@@ -15,9 +15,10 @@ use srft::config::{self, Frozen, Storage};
 use srft::data::batch::{MicroBatch, micro_batches};
 use srft::data::encode::encode;
 use srft::error::{Error, Result};
-use srft::model::{Llama, ModelFolder, Parameter};
+use srft::model::{Llama, ModelFolder, Parameter, gguf_file, quantise};
 use srft::objective::loss::{response_logits, token_statistics};
 use srft::ops::readback;
+use srft::platform::OutFile;
 use srft::records::{Layout, Sequence};
 use srft::run::open_model;
 use srft::text;
@@ -154,6 +155,32 @@ impl Model {
             .find(|s| s.name() == dtype)
             .ok_or_else(|| input(format!("no dtype `{dtype}`"), "one of: f32, f16, bf16"))?;
         py.detach(|| drive(self.folder.export(&path, &self.policy, storage, overwrite)))
+    }
+
+    /// Writes a GGUF file for llama.cpp, LM Studio and Ollama, adapters merged; `kind`, how matrices are stored, is
+    /// f32, f16, bf16 or q8_0. `pre` is llama.cpp's name for how the tokenizer splits a text, where its files don't
+    /// tell. A file that was not written so is an error, unless `overwrite` is set.
+    #[pyo3(signature = (path, kind = "q8_0", *, pre = None, overwrite = false))]
+    fn export_gguf(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        kind: &str,
+        pre: Option<&str>,
+        overwrite: bool,
+    ) -> PyResult<()> {
+        let kind = quantise::WRITTEN
+            .into_iter()
+            .find(|written| written.name().eq_ignore_ascii_case(kind))
+            .ok_or_else(|| input(format!("no kind `{kind}`"), "one of: f32, f16, bf16, q8_0"))?;
+        py.detach(|| {
+            let is_such = gguf_file::is_ours;
+            let out = OutFile { path: &path, kind: "GGUF file", is_such, overwrite };
+            let mut writer = out.begin().or_raise()?;
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            drive(self.folder.write_gguf(&mut writer.file, &self.policy, kind, &name, pre))?;
+            writer.finish().or_raise()
+        })
     }
 
     /// Its tokenizer.

@@ -1,7 +1,7 @@
 //! The command line: each command with its own flags.
 
 use super::settings::Settings;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use srft::analysis::Source;
 use std::path::PathBuf;
 
@@ -47,6 +47,8 @@ pub enum Command {
     Report(Report),
     /// Merge an adapter and its base into one model.
     Merge(Merge),
+    /// Write a model, or an adapter alone, as a GGUF file for llama.cpp, LM Studio and Ollama.
+    Export(Export),
     /// Estimate a run's memory, and whether it fits, without allocating it.
     Plan(Plan),
     /// List devices with their limits and self-test results.
@@ -264,6 +266,48 @@ pub struct Merge {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Write even if files are there: those of the same names are replaced, nothing else is touched.
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// How a GGUF file stores matrices; vectors stay in F32.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum GgufType {
+    /// As they are here, 4 bytes a number.
+    F32,
+    /// Half precision, 2 bytes.
+    F16,
+    /// bfloat16, 2 bytes.
+    Bf16,
+    /// Whole numbers with a scale for each 32, 1.06 bytes.
+    #[value(name = "q8_0")]
+    Q8_0,
+}
+
+#[derive(Args)]
+#[command(group(ArgGroup::new("what").required(true)), after_help = "Examples:
+  srft export --model runs/qwen/best --gguf q8_0 --out my-model.gguf
+  srft export --model runs/qwen --gguf-lora --out my-adapter.gguf
+  srft export --model ./Qwen2.5-0.5B-Instruct --gguf bf16 --out base.gguf
+
+--model is a run, its `best`, an adapter over a base, or any model folder. Adapters are merged into their
+base, except by --gguf-lora. Beside my-model.gguf goes my-model.Modelfile for `ollama create`.")]
+pub struct Export {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Write the whole model, its matrices stored so.
+    #[arg(long, value_name = "TYPE", group = "what")]
+    pub gguf: Option<GgufType>,
+    /// Write the adapter alone, for llama.cpp's --lora.
+    #[arg(long, group = "what")]
+    pub gguf_lora: bool,
+    /// llama.cpp's name for how the tokenizer splits a text (tokenizer.ggml.pre), where its files don't tell.
+    #[arg(long, value_name = "NAME", requires = "gguf")]
+    pub gguf_pre: Option<String>,
+    /// Where the file goes.
+    #[arg(long, value_name = "FILE.gguf")]
+    pub out: PathBuf,
+    /// Write there whatever is there: files of the same names are replaced, nothing else is touched.
     #[arg(long)]
     pub overwrite: bool,
 }

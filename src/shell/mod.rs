@@ -4,6 +4,7 @@ mod analyze;
 mod arguments;
 mod devices;
 mod explain;
+mod export;
 mod generate;
 mod merge;
 mod plan;
@@ -45,6 +46,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Analyze(a) => analyze::analyze(a).await,
         Command::Report(a) => report::report(a),
         Command::Merge(a) => merge::merge(a).await,
+        Command::Export(a) => export::export(a).await,
         Command::Plan(a) => plan::plan(a),
         Command::Devices(a) => devices::devices(a).await,
         Command::Config(a) => {

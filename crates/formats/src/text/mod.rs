@@ -10,12 +10,12 @@ mod lost;
 mod special;
 
 use std::cell::LazyCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokenizers::{Encoding, PostProcessorWrapper, Token};
+use tokenizers::{AddedToken, Encoding, PostProcessorWrapper, Token};
 
 use crate::error::{Error, Result};
 use lost::Lost;
@@ -233,6 +233,21 @@ impl Tokenizer {
     /// The token as the vocabulary spells it; U+FFFD for an unknown id.
     pub fn token(&self, id: u32) -> String {
         self.inner.id_to_token(id).unwrap_or_else(|| UNKNOWN.into())
+    }
+
+    /// The token as the vocabulary spells it, if there is one.
+    pub(crate) fn spelling(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The tokens that were added to the vocabulary, by id.
+    pub(crate) fn added(&self) -> HashMap<u32, AddedToken> {
+        self.inner.get_added_tokens_decoder().into_iter().collect()
+    }
+
+    /// Whether it puts a space before every text.
+    pub(crate) fn spaces(&self) -> bool {
+        self.spaces
     }
 
     /// Tokens as the vocabulary spells them.

@@ -1,5 +1,6 @@
 //! What users bring, read as the programs that made it read it. This binary links no burn.
 
 mod chat;
+mod gguf_written;
 mod math;
 mod task;

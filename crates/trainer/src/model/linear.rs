@@ -142,16 +142,22 @@ impl Linear {
 
     /// Adds the adapter's change, if there is one, to the weight (then in f32), and drops the adapter.
     pub fn merge(&mut self) {
+        self.weight = Weight::Whole(self.merged());
+        self.adapter = None;
+    }
+
+    /// The weight in f32 with the adapter's change, if there is one.
+    pub fn merged(&self) -> Tensor<2> {
         let weight = match &self.weight {
             Weight::Whole(weight) => weight.clone(),
             Weight::Frozen(weight) => weight.widen(),
         };
-        self.weight = Weight::Whole(match self.adapter.take() {
+        match &self.adapter {
             Some(Adapter { down, up, scale, .. }) => {
-                weight + matmul_nt(up, down.transpose()) * scale
+                weight + matmul_nt(up.clone(), down.clone().transpose()) * *scale
             }
             None => weight,
-        });
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod folder;
+mod gguf;
 mod layers;
 mod linear;
 mod llama;
@@ -21,6 +22,7 @@ pub use llama::{HEAD, Llama};
 pub use names::{CONFIG, TOKENIZER, WEIGHTS};
 pub use parameters::{Parameter, ParameterMut};
 pub use pass::{DropoutKey, How, Padded, ParameterGradients, Pass};
+pub use srft_formats::model::gguf::{BlockType, quantise, write as gguf_file};
 pub use srft_formats::model::{Lora, MAX_VOCABULARY, ModelConfig, Scaling, lora, tensors};
 
 use parameters::grow;

@@ -13,8 +13,9 @@ use burn::tensor::Device;
 use serde_json::Value;
 
 const GENERATION: &str = "generation_config.json";
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
-const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
+pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+pub(super) const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
+pub(super) const TEMPLATE: &str = "chat_template.jinja";
 
 /// The origin of a folder that anyone may have written.
 #[derive(Debug)]
@@ -72,7 +73,7 @@ impl ModelFolder {
     pub fn template(&self) -> Result<Option<ChatTemplate>> {
         let file = |name| self.beside(name);
         ChatTemplate::from_files(
-            file("chat_template.jinja"),
+            file(TEMPLATE),
             file(TOKENIZER_CONFIG),
             file(SPECIAL_TOKENS_MAP),
             &self.place,

@@ -177,10 +177,7 @@ pub async fn write(
 ) -> Result<()> {
     let require_storable = |name: &str, values: &[f32]| {
         let largest = values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-        if !values.iter().all(|x| x.is_finite()) {
-            return Err(Error::numbers(format!("`{name}` is no longer finite"))
-                .next("go back to an earlier checkpoint with a lower learning rate"));
-        }
+        require_finite(name, values)?;
         if storage == Storage::F16 && !f16::from_f32(largest).is_finite() {
             return Err(Error::numbers(format!("`{name}` holds {largest}, more than F16 can"))
                 .next("store it as bf16 or f32: --set checkpoint.dtype=bf16"));
@@ -189,4 +186,13 @@ pub async fn write(
     };
     // transformers refuses a file that does not name its framework.
     write_tensors(file, parameters, storage, Some("pt"), require_storable).await
+}
+
+/// Refuses to write what cannot be loaded.
+pub fn require_finite(name: &str, values: &[f32]) -> Result<()> {
+    match values.iter().all(|x| x.is_finite()) {
+        true => Ok(()),
+        false => Err(Error::numbers(format!("`{name}` is no longer finite"))
+            .next("go back to an earlier checkpoint with a lower learning rate")),
+    }
 }

@@ -1,6 +1,11 @@
 //! GGUF, the file that llama.cpp and Ollama read: metadata by key, then tensors in blocks.
 //! Source: ggml's `docs/gguf.md`; the blocks are those of `ggml-common.h`.
 
+pub mod names;
+pub mod pre;
+pub mod quantise;
+pub mod write;
+
 /// How a tensor's elements are stored: blocks of so many elements in so many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are ggml's")]

@@ -3,7 +3,7 @@
 mod hidden;
 mod out;
 
-pub use out::{OutFile, require_folder};
+pub use out::{OutFile, OutWriter, require_folder};
 
 use super::Bytes;
 use crate::error::{Error, Result, io};
@@ -158,10 +158,8 @@ impl FolderWriter {
 
     /// Begins a file; each name only once.
     pub fn file(&mut self, name: &str) -> Result<&mut FileWriter> {
-        let path = self.path.join(name);
-        let file = File::create(self.stage.join(name)).map_err(|e| io(&path, e))?;
-        let checksum = Hasher::new();
-        self.files.push(FileWriter { name: name.into(), path, file, bytes: 0, checksum });
+        let file = FileWriter::create(&self.stage.join(name), &self.path.join(name))?;
+        self.files.push(FileWriter { name: name.into(), ..file });
         Ok(self.files.last_mut().expect("just pushed"))
     }
 
@@ -207,6 +205,17 @@ impl Drop for FolderWriter {
 }
 
 impl FileWriter {
+    /// Creates the file at `stage`; errors name `path`, where it will be.
+    fn create(stage: &Path, path: &Path) -> Result<Self> {
+        let file = File::create(stage).map_err(|e| io(path, e))?;
+        let (name, checksum) = (String::new(), Hasher::new());
+        Ok(Self { name, path: path.into(), file, bytes: 0, checksum })
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file.sync_all().map_err(|e| io(&self.path, e))
+    }
+
     /// Appends to the file.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.checksum.update(bytes);

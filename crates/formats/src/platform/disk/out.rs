@@ -5,7 +5,7 @@
 //! file that changed since then is the user's. A single file is recognised by its contents.
 
 use super::hidden::{LOCK, PARTIAL, hidden};
-use super::{create_folder, map, read, write_atomic};
+use super::{FileWriter, create_folder, map, read, write_atomic};
 use crate::error::{Error, Result, io};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -212,5 +212,44 @@ impl OutFile<'_> {
     pub fn write(&self, bytes: &[u8]) -> Result<()> {
         self.require_free(&[])?;
         write_atomic(self.path, bytes)
+    }
+
+    /// Begins it, to be written piece by piece; it appears whole or not at all.
+    pub fn begin(&self) -> Result<OutWriter> {
+        self.require_free(&[])?;
+        // Of a link, the file that it leads to.
+        let place = fs::canonicalize(self.path).unwrap_or_else(|_| super::absolute(self.path));
+        let partial = Partial(hidden(&place, PARTIAL));
+        Ok(OutWriter { file: FileWriter::create(&partial.0, self.path)?, partial, place })
+    }
+}
+
+/// A file that the user named, being written. If it is dropped before [`OutWriter::finish`], nothing
+/// changes.
+pub struct OutWriter {
+    /// To write to.
+    pub file: FileWriter, // closed before the partial file is removed: some systems remove no open file
+    partial: Partial,
+    place: PathBuf,
+}
+
+impl OutWriter {
+    /// Syncs the file and renames it into place.
+    pub fn finish(self) -> Result<()> {
+        let Self { file, partial, place } = self;
+        file.sync()?;
+        drop(file);
+        fs::rename(&partial.0, &place).map_err(|e| io(&place, e))?;
+        super::sync_parent(&place);
+        Ok(())
+    }
+}
+
+/// Removes the file, if it is still there.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
     }
 }
