@@ -182,11 +182,11 @@ pub fn plan(
         let passing = if lora.is_some() { s.trainable / layers } else { s.layer.max(vocabulary) };
         let working = logits.max(inside + flowing) + passing;
         update.push(item("activations", tokens * d * (layers + 1), "each layer's input"));
-        update.push(item("one layer", working, "its activations and gradients, or logits"));
+        update.push(item("one layer", working, "its activations and gradients, or head logits"));
     } else {
         let working = logits.max(flowing + s.trainable);
         update.push(item("activations", layers * inside, "every layer's activations"));
-        update.push(item("backward", working, "the logits, or gradients under way"));
+        update.push(item("backward", working, "the head's logits, or gradients under way"));
     }
     Plan { lasting, sampling, update }
 }

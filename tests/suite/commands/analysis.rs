@@ -448,7 +448,7 @@ fn what_cannot_be_analysed() {
         &format!("{dynamics} run --reference a=model --reference a=run/best"),
         &["`a=run/best`", "another"],
     );
-    refused(&format!("{dynamics} nowhere --reference a=model"), &["nowhere", "config.toml"]);
+    refused(&format!("{dynamics} nowhere --reference a=model"), &["nowhere", "no such folder"]);
     refused(&format!("{dynamics} run --reference a=model --reference b=foreign"), &differ);
     refused(&format!("{dynamics} run --reference a=model --responses 0"), &["at least one"]);
     refused(&format!("{dynamics} run --reference a=model --out d.txt"), &["d.txt", ".json"]);

@@ -258,7 +258,7 @@ fn added_tokens_that_contradict_the_tokenizer_are_refused_by_name() {
     let token = json!({"content": "<|im_end|>", "special": true});
     let folder = folder("smollm2", json!({"added_tokens_decoder": {"7": token}}), Some(0));
     let error = folder.tokenizer().err().unwrap().to_string();
-    assert!(error.contains("`<|im_end|>` is token 7 here, and 2"), "{error}");
+    assert!(error.contains("`<|im_end|>` is token 7 here, but 2 in"), "{error}");
     assert!(error.starts_with("m/tokenizer_config.json: added_tokens_decoder"), "{error}");
 }
 

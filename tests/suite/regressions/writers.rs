@@ -82,8 +82,8 @@ fn tf_unet_216_an_output_folder_with_other_things_in_it_is_refused() {
             ("only", ["folders", "--overwrite"]),
             ("link", ["notes.txt", "--overwrite"]),
             ("published", ["config.json", "--overwrite"]),
-            ("file", ["no folder", "another"]),
-            ("dangling", ["no folder", "another"]),
+            ("file", ["not a folder", "another"]),
+            ("dangling", ["not a folder", "another"]),
             ("run", ["this folder holds a run or a study", "of its own"]),
             ("run --overwrite", ["this folder holds a run or a study", "of its own"]),
             ("run/best", ["belongs to the run", "of its own"]),
@@ -121,7 +121,7 @@ fn a_folder_of_the_same_command_is_renewed_and_one_that_was_changed_is_not() {
     fs::create_dir(home.path("data")).unwrap();
     fs::rename(home.path("d.jsonl"), home.path("data/d.jsonl")).unwrap();
     let command = format!("{} --out data --overwrite", EVAL.replace("d.jsonl", "data/d.jsonl"));
-    refused(&home, &command, &["data/d.jsonl", "the command reads this file"]);
+    refused(&home, &command, &["data/d.jsonl", "the file that is read"]);
 }
 
 /// An empty folder, a link to one, one that may be a mount: results go into it.

@@ -126,7 +126,7 @@ impl Tokenizer {
         let ids = self.inner.get_vocab(true).into_values();
         if ids.into_iter().any(|id| id as usize >= rows && !added.contains_key(&id)) {
             return Err(Error::input(format!(
-                "the tokenizer has {} tokens, but the model's vocabulary has {rows}",
+                "the tokenizer has {} tokens, but the model has a vocabulary of {rows}",
                 self.vocab_size
             ))
             .next("use the tokenizer.json that belongs to this model"));

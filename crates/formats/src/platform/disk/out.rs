@@ -48,7 +48,7 @@ impl Target {
         let refused = |what: String| Error::input(what).at(path.display());
         let exists = fs::symlink_metadata(path).is_ok();
         if exists && !path.is_dir() {
-            return Err(refused(format!("this is a file, but the {kind} needs a folder"))
+            return Err(refused(format!("this is not a folder, and the {kind} needs one"))
                 .next("give another folder; what is here stays"));
         }
         // Of a link, the folder that it leads to.
