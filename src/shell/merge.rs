@@ -10,26 +10,29 @@ use srft::model::rounding::kept;
 use srft::platform::require_folder;
 use srft::run::open_model;
 
-/// Writes an adapter with its base as a whole model.
+/// Writes an adapter with its base as a whole model, or a GGUF file as a folder.
 pub async fn merge(arguments: Merge) -> Result<()> {
     let config = arguments.settings.resolve(Vec::new(), &[])?;
     let (out, overwrite) = (&arguments.out, arguments.overwrite);
     require_folder(out, EXPORT, overwrite)?;
     let mut folder = open_model(&config.model)?;
-    let adapter = folder.adapter.take().ok_or_else(|| {
-        Error::input("no adapter is here: adapter_config.json is missing")
+    let adapter = folder.adapter.take();
+    if adapter.is_none() && !folder.is_gguf() {
+        return Err(Error::input("no adapter is here: adapter_config.json is missing")
             .at(&config.model.path)
-            .next("give --model the `best` of a run with lora.rank above 0")
-    })?;
+            .next("give --model the `best` of a run with lora.rank above 0, or a GGUF file"));
+    }
     // The sums are too little work to open a GPU for.
     let selected = select("cpu").await?;
-    let (model, _) = folder.load(&selected.device)?;
+    let (mut model, _) = folder.load(&selected.device)?;
     folder.notes(&model.config).iter().for_each(note);
     let before = model.clone();
-    let mut model = adapter.lay_over(model, &selected.device)?;
-    model.merge();
+    if let Some(adapter) = &adapter {
+        model = adapter.lay_over(model, &selected.device)?;
+        model.merge();
+    }
     let storage = config.checkpoint.dtype;
-    if storage != Storage::F32 {
+    if adapter.is_some() && storage != Storage::F32 {
         let kept = kept(&before, &model, storage).await?;
         note(format_args!("stored in {}, {kept}", storage.name()));
         if kept.loses_much() {

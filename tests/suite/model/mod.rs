@@ -1,4 +1,5 @@
 //! Models in Hugging Face's folders, against transformers and PEFT.
 
+mod gguf;
 mod golden;
 mod lora;

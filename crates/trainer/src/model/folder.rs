@@ -70,6 +70,11 @@ pub(super) trait Origin: Debug + Send + Sync {
         frozen: Frozen,
         device: &Device,
     ) -> Result<Llama>;
+
+    /// Refuses weights that cannot train as they are stored.
+    fn require_trainable(&self, _: &ModelFolder) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// srft wrote it: nothing beside the three files changes how it is read.
@@ -155,6 +160,11 @@ impl ModelFolder {
     /// The tokenizer and the model's shape, checked to fit each other; weights are not read.
     pub fn text_and_shape(&self) -> Result<(Tokenizer, ModelConfig)> {
         self.origin.texts(self)
+    }
+
+    /// Refuses weights that cannot train as they are stored.
+    pub fn require_trainable(&self) -> Result<()> {
+        self.origin.require_trainable(self)
     }
 
     /// Closes the weights' memory maps, once the model is loaded: while one is open, Windows cannot rename

@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::platform::{exists, is_folder, names_in};
 use std::path::{Path, PathBuf};
 
-const NEEDED: &str = "a model folder needs config.json, model.safetensors (or its index and \
-                      shards) and tokenizer.json";
+const NEEDED: &str = "a model is a GGUF file, or a folder with config.json, model.safetensors (or its index \
+     and shards) and tokenizer.json";
 
 /// The error for a file missing in `folder`, with a next step that fits what the folder holds.
 pub fn explain(folder: &Path, name: &str, error: Error) -> Error {
@@ -33,13 +33,10 @@ fn next(folder: &Path, missing: &str) -> String {
         names.iter().find(found).cloned()
     };
     if !is_folder(folder) {
-        return match place.to_string().ends_with(".gguf") {
-            true => of_gguf(folder),
-            false => "give the folder that this file is in".into(),
-        };
+        return "give the folder that this file is in, or a GGUF file".into();
     }
     if let Some(gguf) = is(&[".gguf"]).filter(|_| missing != TOKENIZER) {
-        return of_gguf(&folder.join(gguf));
+        return format!("a GGUF file is given itself: {}", folder.join(gguf).display());
     }
     if missing == CONFIG
         && let Some(inner) = model_inside(folder)
@@ -94,15 +91,6 @@ fn next(folder: &Path, missing: &str) -> String {
         _ if names.is_empty() => format!("the folder is empty: {NEEDED}"),
         _ => NEEDED.into(),
     }
-}
-
-fn of_gguf(file: &Path) -> String {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    format!(
-        "{name} is GGUF, and only safetensors can be read: use the folder that it was made from, \
-         or convert it in Python: AutoModelForCausalLM.from_pretrained(DIR, \
-         gguf_file=\"{name}\").save_pretrained(OUT), and the same with AutoTokenizer"
-    )
 }
 
 /// Whether it looks like a name on the Hugging Face hub, `organisation/model`.

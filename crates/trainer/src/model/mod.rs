@@ -3,6 +3,7 @@
 mod adapter;
 mod folder;
 mod gguf;
+mod gguf_read;
 mod layers;
 mod linear;
 mod llama;

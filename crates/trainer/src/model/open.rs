@@ -4,7 +4,7 @@ use super::folder::{ModelFolder, read_beside};
 use super::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, INDEX, TOKENIZER, WEIGHTS};
 use super::published::Published;
 use super::tensors::Shard;
-use super::{AdapterFiles, Lora, missing, weights};
+use super::{AdapterFiles, Lora, gguf_read, missing, weights};
 use crate::error::{Error, Result};
 use crate::platform::{exists, map, read};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +25,11 @@ impl ModelFolder {
     }
 }
 
-/// Reads a whole model's folder.
+/// Reads a whole model: a folder, or a GGUF file.
 fn read_whole(path: &Path) -> Result<ModelFolder> {
+    if gguf_read::is_file(path) {
+        return gguf_read::read_file(path);
+    }
     let lacks = |name: &'static str| move |e: Error| missing::explain(path, name, e);
     let config = read(&path.join(CONFIG)).map_err(lacks(CONFIG))?;
     let index = read_index(path)?;
@@ -99,7 +102,9 @@ fn read_adapter(path: &Path, moved: Option<&str>) -> Result<ModelFolder> {
         map(&path.join(ADAPTER_WEIGHTS)).map_err(|e| missing::explain(path, ADAPTER_WEIGHTS, e))?;
     let weights = Shard { name: ADAPTER_WEIGHTS.into(), bytes };
     let mut folder = match (moved, named.as_deref()) {
-        (Some("tiny"), _) | (None, Some("tiny")) => ModelFolder::tiny(),
+        (Some("tiny"), _) | (None, Some("tiny")) => {
+            ModelFolder { origin: &Published, ..ModelFolder::tiny() }
+        }
         (Some(base), _) => read_whole(Path::new(base))?,
         (None, named) => read_whole(&find_base(path, named)?)?,
     };
@@ -108,15 +113,15 @@ fn read_adapter(path: &Path, moved: Option<&str>) -> Result<ModelFolder> {
         folder.tokenizer = read(&path.join(TOKENIZER))?;
         folder.beside = read_beside(path)?;
     }
-    folder.origin = &Published;
     folder.adapter = Some(AdapterFiles { place, config, weights });
     Ok(folder)
 }
 
-/// The base's folder: relative to the adapter, or to the current folder, or an absolute path.
+/// The base's folder or GGUF file: relative to the adapter, or to the current folder, or an absolute path.
 fn find_base(adapter: &Path, named: Option<&str>) -> Result<PathBuf> {
     let near = named.map_or(Vec::new(), |base| vec![adapter.join(base), PathBuf::from(base)]);
-    near.into_iter().find(|candidate| exists(&candidate.join(CONFIG))).ok_or_else(|| {
+    let is_model = |path: &PathBuf| exists(&path.join(CONFIG)) || gguf_read::is_file(path);
+    near.into_iter().find(is_model).ok_or_else(|| {
         Error::input(match named {
             Some(base) => format!("the base model `{base}` is not here"),
             None => "no base model is named".into(),

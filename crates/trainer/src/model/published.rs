@@ -37,22 +37,34 @@ impl Origin for Published {
         frozen: Frozen,
         device: &Device,
     ) -> Result<Llama> {
-        if let Some(adapter) = &folder.adapter {
-            adapter.lora(config.layers)?; // before the base is read in vain
-        }
-        let mut tensors = Tensors::open(&folder.place, &folder.shards)?;
-        tensors
-            .require_index(&folder.index, |name| weights::is_spare(name, config.tied))
-            .map_err(|e| e.at(folder.at(INDEX)))?;
-        let hold: weights::Hold = match frozen {
-            Frozen::Stored => weights::hold_halves,
-            Frozen::F32 => |_, _| Ok(()),
-        };
-        let model = weights::read(&mut tensors, config, device, hold)?;
-        match &folder.adapter {
-            Some(adapter) => adapter.lay_over(model, device),
-            None => Ok(model),
-        }
+        laid_over(folder, config, device, |config| {
+            let mut tensors = Tensors::open(&folder.place, &folder.shards)?;
+            tensors
+                .require_index(&folder.index, |name| weights::is_spare(name, config.tied))
+                .map_err(|e| e.at(folder.at(INDEX)))?;
+            let hold: weights::Hold<Tensors> = match frozen {
+                Frozen::Stored => weights::hold_halves,
+                Frozen::F32 => |_, _| Ok(()),
+            };
+            weights::read(&mut tensors, config, device, hold)
+        })
+    }
+}
+
+/// The folder's adapter, if there is one, over the model that `read` makes.
+pub(super) fn laid_over(
+    folder: &ModelFolder,
+    config: ModelConfig,
+    device: &Device,
+    read: impl FnOnce(ModelConfig) -> Result<Llama>,
+) -> Result<Llama> {
+    if let Some(adapter) = &folder.adapter {
+        adapter.lora(config.layers)?; // before the base is read in vain
+    }
+    let model = read(config)?;
+    match &folder.adapter {
+        Some(adapter) => adapter.lay_over(model, device),
+        None => Ok(model),
     }
 }
 
@@ -126,7 +138,7 @@ impl ModelFolder {
     /// Adds the other tokens that end a text: the generation config's, the tokenizer's, and the one that
     /// the chat template writes after an assistant's turn. The tokenizer's own comes first: it is what
     /// ends a demonstration, as in TRL.
-    fn add_ends(&self, config: &mut ModelConfig, tokenizer: &Tokenizer) -> Result<()> {
+    pub(super) fn add_ends(&self, config: &mut ModelConfig, tokenizer: &Tokenizer) -> Result<()> {
         if let Some(bytes) = self.beside(GENERATION) {
             config.add_generation_config(bytes, &self.at(GENERATION))?;
         }

@@ -10,29 +10,90 @@ use crate::ops::half::{Half, HalfMatrix};
 use crate::platform::FileWriter;
 use burn::tensor::{Device, Tensor, TensorData, bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// A model's weights in its files, by Hugging Face's names.
+pub trait Source {
+    /// How many tensors there are.
+    fn count(&self) -> usize;
+
+    /// Refuses a tensor that is missing or has another shape.
+    fn require(&self, name: &str, shape: &[usize]) -> Result<()>;
+
+    /// Some rows of a tensor of that shape in f32; a vector is one row. A number that is not finite is an
+    /// error.
+    fn rows(&self, name: &str, shape: &[usize], rows: Range<usize>) -> Result<Vec<f32>>;
+
+    /// The numbers of a tensor of that shape as they are stored, if that is in half precision.
+    fn halves(&self, name: &str, shape: &[usize]) -> Result<Option<(Half, Cow<'_, [u8]>)>>;
+
+    /// Refuses tensors that are no weight of the model, whose head is `tied` to the embedding or not.
+    fn require_only(&self, names: &HashSet<String>, tied: bool) -> Result<()>;
+}
+
+impl Source for Tensors<'_> {
+    fn count(&self) -> usize {
+        self.count()
+    }
+
+    fn require(&self, name: &str, shape: &[usize]) -> Result<()> {
+        self.get(name, shape).map(|_| ())
+    }
+
+    fn rows(&self, name: &str, shape: &[usize], rows: Range<usize>) -> Result<Vec<f32>> {
+        let (view, columns) = (self.get(name, shape)?, shape[shape.len() - 1]);
+        floats(name, &view, rows.start * columns..rows.end * columns)
+            .map_err(|e| e.at(self.place_of(name)))
+    }
+
+    fn halves(&self, name: &str, shape: &[usize]) -> Result<Option<(Half, Cow<'_, [u8]>)>> {
+        let view = self.get(name, shape)?;
+        let half = match view.dtype() {
+            Dtype::F16 => Half::F16,
+            Dtype::BF16 => Half::Bf16,
+            _ => return Ok(None),
+        };
+        Ok(Some((half, Cow::Borrowed(view.data()))))
+    }
+
+    fn require_only(&self, names: &HashSet<String>, tied: bool) -> Result<()> {
+        self.require_only(names, |name| is_spare(name, tied))
+    }
+}
+
 /// Puts matrices that do not train into a model in a form other than f32.
-pub type Hold = fn(&Tensors, &mut Llama) -> Result<()>;
+pub type Hold<S> = fn(&S, &mut Llama) -> Result<()>;
+
+/// Reads every weight that `config` asks for, and whether the head is tied from the files; see
+/// [`read_from`].
+pub fn read<'a>(
+    tensors: &mut Tensors<'a>,
+    mut config: ModelConfig,
+    device: &Device,
+    hold: Hold<Tensors<'a>>,
+) -> Result<Llama> {
+    settle_tying(tensors, &mut config)?;
+    read_from(tensors, config, device, hold)
+}
 
 /// Reads every weight that `config` asks for; any other tensor is an error. Matrices that `hold` has put
 /// in place are not read again.
-pub fn read(
-    tensors: &mut Tensors,
-    mut config: ModelConfig,
+pub fn read_from<S: Source>(
+    source: &S,
+    config: ModelConfig,
     device: &Device,
-    hold: Hold,
+    hold: Hold<S>,
 ) -> Result<Llama> {
     // The files must have the sizes that the config claims before anything is allocated by them.
-    settle_tying(tensors, &mut config)?;
-    require_sizes(tensors, &config)?;
+    require_sizes(source, &config)?;
     let mut model = Llama::empty(config, device);
     let names = model.weights_mut().into_iter().map(|p| p.name).collect();
-    hold(tensors, &mut model)?;
-    fill(tensors, model.weights_mut(), device)?;
-    let tied = model.config.tied;
-    tensors.require_only(&names, |name| is_spare(name, tied))?;
+    hold(source, &mut model)?;
+    fill(source, model.weights_mut(), device)?;
+    source.require_only(&names, model.config.tied)?;
     Ok(model)
 }
 
@@ -68,14 +129,14 @@ fn settle_tying(tensors: &mut Tensors, config: &mut ModelConfig) -> Result<()> {
 }
 
 /// Checks the widths and the depth that `config` claims against tensors that have them.
-fn require_sizes(tensors: &Tensors, config: &ModelConfig) -> Result<()> {
+fn require_sizes(source: &impl Source, config: &ModelConfig) -> Result<()> {
     let (hidden, last) = (config.hidden_size, config.layers - 1);
     let layer = |part: &str| format!("model.layers.{last}.{part}.weight");
-    tensors.get(EMBEDDING, &[config.vocab_size, hidden])?;
-    tensors.get(&layer("mlp.down_proj"), &[hidden, config.intermediate_size])?;
-    tensors.get(&layer("self_attn.q_proj"), &[config.heads * config.head_dim, hidden])?;
-    tensors.get(&layer("self_attn.k_proj"), &[config.kv_heads * config.head_dim, hidden])?;
-    let given = tensors.count();
+    source.require(EMBEDDING, &[config.vocab_size, hidden])?;
+    source.require(&layer("mlp.down_proj"), &[hidden, config.intermediate_size])?;
+    source.require(&layer("self_attn.q_proj"), &[config.heads * config.head_dim, hidden])?;
+    source.require(&layer("self_attn.k_proj"), &[config.kv_heads * config.head_dim, hidden])?;
+    let given = source.count();
     if config.layers > given {
         return Err(
             Error::input(format!("{given} tensors for {} layers", config.layers)).next(SAME_MODEL)
@@ -86,50 +147,32 @@ fn require_sizes(tensors: &Tensors, config: &ModelConfig) -> Result<()> {
 
 /// Fills a list of weights, a block at a time, so that host memory never holds the model twice. Anything
 /// missing, of the wrong shape or not finite is an error that names file and tensor.
-pub fn fill(tensors: &Tensors, parameters: Vec<ParameterMut>, device: &Device) -> Result<()> {
+pub fn fill(source: &impl Source, parameters: Vec<ParameterMut>, device: &Device) -> Result<()> {
     for parameter in parameters {
-        let view = tensors.get(&parameter.name, &parameter.shape)?;
         let [rows, columns] = parameter.block_shape;
-        let start = parameter.first_row * columns;
-        let values = floats(&parameter.name, &view, start..start + rows * columns)
-            .map_err(|e| e.at(tensors.place_of(&parameter.name)))?;
+        let first = parameter.first_row;
+        let values = source.rows(&parameter.name, &parameter.shape, first..first + rows)?;
         *parameter.tensor = Tensor::from_data(TensorData::new(values, [rows, columns]), device);
     }
     Ok(())
 }
 
 /// Keeps the layers' matrices that are stored in half precision in half precision.
-pub fn hold_halves(tensors: &Tensors, model: &mut Llama) -> Result<()> {
+pub fn hold_halves<S: Source>(source: &S, model: &mut Llama) -> Result<()> {
     let device = model.device();
     for (name, matrix) in model.matrices_mut() {
-        if let Some(weight) = stored(tensors, &name, matrix.dims(), &device)? {
+        let shape @ [rows, columns] = matrix.dims();
+        let Some((half, bytes)) = source.halves(&name, &shape)? else { continue };
+        let mut numbers = bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+        if let Some(index) = numbers.position(|bits| !half.is_finite(bits)) {
+            let row = index / columns;
+            source.rows(&name, &shape, row..row + 1)?; // says which number it is
+        }
+        if let Some(weight) = HalfMatrix::new(&bytes, half, rows, &device) {
             matrix.freeze(Arc::new(weight));
         }
     }
     Ok(())
-}
-
-/// A matrix in half precision, if its file stores it so.
-fn stored(
-    tensors: &Tensors,
-    name: &str,
-    shape: [usize; 2],
-    device: &Device,
-) -> Result<Option<HalfMatrix>> {
-    let view = tensors.get(name, &shape)?;
-    let half = match view.dtype() {
-        Dtype::F16 => Half::F16,
-        Dtype::BF16 => Half::Bf16,
-        _ => return Ok(None),
-    };
-    let mut numbers = view.data().chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-    match numbers.position(|bits| !half.is_finite(bits)) {
-        Some(index) => {
-            let error = floats(name, &view, index..index + 1).expect_err("it is not finite");
-            Err(error.at(tensors.place_of(name)))
-        }
-        None => Ok(HalfMatrix::new(view.data(), half, shape[0], device)),
-    }
 }
 
 /// Some elements of a tensor as f32.

@@ -38,8 +38,12 @@ pub(super) fn adapt(model: &mut Llama, config: &Config) -> Result<()> {
     }
 }
 
-/// Whether frozen weights stay in half precision.
+/// How the weights are held: frozen ones under adapters as the config says, those that train in F32, which
+/// quantised ones do not.
 pub fn held(config: &Config, folder: &ModelFolder) -> Result<Frozen> {
-    let adapted = lora_settings(config)?.is_some() || folder.adapter.is_some();
-    Ok(if adapted { config.model.frozen } else { Frozen::F32 })
+    if lora_settings(config)?.is_some() || folder.adapter.is_some() {
+        return Ok(config.model.frozen);
+    }
+    folder.require_trainable()?;
+    Ok(Frozen::F32)
 }

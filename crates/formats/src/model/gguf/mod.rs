@@ -1,10 +1,24 @@
 //! GGUF, the file that llama.cpp and Ollama read: metadata by key, then tensors in blocks.
 //! Source: ggml's `docs/gguf.md`; the blocks are those of `ggml-common.h`.
 
+mod blocks;
+mod config;
+mod container;
+mod files;
 pub mod names;
 pub mod pre;
 pub mod quantise;
+mod special;
+mod tensors;
+#[cfg(test)]
+mod tests;
+mod tokenizer;
 pub mod write;
+
+pub use blocks::widen;
+pub use container::{Container, List, Metadata, Stored, Value, is_gguf};
+pub use files::Files;
+pub use tensors::Model;
 
 /// How a tensor's elements are stored: blocks of so many elements in so many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +70,16 @@ impl BlockType {
     /// As llama.cpp writes it.
     pub fn name(self) -> &'static str {
         self.row().2
+    }
+
+    /// Whether its elements share scales, so that one cannot change alone.
+    pub fn is_quantised(self) -> bool {
+        self.elements() > 1
+    }
+
+    /// The names of all types.
+    pub fn names() -> String {
+        TYPES.map(|row| row.2).join(", ")
     }
 
     /// Elements of a block, along a row.

@@ -13,6 +13,14 @@ const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+/// llama.cpp's own, for models of which its converter was told nothing.
+const DEFAULT: [&str; 4] = [
+    r"[\p{P}\$\+<=>\^~\|]+",
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)",
+    r"\p{N}+",
+    "[0-9][0-9][0-9]",
+];
+
 /// How a text is split before BPE, by llama.cpp's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pre {
@@ -29,28 +37,42 @@ const fn pre(name: &'static str, splits: &'static [&'static str], ignore_merges:
 }
 
 /// Of those that split alike, the first is the one that is written.
-const ALL: [Pre; 15] = [
+const ALL: [Pre; 24] = [
     pre("gpt-2", &[GPT2], false),
+    pre("phi-2", &[GPT2], false),
+    pre("mpt", &[GPT2], false),
+    pre("olmo", &[GPT2], false),
+    pre("jais", &[GPT2], false),
     pre("smollm", &[DIGIT, GPT2], false),
     pre("starcoder", &[DIGIT, GPT2], false),
     pre("refact", &[DIGIT, GPT2], false),
     pre("command-r", &[DIGIT, GPT2], false),
+    pre("codeshell", &[DIGIT, GPT2], false),
     pre("llama-bpe", &[LLAMA3], true),
     pre("llama3", &[LLAMA3], true),
     pre("llama-v3", &[LLAMA3], true),
+    pre("falcon3", &[LLAMA3], true),
+    pre("pixtral", &[LLAMA3], true),
     pre("smaug-bpe", &[LLAMA3], false),
     pre("dbrx", &[LLAMA3], false),
     pre("qwen2", &[QWEN2], false),
     pre("deepseek-r1-qwen", &[QWEN2], false),
     pre("megrez", &[QWEN2], false),
+    pre("stablelm2", &[QWEN2], false),
     pre("tekken", &[TEKKEN], true),
     pre("gpt-4o", &[GPT4O], false),
+    pre("default", &DEFAULT, false),
 ];
 
 impl Pre {
     /// The splitting of that name, if it is one that srft knows.
     pub fn named(name: &str) -> Option<Self> {
         ALL.into_iter().find(|pre| pre.name == name)
+    }
+
+    /// The names of all, for messages.
+    pub fn names() -> String {
+        ALL.map(|pre| pre.name).join(", ")
     }
 
     /// The splitting that a `tokenizer.json` does, if llama.cpp has a name for it; `ignore_merges` is

@@ -1,0 +1,273 @@
+//! A model's shape from the metadata, as the `config.json` that transformers would have: what reads, checks
+//! and writes a folder's config then does the same for a GGUF file. The keys are those that llama.cpp's
+//! `llama_model::load_hparams` reads.
+
+use super::container::{Metadata, Value as Stored};
+use super::tensors::{Model, ROPE_FACTORS};
+use super::{BlockType, special};
+use crate::error::{Error, Result};
+use crate::model::Scaling;
+use serde_json::{Map, Value, json};
+use std::f64::consts::TAU;
+use std::fmt::Display;
+
+/// Architectures by llama.cpp's name, which is transformers' `model_type`, and transformers' class.
+const ARCHITECTURES: [(&str, &str); 3] = [
+    ("llama", "LlamaForCausalLM"), // Mistral, too
+    ("qwen2", "Qwen2ForCausalLM"),
+    ("qwen3", "Qwen3ForCausalLM"),
+];
+
+/// Settings that change the mathematics, each with the value that leaves it as it is.
+const NEUTRAL: [(&str, f64); 8] = [
+    ("expert_count", 0.0),
+    ("attention.scale", 0.0),
+    ("attention.clamp_kqv", 0.0),
+    ("attention.max_alibi_bias", 0.0),
+    ("embedding_scale", 0.0),
+    ("logit_scale", 0.0),
+    ("residual_scale", 0.0),
+    ("rope.scaling.attn_factor", 1.0),
+];
+
+/// θ if the file has none.
+const DEFAULT_THETA: f64 = 10_000.0;
+/// Llama 3.1's `low_freq_factor` and `high_freq_factor`, which no published model changes.
+const LLAMA3_TURNS: (f64, f64) = (1.0, 4.0);
+/// Its `original_max_position_embeddings`.
+const LLAMA3_POSITIONS: f64 = 8192.0;
+
+fn unsupported(key: impl Display, value: impl Display, known: impl Display) -> Error {
+    Error::input(format!("{key} = {value} is not supported")).next(format!("supported: {known}"))
+}
+
+fn missing(key: impl Display) -> Error {
+    Error::input(format!("{key} is missing")).next("take a file that llama.cpp reads")
+}
+
+/// The metadata under the architecture's name.
+struct Keys<'m, 'a> {
+    metadata: &'m Metadata<'a>,
+    architecture: &'a str,
+    class: &'static str,
+}
+
+impl<'m, 'a> Keys<'m, 'a> {
+    fn of(metadata: &'m Metadata<'a>) -> Result<Self> {
+        let key = "general.architecture";
+        let architecture = metadata.text(key)?.ok_or_else(|| missing(key))?;
+        let row = ARCHITECTURES.iter().find(|row| row.0 == architecture);
+        let known = || ARCHITECTURES.map(|row| row.0).join(", ") + " (Mistral is llama)";
+        let (_, class) = row.ok_or_else(|| unsupported(key, architecture, known()))?;
+        Ok(Self { metadata, architecture, class })
+    }
+
+    fn name(&self, key: &str) -> String {
+        format!("{}.{key}", self.architecture)
+    }
+
+    fn number(&self, key: &str) -> Result<Option<f64>> {
+        self.metadata.number(&self.name(key))
+    }
+
+    /// A size. It may be a list with one for each layer, all the same.
+    fn may(&self, key: &str) -> Result<Option<u64>> {
+        let name = self.name(key);
+        let Ok(Some(list)) = self.metadata.list(&name) else { return self.metadata.whole(&name) };
+        let mut sizes = list.values();
+        let first = sizes.next();
+        match first {
+            Some(Stored::Whole(size)) if sizes.all(|other| other == Stored::Whole(size)) => {
+                Ok(u64::try_from(size).ok())
+            }
+            _ => Err(unsupported(name, "a list of different sizes", "one size for all layers")),
+        }
+    }
+
+    fn must(&self, key: &str) -> Result<u64> {
+        self.may(key)?.ok_or_else(|| missing(self.name(key)))
+    }
+
+    /// Width of a head.
+    fn head_width(&self) -> Result<u64> {
+        let width = match self.may("attention.key_length")? {
+            Some(width) => width,
+            None => {
+                let (all, heads) =
+                    (self.must("embedding_length")?, self.must("attention.head_count")?);
+                all.checked_div(heads).unwrap_or(0)
+            }
+        };
+        match width > 0 && width.is_multiple_of(2) && width <= 1 << 20 {
+            true => Ok(width),
+            false => Err(unsupported("the width of a head", width, "even widths")),
+        }
+    }
+
+    /// Refuses what changes the mathematics and is not implemented.
+    fn require_known(&self, head_width: u64) -> Result<()> {
+        for (key, neutral) in NEUTRAL {
+            if let Some(value) = self.number(key)?.filter(|&value| value != neutral) {
+                return Err(unsupported(self.name(key), value, neutral));
+            }
+        }
+        for key in ["attention.value_length", "rope.dimension_count"] {
+            if let Some(width) = self.may(key)?.filter(|&width| width != head_width) {
+                return Err(unsupported(
+                    self.name(key),
+                    width,
+                    format!("a head's width, {head_width}"),
+                ));
+            }
+        }
+        match self.metadata.flag(&self.name("attention.causal"))? {
+            Some(false) => Err(unsupported(self.name("attention.causal"), false, true)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The scaling of rotary frequencies as transformers writes it; null for none.
+    fn rope_scaling(&self, model: &Model, theta: f64, head_width: u64) -> Result<Value> {
+        let kind = self.metadata.text(&self.name("rope.scaling.type"))?.unwrap_or("none");
+        let stated = self.number("rope.scaling.factor")?;
+        let factor = match kind {
+            "none" => self.number("rope.scale_linear")?, // before there were types
+            "linear" => stated,
+            _ => {
+                let known = "none, linear, and Llama 3's as a tensor";
+                return Err(unsupported(self.name("rope.scaling.type"), kind, known));
+            }
+        };
+        let linear = factor.filter(|&factor| factor != 1.0);
+        if !model.has(ROPE_FACTORS) {
+            return Ok(linear.map_or(Value::Null, |f| json!({"rope_type": "linear", "factor": f})));
+        }
+        model.get(ROPE_FACTORS, &[head_width as usize / 2])?;
+        let factors = model.rows(ROPE_FACTORS, 0..1)?;
+        let scaling = llama3(&factors, theta, head_width as f64).filter(|_| linear.is_none());
+        let Some(Scaling::Llama3 { factor, low, high, original_positions }) = scaling else {
+            return match linear.is_none() && factors.iter().all(|&factor| factor == 1.0) {
+                true => Ok(Value::Null),
+                false => {
+                    Err(unsupported(ROPE_FACTORS, "these factors", "those of Llama 3's scaling"))
+                }
+            };
+        };
+        Ok(json!({
+            "rope_type": "llama3",
+            "factor": factor,
+            "low_freq_factor": low,
+            "high_freq_factor": high,
+            "original_max_position_embeddings": original_positions as u64,
+        }))
+    }
+}
+
+/// The scaling that these factors, by which frequencies are divided, are of.
+fn llama3(factors: &[f32], theta: f64, head_width: f64) -> Option<Scaling> {
+    let frequency = |index: usize| theta.powf(-2.0 * index as f64 / head_width);
+    let factor = f64::from(factors.iter().copied().fold(1.0, f32::max));
+    let (low, high) = LLAMA3_TURNS;
+    // The share of the frequency that is kept; between 0 and 1 it tells how often the original context
+    // turns it.
+    let kept = |divisor: f32| (1.0 / f64::from(divisor) - 1.0 / factor) / (1.0 - 1.0 / factor);
+    let middle = |index: usize| (kept(factors[index]) - 0.5).abs();
+    let blended = (0..factors.len()).filter(|&index| middle(index) < 0.4999);
+    let original_positions = match blended.min_by(|&a, &b| middle(a).total_cmp(&middle(b))) {
+        Some(index) => {
+            let turns = low + kept(factors[index]) * (high - low);
+            (turns * TAU / frequency(index)).round()
+        }
+        None => LLAMA3_POSITIONS,
+    };
+    let scaling = Scaling::Llama3 { factor, low, high, original_positions };
+    let is_same = |(index, &divisor): (usize, &f32)| {
+        let expected = frequency(index) / scaling.apply(frequency(index));
+        (expected - f64::from(divisor)).abs() <= 1e-5 * expected
+    };
+    (factor > 1.0 && factors.iter().enumerate().all(is_same)).then_some(scaling)
+}
+
+/// The architecture, and the width of a head.
+pub fn heads<'a>(metadata: &Metadata<'a>) -> Result<(&'a str, usize)> {
+    let keys = Keys::of(metadata)?;
+    Ok((keys.architecture, keys.head_width()? as usize))
+}
+
+/// The contents of `config.json`.
+pub fn read(model: &Model) -> Result<Map<String, Value>> {
+    let keys = Keys::of(model.metadata())?;
+    let head_width = keys.head_width()?;
+    keys.require_known(head_width)?;
+    let embedding = model.stored("model.embed_tokens.weight");
+    let embedding = embedding.ok_or_else(|| missing("tensor `token_embd.weight`"))?;
+    let has = |part: &str| model.has(&format!("model.layers.0.{part}.bias"));
+    let heads = keys.must("attention.head_count")?;
+    let theta = keys.number("rope.freq_base")?.unwrap_or(DEFAULT_THETA);
+    let epsilon = "attention.layer_norm_rms_epsilon";
+    let mut config = json!({
+        "architectures": [keys.class],
+        "model_type": keys.architecture,
+        "vocab_size": embedding.shape[0],
+        "hidden_size": keys.must("embedding_length")?,
+        "intermediate_size": keys.must("feed_forward_length")?,
+        "num_hidden_layers": keys.must("block_count")?,
+        "num_attention_heads": heads,
+        "num_key_value_heads": keys.may("attention.head_count_kv")?.unwrap_or(heads),
+        "head_dim": head_width,
+        "hidden_act": "silu",
+        "rms_norm_eps": keys.number(epsilon)?.ok_or_else(|| missing(keys.name(epsilon)))?,
+        "rope_theta": theta,
+        "rope_scaling": keys.rope_scaling(model, theta, head_width)?,
+        "max_position_embeddings": keys.must("context_length")?,
+        "tie_word_embeddings": !model.has("lm_head.weight"),
+        "attention_bias": has("self_attn.o_proj") || keys.architecture == "llama" && has("self_attn.q_proj"),
+        "mlp_bias": has("mlp.down_proj"),
+        "torch_dtype": dtype(model),
+    });
+    if let Some(window) = keys.may("attention.sliding_window")?.filter(|&window| window > 0) {
+        if keys.architecture == "llama" {
+            config["model_type"] = "mistral".into();
+            config["architectures"] = json!(["MistralForCausalLM"]);
+        }
+        config["sliding_window"] = window.into();
+        config["use_sliding_window"] = true.into();
+    }
+    for (name, id) in special::ids(model.metadata())? {
+        config[format!("{name}_token_id")] = id.into();
+    }
+    let Value::Object(config) = config else { unreachable!("it was written as an object") };
+    Ok(config)
+}
+
+/// The type of the layers' matrices as transformers names it; quantised ones are widened to F32.
+fn dtype(model: &Model) -> &'static str {
+    match model.stored("model.layers.0.mlp.down_proj.weight").map(|stored| stored.kind) {
+        Some(BlockType::F16) => "float16",
+        Some(BlockType::Bf16) => "bfloat16",
+        _ => "float32",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Llama 3.1 8B's and 3.2 1B's, and ones that no such scaling gives.
+    #[test]
+    fn llama_3_scaling_is_known_by_its_factors() {
+        for (factor, width, theta, original) in
+            [(8.0, 128, 5e5, 8192.0), (32.0, 64, 5e5, 8192.0), (4.0, 128, 1e4, 2048.0)]
+        {
+            let (low, high) = LLAMA3_TURNS;
+            let given = Scaling::Llama3 { factor, low, high, original_positions: original };
+            let frequency = |i: i32| f64::powf(theta, f64::from(-2 * i) / f64::from(width));
+            let divisor = |i| (frequency(i) / given.apply(frequency(i))) as f32;
+            let mut factors: Vec<f32> = (0..width / 2).map(divisor).collect();
+            assert_eq!(llama3(&factors, theta, f64::from(width)), Some(given));
+            *factors.last_mut().unwrap() += 0.1;
+            assert_eq!(llama3(&factors, theta, f64::from(width)), None);
+        }
+        assert_eq!(llama3(&[1.0; 32], 1e4, 64.0), None);
+    }
+}
