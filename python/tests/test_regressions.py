@@ -769,7 +769,7 @@ def test_srft_python_1_saves_take_nothing_away(model, tmp_path):
             trainer.save(trainer.out, overwrite=overwrite)
     assert trainer.finish()["steps"] == 1
     (tmp_path / "file").write_text("a file")
-    with pytest.raises(srft.InputError, match="no folder"):
+    with pytest.raises(srft.InputError, match="not a folder"):
         model.save(tmp_path / "file", overwrite=True)
     assert (tmp_path / "file").read_text() == "a file"
 
