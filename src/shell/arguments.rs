@@ -307,7 +307,7 @@ pub struct Export {
     /// Where the file goes.
     #[arg(long, value_name = "FILE.gguf")]
     pub out: PathBuf,
-    /// Write there whatever is there: files of the same names are replaced, nothing else is touched.
+    /// Write even if files are there: those of the same names are replaced, nothing else is touched.
     #[arg(long)]
     pub overwrite: bool,
 }

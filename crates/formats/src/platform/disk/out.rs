@@ -217,6 +217,15 @@ impl OutFile<'_> {
     /// Begins it, to be written piece by piece; it appears whole or not at all.
     pub fn begin(&self) -> Result<OutWriter> {
         self.require_free(&[])?;
+        // A rename would put a file in a device's place.
+        if fs::metadata(self.path).is_ok_and(|there| !there.is_file()) {
+            return Err(Error::input(format!(
+                "this is a device or a pipe, and the {} is a file",
+                self.kind
+            ))
+            .at(self.path.display())
+            .next("give the name of a file"));
+        }
         // Of a link, the file that it leads to.
         let place = fs::canonicalize(self.path).unwrap_or_else(|_| super::absolute(self.path));
         let partial = Partial(hidden(&place, PARTIAL));

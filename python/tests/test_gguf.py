@@ -1,0 +1,184 @@
+"""What `srft export` writes, read by llama.cpp itself: PyPI's xllamacpp has it inside.
+
+The numbers are transformers' and PEFT's, stored under tests/golden; the token ids too.
+"""
+
+import json
+import os
+import shutil
+import urllib.request
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+llama_cpp = pytest.importorskip("xllamacpp")
+
+GOLDEN = ROOT / "tests" / "golden"
+TOKENIZER = ROOT / "assets" / "tiny" / "tokenizer.json"  # the models below have none of their own
+
+
+def tensors(path):
+    """The tensors of a safetensors file; there is no more to the format."""
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    types = {"F64": "<f8", "F32": "<f4", "I64": "<i8"}
+    header = json.loads(data[8:start])
+    header.pop("__metadata__", None)
+    return {
+        name: np.frombuffer(data[start:][slice(*entry["data_offsets"])], types[entry["dtype"]]).reshape(entry["shape"])
+        for name, entry in header.items()
+    }
+
+
+def log_softmax(logits):
+    logits = logits.astype(np.float64)
+    logits -= logits.max(-1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+class LlamaCpp:
+    """A model in llama.cpp, on the CPU, with everything but the weights in F32."""
+
+    def __init__(self, model, lora=None):
+        given = llama_cpp.CommonParams()
+        given.model.path = str(model)
+        given.n_ctx, given.n_gpu_layers, given.n_parallel, given.warmup = 256, 0, 1, False
+        given.cpuparams.n_threads, given.verbosity = 2, -1
+        given.cache_type_k = given.cache_type_v = llama_cpp.ggml_type.GGML_TYPE_F32
+        given.flash_attn_type = llama_cpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        if lora:
+            given.lora_adapters = [llama_cpp.CommonAdapterLoraInfo(str(lora), 1.0)]
+        self.server = llama_cpp.Server(given)
+
+    def after(self, ids, vocabulary):
+        """Log-probabilities [V] of what follows; the token drawn is an ordinary one, or none are told."""
+        asked = {"prompt": [int(i) for i in ids], "n_predict": 1, "n_probs": vocabulary, "cache_prompt": False}
+        answer = self.server.handle_completions({**asked, "logit_bias": [[8, 1000.0]]})
+        told = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        assert len(told) == vocabulary
+        found = np.empty(vocabulary)
+        for token in told:
+            found[token["id"]] = token["logprob"]
+        return found
+
+    def tokens(self, text, special=True):
+        body = json.dumps({"content": text, "add_special": special, "parse_special": True}).encode()
+        asked = urllib.request.Request(
+            f"{self.server.listening_address}/tokenize", body, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(asked) as answer:
+            return json.load(answer)["tokens"]
+
+    def worst(self, ids, expected):
+        """The largest difference from log-probabilities [T, V] that follow each of the tokens."""
+        found = [self.after(ids[: t + 1], expected.shape[1]) for t in range(len(ids))]
+        return np.abs(np.stack(found) - expected).max()
+
+
+def folder(home, name):
+    """A model of tests/golden with a tokenizer."""
+    path = home / name
+    path.mkdir()
+    for file in ("config.json", "model.safetensors"):
+        shutil.copy(GOLDEN / name / file, path)
+    shutil.copy(TOKENIZER, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", ["llama-gqa", "llama-tied", "llama3-rope", "llama-linear", "mistral", "qwen2", "qwen3"]
+)
+def test_llama_cpp_computes_the_same(program, tmp_path, name):
+    program("export", "--model", folder(tmp_path, name), "--gguf", "f32", "--out", tmp_path / "m.gguf")
+    golden = tensors(GOLDEN / name / "golden.safetensors")
+    expected = log_softmax(golden["logits"][0])
+    # Measured: 1.2e-5 to 2.4e-5.
+    assert LlamaCpp(tmp_path / "m.gguf").worst(golden["input_ids"][0], expected) < 1e-4
+
+
+@pytest.mark.parametrize("adapter, logits", [("full", "logits"), ("rslora", "rslora.logits")])
+def test_an_adapter_over_its_base_is_the_adapted_model(program, tmp_path, adapter, logits):
+    base = folder(tmp_path, "qwen2")
+    program("export", "--model", base, "--gguf", "f32", "--out", tmp_path / "base.gguf")
+    adapted = ["--model", GOLDEN / "lora" / adapter, "--base", base]
+    program("export", *adapted, "--gguf-lora", "--out", tmp_path / "lora.gguf")
+    program("export", *adapted, "--gguf", "f32", "--out", tmp_path / "merged.gguf")
+    golden = tensors(GOLDEN / "lora" / "golden.safetensors")
+    ids, expected = golden["input_ids"][0], log_softmax(golden[logits][0])
+    assert LlamaCpp(tmp_path / "base.gguf", tmp_path / "lora.gguf").worst(ids, expected) < 1e-4
+    assert LlamaCpp(tmp_path / "merged.gguf").worst(ids, expected) < 1e-4
+
+
+# As far as llama.cpp rounds, of F16, BF16 and Q8_0 the activations too; measured: 1.6e-6, 5e-4, 3e-3, 1.6e-2.
+@pytest.mark.parametrize("kind, tolerance", [("f32", 1e-5), ("f16", 2e-3), ("bf16", 0.02), ("q8_0", 0.06)])
+def test_each_type_is_the_built_in_model(program, tmp_path, kind, tolerance):
+    row = {"prompt": "59+63=", "response": "9+3=12,5+6+1=12>122"}
+    (tmp_path / "data.jsonl").write_text(json.dumps(row) + "\n")
+    program("score", "--data", tmp_path / "data.jsonl", "--out", tmp_path / "scores.jsonl", "--device", "cpu")
+    scored = json.loads((tmp_path / "scores.jsonl").read_text())
+    program("export", "--model", "tiny", "--gguf", kind, "--out", tmp_path / "m.gguf")
+    model = LlamaCpp(tmp_path / "m.gguf")
+    ids, response = model.tokens(row["prompt"]), scored["tokens"]
+    assert model.tokens(row["prompt"] + row["response"]) == ids + response[:-1]
+    found = [model.after(ids + response[:t], 23)[token] for t, token in enumerate(response)]
+    assert np.abs(np.array(found) - scored["logprobs"]).max() < tolerance
+
+
+def write_blank(path, rows):
+    """A model of zeros with so many rows in its embedding."""
+    config = json.loads((GOLDEN / "llama-tied" / "config.json").read_text())
+    config["vocab_size"] = rows
+    (path / "config.json").write_text(json.dumps(config))
+    data = (GOLDEN / "llama-tied" / "model.safetensors").read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    header.pop("__metadata__", None)
+    header["model.embed_tokens.weight"]["shape"][0] = rows
+    end = 0
+    for entry in header.values():
+        size = 4 * int(np.prod(entry["shape"]))
+        entry["data_offsets"] = [end, end + size]
+        end += size
+    text = json.dumps(header).encode()
+    (path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(end))
+
+
+@pytest.mark.parametrize("kind", ["smollm2", "qwen3", "llama3"])
+def test_llama_cpp_reads_text_as_transformers_does(program, tmp_path, kind):
+    for file in (GOLDEN / "text" / kind).iterdir():
+        shutil.copy(file, tmp_path)
+    tokenizer = json.loads((tmp_path / "tokenizer.json").read_text())
+    ids = [*tokenizer["model"]["vocab"].values(), *(token["id"] for token in tokenizer["added_tokens"])]
+    write_blank(tmp_path, max(ids) + 1)
+    program("export", "--model", tmp_path, "--gguf", "f32", "--out", tmp_path / "m.gguf")
+    model = LlamaCpp(tmp_path / "m.gguf")
+    rows = map(json.loads, (GOLDEN / "text" / "expected.jsonl").read_text().splitlines())
+    rows = [row for row in rows if row.get("case") == "text" and row["kind"] == kind]
+    # llama.cpp composes no characters (NFC), as Qwen's tokenizer does.
+    rows = [row for row in rows if kind != "qwen3" or "\u0301" not in row["text"]]
+    assert rows
+    for row in rows:
+        assert model.tokens(row["text"]) == row["ids"], row["text"]
+
+
+def test_what_is_not_ours_stays(program, tmp_path):
+    out, modelfile = tmp_path / "m.gguf", tmp_path / "m.Modelfile"
+    export = ["export", "--model", "tiny", "--gguf", "q8_0", "--out", out]
+    program(*export)
+    whole, text = out.read_bytes(), modelfile.read_text()
+    assert "FROM ./m.gguf" in text and 'PARAMETER stop "$"' in text
+    program(*export)  # over what it wrote itself
+    assert out.read_bytes() == whole
+    out.write_bytes(whole + b"0")  # as another program's would be that keeps the metadata
+    assert "no GGUF file written by srft" in program(*export, expect=2).stderr
+    assert out.read_bytes() == whole + b"0"
+    program(*export, "--overwrite")
+    assert out.read_bytes() == whole
+    modelfile.write_text(text + "# mine\n")
+    out.unlink()
+    assert "no Modelfile written by srft" in program(*export, expect=2).stderr
+    assert not out.exists() and modelfile.read_text() == text + "# mine\n"
+    assert "no adapter is here" in program("export", "--gguf-lora", "--out", out, expect=2).stderr
+    os.mkfifo(tmp_path / "pipe")
+    assert "a pipe" in program("export", "--gguf", "f32", "--out", tmp_path / "pipe", expect=2).stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.Modelfile", "pipe"], "nothing is left half"
