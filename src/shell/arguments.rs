@@ -17,6 +17,7 @@ use std::path::PathBuf;
   srft train --resume runs/srft-seed0          continue after Ctrl-C or a crash
   srft report runs/srft-seed0                  what happened, as one HTML file
   srft explain                                 one group of rollouts, every term of the loss
+  srft chat --model runs/qwen/best             a conversation with it
   srft devices                                 devices, limits, self-tests"
 )]
 pub struct Arguments {
@@ -32,6 +33,8 @@ pub enum Command {
     Eval(Eval),
     /// Sample responses to a prompt.
     Generate(Generate),
+    /// Talk with a model in the terminal, or through a pipe.
+    Chat(Chat),
     /// Compute the log-probability and entropy of each token of given responses.
     Score(Score),
     /// Show a group: rollouts, rewards, advantages, weights, each term and its gradient norm.
@@ -161,6 +164,33 @@ pub struct Generate {
     /// One JSON object per line.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft chat --model runs/qwen/best --temperature 0.6
+  srft chat --model runs/qwen/best --beside base      the model before training answers too
+  srft chat --model ./Qwen2.5-0.5B-Instruct --system 'Answer in one word.'
+  srft chat --model runs/qwen/best < questions.txt > answers.txt
+
+A message a line; /help lists what else a line may be. Ctrl-C stops an answer; a second one, or Ctrl-D,
+leaves. Answers go to standard output, all else to standard error.")]
+pub struct Chat {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// The system message.
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Softmax temperature; 0 is greedy.
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    pub temperature: Option<f64>,
+    /// Draws from the fewest most probable tokens that hold this much mass; 1: from all.
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub top_p: Option<f64>,
+    /// A second model answers each message too, before the first: another folder, or `base`, what was
+    /// trained.
+    #[arg(long, value_name = "DIR|base")]
+    pub beside: Option<String>,
 }
 
 #[derive(Args)]

@@ -1,18 +1,20 @@
 //! `srft eval` and `srft generate`.
 
 use super::arguments::{Eval, Generate};
+use super::chat::{message, prompt_of, template_of};
 use super::progress::Reading;
 use super::tables::{percent, problems, table, with_interval};
 use super::train::ready;
-use super::{load, note, say};
+use super::{load, note, print, say};
 use serde_json::json;
 use srft::config::Config;
 use srft::error::{Error, Result};
 use srft::eval::{Judge, Score, Suite, mean_accuracy, score};
 use srft::ops::sampling::Sampling;
 use srft::platform::{FolderWriter, require_folder};
-use srft::rollout::{Plan, all_cut, respond};
+use srft::rollout::{Past, Plan, all_cut, respond, stream};
 use srft::run::{Given, Reader, grader, suite_files, write_suites};
+use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -106,26 +108,26 @@ pub async fn generate(arguments: Generate) -> Result<()> {
     let prompt = match arguments.chat {
         false => tokenizer.encode(&arguments.prompt)?,
         true => {
-            let template = folder.template()?.ok_or_else(|| {
-                Error::input("the model has no chat template")
-                    .at(&folder.place)
-                    .next("leave out --chat: the prompt is then what the model reads")
-            })?;
-            let message = |role: &str, text: &String| json!({"role": role, "content": text});
+            let without = "leave out --chat: the prompt is then what the model reads";
+            let template = template_of(&folder, without)?;
             let system = arguments.system.iter().map(|text| message("system", text));
             let messages: Vec<_> = system.chain([message("user", &arguments.prompt)]).collect();
-            let text = template.render(&messages, None, true, &Default::default())?;
-            tokenizer.pieces(&text)?.ids
+            prompt_of(&template, &tokenizer, &messages)?
         }
     };
-    let rollout = &config.rollout;
-    let temperature = arguments.temperature.unwrap_or(rollout.temperature) as f32;
-    let sampling = Sampling { temperature, ..Sampling::of(rollout) }.checked()?;
     let plan = Plan {
         group: arguments.n.max(1),
-        sampling,
+        sampling: sampling(&config, arguments.temperature)?,
         ..Plan::of(&config, &tokenizer, &model.config.eos_tokens, 0)
     };
+    let cut = |truncated| if truncated { "  (cut at the length limit)" } else { "" };
+    let before = if arguments.chat { "" } else { &arguments.prompt };
+    if plan.group == 1 && !arguments.json && stdout().is_terminal() {
+        print(before)?;
+        let past = &mut Past::default();
+        let response = stream(&model, &tokenizer, &prompt, &plan, past, |new| print(new)).await?;
+        return say(cut(response.truncated));
+    }
     for response in respond(&model, &[prompt], &plan).await? {
         let text = plan.stops.text(&tokenizer, &response.tokens);
         if arguments.json {
@@ -138,10 +140,14 @@ pub async fn generate(arguments: Generate) -> Result<()> {
                 "truncated": response.truncated,
             }))?;
         } else {
-            let cut = if response.truncated { "  (cut at the length limit)" } else { "" };
-            let prompt = if arguments.chat { "" } else { &arguments.prompt };
-            say(format_args!("{prompt}{text}{cut}"))?;
+            say(format_args!("{before}{text}{}", cut(response.truncated)))?;
         }
     }
     Ok(())
+}
+
+/// How a config's rollouts are drawn, at another temperature if one is given: 0 may be among them.
+pub fn sampling(config: &Config, temperature: Option<f64>) -> Result<Sampling> {
+    let temperature = temperature.unwrap_or(config.rollout.temperature) as f32;
+    Sampling { temperature, ..Sampling::of(&config.rollout) }.checked()
 }

@@ -2,6 +2,7 @@
 
 mod analyze;
 mod arguments;
+mod chat;
 mod devices;
 mod explain;
 mod export;
@@ -40,6 +41,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Pretrain(a) => train::pretrain(a).await,
         Command::Eval(a) => generate::eval(a).await,
         Command::Generate(a) => generate::generate(a).await,
+        Command::Chat(a) => chat::chat(a).await,
         Command::Study(a) => study::study(a).await,
         Command::Score(a) => score::score(a).await,
         Command::Explain(a) => explain::explain(a).await,
@@ -69,9 +71,16 @@ fn load(model: &Model, selected: &Selected) -> Result<(ModelFolder, Llama, Token
 /// Prints a line. A closed pipe, as in `| head`, is ignored; other errors, such as a full disk, are
 /// returned.
 fn say(line: impl Display) -> Result<()> {
-    match writeln!(stdout(), "{line}") {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(io(Path::new("standard output"), e)),
-        _ => Ok(()),
+    print(format_args!("{line}\n")).map(drop)
+}
+
+/// Prints at once. Tells whether it can be read: no more, if it goes into a closed pipe.
+fn print(text: impl Display) -> Result<bool> {
+    let mut out = stdout();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(io(Path::new("standard output"), e)),
     }
 }
 

@@ -6,16 +6,20 @@ use srft::error::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A flag set by these signals; a second Ctrl-C ends the program.
-pub fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
+/// What a run says to the first Ctrl-C.
+pub const SAVING: &str = "\nfinishing this step and saving; press Ctrl-C again to stop at once";
+
+/// A flag set by these signals; `told` is what the first Ctrl-C is answered with. A second one, while the
+/// flag is set, ends the program.
+pub fn stop_on_interrupt(told: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::SeqCst) {
-            // A second Ctrl-C: the user will not wait for the step. The last checkpoint remains.
+            // The user will not wait, for a step for example. The last checkpoint remains.
             std::process::exit(130);
         }
-        note("\nfinishing this step and saving; press Ctrl-C again to stop at once");
+        note(told);
     })
     .map_err(|e| Error::machine(format!("cannot listen for Ctrl-C: {e}")))?;
     #[cfg(unix)]

@@ -1,7 +1,7 @@
 //! `srft study`.
 
 use super::arguments::Study as Arguments;
-use super::stop::stop_on_interrupt;
+use super::stop::{SAVING, stop_on_interrupt};
 use super::train::ready;
 use super::{note, say};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -107,7 +107,7 @@ async fn carry_out(study: &mut Study, tasks: &[Task], arguments: &Arguments) -> 
         study,
         queue,
         selected,
-        stop: stop_on_interrupt()?,
+        stop: stop_on_interrupt(SAVING)?,
         left: Mutex::new(Left::new(study, &waiting)?),
     };
     let results: Vec<Result<()>> = std::thread::scope(|scope| {

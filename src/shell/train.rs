@@ -3,7 +3,7 @@
 use super::arguments::{Pretrain, Train};
 use super::progress::{Progress, Reading};
 use super::settings::Settings;
-use super::stop::stop_on_interrupt;
+use super::stop::{SAVING, stop_on_interrupt};
 use super::tables::before_and_after;
 use super::{note, say};
 use srft::config::{Config, Objective};
@@ -53,7 +53,7 @@ pub async fn train(arguments: Train) -> Result<()> {
     }
     progress.say(&intent(&run));
     progress.say(LEGEND);
-    let stop = stop_on_interrupt()?;
+    let stop = stop_on_interrupt(SAVING)?;
     let result = run.train(&mut progress, &stop).await;
     progress.finish();
     report(&result?, &run, arguments.json)
@@ -134,7 +134,7 @@ pub async fn pretrain(arguments: Pretrain) -> Result<()> {
     let mut run = pretraining(config, arguments.accept_changes, &selected, &arguments.out).await?;
     let done = run.reports()?;
     let mut progress = Progress::new(arguments.json, run.config().train.steps, done);
-    let stop = stop_on_interrupt()?;
+    let stop = stop_on_interrupt(SAVING)?;
     let result = run.train(&mut progress, &stop).await;
     progress.finish();
     let summary = result?;

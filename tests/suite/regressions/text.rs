@@ -111,7 +111,18 @@ fn tokens_and_spans_are_those_of_transformers() {
                 assert_eq!(kind.tokenizer.pieces(text).unwrap().ids, alone, "{line}");
                 let decoded = line["decoded"].as_array().unwrap();
                 for (count, expected) in (1..).zip(decoded) {
-                    assert_eq!(kind.tokenizer.decode(&alone[..count]), *expected, "{line}");
+                    let tokens = &alone[..count];
+                    assert_eq!(kind.tokenizer.decode(tokens), *expected, "{line}");
+                    // What is shown meanwhile stays, and has no half characters.
+                    let shown = Stops::default().settled(&kind.tokenizer, tokens);
+                    let whole = kind.tokenizer.decode(&alone);
+                    assert!(whole.starts_with(&shown), "{shown:?} of {line}");
+                    let at_once = expected == shown.as_str();
+                    assert_eq!(
+                        at_once,
+                        !expected.as_str().unwrap().ends_with('\u{FFFD}'),
+                        "{line}"
+                    );
                 }
             }
             "stop" => {

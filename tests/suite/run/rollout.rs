@@ -6,7 +6,7 @@ use pollster::block_on;
 use srft::model::{Llama, ModelFolder};
 use srft::ops::readback;
 use srft::ops::sampling::Sampling;
-use srft::rollout::{Plan, Response, Stops, respond};
+use srft::rollout::{Past, Plan, Response, Stops, respond, stream};
 use srft::text::Tokenizer;
 use std::task::{Context, Waker};
 
@@ -114,4 +114,102 @@ fn a_rollout_can_be_dropped_between_tokens() {
     }
     drop(dropped);
     assert_eq!(sampled(&model, &tokenizer, &plan), expected);
+}
+
+/// A response streamed to `prompt`, and the pieces that were told.
+fn streamed(
+    model: &Llama,
+    tokenizer: &Tokenizer,
+    prompt: &[u32],
+    plan: &Plan,
+    past: &mut Past,
+) -> (Response, Vec<String>) {
+    let mut pieces = Vec::new();
+    let told = |piece: &str| {
+        pieces.push(piece.to_string());
+        Ok(true)
+    };
+    let response = block_on(stream(model, tokenizer, prompt, plan, past, told)).unwrap();
+    (response, pieces)
+}
+
+/// A streamed response is the first sample of a rollout of one prompt, told token by token; on the CPU bit
+/// for bit.
+#[test]
+fn what_streams_is_what_a_rollout_gives() {
+    let texts = [">".to_string(), "+2".to_string()];
+    for (backend, device) in devices() {
+        let (model, tokenizer) = ModelFolder::tiny().load(&device).unwrap();
+        let (mut stopped, mut cut) = (0, 0);
+        let few = if is_slow(backend) { 2 } else { PROMPTS.len() };
+        for stops in [Stops::default(), Stops::new(&tokenizer, &texts)] {
+            for (seed, prompt) in (0..).zip(PROMPTS).take(few) {
+                let short = Plan { group: 1, max_new_tokens: 9, seed, ..plan(&model, stops) };
+                let prompt = tokenizer.encode(prompt).unwrap();
+                let rollout =
+                    block_on(respond(&model, &[prompt.clone()], &short)).unwrap().remove(0);
+                let past = &mut Past::default();
+                let (response, pieces) = streamed(&model, &tokenizer, &prompt, &short, past);
+                let whole = stops.text(&tokenizer, &rollout.tokens);
+                assert_eq!(pieces.concat(), whole, "{backend} {pieces:?}");
+                assert_eq!(pieces.len(), rollout.tokens.len(), "{backend}: a piece a token");
+                if backend == "flex" {
+                    assert_eq!(response, rollout);
+                }
+                assert_eq!(response.tokens, rollout.tokens, "{backend}");
+                assert_eq!(response.truncated, rollout.truncated, "{backend}");
+                stopped += usize::from(whole != tokenizer.decode(&rollout.tokens));
+                cut += usize::from(rollout.truncated);
+            }
+        }
+        let both = stopped > 0 && cut > 0;
+        assert!(both || few < 5, "{backend}: {stopped} stopped, {cut} cut");
+    }
+}
+
+/// Turns that go on from what was read are answered as if all had been read anew; so is a turn that differs
+/// from the past, or that is shorter.
+#[test]
+fn a_past_that_is_kept_changes_nothing() {
+    for (backend, device) in devices() {
+        let (model, tokenizer) = ModelFolder::tiny().load(&device).unwrap();
+        let plan = Plan { group: 1, max_new_tokens: 12, ..plan(&model, Stops::default()) };
+        let mut past = Past::default();
+        let first = "812+99=";
+        let ids = tokenizer.encode(first).unwrap();
+        let (said, _) = streamed(&model, &tokenizer, &ids, &plan, &mut past);
+        let went_on = format!("{first}{};7*6=", tokenizer.decode(&said.tokens));
+        let prompts = [&went_on, "812+99=3;5+1=", &went_on, "5+1=", "812+99=", &went_on];
+        for prompt in &prompts[..if is_slow(backend) { 2 } else { 6 }] {
+            let prompt = tokenizer.encode(prompt).unwrap();
+            let (kept, _) = streamed(&model, &tokenizer, &prompt, &plan, &mut past);
+            let (anew, _) = streamed(&model, &tokenizer, &prompt, &plan, &mut Past::default());
+            assert_eq!(kept.tokens, anew.tokens, "{backend}");
+            let expected: Vec<f64> = anew.logprobs.iter().map(|&x| f64::from(x)).collect();
+            compare(backend, &kept.logprobs, &expected, 1e-4).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_stream_ends_where_it_is_told_to() {
+    let (model, tokenizer) = ModelFolder::tiny().load(&Device::flex()).unwrap();
+    let plan = Plan { group: 1, ..plan(&model, Stops::default()) };
+    let prompt = tokenizer.encode("812+99=").unwrap();
+    let (whole, _) = streamed(&model, &tokenizer, &prompt, &plan, &mut Past::default());
+    let (mut past, mut pieces) = (Past::default(), 0);
+    let told = |_: &str| {
+        pieces += 1;
+        Ok(pieces < 3)
+    };
+    let response = block_on(stream(&model, &tokenizer, &prompt, &plan, &mut past, told)).unwrap();
+    assert_eq!((&response.tokens[..], response.truncated), (&whole.tokens[..3], true));
+    assert_eq!(response.logprobs, whole.logprobs[..3]);
+    // What was said stays: the next turn goes on from it.
+    let (again, _) = streamed(&model, &tokenizer, &prompt, &plan, &mut past);
+    assert_eq!(again.tokens, whole.tokens);
+    for prompt in [vec![], vec![1; 128]] {
+        let error = block_on(stream(&model, &tokenizer, &prompt, &plan, &mut past, |_| Ok(true)));
+        assert!(error.unwrap_err().what.contains("the model takes 1 to 127"));
+    }
 }

@@ -107,6 +107,42 @@ impl KvCache {
         self.lengths = lengths.to_vec();
     }
 
+    /// Forgets each row's positions from `length` on, and makes room for `capacity` of them, if there is less:
+    /// how a conversation goes on from the part of its past that stays.
+    #[must_use]
+    pub fn back_to(mut self, length: u32, capacity: usize) -> Self {
+        self.lengths.iter_mut().for_each(|n| *n = length.min(*n));
+        if capacity <= self.capacity {
+            return self;
+        }
+        let (rows, kv_heads, head_dim) = (self.lengths.len(), self.kv_heads, self.head_dim);
+        self.store = match self.store {
+            Store::Host { k, v } => {
+                let width = kv_heads * head_dim.next_multiple_of(LANES);
+                let longer = |x: Vec<f32>| {
+                    let mut grown = vec![0.0; rows * capacity * width];
+                    let olds = x.chunks_exact(self.capacity * width);
+                    for (new, old) in grown.chunks_exact_mut(capacity * width).zip(olds) {
+                        new[..old.len()].copy_from_slice(old);
+                    }
+                    grown
+                };
+                Store::Host { k: longer(k), v: longer(v) }
+            }
+            Store::Device { k, v } => {
+                let longer = |x: Tensor<2>| {
+                    let matrices = rows * kv_heads;
+                    let more = [matrices, capacity - self.capacity, head_dim];
+                    let x = x.reshape([matrices, self.capacity, head_dim]);
+                    let more = Tensor::zeros(more, &x.device());
+                    Tensor::cat(vec![x, more], 1).reshape([matrices * capacity, head_dim])
+                };
+                Store::Device { k: longer(k), v: longer(v) }
+            }
+        };
+        Self { capacity, ..self }
+    }
+
     /// The rows of both caches, those of `self` first: how new sequences join those still running.
     ///
     /// # Panics

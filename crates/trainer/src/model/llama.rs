@@ -233,6 +233,19 @@ impl Llama {
         self.final_norm(x)
     }
 
+    /// Hidden states [N, D] of N more tokens of one row, `[N]`, appended to its caches one after the other.
+    pub fn extend(&self, tokens: Tensor<1, Int>, caches: &mut [KvCache]) -> Tensor<2> {
+        let mut x = self.embed(tokens);
+        for (layer, cache) in self.layers.iter().zip(caches) {
+            x = layer.forward(x, &self.config, |q, k, v| {
+                let at = |x: &Tensor<2>, i| x.clone().narrow(0, i, 1);
+                let one = |i| decode_attention(at(&q, i), at(&k, i), at(&v, i), cache, &self.rope);
+                Tensor::cat((0..q.dims()[0]).map(one).collect(), 0)
+            });
+        }
+        self.final_norm(x)
+    }
+
     /// Logits [N, V] of hidden states [N, D]: for decoding, where N is a batch's rows.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
         let blocks = self.head().iter().map(|block| linear(hidden.clone(), block.clone()));

@@ -2,8 +2,10 @@
 //! ended makes room for a new one, so that short responses don't wait for long ones.
 
 mod stop;
+mod stream;
 
 pub use stop::Stops;
+pub use stream::{Past, stream};
 
 use crate::config::{Config, Settings};
 use crate::error::{Error, Result};
@@ -91,6 +93,29 @@ pub struct Response {
 }
 
 impl Response {
+    /// Not begun: as long as nothing has ended it, it counts as cut.
+    fn empty(prompt: usize, sample: usize) -> Self {
+        let (tokens, logprobs, entropies) = (Vec::new(), Vec::new(), Vec::new());
+        Self { prompt, sample, tokens, logprobs, entropies, truncated: true }
+    }
+
+    /// Takes sampled `ids` up to the one that ends it; tells whether it goes on. `limit` is the most tokens
+    /// that it may have.
+    fn take(&mut self, ids: impl IntoIterator<Item = u32>, limit: usize, plan: &Plan<'_>) -> bool {
+        let before = self.tokens.len();
+        for id in ids {
+            if self.truncated && self.tokens.len() < limit {
+                self.tokens.push(id);
+                self.truncated = !plan.eos_tokens.contains(&id);
+            }
+        }
+        if let Some(length) = plan.stops.first_in(&self.tokens, before) {
+            self.tokens.truncate(length);
+            self.truncated = false;
+        }
+        self.truncated && self.tokens.len() < limit
+    }
+
     /// The episode, not yet judged; `text` is the decoded response.
     pub fn into_episode(self, text: String) -> Episode {
         Episode {
@@ -145,16 +170,7 @@ pub async fn respond(
     prompts: &[Vec<u32>],
     plan: &Plan<'_>,
 ) -> Result<Vec<Response>> {
-    let limit = model.config.max_positions;
-    if let Some(index) = prompts.iter().position(|p| p.is_empty() || p.len() >= limit) {
-        return Err(Error::input(format!(
-            "a prompt has {} tokens; the model takes 1 to {}",
-            prompts[index].len(),
-            limit - 1
-        ))
-        .at(format!("prompt {index}"))
-        .next("shorten or drop the prompt"));
-    }
+    require_room(model, prompts, plan)?;
     let responses = prompts.len().checked_mul(plan.group);
     if !prompts.is_empty() && !responses.is_some_and(|n| (1..=MOST).contains(&n)) {
         return Err(Error::input(format!(
@@ -164,10 +180,26 @@ pub async fn respond(
         ))
         .next(format!("ask for at least one, and for at most {MOST} in total")));
     }
-    if plan.max_new_tokens == 0 {
-        return Err(Error::input("max_new_tokens is 0").next("set it to at least 1"));
-    }
     Decoder::new(model, prompts, plan).run().await
+}
+
+/// Refuses prompts after which no token can be sampled.
+fn require_room(model: &Llama, prompts: &[impl AsRef<[u32]>], plan: &Plan<'_>) -> Result<()> {
+    let limit = model.config.max_positions;
+    let mut lengths = prompts.iter().map(|prompt| prompt.as_ref().len());
+    if let Some(index) = lengths.clone().position(|length| length == 0 || length >= limit) {
+        return Err(Error::input(format!(
+            "a prompt has {} tokens; the model takes 1 to {}",
+            lengths.nth(index).unwrap_or(0),
+            limit - 1
+        ))
+        .at(format!("prompt {index}"))
+        .next("shorten or drop the prompt"));
+    }
+    match plan.max_new_tokens {
+        0 => Err(Error::input("max_new_tokens is 0").next("set it to at least 1")),
+        _ => Ok(()),
+    }
 }
 
 /// The responses being decoded, and those that wait.
@@ -188,14 +220,7 @@ struct Decoder<'a> {
 impl<'a> Decoder<'a> {
     fn new(model: &'a Llama, prompts: &'a [Vec<u32>], plan: &'a Plan<'a>) -> Self {
         let responses: Vec<Response> = (0..prompts.len() * plan.group)
-            .map(|row| Response {
-                prompt: row / plan.group,
-                sample: row % plan.group,
-                tokens: Vec::new(),
-                logprobs: Vec::new(),
-                entropies: Vec::new(),
-                truncated: true,
-            })
+            .map(|row| Response::empty(row / plan.group, row % plan.group))
             .collect();
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
         Self {
@@ -305,19 +330,8 @@ impl<'a> Decoder<'a> {
         let mut kept = Vec::new();
         for (slot, &row) in self.alive.iter().enumerate() {
             let limit = self.limit(row);
-            let response = &mut self.responses[row];
-            let before = response.tokens.len();
-            for id in (0..steps).map(|s| ids[s * rows + slot] as u32) {
-                if response.truncated && response.tokens.len() < limit {
-                    response.tokens.push(id);
-                    response.truncated = !self.plan.eos_tokens.contains(&id);
-                }
-            }
-            if let Some(length) = self.plan.stops.first_in(&response.tokens, before) {
-                response.tokens.truncate(length);
-                response.truncated = false;
-            }
-            if response.truncated && response.tokens.len() < limit {
+            let drawn = (0..steps).map(|s| ids[s * rows + slot] as u32);
+            if self.responses[row].take(drawn, limit, self.plan) {
                 kept.push(slot);
             }
         }

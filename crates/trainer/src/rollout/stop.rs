@@ -48,6 +48,28 @@ impl<'a> Stops<'a> {
         tokenizer.decode(&tokens[..count]) + &whole[written(count).len()..at]
     }
 
+    /// The text of a response that goes on, as far as further tokens leave it: up to what may be the
+    /// beginning of a character, or of a stop.
+    pub fn settled(&self, tokenizer: &Tokenizer, tokens: &[u32]) -> String {
+        let whole = |mut text: String| {
+            text.truncate(text.trim_end_matches('\u{FFFD}').len());
+            text
+        };
+        let mut text = whole(tokenizer.decode(tokens));
+        let Some((_, stops)) = self.0 else { return text };
+        let spelled = whole(tokenizer.decode_spelled(tokens));
+        let begun = |stop: &String| {
+            let begins = |&length: &usize| {
+                let part = stop.get(..length);
+                part.is_some_and(|part| text.ends_with(part) || spelled.ends_with(part))
+            };
+            (1..stop.len()).rev().find(begins).unwrap_or(0)
+        };
+        let held = stops.iter().map(begun).max().unwrap_or(0);
+        text.truncate(text.floor_char_boundary(text.len().saturating_sub(held)));
+        text
+    }
+
     /// The byte where the first stop begins, and whether it counts in the text with special tokens
     /// spelled out.
     fn found(&self, tokens: &[u32]) -> Option<(usize, bool)> {
@@ -111,6 +133,26 @@ mod tests {
         ] {
             let found = Stops::new(&tokenizer, &texts).first_in(&tokens, before);
             assert_eq!(found, expected, "{texts:?}");
+        }
+    }
+
+    /// What can still become a stop is held back; the last column is the text after each token. Where a stop
+    /// has special tokens (`_`), as much text is held back as the tokens are long.
+    #[test]
+    fn a_text_settles_before_what_may_begin_a_stop() {
+        let tokenizer = tiny();
+        for (written, texts, settled) in [
+            ("12>3", stops(&[]), "1 12 12> 12>3"),
+            ("12>34", stops(&[">35"]), "1 12 12 12 12>34"),
+            ("1>>2", stops(&[">>>"]), "1 1 1 1>>2"),
+            ("12>3", stops(&[">4", "2>>>"]), "1 1 1 12>3"),
+            ("12_>2$", stops(&["_>>"]), "1 12 1 1 12>2 12>2"),
+            ("12>_2", stops(&[">__"]), "1 12 12 1 12>2"),
+        ] {
+            let tokens = tokenizer.encode_continuation(written).unwrap();
+            let texts = Stops::new(&tokenizer, &texts);
+            let settles = (1..=tokens.len()).map(|n| texts.settled(&tokenizer, &tokens[..n]));
+            assert_eq!(settles.collect::<Vec<_>>().join(" "), settled, "{written} {texts:?}");
         }
     }
 
