@@ -15,3 +15,5 @@ pub const TOKEN_STATS: &str = include_str!("token_stats.wgsl");
 pub const TOKEN_STATS_BACKWARD: &str = include_str!("token_stats_backward.wgsl");
 /// 16-bit weights to F32.
 pub const WIDEN: &str = include_str!("widen.wgsl");
+/// GGUF's blocks of quantised numbers to F32.
+pub const WIDEN_BLOCKS: &str = include_str!("widen_blocks.wgsl");

@@ -1,5 +1,5 @@
 // Widens half-precision numbers, two in a word, to f32: exactly, for every finite one.
-// Reference: crates/kernels/src/half/reference.rs. Launcher: gpu.rs beside it.
+// Reference: crates/kernels/src/stored/reference.rs. Launcher: gpu.rs beside it.
 
 @group(0) @binding(0) var<storage, read_write> words: array<u32>;     // [n], low half first
 @group(0) @binding(1) var<storage, read_write> out: array<vec2<f32>>; // [n]

@@ -24,13 +24,16 @@ pub fn plan(arguments: Plan) -> Result<()> {
         None => lora_settings(&config)?,
     };
     let on_cpu = config.run.device == "cpu";
-    let halves = held(&config, &folder)? == Frozen::Stored && folder.names_halves();
+    let frozen = match held(&config, &folder)? {
+        Frozen::Stored => folder.frozen_bytes(),
+        Frozen::F32 => None,
+    };
     let grader = grader(&config)?;
     let mut reader = Reader::new(&config, &folder, &tokenizer, &model, &grader)?;
     let (_, suites) = reader.source_and_suites()?;
     let longest = reader.longest();
     reader.notes.iter().for_each(note);
-    let here = Circumstances { on_cpu, halves, longest, evaluates: !suites.is_empty() };
+    let here = Circumstances { on_cpu, frozen, longest, evaluates: !suites.is_empty() };
     if longest.is_none() && config.model.path != "tiny" {
         note(format_args!(
             "no --data is given: prompt and response are taken to have up to {} tokens together \

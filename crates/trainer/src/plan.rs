@@ -89,8 +89,9 @@ impl Sizes {
 pub struct Circumstances {
     /// Whether it runs on the CPU backend, whose fused operations keep less.
     pub on_cpu: bool,
-    /// Whether the layers' matrices stay in half precision.
-    pub halves: bool,
+    /// Bytes of a number of the layers' matrices, where these stay as their file stores them; else they are
+    /// in f32. On average: a GGUF's matrices may be of several types.
+    pub frozen: Option<f64>,
     /// Tokens of the longest text, prompt and response, if the data is known; see [`assumed`].
     pub longest: Option<usize>,
     /// Whether responses are sampled in evaluation.
@@ -112,17 +113,18 @@ pub fn plan(
     config: &Settings,
     model: &ModelConfig,
     lora: Option<&Lora>,
-    Circumstances { on_cpu, halves, longest, evaluates }: Circumstances,
+    Circumstances { on_cpu, frozen, longest, evaluates }: Circumstances,
 ) -> Plan {
     let s = Sizes::new(model, lora);
     let (d, f, layers) = (model.hidden_size, model.intermediate_size, model.layers);
     let item = |name, numbers: usize, of: String| Item { name, bytes: numbers * F32, of };
-    let in_f32 = if halves { s.weights - layers * s.matrices } else { s.weights };
+    let in_f32 = if frozen.is_some() { s.weights - layers * s.matrices } else { s.weights };
     let mut lasting = vec![item("weights", in_f32, format!("{in_f32} numbers in F32"))];
-    if halves {
+    if let Some(bytes) = frozen {
         let numbers = layers * s.matrices;
-        let of = format!("{numbers} numbers in half precision");
-        lasting.push(item("frozen weights", numbers / 2, of));
+        let of = format!("{numbers} numbers of {bytes:.2} bytes, as they are stored");
+        let bytes = (numbers as f64 * bytes).ceil() as usize;
+        lasting.push(Item { name: "frozen weights", bytes, of });
         lasting.push(item("a frozen matrix", d * f, "widened for its product".into()));
     }
     if lora.is_some() {

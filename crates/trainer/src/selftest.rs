@@ -6,12 +6,12 @@ use crate::error::{Error, Result};
 use crate::model::Scaling;
 use crate::model::{Llama, ModelConfig};
 use crate::objective::reference::objective as objective_reference;
-use crate::ops::half::{Half, HalfMatrix, reference as half_reference};
 use crate::ops::lm_head::{Head, LOGITS_BYTES};
 use crate::ops::matmul::{matmul_nt, reference as matmul_reference};
 use crate::ops::objective::{COLUMNS, Row, Switches, objective};
 use crate::ops::readback::floats as read;
 use crate::ops::sampling::{Draw, Sampling, reference as sampling_reference, sample};
+use crate::ops::stored::{BlockType, StoredMatrix, reference as stored_reference};
 use crate::ops::token_stats as stats_op;
 use crate::ops::token_stats::{reference as stats_reference, token_stats};
 use crate::random::{Stream, purpose, token_uniform};
@@ -82,7 +82,7 @@ pub async fn run_tampered(
     tamper: impl FnMut(&str, &mut Vec<f32>),
 ) -> Result<Report> {
     let mut checks = kernels(device, tamper).await?;
-    checks.half_precision().await?;
+    checks.stored_weights().await?;
     Ok(checks.report)
 }
 
@@ -99,7 +99,7 @@ async fn kernels<F: FnMut(&str, &mut Vec<f32>)>(device: &Device, tamper: F) -> R
     Ok(checks)
 }
 
-/// Like [`require`], without the check of half precision: for a page, whose models are all in f32.
+/// Like [`require`], without the checks of weights that are not in f32: for a page, whose models are all in f32.
 pub async fn require_whole(selected: &Selected) -> Result<Report> {
     let driver = selected.listener();
     let report = kernels(&selected.device, |_, _| {}).await?.report;
@@ -308,18 +308,40 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         Ok(())
     }
 
-    /// Every exponent and sign of both formats, in more than one workgroup.
-    async fn half_precision(&mut self) -> Result<()> {
-        for (half, name) in [(Half::F16, "widen, f16"), (Half::Bf16, "widen, bf16")] {
-            let normal = |bits: &u32| half.is_finite(*bits as u16) && bits & 0x7f80 != 0;
-            let numbers: Vec<u32> = (0..1 << 16).step_by(31).filter(normal).collect();
-            let words: Vec<u32> = numbers.chunks_exact(2).map(|n| n[0] | n[1] << 16).collect();
-            let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
-            let matrix = HalfMatrix::new(&bytes, half, 1, &self.device).expect("whole words");
-            self.poison(&[2 * words.len()]).await?;
-            let expected = half_reference::widen(&words, half);
-            self.compare(name, read(matrix.widen()).await?, &expected, 0.0);
+    /// Every exponent and sign of both 16-bit formats, in more than one workgroup; a block of each quantised
+    /// type, whose bytes count up and whose scales are 1/16.
+    async fn stored_weights(&mut self) -> Result<()> {
+        for (kind, name) in [(BlockType::F16, "widen, f16"), (BlockType::Bf16, "widen, bf16")] {
+            let is_normal = |bits: &u16| {
+                kind.first_not_finite(&bits.to_le_bytes()).is_none() && bits & 0x7f80 != 0
+            };
+            let numbers = (0..u16::MAX).step_by(31).filter(is_normal);
+            let mut bytes: Vec<u8> = numbers.flat_map(u16::to_le_bytes).collect();
+            bytes.truncate(bytes.len() / 4 * 4);
+            self.widened(name, kind, &bytes).await?;
         }
+        for (kind, name) in [
+            (BlockType::Q4_0, "widen, Q4_0"),
+            (BlockType::Q4_1, "widen, Q4_1"),
+            (BlockType::Q5_0, "widen, Q5_0"),
+            (BlockType::Q5_1, "widen, Q5_1"),
+            (BlockType::Q8_0, "widen, Q8_0"),
+            (BlockType::Q4K, "widen, Q4_K"),
+            (BlockType::Q5K, "widen, Q5_K"),
+            (BlockType::Q6K, "widen, Q6_K"),
+        ] {
+            let mut bytes: Vec<u8> = (0..kind.bytes()).map(|i| (37 * i + 11) as u8).collect();
+            kind.scales().iter().for_each(|&at| bytes[at..at + 2].copy_from_slice(&[0, 0x2c]));
+            self.widened(name, kind, &bytes).await?;
+        }
+        Ok(())
+    }
+
+    async fn widened(&mut self, name: &'static str, kind: BlockType, bytes: &[u8]) -> Result<()> {
+        let matrix = StoredMatrix::new(bytes, kind, 1, &self.device).expect("whole blocks");
+        self.poison(&matrix.dims()).await?;
+        let expected = stored_reference::widen(bytes, kind);
+        self.compare(name, read(matrix.widen()).await?, &expected, 0.0);
         Ok(())
     }
 

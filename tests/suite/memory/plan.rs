@@ -103,7 +103,8 @@ fn compare(settings: &str, halves: bool, device: &Device, counter: &dyn Counter)
     let config = crate::common::config(&settings);
     let shape = ModelConfig::from_json(work.model.as_bytes(), "test").unwrap();
     let lora = lora_settings(&config).unwrap();
-    let here = Circumstances { on_cpu, halves, longest: None, evaluates: true };
+    let here =
+        Circumstances { on_cpu, frozen: halves.then_some(2.0), longest: None, evaluates: true };
     let predicted = plan(&config, &shape, lora.as_ref(), here).peak_bytes();
     let before = counter.held();
     let mut model = if halves {

@@ -1,9 +1,9 @@
 //! Every kernel on both backends, against plain loops in f64.
 
-mod half;
 mod head;
 mod matmul;
 mod model;
 mod objective;
 mod sampling;
+mod stored;
 mod vector;

@@ -75,6 +75,11 @@ pub(super) trait Origin: Debug + Send + Sync {
     fn require_trainable(&self, _: &ModelFolder) -> Result<()> {
         Ok(())
     }
+
+    /// See [`ModelFolder::frozen_bytes`].
+    fn frozen_bytes(&self, _: &ModelFolder) -> Option<f64> {
+        None
+    }
 }
 
 /// srft wrote it: nothing beside the three files changes how it is read.

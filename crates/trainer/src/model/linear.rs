@@ -2,7 +2,7 @@
 
 use super::{ParameterMut, grow};
 use crate::ops::linear::linear;
-use crate::ops::{half::HalfMatrix, matmul::matmul_nt};
+use crate::ops::{matmul::matmul_nt, stored::StoredMatrix};
 use burn::tensor::{Device, Tensor};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub trait FrozenMatrix: Debug + Send + Sync {
     fn widen(&self) -> Tensor<2>;
 }
 
-impl FrozenMatrix for HalfMatrix {
+impl FrozenMatrix for StoredMatrix {
     fn linear(&self, x: Tensor<2>) -> Tensor<2> {
         self.linear(x)
     }

@@ -3,7 +3,6 @@
 mod adapter;
 mod folder;
 mod gguf;
-mod gguf_read;
 mod layers;
 mod linear;
 mod llama;

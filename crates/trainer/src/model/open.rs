@@ -4,7 +4,7 @@ use super::folder::{ModelFolder, read_beside};
 use super::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, INDEX, TOKENIZER, WEIGHTS};
 use super::published::Published;
 use super::tensors::Shard;
-use super::{AdapterFiles, Lora, gguf_read, missing, weights};
+use super::{AdapterFiles, Lora, gguf, missing, weights};
 use crate::error::{Error, Result};
 use crate::platform::{exists, map, read};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +27,8 @@ impl ModelFolder {
 
 /// Reads a whole model: a folder, or a GGUF file.
 fn read_whole(path: &Path) -> Result<ModelFolder> {
-    if gguf_read::is_file(path) {
-        return gguf_read::read_file(path);
+    if gguf::read::is_file(path) {
+        return gguf::read::read_file(path);
     }
     let lacks = |name: &'static str| move |e: Error| missing::explain(path, name, e);
     let config = read(&path.join(CONFIG)).map_err(lacks(CONFIG))?;
@@ -120,7 +120,7 @@ fn read_adapter(path: &Path, moved: Option<&str>) -> Result<ModelFolder> {
 /// The base's folder or GGUF file: relative to the adapter, or to the current folder, or an absolute path.
 fn find_base(adapter: &Path, named: Option<&str>) -> Result<PathBuf> {
     let near = named.map_or(Vec::new(), |base| vec![adapter.join(base), PathBuf::from(base)]);
-    let is_model = |path: &PathBuf| exists(&path.join(CONFIG)) || gguf_read::is_file(path);
+    let is_model = |path: &PathBuf| exists(&path.join(CONFIG)) || gguf::read::is_file(path);
     near.into_iter().find(is_model).ok_or_else(|| {
         Error::input(match named {
             Some(base) => format!("the base model `{base}` is not here"),

@@ -43,11 +43,19 @@ impl Origin for Published {
                 .require_index(&folder.index, |name| weights::is_spare(name, config.tied))
                 .map_err(|e| e.at(folder.at(INDEX)))?;
             let hold: weights::Hold<Tensors> = match frozen {
-                Frozen::Stored => weights::hold_halves,
+                Frozen::Stored => weights::hold_stored,
                 Frozen::F32 => |_, _| Ok(()),
             };
             weights::read(&mut tensors, config, device, hold)
         })
+    }
+
+    /// By what the config says; the weights are not looked at.
+    fn frozen_bytes(&self, folder: &ModelFolder) -> Option<f64> {
+        let config: Value = serde_json::from_slice(&folder.config).unwrap_or_default();
+        let name = [&config["dtype"], &config["torch_dtype"]].into_iter().find_map(Value::as_str);
+        let halves = [Storage::F16, Storage::Bf16].map(weights::torch_name);
+        name.is_some_and(|name| halves.contains(&name)).then_some(2.0)
     }
 }
 
@@ -92,12 +100,9 @@ impl ModelFolder {
         )
     }
 
-    /// Whether the config names half precision as the weights' type; the weights are not looked at.
-    pub fn names_halves(&self) -> bool {
-        let config: Value = serde_json::from_slice(&self.config).unwrap_or_default();
-        let name = [&config["dtype"], &config["torch_dtype"]].into_iter().find_map(Value::as_str);
-        let halves = [Storage::F16, Storage::Bf16].map(weights::torch_name);
-        name.is_some_and(|name| halves.contains(&name))
+    /// Bytes of a number of the layers' matrices as they are stored, on average; `None` if they are in f32.
+    pub fn frozen_bytes(&self) -> Option<f64> {
+        self.origin.frozen_bytes(self)
     }
 
     /// Where the weights contradict the config, as notes to the user; `model` is what was loaded.

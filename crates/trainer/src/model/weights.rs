@@ -6,7 +6,7 @@ use super::tensors::{SAME_MODEL, Tensors};
 use super::{Llama, ModelConfig, Parameter, ParameterMut};
 use crate::config::Storage;
 use crate::error::{Error, Result};
-use crate::ops::half::{Half, HalfMatrix};
+use crate::ops::stored::{BlockType, StoredMatrix};
 use crate::platform::FileWriter;
 use burn::tensor::{Device, Tensor, TensorData, bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
@@ -27,8 +27,8 @@ pub trait Source {
     /// error.
     fn rows(&self, name: &str, shape: &[usize], rows: Range<usize>) -> Result<Vec<f32>>;
 
-    /// The numbers of a tensor of that shape as they are stored, if that is in half precision.
-    fn halves(&self, name: &str, shape: &[usize]) -> Result<Option<(Half, Cow<'_, [u8]>)>>;
+    /// The numbers of a tensor of that shape as they are stored, if that is not in f32.
+    fn stored(&self, name: &str, shape: &[usize]) -> Result<Option<(BlockType, Cow<'_, [u8]>)>>;
 
     /// Refuses tensors that are no weight of the model, whose head is `tied` to the embedding or not.
     fn require_only(&self, names: &HashSet<String>, tied: bool) -> Result<()>;
@@ -49,14 +49,14 @@ impl Source for Tensors<'_> {
             .map_err(|e| e.at(self.place_of(name)))
     }
 
-    fn halves(&self, name: &str, shape: &[usize]) -> Result<Option<(Half, Cow<'_, [u8]>)>> {
+    fn stored(&self, name: &str, shape: &[usize]) -> Result<Option<(BlockType, Cow<'_, [u8]>)>> {
         let view = self.get(name, shape)?;
-        let half = match view.dtype() {
-            Dtype::F16 => Half::F16,
-            Dtype::BF16 => Half::Bf16,
+        let kind = match view.dtype() {
+            Dtype::F16 => BlockType::F16,
+            Dtype::BF16 => BlockType::Bf16,
             _ => return Ok(None),
         };
-        Ok(Some((half, Cow::Borrowed(view.data()))))
+        Ok(Some((kind, Cow::Borrowed(view.data()))))
     }
 
     fn require_only(&self, names: &HashSet<String>, tied: bool) -> Result<()> {
@@ -157,18 +157,17 @@ pub fn fill(source: &impl Source, parameters: Vec<ParameterMut>, device: &Device
     Ok(())
 }
 
-/// Keeps the layers' matrices that are stored in half precision in half precision.
-pub fn hold_halves<S: Source>(source: &S, model: &mut Llama) -> Result<()> {
+/// Keeps the layers' matrices that are stored in half precision or quantised as they are stored.
+pub fn hold_stored<S: Source>(source: &S, model: &mut Llama) -> Result<()> {
     let device = model.device();
     for (name, matrix) in model.matrices_mut() {
         let shape @ [rows, columns] = matrix.dims();
-        let Some((half, bytes)) = source.halves(&name, &shape)? else { continue };
-        let mut numbers = bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-        if let Some(index) = numbers.position(|bits| !half.is_finite(bits)) {
+        let Some((kind, bytes)) = source.stored(&name, &shape)? else { continue };
+        if let Some(index) = kind.first_not_finite(&bytes) {
             let row = index / columns;
             source.rows(&name, &shape, row..row + 1)?; // says which number it is
         }
-        if let Some(weight) = HalfMatrix::new(&bytes, half, rows, &device) {
+        if let Some(weight) = StoredMatrix::new(&bytes, kind, rows, &device) {
             matrix.freeze(Arc::new(weight));
         }
     }

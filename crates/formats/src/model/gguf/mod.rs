@@ -91,4 +91,24 @@ impl BlockType {
     pub fn bytes(self) -> usize {
         self.row().4
     }
+
+    /// Where the 16-bit scales of a block are, in bytes. While they are finite, all its numbers are.
+    pub fn scales(self) -> &'static [usize] {
+        match self {
+            Self::F32 => &[],
+            Self::F16 | Self::Bf16 | Self::Q4_0 | Self::Q5_0 | Self::Q8_0 => &[0],
+            Self::Q4_1 | Self::Q5_1 | Self::Q4K | Self::Q5K => &[0, 2],
+            Self::Q6K => &[208],
+        }
+    }
+
+    /// The first element of the first block with a scale that is not finite; F32 has no scales.
+    pub fn first_not_finite(self, blocks: &[u8]) -> Option<usize> {
+        let exponent = if self == Self::Bf16 { 0x7f80 } else { 0x7c00 };
+        let broken = |block: &[u8]| {
+            let scale = |&at: &usize| u16::from_le_bytes([block[at], block[at + 1]]);
+            self.scales().iter().map(scale).any(|bits| bits & exponent == exponent)
+        };
+        Some(blocks.chunks_exact(self.bytes()).position(broken)? * self.elements())
+    }
 }

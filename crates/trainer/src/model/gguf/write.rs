@@ -1,13 +1,15 @@
 //! Writing GGUF: a model with its adapters merged, or the adapters alone. A tensor is read back, put into
 //! blocks and written before the next one.
 
-use super::gguf_file::{self as gguf, Described, Metadata, Modelfile, TextFiles, Vocabulary};
-use super::linear::Linear;
-use super::names::CONFIG;
-use super::published::{SPECIAL_TOKENS_MAP, TEMPLATE, TOKENIZER_CONFIG};
-use super::weights::require_finite;
-use super::{BlockType, Llama, ModelFolder, quantise};
 use crate::error::{Error, Result};
+use crate::model::gguf_file::{
+    self as gguf, Described, Metadata, Modelfile, TextFiles, Vocabulary,
+};
+use crate::model::linear::Linear;
+use crate::model::names::CONFIG;
+use crate::model::published::{SPECIAL_TOKENS_MAP, TEMPLATE, TOKENIZER_CONFIG};
+use crate::model::weights::require_finite;
+use crate::model::{BlockType, Llama, ModelFolder, quantise};
 use crate::ops::readback;
 use crate::platform::FileWriter;
 use burn::tensor::{Device, Tensor, TensorData};

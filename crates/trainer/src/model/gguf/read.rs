@@ -1,14 +1,13 @@
 //! A GGUF file, or the parts of a split one, as a model's folder: what its metadata says is put into the
 //! files that a folder has, so all else reads one like the other.
 
-use super::folder::{ModelFolder, Origin, ended};
-use super::published::laid_over;
-use super::tensors::Shard;
-use super::weights::{self, Hold, Source};
-use super::{Llama, ModelConfig};
 use crate::config::Frozen;
 use crate::error::{Error, Result};
-use crate::ops::half::Half;
+use crate::model::folder::{ModelFolder, Origin, ended};
+use crate::model::published::laid_over;
+use crate::model::tensors::Shard;
+use crate::model::weights::{self, Hold, Source};
+use crate::model::{Llama, ModelConfig};
 use crate::platform::{is_folder, map};
 use crate::text::Tokenizer;
 use burn::tensor::Device;
@@ -43,11 +42,20 @@ impl Origin for Gguf {
         let model = Model::open(&folder.place, &folder.shards)?;
         laid_over(folder, config, device, |config| {
             let hold: Hold<Model> = match frozen {
-                Frozen::Stored => weights::hold_halves,
+                Frozen::Stored => weights::hold_stored,
                 Frozen::F32 => |_, _| Ok(()),
             };
             weights::read_from(&model, config, device, hold)
         })
+    }
+
+    fn frozen_bytes(&self, folder: &ModelFolder) -> Option<f64> {
+        let model = Model::open(&folder.place, &folder.shards).ok()?;
+        let matrices = model.tensors().filter(|t| t.name.starts_with("blk.") && t.shape.len() == 2);
+        let (bytes, numbers) = matrices.fold((0, 0), |(bytes, numbers), t| {
+            (bytes + t.bytes.len(), numbers + t.shape.iter().product::<usize>())
+        });
+        Some(bytes as f64 / numbers as f64).filter(|&bytes| bytes < 4.0)
     }
 
     fn require_trainable(&self, folder: &ModelFolder) -> Result<()> {
@@ -83,13 +91,11 @@ impl Source for Model<'_> {
         self.rows(name, rows)
     }
 
-    fn halves(&self, name: &str, shape: &[usize]) -> Result<Option<(Half, Cow<'_, [u8]>)>> {
-        let half = match self.get(name, shape)?.kind {
-            BlockType::F16 => Half::F16,
-            BlockType::Bf16 => Half::Bf16,
-            _ => return Ok(None),
-        };
-        Ok(Some((half, self.blocks(name)?)))
+    fn stored(&self, name: &str, shape: &[usize]) -> Result<Option<(BlockType, Cow<'_, [u8]>)>> {
+        match self.get(name, shape)?.kind {
+            BlockType::F32 => Ok(None),
+            kind => Ok(Some((kind, self.blocks(name)?))),
+        }
     }
 
     fn require_only(&self, names: &HashSet<String>, _: bool) -> Result<()> {
