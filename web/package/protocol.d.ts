@@ -1,5 +1,5 @@
 // Generated from crates/page/src/lab/protocol.rs by a test, which also holds it against that file:
-//   SRFT_UPDATE=1 cargo test --release -p srft-page protocol
+//   SRFT_UPDATE=1 cargo test --release --test suite page::protocol
 
 /**
  * From the page.
