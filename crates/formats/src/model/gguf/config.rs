@@ -2,21 +2,13 @@
 //! and writes a folder's config then does the same for a GGUF file. The keys are those that llama.cpp's
 //! `llama_model::load_hparams` reads.
 
-use super::container::{Metadata, Value as Stored};
+use super::keys::{Keys, missing, unsupported};
 use super::tensors::{Model, ROPE_FACTORS};
 use super::{BlockType, special};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Scaling;
 use serde_json::{Map, Value, json};
 use std::f64::consts::TAU;
-use std::fmt::Display;
-
-/// Architectures by llama.cpp's name, which is transformers' `model_type`, and transformers' class.
-const ARCHITECTURES: [(&str, &str); 3] = [
-    ("llama", "LlamaForCausalLM"), // Mistral, too
-    ("qwen2", "Qwen2ForCausalLM"),
-    ("qwen3", "Qwen3ForCausalLM"),
-];
 
 /// Settings that change the mathematics, each with the value that leaves it as it is.
 const NEUTRAL: [(&str, f64); 8] = [
@@ -37,73 +29,7 @@ const LLAMA3_TURNS: (f64, f64) = (1.0, 4.0);
 /// Its `original_max_position_embeddings`.
 const LLAMA3_POSITIONS: f64 = 8192.0;
 
-fn unsupported(key: impl Display, value: impl Display, known: impl Display) -> Error {
-    Error::input(format!("{key} = {value} is not supported")).next(format!("supported: {known}"))
-}
-
-fn missing(key: impl Display) -> Error {
-    Error::input(format!("{key} is missing")).next("take a file that llama.cpp reads")
-}
-
-/// The metadata under the architecture's name.
-struct Keys<'m, 'a> {
-    metadata: &'m Metadata<'a>,
-    architecture: &'a str,
-    class: &'static str,
-}
-
-impl<'m, 'a> Keys<'m, 'a> {
-    fn of(metadata: &'m Metadata<'a>) -> Result<Self> {
-        let key = "general.architecture";
-        let architecture = metadata.text(key)?.ok_or_else(|| missing(key))?;
-        let row = ARCHITECTURES.iter().find(|row| row.0 == architecture);
-        let known = || ARCHITECTURES.map(|row| row.0).join(", ") + " (Mistral is llama)";
-        let (_, class) = row.ok_or_else(|| unsupported(key, architecture, known()))?;
-        Ok(Self { metadata, architecture, class })
-    }
-
-    fn name(&self, key: &str) -> String {
-        format!("{}.{key}", self.architecture)
-    }
-
-    fn number(&self, key: &str) -> Result<Option<f64>> {
-        self.metadata.number(&self.name(key))
-    }
-
-    /// A size. It may be a list with one for each layer, all the same.
-    fn may(&self, key: &str) -> Result<Option<u64>> {
-        let name = self.name(key);
-        let Ok(Some(list)) = self.metadata.list(&name) else { return self.metadata.whole(&name) };
-        let mut sizes = list.values();
-        let first = sizes.next();
-        match first {
-            Some(Stored::Whole(size)) if sizes.all(|other| other == Stored::Whole(size)) => {
-                Ok(u64::try_from(size).ok())
-            }
-            _ => Err(unsupported(name, "a list of different sizes", "one size for all layers")),
-        }
-    }
-
-    fn must(&self, key: &str) -> Result<u64> {
-        self.may(key)?.ok_or_else(|| missing(self.name(key)))
-    }
-
-    /// Width of a head.
-    fn head_width(&self) -> Result<u64> {
-        let width = match self.may("attention.key_length")? {
-            Some(width) => width,
-            None => {
-                let (all, heads) =
-                    (self.must("embedding_length")?, self.must("attention.head_count")?);
-                all.checked_div(heads).unwrap_or(0)
-            }
-        };
-        match width > 0 && width.is_multiple_of(2) && width <= 1 << 20 {
-            true => Ok(width),
-            false => Err(unsupported("the width of a head", width, "even widths")),
-        }
-    }
-
+impl Keys<'_, '_> {
     /// Refuses what changes the mathematics and is not implemented.
     fn require_known(&self, head_width: u64) -> Result<()> {
         for (key, neutral) in NEUTRAL {
@@ -186,12 +112,6 @@ fn llama3(factors: &[f32], theta: f64, head_width: f64) -> Option<Scaling> {
         (expected - f64::from(divisor)).abs() <= 1e-5 * expected
     };
     (factor > 1.0 && factors.iter().enumerate().all(is_same)).then_some(scaling)
-}
-
-/// The architecture, and the width of a head.
-pub fn heads<'a>(metadata: &Metadata<'a>) -> Result<(&'a str, usize)> {
-    let keys = Keys::of(metadata)?;
-    Ok((keys.architecture, keys.head_width()? as usize))
 }
 
 /// The contents of `config.json`.

@@ -5,6 +5,7 @@ mod blocks;
 mod config;
 mod container;
 mod files;
+mod keys;
 pub mod names;
 pub mod pre;
 pub mod quantise;

@@ -3,7 +3,7 @@
 use super::blocks::widen;
 use super::container::{AGAIN, Container, Stored};
 use super::names::{from_gguf, is_turned, to_gguf, turned_row};
-use super::{BlockType, config};
+use super::{BlockType, keys};
 use crate::error::{Error, Result};
 use crate::model::tensors::Shard;
 use rayon::prelude::*;
@@ -47,8 +47,7 @@ impl<'a> Model<'a> {
             }
         }
         let first = files.first().ok_or_else(|| Error::input("no file").at(place))?;
-        let (architecture, head_width) =
-            config::heads(&first.1.metadata).map_err(|e| e.at(place))?;
+        let (architecture, head_width) = keys::heads(&first.1.metadata).map_err(|e| e.at(place))?;
         Ok(Self { place, files, places, architecture, head_width })
     }
 
