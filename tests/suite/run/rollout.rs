@@ -146,8 +146,9 @@ fn what_streams_is_what_a_rollout_gives() {
             for (seed, prompt) in (0..).zip(PROMPTS).take(few) {
                 let short = Plan { group: 1, max_new_tokens: 9, seed, ..plan(&model, stops) };
                 let prompt = tokenizer.encode(prompt).unwrap();
-                let rollout =
-                    block_on(respond(&model, &[prompt.clone()], &short)).unwrap().remove(0);
+                let rollout = block_on(respond(&model, std::slice::from_ref(&prompt), &short))
+                    .unwrap()
+                    .remove(0);
                 let past = &mut Past::default();
                 let (response, pieces) = streamed(&model, &tokenizer, &prompt, &short, past);
                 let whole = stops.text(&tokenizer, &rollout.tokens);

@@ -247,7 +247,7 @@ choice! {
 choice! {
     /// How weights that do not train are held on the device.
     Frozen {
-        /// As their file stores them, where that is F16 or BF16.
+        /// As their file stores them: in F16, BF16 or a GGUF's blocks.
         Stored = "stored",
         /// In f32, as those that train.
         F32 = "f32",

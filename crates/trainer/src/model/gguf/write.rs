@@ -106,7 +106,7 @@ enum Source {
     /// Blocks of rows.
     Held(Vec<Tensor<2>>),
     /// A matrix, with its adapter's change.
-    Matrix(Linear),
+    Matrix(Box<Linear>),
 }
 
 impl Item {
@@ -143,7 +143,7 @@ fn all(model: &Llama, kind: BlockType) -> Vec<Item> {
         Item::new(&blocks[0].name, blocks[0].shape.clone(), kind, source)
     });
     let matrices = matrices.iter().map(|(name, matrix)| {
-        Item::new(name, matrix.dims().to_vec(), kind, Source::Matrix(matrix.clone()))
+        Item::new(name, matrix.dims().to_vec(), kind, Source::Matrix(Box::new(matrix.clone())))
     });
     others.chain(matrices).collect()
 }

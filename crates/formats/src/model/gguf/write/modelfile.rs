@@ -83,7 +83,7 @@ pub fn in_go(template: ChatTemplate, begin: &str) -> Option<String> {
 /// The text of a conversation that a user's turn ends, and where the assistant's begins.
 fn rendered(template: &ChatTemplate, system: bool, turns: usize) -> Option<String> {
     let message = |role: &str, content: &str| json!({"role": role, "content": content});
-    let role = |index: usize| if index % 2 == 0 { "user" } else { "assistant" };
+    let role = |index: usize| if index.is_multiple_of(2) { "user" } else { "assistant" };
     let system = system.then(|| message("system", SYSTEM)).into_iter();
     let turns =
         TURNS.iter().enumerate().take(turns).map(|(index, text)| message(role(index), text));
