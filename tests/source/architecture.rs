@@ -203,7 +203,8 @@ fn few_files_know_of_the_browser() {
 fn numbers_leave_the_device_in_one_place_only() {
     let root = root();
     let mut files = Vec::new();
-    CRATES.iter().for_each(|source| rust_files(&root.join(source), &mut files));
+    // The first is without burn; what it syncs are files.
+    CRATES[1..].iter().for_each(|source| rust_files(&root.join(source), &mut files));
     let reads = ["into_data", ".to_data(", "into_scalar", "all_close(", ".sync("];
     let mut readers = Vec::new();
     for path in files {
