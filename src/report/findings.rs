@@ -287,7 +287,7 @@ mod tests {
             step.reward = Some(i as f64 / 40.0);
         }
         let [told] = texts(&run).try_into().unwrap();
-        assert!(told.contains("no answer in the last 4 steps"), "{told}");
+        assert!(told.contains("not an answer, in the last 4 steps"), "{told}");
         run.steps.iter_mut().for_each(|step| step.loose_only = 0);
         assert_eq!(texts(&run), Vec::<String>::new());
     }

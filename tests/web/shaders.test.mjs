@@ -17,6 +17,9 @@ const PARAMETERS = {
     greedy: BOOLEANS,
     top_k: BOOLEANS,
     top_p: BOOLEANS,
+    kind: [2, 3, 6, 7, 8, 12, 13, 14],
+    elements: [32, 256],
+    bytes: [18, 210], // the smallest and the largest
 };
 
 /** The sources that a template can become, by name. */
