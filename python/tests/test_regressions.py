@@ -191,7 +191,7 @@ def test_srft_python_27_what_has_no_effect_is_refused(model, group):
     for settings, words in [
         ({"lora.rank": 8}, "no loss depends on lora.rank"),
         ({"train": {"steps": 3}}, "no loss depends on train.steps"),
-        ({"objective.method": "grpo"}, "the method is srft"),
+        ({"objective.method": "grpo"}, "the method is given as srft"),
     ]:
         with pytest.raises(srft.InputError, match=words):
             srft.loss(model, group, "srft", settings)
