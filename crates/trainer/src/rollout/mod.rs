@@ -387,7 +387,11 @@ mod tests {
         assert_eq!(told(&[]), None);
         assert_eq!(told(&[(9, true), (3, false)]), None);
         has(&[(9, true), (9, true)], &["rollout.max_new_tokens = 9"], "context");
-        has(&[(4, true), (7, true)], &["the model's context", "leaves at most 7 tokens"], "max_new_tokens");
+        has(
+            &[(4, true), (7, true)],
+            &["the model's context", "leaves at most 7 tokens"],
+            "max_new_tokens",
+        );
         has(&[(9, true), (7, true)], &["1 of 2 at rollout.max_new_tokens", "1 by the model's"], "");
     }
 }
