@@ -8,7 +8,7 @@ use srft::error::Result;
 use srft::model::gguf_file::{Modelfile, is_ours};
 use srft::model::{BlockType, ModelFolder};
 use srft::platform::OutFile;
-use srft::run::open_model;
+use srft::run::{BEST, OnFile, open_model};
 use std::path::Path;
 
 impl From<GgufType> for BlockType {
@@ -42,8 +42,8 @@ pub async fn export(mut arguments: Export) -> Result<()> {
 /// The model of a run's folder.
 fn best_of(path: &str) -> Option<String> {
     let run = Path::new(path);
-    let is_run = run.join("config.toml").is_file() && run.join("best").is_dir();
-    is_run.then(|| run.join("best").display().to_string())
+    let best = run.join(BEST);
+    (OnFile::of(run).is_run() && best.is_dir()).then(|| best.display().to_string())
 }
 
 async fn whole(

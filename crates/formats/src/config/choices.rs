@@ -228,7 +228,7 @@ choice! {
         Extra = "extra",
         /// G − 1 rollouts and one demonstration.
         Shared = "shared",
-        /// G rollouts; the demonstration's reward is no part of their mean, and its advantage is 0.
+        /// G rollouts; their mean leaves out the demonstration's reward, and its advantage is 0.
         Apart = "apart",
     }
 }

@@ -15,39 +15,17 @@ const CHUNK: usize = 1 << 15;
 
 impl Widen for Flex {
     fn widen(words: FlexTensor, layout: Layout) -> FlexTensor {
-        let (words, kind) = (i32s(&words), layout.kind);
+        let kind = layout.kind;
+        let bytes: &[u8] = bytemuck::cast_slice(i32s(&words));
         let mut out = vec![0.0; layout.numbers()];
-        let chunks = out.par_chunks_mut(CHUNK);
-        match kind {
-            BlockType::F16 => chunks
-                .zip(words.par_chunks(CHUNK / 2))
-                .for_each(|(out, words)| wide(FromF16 { out, words })),
-            BlockType::Bf16 => chunks
-                .zip(words.par_chunks(CHUNK / 2))
-                .for_each(|(out, words)| wide(FromBf16 { out, words })),
-            _ => {
-                let bytes: &[u8] = bytemuck::cast_slice(words);
-                chunks
-                    .zip(bytes.par_chunks(CHUNK / kind.elements() * kind.bytes()))
-                    .for_each(|(out, bytes)| wide(FromBlocks { kind, out, bytes }));
-            }
-        }
+        let chunk = CHUNK / kind.elements() * kind.bytes();
+        let tasks = out.par_chunks_mut(CHUNK).zip(bytes.par_chunks(chunk));
+        tasks.for_each(|(out, bytes)| match kind {
+            BlockType::F16 => wide(FromF16 { out, words: bytemuck::cast_slice(bytes) }),
+            BlockType::Bf16 => wide(FromBf16 { out, words: bytemuck::cast_slice(bytes) }),
+            _ => gguf::widen(kind, bytes, out),
+        });
         tensor(out, [layout.rows, layout.columns])
-    }
-}
-
-struct FromBlocks<'a> {
-    kind: BlockType,
-    out: &'a mut [f32],
-    bytes: &'a [u8],
-}
-
-impl WithSimd for FromBlocks<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        gguf::widen(self.kind, self.bytes, self.out);
     }
 }
 

@@ -42,11 +42,7 @@ impl Origin for Published {
             tensors
                 .require_index(&folder.index, |name| weights::is_spare(name, config.tied))
                 .map_err(|e| e.at(folder.at(INDEX)))?;
-            let hold: weights::Hold<Tensors> = match frozen {
-                Frozen::Stored => weights::hold_stored,
-                Frozen::F32 => |_, _| Ok(()),
-            };
-            weights::read(&mut tensors, config, device, hold)
+            weights::read(&mut tensors, config, device, weights::hold(frozen))
         })
     }
 

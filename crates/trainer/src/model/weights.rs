@@ -4,7 +4,7 @@ use super::llama::{EMBEDDING, HEAD};
 use super::serialize::write as write_tensors;
 use super::tensors::{SAME_MODEL, Tensors};
 use super::{Llama, ModelConfig, Parameter, ParameterMut};
-use crate::config::Storage;
+use crate::config::{Frozen, Storage};
 use crate::error::{Error, Result};
 use crate::ops::stored::{BlockType, StoredMatrix};
 use crate::platform::FileWriter;
@@ -66,6 +66,14 @@ impl Source for Tensors<'_> {
 
 /// Puts matrices that do not train into a model in a form other than f32.
 pub type Hold<S> = fn(&S, &mut Llama) -> Result<()>;
+
+/// How matrices that do not train are held.
+pub fn hold<S: Source>(frozen: Frozen) -> Hold<S> {
+    match frozen {
+        Frozen::Stored => hold_stored,
+        Frozen::F32 => |_, _| Ok(()),
+    }
+}
 
 /// Reads every weight that `config` asks for, and whether the head is tied from the files; see
 /// [`read_from`].
@@ -158,7 +166,7 @@ pub fn fill(source: &impl Source, parameters: Vec<ParameterMut>, device: &Device
 }
 
 /// Keeps the layers' matrices that are stored in half precision or quantised as they are stored.
-pub fn hold_stored<S: Source>(source: &S, model: &mut Llama) -> Result<()> {
+fn hold_stored<S: Source>(source: &S, model: &mut Llama) -> Result<()> {
     let device = model.device();
     for (name, matrix) in model.matrices_mut() {
         let shape @ [rows, columns] = matrix.dims();

@@ -23,7 +23,7 @@ pub use files::data_template;
 pub use folder::{RunFolder, fresh_folder, numbered, samples_of, suite_files, write_suites};
 pub use given::{GIVEN, Given, NOTHING};
 pub use inputs::Inputs;
-pub use on_file::{CHECKPOINTS, CONFIG, Evaluation, METRICS, OnFile, SUMMARY, parse_lines};
+pub use on_file::{BEST, CHECKPOINTS, CONFIG, Evaluation, METRICS, OnFile, SUMMARY, parse_lines};
 pub use pretrain::{PRETRAIN, pretraining, take_base};
 pub use program::Program;
 pub use reader::Reader;

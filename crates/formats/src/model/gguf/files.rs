@@ -2,6 +2,7 @@
 
 use super::container::Metadata;
 use super::tensors::Model;
+use super::tokenizer::Vocabulary;
 use super::{config, special, tokenizer};
 use crate::error::Result;
 use serde_json::{Value, json};
@@ -21,7 +22,8 @@ impl Files {
     /// Reads the metadata of a model.
     pub fn of(model: &Model) -> Result<Self> {
         let metadata = model.metadata();
-        let (tokenizer_config, template) = tokenizer::beside(metadata)?;
+        let vocabulary = Vocabulary::read(metadata)?;
+        let (tokenizer_config, template) = tokenizer::beside(metadata, &vocabulary)?;
         let mut beside = vec![
             ("generation_config.json".into(), text(&generation(metadata)?)),
             ("tokenizer_config.json".into(), text(&tokenizer_config)),
@@ -30,7 +32,8 @@ impl Files {
         beside.extend(template);
         Ok(Self {
             config: text(&config::read(model)?.into()),
-            tokenizer: serde_json::to_vec(&tokenizer::read(metadata)?).expect("a JSON value"),
+            tokenizer: serde_json::to_vec(&tokenizer::read(metadata, &vocabulary)?)
+                .expect("a JSON value"),
             beside,
         })
     }

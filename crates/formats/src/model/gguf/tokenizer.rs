@@ -26,7 +26,7 @@ enum Use {
 }
 
 /// The vocabulary.
-struct Vocabulary<'a> {
+pub struct Vocabulary<'a> {
     tokens: Vec<&'a str>,
     uses: Vec<Use>,
     ids: HashMap<&'a str, u32>,
@@ -58,7 +58,8 @@ fn numbers(metadata: &Metadata, name: &str, count: usize) -> Result<Option<Vec<f
 }
 
 impl<'a> Vocabulary<'a> {
-    fn read(metadata: &Metadata<'a>) -> Result<Self> {
+    /// Reads the tokens and what each is for.
+    pub fn read(metadata: &Metadata<'a>) -> Result<Self> {
         let tokens = texts(metadata, "tokens")?;
         let uses = numbers(metadata, "token_type", tokens.len())?;
         let uses = uses.unwrap_or_else(|| vec![1.0; tokens.len()]).into_iter().map(|number| {
@@ -140,13 +141,12 @@ impl<'a> Vocabulary<'a> {
 }
 
 /// The contents of `tokenizer.json`.
-pub fn read(metadata: &Metadata) -> Result<Value> {
+pub fn read(metadata: &Metadata, vocabulary: &Vocabulary) -> Result<Value> {
     let name = key("model");
     let kind = metadata.text(&name)?;
-    let vocabulary = Vocabulary::read(metadata)?;
     let (mut json, begins) = match kind {
-        Some("gpt2") => byte_level(metadata, &vocabulary)?,
-        Some("llama") => sentence_piece(metadata, &vocabulary)?,
+        Some("gpt2") => byte_level(metadata, vocabulary)?,
+        Some("llama") => sentence_piece(metadata, vocabulary)?,
         other => {
             let other = other.unwrap_or("nothing");
             return Err(Error::input(format!("{name} = {other} is not supported")).next(
@@ -155,7 +155,7 @@ pub fn read(metadata: &Metadata) -> Result<Value> {
         }
     };
     json["added_tokens"] = vocabulary.added().into();
-    json["post_processor"] = around(metadata, &vocabulary, begins)?;
+    json["post_processor"] = around(metadata, vocabulary, begins)?;
     Ok(json)
 }
 
@@ -295,8 +295,10 @@ fn around(metadata: &Metadata, vocabulary: &Vocabulary, begins: bool) -> Result<
 }
 
 /// The contents of `tokenizer_config.json`, and the chat template, if there is one.
-pub fn beside<'a>(metadata: &Metadata<'a>) -> Result<(Value, Option<&'a str>)> {
-    let vocabulary = Vocabulary::read(metadata)?;
+pub fn beside<'a>(
+    metadata: &Metadata<'a>,
+    vocabulary: &Vocabulary,
+) -> Result<(Value, Option<&'a str>)> {
     let mut config = Map::new();
     for (name, id) in special::ids(metadata)? {
         config.insert(format!("{name}_token"), vocabulary.token(id)?.into());

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::model::folder::{ModelFolder, Origin, ended};
 use crate::model::published::laid_over;
 use crate::model::tensors::Shard;
-use crate::model::weights::{self, Hold, Source};
+use crate::model::weights::{self, Source};
 use crate::model::{Llama, ModelConfig};
 use crate::platform::{is_folder, map};
 use crate::text::Tokenizer;
@@ -41,11 +41,7 @@ impl Origin for Gguf {
     ) -> Result<Llama> {
         let model = Model::open(&folder.place, &folder.shards)?;
         laid_over(folder, config, device, |config| {
-            let hold: Hold<Model> = match frozen {
-                Frozen::Stored => weights::hold_stored,
-                Frozen::F32 => |_, _| Ok(()),
-            };
-            weights::read_from(&model, config, device, hold)
+            weights::read_from(&model, config, device, weights::hold(frozen))
         })
     }
 

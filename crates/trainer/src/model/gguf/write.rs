@@ -39,8 +39,8 @@ impl ModelFolder {
         if let Some(divisors) = described.rope_divisors {
             let count = divisors.len();
             let data = TensorData::new(divisors, [1, count]);
-            let source = Source::Held(vec![Tensor::from_data(data, &model.device())]);
-            items.push(Item::new("rope_freqs.weight", vec![count], kind, source));
+            let numbers = Numbers::Held(vec![Tensor::from_data(data, &model.device())]);
+            items.push(Item::new("rope_freqs.weight", vec![count], kind, numbers));
         }
         items.extend(all(model, kind));
         write(file, &metadata, items, described.architecture, config.head_dim).await
@@ -63,7 +63,7 @@ impl ModelFolder {
         let items = model
             .parameters()
             .into_iter()
-            .map(|p| Item::new(&p.name, p.shape, BlockType::F32, Source::Held(vec![p.tensor])));
+            .map(|p| Item::new(&p.name, p.shape, BlockType::F32, Numbers::Held(vec![p.tensor])));
         write(file, &metadata, items.collect(), described.architecture, model.config.head_dim).await
     }
 
@@ -98,11 +98,11 @@ struct Item {
     /// Hugging Face's name, for errors.
     name: String,
     tensor: gguf::Tensor,
-    source: Source,
+    numbers: Numbers,
 }
 
 /// Where its numbers come from.
-enum Source {
+enum Numbers {
     /// Blocks of rows.
     Held(Vec<Tensor<2>>),
     /// A matrix, with its adapter's change.
@@ -110,7 +110,7 @@ enum Source {
 }
 
 impl Item {
-    fn new(name: &str, shape: Vec<usize>, kind: BlockType, source: Source) -> Self {
+    fn new(name: &str, shape: Vec<usize>, kind: BlockType, numbers: Numbers) -> Self {
         let module = name.strip_prefix(PEFT).unwrap_or(name);
         let theirs = [(".lora_A.weight", ".lora_a"), (".lora_B.weight", ".lora_b")]
             .into_iter()
@@ -121,7 +121,7 @@ impl Item {
             .or_else(|| to_gguf(module))
             .unwrap_or_else(|| name.into());
         let tensor = gguf::Tensor::new(theirs, &shape, kind);
-        Self { name: name.into(), tensor, source }
+        Self { name: name.into(), tensor, numbers }
     }
 
     /// Whether llama.cpp has its rows in another order.
@@ -139,11 +139,11 @@ fn all(model: &Llama, kind: BlockType) -> Vec<Item> {
     let mut others = model.weights();
     others.retain(|p| !names.contains(p.name.as_str()));
     let others = others.chunk_by(|a, b| a.name == b.name).map(|blocks| {
-        let source = Source::Held(blocks.iter().map(|block| block.tensor.clone()).collect());
-        Item::new(&blocks[0].name, blocks[0].shape.clone(), kind, source)
+        let numbers = Numbers::Held(blocks.iter().map(|block| block.tensor.clone()).collect());
+        Item::new(&blocks[0].name, blocks[0].shape.clone(), kind, numbers)
     });
     let matrices = matrices.iter().map(|(name, matrix)| {
-        Item::new(name, matrix.dims().to_vec(), kind, Source::Matrix(Box::new(matrix.clone())))
+        Item::new(name, matrix.dims().to_vec(), kind, Numbers::Matrix(Box::new(matrix.clone())))
     });
     others.chain(matrices).collect()
 }
@@ -162,9 +162,9 @@ async fn write(
     for item in items {
         let turns = item.is_turned(architecture);
         let rows = item.tensor.shape[0];
-        let blocks = match item.source {
-            Source::Held(blocks) => blocks,
-            Source::Matrix(matrix) => vec![matrix.merged()],
+        let blocks = match item.numbers {
+            Numbers::Held(blocks) => blocks,
+            Numbers::Matrix(matrix) => vec![matrix.merged()],
         };
         let mut written = 0;
         for block in blocks {

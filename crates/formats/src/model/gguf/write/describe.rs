@@ -11,8 +11,8 @@ use crate::model::{Lora, ModelConfig, Scaling};
 pub struct Described {
     /// `llama`, `qwen2` or `qwen3`.
     pub architecture: &'static str,
-    /// What the RoPE frequencies are divided by, one a pair of dimensions; none where there is no such
-    /// tensor.
+    /// What the RoPE frequencies are divided by, one number per pair of dimensions; `None` if the model
+    /// needs no such tensor.
     pub rope_divisors: Option<Vec<f32>>,
 }
 

@@ -272,7 +272,7 @@ fn merges(parsed: &Json) -> Result<Vec<(&str, &str)>> {
     }
     let merges = parsed["model"]["merges"].as_array();
     let merges = merges.and_then(|merges| merges.iter().map(merge).collect());
-    merges.ok_or_else(|| Error::input("model.merges is no list of pairs"))
+    merges.ok_or_else(|| Error::input("model.merges is not a list of pairs"))
 }
 
 /// What begins, ends and pads a text.
