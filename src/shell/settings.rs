@@ -32,7 +32,7 @@ pub struct Settings {
     /// Seed of everything random.
     #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
-    /// Data: JSONL, JSON or CSV in TRL's formats, with answers if they are judged (repeatable).
+    /// Data: JSONL, JSON, CSV or Parquet in TRL's formats, with answers if they are judged (repeatable).
     #[arg(long, value_name = "FILE")]
     pub data: Vec<String>,
     /// Evaluation data in the same formats, one suite per file (repeatable).

@@ -150,7 +150,7 @@ settings! {
     data: Data {
         /// Built-in task, used if no file is given.
         task: String = "arithmetic".into();
-        /// JSONL, JSON or CSV files of problems, one after the other (docs/guide.md, "Your model, your data"); none: the built-in task.
+        /// JSONL, JSON, CSV or Parquet files of problems, one after the other (docs/guide.md, "Your model, your data"); none: the built-in task.
         train: Vec<String> = Vec::new();
         /// Files for evaluation, one suite per file; none: the built-in suites, or a tenth of `train`.
         eval: Vec<String> = Vec::new();

@@ -1,26 +1,31 @@
-//! The user's own data: a file of rows as JSONL, JSON or CSV. Anything doubtful is an error with its
+//! The user's own data: a file of rows as JSONL, JSON, CSV or Parquet. Anything doubtful is an error with its
 //! file and line; nothing is guessed.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Deserializer, Value};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::once;
 
 use super::fields::{self, Bad, Record, Records, kind, listed};
+use super::packed;
 use super::shape::{self, Needs, Row};
 use crate::error::{Error, Result};
 
 /// Bad lines shown in one error: enough to see a pattern, few enough to read.
 const MAX_BAD_LINES: usize = 5;
 
+/// How a Parquet file begins.
+const PARQUET: &[u8] = b"PAR1";
+
 /// An example of a valid row, for errors.
 fn expected(needs: Needs) -> String {
     let answer = if needs.answer { r#", "answer": "4""# } else { "" };
     let text = if needs.answer { "" } else { r#", or {"text": "2+2=4"}"# };
     format!(
-        r#"each row must be an object such as {{"prompt": "2+2=", "response": "2+2=4"{answer}}} or {{"messages": [{{"role": "user", "content": "2+2="}}, {{"role": "assistant", "content": "4"}}]{answer}}}{text}; in CSV the header has the names"#
+        r#"each row must be an object such as {{"prompt": "2+2=", "response": "2+2=4"{answer}}} or {{"messages": [{{"role": "user", "content": "2+2="}}, {{"role": "assistant", "content": "4"}}]{answer}}}{text}; in CSV and Parquet the columns have these names"#
     )
 }
 
@@ -29,17 +34,56 @@ fn expected(needs: Needs) -> String {
 pub struct Rows {
     /// The examples in the file's order; equal ones stay apart.
     pub rows: Vec<Row>,
+    /// What their numbers count.
+    pub numbered: Numbered,
     /// Notes for the user.
     pub notes: Vec<String>,
 }
 
+/// What a row's number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbered {
+    /// Lines of a text.
+    Lines,
+    /// Rows of a table that is no text.
+    Rows,
+}
+
+impl Numbered {
+    /// The place of a row; 0 is the whole file.
+    pub fn at(self, file: &str, number: usize) -> String {
+        match (number, self) {
+            (0, _) => file.to_string(),
+            (_, Self::Lines) => format!("{file}:{number}"),
+            (_, Self::Rows) => format!("{file}: row {number}"),
+        }
+    }
+
+    /// What is counted, in the plural.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::Rows => "rows",
+        }
+    }
+}
+
 /// Reads the rows of a file; its name tells the format and is the place in errors.
-pub fn parse(bytes: &[u8], file: &str, needs: Needs) -> Result<Rows> {
-    let bytes = bytes.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(bytes).trim_ascii_end();
-    if bytes.is_empty() {
+pub fn parse<'a>(bytes: impl Into<Cow<'a, [u8]>>, file: &str, needs: Needs) -> Result<Rows> {
+    let bytes = bytes.into();
+    if bytes.trim_ascii().is_empty() {
         return Err(Error::input("no examples: the file is empty").at(file).next(expected(needs)));
     }
-    let records = reader(file, bytes)?(utf8(bytes, file)?);
+    if packed::begins(&bytes, PARQUET) || extension(file).eq_ignore_ascii_case("parquet") {
+        return rows(table(bytes, file)?, Numbered::Rows, file, needs);
+    }
+    let text = bytes.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&bytes).trim_ascii_end();
+    let records = reader(file, text)?(utf8(text, file)?);
+    rows(records, Numbered::Lines, file, needs)
+}
+
+/// The rows in a file's records.
+fn rows(records: Records, numbered: Numbered, file: &str, needs: Needs) -> Result<Rows> {
     let (mut rows, mut bad, mut hidden) = (Vec::new(), Vec::new(), 0);
     for record in records {
         let row = record.and_then(|(line, fields)| {
@@ -48,11 +92,11 @@ pub fn parse(bytes: &[u8], file: &str, needs: Needs) -> Result<Rows> {
         match row {
             Ok(row) => rows.push(row),
             Err(_) if bad.len() == MAX_BAD_LINES => hidden += 1,
-            Err(Bad { line, reason }) => bad.push(format!("{file}:{line}: {reason}")),
+            Err(Bad { line, reason }) => bad.push(format!("{}: {reason}", numbered.at(file, line))),
         }
     }
     if hidden > 0 {
-        bad.push(format!("and {hidden} more bad lines"));
+        bad.push(format!("and {hidden} more bad {}", numbered.what()));
     }
     if !bad.is_empty() {
         return Err(Error::input(bad.join("\n")).next(expected(needs)));
@@ -66,16 +110,16 @@ pub fn parse(bytes: &[u8], file: &str, needs: Needs) -> Result<Rows> {
     ignored.extend(rows.iter().flat_map(|row| row.extra.keys()));
     let note = || format!("{file}: ignored columns: {} (passed to --reward-cmd)", listed(&ignored));
     let notes = Vec::from_iter((!ignored.is_empty()).then(note));
-    Ok(Rows { rows, notes })
+    Ok(Rows { rows, numbered, notes })
 }
 
-/// A file's name without its folders, as stem and format; a `.gz` behind them is dropped.
-fn split_name(file: &str) -> (&str, &str) {
+/// The format at the end of a file's name; a `.gz` behind it is dropped.
+fn extension(file: &str) -> &str {
     let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
     let name = name.strip_suffix(".gz").or(name.strip_suffix(".GZ")).unwrap_or(name);
     match name.rsplit_once('.') {
-        Some((stem, extension)) if !stem.is_empty() => (stem, extension),
-        _ => (name, ""),
+        Some((stem, extension)) if !stem.is_empty() => extension,
+        _ => "",
     }
 }
 
@@ -83,15 +127,11 @@ type Reader = for<'a> fn(&'a str) -> Records<'a>;
 
 /// The reader for a file, chosen by its name and, where that says nothing, by its first characters.
 fn reader(file: &str, bytes: &[u8]) -> Result<Reader> {
-    let (stem, extension) = split_name(file);
+    let extension = extension(file);
     let mut marks = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
     let starts = (marks.next(), marks.next());
     match (extension.to_ascii_lowercase().as_str(), starts) {
         ("csv", _) => Ok(super::csv::records),
-        ("parquet", _) => Err(Error::input("Parquet can't be read").at(file).next(format!(
-            "convert it: python -c \"import pandas; pandas.read_parquet(r'{file}')\
-             .to_json('{stem}.jsonl', orient='records', lines=True)\""
-        ))),
         // pandas and others name JSONL files .json too, and people name an array .jsonl.
         (_, (Some(b'{'), _)) => Ok(json_objects),
         ("json" | "jsonl", (Some(b'['), _)) | (_, (Some(b'['), Some(b'{' | b']'))) => {
@@ -99,10 +139,25 @@ fn reader(file: &str, bytes: &[u8]) -> Result<Reader> {
         }
         ("json", _) => Ok(json_array),
         ("jsonl", _) => Ok(json_lines),
-        _ => Err(Error::input("the file's name doesn't tell its format")
-            .at(file)
-            .next("name it .jsonl (one object per line), .json (an array of objects) or .csv")),
+        _ => Err(Error::input("the file's name doesn't tell its format").at(file).next(
+            "name it .jsonl (one object per line), .json (an array of objects), .csv or .parquet",
+        )),
     }
+}
+
+/// The records of a Parquet file.
+#[cfg(not(target_family = "wasm"))]
+fn table(bytes: Cow<[u8]>, _: &str) -> Result<Records<'static>> {
+    Ok(super::parquet::records(bytes.into_owned().into()))
+}
+
+/// A page reads no Parquet: its readers would be a tenth of its download.
+#[cfg(target_family = "wasm")]
+fn table(_: Cow<[u8]>, file: &str) -> Result<Records<'static>> {
+    Err(Error::input("Parquet can't be read in a browser").at(file).next(format!(
+        "convert it: python -c \"import pandas; pandas.read_parquet(r'{file}')\
+         .to_json('data.jsonl', orient='records', lines=True)\""
+    )))
 }
 
 fn utf8<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str> {

@@ -9,6 +9,8 @@ mod fields;
 pub mod file;
 mod messages;
 pub mod packed;
+#[cfg(not(target_family = "wasm"))]
+mod parquet;
 pub mod render;
 pub mod shape;
 pub mod source;

@@ -8,18 +8,17 @@ use std::io::Read;
 const GZIP: &[u8] = &[0x1f, 0x8b];
 
 /// A file may unpack to this many bytes, or to `MOST_TIMES` its own size if that is more.
-const MOST_BYTES: usize = 256 << 20;
+pub(super) const MOST_BYTES: usize = 256 << 20;
 const MOST_TIMES: usize = 100;
 
 /// Kinds that are not read: first bytes, name, and how to make a readable file from it.
-const OTHERS: [(&[u8], &str, &str); 9] = [
+const OTHERS: [(&[u8], &str, &str); 8] = [
     (&[0x28, 0xb5, 0x2f, 0xfd], "a zstd file", "unpack it: zstd -d FILE"),
     (&[0xfd, b'7', b'z', b'X', b'Z', 0], "an xz file", "unpack it: xz -d FILE"),
     (b"BZh", "a bzip2 file", "unpack it: bzip2 -d FILE"),
     (&[0x04, 0x22, 0x4d, 0x18], "an lz4 file", "unpack it: lz4 -d FILE"),
     (&[b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c], "a 7z archive", "unpack it: 7z x FILE"),
     (b"PK\x03\x04", "a zip archive, or a spreadsheet", "unzip it, or save the sheet as CSV"),
-    (b"PAR1", "a Parquet file", PANDAS),
     (
         b"ARROW1",
         "an Arrow file",
@@ -27,9 +26,6 @@ const OTHERS: [(&[u8], &str, &str); 9] = [
     ),
     (b"SQLite format 3", "a database", "export the table as CSV"),
 ];
-
-const PANDAS: &str = "convert it: python -c \"import pandas; pandas.read_parquet(r'FILE')\
-                      .to_json('data.jsonl', orient='records', lines=True)\"";
 
 /// The bytes of a data file, unpacked if gzip; `path` is its name in errors.
 pub fn unpack(bytes: Vec<u8>, path: &str) -> Result<Vec<u8>> {
@@ -39,9 +35,7 @@ pub fn unpack(bytes: Vec<u8>, path: &str) -> Result<Vec<u8>> {
     };
     let is_tar = bytes.get(257..262) == Some(b"ustar");
     let tar = is_tar.then_some(("a tar archive", "unpack it: tar xf FILE"));
-    // A text may begin with these letters: a table can have a column PAR1.
-    let is_text = || std::str::from_utf8(&bytes).is_ok_and(|text| !text.contains('\0'));
-    let other = OTHERS.iter().find(|(magic, ..)| bytes.starts_with(magic) && !is_text());
+    let other = OTHERS.iter().find(|(magic, ..)| begins(&bytes, magic));
     match tar.or(other.map(|(_, name, next)| (*name, *next))) {
         None => Ok(bytes),
         Some((name, next)) => Err(Error::input(format!("this is {name}, which can't be read"))
@@ -50,9 +44,29 @@ pub fn unpack(bytes: Vec<u8>, path: &str) -> Result<Vec<u8>> {
     }
 }
 
+/// Whether a file is of the kind that begins with these bytes. A text may begin with them too: a table can
+/// have a column PAR1.
+pub(super) fn begins(bytes: &[u8], magic: &[u8]) -> bool {
+    let is_text = || std::str::from_utf8(bytes).is_ok_and(|text| !text.contains('\0'));
+    bytes.starts_with(magic) && !is_text()
+}
+
+/// The most that a packed file of `size` bytes may come to, if `least` is allowed to any.
+pub(super) fn most(size: usize, least: usize) -> usize {
+    least.max(size.saturating_mul(MOST_TIMES))
+}
+
+/// Why a file is not read on.
+pub(super) fn too_much(most: usize) -> String {
+    let most = most >> 20;
+    format!(
+        "it unpacks to more than {most} MiB, over {MOST_TIMES} times its size: probably not data"
+    )
+}
+
 /// Unpacks at most `most` bytes, or `MOST_TIMES` the packed size if that is more.
 fn gunzip(bytes: &[u8], path: &str, most: usize) -> Result<Vec<u8>> {
-    let most = most.max(bytes.len().saturating_mul(MOST_TIMES));
+    let most = self::most(bytes.len(), most);
     let mut unpacked = Vec::new();
     let read = MultiGzDecoder::new(bytes).take(most as u64 + 1).read_to_end(&mut unpacked);
     read.map_err(|e| {
@@ -62,12 +76,9 @@ fn gunzip(bytes: &[u8], path: &str, most: usize) -> Result<Vec<u8>> {
     })?;
     match unpacked.len() > most {
         false => Ok(unpacked),
-        true => Err(Error::input(format!(
-            "it unpacks to more than {} MiB, over {MOST_TIMES} times its size: probably not data",
-            most >> 20
-        ))
-        .at(path)
-        .next("if it is, unpack it with gunzip and give the file that comes out")),
+        true => Err(Error::input(too_much(most))
+            .at(path)
+            .next("if it is, unpack it with gunzip and give the file that comes out")),
     }
 }
 

@@ -4,4 +4,5 @@ mod chat;
 mod gguf;
 mod gguf_written;
 mod math;
+mod parquet;
 mod task;

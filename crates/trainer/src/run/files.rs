@@ -79,11 +79,11 @@ impl Examples for Files<'_> {
     ) -> Result<Vec<Problem>> {
         let needs = Needs { response: wanted.response, answer: wanted.answer };
         let bytes = packed::unpack(read(Path::new(path)).map_err(|e| not_a_list(path, e))?, path)?;
-        let file = file::parse(&bytes, path, needs)?;
-        drop(bytes);
+        let file = file::parse(bytes, path, needs)?;
         notes.extend(file.notes);
-        let at = |line: usize| format!("{path}:{line}");
-        self.problems(file.rows, suite, wanted, &Place { of: path, rows: "lines", at: &at }, notes)
+        let at = |number: usize| file.numbered.at(path, number);
+        let place = Place { of: path, rows: file.numbered.what(), at: &at };
+        self.problems(file.rows, suite, wanted, &place, notes)
     }
 
     fn of_rows(
