@@ -10,8 +10,7 @@
 mod common;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use srft::model::Scaling;
-use srft::model::{Llama, ModelConfig};
+use srft::model::{Activation, Llama, ModelConfig, Scaling};
 use srft::ops::sampling::Sampling;
 use srft::rollout::{Plan, Stops, respond};
 use std::time::Instant;
@@ -30,12 +29,18 @@ fn config() -> ModelConfig {
         rms_norm_eps: 1e-5,
         rope_theta: 10_000.0,
         rope_scaling: Scaling::None,
+        local: None,
+        query_factor: 1.0,
         max_positions: TOKENS + 16,
         tied: true,
         qkv_bias: false,
         output_bias: false,
         mlp_bias: false,
         qk_norm: false,
+        norms_after: false,
+        norm_offset: 0.0,
+        activation: Activation::Silu,
+        embedding_factor: 1.0,
         eos_tokens: vec![u32::MAX - 1], // never: all 512 tokens are decoded
     }
 }

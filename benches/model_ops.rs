@@ -7,9 +7,9 @@
 #![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
-use srft::model::Scaling;
+use srft::model::{Activation, Scaling};
 use srft::ops::attention::{self, AttentionShape, KvCache, Rope, attention, decode_attention};
-use srft::ops::{linear::linear, rms_norm, swiglu};
+use srft::ops::{glu, linear::linear, rms_norm};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -71,7 +71,7 @@ impl Model {
     /// Hidden states [N, D] of token ids [N].
     fn forward(&self, kind: Kind, ids: Tensor<1, Int>) -> Tensor<2> {
         let norm = if kind == Kind::Fused { rms_norm::rms_norm } else { rms_norm::stock };
-        let gate = if kind == Kind::Fused { swiglu::swiglu } else { swiglu::stock };
+        let gate = if kind == Kind::Fused { glu::glu } else { glu::stock };
         let attend = if kind == Kind::Fused { attention } else { attention::stock };
         let project = |x: &Tensor<2>, w: &Tensor<2>| match kind {
             Kind::Fused => linear(x.clone(), w.clone()),
@@ -83,7 +83,7 @@ impl Model {
             let [q, k, v] = [wq, wk, wv].map(|w| project(&h, w));
             x = x + project(&attend(q, k, v, SHAPE, &self.rope), wo);
             let h = norm(x.clone(), norms[1].clone(), EPS);
-            x = x + project(&gate(project(&h, wg), project(&h, wu)), wd);
+            x = x + project(&gate(project(&h, wg), project(&h, wu), Activation::Silu), wd);
         }
         x
     }
@@ -109,7 +109,7 @@ impl Model {
             let [q, k, v] = [wq, wk, wv].map(|w| linear(h.clone(), w));
             x = x + linear(decode_attention(q, k, v, cache, &self.rope), wo);
             let h = rms_norm::rms_norm(x.clone(), plain(&layer.norms[1]), EPS);
-            x = x + linear(swiglu::swiglu(linear(h.clone(), wg), linear(h, wu)), wd);
+            x = x + linear(glu::glu(linear(h.clone(), wg), linear(h, wu), Activation::Silu), wd);
         }
         x
     }
@@ -197,11 +197,11 @@ fn main() {
         }],
     );
     part(
-        "swiglu [N, 320]",
+        "glu [N, 320]",
         &[[n, FEED_FORWARD]; 2],
         &device,
-        [&|x| swiglu::swiglu(x[0].clone(), x[1].clone()), &|x| {
-            swiglu::stock(x[0].clone(), x[1].clone())
+        [&|x| glu::glu(x[0].clone(), x[1].clone(), Activation::Silu), &|x| {
+            glu::stock(x[0].clone(), x[1].clone(), Activation::Silu)
         }],
     );
     part(

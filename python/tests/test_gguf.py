@@ -87,7 +87,7 @@ def folder(home, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["llama-gqa", "llama-tied", "llama3-rope", "llama-linear", "mistral", "qwen2", "qwen3"]
+    "name", ["llama-gqa", "llama-tied", "llama3-rope", "llama-linear", "mistral", "qwen2", "qwen3", "gemma3"]
 )
 def test_llama_cpp_computes_the_same(program, tmp_path, name):
     program("export", "--model", folder(tmp_path, name), "--gguf", "f32", "--out", tmp_path / "m.gguf")

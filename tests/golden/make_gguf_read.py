@@ -15,7 +15,7 @@ Writes gguf-read/:
                             converts a tokenizer.model
     expected.json           `texts`, and of `spm` some with SentencePiece's own tokens and text
 
-What is taken from llama.cpp's script, which is in no package: `permute`, and which keys it writes.
+What is taken from llama.cpp's script, which is in no package: `permute`, `norm_shift`, and which keys it writes.
 
     python tests/golden/make_gguf_read.py
 """
@@ -106,6 +106,11 @@ def plain_tokenizer(w):
 
 def hyperparameters(w, config):
     rope = config["rope_parameters"]
+    if "sliding_attention" in rope:  # Gemma 3
+        w.add_sliding_window(config["sliding_window"])
+        w.add_sliding_window_pattern(config["layer_types"].index("full_attention") + 1)
+        w.add_rope_freq_base_swa(rope["sliding_attention"]["rope_theta"])
+        rope = rope["full_attention"]
     heads = config["num_attention_heads"]
     w.add_block_count(config["num_hidden_layers"])
     w.add_context_length(config["max_position_embeddings"])
@@ -128,7 +133,7 @@ def hyperparameters(w, config):
 def model(name, folder, kinds=lambda name, shape: Type.F32, **split):
     """One of our folders as GGUF; the numbers as they are stored, by Hugging Face's names."""
     config = json.loads((HERE / folder / "config.json").read_text())
-    arch = {"mistral": "llama"}.get(config["model_type"], config["model_type"])
+    arch = {"mistral": "llama", "gemma3_text": "gemma3"}.get(config["model_type"], config["model_type"])
     w = writer(name, arch, **split)
     hyperparameters(w, config)
     plain_tokenizer(w)
@@ -138,13 +143,15 @@ def model(name, folder, kinds=lambda name, shape: Type.F32, **split):
     architecture = {v: k for k, v in gguf.MODEL_ARCH_NAMES.items()}[arch]
     names = gguf.get_tensor_name_map(architecture, config["num_hidden_layers"])
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
-    if config["rope_parameters"]["rope_type"] == "llama3":
+    if config["rope_parameters"].get("rope_type") == "llama3":
         factors = rope_factors(config["rope_parameters"], config["head_dim"])
         w.add_tensor("rope_freqs.weight", np.array(list(factors), dtype=np.float32))
     stored = {}
     for key, value in weights.items():
         part = key.split(".")[-2]
         turned = permute(value, heads[part]) if arch == "llama" and part in heads else value
+        if arch == "gemma3" and key.endswith("norm.weight"):
+            turned = value + np.float32(1)  # the script's `norm_shift`
         kind = kinds(key, value.shape) if value.ndim > 1 else Type.F32
         data = gguf.quants.quantize(turned, kind)
         w.add_tensor(names.get_name(key, try_suffixes=(".weight", ".bias")), data, raw_dtype=kind)
@@ -241,7 +248,7 @@ def main():
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
     blocks()
-    for name in ["llama-gqa", "llama3-rope", "mistral", "qwen2", "qwen3"]:
+    for name in ["llama-gqa", "llama3-rope", "mistral", "qwen2", "qwen3", "gemma3"]:
         model(name, name)
     model("llama-linear", "llama-linear", split_max_tensors=8)
     model("qwen2-bf16", "qwen2-sharded", lambda name, shape: Type.BF16)

@@ -53,6 +53,12 @@ FAINT, LARGE_EPS = 0.05, 1e-3
 TEN = lambda x: 10 * x
 THETA, BOTH = {"rope_parameters.rope_theta": TEN}, {"rope_parameters.rope_theta": TEN, "rms_norm_eps": TEN}
 SCALED = BOTH | {"rope_parameters.factor": lambda x: x + 1, "rope_parameters.rope_type": lambda _: "default"}
+GEMMA = {k: v for k, v in SMALL.items() if k != "hidden_act"} | dict(
+    num_hidden_layers=3, hidden_activation="gelu_pytorch_tanh", rms_norm_eps=LARGE_EPS,
+    layer_types=["sliding_attention", "full_attention", "sliding_attention"])
+LAYERS = {"rms_norm_eps": TEN, "sliding_window": lambda x: x + 1, "hidden_activation": lambda _: "silu",
+          "layer_types": lambda x: x[1:] + x[:1], "q_norm.weight": None, "k_norm.weight": None,
+          "rope_parameters.sliding_attention.rope_theta": TEN, "rope_parameters.full_attention.rope_theta": TEN}
 # Seeds are such that no gradient is rounding noise and no greedy choice is close (asserted below).
 # The weights of mistral/ and mistral-window/ are the same.
 MODELS = {
@@ -80,6 +86,16 @@ MODELS = {
     "qwen2": (1400, "Qwen2", SHARED, None, BOTH | {"q_proj.bias": None, "k_proj.bias": None, "v_proj.bias": None}, dict(
         rms_norm_eps=LARGE_EPS, tie_word_embeddings=True, use_sliding_window=False,
         rope_parameters={"rope_type": "default", "rope_theta": 1e6})),
+    # A window that rows are longer than, in the first and the last layer.
+    "gemma3": (100, "Gemma3", GEMMA, 0.3, LAYERS | {"query_pre_attn_scalar": lambda x: 2 * x}, dict(
+        head_dim=8, query_pre_attn_scalar=8, sliding_window=5, tie_word_embeddings=True,
+        rope_parameters={"sliding_attention": ROPE | {"rope_theta": 100.0}, "full_attention": ROPE})),
+    "gemma3-linear": (200, "Gemma3", GEMMA, FAINT, LAYERS | {
+        "query_pre_attn_scalar": lambda x: 2 * x, "rope_parameters.full_attention.factor": lambda x: x + 1}, dict(
+        num_key_value_heads=1, head_dim=6, query_pre_attn_scalar=4, sliding_window=3, tie_word_embeddings=False,
+        attention_bias=True, rope_parameters={
+            "sliding_attention": ROPE,
+            "full_attention": {"rope_type": "linear", "rope_theta": 1e6, "factor": 2.5}})),
     "qwen3": (100, "Qwen3", SMALL, None, BOTH | {"q_norm.weight": None, "k_norm.weight": None}, dict(
         head_dim=8, rms_norm_eps=LARGE_EPS, tie_word_embeddings=True, attention_bias=False, use_sliding_window=False,
         rope_parameters={"rope_type": "default", "rope_theta": 1e6})),
@@ -91,8 +107,11 @@ def config_v4(config):
     """The same config in the layout of transformers 4."""
     old = {k: v for k, v in config.items() if k not in ("rope_parameters", "dtype", "layer_types")}
     rope = dict(config["rope_parameters"])
+    if config["model_type"] == "gemma3_text":
+        old |= {"rope_local_base_freq": rope["sliding_attention"]["rope_theta"], "sliding_window_pattern": 2}
+        rope = dict(rope["full_attention"])
     old |= {"torch_dtype": config["dtype"], "transformers_version": "4.46.0", "rope_theta": rope.pop("rope_theta")}
-    if rope["rope_type"] == "linear":
+    if rope["rope_type"] == "linear" and config["model_type"] == "llama":
         rope["type"] = rope.pop("rope_type")  # the name before 4.43
     old["rope_scaling"] = rope if "factor" in rope else None
     if "use_sliding_window" in config:  # published like this: a window that is switched off
@@ -106,10 +125,13 @@ def mutated(weights, config, key, change):
         left = {name: w for name, w in weights.items() if not name.endswith(key)}
         assert len(left) < len(weights), key
         return left, config
+    def changed(inside, outer, last):
+        if outer:
+            return inside | {outer[0]: changed(inside[outer[0]], outer[1:], last)}
+        return inside | {last: change(inside[last])}
+
     *outer, last = key.split(".")
-    inside = config[outer[0]] if outer else config
-    inside = inside | {last: change(inside[last])}
-    return weights, config | {outer[0]: inside} if outer else inside
+    return weights, changed(config, outer, last)
 
 
 def batch(vocabulary, seed):
@@ -194,7 +216,8 @@ def make(name):
     seed, kind, shared, embedding_std, changes, switches = MODELS[name]
     folder = HERE / name
     shutil.rmtree(folder, ignore_errors=True)
-    config_class, model_class = (getattr(transformers, kind + what) for what in ("Config", "ForCausalLM"))
+    config_class = getattr(transformers, {"Gemma3": "Gemma3Text"}.get(kind, kind) + "Config")
+    model_class = getattr(transformers, kind + "ForCausalLM")
     model = model_class._from_config(config_class(**shared | switches), attn_implementation="eager",
                                      dtype=torch.float32).eval()
     peaky(model, seed, std=0.3, head_std=0.6, embedding_std=embedding_std)

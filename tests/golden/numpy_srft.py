@@ -1,4 +1,4 @@
-"""The oracle: a forward pass (Llama, Mistral, Qwen2, Qwen3) and the SRFT objective in numpy float64, plain and slow.
+"""The oracle: a forward pass (Llama, Mistral, Qwen2, Qwen3, Gemma 3) and the SRFT objective in numpy float64, plain and slow.
 
 No torch here. Loops over sequences, so nothing is padded and nothing is masked; every switch is
 one visible line. Shapes: T positions, V vocabulary, D hidden, G rollouts of a prompt.
@@ -29,10 +29,28 @@ def head_dim(config):
     return config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
 
 
-def rope_frequencies(config):
+def is_gemma(config):
+    return config.get("model_type") == "gemma3_text"
+
+
+def layer_kind(config, layer):
+    """Gemma's configs of transformers 4 say every how many layers one sees everything."""
+    kinds = config.get("layer_types")
+    if kinds is None and is_gemma(config):
+        return "full_attention" if (layer + 1) % config["sliding_window_pattern"] == 0 else "sliding_attention"
+    return kinds[layer] if kinds else None
+
+
+def rope_frequencies(config, layer=0):
     """Radians a position [head_dim / 2], of transformers 5's config (`rope_parameters`) or 4's."""
     older = lambda: {"rope_theta": config["rope_theta"]} | (config.get("rope_scaling") or {})
     rope = config.get("rope_parameters") or older()
+    if is_gemma(config):
+        local = layer_kind(config, layer) == "sliding_attention"
+        if "rope_parameters" in config:
+            rope = rope[layer_kind(config, layer)]
+        elif local:
+            rope = {"rope_theta": config["rope_local_base_freq"]}
     dim = head_dim(config)
     frequency = rope["rope_theta"] ** (-np.arange(0, dim, 2) / dim)
     kind = rope.get("rope_type") or rope.get("type", "default")
@@ -51,50 +69,64 @@ def rope_frequencies(config):
 def window(config, layer):
     """How many positions a layer's token sees, itself included. Qwen's configs of transformers 4
     name a window that `use_sliding_window` switches off; Mistral's has no switch."""
-    kinds = config.get("layer_types")
-    sliding = kinds[layer] == "sliding_attention" if kinds else config.get("use_sliding_window", True)
+    kind = layer_kind(config, layer)
+    sliding = kind == "sliding_attention" if kind else config.get("use_sliding_window", True)
     return (sliding and config.get("sliding_window")) or np.inf
+
+
+def activation(gate, config):
+    """The gate of the gated layer: SiLU, or for Gemma GELU in its tanh form."""
+    if config.get("hidden_activation") == "gelu_pytorch_tanh":
+        return 0.5 * gate * (1 + np.tanh(np.sqrt(2 / np.pi) * (gate + 0.044715 * gate**3)))
+    return gate / (1 + np.exp(-gate))
 
 
 def llama(weights, config, ids):
     """Logits [T, V] of one sequence of token ids [T]. `weights` by Hugging Face names: biases and
-    norms of queries and keys are applied where there are any."""
+    norms of queries and keys are applied where there are any. Gemma's norms are stored as the
+    difference from 1, and it has two more a layer, of what is added to the stream."""
     w = lambda name: weights[name].astype(np.float64)
     bias = lambda name: w(name) if name in weights else 0.0
     linear = lambda x, name: x @ w(name + ".weight").T + bias(name + ".bias")
     eps = config["rms_norm_eps"]
-    norm = lambda x, name: x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * w(name)
+    gemma = is_gemma(config)
+    norm = lambda x, name: x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * (gemma + w(name))
+    after = lambda x, name: norm(x, name) if gemma else x
+    before_gate = "pre_feedforward_layernorm" if gemma else "post_attention_layernorm"
     heads, kv_heads, dim = config["num_attention_heads"], config["num_key_value_heads"], head_dim(config)
+    divisor = np.sqrt(config.get("query_pre_attn_scalar", dim) if gemma else dim)
     steps = len(ids)
 
-    # RoPE, half-split as Hugging Face stores it: (x1, x2) -> (x1 c - x2 s, x2 c + x1 s)
-    angle = np.arange(steps)[:, None] * rope_frequencies(config)  # [T, dim/2]
-    cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
-
-    def rotate(x, norm_name):  # [T, heads, dim]; Qwen3 norms each head first
+    def rotate(x, norm_name, layer):  # [T, heads, dim]; Qwen3 and Gemma norm each head first
+        # RoPE, half-split as Hugging Face stores it: (x1, x2) -> (x1 c - x2 s, x2 c + x1 s)
+        angle = np.arange(steps)[:, None] * rope_frequencies(config, layer)  # [T, dim/2]
+        cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
         x = norm(x, norm_name) if norm_name in weights else x
         x1, x2 = x[..., : dim // 2], x[..., dim // 2 :]
         return np.concatenate([x1 * cos - x2 * sin, x2 * cos + x1 * sin], -1)
 
     h = w("model.embed_tokens.weight")[ids]  # [T, D]
+    h = h * np.sqrt(h.shape[-1]) if gemma else h
     for layer in range(config["num_hidden_layers"]):
         at = f"model.layers.{layer}."
         x = norm(h, at + "input_layernorm.weight")
-        q = rotate(linear(x, at + "self_attn.q_proj").reshape(steps, heads, dim), at + "self_attn.q_norm.weight")
-        k = rotate(linear(x, at + "self_attn.k_proj").reshape(steps, kv_heads, dim), at + "self_attn.k_norm.weight")
+        q = rotate(linear(x, at + "self_attn.q_proj").reshape(steps, heads, dim), at + "self_attn.q_norm.weight", layer)
+        k = rotate(linear(x, at + "self_attn.k_proj").reshape(steps, kv_heads, dim), at + "self_attn.k_norm.weight", layer)
         v = linear(x, at + "self_attn.v_proj").reshape(steps, kv_heads, dim)
         out = np.zeros((steps, heads, dim))
         for head in range(heads):
             shared = head // (heads // kv_heads)
             for t in range(steps):
                 first = max(0, t + 1 - window(config, layer))
-                score = k[first : t + 1, shared] @ q[t, head] / np.sqrt(dim)
+                score = k[first : t + 1, shared] @ q[t, head] / divisor
                 p = np.exp(score - score.max())
                 out[t, head] = (p / p.sum()) @ v[first : t + 1, shared]
-        h = h + linear(out.reshape(steps, heads * dim), at + "self_attn.o_proj")
-        x = norm(h, at + "post_attention_layernorm.weight")
-        gate = linear(x, at + "mlp.gate_proj")
-        h = h + linear(gate / (1 + np.exp(-gate)) * linear(x, at + "mlp.up_proj"), at + "mlp.down_proj")
+        out = linear(out.reshape(steps, heads * dim), at + "self_attn.o_proj")
+        h = h + after(out, at + "post_attention_layernorm.weight")
+        x = norm(h, f"{at}{before_gate}.weight")
+        gate = activation(linear(x, at + "mlp.gate_proj"), config)
+        out = linear(gate * linear(x, at + "mlp.up_proj"), at + "mlp.down_proj")
+        h = h + after(out, at + "post_feedforward_layernorm.weight")
     h = norm(h, "model.norm.weight")
     head = "model.embed_tokens" if config["tie_word_embeddings"] else "lm_head"
     return h @ w(head + ".weight").T

@@ -15,7 +15,7 @@ pub mod matmul;
 pub mod stored;
 pub mod linear;
 pub mod rms_norm;
-pub mod swiglu;
+pub mod glu;
 pub mod attention;
 pub mod token_stats;
 pub mod lm_head;

@@ -7,6 +7,7 @@
 //! Sums have a fixed order: a result depends on the data and the CPU, never on threads.
 
 use pulp::{Arch, Simd, WithSimd};
+use std::ops::Range;
 
 /// f32 elements of the widest register; a row padded to `LANES` is whole registers on every CPU.
 pub const LANES: usize = 16;
@@ -123,11 +124,12 @@ pub fn weighted_rows<S: Simd>(
     }
 }
 
-/// Turns the first `count` scores into probabilities: softmax, the largest score subtracted. The
-/// elements after them, up to a multiple of `LANES`, become 0.
+/// Turns the scores in `seen` into probabilities: softmax, the largest score subtracted. The others, which
+/// fill whole `LANES` with them, become 0.
 #[inline(always)]
-pub fn softmax<S: Simd>(simd: S, scores: &mut [f32], count: usize) {
-    scores[count..].fill(f32::MIN);
+pub fn softmax<S: Simd>(simd: S, scores: &mut [f32], seen: Range<usize>) {
+    scores[..seen.start].fill(f32::MIN);
+    scores[seen.end..].fill(f32::MIN);
     let mut largest = simd.splat_f32s(f32::MIN);
     for &block in S::as_simd_f32s(scores).0 {
         largest = simd.max_f32s(largest, block);
@@ -136,7 +138,8 @@ pub fn softmax<S: Simd>(simd: S, scores: &mut [f32], count: usize) {
     for score in scores.iter_mut() {
         *score = exp(*score - largest);
     }
-    scores[count..].fill(0.0);
+    scores[..seen.start].fill(0.0);
+    scores[seen.end..].fill(0.0);
     let mut sum = simd.splat_f32s(0.0);
     for &block in S::as_simd_f32s(scores).0 {
         sum = simd.add_f32s(sum, block);

@@ -72,6 +72,7 @@ impl Sizes {
             + when(m.output_bias, d)
             + when(m.mlp_bias, 2 * f + d)
             + when(m.qk_norm, 2 * m.head_dim)
+            + when(m.norms_after, 2 * d)
             + 2 * d;
         let vocabulary = m.vocab_size * d * if m.tied { 1 } else { 2 };
         let weights = m.layers * layer + vocabulary + d;
@@ -131,8 +132,10 @@ pub fn plan(
         lasting.push(item("adapters", s.trainable, format!("{} numbers in F32", s.trainable)));
     }
     let copies = if on_cpu { 2 } else { 1 }; // the CPU kernels read a table of their own
-    let rope = model.max_positions * model.head_dim * copies;
-    lasting.push(item("positions", rope, format!("cos and sin of {}", model.max_positions)));
+    let (kinds, by) = if model.local.is_some() { (2, ", by two wavelengths") } else { (1, "") };
+    let rope = model.max_positions * model.head_dim * copies * kinds;
+    let of = format!("cos and sin of {}{by}", model.max_positions);
+    lasting.push(item("positions", rope, of));
     lasting.push(item("moments", 2 * s.trainable, "two per trained number".into()));
     let holds_base = config.stages().iter().any(Objective::uses_base);
     if holds_base && lora.is_none() {

@@ -3,8 +3,7 @@
 
 use crate::device::{Listener, Selected};
 use crate::error::{Error, Result};
-use crate::model::Scaling;
-use crate::model::{Llama, ModelConfig};
+use crate::model::{Activation, Llama, Local, ModelConfig, Scaling};
 use crate::objective::reference::objective as objective_reference;
 use crate::ops::lm_head::{Head, LOGITS_BYTES};
 use crate::ops::matmul::{matmul_nt, reference as matmul_reference};
@@ -359,12 +358,18 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
             rms_norm_eps: 1e-5,
             rope_theta: 10_000.0,
             rope_scaling: Scaling::Linear { factor: 2.0 },
+            local: Some(Local { window: 5, rope_theta: 100.0, layers: vec![true, false] }),
+            query_factor: 1.0,
             max_positions: 16,
             tied: false,
             qkv_bias: true,
             output_bias: true,
             mlp_bias: false,
             qk_norm: true,
+            norms_after: true,
+            norm_offset: 0.0,
+            activation: Activation::Silu,
+            embedding_factor: 1.0,
             eos_tokens: vec![2],
         };
         let text: Vec<i32> = (0..18).map(|i| (i * 5 + 3) % 29).collect(); // [2, 9]

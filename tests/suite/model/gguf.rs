@@ -27,6 +27,7 @@ fn logits_are_those_of_the_folder_to_the_last_bit() {
         ("mistral", "mistral"),
         ("qwen2", "qwen2"),
         ("qwen3", "qwen3"),
+        ("gemma3", "gemma3"),
         ("qwen2-sharded", "qwen2-bf16"),
     ] {
         each(&[name], |what, golden, device| {

@@ -15,8 +15,17 @@ use srft::platform::names_in;
 use srft::rollout::{Plan, Response, Stops, respond};
 use srft::score::score;
 
-const MODELS: [&str; 7] =
-    ["llama-gqa", "llama-tied", "llama3-rope", "llama-linear", "mistral", "qwen2", "qwen3"];
+const MODELS: [&str; 9] = [
+    "llama-gqa",
+    "llama-tied",
+    "llama3-rope",
+    "llama-linear",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma3",
+    "gemma3-linear",
+];
 
 #[test]
 fn logits_log_probabilities_and_entropies() {
@@ -40,7 +49,7 @@ fn the_older_config_layout_says_the_same() {
             seen += 1;
         }
     });
-    assert_eq!(seen, 5 * devices().len());
+    assert_eq!(seen, 7 * devices().len());
 }
 
 /// Within its window a sliding model is the full one; longer texts are refused.

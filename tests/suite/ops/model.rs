@@ -3,9 +3,9 @@
 
 use crate::backends::devices;
 use burn::tensor::{Device, Tensor, TensorData};
-use srft::model::Scaling;
+use srft::model::{Activation, Scaling};
 use srft::ops::attention::{self, AttentionShape, KvCache, Rope, attention, decode_attention};
-use srft::ops::{linear::linear, rms_norm, swiglu};
+use srft::ops::{glu, linear::linear, rms_norm};
 use srft::random::Stream;
 
 const EPS: f64 = 1e-5;
@@ -115,9 +115,14 @@ fn rms_norm_reference(inputs: &[Matrix]) -> Matrix {
     out
 }
 
-fn swiglu_reference(inputs: &[Matrix]) -> Matrix {
+/// Each activation as its paper has it.
+fn glu_reference(act: Activation, inputs: &[Matrix]) -> Matrix {
     let [gate, up] = inputs else { panic!("two inputs") };
-    let value = |(g, u): (&f64, &f64)| g / (1.0 + (-g).exp()) * u;
+    let root = (2.0 / std::f64::consts::PI).sqrt();
+    let value = |(&g, u): (&f64, &f64)| match act {
+        Activation::Silu => g / (1.0 + (-g).exp()) * u,
+        Activation::GeluTanh => 0.5 * g * (1.0 + (root * (g + 0.044715 * g.powi(3))).tanh()) * u,
+    };
     let values = gate.values.iter().zip(&up.values).map(value).collect();
     Matrix { shape: gate.shape, values }
 }
@@ -143,7 +148,7 @@ fn rope_reference(x: &[f64], position: usize) -> Vec<f64> {
     (0..x.len()).map(turn).collect()
 }
 
-fn attention_reference(shape: AttentionShape, inputs: &[Matrix]) -> Matrix {
+fn attention_reference(shape: AttentionShape, window: usize, inputs: &[Matrix]) -> Matrix {
     let [q, k, v] = inputs else { panic!("three inputs") };
     let AttentionShape { batch, positions, heads, kv_heads, head_dim } = shape;
     let mut out = Matrix::zeros(q.shape);
@@ -160,11 +165,12 @@ fn attention_reference(shape: AttentionShape, inputs: &[Matrix]) -> Matrix {
             let dot: f64 = query.iter().zip(&key).map(|(a, b)| a * b).sum();
             dot / (head_dim as f64).sqrt()
         };
-        let scores: Vec<f64> = (0..=t).map(score).collect();
+        let first = (t + 1).saturating_sub(window);
+        let scores: Vec<f64> = (first..=t).map(score).collect();
         let largest = scores.iter().copied().fold(f64::MIN, f64::max);
         let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
         let total: f64 = weights.iter().sum();
-        for (at, weight) in weights.iter().enumerate() {
+        for (at, weight) in (first..).zip(&weights) {
             let start = (b * positions + t) * heads * head_dim + h * head_dim;
             for (out, value) in out.values[start..][..head_dim].iter_mut().zip(head(v, at, kv)) {
                 *out += weight / total * value;
@@ -203,20 +209,24 @@ const SHAPES: [(usize, usize, usize, usize, usize); 7] = [
     (1, 37, 6, 2, 34),
 ];
 
-fn attention_case(shape: AttentionShape, spread: f64) -> Case {
+/// No window.
+const ALL: usize = usize::MAX;
+
+fn attention_case(shape: AttentionShape, window: usize, spread: f64) -> Case {
     let mut stream = Stream::new(5, 1, shape.positions as u32);
     let inputs = [q_shape(shape), kv_shape(shape), kv_shape(shape)]
         .map(|s| Matrix::random(s, spread, &mut stream))
         .to_vec();
     Case {
-        name: format!("attention {shape:?}"),
+        name: format!("attention {shape:?} within {window}"),
         inputs,
         op: Box::new(move |x| {
             let rope =
                 Rope::new(shape.positions, shape.head_dim, THETA, Scaling::None, &x[0].device());
+            let rope = rope.within(window);
             attention(x[0].clone(), x[1].clone(), x[2].clone(), shape, &rope)
         }),
-        reference: Box::new(move |x| attention_reference(shape, x)),
+        reference: Box::new(move |x| attention_reference(shape, window, x)),
     }
 }
 
@@ -240,17 +250,19 @@ fn rms_norm_matches_the_reference() {
 }
 
 #[test]
-fn swiglu_matches_the_reference() {
+fn glu_matches_the_reference() {
     let mut stream = Stream::new(2, 1, 0);
-    for ([n, f], spread) in [([1, 1], 1.0), ([3, 17], 8.0), ([65, 321], 2.0), ([2, 16], 60.0)] {
+    let sizes = [([1, 1], 1.0), ([3, 17], 8.0), ([65, 321], 2.0), ([2, 16], 60.0)];
+    let acts = [Activation::Silu, Activation::GeluTanh];
+    for (act, ([n, f], spread)) in acts.into_iter().flat_map(|a| sizes.map(|size| (a, size))) {
         let case = Case {
-            name: format!("swiglu [{n}, {f}] × {spread}"),
+            name: format!("{act:?} [{n}, {f}] × {spread}"),
             inputs: vec![
                 Matrix::random([n, f], spread, &mut stream),
                 Matrix::random([n, f], 1.0, &mut stream),
             ],
-            op: Box::new(|x| swiglu::swiglu(x[0].clone(), x[1].clone())),
-            reference: Box::new(swiglu_reference),
+            op: Box::new(move |x| glu::glu(x[0].clone(), x[1].clone(), act)),
+            reference: Box::new(move |x| glu_reference(act, x)),
         };
         devices().iter().for_each(|(name, device)| case.check(name, device, 12));
     }
@@ -276,12 +288,28 @@ fn linear_matches_the_reference() {
 #[test]
 fn attention_matches_the_reference() {
     for (b, t, h, kv, dh) in SHAPES {
-        let case = attention_case(shape(b, t, h, kv, dh), 1.0);
+        let case = attention_case(shape(b, t, h, kv, dh), ALL, 1.0);
         devices().iter().for_each(|(name, device)| case.check(name, device, 8));
     }
     // Peaky: scores far apart, so that a wrong maximum or mask shows.
-    let peaky = attention_case(shape(2, 19, 4, 2, 8), 4.0);
+    let peaky = attention_case(shape(2, 19, 4, 2, 8), ALL, 4.0);
     devices().iter().for_each(|(name, device)| peaky.check(name, device, 8));
+}
+
+/// Windows that end inside, at and after blocks of 16 positions, also with Gemma's width of a head.
+#[test]
+fn attention_within_a_window_matches_the_reference() {
+    for (window, (b, t, h, kv, dh), spread) in [
+        (1, (2, 5, 4, 2, 10), 1.0),
+        (5, (2, 19, 4, 2, 8), 4.0),
+        (16, (1, 37, 6, 2, 34), 1.0),
+        (17, (1, 40, 2, 1, 16), 4.0),
+        (20, (1, 20, 2, 1, 16), 1.0),
+        (9, (1, 21, 2, 1, 256), 1.0),
+    ] {
+        let case = attention_case(shape(b, t, h, kv, dh), window, spread);
+        devices().iter().for_each(|(name, device)| case.check(name, device, 8));
+    }
 }
 
 /// Every element of every gradient against burn's own autodiff of burn's own operations.
@@ -293,7 +321,7 @@ fn fused_gradients_match_burns_own() {
     let sizes = [q_shape(shape), kv_shape(shape), kv_shape(shape)];
     let hosts = sizes.map(|s| Matrix::random(s, 1.5, &mut stream));
     let upstream = Matrix::random(q_shape(shape), 1.0, &mut stream).on(&device);
-    let rope = Rope::new(64, shape.head_dim, THETA, Scaling::None, &device);
+    let rope = Rope::new(64, shape.head_dim, THETA, Scaling::None, &device).within(18);
     let weight = Matrix::random([1, shape.head_dim * shape.heads], 1.0, &mut stream);
     let run = |fused: bool| {
         let x = hosts.each_ref().map(|x| x.on(&device).require_grad());
@@ -301,10 +329,10 @@ fn fused_gradients_match_burns_own() {
         let [q, k, v] = x.clone();
         let mixed = if fused {
             let mixed = attention(q.clone(), k, v, shape, &rope);
-            swiglu::swiglu(rms_norm::rms_norm(mixed, w.clone(), 1e-5), q)
+            glu::glu(rms_norm::rms_norm(mixed, w.clone(), 1e-5), q, Activation::GeluTanh)
         } else {
             let mixed = attention::stock(q.clone(), k, v, shape, &rope);
-            swiglu::stock(rms_norm::stock(mixed, w.clone(), 1e-5), q)
+            glu::stock(rms_norm::stock(mixed, w.clone(), 1e-5), q, Activation::GeluTanh)
         };
         let grads = (mixed * upstream.clone()).sum().backward();
         let of = |t: TensorData| t.try_into_vec::<f32>().expect("f32");
@@ -336,7 +364,7 @@ fn constants_and_tracked_inputs_mix() {
 
 /// Sequences of different lengths, prefilled as padded prompts, repeated, decoded step by step with
 /// rows dropped on the way: every output is the full attention's at that position.
-fn decode_as_full_attention(device: &Device, tolerance: f64) -> Vec<f32> {
+fn decode_as_full_attention(device: &Device, window: usize, tolerance: f64) -> Vec<f32> {
     let (heads, kv_heads, head_dim, total) = (4, 2, 10, 21);
     let (prompts, lengths, group) = (3, [5u32, 1, 7], 2);
     let longest = 7;
@@ -355,14 +383,14 @@ fn decode_as_full_attention(device: &Device, tolerance: f64) -> Vec<f32> {
             }
         }
     }
-    let expected = attention_reference(full, &sequences);
+    let expected = attention_reference(full, window, &sequences);
     let rows_at = |x: &Matrix, rows: &[(usize, usize)]| {
         let values = rows.iter().flat_map(|&(s, t)| x.row(s * total + t).to_vec()).collect();
         Matrix { shape: [rows.len(), x.shape[1]], values }
     };
     let padded: Vec<_> =
         (0..prompts).flat_map(|p| (0..longest).map(move |t| (p * group, t))).collect();
-    let rope = Rope::new(32, head_dim, THETA, Scaling::None, device);
+    let rope = Rope::new(32, head_dim, THETA, Scaling::None, device).within(window);
     let mut cache = KvCache::new(device, prompts, total, kv_heads, head_dim);
     let [q, k, v] = &sequences;
     cache.prefill(rows_at(k, &padded).on(device), rows_at(v, &padded).on(device), &lengths, &rope);
@@ -399,7 +427,9 @@ fn decode_as_full_attention(device: &Device, tolerance: f64) -> Vec<f32> {
 #[test]
 fn decoding_is_full_attention() {
     for (_, device) in devices() {
-        decode_as_full_attention(&device, FORWARD);
+        for window in [ALL, 3, 8] {
+            decode_as_full_attention(&device, window, FORWARD);
+        }
     }
 }
 
@@ -407,7 +437,7 @@ fn decoding_is_full_attention() {
 #[test]
 fn decoding_does_not_depend_on_the_batch() {
     let device = Device::flex();
-    let among_others = decode_as_full_attention(&device, FORWARD);
+    let among_others = decode_as_full_attention(&device, ALL, FORWARD);
     let mut stream = Stream::new(8, 1, 0);
     let full = shape(6, 21, 4, 2, 10);
     let sequences = [q_shape(full), kv_shape(full), kv_shape(full)]

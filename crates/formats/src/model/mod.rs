@@ -9,6 +9,6 @@ mod scaling;
 mod targets;
 pub mod tensors;
 
-pub use config::{MAX_VOCABULARY, ModelConfig};
+pub use config::{Activation, Local, MAX_VOCABULARY, ModelConfig};
 pub use lora::Lora;
 pub use scaling::Scaling;

@@ -69,6 +69,7 @@ fn tensors_are_those_of_the_folder_that_was_converted() {
         ("mistral", &["mistral"]),
         ("qwen2", &["qwen2"]),
         ("qwen3", &["qwen3"]),
+        ("gemma3", &["gemma3"]),
         ("llama-linear", &split),
     ] {
         let shards = shards(names);
@@ -85,8 +86,15 @@ fn tensors_are_those_of_the_folder_that_was_converted() {
             let rows = if shape.len() == 1 { 1 } else { shape[0] };
             let values = model.rows(name, 0..rows).unwrap();
             let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            assert!(bytes == view.data(), "{folder}: {name}");
-            assert!(*model.blocks(name).unwrap() == bytes, "{folder}: blocks of {name}");
+            if folder == "gemma3" && name.ends_with("norm.weight") {
+                // The file has them plus 1, in which their last bits are lost.
+                let given = view.data().chunks_exact(4);
+                let given = given.map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+                assert!(values.iter().zip(given).all(|(v, w)| v + 1.0 == w + 1.0), "{name}");
+            } else {
+                assert!(bytes == view.data(), "{folder}: {name}");
+                assert!(*model.blocks(name).unwrap() == bytes, "{folder}: blocks of {name}");
+            }
             let last = model.rows(name, rows - 1..rows).unwrap();
             assert!(values.ends_with(&last), "{folder}: last row of {name}");
         }
@@ -103,6 +111,7 @@ fn shapes_are_those_of_the_folder_that_was_converted() {
         ("mistral", "mistral"),
         ("qwen2", "qwen2"),
         ("qwen3", "qwen3"),
+        ("gemma3", "gemma3"),
     ] {
         let split = ["1", "2", "3"].map(|n| format!("llama-linear-0000{n}-of-00003"));
         let names: Vec<&str> = match folder {

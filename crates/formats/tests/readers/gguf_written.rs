@@ -6,7 +6,7 @@ use srft_formats::model::ModelConfig;
 use srft_formats::model::gguf::BlockType;
 use srft_formats::model::gguf::quantise::append;
 use srft_formats::model::gguf::write::{
-    Tensor, TextFiles, Value, Vocabulary, header, is_ours, padding,
+    Described, Tensor, TextFiles, Value, Vocabulary, header, is_ours, padding,
 };
 use srft_formats::text::Tokenizer;
 use std::path::PathBuf;
@@ -176,6 +176,31 @@ fn a_tokenizer_that_llama_cpp_would_read_otherwise_is_refused() {
     let named =
         described("smollm2", Some("starcoder"), |t| t["pre_tokenizer"] = Json::Null).unwrap();
     assert_eq!(value(&named, "ggml.pre"), Some(&Value::Text("starcoder".into())));
+}
+
+/// llama.cpp's Gemma 3 has less freedom than transformers'.
+#[test]
+fn a_gemma_that_llama_cpp_would_compute_otherwise_is_refused() {
+    let of = |changes: Json| {
+        let mut config: Json = serde_json::from_slice(&golden("gemma3/config.json")).unwrap();
+        config.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let config = ModelConfig::from_json(config.to_string().as_bytes(), "m").unwrap();
+        Described::of(&config, "m").map(|described| described.architecture)
+    };
+    let (local, global) = ("sliding_attention", "full_attention");
+    let kinds = |kinds: [&str; 3]| serde_json::json!({"layer_types": kinds});
+    for known in [serde_json::json!({}), kinds([local; 3]), kinds([local, local, global])] {
+        assert_eq!(of(known).unwrap(), "gemma3");
+    }
+    for (changes, word) in [
+        (kinds([global, local, global]), "no regular order"),
+        (kinds([global; 3]), "without local layers"),
+        (serde_json::json!({"attention_bias": true}), "attention_bias"),
+        (serde_json::json!({"query_pre_attn_scalar": 24}), "query_pre_attn_scalar"),
+    ] {
+        let error = of(changes).unwrap_err();
+        assert!(error.what.contains(word) && error.next.is_some(), "{word}: {error}");
+    }
 }
 
 /// A SentencePiece model's merges are all the ways to make a token of two, in the order of its scores.

@@ -48,6 +48,7 @@ pub fn decode_attention(
                     wide(AttendRow {
                         shape,
                         rope: &rope.table,
+                        window: rope.window,
                         position,
                         q,
                         k,
@@ -91,9 +92,14 @@ pub fn decode_attention(
             let q = q.reshape([rows, shape.kv_heads, shape.group(), shape.head_dim]);
             let scores = matmul_nt(q, keys.clone().reshape(matrices)) * shape.scale();
             let columns = Tensor::<1, Int>::arange(0..cache.capacity as i64, &keys.device());
-            let future = columns.unsqueeze::<2>().greater(position.unsqueeze_dim(1)); // [B, capacity]
-            let future = future.reshape([rows, 1, 1, cache.capacity]);
-            let weights = activation::softmax(scores.mask_fill(future, MASKED), 3);
+            let columns = columns.unsqueeze::<2>();
+            let mut unseen = columns.clone().greater(position.clone().unsqueeze_dim(1)); // [B, capacity]
+            if rope.window < cache.capacity {
+                let past = position.sub_scalar(rope.window as i32).unsqueeze_dim(1);
+                unseen = unseen.bool_or(columns.lower_equal(past));
+            }
+            let unseen = unseen.reshape([rows, 1, 1, cache.capacity]);
+            let weights = activation::softmax(scores.mask_fill(unseen, MASKED), 3);
             let mixed = matmul_nt(weights, values.clone().reshape(matrices).swap_dims(2, 3));
             mixed.reshape([rows, shape.heads * shape.head_dim])
         }
@@ -107,6 +113,7 @@ pub fn decode_attention(
 struct AttendRow<'a> {
     shape: AttentionShape,
     rope: &'a Table,
+    window: usize,
     position: usize,
     q: &'a [f32],
     k: &'a [f32],
@@ -121,14 +128,16 @@ impl WithSimd for AttendRow<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { shape, rope, position, q, k, v, keys, values, out } = self;
+        let Self { shape, rope, window, position, q, k, v, keys, values, out } = self;
         let AttentionShape { kv_heads, head_dim, .. } = shape;
         let width = head_dim.next_multiple_of(LANES);
         let stride = kv_heads * width;
-        let (seen, end) = (position + 1, (position + 1) * stride);
-        store_key(rope, position, k, &mut keys[position * stride..end]);
-        store_value(head_dim, v, &mut values[position * stride..end]);
-        let (keys, values) = (&keys[..end], &values[..end]);
+        let (start, end) = ((position + 1).saturating_sub(window), position + 1);
+        store_key(rope, position, k, &mut keys[position * stride..end * stride]);
+        store_value(head_dim, v, &mut values[position * stride..end * stride]);
+        let seen = end - start;
+        let (keys, values) =
+            (&keys[start * stride..end * stride], &values[start * stride..end * stride]);
         let mut weights = vec![0.0; seen.next_multiple_of(LANES)];
         let (mut query, mut mixed) = (vec![0.0; width], vec![0.0; width]);
         let heads = q.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim));
@@ -138,7 +147,7 @@ impl WithSimd for AttendRow<'_> {
             for (weight, key) in weights.iter_mut().zip(keys.chunks_exact(stride)) {
                 *weight = dot(simd, &query, &key[first..][..width]);
             }
-            softmax(simd, &mut weights, seen);
+            softmax(simd, &mut weights, 0..seen);
             weighted_rows(simd, &weights[..seen], values, stride, first, &mut mixed);
             out.copy_from_slice(&mixed[..head_dim]);
         }

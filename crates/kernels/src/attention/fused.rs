@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub(super) struct Attention {
     pub shape: AttentionShape,
     pub rope: Arc<Table>,
+    pub window: usize,
 }
 
 /// The rows of one sequence, [T, heads·dh], and how they divide into heads.
@@ -89,12 +90,44 @@ impl Keys {
         }
     }
 
-    /// Writes the attention probabilities of a rotated and scaled query at position `t` to the first
-    /// t + 1 elements of `out`, zeros after them; `out` is t + 1 long, rounded up to whole `LANES`.
+    /// Writes the attention probabilities of a rotated and scaled query that sees the positions in `seen` to
+    /// `out`, whose first element is position `start`, zeros around them; `start` and `out`'s length are
+    /// whole `LANES`.
     #[inline(always)]
-    fn probabilities<S: Simd>(&self, simd: S, q: &[f32], t: usize, out: &mut [f32]) {
-        weighted_rows(simd, q, &self.k_transposed, self.length, 0, out);
-        softmax(simd, out, t + 1);
+    fn probabilities<S: Simd>(
+        &self,
+        simd: S,
+        q: &[f32],
+        Seen { start, first, end }: Seen,
+        out: &mut [f32],
+    ) {
+        weighted_rows(simd, q, &self.k_transposed, self.length, start, out);
+        softmax(simd, out, first - start..end - start);
+    }
+}
+
+/// The positions that one sees.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// The first of them, or some before it: whole `LANES`.
+    start: usize,
+    first: usize,
+    /// After the last.
+    end: usize,
+}
+
+impl Seen {
+    /// Of position `t`.
+    #[inline(always)]
+    fn of(t: usize, window: usize) -> Self {
+        let first = (t + 1).saturating_sub(window);
+        Self { start: first / LANES * LANES, first, end: t + 1 }
+    }
+
+    /// From `start` to the end, rounded up to whole `LANES`.
+    #[inline(always)]
+    fn padded(self) -> usize {
+        (self.end - self.start).next_multiple_of(LANES)
     }
 }
 
@@ -138,9 +171,11 @@ impl WithSimd for Forward<'_> {
             let outs = out.chunks_exact_mut(heads * head_dim);
             for (t, (q, out)) in q.head(head).zip(outs).enumerate() {
                 op.rope.rotate(t, op.shape.scale(), q, &mut query);
-                let seen = (t + 1).next_multiple_of(LANES);
-                keys.probabilities(simd, &query, t, &mut probabilities[..seen]);
-                weighted_rows(simd, &probabilities[..=t], &keys.v, keys.width, 0, &mut mixed);
+                let seen = Seen::of(t, op.window);
+                keys.probabilities(simd, &query, seen, &mut probabilities[..seen.padded()]);
+                let weights = &probabilities[..seen.end - seen.start];
+                let values = &keys.v[seen.start * keys.width..];
+                weighted_rows(simd, weights, values, keys.width, 0, &mut mixed);
                 out[head * head_dim..][..head_dim].copy_from_slice(&mixed[..head_dim]);
             }
         }
@@ -188,18 +223,22 @@ impl WithSimd for Backward<'_> {
                 let dy = &mut dy[head * head_dim..][..head_dim];
                 op.rope.rotate(t, scale, q, &mut query[..head_dim]);
                 dout[..head_dim].copy_from_slice(dy);
-                let seen = (t + 1).next_multiple_of(LANES);
-                let (p, ds) = (&mut p[..seen], &mut ds[..seen]);
-                keys.probabilities(simd, &query[..head_dim], t, p);
-                weighted_rows(simd, &dout[..head_dim], &keys.v_transposed, keys.length, 0, ds);
+                let seen = Seen::of(t, op.window);
+                let (p, ds) = (&mut p[..seen.padded()], &mut ds[..seen.padded()]);
+                keys.probabilities(simd, &query[..head_dim], seen, p);
+                let start = seen.start;
+                weighted_rows(simd, &dout[..head_dim], &keys.v_transposed, keys.length, start, ds);
                 let mean = dot(simd, p, ds);
                 for (ds, &p) in ds.iter_mut().zip(p.iter()) {
                     *ds = p * (*ds - mean);
                 }
-                weighted_rows(simd, &ds[..=t], &keys.k, width, 0, &mut dquery);
+                let count = seen.end - start;
+                let past = &keys.k[start * width..];
+                weighted_rows(simd, &ds[..count], past, width, 0, &mut dquery);
                 op.rope.rotate_back(t, scale, &dquery[..head_dim], dy);
-                let sums = dkeys.chunks_exact_mut(width).zip(dvalues.chunks_exact_mut(width));
-                for ((dkey, dvalue), (&ds, &p)) in sums.zip(ds.iter().zip(p.iter())).take(t + 1) {
+                let dkeys = dkeys[start * width..].chunks_exact_mut(width);
+                let sums = dkeys.zip(dvalues[start * width..].chunks_exact_mut(width));
+                for ((dkey, dvalue), (&ds, &p)) in sums.zip(ds.iter().zip(p.iter())).take(count) {
                     add_scaled(simd, dkey, ds, &query);
                     add_scaled(simd, dvalue, p, &dout);
                 }

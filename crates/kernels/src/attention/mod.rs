@@ -1,5 +1,5 @@
 //! Causal grouped-query attention with rotary positions (Su et al., 2021), as in Llama:
-//! softmax(rope(q)·rope(k)ᵀ / √dh)·v, position i seeing the positions 0..=i.
+//! softmax(rope(q)·rope(k)ᵀ / √dh)·v, position i seeing the positions 0..=i, or the last `window` of them.
 //!
 //! Padding on the right of a sequence needs no mask: no earlier position sees it.
 
@@ -14,7 +14,7 @@ pub use rope::Rope;
 
 use super::fused as fused_op;
 use super::matmul::matmul_nt;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Bool, Tensor, activation};
 use rope::Table;
 
 /// Stands for −∞ in masked scores: finite, so that no arithmetic makes a NaN of it.
@@ -49,7 +49,8 @@ pub fn attention(
     shape.check(&q, &k, &v);
     assert!(rope.positions() >= shape.positions, "rope holds {} positions", rope.positions());
     if fused_op::runs_on(&q.device()) {
-        fused_op::run(fused::Attention { shape, rope: rope.table.clone() }, [q, k, v])
+        let op = fused::Attention { shape, rope: rope.table.clone(), window: rope.window };
+        fused_op::run(op, [q, k, v])
     } else {
         stock(q, k, v, shape, rope)
     }
@@ -74,8 +75,12 @@ pub fn stock(
     let v = v.reshape([b, t, kv_heads, head_dim]).swap_dims(1, 2);
 
     let scores = matmul_nt(q, k) * shape.scale(); // [B, Hkv, group·T, T]
-    let future = Tensor::<2, burn::tensor::Bool>::tril_mask([t, t], 0, &scores.device());
-    let scores = scores.reshape([b, heads, t, t]).mask_fill(future.unsqueeze(), MASKED);
+    let future = Tensor::<2, Bool>::tril_mask([t, t], 0, &scores.device());
+    let mut scores = scores.reshape([b, heads, t, t]).mask_fill(future.unsqueeze(), MASKED);
+    if rope.window < t {
+        let past = Tensor::<2, Bool>::triu_mask([t, t], 1 - rope.window as i64, &scores.device());
+        scores = scores.mask_fill(past.unsqueeze(), MASKED);
+    }
     let weights = activation::softmax(scores, 3).reshape([b, kv_heads, shape.group() * t, t]);
     let mixed = matmul_nt(weights, v.swap_dims(2, 3)).reshape([b, heads, t, head_dim]);
     mixed.swap_dims(1, 2).reshape([b * t, heads * head_dim])

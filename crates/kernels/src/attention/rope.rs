@@ -1,4 +1,4 @@
-//! Rotary position tables.
+//! What positions mean to attention: rotary tables, and how far a position sees.
 
 use burn::tensor::{Device, Tensor};
 use srft_formats::model::Scaling;
@@ -12,6 +12,8 @@ pub struct Rope {
     /// The device's copies, outside autodiff.
     pub(super) cos: Tensor<2>,
     pub(super) sin: Tensor<2>,
+    /// How many positions a position sees, its own included.
+    pub(super) window: usize,
 }
 
 /// cos and sin, [positions, dh/2] each, computed in f64.
@@ -42,7 +44,19 @@ impl Rope {
         let device = device.clone().without_autodiff();
         let upload =
             |values: &[f32]| Tensor::<1>::from_floats(values, &device).reshape([positions, half]);
-        Self { cos: upload(&cos), sin: upload(&sin), table: Arc::new(Table { cos, sin, half }) }
+        Self {
+            cos: upload(&cos),
+            sin: upload(&sin),
+            table: Arc::new(Table { cos, sin, half }),
+            window: usize::MAX,
+        }
+    }
+
+    /// The same positions, of which each sees only the nearest `window`, its own included.
+    #[must_use]
+    pub fn within(self, window: usize) -> Self {
+        assert!(window > 0, "a position sees itself");
+        Self { window, ..self }
     }
 
     /// How many positions the tables hold.

@@ -17,7 +17,7 @@ use std::path::Path;
 /// What an error calls a model that cannot be saved.
 pub const EXPORT: &str = "model";
 /// The config's field that says whether the head is the embedding.
-pub(super) const TIED: &str = "tie_word_embeddings";
+const TIED: &str = "tie_word_embeddings";
 pub(super) const QUANTISED: &str = "quantization_config";
 
 /// Other files of a model folder, copied unchanged so that other programs can load what is saved.
@@ -251,7 +251,7 @@ fn config_of(config: &[u8], tied: bool, storage: Storage) -> Vec<u8> {
     let before = fields.clone();
     let key = if fields.contains_key("dtype") { "dtype" } else { "torch_dtype" };
     fields.insert(key.into(), weights::torch_name(storage).into());
-    if fields.get(TIED) == Some(&Value::Bool(true)) && !tied {
+    if !tied && says_tied(config) {
         fields.insert(TIED.into(), false.into());
     }
     fields.shift_remove(QUANTISED);
@@ -261,6 +261,11 @@ fn config_of(config: &[u8], tied: bool, storage: Storage) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(&fields).expect("a JSON value");
     text.push(b'\n');
     text
+}
+
+/// Whether a model's config says that the head is the embedding, be it by its silence.
+pub(super) fn says_tied(config: &[u8]) -> bool {
+    ModelConfig::from_json(config, "").is_ok_and(|config| config.tied)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! A decoder layer: norm, attention, norm, SwiGLU, each added to the residual stream.
+//! A decoder layer: attention and a gated layer, each after a norm and added to the residual stream; where
+//! the architecture has it, through another norm.
 
 use super::linear::Linear;
 use super::{ModelConfig, ParameterMut, grow};
+use crate::ops::glu::glu;
 use crate::ops::rms_norm::rms_norm;
-use crate::ops::swiglu::swiglu;
 use burn::tensor::{Device, Tensor};
 
 /// The weights of a decoder layer.
@@ -14,12 +15,14 @@ pub struct Layer {
     key: Linear,
     value: Linear,
     output: Linear,
-    query_norm: Option<Tensor<2>>, // [1, dh]
-    key_norm: Option<Tensor<2>>,   // [1, dh]
-    post_norm: Tensor<2>,          // [1, D]
+    query_norm: Option<Tensor<2>>,    // [1, dh]
+    key_norm: Option<Tensor<2>>,      // [1, dh]
+    attended_norm: Option<Tensor<2>>, // [1, D], of what attention gives
+    gate_norm: Tensor<2>,             // [1, D]
     gate: Linear,
     up: Linear,
     down: Linear,
+    gated_norm: Option<Tensor<2>>, // [1, D], of what the gated layer gives
 }
 
 impl Layer {
@@ -29,6 +32,7 @@ impl Layer {
         let (q, kv) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
         let (qkv_bias, mlp_bias) = (config.qkv_bias, config.mlp_bias);
         let head_norm = || config.qk_norm.then(|| Tensor::zeros([1, config.head_dim], device));
+        let norm_after = || config.norms_after.then(|| Tensor::zeros([1, d], device));
         Self {
             input_norm: Tensor::zeros([1, d], device),
             query: Linear::empty(d, q, qkv_bias, device),
@@ -37,10 +41,12 @@ impl Layer {
             output: Linear::empty(q, d, config.output_bias, device),
             query_norm: head_norm(),
             key_norm: head_norm(),
-            post_norm: Tensor::zeros([1, d], device),
+            attended_norm: norm_after(),
+            gate_norm: Tensor::zeros([1, d], device),
             gate: Linear::empty(d, f, mlp_bias, device),
             up: Linear::empty(d, f, mlp_bias, device),
             down: Linear::empty(f, d, mlp_bias, device),
+            gated_norm: norm_after(),
         }
     }
 
@@ -51,8 +57,10 @@ impl Layer {
         config: &ModelConfig,
         attend: impl FnOnce(Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>,
     ) -> Tensor<2> {
-        let norm = |x: Tensor<2>, weight: &Tensor<2>| {
-            rms_norm(x, weight.clone().squeeze_dim(0), config.rms_norm_eps as f32)
+        let norm = |x: Tensor<2>, weight: &Tensor<2>| norm(x, weight, config);
+        let after = |x: Tensor<2>, weight: &Option<Tensor<2>>| match weight {
+            Some(weight) => norm(x, weight),
+            None => x,
         };
         let of_heads = |x: Tensor<2>, weight: &Option<Tensor<2>>| match weight {
             Some(weight) => {
@@ -64,11 +72,13 @@ impl Layer {
         };
         let h = norm(x.clone(), &self.input_norm);
         let q = of_heads(self.query.forward(h.clone()), &self.query_norm);
+        let q = if config.query_factor == 1.0 { q } else { q * config.query_factor };
         let k = of_heads(self.key.forward(h.clone()), &self.key_norm);
-        let x = x + self.output.forward(attend(q, k, self.value.forward(h)));
-        let h = norm(x.clone(), &self.post_norm);
-        let h = swiglu(self.gate.forward(h.clone()), self.up.forward(h));
-        x + self.down.forward(h)
+        let attended = self.output.forward(attend(q, k, self.value.forward(h)));
+        let x = x + after(attended, &self.attended_norm);
+        let h = norm(x.clone(), &self.gate_norm);
+        let h = glu(self.gate.forward(h.clone()), self.up.forward(h), config.activation);
+        x + after(self.down.forward(h), &self.gated_norm)
     }
 
     /// The matrices under Hugging Face's names within the layer.
@@ -99,9 +109,22 @@ impl Layer {
         self.output.collect(&format!("{layer}.self_attn.o_proj"), list);
         norm("self_attn.q_norm", self.query_norm.as_mut(), list);
         norm("self_attn.k_norm", self.key_norm.as_mut(), list);
-        norm("post_attention_layernorm", Some(&mut self.post_norm), list);
+        let before_gate = match self.attended_norm {
+            Some(_) => "pre_feedforward_layernorm",
+            None => "post_attention_layernorm",
+        };
+        norm("post_attention_layernorm", self.attended_norm.as_mut(), list);
+        norm(before_gate, Some(&mut self.gate_norm), list);
         self.gate.collect(&format!("{layer}.mlp.gate_proj"), list);
         self.up.collect(&format!("{layer}.mlp.up_proj"), list);
         self.down.collect(&format!("{layer}.mlp.down_proj"), list);
+        norm("post_feedforward_layernorm", self.gated_norm.as_mut(), list);
     }
+}
+
+/// RMSNorm of x [N, W] with a weight [1, W] as it is stored.
+pub(super) fn norm(x: Tensor<2>, weight: &Tensor<2>, config: &ModelConfig) -> Tensor<2> {
+    let weight = weight.clone().squeeze_dim(0);
+    let weight = if config.norm_offset == 0.0 { weight } else { weight + config.norm_offset };
+    rms_norm(x, weight, config.rms_norm_eps as f32)
 }

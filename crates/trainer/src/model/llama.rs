@@ -1,13 +1,12 @@
 //! The transformer: embedding, layers, final norm, head. The head's product with the vocabulary
 //! is `ops::lm_head`'s, in chunks; this file ends at the hidden states.
 
-use super::layers::Layer;
+use super::layers::{Layer, norm};
 use super::linear::Linear;
 use super::lora::Lora;
-use super::{ModelConfig, Parameter, ParameterMut, grow};
+use super::{Local, ModelConfig, Parameter, ParameterMut, Scaling, grow};
 use crate::ops::attention::{AttentionShape, KvCache, Rope, attention, decode_attention};
 use crate::ops::linear::linear;
-use crate::ops::rms_norm::rms_norm;
 use crate::random::{Stream, purpose};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -28,7 +27,8 @@ pub struct Llama {
     norm: Tensor<2>,              // [1, D]
     head: Option<Vec<Tensor<2>>>, // blocks of [V, D]; None when tied
     rope: Rope,
-    lora: Option<Lora>, // None: the whole model trains
+    local_rope: Option<Rope>, // of the layers that see a window
+    lora: Option<Lora>,       // None: the whole model trains
 }
 
 impl Llama {
@@ -44,33 +44,33 @@ impl Llama {
                 })
                 .collect()
         };
+        let rope = |theta, scaling| {
+            Rope::new(config.max_positions, config.head_dim, theta, scaling, device)
+        };
+        let local_rope = |local: &Local| rope(local.rope_theta, Scaling::None).within(local.window);
         Self {
             embedding: blocks(),
             layers: (0..config.layers).map(|_| Layer::empty(&config, device)).collect(),
             norm: Tensor::zeros([1, config.hidden_size], device),
             head: (!config.tied).then(blocks),
-            rope: Rope::new(
-                config.max_positions,
-                config.head_dim,
-                config.rope_theta,
-                config.rope_scaling,
-                device,
-            ),
+            rope: rope(config.rope_theta, config.rope_scaling),
+            local_rope: config.local.as_ref().map(local_rope),
             lora: None,
             config,
         }
     }
 
     /// Fresh weights: normal with standard deviation 0.02 (as GPT-2), the two matrices that write
-    /// to the residual stream divided by √(2·layers); norms 1, biases 0.
+    /// to the residual stream divided by √(2·layers); norms multiply by 1, biases are 0.
     pub fn random(config: ModelConfig, seed: u64, device: &Device) -> Self {
         let mut model = Self::empty(config, device);
         let residual = 1.0 / (2.0 * model.config.layers as f32).sqrt();
+        let gain = 1.0 - model.config.norm_offset as f32;
         for (index, p) in model.weights_mut().into_iter().enumerate() {
             let mut stream = Stream::new(seed, purpose::WEIGHTS, index as u32);
             let count = p.block_shape[0] * p.block_shape[1];
             let values: Vec<f32> = if p.shape.len() == 1 {
-                vec![if p.name.ends_with("bias") { 0.0 } else { 1.0 }; count]
+                vec![if p.name.ends_with("bias") { 0.0 } else { gain }; count]
             } else {
                 let writes = p.name.contains("o_proj") || p.name.contains("down_proj");
                 let std = 0.02 * if writes { residual } else { 1.0 };
@@ -152,7 +152,17 @@ impl Llama {
         self.weights().iter().map(|p| p.tensor.dims().iter().product::<usize>()).sum()
     }
 
+    /// What enters the first layer, [N, D], for tokens [N].
     pub(super) fn embed(&self, tokens: Tensor<1, Int>) -> Tensor<2> {
+        let rows = self.embedded(tokens);
+        match self.config.embedding_factor {
+            1.0 => rows,
+            factor => rows * factor,
+        }
+    }
+
+    /// The embedding's rows of tokens.
+    fn embedded(&self, tokens: Tensor<1, Int>) -> Tensor<2> {
         if let [whole] = self.embedding.as_slice() {
             return whole.clone().select(0, tokens);
         }
@@ -185,6 +195,13 @@ impl Llama {
         self.final_norm(x)
     }
 
+    /// What positions mean to layer `index`.
+    fn rope(&self, index: usize) -> &Rope {
+        let is_local = |local: &Local| local.layers[index];
+        let local = self.local_rope.as_ref();
+        local.filter(|_| self.config.local.as_ref().is_some_and(is_local)).unwrap_or(&self.rope)
+    }
+
     /// The residual stream [B·T, D] after layer `index`.
     pub(super) fn layer(
         &self,
@@ -194,7 +211,7 @@ impl Llama {
         positions: usize,
     ) -> Tensor<2> {
         let shape = self.attention_shape(batch, positions);
-        let attend = |q, k, v| attention(q, k, v, shape, &self.rope);
+        let attend = |q, k, v| attention(q, k, v, shape, self.rope(index));
         self.layers[index].forward(x, &self.config, attend)
     }
 
@@ -210,14 +227,15 @@ impl Llama {
         let shape = self.attention_shape(lengths.len(), positions);
         let mut caches = Vec::with_capacity(self.layers.len());
         let mut x = self.embed(tokens);
-        for layer in &self.layers {
+        for (index, layer) in self.layers.iter().enumerate() {
+            let rope = self.rope(index);
             x = layer.forward(x, &self.config, |q, k, v| {
                 let (kv_heads, head_dim) = (shape.kv_heads, shape.head_dim);
                 let mut cache =
                     KvCache::new(&q.device(), shape.batch, capacity, kv_heads, head_dim);
-                cache.prefill(k.clone(), v.clone(), lengths, &self.rope);
+                cache.prefill(k.clone(), v.clone(), lengths, rope);
                 caches.push(cache);
-                attention(q, k, v, shape, &self.rope)
+                attention(q, k, v, shape, rope)
             });
         }
         (self.final_norm(x), caches)
@@ -226,9 +244,9 @@ impl Llama {
     /// Hidden states [B, D] of one more token a row, `[B]`, appended to the caches.
     pub fn decode(&self, tokens: Tensor<1, Int>, caches: &mut [KvCache]) -> Tensor<2> {
         let mut x = self.embed(tokens);
-        for (layer, cache) in self.layers.iter().zip(caches) {
-            x = layer
-                .forward(x, &self.config, |q, k, v| decode_attention(q, k, v, cache, &self.rope));
+        for (index, (layer, cache)) in self.layers.iter().zip(caches).enumerate() {
+            let rope = self.rope(index);
+            x = layer.forward(x, &self.config, |q, k, v| decode_attention(q, k, v, cache, rope));
         }
         self.final_norm(x)
     }
@@ -236,10 +254,11 @@ impl Llama {
     /// Hidden states [N, D] of N more tokens of one row, `[N]`, appended to its caches one after the other.
     pub fn extend(&self, tokens: Tensor<1, Int>, caches: &mut [KvCache]) -> Tensor<2> {
         let mut x = self.embed(tokens);
-        for (layer, cache) in self.layers.iter().zip(caches) {
+        for (index, (layer, cache)) in self.layers.iter().zip(caches).enumerate() {
+            let rope = self.rope(index);
             x = layer.forward(x, &self.config, |q, k, v| {
                 let at = |x: &Tensor<2>, i| x.clone().narrow(0, i, 1);
-                let one = |i| decode_attention(at(&q, i), at(&k, i), at(&v, i), cache, &self.rope);
+                let one = |i| decode_attention(at(&q, i), at(&k, i), at(&v, i), cache, rope);
                 Tensor::cat((0..q.dims()[0]).map(one).collect(), 0)
             });
         }
@@ -253,7 +272,7 @@ impl Llama {
     }
 
     pub(super) fn final_norm(&self, x: Tensor<2>) -> Tensor<2> {
-        rms_norm(x, self.norm.clone().squeeze_dim(0), self.config.rms_norm_eps as f32)
+        norm(x, &self.norm, &self.config)
     }
 
     fn attention_shape(&self, batch: usize, positions: usize) -> AttentionShape {

@@ -23,6 +23,8 @@ pub use names::{CONFIG, TOKENIZER, WEIGHTS};
 pub use parameters::{Parameter, ParameterMut};
 pub use pass::{DropoutKey, How, Padded, ParameterGradients, Pass};
 pub use srft_formats::model::gguf::{BlockType, quantise, write as gguf_file};
-pub use srft_formats::model::{Lora, MAX_VOCABULARY, ModelConfig, Scaling, lora, tensors};
+pub use srft_formats::model::{
+    Activation, Local, Lora, MAX_VOCABULARY, ModelConfig, Scaling, lora, tensors,
+};
 
 use parameters::grow;

@@ -1,7 +1,7 @@
 //! What a published folder says besides weights and shape: what ends a text, special tokens, the chat
 //! template; and what in it is to be ignored.
 
-use super::folder::{Origin, QUANTISED, TIED, ended};
+use super::folder::{Origin, QUANTISED, ended, says_tied};
 use super::names::{CONFIG, INDEX, TOKENIZER};
 use super::tensors::Tensors;
 use super::{Llama, ModelConfig, ModelFolder, weights};
@@ -104,7 +104,7 @@ impl ModelFolder {
     /// Where the weights contradict the config, as notes to the user; `model` is what was loaded.
     pub fn notes(&self, model: &ModelConfig) -> Vec<String> {
         let config: Value = serde_json::from_slice(&self.config).unwrap_or_default();
-        let tied = config[TIED] == true && !model.tied;
+        let tied = says_tied(&self.config) && !model.tied;
         let head = "lm_head.weight is stored and differs from the embedding, so it is the head, as in \
              transformers 5, though tie_word_embeddings is true";
         let left = "quantization_config is left over from a quantised model and is ignored: the weights \

@@ -1,10 +1,11 @@
 //! Hugging Face's `config.json` for the architectures that are one transformer: Llama and those that
-//! differ from it only in biases, in norms of queries and keys, and in RoPE scaling.
+//! differ from it in biases, norms, the activation, RoPE scaling, and layers that see only a window.
 //!
-//! Every field that transformers' code for these four reads is either implemented or refused here by
+//! Every field that transformers' code for these five reads is either implemented or refused here by
 //! name and value; a field that it does not read cannot change the mathematics.
 
 mod fields;
+mod gemma;
 mod rope;
 
 use super::Scaling;
@@ -23,7 +24,7 @@ pub struct ModelConfig {
     pub vocab_size: usize,
     /// D.
     pub hidden_size: usize,
-    /// Width of the SwiGLU layer.
+    /// Width of the gated layer.
     pub intermediate_size: usize,
     /// Decoder layers.
     pub layers: usize,
@@ -39,6 +40,10 @@ pub struct ModelConfig {
     pub rope_theta: f64,
     /// How the rotary wavelengths are stretched.
     pub rope_scaling: Scaling,
+    /// The layers whose tokens see only their neighbourhood, if there are any.
+    pub local: Option<Local>,
+    /// What the queries are multiplied by before the usual 1/√`head_dim`.
+    pub query_factor: f64,
     /// Longest sequence that the model takes: its context length, or its sliding window if that is
     /// shorter; within one window, attention is unchanged.
     pub max_positions: usize,
@@ -52,8 +57,36 @@ pub struct ModelConfig {
     pub mlp_bias: bool,
     /// Whether each head's query and key go through an RMSNorm before the rotation.
     pub qk_norm: bool,
+    /// Whether what attention and the gated layer give goes through an RMSNorm before it is added.
+    pub norms_after: bool,
+    /// Added to the norms' weights as they are stored.
+    pub norm_offset: f64,
+    /// The activation of the gated layer.
+    pub activation: Activation,
+    /// What the embedding's rows are multiplied by on their way in.
+    pub embedding_factor: f64,
     /// Tokens that end a text; at least one, and the first ends a demonstration.
     pub eos_tokens: Vec<u32>,
+}
+
+/// Layers of which each token sees only the nearest ones, with rotary wavelengths of their own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Local {
+    /// How many positions a token sees, its own included.
+    pub window: usize,
+    /// Base of the rotary wavelengths, which are not stretched.
+    pub rope_theta: f64,
+    /// Whether each layer is one.
+    pub layers: Vec<bool>,
+}
+
+/// What the gate of a gated layer goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// x·σ(x).
+    Silu,
+    /// GELU in its tanh form, which is x·σ(2·√(2/π)·(x + 0.044715·x³)).
+    GeluTanh,
 }
 
 /// The values that `model_type` may have.
@@ -63,13 +96,15 @@ enum Architecture {
     Mistral,
     Qwen2,
     Qwen3,
+    Gemma3,
 }
 
-const ARCHITECTURES: [(&str, Architecture); 4] = [
+const ARCHITECTURES: [(&str, Architecture); 5] = [
     ("llama", Architecture::Llama),
     ("mistral", Architecture::Mistral),
     ("qwen2", Architecture::Qwen2),
     ("qwen3", Architecture::Qwen3),
+    (gemma::MODEL_TYPE, Architecture::Gemma3),
 ];
 
 /// No model comes near this size; below it, no product of two sizes overflows.
@@ -104,6 +139,7 @@ struct Raw {
     mlp_bias: bool,
     attention_dropout: Option<f64>,
     hidden_act: Option<String>,
+    gemma: gemma::Raw,
     eos_token_ids: Vec<u32>,
 }
 
@@ -144,11 +180,14 @@ impl Raw {
             },
             use_sliding_window: switch("use_sliding_window")?,
             layer_types: names("layer_types")?,
-            tie_word_embeddings: switch("tie_word_embeddings")?,
+            tie_word_embeddings: fields
+                .may("tie_word_embeddings", "true or false")?
+                .unwrap_or(architecture == Architecture::Gemma3),
             attention_bias: switch("attention_bias")?,
             mlp_bias: switch("mlp_bias")?,
             attention_dropout: number("attention_dropout")?,
             hidden_act: fields.may("hidden_act", "a name")?,
+            gemma: gemma::Raw::of(fields)?,
             eos_token_ids: fields.token_ids("eos_token_id")?,
         })
     }
@@ -254,26 +293,33 @@ impl Raw {
         let head_dim = match (self.head_dim, architecture) {
             (Some(width), _) => width,
             (None, Architecture::Qwen3) => QWEN3_HEAD_DIM,
+            (None, Architecture::Gemma3) => gemma::HEAD_DIM,
             (None, _) => self.hidden_size / heads,
         };
         if head_dim == 0 || !head_dim.is_multiple_of(2) || head_dim > LARGEST {
             return Err(unsupported("head_dim", head_dim, "even widths, for the rotary embedding"));
         }
-        let (rope_theta, rope_scaling) = rope::read(
-            self.rope_theta,
-            self.rope_parameters.as_ref(),
-            self.rope_scaling.as_ref(),
-            self.max_position_embeddings,
-        )?;
+        let is_gemma = architecture == Architecture::Gemma3;
+        let (rope_theta, rope_scaling) = match is_gemma {
+            true => self.global_rope()?,
+            false => rope::read(
+                self.rope_theta,
+                self.rope_parameters.as_ref(),
+                self.rope_scaling.as_ref(),
+                self.max_position_embeddings,
+            )?,
+        };
         let max_positions = match self.window(architecture) {
             Some(0) => return Err(unsupported("sliding_window", 0, "positive numbers, or null")),
             Some(window) => window.min(self.max_position_embeddings),
             None => self.max_position_embeddings,
         };
         require_in_vocabulary(&self.eos_token_ids, self.vocab_size)?;
-        // Only Llama and Qwen3 read `attention_bias`; Qwen2's biases are not optional.
+        // Mistral does not read `attention_bias`; Qwen2's biases are not optional.
         let (reads_bias, is_qwen2) = match architecture {
-            Architecture::Llama | Architecture::Qwen3 => (self.attention_bias, false),
+            Architecture::Llama | Architecture::Qwen3 | Architecture::Gemma3 => {
+                (self.attention_bias, false)
+            }
             Architecture::Mistral => (false, false),
             Architecture::Qwen2 => (false, true),
         };
@@ -288,12 +334,18 @@ impl Raw {
             rms_norm_eps: self.rms_norm_eps,
             rope_theta,
             rope_scaling,
+            local: if is_gemma { self.local()? } else { None },
+            query_factor: if is_gemma { self.gemma.query_factor(head_dim)? } else { 1.0 },
             max_positions,
             tied: self.tie_word_embeddings,
             qkv_bias: reads_bias || is_qwen2,
             output_bias: reads_bias,
             mlp_bias: self.mlp_bias && architecture == Architecture::Llama,
-            qk_norm: architecture == Architecture::Qwen3,
+            qk_norm: is_gemma || architecture == Architecture::Qwen3,
+            norms_after: is_gemma,
+            norm_offset: if is_gemma { 1.0 } else { 0.0 },
+            activation: if is_gemma { Activation::GeluTanh } else { Activation::Silu },
+            embedding_factor: if is_gemma { (self.hidden_size as f64).sqrt() } else { 1.0 },
             eos_tokens: self.eos_token_ids,
         })
     }
@@ -304,9 +356,11 @@ impl Raw {
         {
             return Err(unsupported("architectures", other, "causal language models"));
         }
-        // Two names of one function.
-        if let Some(act) = self.hidden_act.as_ref().filter(|a| *a != "silu" && *a != "swish") {
-            return Err(unsupported("hidden_act", act, "silu"));
+        if self.architecture == Architecture::Gemma3 {
+            self.gemma.require_known()?;
+        } else if let Some(act) = self.hidden_act.as_ref().filter(|a| *a != "silu" && *a != "swish")
+        {
+            return Err(unsupported("hidden_act", act, "silu")); // swish is the same function
         }
         if let Some(part) = self.partial_rotary_factor.filter(|&part| part != 1.0) {
             return Err(unsupported("partial_rotary_factor", part, "1"));
@@ -344,10 +398,11 @@ impl Raw {
         Ok(())
     }
 
-    /// The shortest sliding window of any layer.
+    /// The shortest sliding window of any layer, where it bounds the context.
     fn window(&self, architecture: Architecture) -> Option<usize> {
         let slides = match (&self.layer_types, architecture) {
             (_, Architecture::Mistral) => true,
+            (_, Architecture::Gemma3) => false, // its layers have their own
             (Some(kinds), _) => kinds.iter().any(|kind| kind == "sliding_attention"),
             (None, Architecture::Qwen2 | Architecture::Qwen3) => self.use_sliding_window,
             (None, Architecture::Llama) => false,
@@ -427,6 +482,64 @@ mod tests {
         }
     }
 
+    /// In both layouts of transformers; what is not named has its default.
+    #[test]
+    fn gemma_s_layers_see_a_window_or_everything() {
+        let gemma = |changes: Value| {
+            let mut all = json!({"model_type": "gemma3_text", "num_hidden_layers": 3});
+            all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            read(all)
+        };
+        let config = gemma(json!({})).unwrap();
+        let local = Local { window: 4096, rope_theta: 1e4, layers: vec![true; 3] };
+        assert_eq!((config.local, config.rope_theta), (Some(local), 1e6));
+        assert_eq!((config.head_dim, config.max_positions, config.tied), (256, 64, true));
+        assert_eq!(
+            (config.query_factor, config.embedding_factor, config.norm_offset),
+            (1.0, 4.0, 1.0)
+        );
+        assert_eq!(config.activation, Activation::GeluTanh);
+        assert!(config.qk_norm && config.norms_after && !config.qkv_bias);
+        let older = json!({"sliding_window_pattern": 2, "sliding_window": 8, "rope_theta": 5e5,
+            "rope_local_base_freq": 100.0, "rope_scaling": {"rope_type": "linear", "factor": 2.0},
+            "query_pre_attn_scalar": 64, "tie_word_embeddings": false});
+        let newer = json!({"layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+            "sliding_window": 8, "query_pre_attn_scalar": 64, "tie_word_embeddings": false,
+            "rope_parameters": {"sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+                "full_attention": {"rope_type": "linear", "rope_theta": 5e5, "factor": 2.0}}});
+        let config = gemma(older).unwrap();
+        assert_eq!(config, gemma(newer).unwrap());
+        let local = Local { window: 8, rope_theta: 100.0, layers: vec![true, false, true] };
+        assert_eq!((config.local, config.rope_theta), (Some(local), 5e5));
+        assert_eq!(config.rope_scaling, Scaling::Linear { factor: 2.0 });
+        assert_eq!((config.query_factor, config.tied), (2.0, false));
+        let whole = json!({"sliding_window_pattern": 1, "sliding_window": null});
+        assert_eq!(gemma(whole).unwrap().local, None);
+        for (named, changes) in [
+            ("attn_logit_softcapping = 50", json!({"attn_logit_softcapping": 50.0})),
+            ("final_logit_softcapping = 30", json!({"final_logit_softcapping": 30.0})),
+            ("hidden_activation = gelu", json!({"hidden_activation": "gelu"})),
+            ("use_bidirectional_attention = true", json!({"use_bidirectional_attention": true})),
+            ("query_pre_attn_scalar = 0", json!({"query_pre_attn_scalar": 0})),
+            ("sliding_window_pattern = 0", json!({"sliding_window_pattern": 0})),
+            ("sliding_window = null", json!({"sliding_window": null})),
+            ("sliding_window = 0", json!({"sliding_window": 0})),
+            ("layer_types has 1 names for 3", json!({"layer_types": ["full_attention"]})),
+            ("rope_parameters.rope_theta = 3", json!({"rope_parameters": {"rope_theta": 3}})),
+            (
+                "rope_parameters.sliding_attention.rope_type",
+                json!({"rope_parameters": {"sliding_attention": {"rope_type": "linear", "factor": 2}}}),
+            ),
+            (
+                "rope_parameters.full_attention = 1",
+                json!({"rope_parameters": {"full_attention": 1}}),
+            ),
+        ] {
+            let error = gemma(changes).unwrap_err();
+            assert!(error.what.contains(named) && error.next.is_some(), "{named}: {error}");
+        }
+    }
+
     #[test]
     fn generation_config_adds_ends() {
         let mut config = read(json!({})).unwrap();
@@ -476,6 +589,6 @@ mod tests {
             assert!(message.contains("next: ") && !message.contains("variant"), "{message}");
         }
         let message = read(json!({"model_type": "gpt2"})).unwrap_err().to_string();
-        assert!(message.contains("llama, mistral, qwen2, qwen3"), "{message}");
+        assert!(message.contains("llama, mistral, qwen2, qwen3, gemma3_text"), "{message}");
     }
 }

@@ -3,6 +3,7 @@
 //! `llama_model::load_hparams` reads.
 
 use super::keys::{Keys, missing, unsupported};
+use super::names::GEMMA;
 use super::tensors::{Model, ROPE_FACTORS};
 use super::{BlockType, special};
 use crate::error::Result;
@@ -11,11 +12,13 @@ use serde_json::{Map, Value, json};
 use std::f64::consts::TAU;
 
 /// Settings that change the mathematics, each with the value that leaves it as it is.
-const NEUTRAL: [(&str, f64); 8] = [
+const NEUTRAL: [(&str, f64); 10] = [
     ("expert_count", 0.0),
     ("attention.scale", 0.0),
     ("attention.clamp_kqv", 0.0),
     ("attention.max_alibi_bias", 0.0),
+    ("attn_logit_softcapping", 0.0),
+    ("final_logit_softcapping", 0.0),
     ("embedding_scale", 0.0),
     ("logit_scale", 0.0),
     ("residual_scale", 0.0),
@@ -24,6 +27,10 @@ const NEUTRAL: [(&str, f64); 8] = [
 
 /// θ if the file has none.
 const DEFAULT_THETA: f64 = 10_000.0;
+/// Of so many of Gemma 3's layers the last sees everything, if the file has no number.
+pub const GEMMA_PATTERN: u64 = 6;
+/// Layers of Gemma 3 27B.
+pub const GEMMA_27B: u64 = 62;
 /// Llama 3.1's `low_freq_factor` and `high_freq_factor`, which no published model changes.
 const LLAMA3_TURNS: (f64, f64) = (1.0, 4.0);
 /// Its `original_max_position_embeddings`.
@@ -127,7 +134,7 @@ pub fn read(model: &Model) -> Result<Map<String, Value>> {
     let epsilon = "attention.layer_norm_rms_epsilon";
     let mut config = json!({
         "architectures": [keys.class],
-        "model_type": keys.architecture,
+        "model_type": keys.model_type,
         "vocab_size": embedding.shape[0],
         "hidden_size": keys.must("embedding_length")?,
         "intermediate_size": keys.must("feed_forward_length")?,
@@ -145,7 +152,10 @@ pub fn read(model: &Model) -> Result<Map<String, Value>> {
         "mlp_bias": has("mlp.down_proj"),
         "torch_dtype": dtype(model),
     });
-    if let Some(window) = keys.may("attention.sliding_window")?.filter(|&window| window > 0) {
+    let window = keys.may("attention.sliding_window")?.filter(|&window| window > 0);
+    if keys.architecture == GEMMA {
+        gemma(&keys, window, &mut config)?;
+    } else if let Some(window) = window {
         if keys.architecture == "llama" {
             config["model_type"] = "mistral".into();
             config["architectures"] = json!(["MistralForCausalLM"]);
@@ -158,6 +168,29 @@ pub fn read(model: &Model) -> Result<Map<String, Value>> {
     }
     let Value::Object(config) = config else { unreachable!("it was written as an object") };
     Ok(config)
+}
+
+/// What Gemma 3 has besides, as llama.cpp's `llama_model_gemma3` reads it.
+fn gemma(keys: &Keys, window: Option<u64>, config: &mut Value) -> Result<()> {
+    let number = |field: &str| config[field].as_u64().unwrap_or_default();
+    let (layers, heads) = (number("num_hidden_layers"), number("num_attention_heads"));
+    // The one size whose scores have a scale of their own.
+    let scalar = match layers == GEMMA_27B {
+        true => number("hidden_size").checked_div(heads).unwrap_or_default(),
+        false => number("head_dim"),
+    };
+    let theta = keys.number("rope.freq_base_swa")?.unwrap_or(DEFAULT_THETA);
+    let pattern = match window {
+        Some(_) => keys.may("attention.sliding_window_pattern")?.unwrap_or(GEMMA_PATTERN),
+        None => 1, // every layer sees everything
+    };
+    config["hidden_act"] = Value::Null;
+    config["hidden_activation"] = "gelu_pytorch_tanh".into();
+    config["query_pre_attn_scalar"] = scalar.into();
+    config["rope_local_base_freq"] = theta.into();
+    config["sliding_window"] = window.into();
+    config["sliding_window_pattern"] = pattern.into();
+    Ok(())
 }
 
 /// The type of the layers' matrices as transformers names it; quantised ones are widened to F32.

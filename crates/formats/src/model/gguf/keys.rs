@@ -1,14 +1,16 @@
 //! The metadata under the architecture's own name.
 
 use super::container::{Metadata, Value as Stored};
+use super::names::GEMMA;
 use crate::error::{Error, Result};
 use std::fmt::Display;
 
-/// Architectures by llama.cpp's name, which is transformers' `model_type`, and transformers' class.
-const ARCHITECTURES: [(&str, &str); 3] = [
-    ("llama", "LlamaForCausalLM"), // Mistral, too
-    ("qwen2", "Qwen2ForCausalLM"),
-    ("qwen3", "Qwen3ForCausalLM"),
+/// Architectures by llama.cpp's name, transformers' `model_type`, and transformers' class.
+const ARCHITECTURES: [(&str, &str, &str); 4] = [
+    ("llama", "llama", "LlamaForCausalLM"), // Mistral, too
+    ("qwen2", "qwen2", "Qwen2ForCausalLM"),
+    ("qwen3", "qwen3", "Qwen3ForCausalLM"),
+    (GEMMA, "gemma3_text", "Gemma3ForCausalLM"),
 ];
 
 /// The error for a value that is not implemented.
@@ -27,6 +29,8 @@ pub struct Keys<'m, 'a> {
     pub metadata: &'m Metadata<'a>,
     /// llama.cpp's name of it.
     pub architecture: &'a str,
+    /// transformers' `model_type`.
+    pub model_type: &'static str,
     /// transformers' class.
     pub class: &'static str,
 }
@@ -38,8 +42,8 @@ impl<'m, 'a> Keys<'m, 'a> {
         let architecture = metadata.text(key)?.ok_or_else(|| missing(key))?;
         let row = ARCHITECTURES.iter().find(|row| row.0 == architecture);
         let known = || ARCHITECTURES.map(|row| row.0).join(", ") + " (Mistral is llama)";
-        let (_, class) = row.ok_or_else(|| unsupported(key, architecture, known()))?;
-        Ok(Self { metadata, architecture, class })
+        let (_, model_type, class) = row.ok_or_else(|| unsupported(key, architecture, known()))?;
+        Ok(Self { metadata, architecture, model_type, class })
     }
 
     /// A key's whole name.

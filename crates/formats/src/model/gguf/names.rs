@@ -1,5 +1,5 @@
-//! Where llama.cpp's tensors differ from Hugging Face's: in their names, and for Llama in the order of the
-//! query's and the key's rows.
+//! Where llama.cpp's tensors differ from Hugging Face's: in their names, for Llama in the order of the query's
+//! and the key's rows, and for Gemma in what the norms' weights count from.
 
 /// Outside of layers: (Hugging Face's name, GGUF's).
 const WHOLE: [(&str, &str); 3] = [
@@ -23,23 +23,39 @@ const IN_LAYER: [(&str, &str); 11] = [
     ("mlp.down_proj", "ffn_down"),
 ];
 
+/// The same in a layer of Gemma 3, which has norms after its parts, too.
+const IN_GEMMA: [(&str, &str); 3] = [
+    ("post_attention_layernorm", "post_attention_norm"),
+    ("pre_feedforward_layernorm", "ffn_norm"),
+    ("post_feedforward_layernorm", "post_ffw_norm"),
+];
+
+/// llama.cpp's name of Gemma 3.
+pub const GEMMA: &str = "gemma3";
 const LAYER: &str = "model.layers.";
 const BLOCK: &str = "blk.";
 
-/// GGUF's name of a tensor that Hugging Face calls `name`.
-pub fn to_gguf(name: &str) -> Option<String> {
-    translated(name, LAYER, BLOCK, |row| row)
+/// GGUF's name of a tensor that Hugging Face calls `name`, of an architecture that llama.cpp calls
+/// `architecture`.
+pub fn to_gguf(architecture: &str, name: &str) -> Option<String> {
+    translated(architecture, name, LAYER, BLOCK, |row| row)
 }
 
 /// Hugging Face's name of a tensor that GGUF calls `name`.
-pub fn from_gguf(name: &str) -> Option<String> {
-    translated(name, BLOCK, LAYER, |(hub, gguf)| (gguf, hub))
+pub fn from_gguf(architecture: &str, name: &str) -> Option<String> {
+    translated(architecture, name, BLOCK, LAYER, |(hub, gguf)| (gguf, hub))
 }
 
 type Row = (&'static str, &'static str);
 
 /// `name` after a search among the rows, each turned to (given, wanted).
-fn translated(name: &str, from: &str, to: &str, turn: fn(Row) -> Row) -> Option<String> {
+fn translated(
+    architecture: &str,
+    name: &str,
+    from: &str,
+    to: &str,
+    turn: fn(Row) -> Row,
+) -> Option<String> {
     let find = |rows: &[Row], given: &str| {
         let mut turned = rows.iter().copied().map(turn);
         turned.find(|row| row.0 == given).map(|row| row.1)
@@ -51,7 +67,8 @@ fn translated(name: &str, from: &str, to: &str, turn: fn(Row) -> Row) -> Option<
     let (part, kind) = part.rsplit_once('.')?;
     let is_layer = layer.parse::<u32>().is_ok_and(|number| number.to_string() == layer);
     let is_kind = ["weight", "bias"].contains(&kind);
-    let part = find(&IN_LAYER, part).filter(|_| is_layer && is_kind)?;
+    let of_gemma = if architecture == GEMMA { find(&IN_GEMMA, part) } else { None };
+    let part = of_gemma.or_else(|| find(&IN_LAYER, part)).filter(|_| is_layer && is_kind)?;
     Some(format!("{to}{layer}.{part}.{kind}"))
 }
 
@@ -59,6 +76,12 @@ fn translated(name: &str, from: &str, to: &str, turn: fn(Row) -> Row) -> Option<
 /// architecture that it calls `architecture` (`LlamaModel.permute` in its `convert_hf_to_gguf.py`).
 pub fn is_turned(architecture: &str, name: &str) -> bool {
     architecture == "llama" && [".q_proj.", ".k_proj."].iter().any(|part| name.contains(part))
+}
+
+/// What llama.cpp has added to the weights that Hugging Face calls `name`: Gemma's norms are stored as the
+/// difference from 1 there, and as they are multiplied with in GGUF.
+pub fn norm_offset(architecture: &str, name: &str) -> f32 {
+    if architecture == GEMMA && name.ends_with("norm.weight") { 1.0 } else { 0.0 }
 }
 
 /// The row at which llama.cpp stores Hugging Face's row `row` of such a tensor, in heads of `width` rows.
@@ -82,11 +105,23 @@ mod tests {
             ("model.layers.27.mlp.down_proj.weight", "blk.27.ffn_down.weight"),
             ("model.layers.3.self_attn.k_norm.weight", "blk.3.attn_k_norm.weight"),
         ] {
-            assert_eq!(to_gguf(hub).as_deref(), Some(gguf));
-            assert_eq!(from_gguf(gguf).as_deref(), Some(hub));
+            assert_eq!(to_gguf("qwen3", hub).as_deref(), Some(gguf));
+            assert_eq!(from_gguf("qwen3", gguf).as_deref(), Some(hub));
         }
+        for (architecture, hub, gguf) in [
+            ("llama", "post_attention_layernorm", "ffn_norm"),
+            (GEMMA, "post_attention_layernorm", "post_attention_norm"),
+            (GEMMA, "pre_feedforward_layernorm", "ffn_norm"),
+            (GEMMA, "input_layernorm", "attn_norm"),
+        ] {
+            let (hub, gguf) = (format!("{LAYER}1.{hub}.weight"), format!("{BLOCK}1.{gguf}.weight"));
+            assert_eq!(to_gguf(architecture, &hub), Some(gguf.clone()));
+            assert_eq!(from_gguf(architecture, &gguf), Some(hub));
+        }
+        assert_eq!(from_gguf("llama", "blk.0.post_ffw_norm.weight"), None);
+
         for other in ["blk.01.attn_q.weight", "blk.0.attn_q", "blk.0.attn_q.scale", "rope_freqs"] {
-            assert_eq!(from_gguf(other), None, "{other}");
+            assert_eq!(from_gguf("llama", other), None, "{other}");
         }
     }
 

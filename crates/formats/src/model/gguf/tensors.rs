@@ -2,7 +2,7 @@
 
 use super::blocks::widen;
 use super::container::{AGAIN, Container, Stored};
-use super::names::{from_gguf, is_turned, to_gguf, turned_row};
+use super::names::{from_gguf, is_turned, norm_offset, to_gguf, turned_row};
 use super::{BlockType, keys};
 use crate::error::{Error, Result};
 use crate::model::tensors::Shard;
@@ -35,10 +35,13 @@ impl<'a> Model<'a> {
                 .and_then(|file| require_split(&file, index, shards.len()).map(|()| file));
             files.push((name.as_str(), file.map_err(|e| e.at(beside(place, name)))?));
         }
+        let first = files.first().ok_or_else(|| Error::input("no file").at(place))?;
+        let (architecture, head_width) = keys::heads(&first.1.metadata).map_err(|e| e.at(place))?;
         let mut places = BTreeMap::new();
         for (file, (name, container)) in files.iter().enumerate() {
             for (index, tensor) in container.tensors.iter().enumerate() {
-                let known = from_gguf(tensor.name).unwrap_or_else(|| tensor.name.into());
+                let known = from_gguf(architecture, tensor.name);
+                let known = known.unwrap_or_else(|| tensor.name.into());
                 if let Some((first, _)) = places.insert(known, (file, index)) {
                     let first = files[first].0;
                     let what = format!("tensor `{}` stands in {first} too", tensor.name);
@@ -46,8 +49,6 @@ impl<'a> Model<'a> {
                 }
             }
         }
-        let first = files.first().ok_or_else(|| Error::input("no file").at(place))?;
-        let (architecture, head_width) = keys::heads(&first.1.metadata).map_err(|e| e.at(place))?;
         Ok(Self { place, files, places, architecture, head_width })
     }
 
@@ -101,9 +102,13 @@ impl<'a> Model<'a> {
         let columns = stored.columns();
         let mut values = vec![0.0; rows.len() * columns];
         let first = rows.start * columns / lines.columns;
+        let offset = norm_offset(self.architecture, name);
         let chunks = values.par_chunks_mut(lines.columns).enumerate();
         let not_finite = chunks.find_map_first(|(index, out)| {
             widen(stored.kind, lines.bytes(first + index), out);
+            if offset != 0.0 {
+                out.iter_mut().for_each(|value| *value -= offset);
+            }
             let column = out.iter().position(|value| !value.is_finite())?;
             Some(((first + index) * lines.columns + column, out[column]))
         });
@@ -150,7 +155,7 @@ impl<'a> Model<'a> {
     }
 
     fn missing(&self, name: &str, shape: &[usize]) -> Error {
-        let gguf = to_gguf(name).unwrap_or_else(|| name.into());
+        let gguf = to_gguf(self.architecture, name).unwrap_or_else(|| name.into());
         Error::input(format!("tensor `{gguf}` of shape {shape:?} is missing"))
             .at(self.place)
             .next(AGAIN)

@@ -163,8 +163,8 @@ fn what_is_wrong_is_named() {
         (sound().without("general.architecture"), &["general.architecture is missing"]),
         (sound().with("general.architecture", whole(1)), &["general.architecture is not a string"]),
         (
-            sound().with("general.architecture", text("gemma3")),
-            &["= gemma3", "llama, qwen2, qwen3"],
+            sound().with("general.architecture", text("gemma2")),
+            &["= gemma2", "llama, qwen2, qwen3, gemma3"],
         ),
         (sound().without("llama.block_count"), &["llama.block_count is missing"]),
         (sound().with("llama.attention.head_count", whole(0)), &["width of a head = 0"]),

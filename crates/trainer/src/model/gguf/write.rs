@@ -13,7 +13,7 @@ use crate::model::{BlockType, Llama, ModelFolder, quantise};
 use crate::ops::readback;
 use crate::platform::FileWriter;
 use burn::tensor::{Device, Tensor, TensorData};
-use srft_formats::model::gguf::names::{is_turned, to_gguf, turned_row};
+use srft_formats::model::gguf::names::{is_turned, norm_offset, to_gguf, turned_row};
 use std::collections::HashSet;
 
 /// What PEFT puts before a module's name.
@@ -40,9 +40,15 @@ impl ModelFolder {
             let count = divisors.len();
             let data = TensorData::new(divisors, [1, count]);
             let numbers = Numbers::Held(vec![Tensor::from_data(data, &model.device())]);
-            items.push(Item::new("rope_freqs.weight", vec![count], kind, numbers));
+            items.push(Item::new(
+                described.architecture,
+                "rope_freqs.weight",
+                vec![count],
+                kind,
+                numbers,
+            ));
         }
-        items.extend(all(model, kind));
+        items.extend(all(described.architecture, model, kind));
         write(file, &metadata, items, described.architecture, config.head_dim).await
     }
 
@@ -63,7 +69,10 @@ impl ModelFolder {
         let items = model
             .parameters()
             .into_iter()
-            .map(|p| Item::new(&p.name, p.shape, BlockType::F32, Numbers::Held(vec![p.tensor])));
+            .map(|p| (p.name, p.shape, Numbers::Held(vec![p.tensor])))
+            .map(|(name, shape, numbers)| {
+                Item::new(described.architecture, &name, shape, BlockType::F32, numbers)
+            });
         write(file, &metadata, items.collect(), described.architecture, model.config.head_dim).await
     }
 
@@ -110,15 +119,22 @@ enum Numbers {
 }
 
 impl Item {
-    fn new(name: &str, shape: Vec<usize>, kind: BlockType, numbers: Numbers) -> Self {
+    /// `architecture` is llama.cpp's name of the model's.
+    fn new(
+        architecture: &str,
+        name: &str,
+        shape: Vec<usize>,
+        kind: BlockType,
+        numbers: Numbers,
+    ) -> Self {
         let module = name.strip_prefix(PEFT).unwrap_or(name);
         let theirs = [(".lora_A.weight", ".lora_a"), (".lora_B.weight", ".lora_b")]
             .into_iter()
             .find_map(|(end, theirs)| {
                 let matrix = module.strip_suffix(end)?;
-                Some(to_gguf(&format!("{matrix}.weight"))? + theirs)
+                Some(to_gguf(architecture, &format!("{matrix}.weight"))? + theirs)
             })
-            .or_else(|| to_gguf(module))
+            .or_else(|| to_gguf(architecture, module))
             .unwrap_or_else(|| name.into());
         let tensor = gguf::Tensor::new(theirs, &shape, kind);
         Self { name: name.into(), tensor, numbers }
@@ -131,7 +147,7 @@ impl Item {
 }
 
 /// Every weight of a model.
-fn all(model: &Llama, kind: BlockType) -> Vec<Item> {
+fn all(architecture: &str, model: &Llama, kind: BlockType) -> Vec<Item> {
     let mut model = model.clone();
     let matrices: Vec<(String, Linear)> =
         model.matrices_mut().map(|(name, matrix)| (name, matrix.clone())).collect();
@@ -140,10 +156,11 @@ fn all(model: &Llama, kind: BlockType) -> Vec<Item> {
     others.retain(|p| !names.contains(p.name.as_str()));
     let others = others.chunk_by(|a, b| a.name == b.name).map(|blocks| {
         let numbers = Numbers::Held(blocks.iter().map(|block| block.tensor.clone()).collect());
-        Item::new(&blocks[0].name, blocks[0].shape.clone(), kind, numbers)
+        Item::new(architecture, &blocks[0].name, blocks[0].shape.clone(), kind, numbers)
     });
     let matrices = matrices.iter().map(|(name, matrix)| {
-        Item::new(name, matrix.dims().to_vec(), kind, Numbers::Matrix(Box::new(matrix.clone())))
+        let numbers = Numbers::Matrix(Box::new(matrix.clone()));
+        Item::new(architecture, name, matrix.dims().to_vec(), kind, numbers)
     });
     others.chain(matrices).collect()
 }
@@ -161,6 +178,7 @@ async fn write(
     let mut bytes = Vec::new();
     for item in items {
         let turns = item.is_turned(architecture);
+        let offset = norm_offset(architecture, &item.name);
         let rows = item.tensor.shape[0];
         let blocks = match item.numbers {
             Numbers::Held(blocks) => blocks,
@@ -170,6 +188,9 @@ async fn write(
         for block in blocks {
             let mut values = readback::floats(block).await.map_err(|e| e.at(&item.name))?;
             require_finite(&item.name, &values)?;
+            if offset != 0.0 {
+                values.iter_mut().for_each(|value| *value += offset);
+            }
             if turns {
                 values = turned(&values, rows, head_dim);
             }

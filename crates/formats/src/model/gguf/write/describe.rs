@@ -2,6 +2,8 @@
 //! its `conversion/base.py` and `conversion/llama.py`).
 
 use super::super::BlockType;
+use super::super::config::GEMMA_27B;
+use super::super::names::GEMMA;
 use super::{Metadata, Value, Vocabulary};
 use crate::error::{Error, Result};
 use crate::model::{Lora, ModelConfig, Scaling};
@@ -9,11 +11,13 @@ use crate::model::{Lora, ModelConfig, Scaling};
 /// A model in llama.cpp's words.
 #[derive(Debug, Clone)]
 pub struct Described {
-    /// `llama`, `qwen2` or `qwen3`.
+    /// `llama`, `qwen2`, `qwen3` or `gemma3`.
     pub architecture: &'static str,
     /// What the RoPE frequencies are divided by, one number per pair of dimensions; `None` if the model
     /// needs no such tensor.
     pub rope_divisors: Option<Vec<f32>>,
+    /// Of so many layers the last sees everything; `None` if all see the same.
+    local_pattern: Option<usize>,
 }
 
 impl Described {
@@ -26,7 +30,24 @@ impl Described {
                 .at(place)
                 .next(next))
         };
+        let local_pattern = match &config.local {
+            Some(local) => match pattern_of(&local.layers) {
+                Some(pattern) => Some(pattern),
+                None => return refused("local layers in no regular order"),
+            },
+            None => None,
+        };
+        let scale = config.query_factor.powi(2) * (config.hidden_size / config.heads) as f64;
+        let is_27b = config.layers as u64 == GEMMA_27B && scale == config.head_dim as f64;
         let architecture = match (config.qk_norm, config.qkv_bias, config.output_bias) {
+            _ if config.norms_after => match config {
+                c if c.qkv_bias => return refused("Gemma 3 with attention_bias"),
+                c if c.local.is_none() => return refused("Gemma 3 without local layers"),
+                c if c.query_factor != 1.0 && !is_27b => {
+                    return refused("Gemma 3 whose query_pre_attn_scalar is not head_dim");
+                }
+                _ => GEMMA,
+            },
             (false, true, false) => "qwen2",
             (false, ..) => "llama",
             (true, false, _) => "qwen3",
@@ -39,8 +60,16 @@ impl Described {
             Scaling::Llama3 { .. } => Some(rope_divisors(config)),
             Scaling::None | Scaling::Linear { .. } => None,
         };
-        Ok(Self { architecture, rope_divisors })
+        Ok(Self { architecture, rope_divisors, local_pattern })
     }
+}
+
+/// The period in which a layer that is not local follows local ones, if that describes these.
+fn pattern_of(layers: &[bool]) -> Option<usize> {
+    let first = layers.iter().position(|is_local| !is_local);
+    let pattern = first.map_or(layers.len() + 1, |index| index + 1);
+    let is_so = (1..).zip(layers).all(|(count, local)| *local == (count % pattern != 0));
+    is_so.then_some(pattern)
 }
 
 fn rope_divisors(config: &ModelConfig) -> Vec<f32> {
@@ -80,6 +109,11 @@ pub fn model(
     if let Scaling::Linear { factor } = config.rope_scaling {
         keys.push(("rope.scaling.type", Value::Text("linear".into())));
         keys.push(("rope.scaling.factor", number(factor)));
+    }
+    if let (Some(local), Some(pattern)) = (&config.local, described.local_pattern) {
+        keys.push(("attention.sliding_window", size(local.window)));
+        keys.push(("attention.sliding_window_pattern", size(pattern)));
+        keys.push(("rope.freq_base_swa", number(local.rope_theta)));
     }
     let architecture = described.architecture;
     metadata.extend(keys.into_iter().map(|(key, value)| (format!("{architecture}.{key}"), value)));
