@@ -38,6 +38,10 @@ pub struct Settings {
     /// Evaluation data in the same formats, one suite per file (repeatable).
     #[arg(long, value_name = "FILE")]
     pub eval_data: Vec<String>,
+    /// Which columns of the data are which, if they have other names: user=question,assistant=answer,answer=answer
+    /// (`data.columns`).
+    #[arg(long, value_name = "PART=COLUMN,…", value_delimiter = ',')]
+    pub columns: Vec<String>,
     /// exact | numeric | math | choice | regex | command.
     #[arg(long)]
     pub verifier: Option<String>,
@@ -87,6 +91,7 @@ impl Settings {
         let lists = [
             ("--data", "data.train", &self.data),
             ("--eval-data", "data.eval", &self.eval_data),
+            ("--columns", "data.columns", &self.columns),
             ("--stop", "rollout.stop", &self.stop),
         ];
         for (flag, key, values) in lists {

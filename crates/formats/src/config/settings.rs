@@ -2,6 +2,7 @@
 
 use super::choices::*;
 use super::{Method, value::Setting};
+use crate::data::columns::Columns;
 use toml::Value;
 
 /// A section of the config as `srft config` shows it.
@@ -154,9 +155,14 @@ settings! {
         train: Vec<String> = Vec::new();
         /// Files for evaluation, one suite per file; none: the built-in suites, or a tenth of `train`.
         eval: Vec<String> = Vec::new();
+        /// Columns of files with other names, as PART=COLUMN; parts: prompt, response, messages, text, answer, tools, and system, user, assistant of a conversation. A path as `reward_model.ground_truth` leads into objects.
+        columns: Vec<String> = Vec::new(),
+            must "PART=COLUMN, each part once, of prompt, response, messages, text, answer, tools, system, user and assistant": |v| Columns::new(v).is_some();
+        /// A system message for conversations that begin without one; empty: none.
+        system: String = String::new();
         /// exact | numeric | math | choice | regex | command | given (by the program that trains): how a response's answer is judged.
         verifier: Comparison = Comparison::Exact;
-        /// The answer is what follows this marker in a response; empty: the whole response.
+        /// The answer is what follows this marker in a response, and in a gold answer that has it; empty: all of it.
         answer_after: String = String::new();
         /// Distinct training problems per suite of the built-in task; 0: no limit.
         problems: u32 = 0;

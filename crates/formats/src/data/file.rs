@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::once;
 
+use super::columns::Columns;
 use super::fields::{self, Bad, Record, Records, kind, listed};
 use super::packed;
 use super::shape::{self, Needs, Row};
@@ -70,24 +71,41 @@ impl Numbered {
 
 /// Reads the rows of a file; its name tells the format and is the place in errors.
 pub fn parse<'a>(bytes: impl Into<Cow<'a, [u8]>>, file: &str, needs: Needs) -> Result<Rows> {
+    parse_columns(bytes, file, &Columns::default(), needs)
+}
+
+/// [`parse`] of a file whose columns have names of their own.
+pub fn parse_columns<'a>(
+    bytes: impl Into<Cow<'a, [u8]>>,
+    file: &str,
+    columns: &Columns,
+    needs: Needs,
+) -> Result<Rows> {
     let bytes = bytes.into();
     if bytes.trim_ascii().is_empty() {
         return Err(Error::input("no examples: the file is empty").at(file).next(expected(needs)));
     }
     if packed::begins(&bytes, PARQUET) || extension(file).eq_ignore_ascii_case("parquet") {
-        return rows(table(bytes, file)?, Numbered::Rows, file, needs);
+        return rows(table(bytes, file)?, Numbered::Rows, file, columns, needs);
     }
     let text = bytes.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&bytes).trim_ascii_end();
     let records = reader(file, text)?(utf8(text, file)?);
-    rows(records, Numbered::Lines, file, needs)
+    rows(records, Numbered::Lines, file, columns, needs)
 }
 
 /// The rows in a file's records.
-fn rows(records: Records, numbered: Numbered, file: &str, needs: Needs) -> Result<Rows> {
+fn rows(
+    records: Records,
+    numbered: Numbered,
+    file: &str,
+    columns: &Columns,
+    needs: Needs,
+) -> Result<Rows> {
     let (mut rows, mut bad, mut hidden) = (Vec::new(), Vec::new(), 0);
     for record in records {
         let row = record.and_then(|(line, fields)| {
-            shape::row(line, fields, needs).map_err(|reason| Bad { line, reason })
+            let row = columns.apply(fields).and_then(|fields| shape::row(line, fields, needs));
+            row.map_err(|reason| Bad { line, reason })
         });
         match row {
             Ok(row) => rows.push(row),
@@ -308,6 +326,7 @@ mod tests {
 
     const ALL: Needs = Needs { response: true, answer: true };
     const NONE: Needs = Needs { response: false, answer: false };
+    const ANSWER: Needs = Needs { response: false, answer: true };
     const GOOD: &str = r#"{"prompt": "2+2=", "response": "2+2=4", "answer": "4"}"#;
 
     fn lines_of(rows: &Rows) -> Vec<usize> {
@@ -476,7 +495,7 @@ mod tests {
             ("a.csv.GZ", table, None),
             ("a.json.gz", &array, None),
             ("a.gz", table, Some("name it .jsonl")),
-            ("b/a.parquet", GOOD, Some("pandas.read_parquet(r'b/a.parquet').to_json('a.jsonl', ")),
+            ("b/a.parquet", GOOD, Some("in CSV and Parquet the columns have these names")),
         ] {
             let next = parse(text.as_bytes(), file, NONE).err().and_then(|e| e.next);
             match (next, error) {
@@ -485,6 +504,21 @@ mod tests {
                 (next, _) => panic!("{file}: {next:?}"),
             }
         }
+    }
+
+    #[test]
+    fn columns_go_by_their_own_names_in_every_format() {
+        let columns = Columns::new(&["user=q".into(), "answer=a".into()]).unwrap();
+        let table = "q,a\n2+2?,4.50";
+        let lines = r#"{"q": "2+2?", "a": "4.50"}"#;
+        let [table, lines] = [("d.csv", table), ("d.jsonl", lines)].map(|(file, text)| {
+            let rows = parse_columns(text.as_bytes(), file, &columns, ANSWER).unwrap().rows;
+            (rows[0].content.clone(), rows[0].answer.clone(), rows[0].extra.clone())
+        });
+        assert_eq!(table, lines);
+        assert_eq!(table.1.as_deref(), Some("4.50"));
+        let error = parse_columns(b"q,b\n1,2".as_slice(), "d.csv", &columns, ANSWER).unwrap_err();
+        assert!(error.to_string().contains("d.csv:2: no column `a`"), "{error}");
     }
 
     #[test]

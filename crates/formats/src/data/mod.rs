@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod builtin;
+pub mod columns;
 mod csv;
 pub mod encode;
 mod fields;

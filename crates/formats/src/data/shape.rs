@@ -2,7 +2,7 @@
 //! as text or as messages, a whole conversation, or bare text (its guide "Dataset formats and types").
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::fields::{self, Result, kind, listed, nearest};
 use super::messages;
@@ -113,6 +113,17 @@ impl Row {
         self
     }
 
+    /// The row with a system message, if it is a conversation that begins without one; an empty text is none.
+    pub fn with_system(mut self, text: &str) -> Self {
+        if let Content::Chat(chat) = &mut self.content
+            && !text.is_empty()
+            && chat.messages[0]["role"] != "system"
+        {
+            chat.messages.insert(0, json!({"role": "system", "content": text}));
+        }
+        self
+    }
+
     /// Whether it has a response.
     pub fn responds(&self) -> bool {
         match &self.content {
@@ -159,7 +170,10 @@ pub fn row(line: usize, mut fields: Map<String, Value>, needs: Needs) -> Result<
         _ if fields.is_empty() => return Err("no `prompt`, `messages` or `text`".into()),
         _ => {
             let names = listed(fields.keys());
-            return Err(format!("no `prompt`, `messages` or `text`, only {names}"));
+            return Err(format!(
+                "no `prompt`, `messages` or `text`, only {names}; --columns user=NAME,assistant=NAME,answer=NAME says \
+                 which are which"
+            ));
         }
     };
     let answer = answer.map(fields::text).transpose()?;
@@ -293,6 +307,23 @@ mod tests {
         match row_of(json, needs)?.content {
             Content::Chat(chat) => Ok(chat),
             other => panic!("{json} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_system_message_goes_before_a_conversation_that_has_none() {
+        let system = json!({"role": "system", "content": "s"});
+        for (row, messages) in [(r#"{"messages": [USER, ASST]}"#, 2), (r#"{"prompt": [USER]}"#, 2)]
+        {
+            let row = row_of(row, NONE).unwrap();
+            assert_eq!(row.clone().with_system(""), row);
+            let Content::Chat(chat) = row.with_system("s").content else { panic!("a chat") };
+            assert_eq!((chat.messages.len(), &chat.messages[0]), (messages, &system));
+        }
+        let own = r#"{"prompt": [{"role": "system", "content": "own"}, USER]}"#;
+        for unchanged in [own, r#"{"prompt": "text"}"#] {
+            let row = row_of(unchanged, NONE).unwrap();
+            assert_eq!(row.clone().with_system("s"), row, "{unchanged}");
         }
     }
 

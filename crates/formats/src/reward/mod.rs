@@ -91,6 +91,13 @@ impl Verifier {
         self.compare.check_gold(answer)
     }
 
+    /// The gold answer at the end of a worked solution, behind the marker that separates answers from reasoning;
+    /// `None` if the marker isn't there.
+    pub fn gold_within<'a>(&self, solution: &'a str) -> Option<&'a str> {
+        let marker = self.answer_after.as_deref()?;
+        if solution.contains(marker) { self.given_answer(solution) } else { None }
+    }
+
     /// The answer in the response; `None` if the marker is missing, or occurs more than once where it
     /// must not.
     fn given_answer<'a>(&self, response: &'a str) -> Option<&'a str> {
@@ -164,6 +171,23 @@ mod tests {
         assert!(verifier.score("so it costs 1,200 #### 1200.00", true, "1,200"));
         assert!(!verifier.score("so it costs 1200", true, "1200"));
         assert!(!verifier.score("#### about 1200", true, "1200"));
+    }
+
+    /// GSM8K's answers, and what is left for `check_gold` to refuse or accept.
+    #[test]
+    fn the_gold_answer_of_a_worked_solution_is_behind_its_marker() {
+        let (numeric, exact) = (Comparison::Numeric, Comparison::Exact);
+        for (comparison, marker, solution, gold) in [
+            (numeric, Some("####"), "2 clips each.\n2*3 = 6\n#### 1,200\n", Some("1,200")),
+            (numeric, Some("####"), "#### 1\nno: #### 2", Some("2")),
+            (numeric, Some("####"), "72", None),
+            (numeric, None, "#### 72", None),
+            (exact, Some(">"), "a>b", Some("b")),
+            (exact, Some(">"), "a>b>c", None),
+        ] {
+            let verifier = verifier(comparison, marker);
+            assert_eq!(verifier.gold_within(solution), gold, "{solution:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::reads::{Examples, For};
 use super::wanted::Wanted;
 use crate::config::{TooLong, Turns, Unreadable};
+use crate::data::columns::Columns;
 use crate::data::encode::{Encoded, encode};
 use crate::data::shape::{Needs, Row};
 use crate::data::source::Problem;
@@ -79,7 +80,8 @@ impl Examples for Files<'_> {
     ) -> Result<Vec<Problem>> {
         let needs = Needs { response: wanted.response, answer: wanted.answer };
         let bytes = packed::unpack(read(Path::new(path)).map_err(|e| not_a_list(path, e))?, path)?;
-        let file = file::parse(bytes, path, needs)?;
+        let columns = Columns::new(&self.of.data.columns).expect("checked with the settings");
+        let file = file::parse_columns(bytes, path, &columns, needs)?;
         notes.extend(file.notes);
         let at = |number: usize| file.numbered.at(path, number);
         let place = Place { of: path, rows: file.numbered.what(), at: &at };
@@ -188,7 +190,12 @@ impl<'a> Files<'a> {
         let line = row.line;
         let row = if wanted.keeps_responses { row } else { row.without_response() };
         let all_turns = self.of.data.turns == Turns::All;
-        let (example, rewritten) = render::example(row, suite, self.template.as_ref(), all_turns)?;
+        let row = row.with_system(&self.of.data.system);
+        let (mut example, rewritten) =
+            render::example(row, suite, self.template.as_ref(), all_turns)?;
+        if let Some(gold) = self.of.grader.verifier.gold_within(&example.answer) {
+            example.answer = gold.into();
+        }
         let judged = wanted.answer || !example.answer.is_empty();
         let gold = if judged { self.of.grader.check_gold(&example.answer) } else { Ok(()) };
         let readable = gold.is_ok();
