@@ -113,7 +113,7 @@ fn stock(input: &Input) -> Gradients {
 }
 
 fn fused(input: &Input) -> Gradients {
-    let head = Head::new(std::slice::from_ref(&input.head), LOGITS_BYTES);
+    let head = Head::new(vec![input.head.clone().into()], LOGITS_BYTES);
     let mut d_head = head.no_gradient();
     let tokens = (LOGITS_BYTES / (4 * V)).next_multiple_of(SEQUENCE);
     let hidden = input.hidden.clone().split(tokens, 0).into_iter();

@@ -1,12 +1,14 @@
 // Widens half-precision numbers, two in a word, to f32: exactly, for every finite one.
 // Reference: crates/kernels/src/stored/reference.rs. Launcher: gpu.rs beside it.
 
-@group(0) @binding(0) var<storage, read_write> words: array<u32>;     // [n], low half first
-@group(0) @binding(1) var<storage, read_write> out: array<vec2<f32>>; // [n]
-@group(0) @binding(2) var<storage, read_write> info: array<u32>;      // n
+@group(0) @binding(0) var<storage, read_write> words: array<u32>;     // row after row, low half first
+@group(0) @binding(1) var<storage, read_write> rows: array<i32>;      // those to widen, or the first of them
+@group(0) @binding(2) var<storage, read_write> out: array<vec2<f32>>; // [n]
+@group(0) @binding(3) var<storage, read_write> info: array<u32>;      // n, words a row
 
 const W: u32 = {{ workgroup }}u;
 const BFLOAT: bool = {{ bfloat }};
+const LISTED: bool = {{ listed }};
 
 // Shifted into f32's fields, a subnormal would be flushed to 0, so it is counted in steps of 2^-24.
 fn from_f16(bits: u32) -> f32 {
@@ -27,7 +29,9 @@ fn main(
     if i >= info[0] {
         return;
     }
-    let word = words[i];
+    let row = i / info[1];
+    let source = u32(rows[select(0u, row, LISTED)]) + select(row, 0u, LISTED);
+    let word = words[source * info[1] + i % info[1]];
     if BFLOAT {
         out[i] = bitcast<vec2<f32>>(vec2<u32>(word << 16u, word & 0xffff0000u));
     } else {

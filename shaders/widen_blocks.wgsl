@@ -3,13 +3,15 @@
 // Reference: crates/kernels/src/stored/reference.rs. Launcher: gpu.rs beside it.
 
 @group(0) @binding(0) var<storage, read_write> words: array<u32>;     // the blocks' bytes, row after row
-@group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>>; // [n]
-@group(0) @binding(2) var<storage, read_write> info: array<u32>;      // n
+@group(0) @binding(1) var<storage, read_write> rows: array<i32>;      // those to widen, or the first of them
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>; // [n]
+@group(0) @binding(3) var<storage, read_write> info: array<u32>;      // n, vectors a row
 
 const W: u32 = {{ workgroup }}u;
 const KIND: u32 = {{ kind }}u; // ggml's number of the type
 const ELEMENTS: u32 = {{ elements }}u; // of a block
 const BYTES: u32 = {{ bytes }}u;
+const LISTED: bool = {{ listed }};
 
 const Q4_0 = 2u;
 const Q4_1 = 3u;
@@ -102,7 +104,10 @@ fn main(
     if i >= info[0] {
         return;
     }
-    let at = (i / (ELEMENTS / 4u)) * BYTES;
-    let e = 4u * (i % (ELEMENTS / 4u));
+    let row = i / info[1];
+    let source = u32(rows[select(0u, row, LISTED)]) + select(row, 0u, LISTED);
+    let vector = source * info[1] + i % info[1];
+    let at = (vector / (ELEMENTS / 4u)) * BYTES;
+    let e = 4u * (vector % (ELEMENTS / 4u));
     out[i] = vec4<f32>(number(at, e), number(at, e + 1u), number(at, e + 2u), number(at, e + 3u));
 }

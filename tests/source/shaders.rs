@@ -17,12 +17,13 @@ const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 const MAX_INVOCATIONS: u32 = 256;
 
 /// What fills the placeholders here; one that isn't named gets 4.
-const PARAMETERS: [(&str, &str); 7] = [
+const PARAMETERS: [(&str, &str); 8] = [
     ("workgroup", "256"),
     ("lanes", "256"),
     ("side", "16"),
     // Constant conditions: every branch is validated, whichever way they stand.
     ("bfloat", "true"),
+    ("listed", "true"),
     ("greedy", "false"),
     ("top_k", "true"),
     ("top_p", "true"),

@@ -12,6 +12,7 @@ pub mod gradient;
 pub mod fused;
 pub mod backward_from;
 pub mod matmul;
+pub mod weight;
 pub mod stored;
 pub mod linear;
 pub mod rms_norm;

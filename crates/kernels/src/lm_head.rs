@@ -7,7 +7,8 @@
 //! its logits to be kept pays a fourth: they are computed again.
 //!
 //! The head comes in blocks of rows, since at V = 151,936 the whole exceeds WebGPU's limit of 128 MiB
-//! a binding. No tensor here is tracked by autodiff: the gradients are results.
+//! a binding, and since a frozen head may be stored in another form: a block is widened for a product, and
+//! dropped after it. No tensor here is tracked by autodiff: the gradients are results.
 
 use std::ops::Range;
 
@@ -15,6 +16,7 @@ use burn::tensor::{Int, Tensor};
 
 use super::matmul::matmul_nt;
 use super::token_stats;
+use super::weight::Weight;
 
 /// Bytes of logits that exist at a time, by default: large enough for efficient matmuls, small
 /// beside the weights.
@@ -23,7 +25,7 @@ pub const LOGITS_BYTES: usize = 32 << 20;
 /// The head: blocks of rows [Vb, D], V in all, and the bytes of logits that may exist at a time (at
 /// the least, one token's logits of one block).
 pub struct Head {
-    blocks: Vec<Tensor<2>>,
+    blocks: Vec<Weight>,
     logits_bytes: usize,
 }
 
@@ -52,8 +54,8 @@ impl Chunk {
 
 impl Head {
     /// `blocks` [Vb, D] may be tracked by autodiff; they are used as plain tensors.
-    pub fn new(blocks: &[Tensor<2>], logits_bytes: usize) -> Self {
-        Self { blocks: blocks.iter().map(|block| block.clone().inner()).collect(), logits_bytes }
+    pub fn new(blocks: Vec<Weight>, logits_bytes: usize) -> Self {
+        Self { blocks: blocks.into_iter().map(Weight::inner).collect(), logits_bytes }
     }
 
     /// Statistics [N, 2] of hidden states [N, D], N ≥ 1, and targets `[N]`, −1 where masked, without
@@ -113,7 +115,7 @@ impl Head {
 
     /// A block's logits, [n, Vb].
     fn logits(&self, hidden: &Tensor<2>, block: usize) -> Tensor<2> {
-        matmul_nt(hidden.clone(), self.blocks[block].clone())
+        self.blocks[block].product(hidden.clone())
     }
 
     fn piece(&self, hidden: Tensor<2>, targets: Tensor<1, Int>, keep_logits: bool) -> Piece {
@@ -150,7 +152,7 @@ impl Head {
                 coefficients.clone(),
                 first,
             );
-            add(&mut d_hidden, matmul_nt(d_logits.clone(), block.clone().transpose()));
+            add(&mut d_hidden, matmul_nt(d_logits.clone(), block.widen().transpose()));
             if let Some(sum) = d_head.get_mut(i) {
                 add(sum, matmul_nt(d_logits.transpose(), hidden.clone().transpose()));
             }

@@ -4,28 +4,33 @@
 //! The bytes lie in 32-bit words, which every adapter can bind; WGSL's own `f16` is an extension that many
 //! adapters lack, and it has neither bfloat16 nor blocks. A product widens the matrix (exactly), multiplies
 //! in f32, and drops the wide copy. The backward pass widens again: else the graph would keep a wide
-//! copy of every matrix.
+//! copy of every matrix. The embedding looks rows up and widens these alone; the head, too large to be
+//! widened whole, is multiplied a part at a time.
 
 mod cpu;
 mod gpu;
 pub mod reference;
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::wgpu::{CubeBackend, CubeTensor};
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 pub use srft_formats::model::gguf::BlockType;
 
 use super::gradient::record;
 use super::matmul::{MatmulNt, product};
+use super::weight::FrozenMatrix;
 
 /// How a matrix lies in its words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
     /// The type of its blocks; a number in half precision is a block of one.
     pub kind: BlockType,
+    /// Its first row among those in the words.
+    pub first: usize,
     /// Out.
     pub rows: usize,
     /// In.
@@ -33,8 +38,20 @@ pub struct Layout {
 }
 
 impl Layout {
-    fn numbers(self) -> usize {
-        self.rows * self.columns
+    /// Some of its rows.
+    fn part(self, rows: Range<usize>) -> Self {
+        assert!(rows.end <= self.rows, "rows {rows:?} of {}", self.rows);
+        Self { first: self.first + rows.start, rows: rows.len(), ..self }
+    }
+
+    fn row_bytes(self) -> usize {
+        self.columns / self.kind.elements() * self.kind.bytes()
+    }
+
+    /// The bytes of its rows.
+    fn bytes_in(self, words: &[i32]) -> &[u8] {
+        let width = self.row_bytes();
+        &bytemuck::cast_slice(words)[self.first * width..][..self.rows * width]
     }
 }
 
@@ -62,7 +79,7 @@ impl StoredMatrix {
         });
         let data = TensorData::new(words.collect::<Vec<_>>(), [bytes.len().div_ceil(4)]);
         let words = Tensor::from_data(data, &device.clone().without_autodiff());
-        Some(Self { words, layout: Layout { kind, rows, columns } })
+        Some(Self { words, layout: Layout { kind, first: 0, rows, columns } })
     }
 
     /// [Out, In].
@@ -75,6 +92,18 @@ impl StoredMatrix {
         Tensor::from_dispatch(Dispatch::widen(self.words.clone().into_dispatch(), self.layout))
     }
 
+    /// Rows `rows` `[N]` in f32, [N, In].
+    pub fn select(&self, rows: Tensor<1, Int>) -> Tensor<2> {
+        let rows = if self.layout.first == 0 { rows } else { rows + self.layout.first as i32 };
+        let words = self.words.clone().into_dispatch();
+        Tensor::from_dispatch(Dispatch::widen_rows(words, rows.into_dispatch(), self.layout))
+    }
+
+    /// Some of its rows; the words are shared.
+    pub fn part(&self, rows: Range<usize>) -> Self {
+        Self { words: self.words.clone(), layout: self.layout.part(rows) }
+    }
+
     /// x [N, In] → x·Wᵀ [N, Out], differentiable in x.
     pub fn linear(&self, x: Tensor<2>) -> Tensor<2> {
         let words = self.words.clone().into_dispatch();
@@ -82,11 +111,40 @@ impl StoredMatrix {
     }
 }
 
-/// The operation behind [`StoredMatrix::widen`].
+impl FrozenMatrix for StoredMatrix {
+    fn dims(&self) -> [usize; 2] {
+        self.dims()
+    }
+
+    fn linear(&self, x: Tensor<2>) -> Tensor<2> {
+        self.linear(x)
+    }
+
+    fn widen(&self) -> Tensor<2> {
+        self.widen()
+    }
+
+    fn select(&self, rows: Tensor<1, Int>) -> Tensor<2> {
+        self.select(rows)
+    }
+
+    fn part(&self, rows: Range<usize>) -> Arc<dyn FrozenMatrix> {
+        Arc::new(self.part(rows))
+    }
+}
+
+/// The operations behind [`StoredMatrix::widen`] and [`StoredMatrix::select`].
 #[backend_extension(Cube, Flex)]
 pub trait Widen: Backend {
     /// The words of a matrix → [Out, In].
     fn widen(words: IntTensor<Self>, layout: Layout) -> FloatTensor<Self>;
+
+    /// The words of a matrix, numbers of rows in them `[N]` → [N, In].
+    fn widen_rows(
+        words: IntTensor<Self>,
+        rows: IntTensor<Self>,
+        layout: Layout,
+    ) -> FloatTensor<Self>;
 }
 
 /// The operation behind [`StoredMatrix::linear`].
@@ -98,18 +156,6 @@ pub trait StoredLinear: Backend {
         words: IntTensor<Self>,
         layout: Layout,
     ) -> FloatTensor<Self>;
-}
-
-impl StoredLinear for CubeBackend {
-    fn stored_linear(x: CubeTensor, words: CubeTensor, layout: Layout) -> CubeTensor {
-        product::<Self>(x, Self::widen(words, layout))
-    }
-}
-
-impl StoredLinear for Flex {
-    fn stored_linear(x: FlexTensor, words: FlexTensor, layout: Layout) -> FlexTensor {
-        product::<Self>(x, Self::widen(words, layout))
-    }
 }
 
 impl<B: StoredLinear + Widen + MatmulNt, C: CheckpointStrategy> StoredLinear for Autodiff<B, C> {

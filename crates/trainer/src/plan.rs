@@ -2,7 +2,7 @@
 //! from the config and the model's config. Tests compare the sum with counted allocations.
 
 use crate::config::{Objective, Settings, Storage};
-use crate::model::{Lora, ModelConfig};
+use crate::model::{Lora, ModelConfig, StoredBytes, part_bytes};
 use crate::ops::lm_head::LOGITS_BYTES;
 use crate::ops::vector::LANES;
 
@@ -48,6 +48,7 @@ struct Sizes {
     kv: usize,        // width of all keys
     matrices: usize,  // weights of a layer's matrices
     layer: usize,     // weights of a layer
+    tables: usize,    // of embedding and head
     weights: usize,   // of the checkpoint
     trainable: usize, // of what trains
 }
@@ -74,14 +75,14 @@ impl Sizes {
             + when(m.qk_norm, 2 * m.head_dim)
             + when(m.norms_after, 2 * d)
             + 2 * d;
-        let vocabulary = m.vocab_size * d * if m.tied { 1 } else { 2 };
-        let weights = m.layers * layer + vocabulary + d;
+        let tables = m.vocab_size * d * if m.tied { 1 } else { 2 };
+        let weights = m.layers * layer + tables + d;
         let adapters = |lora: &Lora| {
             let adapted = matrices.iter().filter(|(name, ..)| lora.adapts(name));
             m.layers * adapted.map(|(_, i, o)| lora.rank * (i + o)).sum::<usize>()
         };
         let trainable = lora.map_or(weights, adapters);
-        Self { query, kv, matrices: in_matrices, layer, weights, trainable }
+        Self { query, kv, matrices: in_matrices, layer, tables, weights, trainable }
     }
 }
 
@@ -90,9 +91,9 @@ impl Sizes {
 pub struct Circumstances {
     /// Whether it runs on the CPU backend, whose fused operations keep less.
     pub on_cpu: bool,
-    /// Bytes of a number of the layers' matrices, where these stay as their file stores them; else they are
-    /// in f32. On average: a GGUF's matrices may be of several types.
-    pub frozen: Option<f64>,
+    /// Bytes of a number of the frozen weights, where these stay as their file stores them; else they are in
+    /// f32.
+    pub frozen: Option<StoredBytes>,
     /// Tokens of the longest text, prompt and response, if the data is known; see [`assumed`].
     pub longest: Option<usize>,
     /// Whether responses are sampled in evaluation.
@@ -119,14 +120,18 @@ pub fn plan(
     let s = Sizes::new(model, lora);
     let (d, f, layers) = (model.hidden_size, model.intermediate_size, model.layers);
     let item = |name, numbers: usize, of: String| Item { name, bytes: numbers * F32, of };
-    let in_f32 = if frozen.is_some() { s.weights - layers * s.matrices } else { s.weights };
+    let numbers = layers * s.matrices + s.tables;
+    let in_f32 = if frozen.is_some() { s.weights - numbers } else { s.weights };
     let mut lasting = vec![item("weights", in_f32, format!("{in_f32} numbers in F32"))];
-    if let Some(bytes) = frozen {
-        let numbers = layers * s.matrices;
-        let of = format!("{numbers} numbers of {bytes:.2} bytes, as they are stored");
-        let bytes = (numbers as f64 * bytes).ceil() as usize;
+    if let Some(stored) = frozen {
+        let (matrices, tables) = (layers as f64 * s.matrices as f64, s.tables as f64);
+        let bytes = (matrices * stored.matrices + tables * stored.tables).ceil() as usize;
+        let each = bytes as f64 / numbers as f64;
+        let of = format!("{numbers} numbers of {each:.2} bytes, as they are stored");
         lasting.push(Item { name: "frozen weights", bytes, of });
-        lasting.push(item("a frozen matrix", d * f, "widened for its product".into()));
+        let part = (part_bytes(on_cpu) / F32).min(model.vocab_size * d);
+        let part = if stored.tables < F32 as f64 { part.max(d * f) } else { d * f };
+        lasting.push(item("a frozen matrix", part, "widened for its product".into()));
     }
     if lora.is_some() {
         lasting.push(item("adapters", s.trainable, format!("{} numbers in F32", s.trainable)));

@@ -13,6 +13,7 @@ use crate::ops::sampling::{Draw, Sampling, reference as sampling_reference, samp
 use crate::ops::stored::{BlockType, StoredMatrix, reference as stored_reference};
 use crate::ops::token_stats as stats_op;
 use crate::ops::token_stats::{reference as stats_reference, token_stats};
+use crate::ops::weight::Weight;
 use crate::random::{Stream, purpose, token_uniform};
 use crate::records::TermCoefficients;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -207,7 +208,7 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         ];
         self.poison(&[n * d, v * d, n * v]).await?;
         let given = self.floats(&upstream, [n, 2]);
-        let fused = Head::new(&blocks, LOGITS_BYTES);
+        let fused = Head::new(blocks.map(Weight::from).to_vec(), LOGITS_BYTES);
         let mut d_head = fused.no_gradient();
         let (hidden_states, targets_of) = (self.floats(&hidden, [n, d]), self.ints(&targets));
         let d_hidden = [0..3, 3..n].map(|range| {

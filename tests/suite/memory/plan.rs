@@ -7,7 +7,7 @@ use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 use pollster::block_on;
 use srft::config::{Frozen, Storage};
-use srft::model::{Llama, ModelConfig, ModelFolder};
+use srft::model::{Llama, ModelConfig, ModelFolder, StoredBytes};
 use srft::plan::{Circumstances, plan};
 use srft::records::Example;
 use srft::run::lora_settings;
@@ -103,8 +103,8 @@ fn compare(settings: &str, halves: bool, device: &Device, counter: &dyn Counter)
     let config = crate::common::config(&settings);
     let shape = ModelConfig::from_json(work.model.as_bytes(), "test").unwrap();
     let lora = lora_settings(&config).unwrap();
-    let here =
-        Circumstances { on_cpu, frozen: halves.then_some(2.0), longest: None, evaluates: true };
+    let frozen = halves.then_some(StoredBytes { matrices: 2.0, tables: 2.0 });
+    let here = Circumstances { on_cpu, frozen, longest: None, evaluates: true };
     let predicted = plan(&config, &shape, lora.as_ref(), here).peak_bytes();
     let before = counter.held();
     let mut model = if halves {

@@ -127,14 +127,17 @@ fn an_adapter_folder_is_written_as_it_was_read() {
     }
 }
 
-/// Weights in half precision that stay so give the same numbers as widened ones.
+/// Weights that stay in half precision or in blocks give the same numbers as widened ones; embedding and head
+/// are one matrix, and two.
 #[test]
 fn frozen_weights_stay_as_they_are_stored() {
     let targets = ["k_proj", "o_proj", "down_proj"].map(String::from).to_vec();
     let lora = Lora { rank: 2, alpha: 4.0, rslora: false, dropout: 0.0, targets };
     for (backend, device) in devices() {
-        for name in ["qwen2-sharded", "qwen2-f16"] {
-            let golden = Golden::read(name);
+        let mut mixed = Golden::of("gguf-read/mixed", "llama-gqa");
+        mixed.folder = ModelFolder::read(&golden_path("gguf-read/mixed.gguf")).unwrap();
+        let halves = ["qwen2-sharded", "qwen2-f16"].map(|name| (name, Golden::read(name)));
+        for (name, golden) in halves.into_iter().chain([("mixed", mixed)]) {
             let adapted = |frozen| {
                 let (mut model, tokenizer) = golden.folder.load_frozen(frozen, &device).unwrap();
                 golden.check_scores(&format!("{backend} {name} {frozen:?}"), &model);
@@ -145,8 +148,9 @@ fn frozen_weights_stay_as_they_are_stored() {
                 (model, tokenizer)
             };
             let (stored, whole) = (adapted(Frozen::Stored).0, adapted(Frozen::F32).0);
-            let layers = stored.config.layers;
-            assert_eq!(stored.weights().len() + 7 * layers, whole.weights().len());
+            let (layers, tables) = (stored.config.layers, if stored.config.tied { 1 } else { 2 });
+            assert_eq!(stored.config.tied, name != "mixed");
+            assert_eq!(stored.weights().len() + 7 * layers + tables, whole.weights().len());
             for settings in ["", "checkpointing = true\n"] {
                 let settings = format!("{SFT}[train]\n{settings}");
                 let [stored, whole] = [Frozen::Stored, Frozen::F32].map(|frozen| {

@@ -5,6 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use srft::ops::backward_from::backward_from;
 use srft::ops::lm_head::{Head, LOGITS_BYTES};
 use srft::ops::token_stats::{self, RECORD, reference, token_stats};
+use srft::ops::weight::Weight;
 use srft::random::Stream;
 
 const FORWARD: f64 = 6e-5;
@@ -328,7 +329,7 @@ fn the_fused_head_gives_the_gradient_of_stock_operations() {
         for blocks in [vec![case.head.clone()], case.blocks()] {
             for budget in BUDGETS {
                 let what = format!("{name}, {} blocks, {budget} bytes", blocks.len());
-                let head = Head::new(&blocks, budget);
+                let head = Head::new(blocks.iter().cloned().map(Weight::from).collect(), budget);
                 let mut d_head = head.no_gradient();
                 let d_hidden = CHUNKS.map(|range| {
                     let (hidden, targets) = (case.hidden.clone(), case.targets.clone());
@@ -366,7 +367,7 @@ fn the_fused_head_gives_the_statistics_of_whole_logits() {
         let logits = case.hidden.clone().matmul(case.head.clone().transpose());
         let whole = f64s(&values(token_stats(logits, case.targets.clone())));
         for budget in BUDGETS {
-            let head = Head::new(&case.blocks(), budget);
+            let head = Head::new(case.blocks().into_iter().map(Weight::from).collect(), budget);
             let stats = head.stats(case.hidden.clone(), case.targets.clone());
             assert_eq!(mismatch(&values(stats), &whole, FORWARD), None, "{name}, {budget} bytes");
         }

@@ -3,8 +3,11 @@
 use crate::backends::{compare, devices, floats};
 use burn::tensor::{Tensor, TensorData, bf16, f16};
 use srft::ops::linear::linear;
+use srft::ops::lm_head::{Head, LOGITS_BYTES};
 use srft::ops::stored::{BlockType, StoredMatrix, reference};
+use srft::ops::weight::Weight;
 use srft::random::Stream;
+use std::sync::Arc;
 
 const HALVES: [BlockType; 2] = [BlockType::F16, BlockType::Bf16];
 
@@ -126,6 +129,105 @@ fn products_and_gradients_are_those_of_the_wide_matrix() {
                 let got: Vec<f32> = got.iter().map(|&v| v as f32).collect();
                 compare(&format!("{device} {kind:?} {what}"), &got, want, 1e-6).unwrap();
             }
+        }
+    }
+}
+
+/// Rows looked up, and a part of a part, are the wide matrix's to the bit.
+#[test]
+fn rows_are_those_of_the_wide_matrix() {
+    let (rows, ids) = (700, [3, 699, 0, 3, 257, 698]);
+    for kind in HALVES.into_iter().chain(QUANTISED) {
+        let columns = 6 * kind.elements();
+        let bytes = match kind.is_quantised() {
+            true => random_blocks(kind, 6 * rows),
+            false => every(kind)[..2 * rows * columns].to_vec(),
+        };
+        let wide = reference::widen(&bytes, kind);
+        let of = |ids: &[i32]| -> Vec<f32> {
+            let row = |&id: &i32| &wide[id as usize * columns..][..columns];
+            ids.iter().flat_map(row).map(|&x| x as f32).collect()
+        };
+        for (device, on) in devices() {
+            let matrix = StoredMatrix::new(&bytes, kind, rows, &on).unwrap();
+            let select = |matrix: &StoredMatrix, ids: &[i32]| {
+                let ids = TensorData::new(ids.to_vec(), [ids.len()]);
+                floats(matrix.select(Tensor::from_data(ids, &on)))
+            };
+            let flushed = |got: Vec<f32>, want: Vec<f32>| {
+                let same =
+                    |(g, w): (&f32, &f32)| g == w || *g == 0.0 && w.abs() < f32::MIN_POSITIVE;
+                got.len() == want.len() && got.iter().zip(&want).all(same)
+            };
+            assert!(flushed(select(&matrix, &ids), of(&ids)), "{device} {kind:?}: looked up");
+            let part = matrix.part(200..699).part(57..499);
+            assert_eq!(part.dims(), [442, columns]);
+            let ids: Vec<i32> = (257..699).collect();
+            assert!(flushed(floats(part.widen()), of(&ids)), "{device} {kind:?}: a part");
+            assert!(flushed(select(&part, &[0, 441]), of(&[257, 698])), "{device} {kind:?}: in it");
+        }
+    }
+}
+
+/// The fused head over a frozen matrix in parts: statistics and the gradient at the hidden states.
+#[test]
+fn the_head_over_blocks_is_the_head_over_the_wide_matrix() {
+    let (vocabulary, n) = (300, 20);
+    let parts = [0..130, 130..131, 131..300];
+    let mut stream = Stream::new(6, 0, 0);
+    for kind in HALVES.into_iter().chain(QUANTISED) {
+        let columns = 32 * 8; // whole blocks of every type
+        let mut bytes = random_blocks(kind, vocabulary * columns / kind.elements());
+        for block in bytes.chunks_exact_mut(kind.bytes()) {
+            // Scales of 2^-8; halves between -2 and 2.
+            let scale = |&at: &usize| block[at + 1] = block[at + 1] & 0x83 | 0x1c;
+            kind.scales().iter().for_each(scale);
+        }
+        let hidden: Vec<f32> = (0..n * columns).map(|_| 0.1 * stream.normal()).collect();
+        let targets: Vec<i32> = (0..n).map(|_| stream.below(vocabulary as u32) as i32).collect();
+        let coefficients: Vec<f32> = (0..n * 2).map(|_| stream.normal()).collect();
+        for (device, on) in devices() {
+            let matrix = StoredMatrix::new(&bytes, kind, vocabulary, &on).unwrap();
+            let tensor = |values: &[f32], shape: [usize; 2]| {
+                Tensor::<2>::from_data(TensorData::new(values.to_vec(), shape), &on)
+            };
+            let run = |blocks: Vec<Weight>, budget: usize| {
+                let head = Head::new(blocks, budget);
+                let targets = Tensor::from_data(TensorData::new(targets.clone(), [n]), &on);
+                let chunk = head.forward(tensor(&hidden, [n, columns]), targets);
+                let stats = floats(chunk.stats());
+                let d = head.backward(chunk, tensor(&coefficients, [n, 2]), &mut []);
+                [stats, floats(d)]
+            };
+            for budget in [LOGITS_BYTES, 4 * vocabulary * 5, 1] {
+                let stored = parts.clone().map(|part| Arc::new(matrix.part(part)));
+                let whole = stored.clone().map(|part| Weight::Whole(part.widen())).to_vec();
+                let stored = stored.map(|part| Weight::Frozen(part)).to_vec();
+                let [got, want] = [stored, whole].map(|blocks| run(blocks, budget));
+                let finite = want.iter().flatten().all(|x| x.is_finite());
+                assert!(finite && want[1].iter().any(|&x| x != 0.0), "{device} {kind:?}: a test");
+                assert!(got == want, "{device} {kind:?}, {budget} bytes");
+            }
+        }
+    }
+}
+
+/// The CPU takes a product of few rows a part of the matrix at a time; gemm takes other ways for one row, few,
+/// and many.
+#[test]
+fn products_of_few_rows_are_those_of_the_wide_matrix_to_the_bit() {
+    let kind = BlockType::Q8_0;
+    let (_, on) = &devices()[0];
+    let mut stream = Stream::new(4, 0, 0);
+    for (output, input) in [(192, 576), (514, 576), (576, 1536), (1000, 64), (2311, 1536)] {
+        let mut bytes = random_blocks(kind, output * input / 32);
+        bytes.chunks_exact_mut(34).for_each(|block| block[..2].copy_from_slice(&[0, 0x1c]));
+        let matrix = StoredMatrix::new(&bytes, kind, output, on).unwrap();
+        for n in [1, 2, 7, 16, 32, 33] {
+            let x: Vec<f32> = (0..n * input).map(|_| stream.normal()).collect();
+            let x = Tensor::from_data(TensorData::new(x, [n, input]), on);
+            let (got, want) = (matrix.linear(x.clone()), linear(x, matrix.widen()));
+            assert!(floats(got) == floats(want), "{n} x {input} -> {output}");
         }
     }
 }

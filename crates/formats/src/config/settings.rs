@@ -127,7 +127,7 @@ settings! {
         /// Folder of the base of the adapter in `path`, if it is not where the adapter says.
         base: String = String::new(),
             free "where the same base lies; what it holds is looked at besides";
-        /// stored (layers' matrices that do not train stay in F16, BF16 or GGUF blocks; results are the same) | f32 (faster, more memory).
+        /// stored (matrices that do not train stay in F16, BF16 or GGUF blocks; results are the same) | f32 (faster, more memory).
         frozen: Frozen = Frozen::Stored,
             free "a stored matrix is widened exactly before each product";
     }

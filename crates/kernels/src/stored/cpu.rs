@@ -6,26 +6,107 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use srft_formats::model::gguf::{self, BlockType};
 
-use super::{Layout, Widen};
-use crate::cpu::{i32s, tensor};
+use super::{Layout, StoredLinear, Widen};
+use crate::cpu::{dense, f32s, i32s, tensor};
+use crate::matmul::product;
 use crate::vector::wide;
 
 /// Numbers that a task takes at a time.
 const CHUNK: usize = 1 << 15;
 
+/// Numbers that are widened into the nearest cache before they are copied.
+const NEAR: usize = 2048;
+
+/// With at most so many rows of x, a product widens some rows of the matrix at a time, which then are still in
+/// the cache; else widening is little beside the product, which takes a wide matrix faster.
+const FEW: usize = 32;
+/// Rows of a part. A number's bits are those of the whole product: gemm's order of summation depends on a
+/// product's sizes only where it has at most 256 results.
+const PART: usize = 257;
+
 impl Widen for Flex {
     fn widen(words: FlexTensor, layout: Layout) -> FlexTensor {
-        let kind = layout.kind;
-        let bytes: &[u8] = bytemuck::cast_slice(i32s(&words));
-        let mut out = vec![0.0; layout.numbers()];
-        let chunk = CHUNK / kind.elements() * kind.bytes();
-        let tasks = out.par_chunks_mut(CHUNK).zip(bytes.par_chunks(chunk));
-        tasks.for_each(|(out, bytes)| match kind {
-            BlockType::F16 => wide(FromF16 { out, words: bytemuck::cast_slice(bytes) }),
-            BlockType::Bf16 => wide(FromBf16 { out, words: bytemuck::cast_slice(bytes) }),
-            _ => gguf::widen(kind, bytes, out),
-        });
+        let mut out = vec![0.0; layout.rows * layout.columns];
+        let chunk = CHUNK / layout.kind.elements();
+        let tasks = out.par_chunks_mut(chunk * layout.kind.elements());
+        let bytes = layout.bytes_in(i32s(&words)).par_chunks(chunk * layout.kind.bytes());
+        tasks.zip(bytes).for_each(|(out, bytes)| widen(layout.kind, bytes, out));
         tensor(out, [layout.rows, layout.columns])
+    }
+
+    fn widen_rows(words: FlexTensor, rows: FlexTensor, layout: Layout) -> FlexTensor {
+        let (rows, width) = (dense(rows), layout.row_bytes());
+        let (rows, bytes) = (i32s(&rows), bytemuck::cast_slice(i32s(&words)));
+        let mut out = vec![0.0; rows.len() * layout.columns];
+        out.par_chunks_mut(layout.columns).zip(rows).for_each(|(out, &row)| {
+            let bytes: &[u8] = &bytes[row as usize * width..];
+            widen(layout.kind, &bytes[..width], out);
+        });
+        tensor(out, [rows.len(), layout.columns])
+    }
+}
+
+impl StoredLinear for Flex {
+    fn stored_linear(x: FlexTensor, words: FlexTensor, layout: Layout) -> FlexTensor {
+        let n = x.layout().shape()[0];
+        let parts = layout.rows / PART;
+        if n > FEW || parts < 2 {
+            return product::<Self>(x, Self::widen(words, layout));
+        }
+        let size = layout.rows.div_ceil(parts);
+        let parts: Vec<FlexTensor> = (0..layout.rows)
+            .into_par_iter()
+            .step_by(size)
+            .map(|first| {
+                let part = layout.part(first..layout.rows.min(first + size));
+                product::<Self>(x.clone(), widened(i32s(&words), part))
+            })
+            .collect();
+        let mut out = Vec::with_capacity(n * layout.rows);
+        for row in 0..n {
+            for part in &parts {
+                let columns = part.layout().shape()[1];
+                out.extend_from_slice(&f32s(part)[row * columns..][..columns]);
+            }
+        }
+        tensor(out, [n, layout.rows])
+    }
+}
+
+/// [`Widen::widen`] by one thread, which writes the result once.
+fn widened(words: &[i32], layout: Layout) -> FlexTensor {
+    let mut out = Vec::with_capacity(layout.rows * layout.columns);
+    let mut near = [0.0; NEAR];
+    let (elements, size) = (layout.kind.elements(), layout.kind.bytes());
+    for bytes in layout.bytes_in(words).chunks(NEAR / elements * size) {
+        let near = &mut near[..bytes.len() / size * elements];
+        widen(layout.kind, bytes, near);
+        out.extend_from_slice(near);
+    }
+    tensor(out, [layout.rows, layout.columns])
+}
+
+/// Widens blocks on the widest vector unit.
+fn widen(kind: BlockType, bytes: &[u8], out: &mut [f32]) {
+    match kind {
+        BlockType::F16 => wide(FromF16 { out, words: bytemuck::cast_slice(bytes) }),
+        BlockType::Bf16 => wide(FromBf16 { out, words: bytemuck::cast_slice(bytes) }),
+        _ => wide(FromBlocks { out, kind, bytes }),
+    }
+}
+
+struct FromBlocks<'a> {
+    out: &'a mut [f32],
+    kind: BlockType,
+    bytes: &'a [u8],
+}
+
+impl WithSimd for FromBlocks<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        gguf::widen(self.kind, self.bytes, self.out);
     }
 }
 

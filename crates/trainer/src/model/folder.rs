@@ -56,6 +56,15 @@ pub struct ModelFolder {
     pub(super) origin: &'static dyn Origin,
 }
 
+/// Bytes of a number of frozen weights as they are stored, on average: a GGUF's matrices may be of several types.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StoredBytes {
+    /// Of the layers' matrices.
+    pub matrices: f64,
+    /// Of embedding and head.
+    pub tables: f64,
+}
+
 /// Who wrote a folder, which decides what may be in it. A page reads only folders that srft wrote, so its
 /// download needs no template engine, adapters or half precision.
 pub(super) trait Origin: Debug + Send + Sync {
@@ -77,7 +86,7 @@ pub(super) trait Origin: Debug + Send + Sync {
     }
 
     /// See [`ModelFolder::frozen_bytes`].
-    fn frozen_bytes(&self, _: &ModelFolder) -> Option<f64> {
+    fn frozen_bytes(&self, _: &ModelFolder) -> Option<StoredBytes> {
         None
     }
 }

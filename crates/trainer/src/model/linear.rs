@@ -2,9 +2,9 @@
 
 use super::{ParameterMut, grow};
 use crate::ops::linear::linear;
-use crate::ops::{matmul::matmul_nt, stored::StoredMatrix};
+use crate::ops::matmul::matmul_nt;
+use crate::ops::weight::{FrozenMatrix, Weight};
 use burn::tensor::{Device, Tensor};
-use std::fmt::Debug;
 use std::sync::Arc;
 
 /// x·Wᵀ + b, plus scale·x·Aᵀ·Bᵀ of an adapter.
@@ -14,35 +14,6 @@ pub struct Linear {
     weight: Weight,          // [Out, In]
     bias: Option<Tensor<2>>, // [1, Out]
     adapter: Option<Adapter>,
-}
-
-/// How a matrix is held.
-#[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "a model has a few hundred, and most are whole")]
-enum Weight {
-    /// In f32, as every weight that trains.
-    Whole(Tensor<2>),
-    /// Frozen, in a form other than f32.
-    Frozen(Arc<dyn FrozenMatrix>),
-}
-
-/// A matrix that does not train, held in a form other than f32.
-pub trait FrozenMatrix: Debug + Send + Sync {
-    /// x [N, In] → x·Wᵀ [N, Out], differentiable in x.
-    fn linear(&self, x: Tensor<2>) -> Tensor<2>;
-
-    /// The matrix in f32, [Out, In].
-    fn widen(&self) -> Tensor<2>;
-}
-
-impl FrozenMatrix for StoredMatrix {
-    fn linear(&self, x: Tensor<2>) -> Tensor<2> {
-        self.linear(x)
-    }
-
-    fn widen(&self) -> Tensor<2> {
-        self.widen()
-    }
 }
 
 /// A low-rank change of a matrix (Hu et al., 2021): scale·B·A, never formed while training.
@@ -148,10 +119,7 @@ impl Linear {
 
     /// The weight in f32 with the adapter's change, if there is one.
     pub fn merged(&self) -> Tensor<2> {
-        let weight = match &self.weight {
-            Weight::Whole(weight) => weight.clone(),
-            Weight::Frozen(weight) => weight.widen(),
-        };
+        let weight = self.weight.widen();
         match &self.adapter {
             Some(Adapter { down, up, scale, .. }) => {
                 weight + matmul_nt(up.clone(), down.clone().transpose()) * *scale

@@ -4,9 +4,10 @@
 use super::layers::{Layer, norm};
 use super::linear::Linear;
 use super::lora::Lora;
+use super::table::Table;
 use super::{Local, ModelConfig, Parameter, ParameterMut, Scaling, grow};
 use crate::ops::attention::{AttentionShape, KvCache, Rope, attention, decode_attention};
-use crate::ops::linear::linear;
+use crate::ops::weight::Weight;
 use crate::random::{Stream, purpose};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -14,18 +15,15 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 pub const HEAD: &str = "lm_head.weight";
 pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// Largest block of the embedding, bytes: by default WebGPU binds at most 128 MiB.
-const BLOCK_BYTES: usize = 64 << 20;
-
 /// The model. Its weights are plain tensors; [`Llama::tracked`] gives a copy that records gradients.
 #[derive(Debug, Clone)]
 pub struct Llama {
     /// Its shape.
     pub config: ModelConfig,
-    embedding: Vec<Tensor<2>>, // blocks of [V, D]
+    embedding: Table,
     pub(super) layers: Vec<Layer>,
-    norm: Tensor<2>,              // [1, D]
-    head: Option<Vec<Tensor<2>>>, // blocks of [V, D]; None when tied
+    norm: Tensor<2>,     // [1, D]
+    head: Option<Table>, // None when tied
     rope: Rope,
     local_rope: Option<Rope>, // of the layers that see a window
     lora: Option<Lora>,       // None: the whole model trains
@@ -34,25 +32,16 @@ pub struct Llama {
 impl Llama {
     /// All weights zero, to be filled.
     pub fn empty(config: ModelConfig, device: &Device) -> Self {
-        let block_rows = (BLOCK_BYTES / (4 * config.hidden_size)).max(1);
-        let blocks = || -> Vec<Tensor<2>> {
-            (0..config.vocab_size)
-                .step_by(block_rows)
-                .map(|first| {
-                    let rows = block_rows.min(config.vocab_size - first);
-                    Tensor::zeros([rows, config.hidden_size], device)
-                })
-                .collect()
-        };
+        let table = || Table::empty([config.vocab_size, config.hidden_size], device);
         let rope = |theta, scaling| {
             Rope::new(config.max_positions, config.head_dim, theta, scaling, device)
         };
         let local_rope = |local: &Local| rope(local.rope_theta, Scaling::None).within(local.window);
         Self {
-            embedding: blocks(),
+            embedding: table(),
             layers: (0..config.layers).map(|_| Layer::empty(&config, device)).collect(),
             norm: Tensor::zeros([1, config.hidden_size], device),
-            head: (!config.tied).then(blocks),
+            head: (!config.tied).then(table),
             rope: rope(config.rope_theta, config.rope_scaling),
             local_rope: config.local.as_ref().map(local_rope),
             lora: None,
@@ -100,9 +89,17 @@ impl Llama {
         self.lora.as_ref()
     }
 
-    /// The head's blocks of rows, [V, D] in all: the embedding itself when tied.
-    pub fn head(&self) -> &[Tensor<2>] {
-        self.head.as_deref().unwrap_or(&self.embedding)
+    /// The head's parts, [V, D] in all: the embedding itself when tied.
+    pub fn head(&self) -> Vec<Weight> {
+        self.head.as_ref().unwrap_or(&self.embedding).parts()
+    }
+
+    /// The head as it trains: in blocks, each with a gradient if it does.
+    pub fn head_in_training(&self) -> Vec<Weight> {
+        if self.head_trains() {
+            return self.head.as_ref().unwrap_or(&self.embedding).blocks();
+        }
+        self.head()
     }
 
     /// The head's name among the weights.
@@ -137,13 +134,14 @@ impl Llama {
     pub fn weights_mut(&mut self) -> Vec<ParameterMut<'_>> {
         let mut list = Vec::new();
         let hidden = self.config.hidden_size;
-        let vocabulary = vec![self.config.vocab_size, hidden];
-        grow(&mut list, EMBEDDING, vocabulary.clone(), self.embedding.iter_mut());
+        self.embedding.collect(EMBEDDING, &mut list);
         for (index, layer) in self.layers.iter_mut().enumerate() {
             layer.collect(&format!("model.layers.{index}"), &mut list);
         }
         grow(&mut list, "model.norm.weight", vec![hidden], [&mut self.norm]);
-        grow(&mut list, HEAD, vocabulary, self.head.iter_mut().flatten());
+        if let Some(head) = &mut self.head {
+            head.collect(HEAD, &mut list);
+        }
         list
     }
 
@@ -154,35 +152,11 @@ impl Llama {
 
     /// What enters the first layer, [N, D], for tokens [N].
     pub(super) fn embed(&self, tokens: Tensor<1, Int>) -> Tensor<2> {
-        let rows = self.embedded(tokens);
+        let rows = self.embedding.select(tokens);
         match self.config.embedding_factor {
             1.0 => rows,
             factor => rows * factor,
         }
-    }
-
-    /// The embedding's rows of tokens.
-    fn embedded(&self, tokens: Tensor<1, Int>) -> Tensor<2> {
-        if let [whole] = self.embedding.as_slice() {
-            return whole.clone().select(0, tokens);
-        }
-        // Each block looks up the ids whose rows it has; rows of other ids are masked to 0.
-        let mut first = 0;
-        let mut sum: Option<Tensor<2>> = None;
-        for block in &self.embedding {
-            let rows = block.dims()[0];
-            let local = tokens.clone().sub_scalar(first as i32);
-            let inside =
-                local.clone().greater_equal_elem(0).bool_and(local.clone().lower_elem(rows as i32));
-            let found = block.clone().select(0, local.clamp(0, rows as i32 - 1));
-            let found = found * inside.float().unsqueeze_dim(1);
-            sum = Some(match sum {
-                Some(sum) => sum + found,
-                None => found,
-            });
-            first += rows;
-        }
-        sum.expect("a vocabulary has at least one block")
     }
 
     /// Hidden states after the final norm, [B·T, D], of right-padded tokens [B, T] given as
@@ -267,8 +241,8 @@ impl Llama {
 
     /// Logits [N, V] of hidden states [N, D]: for decoding, where N is a batch's rows.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let blocks = self.head().iter().map(|block| linear(hidden.clone(), block.clone()));
-        Tensor::cat(blocks.collect(), 1)
+        let parts = self.head().into_iter().map(|part| part.product(hidden.clone()));
+        Tensor::cat(parts.collect(), 1)
     }
 
     pub(super) fn final_norm(&self, x: Tensor<2>) -> Tensor<2> {
@@ -320,7 +294,13 @@ impl Llama {
         }
     }
 
-    /// Every layer's matrices under Hugging Face's names; these can be held in half precision.
+    /// Embedding and head, if it is another, under Hugging Face's names; they can be held as they are stored.
+    pub fn tables_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Table)> {
+        let head = self.head.as_mut().map(|head| (HEAD, head));
+        [(EMBEDDING, &mut self.embedding)].into_iter().chain(head)
+    }
+
+    /// Every layer's matrices under Hugging Face's names; these can be held as they are stored.
     pub fn matrices_mut(&mut self) -> impl Iterator<Item = (String, &mut Linear)> {
         self.layers.iter_mut().enumerate().flat_map(|(index, layer)| {
             let named = |(name, matrix)| (format!("model.layers.{index}.{name}.weight"), matrix);
@@ -335,8 +315,10 @@ impl Llama {
         bare
     }
 
-    /// Adds the adapters' changes to the weights; the whole model trains again.
+    /// Adds the adapters' changes to the weights, all of them then in f32; the whole model trains again.
     pub fn merge(&mut self) {
+        let device = self.device();
+        self.tables_mut().for_each(|(_, table)| table.widen(&device));
         self.layers.iter_mut().flat_map(Layer::matrices).for_each(|(_, matrix)| matrix.merge());
         self.lora = None;
     }

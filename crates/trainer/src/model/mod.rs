@@ -14,10 +14,11 @@ mod pass;
 mod published;
 pub mod rounding;
 pub mod serialize;
+mod table;
 pub mod weights;
 
 pub use adapter::AdapterFiles;
-pub use folder::{EXPORT, ModelFolder};
+pub use folder::{EXPORT, ModelFolder, StoredBytes};
 pub use llama::{HEAD, Llama};
 pub use names::{CONFIG, TOKENIZER, WEIGHTS};
 pub use parameters::{Parameter, ParameterMut};
@@ -26,5 +27,6 @@ pub use srft_formats::model::gguf::{BlockType, quantise, write as gguf_file};
 pub use srft_formats::model::{
     Activation, Local, Lora, MAX_VOCABULARY, ModelConfig, Scaling, lora, tensors,
 };
+pub use table::part_bytes;
 
 use parameters::grow;

@@ -1,7 +1,7 @@
 //! What a published folder says besides weights and shape: what ends a text, special tokens, the chat
 //! template; and what in it is to be ignored.
 
-use super::folder::{Origin, QUANTISED, ended, says_tied};
+use super::folder::{Origin, QUANTISED, StoredBytes, ended, says_tied};
 use super::names::{CONFIG, INDEX, TOKENIZER};
 use super::tensors::Tensors;
 use super::{Llama, ModelConfig, ModelFolder, weights};
@@ -47,11 +47,12 @@ impl Origin for Published {
     }
 
     /// By what the config says; the weights are not looked at.
-    fn frozen_bytes(&self, folder: &ModelFolder) -> Option<f64> {
+    fn frozen_bytes(&self, folder: &ModelFolder) -> Option<StoredBytes> {
         let config: Value = serde_json::from_slice(&folder.config).unwrap_or_default();
         let name = [&config["dtype"], &config["torch_dtype"]].into_iter().find_map(Value::as_str);
         let halves = [Storage::F16, Storage::Bf16].map(weights::torch_name);
-        name.is_some_and(|name| halves.contains(&name)).then_some(2.0)
+        let halves = name.is_some_and(|name| halves.contains(&name));
+        halves.then_some(StoredBytes { matrices: 2.0, tables: 2.0 })
     }
 }
 
@@ -96,8 +97,8 @@ impl ModelFolder {
         )
     }
 
-    /// Bytes of a number of the layers' matrices as they are stored, on average; `None` if they are in f32.
-    pub fn frozen_bytes(&self) -> Option<f64> {
+    /// Bytes of a number of frozen weights as they are stored; `None` if they are in f32.
+    pub fn frozen_bytes(&self) -> Option<StoredBytes> {
         self.origin.frozen_bytes(self)
     }
 

@@ -7,6 +7,7 @@ use super::{Llama, ModelConfig, Parameter, ParameterMut};
 use crate::config::{Frozen, Storage};
 use crate::error::{Error, Result};
 use crate::ops::stored::{BlockType, StoredMatrix};
+use crate::ops::weight::Weight;
 use crate::platform::FileWriter;
 use burn::tensor::{Device, Tensor, TensorData, bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
@@ -165,21 +166,47 @@ pub fn fill(source: &impl Source, parameters: Vec<ParameterMut>, device: &Device
     Ok(())
 }
 
-/// Keeps the layers' matrices that are stored in half precision or quantised as they are stored.
+/// Keeps the matrices that are stored in half precision or quantised as they are stored: the layers', embedding
+/// and head.
 fn hold_stored<S: Source>(source: &S, model: &mut Llama) -> Result<()> {
     let device = model.device();
     for (name, matrix) in model.matrices_mut() {
-        let shape @ [rows, columns] = matrix.dims();
-        let Some((kind, bytes)) = source.stored(&name, &shape)? else { continue };
-        if let Some(index) = kind.first_not_finite(&bytes) {
-            let row = index / columns;
-            source.rows(&name, &shape, row..row + 1)?; // says which number it is
-        }
-        if let Some(weight) = StoredMatrix::new(&bytes, kind, rows, &device) {
+        let shape = matrix.dims();
+        let Some((kind, bytes)) = finite(source, &name, &shape)? else { continue };
+        if let Some(weight) = StoredMatrix::new(&bytes, kind, shape[0], &device) {
             matrix.freeze(Arc::new(weight));
         }
     }
+    for (name, table) in model.tables_mut() {
+        let shape @ [rows, _] = table.dims();
+        let Some((kind, bytes)) = finite(source, name, &shape)? else { continue };
+        let row_bytes = bytes.len() / rows;
+        let block_rows = table.rows_within(row_bytes);
+        let blocks = bytes.chunks(block_rows * row_bytes).map(|bytes| {
+            let weight = StoredMatrix::new(bytes, kind, bytes.len() / row_bytes, &device)?;
+            Some(Weight::Frozen(Arc::new(weight)))
+        });
+        if let Some(blocks) = blocks.collect::<Option<Vec<_>>>() {
+            table.freeze(blocks, block_rows);
+        }
+    }
     Ok(())
+}
+
+/// The numbers of a matrix as they are stored, if that is not in f32; one that is not finite is an error.
+fn finite<'a, S: Source>(
+    source: &'a S,
+    name: &str,
+    shape: &[usize; 2],
+) -> Result<Option<(BlockType, Cow<'a, [u8]>)>> {
+    let stored = source.stored(name, shape)?;
+    if let Some((kind, bytes)) = &stored
+        && let Some(index) = kind.first_not_finite(bytes)
+    {
+        let row = index / shape[1];
+        source.rows(name, shape, row..row + 1)?; // says which number it is
+    }
+    Ok(stored)
 }
 
 /// Some elements of a tensor as f32.

@@ -153,7 +153,7 @@ fn loss(
     sequences: &[Sequence],
     switches: &Switches,
 ) -> Loss {
-    let head = Head::new(policy.head(), LOGITS_BYTES);
+    let head = Head::new(policy.head_in_training(), LOGITS_BYTES);
     let mut d_head = if policy.head_trains() { head.no_gradient() } else { Vec::new() };
     let (mut d_hidden, mut sums) = (Vec::new(), Vec::new());
     for rows in whole_sequences(&batch.starts, policy.config.vocab_size) {

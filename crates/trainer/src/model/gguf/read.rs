@@ -3,7 +3,7 @@
 
 use crate::config::Frozen;
 use crate::error::{Error, Result};
-use crate::model::folder::{ModelFolder, Origin, ended};
+use crate::model::folder::{ModelFolder, Origin, StoredBytes, ended};
 use crate::model::published::laid_over;
 use crate::model::tensors::Shard;
 use crate::model::weights::{self, Source};
@@ -45,13 +45,18 @@ impl Origin for Gguf {
         })
     }
 
-    fn frozen_bytes(&self, folder: &ModelFolder) -> Option<f64> {
+    fn frozen_bytes(&self, folder: &ModelFolder) -> Option<StoredBytes> {
         let model = Model::open(&folder.place, &folder.shards).ok()?;
-        let matrices = model.tensors().filter(|t| t.name.starts_with("blk.") && t.shape.len() == 2);
-        let (bytes, numbers) = matrices.fold((0, 0), |(bytes, numbers), t| {
-            (bytes + t.bytes.len(), numbers + t.shape.iter().product::<usize>())
-        });
-        Some(bytes as f64 / numbers as f64).filter(|&bytes| bytes < 4.0)
+        let of = |is_one: fn(&str) -> bool| {
+            let tensors = model.tensors().filter(|t| is_one(&t.name) && t.shape.len() == 2);
+            let (bytes, numbers) = tensors.fold((0, 0), |(bytes, numbers), t| {
+                (bytes + t.bytes.len(), numbers + t.shape.iter().product::<usize>())
+            });
+            bytes as f64 / numbers as f64
+        };
+        let (matrices, tables) =
+            (of(|name| name.starts_with("blk.")), of(|name| !name.starts_with("blk.")));
+        (matrices.min(tables) < 4.0).then_some(StoredBytes { matrices, tables })
     }
 
     fn require_trainable(&self, folder: &ModelFolder) -> Result<()> {

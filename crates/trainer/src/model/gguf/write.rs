@@ -11,10 +11,10 @@ use crate::model::published::{SPECIAL_TOKENS_MAP, TEMPLATE, TOKENIZER_CONFIG};
 use crate::model::weights::require_finite;
 use crate::model::{BlockType, Llama, ModelFolder, quantise};
 use crate::ops::readback;
+use crate::ops::weight::Weight;
 use crate::platform::FileWriter;
 use burn::tensor::{Device, Tensor, TensorData};
 use srft_formats::model::gguf::names::{is_turned, norm_offset, to_gguf, turned_row};
-use std::collections::HashSet;
 
 /// What PEFT puts before a module's name.
 const PEFT: &str = "base_model.model.";
@@ -39,13 +39,13 @@ impl ModelFolder {
         if let Some(divisors) = described.rope_divisors {
             let count = divisors.len();
             let data = TensorData::new(divisors, [1, count]);
-            let numbers = Numbers::Held(vec![Tensor::from_data(data, &model.device())]);
+            let divisors = Weight::Whole(Tensor::from_data(data, &model.device()));
             items.push(Item::new(
                 described.architecture,
                 "rope_freqs.weight",
                 vec![count],
                 kind,
-                numbers,
+                Numbers::Held(vec![divisors]),
             ));
         }
         items.extend(all(described.architecture, model, kind));
@@ -69,7 +69,7 @@ impl ModelFolder {
         let items = model
             .parameters()
             .into_iter()
-            .map(|p| (p.name, p.shape, Numbers::Held(vec![p.tensor])))
+            .map(|p| (p.name, p.shape, Numbers::Held(vec![p.tensor.into()])))
             .map(|(name, shape, numbers)| {
                 Item::new(described.architecture, &name, shape, BlockType::F32, numbers)
             });
@@ -113,7 +113,7 @@ struct Item {
 /// Where its numbers come from.
 enum Numbers {
     /// Blocks of rows.
-    Held(Vec<Tensor<2>>),
+    Held(Vec<Weight>),
     /// A matrix, with its adapter's change.
     Matrix(Box<Linear>),
 }
@@ -151,18 +151,27 @@ fn all(architecture: &str, model: &Llama, kind: BlockType) -> Vec<Item> {
     let mut model = model.clone();
     let matrices: Vec<(String, Linear)> =
         model.matrices_mut().map(|(name, matrix)| (name, matrix.clone())).collect();
-    let names: HashSet<&str> = matrices.iter().map(|(name, _)| name.as_str()).collect();
-    let mut others = model.weights();
-    others.retain(|p| !names.contains(p.name.as_str()));
-    let others = others.chunk_by(|a, b| a.name == b.name).map(|blocks| {
-        let numbers = Numbers::Held(blocks.iter().map(|block| block.tensor.clone()).collect());
-        Item::new(architecture, &blocks[0].name, blocks[0].shape.clone(), kind, numbers)
+    let mut tables: Vec<Item> = model
+        .tables_mut()
+        .map(|(name, table)| {
+            let numbers = Numbers::Held(table.parts());
+            Item::new(architecture, name, table.dims().to_vec(), kind, numbers)
+        })
+        .collect();
+    let held = |name: &str| {
+        matrices.iter().any(|(n, _)| n == name) || tables.iter().any(|table| table.name == name)
+    };
+    let others = model.weights().into_iter().filter(|p| !held(&p.name)).map(|p| {
+        let numbers = Numbers::Held(vec![p.tensor.into()]);
+        Item::new(architecture, &p.name, p.shape, kind, numbers)
     });
+    let others: Vec<Item> = others.collect();
     let matrices = matrices.iter().map(|(name, matrix)| {
         let numbers = Numbers::Matrix(Box::new(matrix.clone()));
         Item::new(architecture, name, matrix.dims().to_vec(), kind, numbers)
     });
-    others.chain(matrices).collect()
+    let head = tables.split_off(1);
+    tables.into_iter().chain(others).chain(head).chain(matrices).collect()
 }
 
 /// Writes a whole file.
@@ -182,11 +191,11 @@ async fn write(
         let rows = item.tensor.shape[0];
         let blocks = match item.numbers {
             Numbers::Held(blocks) => blocks,
-            Numbers::Matrix(matrix) => vec![matrix.merged()],
+            Numbers::Matrix(matrix) => vec![matrix.merged().into()],
         };
         let mut written = 0;
         for block in blocks {
-            let mut values = readback::floats(block).await.map_err(|e| e.at(&item.name))?;
+            let mut values = readback::floats(block.widen()).await.map_err(|e| e.at(&item.name))?;
             require_finite(&item.name, &values)?;
             if offset != 0.0 {
                 values.iter_mut().for_each(|value| *value += offset);
