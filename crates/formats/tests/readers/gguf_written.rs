@@ -222,3 +222,37 @@ fn merges_of_sentence_piece_become_scores() {
     assert_eq!(value(&metadata, "ggml.bos_token_id"), Some(&Value::U32(1)));
     assert_eq!(value(&metadata, "ggml.unknown_token_id"), Some(&Value::U32(0)));
 }
+
+/// Gemma's splits at spaces, of which there are none left, and makes runs of them before anything else.
+#[test]
+fn merges_of_added_tokens_come_first_or_are_refused() {
+    let of = |merges: Json| {
+        described("llama2", None, |t| {
+            t["normalizer"] =
+                serde_json::json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
+            t["pre_tokenizer"] = serde_json::json!({"type": "Split", "pattern": {"String": " "},
+                "behavior": "MergedWithPrevious", "invert": false});
+            t["model"]["vocab"] = serde_json::json!({"<unk>": 0, "<s>": 1, "</s>": 2, "▁": 3, "a": 4, "▁▁": 5,
+                "▁▁▁": 6, "▁a": 7});
+            for (id, run) in [(5, "▁▁"), (6, "▁▁▁")] {
+                t["added_tokens"].as_array_mut().unwrap().push(serde_json::json!({"id": id, "content": run,
+                    "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": false}));
+            }
+            t["model"]["merges"] = merges;
+        })
+    };
+    let metadata =
+        of(serde_json::json!([["▁▁", "▁"], ["▁", "▁▁"], ["▁", "▁"], ["▁", "a"]])).unwrap();
+    let Some(Value::Texts(texts)) = value(&metadata, "ggml.tokens") else { panic!("no tokens") };
+    assert_eq!(texts[3..8], ["▁", "a", "  ", "   ", "▁a"]);
+    let Some(Value::I32s(kinds)) = value(&metadata, "ggml.token_type") else { panic!("no kinds") };
+    assert_eq!(kinds[3..8], [1, 1, 4, 4, 1]);
+    let scores = value(&metadata, "ggml.scores");
+    assert!(
+        matches!(scores, Some(Value::F32s(scores)) if scores.iter().all(|s| *s == 0.0)),
+        "{scores:?}"
+    );
+    assert_eq!(value(&metadata, "ggml.add_space_prefix"), Some(&Value::Bool(false)));
+    let error = of(serde_json::json!([["▁", "a"], ["▁", "▁"]])).unwrap_err();
+    assert!(error.what.contains("merges"), "{error}");
+}

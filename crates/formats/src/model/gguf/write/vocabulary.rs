@@ -184,7 +184,14 @@ impl Tokens {
         };
         require_normalizers(parsed, is_space)?;
         let before = &parsed["pre_tokenizer"];
-        if !before.is_null() && (before["type"] != "Metaspace" || before["split"] != false) {
+        let keeps_whole = match before["type"].as_str() {
+            None => before.is_null(),
+            Some("Metaspace") => before["split"] == false,
+            // Gemma's: at spaces, of which the normalizer leaves none.
+            Some("Split") => before["pattern"]["String"] == " " && has_no_spaces(parsed),
+            Some(_) => false,
+        };
+        if !keeps_whole {
             return Err(unknown("its pre_tokenizer"));
         }
         let unknown = &parsed["model"]["unk_token"];
@@ -204,7 +211,9 @@ impl Tokens {
     }
 
     /// Scores that make llama.cpp merge in the order of `merges`. All merges that make a token must stand
-    /// together, and be all the ways to make it of two tokens, as in a converted `tokenizer.model`.
+    /// together, and be all the ways to make it of two tokens, as in a converted `tokenizer.model`. Merges that
+    /// make an added token, as Gemma's runs of spaces, must come first: llama.cpp takes these out of a text
+    /// before it merges.
     fn scores(&self, merges: &[(&str, &str)]) -> Result<Vec<f32>> {
         let refused = |token: &str| {
             unknown("its merges are not those of a SentencePiece model")
@@ -217,6 +226,12 @@ impl Tokens {
         let mut last = String::new();
         for (left, right) in merges {
             let piece = [*left, *right].concat();
+            if !known.contains(&*piece) {
+                match made.is_empty() {
+                    true => continue,
+                    false => return Err(refused(&piece)),
+                }
+            }
             let rank = made.len();
             let entry = made.entry(piece.clone()).or_insert((rank, 0));
             if entry.1 > 0 && piece != last {
@@ -247,15 +262,25 @@ fn looks_special(text: &str) -> bool {
         || between("<unused", ">")
 }
 
-/// Refuses a normalizer with other parts than `is_known` accepts.
-fn require_normalizers(parsed: &Json, is_known: impl Fn(&Json) -> bool) -> Result<()> {
+/// Whether the normalizer replaces every space.
+fn has_no_spaces(parsed: &Json) -> bool {
+    let is_so = |part: &Json| part["type"] == "Replace" && part["pattern"]["String"] == " ";
+    normalizers(parsed).iter().any(is_so)
+}
+
+/// The parts of the normalizer.
+fn normalizers(parsed: &Json) -> &[Json] {
     let normalizer = &parsed["normalizer"];
-    let parts = match normalizer["normalizers"].as_array() {
+    match normalizer["normalizers"].as_array() {
         Some(parts) => parts.as_slice(),
         None if normalizer.is_null() => &[],
         None => std::slice::from_ref(normalizer),
-    };
-    match parts.iter().all(is_known) {
+    }
+}
+
+/// Refuses a normalizer with other parts than `is_known` accepts.
+fn require_normalizers(parsed: &Json, is_known: impl Fn(&Json) -> bool) -> Result<()> {
+    match normalizers(parsed).iter().all(is_known) {
         true => Ok(()),
         false => Err(unknown("its normalizer")),
     }
