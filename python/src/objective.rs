@@ -163,6 +163,7 @@ pub fn loss(
     let learner = Learner {
         base: config.stages().iter().any(Objective::uses_base).then(|| policy.clone()),
         tokenizer: model.tokenizer.clone(),
+        recomputed: config.train.checkpointing.recomputed(policy.config.layers).unwrap_or(0),
         policy,
         config,
     };

@@ -5,7 +5,9 @@ use super::tables::table;
 use super::{note, say};
 use srft::config::Frozen;
 use srft::error::{Error, Result};
-use srft::plan::{Circumstances, Item, assumed, plan as memory_plan, savings, stored_bytes};
+use srft::plan::{
+    Circumstances, Item, assumed, budget, plan as memory_plan, recomputed, savings, stored_bytes,
+};
 use srft::platform::memory_bytes;
 use srft::run::{Reader, grader, held, lora_settings, open_model};
 
@@ -15,7 +17,10 @@ const ADVISED_RANK: usize = 16;
 /// Prints where a run's memory would go.
 pub fn plan(arguments: Plan) -> Result<()> {
     let rank = ("--lora-rank", "lora.rank", arguments.lora_rank.map(|r| r.to_string()));
-    let config = arguments.settings.resolve(Vec::new(), &[rank])?;
+    let mut config = arguments.settings.resolve(Vec::new(), &[rank])?;
+    if let Some(gib) = arguments.memory {
+        config = config.with(|settings| settings.train.memory_gib = gib)?;
+    }
     let folder = open_model(&config.model)?;
     let (tokenizer, model) = folder.text_and_shape()?;
     folder.notes(&model).iter().for_each(note);
@@ -42,7 +47,8 @@ pub fn plan(arguments: Plan) -> Result<()> {
             config.rollout.max_new_tokens
         ));
     }
-    let plan = memory_plan(&config, &model, lora.as_ref(), here);
+    let again = recomputed(&config, &model, lora.as_ref(), here, budget(&config, on_cpu));
+    let plan = memory_plan(&config, &model, lora.as_ref(), here, again);
     let mib = |bytes: usize| format!("{:.0}", bytes as f64 / f64::from(1 << 20));
     let mut rows = Vec::new();
     for (when, items) in
@@ -64,10 +70,9 @@ pub fn plan(arguments: Plan) -> Result<()> {
     }
     say(table(&["for", "MiB", "when", "of"], rows))?;
     say(format_args!("on disk: {} MiB", mib(stored_bytes(&config, &model, lora.as_ref()))))?;
-    let has = match arguments.memory {
-        Some(gib) => Some((gib * f64::from(1 << 30)) as usize),
-        None if on_cpu => memory_bytes().map(|bytes| bytes as usize),
-        None => None,
+    let has = match config.train.memory_gib {
+        0.0 if on_cpu => memory_bytes().map(|bytes| bytes as usize),
+        _ => budget(&config, on_cpu),
     };
     match has {
         Some(has) if peak <= has => say(format_args!("fits: {} of {} MiB", mib(peak), mib(has))),

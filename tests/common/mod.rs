@@ -94,6 +94,7 @@ pub fn trainer(
     let source = Source::of(examples);
     let base = config.stages().iter().any(Objective::uses_base).then(|| model.clone());
     let buffer = Buffer::default();
-    let learner = Learner { config, policy: model, base, tokenizer };
+    let recomputed = config.train.checkpointing.recomputed(model.config.layers).unwrap_or(0);
+    let learner = Learner { config, policy: model, base, tokenizer, recomputed };
     Trainer { learner, optimizer, source, grader, step: 0, buffer }
 }

@@ -129,6 +129,14 @@ impl Golden {
         }
     }
 
+    /// Every number of the gradient where the backward pass computes so many layers again.
+    pub fn numbers_of_gradient(&self, trainer: &mut Trainer, recomputed: usize) -> Vec<f32> {
+        trainer.learner.recomputed = recomputed;
+        let gradient = block_on(trainer.learner.gradient(&self.update(), trainer.step)).unwrap();
+        assert!(gradient.norm > 0.0);
+        gradient.tensors.into_iter().flat_map(floats).collect()
+    }
+
     /// A trainer with the golden run's AdamW, and its learning rate; micro-batches of one or two
     /// rows, so that the gradient is accumulated.
     pub fn trainer(&self, device: &Device, settings: &str) -> (Trainer, f64) {

@@ -24,6 +24,8 @@ pub struct Learner {
     pub base: Option<Llama>,
     /// Text in and out.
     pub tokenizer: Tokenizer,
+    /// How many layers, from the lowest on, the backward pass computes again: what `train.checkpointing` comes to.
+    pub recomputed: usize,
 }
 
 /// The gradient of an update and what was read back with it: a training step's one readback.
@@ -58,7 +60,7 @@ impl Learner {
         for (micro_batch, batch) in batches.iter().enumerate() {
             give_way().await;
             let how = How {
-                layer_by_layer: self.config.train.checkpointing,
+                recomputed: self.recomputed,
                 dropout: DropoutKey {
                     seed: self.config.run.seed,
                     step,

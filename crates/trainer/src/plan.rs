@@ -1,10 +1,11 @@
 //! Where a run's memory goes, computed before anything is allocated: sums over tensors whose shapes follow
 //! from the config and the model's config. Tests compare the sum with counted allocations.
 
-use crate::config::{Objective, Settings, Storage};
+use crate::config::{Checkpointing, Objective, Settings, Storage};
 use crate::model::{Lora, ModelConfig, StoredBytes, part_bytes};
 use crate::ops::lm_head::LOGITS_BYTES;
 use crate::ops::vector::LANES;
+use crate::platform::free_memory_bytes;
 
 /// Bytes of an f32.
 const F32: usize = 4;
@@ -110,12 +111,41 @@ pub fn assumed(config: &Settings, model: &ModelConfig) -> usize {
     most.min(model.max_positions)
 }
 
-/// The memory that training `model` by `config` takes, with adapters (`lora`) or without.
+/// Bytes that a run may take, if that is known: what the config allows, or on the CPU two thirds of what is free.
+pub fn budget(config: &Settings, on_cpu: bool) -> Option<usize> {
+    match config.train.memory_gib {
+        gib if gib > 0.0 => Some((gib * f64::from(1 << 30)) as usize),
+        _ if on_cpu => {
+            free_memory_bytes().map(|free| usize::try_from(free / 3 * 2).unwrap_or(usize::MAX))
+        }
+        _ => None,
+    }
+}
+
+/// How many layers the backward pass computes again. For `auto` as few as let the run fit in `budget`; all if that
+/// is unknown.
+pub fn recomputed(
+    config: &Settings,
+    model: &ModelConfig,
+    lora: Option<&Lora>,
+    here: Circumstances,
+    budget: Option<usize>,
+) -> usize {
+    let fits = |&some: &usize| {
+        budget.is_some_and(|most| plan(config, model, lora, here, some).peak_bytes() <= most)
+    };
+    let asked = config.train.checkpointing.recomputed(model.layers);
+    asked.unwrap_or_else(|| (0..model.layers).find(fits).unwrap_or(model.layers))
+}
+
+/// The memory that training `model` by `config` takes, with adapters (`lora`) or without, where the backward pass
+/// computes the lowest layers, so many as are `recomputed`, again.
 pub fn plan(
     config: &Settings,
     model: &ModelConfig,
     lora: Option<&Lora>,
     Circumstances { on_cpu, frozen, longest, evaluates }: Circumstances,
+    recomputed: usize,
 ) -> Plan {
     let s = Sizes::new(model, lora);
     let (d, f, layers) = (model.hidden_size, model.intermediate_size, model.layers);
@@ -186,17 +216,26 @@ pub fn plan(
     let gradients = item("gradients", s.trainable, "one per trained number".into());
     let item = |name, numbers, of: &str| item(name, numbers, format!("{tokens} tokens: {of}"));
     let mut update = vec![gradients];
-    if config.train.checkpointing {
+    let kept = layers - recomputed;
+    let of = format!("of {kept} of {layers} layers, kept for the backward pass");
+    if kept > 0 {
+        update.push(item("activations", kept * inside, &of));
+    }
+    if recomputed == 0 {
+        let working = logits.max(flowing + s.trainable);
+        update.push(item("backward", working, "the head's logits, or gradients under way"));
+    } else {
         // Weight gradients of a layer, or of the head, not yet added to the sum.
         let vocabulary = model.vocab_size * d;
-        let passing = if lora.is_some() { s.trainable / layers } else { s.layer.max(vocabulary) };
-        let working = logits.max(inside + flowing) + passing;
-        update.push(item("activations", tokens * d * (layers + 1), "each layer's input"));
-        update.push(item("one layer", working, "its activations and gradients, or head logits"));
-    } else {
-        let working = logits.max(flowing + s.trainable);
-        update.push(item("activations", layers * inside, "every layer's activations"));
-        update.push(item("backward", working, "the head's logits, or gradients under way"));
+        let of_layer = if lora.is_some() { s.trainable / layers } else { s.layer };
+        let passing = if lora.is_some() { of_layer } else { of_layer.max(vocabulary) };
+        // The kept layers are done with before the first of the others is computed again.
+        let of_kept = if kept > 0 { flowing + kept * of_layer } else { 0 };
+        let again = (inside + flowing + passing).saturating_sub(kept * inside);
+        let working = again.max(logits.max(of_kept) + passing);
+        let of = format!("of {recomputed} of {layers} layers, which are computed again");
+        update.push(item("inputs", tokens * d * (recomputed + 1), &of));
+        update.push(item("backward", working, "the head's logits, or one layer and its gradients"));
     }
     Plan { lasting, sampling, update }
 }
@@ -214,15 +253,19 @@ pub fn savings(
     let longest = here.longest.unwrap_or_else(|| assumed(config, model));
     let batch = longest.min(config.train.micro_batch_tokens);
     let (mut config, mut lora) = (config.clone(), lora);
-    let mut peak = plan(&config, model, lora, here).peak_bytes();
+    let peak_of = |config: &Settings, lora: Option<&Lora>| {
+        let again = recomputed(config, model, lora, here, Some(has));
+        plan(config, model, lora, here, again).peak_bytes()
+    };
+    let mut peak = peak_of(&config, lora);
     let mut ways = Vec::new();
     for way in [Way::Checkpointing, Way::Slots(16), Way::Batch(batch), Way::Adapters, Way::Slots(4)]
     {
         let (mut other, mut other_lora) = (config.clone(), lora);
         let flag = match way {
             Way::Checkpointing => {
-                other.train.checkpointing = true;
-                "--set train.checkpointing=true".to_string()
+                other.train.checkpointing = Checkpointing::Auto;
+                "--set train.checkpointing=auto".to_string()
             }
             Way::Slots(slots) => {
                 other.rollout.slots = slots;
@@ -237,7 +280,7 @@ pub fn savings(
                 format!("--lora-rank {}", other_lora.map_or(0, |lora| lora.rank))
             }
         };
-        let lower = plan(&other, model, other_lora, here).peak_bytes();
+        let lower = peak_of(&other, other_lora);
         if peak > has && lower < peak {
             (config, lora, peak) = (other, other_lora, lower);
             ways.push((flag, peak));

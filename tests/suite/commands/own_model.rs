@@ -2,7 +2,7 @@
 //! data shapes, adapters, rewards, evaluation, merging.
 
 use crate::common::golden_path;
-use crate::program::{Home, assert_error};
+use crate::program::{Home, assert_error, without_secs};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -260,6 +260,31 @@ fn parts_of_the_reward_are_weighed() {
     }
 }
 
+/// What memory has room for may change when a run is resumed: the numbers stay the same.
+#[test]
+fn layers_are_kept_where_memory_has_room_for_them() {
+    let home = home();
+    let train = |out: &str, gib: f64, again: &str| {
+        let train = format!(
+            "{TRAIN} --data sums.jsonl --verifier math --lora-rank 2 --set train.memory_gib={gib} \
+             --out {out}"
+        );
+        for command in [
+            format!("{train} --steps 1 --set optimizer.schedule=constant"),
+            format!("train --resume {out} --steps 2 --set train.memory_gib={gib}"),
+        ] {
+            let output = home.command(&command).output().unwrap();
+            let said = crate::program::stderr(&output);
+            assert!(output.status.success(), "{said}");
+            assert!(said.contains(&format!("{again} of 2 layers are computed again")), "{said}");
+        }
+        without_secs(home.lines(&format!("{out}/metrics.jsonl")))
+    };
+    assert_eq!(train("roomy", 1.0, "0"), train("tight", 1e-5, "2"));
+    let unknown = "train --model qwen --set train.checkpointing=some";
+    home.fails(unknown, INPUT, &["train.checkpointing", "expected `auto`, true or false"]);
+}
+
 #[test]
 fn hostile_shards_and_adapters_are_named() {
     let home = home();
@@ -330,6 +355,17 @@ fn a_plan_says_what_goes_where_before_anything_is_loaded() {
     let plan: Value = serde_json::from_str(&adapted).unwrap();
     assert!(plan["items"].as_array().unwrap().iter().any(|i| i["for"] == "adapters"));
     home.fails("plan --model qwen --memory 0.001", INPUT, &["do not fit", "to need less"]);
+    // A byte less than all layers' activations need: one of the two is computed again.
+    let json = |arguments: &str| -> Value {
+        let plan = home.succeeds(&format!("plan --model qwen --device cpu --json {arguments}"));
+        serde_json::from_str(&plan).unwrap()
+    };
+    let peak = json("--set train.checkpointing=false")["peak_bytes"].as_u64().unwrap();
+    let gib = (peak - 1) as f64 / f64::from(1 << 30);
+    let less = json(&format!("--memory {gib}"));
+    assert!(less["peak_bytes"].as_u64().unwrap() < peak);
+    assert!(less.to_string().contains("1 of 2 layers, kept"), "{less}");
+    assert!(less.to_string().contains("1 of 2 layers, which are computed again"), "{less}");
     // With the data at hand it counts on texts as long as they are, not as the model allows.
     let cache = |arguments: &str| {
         let plan = home.succeeds(&format!("plan --model qwen --device cpu --json {arguments}"));

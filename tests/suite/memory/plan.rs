@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use pollster::block_on;
 use srft::config::{Frozen, Storage};
 use srft::model::{Llama, ModelConfig, ModelFolder, StoredBytes};
-use srft::plan::{Circumstances, plan};
+use srft::plan::{Circumstances, plan, recomputed};
 use srft::records::Example;
 use srft::run::lora_settings;
 use srft::text::Tokenizer;
@@ -95,7 +95,8 @@ impl Counter for OfAdapter<'_> {
 /// The prediction over the count, at most.
 const HIGHEST: f64 = 1.15;
 
-/// A run of one step, its plan against the count; why they differ by more than 15%.
+/// A run of one step, its plan against the count; why they differ by more than 15%. With `auto` the lowest third of
+/// the layers is computed again.
 fn compare(settings: &str, halves: bool, device: &Device, counter: &dyn Counter) -> Option<String> {
     let on_cpu = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
     let work = if on_cpu { ON_CPU } else { ON_ADAPTER };
@@ -105,7 +106,8 @@ fn compare(settings: &str, halves: bool, device: &Device, counter: &dyn Counter)
     let lora = lora_settings(&config).unwrap();
     let frozen = halves.then_some(StoredBytes { matrices: 2.0, tables: 2.0 });
     let here = Circumstances { on_cpu, frozen, longest: None, evaluates: true };
-    let predicted = plan(&config, &shape, lora.as_ref(), here).peak_bytes();
+    let again = config.train.checkpointing.recomputed(shape.layers).unwrap_or(shape.layers / 3);
+    let predicted = plan(&config, &shape, lora.as_ref(), here, again).peak_bytes();
     let before = counter.held();
     let mut model = if halves {
         let home = tempfile::tempdir().unwrap();
@@ -131,6 +133,7 @@ fn compare(settings: &str, halves: bool, device: &Device, counter: &dyn Counter)
     };
     let examples = (0..8).map(example).collect();
     let mut trainer = crate::common::trainer(model, tokenizer, &settings, examples);
+    trainer.learner.recomputed = again;
     let mut step = || {
         let (report, _) = block_on(trainer.step()).unwrap();
         assert!(!on_cpu || report.rollout_tokens > 16 * 200, "{report:?}");
@@ -167,6 +170,8 @@ fn predictions() {
     for (settings, halves) in [
         ("checkpointing = false\n", false),
         ("checkpointing = true\n", false),
+        ("checkpointing = \"auto\"\n", false),
+        ("checkpointing = \"auto\"\n[lora]\nrank = 8\n", false),
         ("checkpointing = false\n[lora]\nrank = 8\n", false),
         ("checkpointing = true\n[lora]\nrank = 8\n", false),
         ("checkpointing = true\n[lora]\nrank = 8\n", true),
@@ -182,4 +187,23 @@ fn predictions() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// As few layers are computed again as let the run fit in its budget; all, where nothing is enough or known.
+#[test]
+fn auto_keeps_the_layers_that_memory_has_room_for() {
+    let shape = ModelConfig::from_json(MODEL.as_bytes(), "test").unwrap();
+    let here = Circumstances { on_cpu: true, frozen: None, longest: None, evaluates: false };
+    for lora in ["", "[lora]\nrank = 8\n"] {
+        let settings = "[objective]\nmethod = \"sft\"\n[train]\ncheckpointing = \"auto\"\n";
+        let config = crate::common::config(&format!("{settings}{lora}"));
+        let lora = lora_settings(&config).unwrap();
+        let peak = |again| plan(&config, &shape, lora.as_ref(), here, again).peak_bytes();
+        let chosen = |budget| recomputed(&config, &shape, lora.as_ref(), here, budget);
+        for again in 0..shape.layers {
+            assert_eq!(chosen(Some(peak(again))), again);
+            assert_eq!(chosen(Some(peak(again) - 1)), again + 1);
+        }
+        assert_eq!(chosen(None), shape.layers);
+    }
 }

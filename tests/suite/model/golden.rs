@@ -98,6 +98,20 @@ fn loss_and_the_gradient_of_every_parameter() {
     });
 }
 
+/// Whatever is computed again comes out the same to the last bit, and is added up in the same order: a head of its
+/// own, and one that is the embedding too.
+#[test]
+fn how_many_layers_are_computed_again_changes_no_bit() {
+    each(&["llama-tied", "mistral"], |what, golden, device| {
+        let (mut trainer, _) = golden.trainer(device, ""); // several micro-batches
+        let whole = golden.numbers_of_gradient(&mut trainer, 0);
+        for recomputed in 1..=trainer.learner.policy.config.layers {
+            let again = golden.numbers_of_gradient(&mut trainer, recomputed);
+            assert!(again == whole, "{what}: {recomputed} layers computed again");
+        }
+    });
+}
+
 #[test]
 fn ten_steps_of_adamw() {
     each(&MODELS, |what, golden, device| {

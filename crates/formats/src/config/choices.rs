@@ -31,6 +31,47 @@ macro_rules! choice {
     };
 }
 
+/// Which layers keep only their input for the backward pass, which computes the rest again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checkpointing {
+    /// As many as must, so that the update fits in memory.
+    Auto,
+    /// Every one.
+    All,
+    /// None.
+    None,
+}
+
+impl Setting for Checkpointing {
+    fn read(_: &str, value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Boolean(true) => Ok(Self::All),
+            Value::Boolean(false) => Ok(Self::None),
+            Value::String(text) if text == "auto" => Ok(Self::Auto),
+            _ => Err("unknown, expected `auto`, true or false".into()),
+        }
+    }
+
+    fn write(&self) -> Value {
+        match self {
+            Self::Auto => "auto".into(),
+            Self::All => true.into(),
+            Self::None => false.into(),
+        }
+    }
+}
+
+impl Checkpointing {
+    /// How many of the layers are computed again, but for `auto`, where that depends on memory.
+    pub fn recomputed(self, layers: usize) -> Option<usize> {
+        match self {
+            Self::Auto => None,
+            Self::All => Some(layers),
+            Self::None => Some(0),
+        }
+    }
+}
+
 choice! {
     /// How answers are compared.
     Comparison {

@@ -4,8 +4,8 @@ use crate::platform::{exists, read};
 use std::path::Path;
 use toml::{Table, Value};
 
-/// Smaller steps, longer responses, fewer at a time, and only one layer's activations in memory.
-const OWN_MODEL: &str = "
+/// Smaller steps, longer responses, fewer at a time, and only as many layers' activations as there is memory for.
+const OWN_MODEL: &str = r#"
 [rollout]
 prompts = 8
 max_new_tokens = 512
@@ -13,8 +13,8 @@ slots = 64
 [optimizer]
 lr = 1e-5
 [train]
-checkpointing = true
-";
+checkpointing = "auto"
+"#;
 
 /// Adapters begin at zero and are small: they take a ten times higher learning rate (Schulman et al.,
 /// 2025).
@@ -85,7 +85,7 @@ fn is_builtin(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Config;
+    use crate::config::{Checkpointing, Config};
 
     /// `tiny` and the folder of the same model once had different defaults.
     #[test]
@@ -97,17 +97,20 @@ mod tests {
             std::fs::write(path.join(file), text).unwrap();
             let layer = format!("[model]\npath = {:?}", path.display().to_string());
             let config = Config::resolve(&[Config::layer(&layer, "test").unwrap()]).unwrap();
-            (config.optimizer.lr, config.rollout.max_new_tokens)
+            (config.optimizer.lr, config.rollout.max_new_tokens, config.train.checkpointing)
         };
         let builtin = Config::default();
-        let builtin = (builtin.optimizer.lr, builtin.rollout.max_new_tokens);
+        let builtin = (builtin.optimizer.lr, builtin.rollout.max_new_tokens, Checkpointing::None);
         let tiny = srft_assets::TINY_CONFIG;
         assert_eq!(lr_of("same", "config.json", tiny), builtin);
         let other = tiny.replace("\"hidden_size\":", "\"hidden_size\": 1, \"other\":");
-        assert_eq!(lr_of("other", "config.json", &other), (1e-5, 512));
+        assert_eq!(lr_of("other", "config.json", &other), (1e-5, 512, Checkpointing::Auto));
         let adapter = |base| format!("{{\"base_model_name_or_path\": \"{base}\"}}");
         let file = "adapter_config.json";
-        assert_eq!(lr_of("adapter", file, &adapter("tiny")), (1e-4, builtin.1));
-        assert_eq!(lr_of("far", file, &adapter("Qwen/Qwen2.5-0.5B")), (1e-4, 512));
+        assert_eq!(lr_of("adapter", file, &adapter("tiny")), (1e-4, builtin.1, builtin.2));
+        assert_eq!(
+            lr_of("far", file, &adapter("Qwen/Qwen2.5-0.5B")),
+            (1e-4, 512, Checkpointing::Auto)
+        );
     }
 }

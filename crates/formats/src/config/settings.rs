@@ -359,9 +359,13 @@ settings! {
         /// Most tokens of a micro-batch, padding included; a larger update is split.
         micro_batch_tokens: usize = 4096,
             must "at least 1": |v| *v > 0;
-        /// Keep only each layer's input and compute the rest again: less memory, a third more work.
-        checkpointing: bool = false,
+        /// auto | true | false: keep only each layer's input and compute the rest again: less memory, a third more work. auto: for the layers that memory has no room for.
+        checkpointing: Checkpointing = Checkpointing::None,
             free "what is computed twice comes out the same";
+        /// GiB that a run may take, to which checkpointing = "auto" keeps; 0: on the CPU two thirds of what is free, on a GPU unknown, where auto is true.
+        memory_gib: f64 = 0.0,
+            must "0 (what is free) or more": |v| *v >= 0.0,
+            free "what is computed twice comes out the same, however much that is";
         /// Stop when the evaluation has not improved for this many evaluations; 0: never.
         patience: u32 = 0,
             free "when to stop, not what comes before";

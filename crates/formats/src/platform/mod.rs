@@ -87,6 +87,17 @@ pub fn memory_bytes() -> Option<u64> {
     kibibytes("/proc/meminfo", "MemTotal:")
 }
 
+/// Bytes that this process may still take, if the system tells: what the machine has left, or the container.
+pub fn free_memory_bytes() -> Option<u64> {
+    let free = kibibytes("/proc/meminfo", "MemAvailable:")?;
+    let of_container = |file| {
+        let text = std::fs::read_to_string(Path::new("/sys/fs/cgroup").join(file)).ok()?;
+        text.trim().parse::<u64>().ok() // `max` where there is no limit
+    };
+    let left = of_container("memory.max").zip(of_container("memory.current"));
+    Some(left.map_or(free, |(most, taken)| free.min(most.saturating_sub(taken))))
+}
+
 #[cfg(target_os = "linux")]
 fn kibibytes(file: &str, key: &str) -> Option<u64> {
     let text = std::fs::read_to_string(file).ok()?;

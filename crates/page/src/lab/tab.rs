@@ -5,6 +5,7 @@ use crate::data::shape::Row;
 use crate::data::source::Problem;
 use crate::error::{Error, Result};
 use crate::model::{Llama, ModelFolder};
+use crate::plan::Circumstances;
 use crate::reward::Grader;
 use crate::run::{Examples, For, Given, Reads, Wanted};
 use std::path::Path;
@@ -40,6 +41,17 @@ impl Reads for Tab {
                 .at("lora.rank")
                 .next("leave it at 0")),
         }
+    }
+
+    /// A page's models are small.
+    fn recomputed(
+        &self,
+        config: &Config,
+        model: &Llama,
+        _: Circumstances,
+        _: Option<usize>,
+    ) -> usize {
+        config.train.checkpointing.recomputed(model.config.layers).unwrap_or(0)
     }
 
     fn examples<'a>(&self, _: For<'a>) -> Result<Box<dyn Examples + 'a>> {

@@ -1,5 +1,6 @@
-//! A forward pass with a backward pass to follow. Either the whole model's graph is kept, or, layer by
-//! layer, only each layer's input, and the backward pass computes the rest again (Chen et al., 2016).
+//! A forward pass with a backward pass to follow. The graph is kept, but of the lowest layers only each layer's
+//! input, if asked, and the backward pass computes the rest again (Chen et al., 2016). Both run the same code and
+//! add gradients in the same order, so how many layers these are changes no bit.
 
 use super::Llama;
 use super::layers::Layer;
@@ -27,9 +28,8 @@ pub struct Padded {
 /// How a pass is made.
 #[derive(Debug, Clone, Copy)]
 pub struct How {
-    /// Keep only each layer's input and compute the rest again. A page never does: its models are small,
-    /// and the code would add to its download.
-    pub layer_by_layer: bool,
+    /// Of how many layers, from the lowest on, only the input is kept, and the rest computed again.
+    pub recomputed: usize,
     /// The key of the dropout masks.
     pub dropout: DropoutKey,
 }
@@ -51,7 +51,7 @@ pub type ParameterGradients = Vec<Option<Tensor<2>>>;
 
 /// A forward pass on the way to its backward pass.
 pub struct Pass {
-    /// The copy of the model whose graph is kept: of the whole model, or of all above the layers.
+    /// The copy of the model whose graph is kept: of the whole model, or of all above the recomputed layers.
     tracked: Llama,
     /// [N, D], the graph's end.
     hidden: Tensor<2>,
@@ -65,15 +65,16 @@ struct Below {
     dropout: DropoutKey,
     /// Each layer's input, [B·T, D].
     inputs: Vec<Tensor<2>>,
-    /// The last layer's output, where the kept graph begins.
+    /// The last one's output, where the kept graph begins.
     output: Tensor<2>,
 }
 
 impl Llama {
     /// The forward pass of a batch whose gradient is wanted.
     pub async fn forward(&self, padded: Padded, how: How) -> Pass {
-        if how.layer_by_layer {
-            return self.forward_by_layer(padded, how.dropout).await;
+        let recomputed = how.recomputed.min(self.layers.len());
+        if recomputed > 0 {
+            return self.forward_by_layer(padded, recomputed, how.dropout).await;
         }
         let Padded { tokens, batch, positions, wanted } = padded;
         let tracked = self.tracked_in(0..self.layers.len(), batch * positions, how.dropout);
@@ -81,10 +82,15 @@ impl Llama {
         Pass { tracked, hidden, below: None }
     }
 
-    async fn forward_by_layer(&self, padded: Padded, dropout: DropoutKey) -> Pass {
+    async fn forward_by_layer(
+        &self,
+        padded: Padded,
+        recomputed: usize,
+        dropout: DropoutKey,
+    ) -> Pass {
         let (batch, positions) = (padded.batch, padded.positions);
         let mut inputs = vec![self.embed(padded.tokens.clone())];
-        for index in 0..self.layers.len() {
+        for index in 0..recomputed {
             give_way().await;
             // The backward pass differentiates the function with dropout, so this pass has the same masks.
             let twin = self.with_dropout(index..index + 1, batch * positions, dropout);
@@ -92,8 +98,10 @@ impl Llama {
             inputs.push(twin.layer(index, x, batch, positions));
         }
         let output = leaf(inputs.pop().expect("one more than layers"));
-        let tracked = self.tracked();
-        let hidden = tracked.final_norm(output.clone()).select(0, padded.wanted.clone());
+        let kept = recomputed..self.layers.len();
+        let tracked = self.tracked_in(kept.clone(), batch * positions, dropout);
+        let top = kept.fold(output.clone(), |x, index| tracked.layer(index, x, batch, positions));
+        let hidden = tracked.final_norm(top).select(0, padded.wanted.clone());
         let below = Some(Below { model: self.clone(), padded, dropout, inputs, output });
         Pass { tracked, hidden, below }
     }
@@ -140,17 +148,29 @@ impl Pass {
         sum: &mut ParameterGradients,
     ) {
         let mut gradients = backward_from(self.hidden, d_hidden);
-        let dx = self.below.as_ref().map(|below| below.output.grad_remove(&mut gradients));
-        take(&self.tracked, &mut gradients, d_head, sum);
-        if let Some((below, Some(dx))) = self.below.zip(dx) {
-            below.backward(dx, sum).await;
-        }
+        let Some(below) = self.below else {
+            return take(&self.tracked, &mut gradients, d_head, sum);
+        };
+        let dy = below.output.grad_remove(&mut gradients).expect("the hidden states depend on it");
+        // A tied head's waits for the embedding's, with which it is added to the sum.
+        let (now, later) = match self.tracked.config.tied {
+            true => (Vec::new(), d_head),
+            false => (d_head, Vec::new()),
+        };
+        take(&self.tracked, &mut gradients, now, sum);
+        drop((self.tracked, gradients));
+        below.backward(dy, later, sum).await;
     }
 }
 
 impl Below {
     /// Goes on through the layers from `dy` [B·T, D], the gradient at the last layer's output.
-    async fn backward(self, mut dy: Tensor<2>, sum: &mut ParameterGradients) {
+    async fn backward(
+        self,
+        mut dy: Tensor<2>,
+        d_head: Vec<Tensor<2>>,
+        sum: &mut ParameterGradients,
+    ) {
         let Self { model, padded: Padded { tokens, batch, positions, .. }, dropout, .. } = self;
         for (index, input) in self.inputs.into_iter().enumerate().rev() {
             give_way().await;
@@ -158,15 +178,13 @@ impl Below {
             let x = leaf(input);
             let y = tracked.layer(index, x.clone(), batch, positions);
             let mut gradients = backward_from(y, dy);
-            let dx = x.grad_remove(&mut gradients);
+            dy = x.grad_remove(&mut gradients).expect("a layer's output depends on its input");
             take(&tracked, &mut gradients, Vec::new(), sum);
-            let Some(dx) = dx else { return };
-            dy = dx;
         }
         if model.lora().is_none() {
             let tracked = model.tracked();
             let mut gradients = backward_from(tracked.embed(tokens), dy);
-            take(&tracked, &mut gradients, Vec::new(), sum);
+            take(&tracked, &mut gradients, d_head, sum);
         }
     }
 }

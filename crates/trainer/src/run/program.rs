@@ -6,6 +6,7 @@ use super::reads::{Examples, For, Reads};
 use crate::config::{Comparison, Config, Settings};
 use crate::error::Result;
 use crate::model::{Llama, ModelFolder};
+use crate::plan::{self, Circumstances};
 use crate::reward::command::Command;
 use crate::reward::{Format, Grader, Part, Verifier};
 use std::path::Path;
@@ -42,6 +43,16 @@ impl Reads for Program {
 
     fn adapt(&self, model: &mut Llama, config: &Config) -> Result<()> {
         adapt(model, config)
+    }
+
+    fn recomputed(
+        &self,
+        config: &Config,
+        model: &Llama,
+        here: Circumstances,
+        budget: Option<usize>,
+    ) -> usize {
+        plan::recomputed(config, &model.config, model.lora(), here, budget)
     }
 
     fn examples<'a>(&self, reader: For<'a>) -> Result<Box<dyn Examples + 'a>> {

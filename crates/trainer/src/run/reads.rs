@@ -8,6 +8,7 @@ use crate::data::shape::Row;
 use crate::data::source::Problem;
 use crate::error::Result;
 use crate::model::{Llama, ModelConfig, ModelFolder};
+use crate::plan::Circumstances;
 use crate::reward::Grader;
 use crate::text::Tokenizer;
 use std::fmt::Debug;
@@ -23,6 +24,15 @@ pub trait Reads: Debug + Send + Sync {
 
     /// Adds the adapters that a config asks for to a model.
     fn adapt(&self, model: &mut Llama, config: &Config) -> Result<()>;
+
+    /// How many layers the backward pass computes again, by the config and the `budget` of bytes.
+    fn recomputed(
+        &self,
+        config: &Config,
+        model: &Llama,
+        here: Circumstances,
+        budget: Option<usize>,
+    ) -> usize;
 
     /// What reads a user's examples for a model.
     fn examples<'a>(&self, reader: For<'a>) -> Result<Box<dyn Examples + 'a>>;

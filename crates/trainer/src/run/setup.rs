@@ -3,13 +3,15 @@
 use super::adapters::held;
 use super::given::{Given, NOTHING};
 use super::reader::Reader;
-use crate::config::{self, Config, Objective};
+use crate::config::{self, Checkpointing, Config, Frozen, Objective};
 use crate::error::{Error, Result};
 use crate::eval::Suite;
 use crate::learner::Learner;
 use crate::model::{Llama, ModelFolder};
 use crate::objective::buffer::Buffer;
+use crate::ops::fused;
 use crate::optim::AdamW;
+use crate::plan::{Circumstances, budget};
 use crate::reward::Grader;
 use crate::text::Tokenizer;
 use crate::trainer::Trainer;
@@ -82,7 +84,9 @@ pub(super) fn trainer_of(
     given: &Given,
     device: &Device,
 ) -> Result<Parts> {
-    let (mut model, tokenizer) = folder.load_frozen(held(&config, folder)?, device)?;
+    let (on_cpu, held) = (fused::runs_on(device), held(&config, folder)?);
+    let budget = budget(&config, on_cpu); // what is free before the model is loaded
+    let (mut model, tokenizer) = folder.load_frozen(held, device)?;
     let base = match began {
         _ if !config.stages().iter().any(Objective::uses_base) => None,
         None => Some(model.clone()), // weights that do not train stay shared
@@ -93,11 +97,24 @@ pub(super) fn trainer_of(
     let grader = given.grader(&config)?;
     let mut reader = Reader::of(&config, given, folder, &tokenizer, &model.config, &grader)?;
     let (source, suites) = reader.source_and_suites()?;
-    let notes = [told, std::mem::take(&mut reader.notes)].concat();
+    let here = Circumstances {
+        on_cpu,
+        frozen: (held == Frozen::Stored).then(|| folder.frozen_bytes()).flatten(),
+        longest: reader.longest(),
+        evaluates: !suites.is_empty(),
+    };
+    let recomputed = given.reads.recomputed(&config, &model, here, budget);
+    let mut notes = [told, std::mem::take(&mut reader.notes)].concat();
+    if config.train.checkpointing == Checkpointing::Auto {
+        notes.push(format!(
+            "{recomputed} of {} layers are computed again in the backward pass (train.checkpointing)",
+            model.config.layers
+        ));
+    }
     drop(reader);
     let optimizer = AdamW::new(config.optimizer.clone(), &model);
     let trainer = Trainer {
-        learner: Learner { config, policy: model, base, tokenizer },
+        learner: Learner { config, policy: model, base, tokenizer, recomputed },
         optimizer,
         source,
         grader,
