@@ -132,7 +132,7 @@ mod tests {
     use std::sync::Arc;
 
     fn floats(tensor: Tensor<2>) -> Vec<f32> {
-        tensor.into_data().to_vec().unwrap()
+        tensor.into_data().try_to_vec().unwrap()
     }
 
     /// 11 rows of 64 numbers, 256 bytes in f32 and 68 as stored, in parts of two: f32 in blocks of four.
