@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyString};
 use srft::config::Config;
 use srft::run::{GIVEN, Given};
+use srft_hub::{Hub, Unwatched, fetched};
 use std::sync::Arc;
 
 /// The name of the examples that a trainer is given.
@@ -62,6 +63,8 @@ impl Asked {
             layers.push(Config::setting(setting).or_raise()?);
         }
         let config = Config::resolve(&layers).or_raise()?;
+        let hub = Hub::from_env(false, Box::new(Unwatched));
+        let config = py.detach(|| fetched(&config, &hub)).or_raise()?;
         // A reward command reads what the examples carry; a function is given it as it is.
         let is_written = !config.reward.command.is_empty();
         let (mut given, mut extras) = (Given::default(), Extras::default());

@@ -22,6 +22,7 @@ use srft::platform::OutFile;
 use srft::records::{Layout, Sequence};
 use srft::run::open_model;
 use srft::text;
+use srft_hub::{Hub, Unwatched, fetched_base, fetched_model};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
@@ -284,6 +285,12 @@ fn folder_of(path: Option<PathBuf>, base: Option<PathBuf>) -> Result<ModelFolder
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
     model.path = path.map_or_else(|| "tiny".into(), text);
     model.base = base.map(text).unwrap_or_default();
+    let hub = Hub::from_env(false, Box::new(Unwatched));
+    model.path = fetched_model(&model.path, &hub)?;
+    match model.base.is_empty() {
+        true => model.base = fetched_base(&model.path, &hub)?.unwrap_or_default(),
+        false => model.base = fetched_model(&model.base, &hub)?,
+    }
     open_model(&model)
 }
 

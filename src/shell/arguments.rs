@@ -14,6 +14,7 @@ use std::path::PathBuf;
   srft train                                   train the built-in model on the built-in task
   srft train --method grpo --seed 3            another method, another seed
   srft train --data problems.jsonl --model ./Qwen2.5-0.5B-Instruct --lora-rank 16
+  srft train --data openai/gsm8k:main --model Qwen/Qwen2.5-0.5B-Instruct --lora-rank 16
   srft train --resume runs/srft-seed0          continue after Ctrl-C or a crash
   srft report runs/srft-seed0                  what happened, as one HTML file
   srft explain                                 one group of rollouts, every term of the loss
@@ -187,7 +188,7 @@ pub struct Chat {
     /// Draws from the fewest most probable tokens that hold this much mass; 1: from all.
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub top_p: Option<f64>,
-    /// A second model answers each message too, before the first: another folder, or `base`, what was
+    /// A second model answers each message too, before the first: another folder or name, or `base`, what was
     /// trained.
     #[arg(long, value_name = "DIR|base")]
     pub beside: Option<String>,

@@ -54,7 +54,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Config(a) => {
             let text = match a.metrics {
                 true => srft::metrics::as_markdown(),
-                false => a.settings.resolve(Vec::new(), &[])?.to_annotated_toml(),
+                false => a.settings.named(Vec::new(), &[])?.to_annotated_toml(),
             };
             say(text.trim_end())
         }

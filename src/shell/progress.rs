@@ -11,6 +11,7 @@ use srft::run::{Observer, Watch};
 use std::fmt::Display;
 use std::io::IsTerminal;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Plain lines are printed every so many steps.
@@ -48,6 +49,42 @@ impl Watch for Reading {
             self.bar.set_position(rows as u64);
             self.bar.set_message(path.to_string());
         }
+    }
+}
+
+/// A bar on a terminal while a file is downloaded; elsewhere a line for each.
+pub struct Downloading(ProgressBar, Mutex<String>);
+
+impl Downloading {
+    /// Waits for a file.
+    pub fn new() -> Self {
+        let template = "downloading {msg} {wide_bar} {bytes}/{total_bytes} {eta:>4} left";
+        let style = ProgressStyle::with_template(template).expect("a valid template");
+        Self(ProgressBar::new(0).with_style(style), Mutex::default())
+    }
+}
+
+impl srft_hub::Watch for Downloading {
+    fn downloading(&self, file: &str, done: u64, of: u64) {
+        let Self(bar, shown) = self;
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = *shown != file;
+        if is_new {
+            *shown = file.into();
+            bar.reset();
+            bar.set_length(of);
+            bar.set_message(file.to_string());
+        }
+        match std::io::stderr().is_terminal() {
+            true if done == of => bar.finish_and_clear(),
+            true => bar.set_position(done),
+            false if is_new => note(format_args!("downloading {file}: {} KiB", of >> 10)),
+            false => {}
+        }
+    }
+
+    fn note(&self, text: &str) {
+        note(text);
     }
 }
 

@@ -1,10 +1,12 @@
 //! The flags that set a run's settings, which most commands have: they are short names for some, and
 //! `--set section.key=value` reaches all.
 
+use super::progress::Downloading;
 use clap::Args;
 use srft::config::Config;
 use srft::error::Result;
 use srft::platform::read_text;
+use srft_hub::Hub;
 use std::path::PathBuf;
 
 /// Where settings come from, later over earlier: --config, --set, the named flags.
@@ -20,20 +22,24 @@ pub struct Settings {
     /// grpo-sft | luffy | relift | chord | hpt (docs/methods.md).
     #[arg(long)]
     pub method: Option<String>,
-    /// Model folder, or `tiny`.
-    #[arg(long, value_name = "DIR")]
+    /// Model folder, GGUF file, `tiny`, or a name on the Hugging Face hub: org/name[:F.gguf][@revision].
+    #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<String>,
-    /// Folder of the base, if --model is an adapter whose base was moved.
-    #[arg(long, value_name = "DIR")]
+    /// The base, if --model is an adapter whose base was moved.
+    #[arg(long, value_name = "DIR|NAME")]
     pub base: Option<String>,
+    /// Download nothing: what is named on the hub must be in its cache (as HF_HUB_OFFLINE=1).
+    #[arg(long)]
+    pub offline: bool,
     /// auto | cpu | vulkan | metal | dx12 | gl | index or part of a name.
     #[arg(long)]
     pub device: Option<String>,
     /// Seed of everything random.
     #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
-    /// Data: JSONL, JSON, CSV or Parquet in TRL's formats, with answers if they are judged (repeatable).
-    #[arg(long, value_name = "FILE")]
+    /// Data: JSONL, JSON, CSV or Parquet in TRL's formats, with answers if they are judged (repeatable), or
+    /// a name on the hub: org/name[:config/split][@revision].
+    #[arg(long, value_name = "FILE|NAME")]
     pub data: Vec<String>,
     /// Evaluation data in the same formats, one suite per file (repeatable).
     #[arg(long, value_name = "FILE")]
@@ -60,8 +66,23 @@ pub struct Settings {
 const MAX_NEW: &str = "rollout.max_new_tokens";
 
 impl Settings {
-    /// Resolves the settings over `base` layers; `flags` are a command's own, (flag, key, value).
+    /// Resolves the settings over `base` layers; `flags` are a command's own, (flag, key, value). What they name
+    /// on the hub is then in its cache, and named at its commit.
     pub fn resolve(
+        &self,
+        base: Vec<(String, toml::Table)>,
+        flags: &[(&str, &str, Option<String>)],
+    ) -> Result<Config> {
+        srft_hub::fetched(&self.named(base, flags)?, &self.hub())
+    }
+
+    /// The hub, as the environment and --offline have it.
+    pub fn hub(&self) -> Hub {
+        Hub::from_env(self.offline, Box::new(Downloading::new()))
+    }
+
+    /// Like [`Self::resolve`], but nothing is downloaded.
+    pub fn named(
         &self,
         base: Vec<(String, toml::Table)>,
         flags: &[(&str, &str, Option<String>)],

@@ -11,6 +11,9 @@ mod common;
 mod models;
 #[path = "../program/mod.rs"]
 mod program;
+#[path = "../../crates/hub/tests/hub/server.rs"]
+#[allow(dead_code, reason = "crates/hub has the tests of a network's faults")]
+mod server;
 
 mod bad_luck;
 mod commands;

@@ -15,6 +15,7 @@
 pub mod error;
 pub mod records;
 pub mod platform;
+pub mod hub;
 pub mod random;
 pub mod config;
 pub mod text;

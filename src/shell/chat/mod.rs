@@ -45,8 +45,12 @@ pub async fn chat(arguments: Chat) -> Result<()> {
     let top_p = ("--top-p", "rollout.top_p", arguments.top_p.map(|p| p.to_string()));
     let config = arguments.settings.resolve(Vec::new(), &[top_p])?;
     let sampling = sampling(&config, arguments.temperature)?;
+    let beside = match arguments.beside.as_deref() {
+        None | Some(BASE) => arguments.beside.clone(),
+        Some(named) => Some(srft_hub::fetched_model(named, &arguments.settings.hub())?),
+    };
     let selected = ready(&config, false).await?;
-    let speakers = speakers(&config, arguments.beside.as_deref(), &selected)?;
+    let speakers = speakers(&config, beside.as_deref(), &selected)?;
     let stop = stop_on_interrupt("\nCtrl-C again, or Ctrl-D, leaves")?;
     let mut lines = Lines::new();
     let (terminal, system) = (lines.terminal, arguments.system);

@@ -5,5 +5,6 @@ mod chat;
 mod cli;
 mod docs;
 mod explain;
+mod hub;
 mod own_model;
 mod study;

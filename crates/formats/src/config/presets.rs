@@ -1,5 +1,6 @@
 //! Defaults that depend on the model: the table's suit the built-in model, these suit a pretrained one.
 
+use crate::hub::{Kind, located};
 use crate::platform::{exists, read};
 use std::path::Path;
 use toml::{Table, Value};
@@ -67,7 +68,7 @@ pub fn of_model(layers: &[(String, Table)]) -> Table {
 /// adapter over it.
 fn is_builtin(path: &str) -> bool {
     let json = |name: &str| -> Option<serde_json::Value> {
-        serde_json::from_slice(&read(&Path::new(path).join(name)).ok()?).ok()
+        serde_json::from_slice(&read(&located(path, Kind::Model).join(name)).ok()?).ok()
     };
     let builtin = || -> serde_json::Value {
         serde_json::from_str(srft_assets::TINY_CONFIG).expect("the built-in model's")

@@ -14,6 +14,7 @@ use super::fields::{self, Bad, Record, Records, kind, listed};
 use super::packed;
 use super::shape::{self, Needs, Row};
 use crate::error::{Error, Result};
+use crate::hub::as_path;
 
 /// Bad lines shown in one error: enough to see a pattern, few enough to read.
 const MAX_BAD_LINES: usize = 5;
@@ -85,7 +86,7 @@ pub fn parse_columns<'a>(
     if bytes.trim_ascii().is_empty() {
         return Err(Error::input("no examples: the file is empty").at(file).next(expected(needs)));
     }
-    if packed::begins(&bytes, PARQUET) || extension(file).eq_ignore_ascii_case("parquet") {
+    if packed::begins(&bytes, PARQUET) || extension(file) == "parquet" {
         return rows(table(bytes, file)?, Numbered::Rows, file, columns, needs);
     }
     let text = bytes.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&bytes).trim_ascii_end();
@@ -132,12 +133,13 @@ fn rows(
 }
 
 /// The format at the end of a file's name; a `.gz` behind it is dropped.
-fn extension(file: &str) -> &str {
-    let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
+fn extension(file: &str) -> String {
+    let file = as_path(file);
+    let name = file.rsplit(['/', '\\']).next().unwrap_or(&file);
     let name = name.strip_suffix(".gz").or(name.strip_suffix(".GZ")).unwrap_or(name);
     match name.rsplit_once('.') {
-        Some((stem, extension)) if !stem.is_empty() => extension,
-        _ => "",
+        Some((stem, extension)) if !stem.is_empty() => extension.to_ascii_lowercase(),
+        _ => String::new(),
     }
 }
 
@@ -148,7 +150,7 @@ fn reader(file: &str, bytes: &[u8]) -> Result<Reader> {
     let extension = extension(file);
     let mut marks = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
     let starts = (marks.next(), marks.next());
-    match (extension.to_ascii_lowercase().as_str(), starts) {
+    match (extension.as_str(), starts) {
         ("csv", _) => Ok(super::csv::records),
         // pandas and others name JSONL files .json too, and people name an array .jsonl.
         (_, (Some(b'{'), _)) => Ok(json_objects),

@@ -3,6 +3,7 @@
 use super::peft::unsupported;
 pub use super::peft::{MERGE_IN_PEFT, TARGETS};
 use crate::error::{Error, Result};
+use crate::hub::{Name, is_commit};
 use serde_json::{Map, Value, json};
 
 /// Low-rank adapters of a model: scale·B·A is added to each target.
@@ -56,12 +57,21 @@ impl Lora {
     pub fn base_in(bytes: &[u8], place: &str) -> Result<Option<String>> {
         let fields = fields(bytes).map_err(|e| e.at(place))?;
         let base = fields.get("base_model_name_or_path").and_then(Value::as_str);
-        Ok(base.filter(|name| !name.is_empty()).map(String::from))
+        let base = base.filter(|name| !name.is_empty());
+        let revision = fields.get("revision").and_then(Value::as_str);
+        // Of a base on the hub.
+        let at = |base: &str| {
+            Some(Name::parse(base).filter(|name| name.revision.is_empty())?.at("", revision?))
+        };
+        Ok(base.map(|base| at(base).map_or_else(|| base.to_string(), |name| name.to_string())))
     }
 
     /// Writes PEFT's `adapter_config.json`.
     pub fn to_json(&self, base: &str) -> Vec<u8> {
-        let value = json!({
+        let on_hub =
+            Name::parse(base).filter(|name| name.part.is_empty() && is_commit(&name.revision));
+        let base = on_hub.as_ref().map_or(base, |name| name.repo.as_str());
+        let mut value = json!({
             "base_model_name_or_path": base,
             "bias": "none",
             "fan_in_fan_out": false,
@@ -77,6 +87,9 @@ impl Lora {
             "use_dora": false,
             "use_rslora": self.rslora,
         });
+        if let Some(name) = &on_hub {
+            value["revision"] = name.revision.as_str().into();
+        }
         let mut text = serde_json::to_vec_pretty(&value).expect("a JSON value");
         text.push(b'\n');
         text

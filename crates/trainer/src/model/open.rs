@@ -6,6 +6,7 @@ use super::published::Published;
 use super::tensors::Shard;
 use super::{AdapterFiles, Lora, gguf, missing, weights};
 use crate::error::{Error, Result};
+use crate::hub::{Kind, located, name_of};
 use crate::platform::{exists, map, read};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -46,10 +47,10 @@ fn read_whole(path: &Path) -> Result<ModelFolder> {
         let bytes = map(&path.join(name)).map_err(lacks(WEIGHTS))?;
         Ok(Shard { name: name.into(), bytes })
     };
-    let whole = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let whole = || std::path::absolute(path).unwrap_or_else(|_| path.into()).display().to_string();
     Ok(ModelFolder {
         place: path.display().to_string(),
-        name: whole.display().to_string(),
+        name: name_of(path).map_or_else(whole, |name| name.to_string()),
         config,
         shards: names.into_iter().map(shard).collect::<Result<_>>()?,
         tokenizer: read(&path.join(TOKENIZER)).map_err(lacks(TOKENIZER))?,
@@ -105,7 +106,7 @@ fn read_adapter(path: &Path, moved: Option<&str>) -> Result<ModelFolder> {
         (Some("tiny"), _) | (None, Some("tiny")) => {
             ModelFolder { origin: &Published, ..ModelFolder::tiny() }
         }
-        (Some(base), _) => read_whole(Path::new(base))?,
+        (Some(base), _) => read_whole(&located(base, Kind::Model))?,
         (None, named) => read_whole(&find_base(path, named)?)?,
     };
     // A tokenizer saved with the adapter is the one it was trained with.
@@ -119,7 +120,8 @@ fn read_adapter(path: &Path, moved: Option<&str>) -> Result<ModelFolder> {
 
 /// The base's folder or GGUF file: relative to the adapter, or to the current folder, or an absolute path.
 fn find_base(adapter: &Path, named: Option<&str>) -> Result<PathBuf> {
-    let near = named.map_or(Vec::new(), |base| vec![adapter.join(base), PathBuf::from(base)]);
+    let near =
+        named.map_or(Vec::new(), |base| vec![adapter.join(base), located(base, Kind::Model)]);
     let is_model = |path: &PathBuf| exists(&path.join(CONFIG)) || gguf::read::is_file(path);
     near.into_iter().find(is_model).ok_or_else(|| {
         Error::input(match named {
@@ -127,6 +129,6 @@ fn find_base(adapter: &Path, named: Option<&str>) -> Result<PathBuf> {
             None => "no base model is named".into(),
         })
         .at(format!("{}/{ADAPTER_CONFIG}: base_model_name_or_path", adapter.display()))
-        .next("give the base's folder with --base DIR: nothing is downloaded")
+        .next("give the base's folder, or its name on the hub, with --base")
     })
 }

@@ -9,11 +9,11 @@ use crate::data::shape::{Needs, Row};
 use crate::data::source::Problem;
 use crate::data::{file, packed, render};
 use crate::error::{Error, Result};
+use crate::hub::{Kind, located};
 use crate::model::ModelFolder;
 use crate::platform::read;
 use crate::text::chat::{ChatTemplate, deep_threads};
 use rayon::prelude::*;
-use std::path::Path;
 
 /// Rows named in a note; the others are counted.
 const ROWS_NAMED: usize = 5;
@@ -79,7 +79,8 @@ impl Examples for Files<'_> {
         notes: &mut Vec<String>,
     ) -> Result<Vec<Problem>> {
         let needs = Needs { response: wanted.response, answer: wanted.answer };
-        let bytes = packed::unpack(read(Path::new(path)).map_err(|e| not_a_list(path, e))?, path)?;
+        let bytes = read(&located(path, Kind::Data)).map_err(|e| not_a_list(path, e))?;
+        let bytes = packed::unpack(bytes, path)?;
         let columns = Columns::new(&self.of.data.columns).expect("checked with the settings");
         let file = file::parse_columns(bytes, path, &columns, needs)?;
         notes.extend(file.notes);

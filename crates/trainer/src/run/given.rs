@@ -6,6 +6,7 @@ use crate::config::{self, Comparison, Config};
 use crate::data::builtin;
 use crate::data::shape::Row;
 use crate::error::{Error, Result};
+use crate::hub::{Kind, located};
 use crate::model::ModelFolder;
 use crate::reward::{Grader, Part};
 use std::collections::BTreeMap;
@@ -48,7 +49,7 @@ impl Given {
     pub fn open(&self, model: &config::Model) -> Result<ModelFolder> {
         match model.path.as_str() {
             "tiny" => over(ModelFolder::tiny(), &model.base),
-            path => self.read_over(Path::new(path), &model.base),
+            path => self.read_over(&located(path, Kind::Model), &model.base),
         }
     }
 

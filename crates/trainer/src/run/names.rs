@@ -2,6 +2,7 @@
 
 use super::{GIVEN, numbered};
 use crate::data::builtin;
+use crate::hub::as_path;
 use std::collections::BTreeMap;
 
 /// Extensions of compressed files, which follow the data format's.
@@ -48,7 +49,7 @@ pub fn suite_names<'a>(files: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str
 /// Possible names of a file, the shortest first: its stem, the stem with its folder, and so on, last the
 /// whole path.
 fn candidates(file: &str) -> Vec<String> {
-    let path = file.replace('\\', "/");
+    let path = as_path(file).replace('\\', "/");
     let unpacked = PACKED.iter().find_map(|end| path.strip_suffix(end)).unwrap_or(&path);
     let (folder, name) = unpacked.rsplit_once('/').unwrap_or(("", unpacked));
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
