@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Golden files of LoRA: adapters on qwen2/, as PEFT runs, trains, merges and saves them.
+"""Golden files of LoRA: adapters on qwen2/ and gemma3/, as PEFT runs, trains, merges and saves them.
 
 Writes lora/: full/ (every projection, r 4, alpha 8) and rslora/ (three of them, r 2, alpha 3,
 use_rslora) by PEFT's `save_pretrained`; refused/NAME/adapter_config.json, each of an adapter that is
 more than W + scaling B A; golden.safetensors and golden.json, of full/ unless the name says otherwise.
+lora-gemma3/ has full/ and the two golden files, over gemma3/.
 Batch, loss and AdamW are those of make_models.py; only A and B are trained and clipped, and both are
 matrices, so both decay. Names are those of PEFT's files, behind `grad.` and `final.`.
 PEFT's logits are held against numpy float64 on merged weights (W + scaling B A, scaling = alpha / r,
@@ -30,8 +31,7 @@ from make_models import batch, eager, furthest, nll, nll_f64, off_f64, statistic
 
 HERE = pathlib.Path(__file__).parent
 FOLDER = HERE / "lora"
-BASE = "qwen2"  # relative: PEFT writes it into adapter_config.json
-SEED = 1500
+BASE, SEED = "qwen2", 1500  # relative: PEFT writes it into adapter_config.json
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 PLAIN = dict(r=4, lora_alpha=8, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM", target_modules=ALL)
 RSLORA = PLAIN | dict(r=2, lora_alpha=3, use_rslora=True, target_modules=["q_proj", "v_proj", "down_proj"])
@@ -44,9 +44,9 @@ REFUSED = {
 }
 
 
-def adapted(settings, seed):
-    """qwen2 with an adapter as if trained: B is not 0."""
-    model = get_peft_model(eager(BASE), LoraConfig(**settings)).eval()
+def adapted(base, settings, seed):
+    """A model with an adapter as if trained: B is not 0."""
+    model = get_peft_model(eager(base), LoraConfig(**settings)).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -80,21 +80,22 @@ def merge(weights, adapter, scale):
     return merged
 
 
-def main():
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    base = load_file(HERE / BASE / "model.safetensors")
+def make(folder, base_name, seed, adapters):
+    """An adapter's folder for each of `adapters`, `full` first, and the golden files beside."""
+    shutil.rmtree(folder, ignore_errors=True)
+    base = load_file(HERE / base_name / "model.safetensors")
     weights = {k: v.double().numpy() for k, v in base.items()}
-    config = json.loads((HERE / BASE / "config.json").read_text())
-    ids, mask = batch(config["vocab_size"], SEED + 1)
+    config = json.loads((HERE / base_name / "config.json").read_text())
+    ids, mask = batch(config["vocab_size"], seed + 1)
     pair = mask[:, 1:]
     run = lambda model: model(input_ids=ids, attention_mask=mask.long(), use_cache=False).logits
-    noise, tensors, golden = {}, {}, {"base": BASE}
+    noise, tensors, golden = {}, {}, {"base": base_name}
 
-    for name, settings in [("full", PLAIN), ("rslora", RSLORA)]:
-        model = adapted(settings, SEED)
-        adapter, written = save(model, FOLDER / name)
+    for name, settings in adapters.items():
+        model = adapted(base_name, settings, seed)
+        adapter, written = save(model, folder / name)
         exact = {k: v.double().numpy() for k, v in adapter.items()}
-        again = PeftModel.from_pretrained(eager(BASE), FOLDER / name).eval()
+        again = PeftModel.from_pretrained(eager(base_name), folder / name).eval()
         with torch.no_grad():
             logits, reread = run(model), run(again)
             merged = again.merge_and_unload()
@@ -146,7 +147,16 @@ def main():
     assert noise["gradients"] < 1e-4 and noise["loss_before_step"] < 1e-4 and noise["final_parameters"] < 5e-5, noise
     assert gradient.min() > 1e-6, gradient.min()
 
-    plain = {k: v.shape for k, v in full_adapter.items()}
+    golden |= {"loss_f32": float(loss.detach()), "valid_pairs": int(pair.sum()),
+               "training": training_record(losses, norms, final_loss), "float32_noise": noise}
+    write(folder, {**statistic_tensors, **tensors, **gradients, **final}, golden, header("make_lora.py", "peft"))
+    print(f"full: loss {losses[0]:.4f} -> {final_loss:.4f} in ten steps, grad norm {norms[0]:.2f}, gradients "
+          f"{gradient.min():.1e}..{gradient.max():.2f}\n  float32 noise: {noise}")
+    return {k: v.shape for k, v in full_adapter.items()}
+
+
+def make_refused(plain):
+    """Settings of adapters with other tensors than `plain`."""
     for name, change in REFUSED.items():
         refused = LoraConfig(**PLAIN | change)
         with warnings.catch_warnings():  # of the untied head, which is the point
@@ -157,12 +167,6 @@ def main():
         refused.target_modules = sorted(refused.target_modules)
         refused.save_pretrained(FOLDER / "refused" / name)
 
-    golden |= {"loss_f32": float(loss.detach()), "valid_pairs": int(pair.sum()),
-               "training": training_record(losses, norms, final_loss), "float32_noise": noise}
-    write(FOLDER, {**statistic_tensors, **tensors, **gradients, **final}, golden, header("make_lora.py", "peft"))
-    print(f"full: loss {losses[0]:.4f} -> {final_loss:.4f} in ten steps, grad norm {norms[0]:.2f}, gradients "
-          f"{gradient.min():.1e}..{gradient.max():.2f}\n  float32 noise: {noise}")
-
 
 if __name__ == "__main__":
     os.chdir(HERE)
@@ -170,4 +174,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     print(json.dumps(header("make_lora.py", "peft")["libraries"]))
-    main()
+    make_refused(make(FOLDER, BASE, SEED, {"full": PLAIN, "rslora": RSLORA}))
+    make(HERE / "lora-gemma3", "gemma3", 100, {"full": PLAIN})

@@ -1,4 +1,4 @@
-//! Adapters against PEFT (`tests/golden/lora`), on both backends.
+//! Adapters against PEFT (`tests/golden/lora`, `lora-gemma3`), on both backends.
 
 use crate::backends::{compare, devices, floats};
 use crate::common::{golden, golden_path, trainer_of};
@@ -10,8 +10,13 @@ use srft::model::{Lora, ModelFolder};
 
 /// An adapter of `tests/golden/lora` over `qwen2`, with the numbers of `full`.
 fn adapted(adapter: &str) -> Golden {
-    let mut golden = Golden::of("lora", "qwen2");
-    let part = |file: &str| crate::common::golden(&format!("lora/{adapter}/{file}"));
+    adapted_of("lora", adapter, "qwen2")
+}
+
+/// An adapter in the folder `name` over `base`.
+fn adapted_of(name: &str, adapter: &str, base: &str) -> Golden {
+    let mut golden = Golden::of(name, base);
+    let part = |file: &str| crate::common::golden(&format!("{name}/{adapter}/{file}"));
     golden.folder.adapter = Some(srft::model::AdapterFiles {
         place: adapter.into(),
         config: part("adapter_config.json"),
@@ -25,16 +30,18 @@ fn adapted(adapter: &str) -> Golden {
 
 #[test]
 fn logits_loss_gradients_and_ten_steps() {
-    let golden = adapted("full");
-    for (backend, device) in devices() {
-        golden.check_scores(backend, &golden.folder.load(&device).unwrap().0);
+    let all = [adapted("full"), adapted_of("lora-gemma3", "full", "gemma3")];
+    let devices = devices();
+    for (golden, (backend, device)) in all.iter().flat_map(|g| devices.iter().map(move |d| (g, d)))
+    {
+        golden.check_scores(backend, &golden.folder.load(device).unwrap().0);
         for settings in ["", "checkpointing = true\n"] {
-            let what = format!("{backend} {settings}");
-            let (trainer, lr) = golden.trainer(&device, settings);
+            let what = format!("{} {backend} {settings}", golden.numbers["base"]);
+            let (trainer, lr) = golden.trainer(device, settings);
             golden.check_gradient(&what, &trainer);
             let before = trainer.learner.policy.weights();
             golden.check_ten_steps(&what, trainer, lr);
-            let frozen = golden.folder.load(&device).unwrap().0.weights();
+            let frozen = golden.folder.load(device).unwrap().0.weights();
             for (a, b) in before.iter().zip(frozen) {
                 assert_eq!(floats(a.tensor.clone()), floats(b.tensor), "{}", a.name);
             }
