@@ -125,7 +125,8 @@ pub struct Model {
 #[pymethods]
 impl Model {
     /// Loads a Hugging Face folder (Llama, Mistral, Qwen2, Qwen3), a PEFT adapter's, or without a path
-    /// (or with "tiny") the built-in model of 0.57 million weights. `base` is the folder of an adapter's
+    /// (or with "tiny") the built-in model of 0.57 million weights; a name on the hub, "org/name[@revision]", is
+    /// downloaded into Python's cache. `base` is the folder of an adapter's
     /// base, where that was moved from where the adapter says. The device's kernels pass their self-test first.
     #[staticmethod]
     #[pyo3(signature = (path = None, device = "auto", *, base = None))]

@@ -18,8 +18,8 @@ use super::fields::{Bad, Record, Records, Result};
 use budget::Budget;
 use pages::Group;
 
-/// What a row costs at least, in bytes, so that rows of nothing come to an end too.
-const ROW_BYTES: usize = 128;
+/// What a row costs at least once it is in memory, in bytes; rows of nothing come to an end too.
+const ROW_BYTES: usize = 512;
 
 /// The file's rows, each with its number, counted from 1; what is wrong with the whole file is at row 0.
 pub fn records(bytes: Bytes) -> Records<'static> {
