@@ -146,13 +146,14 @@ def test_steps_of_adapters(trained, device):
     tokens = sum(len(sequence["response"]) for sequence in LORA["sequences"])
     assert [report["trained_tokens"] for report in reports] == [tokens] * steps
     # Measured on the CPU: 1.7e-6, 2.6e-6 of a norm; float32 in transformers and PEFT is 2.6e-4 and 7e-4 off.
-    near([report["loss"] for report in reports], expected["loss_before_step"][:steps], 1e-5)
-    near([report["grad_norm"] for report in reports], expected["grad_norm_before_clip"][:steps], 1e-5)
+    tolerance = 1e-5 if device == "cpu" else 1e-4
+    near([report["loss"] for report in reports], expected["loss_before_step"][:steps], tolerance)
+    near([report["grad_norm"] for report in reports], expected["grad_norm_before_clip"][:steps], 10 * tolerance)
     for done, parameters in after.items():
         assert parameters.keys() == start.keys()
         for name, (norm, product) in LORA["changes"][str(done)].items():
             found = digest(name, parameters[name].astype(np.float64) - start[name])
-            assert np.abs(np.array(found) - [norm, product]).max() < 1e-4 * norm, name
+            assert np.abs(np.array(found) - [norm, product]).max() < 10 * tolerance * norm, name
 
 
 def test_llama_cpp_reads_the_same_tokens(gguf):
