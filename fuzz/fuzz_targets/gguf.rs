@@ -32,7 +32,8 @@ fn check(shards: &[Shard]) {
         }
     }
     let Ok(model) = Model::open("m.gguf", shards) else { return };
-    let architecture = model.metadata().text("general.architecture").ok().flatten().unwrap_or_default();
+    let architecture =
+        model.metadata().text("general.architecture").ok().flatten().unwrap_or_default();
     for tensor in model.tensors() {
         let name = srft_formats::model::gguf::names::from_gguf(architecture, tensor.name);
         let name = name.as_deref().unwrap_or(tensor.name);
