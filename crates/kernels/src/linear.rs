@@ -3,9 +3,9 @@
 //! For the forward pass burn's own product would do. The fused form gives ∂L/∂W dense and in W's
 //! layout (dyᵀ·x), where burn's would be a transposed view that every later operation copies.
 
-use super::cpu::dense;
+use super::cpu::{dense, f32s, tensor};
 use super::fused::{self, FusedOp};
-use super::matmul::matmul_nt;
+use super::matmul::{few, matmul_nt};
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
@@ -16,7 +16,11 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     if !fused::runs_on(&x.device()) {
         return matmul_nt(x, weight);
     }
-    if x.is_autodiff() && !weight.is_autodiff() {
+    let tracked = [x.is_autodiff(), weight.is_autodiff()];
+    if tracked == [false, false] && few::suits(weight.dims()) {
+        return untracked(x, weight);
+    }
+    if tracked == [true, false] {
         let weight = weight.try_into_primitive::<Flex>().expect("a tensor of the CPU backend");
         return fused::run(FrozenLinear { weight: dense(weight) }, [x]);
     }
@@ -51,4 +55,14 @@ impl FusedOp<1> for FrozenLinear {
     fn backward(&self, _: [FlexTensor; 1], dy: FlexTensor) -> [FlexTensor; 1] {
         [Flex::float_matmul(dy, self.weight.clone())]
     }
+}
+
+/// The product of a large matrix where nothing is tracked, as in sampling.
+fn untracked(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    let dims = weight.dims();
+    let shape = [x.dims()[0], dims[0]];
+    let on_cpu = |tensor: Tensor<2>| tensor.try_into_primitive::<Flex>().expect("runs_on");
+    let (x, weight) = (dense(on_cpu(x)), dense(on_cpu(weight)));
+    let out = few::product(f32s(&x), &few::InF32 { values: f32s(&weight), dims });
+    Tensor::from_primitive::<Flex>(tensor(out, shape))
 }

@@ -5,6 +5,7 @@
 //! for every shape. [`mod@reference`] is the oracle of both.
 
 mod cpu;
+pub mod few;
 mod gpu;
 pub mod reference;
 

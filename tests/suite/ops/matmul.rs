@@ -2,7 +2,8 @@
 
 use crate::backends::{compare, devices, floats};
 use burn::tensor::{Device, Tensor, TensorData};
-use srft::ops::matmul::{kernel, matmul_nt, reference};
+use srft::ops::linear::linear;
+use srft::ops::matmul::{few, kernel, matmul_nt, reference};
 use srft::random::Stream;
 
 const TOLERANCE: f64 = 6e-5;
@@ -127,5 +128,25 @@ fn gradients_match_the_reference_and_burns_own() {
             let gradients = loss.sum().backward();
             close(&what("b alone"), b.grad(&gradients).expect("a gradient"), &by_b);
         }
+    }
+}
+
+/// Tiles of 4 × 3 and 1 × 8 with what is left over, strips and tasks that end early, columns that fill no vector,
+/// and more rows than a block of x.
+#[test]
+fn products_without_a_gradient_match_the_reference_and_a_row_has_the_bits_that_it_has_alone() {
+    for [n, rows, columns] in [[1, 1024, 64], [7, 643, 131], [6, 41, 1600], [130, 129, 700]] {
+        let (x, weight) = (numbers(n * columns, 7), numbers(rows * columns, 8));
+        let matrix = few::InF32 { values: &weight, dims: [rows, columns] };
+        assert!(few::suits(matrix.dims));
+        let out = few::product(&x, &matrix);
+        let expected = reference::matmul_nt(&wide(&x), &wide(&weight), columns);
+        compare(&format!("{n}×{rows}×{columns}"), &out, &expected, TOLERANCE).unwrap();
+        for (x, out) in x.chunks(columns).zip(out.chunks(rows)) {
+            assert_eq!(few::product(x, &matrix), out);
+        }
+        let cpu = Device::flex();
+        let linear = linear(tensor(&x, [n, columns], &cpu), tensor(&weight, [rows, columns], &cpu));
+        assert_eq!(floats(linear), out, "what sampling calls");
     }
 }
