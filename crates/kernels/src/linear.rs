@@ -6,6 +6,7 @@
 use super::cpu::{dense, f32s, tensor};
 use super::fused::{self, FusedOp};
 use super::matmul::{few, matmul_nt};
+use super::weight::Weight;
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
@@ -25,6 +26,14 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
         return fused::run(FrozenLinear { weight: dense(weight) }, [x]);
     }
     fused::run(Linear, [x, weight])
+}
+
+/// [`linear`] with a weight held in any form.
+pub fn linear_by(x: Tensor<2>, weight: &Weight) -> Tensor<2> {
+    match weight {
+        Weight::Whole(weight) => linear(x, weight.clone()),
+        Weight::Frozen(weight) => weight.linear(x),
+    }
 }
 
 #[derive(Debug, Clone)]

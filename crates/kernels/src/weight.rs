@@ -71,12 +71,9 @@ impl Weight {
         }
     }
 
-    /// x [N, In] → x·Wᵀ [N, Out], by burn's own autodiff.
+    /// x [N, In] → x·Wᵀ [N, Out], for many rows of x, without a gradient of its own.
     pub fn product(&self, x: Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::Whole(weight) => matmul_nt(x, weight.clone()),
-            Self::Frozen(weight) => weight.linear(x),
-        }
+        matmul_nt(x, self.widen())
     }
 
     /// The same without autodiff.

@@ -1,5 +1,7 @@
 //! The CPU twins of `shaders/widen.wgsl` and `shaders/widen_blocks.wgsl`: threads over words or blocks.
 
+use std::ops::Range;
+
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use pulp::{Simd, WithSimd};
@@ -8,21 +10,11 @@ use srft_formats::model::gguf::{self, BlockType};
 
 use super::{Layout, StoredLinear, Widen};
 use crate::cpu::{dense, f32s, i32s, tensor};
-use crate::matmul::product;
+use crate::matmul::{few, product};
 use crate::vector::wide;
 
 /// Numbers that a task takes at a time.
 const CHUNK: usize = 1 << 15;
-
-/// Numbers that are widened into the nearest cache before they are copied.
-const NEAR: usize = 2048;
-
-/// With at most so many rows of x, a product widens some rows of the matrix at a time, which then are still in
-/// the cache; else widening is little beside the product, which takes a wide matrix faster.
-const FEW: usize = 32;
-/// Rows of a part. A number's bits are those of the whole product: gemm's order of summation depends on a
-/// product's sizes only where it has at most 256 results.
-const PART: usize = 257;
 
 impl Widen for Flex {
     fn widen(words: FlexTensor, layout: Layout) -> FlexTensor {
@@ -48,42 +40,33 @@ impl Widen for Flex {
 
 impl StoredLinear for Flex {
     fn stored_linear(x: FlexTensor, words: FlexTensor, layout: Layout) -> FlexTensor {
-        let n = x.layout().shape()[0];
-        let parts = layout.rows / PART;
-        if n > FEW || parts < 2 {
+        let dims = [layout.rows, layout.columns];
+        if !few::suits(dims) {
             return product::<Self>(x, Self::widen(words, layout));
         }
-        let size = layout.rows.div_ceil(parts);
-        let parts: Vec<FlexTensor> = (0..layout.rows)
-            .into_par_iter()
-            .step_by(size)
-            .map(|first| {
-                let part = layout.part(first..layout.rows.min(first + size));
-                product::<Self>(x.clone(), widened(i32s(&words), part))
-            })
-            .collect();
-        let mut out = Vec::with_capacity(n * layout.rows);
-        for row in 0..n {
-            for part in &parts {
-                let columns = part.layout().shape()[1];
-                out.extend_from_slice(&f32s(part)[row * columns..][..columns]);
-            }
-        }
-        tensor(out, [n, layout.rows])
+        let x = dense(x);
+        let matrix = Blocks { bytes: layout.bytes_in(i32s(&words)), layout };
+        tensor(few::product(f32s(&x), &matrix), [x.layout().shape()[0], layout.rows])
     }
 }
 
-/// [`Widen::widen`] by one thread, which writes the result once.
-fn widened(words: &[i32], layout: Layout) -> FlexTensor {
-    let mut out = Vec::with_capacity(layout.rows * layout.columns);
-    let mut near = [0.0; NEAR];
-    let (elements, size) = (layout.kind.elements(), layout.kind.bytes());
-    for bytes in layout.bytes_in(words).chunks(NEAR / elements * size) {
-        let near = &mut near[..bytes.len() / size * elements];
-        widen(layout.kind, bytes, near);
-        out.extend_from_slice(near);
+/// A stored matrix's rows.
+struct Blocks<'a> {
+    bytes: &'a [u8],
+    layout: Layout,
+}
+
+impl few::Rows for Blocks<'_> {
+    fn dims(&self) -> [usize; 2] {
+        [self.layout.rows, self.layout.columns]
     }
-    tensor(out, [layout.rows, layout.columns])
+
+    fn widened<'a>(&'a self, rows: Range<usize>, scratch: &'a mut Vec<f32>) -> &'a [f32] {
+        let width = self.layout.row_bytes();
+        scratch.resize(rows.len() * self.layout.columns, 0.0);
+        widen(self.layout.kind, &self.bytes[rows.start * width..rows.end * width], scratch);
+        scratch
+    }
 }
 
 /// Widens blocks on the widest vector unit.

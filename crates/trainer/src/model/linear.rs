@@ -1,7 +1,7 @@
 //! A matrix of the model, with its bias and its low-rank adapter where it has them.
 
 use super::{ParameterMut, grow};
-use crate::ops::linear::linear;
+use crate::ops::linear::{linear, linear_by};
 use crate::ops::matmul::matmul_nt;
 use crate::ops::weight::{FrozenMatrix, Weight};
 use burn::tensor::{Device, Tensor};
@@ -43,10 +43,7 @@ impl Linear {
 
     /// x [N, In] → [N, Out].
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let y = match &self.weight {
-            Weight::Whole(weight) => linear(x.clone(), weight.clone()),
-            Weight::Frozen(weight) => weight.linear(x.clone()),
-        };
+        let y = linear_by(x.clone(), &self.weight);
         let y = match &self.bias {
             Some(bias) => y + bias.clone(),
             None => y,

@@ -7,6 +7,7 @@ use super::lora::Lora;
 use super::table::Table;
 use super::{Local, ModelConfig, Parameter, ParameterMut, Scaling, grow};
 use crate::ops::attention::{AttentionShape, KvCache, Rope, attention, decode_attention};
+use crate::ops::linear::linear_by;
 use crate::ops::weight::Weight;
 use crate::random::{Stream, purpose};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -241,8 +242,8 @@ impl Llama {
 
     /// Logits [N, V] of hidden states [N, D]: for decoding, where N is a batch's rows.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let parts = self.head().into_iter().map(|part| part.product(hidden.clone()));
-        Tensor::cat(parts.collect(), 1)
+        let parts = self.head().iter().map(|part| linear_by(hidden.clone(), part)).collect();
+        Tensor::cat(parts, 1)
     }
 
     pub(super) fn final_norm(&self, x: Tensor<2>) -> Tensor<2> {
