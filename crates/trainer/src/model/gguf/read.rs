@@ -48,7 +48,7 @@ impl Origin for Gguf {
     fn frozen_bytes(&self, folder: &ModelFolder) -> Option<StoredBytes> {
         let model = Model::open(&folder.place, &folder.shards).ok()?;
         let of = |is_one: fn(&str) -> bool| {
-            let tensors = model.tensors().filter(|t| is_one(&t.name) && t.shape.len() == 2);
+            let tensors = model.tensors().filter(|t| is_one(t.name) && t.shape.len() == 2);
             let (bytes, numbers) = tensors.fold((0, 0), |(bytes, numbers), t| {
                 (bytes + t.bytes.len(), numbers + t.shape.iter().product::<usize>())
             });
