@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 const CHUNK: usize = 1 << 14;
 
 /// Of GELU's u(g) = LINEAR·g + CUBIC·g³: 2·√(2/π), and that times 0.044715.
-const LINEAR: f32 = 1.595_769_1;
+const LINEAR: f32 = 1.595_769;
 const CUBIC: f32 = 0.071_354_814;
 
 /// gate [N, F], up [N, F] → act(gate)·up [N, F].
