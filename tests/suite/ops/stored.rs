@@ -218,7 +218,9 @@ fn products_are_those_of_the_wide_matrix_to_the_bit() {
     let kind = BlockType::Q8_0;
     let (_, on) = &devices()[0];
     let mut stream = Stream::new(4, 0, 0);
-    for (output, input) in [(64, 576), (192, 576), (514, 576), (576, 1536), (1000, 64), (2311, 1536)] {
+    for (output, input) in
+        [(64, 576), (192, 576), (514, 576), (576, 1536), (1000, 64), (2311, 1536)]
+    {
         let mut bytes = random_blocks(kind, output * input / 32);
         bytes.chunks_exact_mut(34).for_each(|block| block[..2].copy_from_slice(&[0, 0x1c]));
         let matrix = StoredMatrix::new(&bytes, kind, output, on).unwrap();
