@@ -1,6 +1,7 @@
 //! Names of models and data sets on the Hugging Face hub, and where its cache on disk keeps them: Python's
 //! layout, `models--ORG--NAME/{refs/REVISION, snapshots/COMMIT/FILE}`. Nothing here touches a network.
 
+use crate::platform::HAS_DISK;
 use std::borrow::Cow;
 use std::env::{home_dir, var_os};
 use std::fmt;
@@ -72,7 +73,7 @@ impl Name {
 
     /// The name that a path or name means, unless something of that path is on disk.
     pub fn of(text: &str) -> Option<Self> {
-        if cfg!(target_family = "wasm") || Path::new(text).exists() {
+        if !HAS_DISK || Path::new(text).exists() {
             return None;
         }
         Self::parse(text)
@@ -172,7 +173,7 @@ pub fn as_path(text: &str) -> Cow<'_, str> {
 
 /// The name of a model in the cache, at its commit.
 pub fn name_of(path: &Path) -> Option<Name> {
-    if cfg!(target_family = "wasm") {
+    if !HAS_DISK {
         return None;
     }
     let parts: Vec<&str> = path

@@ -17,11 +17,7 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     if !fused::runs_on(&x.device()) {
         return matmul_nt(x, weight);
     }
-    let tracked = [x.is_autodiff(), weight.is_autodiff()];
-    if tracked == [false, false] && few::suits(weight.dims()) {
-        return untracked(x, weight);
-    }
-    if tracked == [true, false] {
+    if x.is_autodiff() && !weight.is_autodiff() {
         let weight = weight.try_into_primitive::<Flex>().expect("a tensor of the CPU backend");
         return fused::run(FrozenLinear { weight: dense(weight) }, [x]);
     }
@@ -41,7 +37,7 @@ struct Linear;
 
 impl FusedOp<2> for Linear {
     fn forward(&self, [x, weight]: &[FlexTensor; 2]) -> FlexTensor {
-        Flex::float_matmul(x.clone(), Flex::float_transpose(weight.clone()))
+        product(x, weight)
     }
 
     fn backward(&self, [x, weight]: [FlexTensor; 2], dy: FlexTensor) -> [FlexTensor; 2] {
@@ -58,7 +54,7 @@ struct FrozenLinear {
 
 impl FusedOp<1> for FrozenLinear {
     fn forward(&self, [x]: &[FlexTensor; 1]) -> FlexTensor {
-        Flex::float_matmul(x.clone(), Flex::float_transpose(self.weight.clone()))
+        product(x, &self.weight)
     }
 
     fn backward(&self, _: [FlexTensor; 1], dy: FlexTensor) -> [FlexTensor; 1] {
@@ -66,12 +62,12 @@ impl FusedOp<1> for FrozenLinear {
     }
 }
 
-/// The product of a large matrix where nothing is tracked, as in sampling.
-fn untracked(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-    let dims = weight.dims();
-    let shape = [x.dims()[0], dims[0]];
-    let on_cpu = |tensor: Tensor<2>| tensor.try_into_primitive::<Flex>().expect("runs_on");
-    let (x, weight) = (dense(on_cpu(x)), dense(on_cpu(weight)));
-    let out = few::product(f32s(&x), &few::InF32 { values: f32s(&weight), dims });
-    Tensor::from_primitive::<Flex>(tensor(out, shape))
+/// x·Wᵀ of dense tensors, by the same sums whether a gradient is wanted or not.
+fn product(x: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
+    let dims = [weight.layout().shape()[0], weight.layout().shape()[1]];
+    if !few::suits(dims) {
+        return Flex::float_matmul(x.clone(), Flex::float_transpose(weight.clone()));
+    }
+    let out = few::product(f32s(x), &few::InF32 { values: f32s(weight), dims });
+    tensor(out, [x.layout().shape()[0], dims[0]])
 }

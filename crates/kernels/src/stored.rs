@@ -165,8 +165,7 @@ impl<B: StoredLinear + Widen + MatmulNt, C: CheckpointStrategy> StoredLinear for
         layout: Layout,
     ) -> FloatTensor<Self> {
         let (x, node) = x.into_parts();
-        // As a product with the matrix in f32 would be, so that training's bits are the same over either.
-        let output = product::<B>(x, B::widen(words.clone(), layout));
+        let output = B::stored_linear(x, words.clone(), layout);
         // ∂L/∂x = g·W, for the upstream gradient g [N, Out].
         record::<B, C, _, 1>([node], output, (words, layout), |(words, layout), g, _| {
             let columns = B::float_transpose(B::widen(words, layout));

@@ -134,7 +134,7 @@ fn gradients_match_the_reference_and_burns_own() {
 /// Tiles of 4 × 3 and 1 × 8 with what is left over, strips and tasks that end early, columns that fill no vector,
 /// and more rows than a block of x.
 #[test]
-fn products_without_a_gradient_match_the_reference_and_a_row_has_the_bits_that_it_has_alone() {
+fn products_by_a_large_matrix_match_the_reference_and_a_row_has_the_bits_that_it_has_alone() {
     for [n, rows, columns] in [[1, 1024, 64], [7, 643, 131], [6, 41, 1600], [130, 129, 700]] {
         let (x, weight) = (numbers(n * columns, 7), numbers(rows * columns, 8));
         let matrix = few::InF32 { values: &weight, dims: [rows, columns] };
@@ -147,6 +147,6 @@ fn products_without_a_gradient_match_the_reference_and_a_row_has_the_bits_that_i
         }
         let cpu = Device::flex();
         let linear = linear(tensor(&x, [n, columns], &cpu), tensor(&weight, [rows, columns], &cpu));
-        assert_eq!(floats(linear), out, "what sampling calls");
+        assert_eq!(floats(linear), out, "what layers call");
     }
 }

@@ -5,6 +5,7 @@
 //! any values; a `Config` is always valid, and changes only into another valid one.
 
 mod choices;
+mod columns;
 mod methods;
 mod presets;
 mod resume;
@@ -13,6 +14,7 @@ mod settings;
 mod value;
 
 pub use choices::*;
+pub use columns::Columns;
 pub use methods::Method;
 pub use resume::Change;
 pub use rules::Config;

@@ -1,8 +1,7 @@
 //! The table of settings: one line a key, with the meaning that `srft config` prints.
 
 use super::choices::*;
-use super::{Method, value::Setting};
-use crate::data::columns::Columns;
+use super::{Columns, Method, value::Setting};
 use toml::Value;
 
 /// A section of the config as `srft config` shows it.
@@ -122,7 +121,7 @@ settings! {
     }
     /// The policy that is trained.
     model: Model {
-        /// Folder of a Hugging Face model or a PEFT adapter, a GGUF file, or a name on the hub (org/name[:F.gguf][@revision]); `tiny` is the built-in base.
+        /// Folder of a Hugging Face model or a PEFT adapter, a GGUF file, or a name on the hub (`org/name`, `org/name:F.gguf`; `@revision` behind it); `tiny` is the built-in base.
         path: String = "tiny".into();
         /// Folder of the base of the adapter in `path`, if it is not where the adapter says.
         base: String = String::new(),
@@ -151,7 +150,7 @@ settings! {
     data: Data {
         /// Built-in task, used if no file is given.
         task: String = "arithmetic".into();
-        /// JSONL, JSON, CSV or Parquet files of problems, or names on the hub (org/name[:config/split][@revision]), one after the other (docs/guide.md, "Your model, your data"); none: the built-in task.
+        /// JSONL, JSON, CSV or Parquet files of problems, or names on the hub (`org/name`, `org/name:config/split`; `@revision` behind it), one after the other (docs/guide.md, "Your model, your data"); none: the built-in task.
         train: Vec<String> = Vec::new();
         /// Files for evaluation, one suite per file; none: the built-in suites, or a tenth of `train`.
         eval: Vec<String> = Vec::new();

@@ -1,75 +1,52 @@
-//! Columns under the names that published data sets give them: which one is the prompt, the demonstration, the
-//! gold answer (`data.columns`).
+//! Columns under the names that published data sets give them, taken as the parts of a row (`data.columns`).
 
 use serde_json::{Map, Value, json};
 
 use super::fields::{Result, listed};
+use crate::config::Columns;
 
-/// Where columns can go: the fields of a row, and the parts of a conversation.
-const PARTS: [&str; 9] =
-    ["prompt", "response", "messages", "text", "answer", "tools", "system", "user", "assistant"];
-
-/// The columns to take, each under the name of the part that it is.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Columns(Vec<(String, String)>);
-
-impl Columns {
-    /// Reads `PART=COLUMN` settings; `None` if one isn't of this form, or a part is given twice.
-    pub fn new(settings: &[String]) -> Option<Self> {
-        let mut columns: Vec<(String, String)> = Vec::with_capacity(settings.len());
-        for setting in settings {
-            let (part, column) = setting.split_once('=')?;
-            let (part, column) = (part.trim(), column.trim());
-            let known = PARTS.contains(&part) && !column.is_empty();
-            if !known || columns.iter().any(|(given, _)| given == part) {
-                return None;
-            }
-            columns.push((part.into(), column.into()));
-        }
-        Some(Self(columns))
-    }
-
-    /// What a setting must be, for errors.
-    pub fn expected() -> String {
-        format!("PART=COLUMN, each part once, with the parts {}", PARTS.join(", "))
-    }
-
-    /// A row's fields under their parts' names. Columns that were taken whole are gone; a part takes the
-    /// place of a column of its name.
-    pub fn apply(&self, mut fields: Map<String, Value>) -> Result<Map<String, Value>> {
-        let mut parts = Map::new();
-        for (part, column) in &self.0 {
-            let value = find(&fields, column).ok_or_else(|| {
-                let names = listed(fields.keys());
-                format!(
-                    "no column `{column}`, which data.columns takes as {part}; there are {names}"
-                )
-            })?;
-            let value = match value {
-                Value::Null => continue,
-                Value::Number(_) | Value::Bool(_) if part == "answer" => value.to_string().into(),
-                _ => value.clone(),
-            };
-            parts.insert(part.clone(), value);
-        }
-        for (part, column) in &self.0 {
-            fields.shift_remove(column);
-            fields.shift_remove(part);
-        }
-        let mut message = |role: &str| {
-            parts.shift_remove(role).map(|content| json!({"role": role, "content": content}))
+/// A row's fields under their parts' names. Columns that were taken whole are gone; a part takes the
+/// place of a column of its name.
+pub fn named(columns: &Columns, mut fields: Map<String, Value>) -> Result<Map<String, Value>> {
+    let mut parts = Map::new();
+    for (part, column) in columns.pairs() {
+        let value = find(&fields, column).ok_or_else(|| {
+            let names = listed(fields.keys());
+            format!("no column `{column}`, which data.columns takes as {part}; there are {names}")
+        })?;
+        let value = match value {
+            Value::Null => continue,
+            Value::Number(_) | Value::Bool(_) if part == "answer" => value.to_string().into(),
+            _ => value.clone(),
         };
-        let prompt: Vec<Value> =
-            [message("system"), message("user")].into_iter().flatten().collect();
-        if let Some(assistant) = message("assistant") {
-            parts.insert("completion".into(), json!([assistant]));
-        }
-        if !prompt.is_empty() {
-            parts.insert("prompt".into(), prompt.into());
-        }
-        fields.extend(parts);
-        Ok(fields)
+        parts.insert(part.clone(), value);
     }
+    for (part, column) in columns.pairs() {
+        fields.shift_remove(column);
+        fields.shift_remove(part);
+    }
+    let mut message = |role: &str| {
+        parts.shift_remove(role).map(|content| json!({"role": role, "content": content}))
+    };
+    let [system, user, assistant] = ["system", "user", "assistant"].map(&mut message);
+    if let Some(assistant) = assistant {
+        parts.insert("completion".into(), json!([assistant]));
+    }
+    if let Some(user) = user {
+        parts.insert("prompt".into(), json!([user]));
+    }
+    fields.extend(parts);
+    if let Some(system) = system {
+        let conversation = ["prompt", "messages"]
+            .into_iter()
+            .find(|name| fields.get(*name).is_some_and(Value::is_array));
+        let Some(Value::Array(messages)) = conversation.and_then(|name| fields.get_mut(name))
+        else {
+            return Err("a system message goes before a conversation; data.columns names no user, and there are no messages".into());
+        };
+        messages.insert(0, system);
+    }
+    Ok(fields)
 }
 
 /// A column by its name, or by a path into its objects: `reward_model.ground_truth`.
@@ -90,7 +67,7 @@ mod tests {
 
     fn applied(settings: &[&str], row: Value) -> Result<Value> {
         let Value::Object(fields) = row else { panic!("no object") };
-        columns(settings).unwrap().apply(fields).map(Value::Object)
+        named(&columns(settings).unwrap(), fields).map(Value::Object)
     }
 
     #[test]
@@ -125,6 +102,11 @@ mod tests {
                 json!({"a.b": "1", "a": {"b": "2"}}),
                 json!({"a": {"b": "2"}, "answer": "1"}),
             ),
+            (
+                &["system=s"],
+                json!({"prompt": [user], "s": "t"}),
+                json!({"prompt": [{"role": "system", "content": "t"}, user]}),
+            ),
             (&["answer=b"], json!({"answer": "a", "b": null, "text": "t"}), json!({"text": "t"})),
             (&[], json!({"text": "t"}), json!({"text": "t"})),
         ] {
@@ -141,6 +123,8 @@ mod tests {
         );
         let into = applied(&["answer=a.b.c"], json!({"a": {"b": "2"}}));
         assert!(into.unwrap_err().starts_with("no column `a.b.c`"));
+        let alone = applied(&["system=s"], json!({"s": "t", "prompt": "p"})).unwrap_err();
+        assert!(alone.starts_with("a system message goes before a conversation"), "{alone}");
         for bad in [&["question"][..], &["usr=q"], &["user="], &["user=a", "user=b"], &["=q"]] {
             assert_eq!(columns(bad), None, "{bad:?}");
         }

@@ -9,10 +9,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::once;
 
-use super::columns::Columns;
+use super::columns::named;
 use super::fields::{self, Bad, Record, Records, kind, listed};
 use super::packed;
 use super::shape::{self, Needs, Row};
+use crate::config::Columns;
 use crate::error::{Error, Result};
 use crate::hub::as_path;
 
@@ -87,7 +88,8 @@ pub fn parse_columns<'a>(
         return Err(Error::input("no examples: the file is empty").at(file).next(expected(needs)));
     }
     if packed::begins(&bytes, PARQUET) || extension(file) == "parquet" {
-        return rows(table(bytes, file)?, Numbered::Rows, file, columns, needs);
+        let records = super::parquet::records(bytes.into_owned());
+        return rows(records, Numbered::Rows, file, columns, needs);
     }
     let text = bytes.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(&bytes).trim_ascii_end();
     let records = reader(file, text)?(utf8(text, file)?);
@@ -105,7 +107,7 @@ fn rows(
     let (mut rows, mut bad, mut hidden) = (Vec::new(), Vec::new(), 0);
     for record in records {
         let row = record.and_then(|(line, fields)| {
-            let row = columns.apply(fields).and_then(|fields| shape::row(line, fields, needs));
+            let row = named(columns, fields).and_then(|fields| shape::row(line, fields, needs));
             row.map_err(|reason| Bad { line, reason })
         });
         match row {
@@ -163,21 +165,6 @@ fn reader(file: &str, bytes: &[u8]) -> Result<Reader> {
             "name it .jsonl (one object per line), .json (an array of objects), .csv or .parquet",
         )),
     }
-}
-
-/// The records of a Parquet file.
-#[cfg(not(target_family = "wasm"))]
-fn table(bytes: Cow<[u8]>, _: &str) -> Result<Records<'static>> {
-    Ok(super::parquet::records(bytes.into_owned().into()))
-}
-
-/// A page reads no Parquet: its readers would be a tenth of its download.
-#[cfg(target_family = "wasm")]
-fn table(_: Cow<[u8]>, file: &str) -> Result<Records<'static>> {
-    Err(Error::input("Parquet can't be read in a browser").at(file).next(format!(
-        "convert it: python -c \"import pandas; pandas.read_parquet(r'{file}')\
-         .to_json('data.jsonl', orient='records', lines=True)\""
-    )))
 }
 
 fn utf8<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str> {

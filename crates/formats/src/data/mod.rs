@@ -3,13 +3,16 @@
 
 pub mod batch;
 pub mod builtin;
-pub mod columns;
+mod columns;
 mod csv;
 pub mod encode;
 mod fields;
 pub mod file;
 mod messages;
 pub mod packed;
+#[cfg(target_family = "wasm")]
+#[path = "no_parquet.rs"]
+mod parquet;
 #[cfg(not(target_family = "wasm"))]
 mod parquet;
 pub mod render;

@@ -1,9 +1,10 @@
-//! x·Wᵀ on the CPU where no gradient is wanted, as in sampling: few rows of x, a large W.
+//! x·Wᵀ on the CPU for a large W, quick also where x has few rows, as in sampling.
 //!
 //! gemm first copies W into an order of its own, which takes as long as the product if x has few rows. Here W
-//! is read once, as it is stored: a strip of its rows is widened into the cache, and multiplied there by the rows
+//! is read as it is stored: a strip of its rows is widened into the cache, and multiplied there by the rows
 //! of x. A number's bits depend on its row of x and its row of W alone: not on the rows beside them, nor on threads,
-//! nor on how W is stored.
+//! nor on how W is stored. So a response is the same whoever is sampled beside it, and a layer that the backward
+//! pass computes again is too.
 
 use std::ops::Range;
 

@@ -2,8 +2,7 @@
 
 use super::reads::{Examples, For};
 use super::wanted::Wanted;
-use crate::config::{TooLong, Turns, Unreadable};
-use crate::data::columns::Columns;
+use crate::config::{Columns, TooLong, Turns, Unreadable};
 use crate::data::encode::{Encoded, encode};
 use crate::data::shape::{Needs, Row};
 use crate::data::source::Problem;

@@ -22,8 +22,8 @@ use pages::Group;
 const ROW_BYTES: usize = 512;
 
 /// The file's rows, each with its number, counted from 1; what is wrong with the whole file is at row 0.
-pub fn records(bytes: Bytes) -> Records<'static> {
-    match caught(|| Rows::open(bytes)) {
+pub fn records(bytes: Vec<u8>) -> Records<'static> {
+    match caught(|| Rows::open(bytes.into())) {
         Ok(rows) => Box::new(rows),
         Err(reason) => Box::new(once(Err(Bad { line: 0, reason }))),
     }
