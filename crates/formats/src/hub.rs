@@ -165,7 +165,7 @@ pub fn located(text: &str, kind: Kind) -> PathBuf {
 /// A path as a path, and a pinned name as one: `org/name/file`.
 pub fn as_path(text: &str) -> Cow<'_, str> {
     let pinned = || Name::parse(text).filter(|name| is_commit(&name.revision));
-    match text.contains('@').then(pinned).flatten() {
+    match (HAS_DISK && text.contains('@')).then(pinned).flatten() {
         Some(name) => Cow::Owned(format!("{}/{}", name.repo, name.part)),
         None => Cow::Borrowed(text),
     }

@@ -2,7 +2,6 @@
 
 use crate::hub::{Kind, located};
 use crate::platform::{exists, read};
-use std::path::Path;
 use toml::{Table, Value};
 
 /// Smaller steps, longer responses, fewer at a time, and only as many layers' activations as there is memory for.
@@ -49,7 +48,8 @@ pub fn of_model(layers: &[(String, Table)]) -> Table {
     let path = path.as_ref().and_then(Value::as_str).unwrap_or("tiny");
     let named = !is_builtin(path);
     let rank = last("lora", "rank").and_then(|rank| rank.as_integer());
-    let adapted = rank.is_some_and(|r| r > 0) || exists(&Path::new(path).join(ADAPTER_CONFIG));
+    let adapted =
+        rank.is_some_and(|r| r > 0) || exists(&located(path, Kind::Model).join(ADAPTER_CONFIG));
     let mut table = Table::new();
     for (applies, text) in [(named, OWN_MODEL), (adapted, OWN_ADAPTERS)] {
         if applies {

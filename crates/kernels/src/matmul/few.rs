@@ -11,6 +11,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::ONE_KERNEL;
 use crate::vector::wide;
 
 /// Fewest numbers of a matrix that is multiplied so. Smaller ones are quick either way; the built-in model has
@@ -55,9 +56,9 @@ impl Rows for InF32<'_> {
     }
 }
 
-/// Whether a matrix [Out, In] is one for [`product`].
+/// Whether a matrix [Out, In] is one for [`product`]; none in a page, whose models are small.
 pub fn suits([rows, columns]: [usize; 2]) -> bool {
-    rows * columns >= LARGE
+    !ONE_KERNEL && rows * columns >= LARGE
 }
 
 /// x [N, In] → x·Wᵀ [N, Out].
