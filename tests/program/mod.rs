@@ -100,10 +100,11 @@ impl Home {
         names
     }
 
-    /// The program with arguments, which white space parts, to be run in the folder.
+    /// The program with arguments, which white space parts, to be run in the folder, without a network.
     pub fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_srft"));
         command.args(arguments.split_whitespace()).current_dir(self.0.path());
+        command.env("HF_HUB_OFFLINE", "1");
         command
     }
 

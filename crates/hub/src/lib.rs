@@ -70,7 +70,8 @@ pub fn fetched_base(adapter: &str, hub: &Hub) -> Result<Option<String>> {
     let named = Lora::base_in(&read(&path)?, &path.display().to_string())?;
     let is_on_disk = |base: &String| exists(&folder.join(base));
     let name = named.filter(|base| !is_on_disk(base)).and_then(|base| Name::of(&base));
-    name.map(|name| Ok(hub.model(&name)?.to_string())).transpose()
+    let pinned = |name| hub.model(&name).map(|pinned| pinned.to_string());
+    name.map(pinned).transpose().map_err(|e| e.at(path.display()))
 }
 
 fn fetched_data(paths: &[String], splits: &[&str], hub: &Hub) -> Result<Vec<String>> {

@@ -235,7 +235,7 @@ fn an_adapters_base_that_moved() {
         config["base_model_name_or_path"].as_str().unwrap().into()
     };
     assert!(base("run/best").is_absolute() && base("run/best").ends_with("model"));
-    home.fails(&format!("{GENERATE} run/best"), INPUT, &["is not here", "--base DIR"]);
+    home.fails(&format!("{GENERATE} run/best"), INPUT, &["is not here", "with --base"]);
     assert_eq!(home.succeeds(&format!("{GENERATE} run/best --base moved")), expected);
     home.write("given.jsonl", r#"{"prompt": "2+2=", "response": "4", "answer": "4"}"#);
     for command in [
@@ -301,7 +301,7 @@ fn folders_without_what_is_needed_are_told_what_to_do() {
         ("sp", &["tokenizer.model", "AutoTokenizer", "writes tokenizer.json"]),
         ("bare", &["tokenizer.json"]),
         ("empty", &["the folder is empty", "model.safetensors"]),
-        ("Qwen/Qwen2.5-0.5B", &["nothing is downloaded", "hf download Qwen/Qwen2.5-0.5B"]),
+        ("Qwen/Qwen2.5-0.5B", &["nothing is downloaded", "without --offline"]),
         ("./nowhere", &["check the path", "a folder with config.json"]),
         ("model/model.safetensors", &["the folder that this file is in"]),
         ("pickled", &["adapter_model.bin is pickled", "PeftModel"]),
