@@ -1,7 +1,7 @@
 //! Names of models and data sets on the Hugging Face hub, and where its cache on disk keeps them: Python's
 //! layout, `models--ORG--NAME/{refs/REVISION, snapshots/COMMIT/FILE}`. Nothing here touches a network.
 
-use crate::platform::HAS_DISK;
+use crate::platform::IS_PAGE;
 use std::borrow::Cow;
 use std::env::{home_dir, var_os};
 use std::fmt;
@@ -73,7 +73,7 @@ impl Name {
 
     /// The name that a path or name means, unless something of that path is on disk.
     pub fn of(text: &str) -> Option<Self> {
-        if !HAS_DISK || Path::new(text).exists() {
+        if IS_PAGE || Path::new(text).exists() {
             return None;
         }
         Self::parse(text)
@@ -165,7 +165,7 @@ pub fn located(text: &str, kind: Kind) -> PathBuf {
 /// A path as a path, and a pinned name as one: `org/name/file`.
 pub fn as_path(text: &str) -> Cow<'_, str> {
     let pinned = || Name::parse(text).filter(|name| is_commit(&name.revision));
-    match (HAS_DISK && text.contains('@')).then(pinned).flatten() {
+    match (!IS_PAGE && text.contains('@')).then(pinned).flatten() {
         Some(name) => Cow::Owned(format!("{}/{}", name.repo, name.part)),
         None => Cow::Borrowed(text),
     }
@@ -173,7 +173,7 @@ pub fn as_path(text: &str) -> Cow<'_, str> {
 
 /// The name of a model in the cache, at its commit.
 pub fn name_of(path: &Path) -> Option<Name> {
-    if !HAS_DISK {
+    if IS_PAGE {
         return None;
     }
     let parts: Vec<&str> = path

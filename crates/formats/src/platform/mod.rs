@@ -24,8 +24,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use web_time::Instant;
 
-/// Whether there are files besides those that a tab was given.
-pub const HAS_DISK: bool = cfg!(not(target_family = "wasm"));
+/// Whether this is a browser's page: what it never needs is left out of its download.
+pub const IS_PAGE: bool = cfg!(target_family = "wasm");
 
 /// The text of a file, which must be UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {

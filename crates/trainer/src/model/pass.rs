@@ -5,7 +5,7 @@
 use super::Llama;
 use super::layers::Layer;
 use crate::ops::backward_from::backward_from;
-use crate::platform::give_way;
+use crate::platform::{IS_PAGE, give_way};
 use crate::random::dropout_mask;
 use burn::tensor::TensorData;
 use burn::tensor::{Gradients, Int, Tensor};
@@ -73,7 +73,8 @@ impl Llama {
     /// The forward pass of a batch whose gradient is wanted.
     pub async fn forward(&self, padded: Padded, how: How) -> Pass {
         let recomputed = how.recomputed.min(self.layers.len());
-        if recomputed > 0 {
+        // A page's models are small, and nothing depends on it but memory.
+        if recomputed > 0 && !IS_PAGE {
             return self.forward_by_layer(padded, recomputed, how.dropout).await;
         }
         let Padded { tokens, batch, positions, wanted } = padded;
@@ -148,7 +149,7 @@ impl Pass {
         sum: &mut ParameterGradients,
     ) {
         let mut gradients = backward_from(self.hidden, d_hidden);
-        let Some(below) = self.below else {
+        let Some(below) = self.below.filter(|_| !IS_PAGE) else {
             return take(&self.tracked, &mut gradients, d_head, sum);
         };
         let dy = below.output.grad_remove(&mut gradients).expect("the hidden states depend on it");

@@ -10,6 +10,7 @@ mod rope;
 
 use super::Scaling;
 use crate::error::{Error, Result};
+use crate::platform::IS_PAGE;
 use fields::{Fields, PUBLISHED};
 use serde_json::{Map, Value};
 
@@ -299,7 +300,7 @@ impl Raw {
         if head_dim == 0 || !head_dim.is_multiple_of(2) || head_dim > LARGEST {
             return Err(unsupported("head_dim", head_dim, "even widths, for the rotary embedding"));
         }
-        let is_gemma = architecture == Architecture::Gemma3;
+        let is_gemma = architecture == Architecture::Gemma3 && !IS_PAGE;
         let (rope_theta, rope_scaling) = match is_gemma {
             true => self.global_rope()?,
             false => rope::read(
@@ -357,6 +358,9 @@ impl Raw {
             return Err(unsupported("architectures", other, "causal language models"));
         }
         if self.architecture == Architecture::Gemma3 {
+            if IS_PAGE {
+                return Err(unsupported("model_type", gemma::MODEL_TYPE, "the others, in a page"));
+            }
             self.gemma.require_known()?;
         } else if let Some(act) = self.hidden_act.as_ref().filter(|a| *a != "silu" && *a != "swish")
         {
