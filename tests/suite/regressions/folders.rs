@@ -235,7 +235,7 @@ fn an_adapters_base_that_moved() {
         config["base_model_name_or_path"].as_str().unwrap().into()
     };
     assert!(base("run/best").is_absolute() && base("run/best").ends_with("model"));
-    home.fails(&format!("{GENERATE} run/best"), INPUT, &["is not here", "with --base"]);
+    home.fails(&format!("{GENERATE} run/best"), INPUT, &["is not here", "--base DIR"]);
     assert_eq!(home.succeeds(&format!("{GENERATE} run/best --base moved")), expected);
     home.write("given.jsonl", r#"{"prompt": "2+2=", "response": "4", "answer": "4"}"#);
     for command in [

@@ -129,6 +129,6 @@ fn find_base(adapter: &Path, named: Option<&str>) -> Result<PathBuf> {
             None => "no base model is named".into(),
         })
         .at(format!("{}/{ADAPTER_CONFIG}: base_model_name_or_path", adapter.display()))
-        .next("give the base's folder, or its name on the hub, with --base")
+        .next("give the base's folder, or its name on the hub, with --base DIR")
     })
 }
