@@ -9,6 +9,7 @@ use burn::tensor::{Tensor, activation};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use srft_formats::model::Activation;
+use srft_formats::platform::IS_PAGE;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
@@ -21,6 +22,7 @@ const CUBIC: f32 = 0.071_354_814;
 
 /// gate [N, F], up [N, F] → act(gate)·up [N, F].
 pub fn glu(gate: Tensor<2>, up: Tensor<2>, act: Activation) -> Tensor<2> {
+    let act = if IS_PAGE { Activation::Silu } else { act }; // a page knows no Gemma
     match (fused::runs_on(&gate.device()), act) {
         (true, Activation::Silu) => fused::run(Glu(PhantomData::<Silu>), [gate, up]),
         (true, Activation::GeluTanh) => fused::run(Glu(PhantomData::<GeluTanh>), [gate, up]),

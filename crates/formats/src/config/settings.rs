@@ -121,7 +121,7 @@ settings! {
     }
     /// The policy that is trained.
     model: Model {
-        /// Folder of a Hugging Face model or a PEFT adapter, a GGUF file, or a name on the hub (`org/name`, `org/name:F.gguf`; `@revision` behind it); `tiny` is the built-in base.
+        /// Folder of a Hugging Face model or a PEFT adapter, a GGUF file, or a name on the hub; `tiny` is the built-in base.
         path: String = "tiny".into();
         /// Folder of the base of the adapter in `path`, if it is not where the adapter says.
         base: String = String::new(),
@@ -150,13 +150,13 @@ settings! {
     data: Data {
         /// Built-in task, used if no file is given.
         task: String = "arithmetic".into();
-        /// JSONL, JSON, CSV or Parquet files of problems, or names on the hub (`org/name`, `org/name:config/split`; `@revision` behind it), one after the other (docs/guide.md, "Your model, your data"); none: the built-in task.
+        /// JSONL, JSON, CSV or Parquet files of problems, or names on the hub, one after the other (docs/guide.md, "Your model, your data"); none: the built-in task.
         train: Vec<String> = Vec::new();
         /// Files for evaluation, one suite per file; none: the built-in suites, or a tenth of `train`.
         eval: Vec<String> = Vec::new();
-        /// Columns of files with other names, as PART=COLUMN; parts: prompt, response, messages, text, answer, tools, and system, user, assistant of a conversation. A path as `reward_model.ground_truth` leads into objects.
+        /// Columns of files with other names, as PART=COLUMN (docs/guide.md, "Your model, your data").
         columns: Vec<String> = Vec::new(),
-            must "PART=COLUMN, each part once, of prompt, response, messages, text, answer, tools, system, user and assistant": |v| Columns::new(v).is_some();
+            must "PART=COLUMN, each part once: prompt, response, messages, text, answer, tools, system, user, assistant": |v| Columns::new(v).is_some();
         /// A system message for conversations that begin without one; empty: none.
         system: String = String::new();
         /// exact | numeric | math | choice | regex | command | given (by the program that trains): how a response's answer is judged.
@@ -361,10 +361,10 @@ settings! {
         /// auto | true | false: keep only each layer's input and compute the rest again: less memory, a third more work. auto: for the layers that memory has no room for.
         checkpointing: Checkpointing = Checkpointing::None,
             free "what is computed twice comes out the same";
-        /// GiB that a run may take, to which checkpointing = "auto" keeps; 0: on the CPU two thirds of what is free, on a GPU unknown, where auto is true.
+        /// GiB that a run may take where checkpointing is auto; 0: on the CPU two thirds of what is free, on a GPU unknown: then auto is true.
         memory_gib: f64 = 0.0,
             must "0 (what is free) or more": |v| *v >= 0.0,
-            free "what is computed twice comes out the same, however much that is";
+            free "what is computed twice comes out the same";
         /// Stop when the evaluation has not improved for this many evaluations; 0: never.
         patience: u32 = 0,
             free "when to stop, not what comes before";

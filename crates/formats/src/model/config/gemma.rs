@@ -21,6 +21,7 @@ const GLOBAL: &str = "full_attention";
 const LOCAL: &str = "sliding_attention";
 
 /// The fields that the other architectures do not have.
+#[derive(Default)]
 pub struct Raw {
     hidden_activation: Option<String>,
     query_pre_attn_scalar: Option<f64>,

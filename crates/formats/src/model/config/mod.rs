@@ -188,7 +188,7 @@ impl Raw {
             mlp_bias: switch("mlp_bias")?,
             attention_dropout: number("attention_dropout")?,
             hidden_act: fields.may("hidden_act", "a name")?,
-            gemma: gemma::Raw::of(fields)?,
+            gemma: if IS_PAGE { gemma::Raw::default() } else { gemma::Raw::of(fields)? },
             eos_token_ids: fields.token_ids("eos_token_id")?,
         })
     }
