@@ -14,6 +14,7 @@ const PARAMETERS = {
     side: [8, 16],
     lanes: [1, 2, 4, 8, 16, 32, 64, 128, 256],
     bfloat: BOOLEANS,
+    listed: BOOLEANS,
     greedy: BOOLEANS,
     top_k: BOOLEANS,
     top_p: BOOLEANS,
