@@ -248,6 +248,6 @@ mod tests {
         assert_eq!(name.at("x.gguf", &commit).cached(cache.path(), Kind::Model), None);
         assert_eq!(name.cached(cache.path(), Kind::Data), None);
         std::fs::write(folder.join("refs/main"), "../../..").unwrap();
-        assert_eq!(name.cached(cache.path(), Kind::Model), None, "a ref that is no commit");
+        assert_eq!(name.cached(cache.path(), Kind::Model), None, "a ref that is not a commit");
     }
 }

@@ -142,17 +142,22 @@ fn by_names(paths: &[String]) -> Vec<Split> {
         let folder = path.split_once('/').map_or("data", |(folder, _)| folder);
         let is_default = folder == "data" || split_in(folder).is_some();
         let config = if is_default { "default" } else { folder };
-        match splits.iter_mut().find(|other| other.config == config && other.split == split) {
-            Some(same) => same.files.push(path.clone()),
-            None => splits.push(Split {
-                config: config.into(),
-                split: split.into(),
-                files: vec![path.clone()],
-                is_default,
-            }),
-        }
+        add(&mut splits, [config, split], path, is_default);
     }
     splits
+}
+
+/// Adds a file to its split of a configuration.
+fn add(splits: &mut Vec<Split>, [config, split]: [&str; 2], file: &str, is_default: bool) {
+    match splits.iter_mut().find(|other| other.config == config && other.split == split) {
+        Some(same) => same.files.push(file.into()),
+        None => splits.push(Split {
+            config: config.into(),
+            split: split.into(),
+            files: vec![file.into()],
+            is_default,
+        }),
+    }
 }
 
 /// The split that a word of a name tells.
@@ -170,15 +175,7 @@ fn converted_splits(listing: &Listing) -> Vec<Split> {
     for path in listing.paths(|path| path.ends_with(".parquet")) {
         let [config, split, _] = path.split('/').collect::<Vec<_>>()[..] else { continue };
         let split = split.strip_prefix("partial-").unwrap_or(split);
-        match splits.iter_mut().find(|other| other.config == config && other.split == split) {
-            Some(same) => same.files.push(path.clone()),
-            None => splits.push(Split {
-                config: config.into(),
-                split: split.into(),
-                files: vec![path.clone()],
-                is_default: config == "default",
-            }),
-        }
+        add(&mut splits, [config, split], &path, config == "default");
     }
     splits
 }

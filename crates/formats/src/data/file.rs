@@ -48,7 +48,7 @@ pub struct Rows {
 pub enum Numbered {
     /// Lines of a text.
     Lines,
-    /// Rows of a table that is no text.
+    /// Rows of a binary table.
     Rows,
 }
 

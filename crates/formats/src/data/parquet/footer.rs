@@ -14,7 +14,7 @@ const MOST_NESTED: usize = 32;
 const SCHEMA: i64 = 2;
 const NUM_CHILDREN: i64 = 5;
 
-/// An error if this is not the whole of a Parquet file, or its schema is no tree of reasonable depth.
+/// An error if this is not a whole Parquet file, or if its schema nests too deeply.
 pub fn check(file: &[u8]) -> Result<()> {
     if !file.starts_with(MAGIC) {
         return Err(
@@ -41,7 +41,7 @@ pub fn check(file: &[u8]) -> Result<()> {
     }
 }
 
-/// How deep the schema in a footer nests; `None` for what is no footer.
+/// How deep the schema in a footer nests; `None` if these bytes are not a footer.
 fn deepest(footer: &[u8]) -> Option<usize> {
     let (mut thrift, mut id, mut deepest) = (Thrift(footer), 0, 0);
     while let Some(kind) = thrift.field(&mut id)? {

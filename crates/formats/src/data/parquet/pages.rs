@@ -88,7 +88,7 @@ impl Pages {
             Page::DataPageV2 { .. } => {}
             Page::DictionaryPage { buf, .. } => {
                 *buf = self.unpack(buf)?;
-                // The crate sets memory aside for as many as it is told.
+                // The crate allocates as many as the file claims to have.
                 if values > buf.len() {
                     return Err("its dictionary is shorter than it says".into());
                 }
