@@ -10,7 +10,7 @@
 @group(0) @binding(0) var<storage, read_write> a: array<f32>;    // [batch, M, K], any strides
 @group(0) @binding(1) var<storage, read_write> b: array<f32>;    // [batch, N, K], any strides
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;  // [parts, batch, M, N]
-@group(0) @binding(3) var<storage, read_write> info: array<u32>; // below
+@group(0) @binding(3) var<uniform> info: Info;
 
 const SIDE = {{ side }}u;
 const TILE = 4u * SIDE;
@@ -18,16 +18,23 @@ const DEPTH = 16u;
 // One more than needed, so that invocations that write the same column use different memory banks.
 const WIDTH = SIDE + 1u;
 
-// info: batch, M, N, K, the parts and how many k each has, then strides (elements) of a and of b.
-struct Matrix { batch: u32, line: u32, k: u32 }
+struct Info {
+    batches: u32,
+    rows: u32,    // M
+    columns: u32, // N
+    depth: u32,   // K
+    parts: u32,
+    part: u32,    // how many k each part has
+    a_batch: u32, // strides of a and of b, in elements
+    a_line: u32,
+    a_k: u32,
+    b_batch: u32,
+    b_line: u32,
+    b_k: u32,
+}
 
 var<workgroup> a_slice: array<vec4<f32>, DEPTH * WIDTH>; // four lines of a at one k
 var<workgroup> b_slice: array<vec4<f32>, DEPTH * WIDTH>;
-var<workgroup> shared_slices: u32;
-
-fn stride_of(first: u32) -> Matrix {
-    return Matrix(info[first], info[first + 1u], info[first + 2u]);
-}
 
 // An element of a slice; neighbouring invocations read along whichever dimension is dense.
 struct Element { line: u32, k: u32 }
@@ -45,14 +52,9 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let batches = info[0];
-    let rows = info[1];
-    let columns = info[2];
-    let depth = info[3];
-    let parts = info[4];
-    let a_stride = stride_of(6u);
-    let b_stride = stride_of(9u);
-
+    let batches = info.batches;
+    let rows = info.rows;
+    let columns = info.columns;
     let down = (rows + TILE - 1u) / TILE;
     let across = (columns + TILE - 1u) / TILE;
     let index = group.y * groups.x + group.x;
@@ -60,15 +62,11 @@ fn main(
     let column = index % across * TILE;
     let matrix = index / (across * down); // of parts · batches
     let batch = matrix % batches;
-    let begin = matrix / batches * info[5];
-    let end = min(begin + info[5], depth);
-
-    // A workgroup beyond the last has no slices. The count goes through workgroupUniformLoad, since
-    // control flow that depends on `info` directly counts as non-uniform at the barriers below.
-    if (local == 0u) {
-        shared_slices = select(0u, (end - begin + DEPTH - 1u) / DEPTH, matrix < batches * parts);
+    if (matrix >= batches * info.parts) {
+        return; // beyond the last: the grid folds into two dimensions
     }
-    let slices = workgroupUniformLoad(&shared_slices);
+    let begin = matrix / batches * info.part;
+    let end = min(begin + info.part, info.depth);
 
     let x = local % SIDE;
     let y = local / SIDE;
@@ -76,11 +74,10 @@ fn main(
     var sum_1 = vec4<f32>();
     var sum_2 = vec4<f32>();
     var sum_3 = vec4<f32>();
-    for (var slice = 0u; slice < slices; slice++) {
-        let first = begin + slice * DEPTH;
+    for (var first = begin; first < end; first += DEPTH) {
         for (var place = local; place < DEPTH * SIDE; place += SIDE * SIDE) {
-            let at_a = element_of(place, a_stride.k);
-            let at_b = element_of(place, b_stride.k);
+            let at_a = element_of(place, info.a_k);
+            let at_b = element_of(place, info.b_k);
             var of_a = vec4<f32>();
             var of_b = vec4<f32>();
             for (var i = 0u; i < 4u; i++) {
@@ -89,10 +86,10 @@ fn main(
                 let k_a = first + at_a.k;
                 let k_b = first + at_b.k;
                 if (m < rows && k_a < end) {
-                    of_a[i] = a[batch * a_stride.batch + m * a_stride.line + k_a * a_stride.k];
+                    of_a[i] = a[batch * info.a_batch + m * info.a_line + k_a * info.a_k];
                 }
                 if (n < columns && k_b < end) {
-                    of_b[i] = b[batch * b_stride.batch + n * b_stride.line + k_b * b_stride.k];
+                    of_b[i] = b[batch * info.b_batch + n * info.b_line + k_b * info.b_k];
                 }
             }
             a_slice[at_a.k * WIDTH + at_a.line] = of_a;
@@ -108,9 +105,6 @@ fn main(
             sum_3 += left.w * right;
         }
         workgroupBarrier();
-    }
-    if (matrix >= batches * parts) {
-        return;
     }
     let sums = array<vec4<f32>, 4>(sum_0, sum_1, sum_2, sum_3);
     for (var i = 0u; i < 4u; i++) {

@@ -5,24 +5,39 @@
 @group(0) @binding(1) var<storage, read_write> old_logprobs: array<f32>;  // [n]
 @group(0) @binding(2) var<storage, read_write> coefficients: array<f32>;  // [n, 2]: dL/dln p, dL/dH
 @group(0) @binding(3) var<storage, read_write> sums: array<f32>;          // [S, 8]
-@group(0) @binding(4) var<storage, read_write> info: array<u32>;          // header, then rows
+@group(0) @binding(4) var<storage, read_write> rows: array<u32>;          // [S, 11]
+@group(0) @binding(5) var<uniform> info: Info;
 
 const W: u32 = {{ workgroup }}u;
 const SIDE: u32 = 16u; // W = SIDE * SIDE
-const HEADER_WORDS: u32 = 14u;
 const ROW_WORDS: u32 = 11u;
 const OVER_TOKEN: u32 = 1u;
+
+struct Info {
+    rows: u32, // S
+    over: u32, // 0: a sequence's mean entropy weighs, 1: a token's own, 2: the two below
+    demonstrations_nats: f32,
+    rollouts_nats: f32,
+    sft_scale: f32,
+    sft_sign: f32,
+    self_scale: f32,
+    self_sign: f32,
+    gamma: f32,
+    lowest_ratio: f32,
+    highest_ratio: f32,
+    max_log_ratio: f32,
+    max_logp: f32,
+    sft_phi: u32,
+}
 
 var<workgroup> lanes: array<vec4<f32>, W>;
 
 fn number(word: u32) -> f32 {
-    return bitcast<f32>(info[word]);
+    return bitcast<f32>(rows[word]);
 }
 
 // scale · exp(sign · H). A weight that is off has scale 1 and sign 0: exactly 1.
-fn weight(word: u32, entropy: f32) -> f32 {
-    let scale = number(word);
-    let sign = number(word + 1u);
+fn weight(scale: f32, sign: f32, entropy: f32) -> f32 {
     return select(scale * exp(sign * entropy), scale, sign == 0.0);
 }
 
@@ -54,12 +69,14 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let row = group.y * groups.x + group.x;
-    let live = row < info[0]; // the grid's last line may overshoot
-    let words = HEADER_WORDS + select(0u, row, live) * ROW_WORDS;
-    let start = info[words];
-    let end = select(start, info[words + 1u], live);
-    let demonstration = (info[words + 4u] & 1u) != 0u;
-    let positive = (info[words + 4u] & 2u) != 0u;
+    if row >= info.rows {
+        return; // the grid's last line may overshoot
+    }
+    let words = row * ROW_WORDS;
+    let start = rows[words];
+    let end = rows[words + 1u];
+    let demonstration = (rows[words + 4u] & 1u) != 0u;
+    let positive = (rows[words + 4u] & 2u) != 0u;
     let sft = number(words + 5u);
     let rl_demo = number(words + 6u);
     let self_logp = number(words + 7u);
@@ -74,21 +91,21 @@ fn main(
     }
     let count = f32(max(end - start, 1u));
     var weighing = sum(lane, vec4<f32>(entropy_sum, 0.0, 0.0, 0.0)).x / count;
-    if info[1] > OVER_TOKEN {
-        weighing = select(number(3u), number(2u), demonstration);
+    if info.over > OVER_TOKEN {
+        weighing = select(info.rollouts_nats, info.demonstrations_nats, demonstration);
     }
 
-    let gamma = number(8u);
+    let gamma = info.gamma;
     var loss = vec4<f32>(0.0);   // sft, rl_demo, self, entropy bonus or KL penalty
     var report = vec4<f32>(0.0); // H, ln p, weight, clipped
     for (var t = start + lane; t < end; t += W) {
         let logp = stats[2u * t];
         let entropy = stats[2u * t + 1u];
-        let h = select(weighing, entropy, info[1] == OVER_TOKEN);
+        let h = select(weighing, entropy, info.over == OVER_TOKEN);
         let p = exp(logp);
-        let w_sft = weight(4u, h) * select(1.0, p * (1.0 - p), info[13] != 0u);
-        let w_rl = weight(6u, h);
-        let w = select(select(1.0, w_rl, positive), 0.0, logp > number(12u));
+        let w_sft = weight(info.sft_scale, info.sft_sign, h) * select(1.0, p * (1.0 - p), info.sft_phi != 0u);
+        let w_rl = weight(info.self_scale, info.self_sign, h);
+        let w = select(select(1.0, w_rl, positive), 0.0, logp > info.max_logp);
 
         var f = p;
         var f_slope = p; // df/dln p
@@ -100,9 +117,9 @@ fn main(
         var slope = 0.0;
         var clipped = false;
         if self_ratio != 0.0 {
-            let rho = exp(min(logp - old_logprobs[t], number(11u)));
+            let rho = exp(min(logp - old_logprobs[t], info.max_log_ratio));
             let free = self_ratio * rho;
-            let held = self_ratio * clamp(rho, number(9u), number(10u));
+            let held = self_ratio * clamp(rho, info.lowest_ratio, info.highest_ratio);
             clipped = free < held;
             surrogate = max(free, held);
             slope = select(free, 0.0, clipped);
@@ -111,7 +128,7 @@ fn main(
         var penalty = 0.0; // λ (r − 1 − ln r) / N, r = p_base / p
         var pull = 0.0;
         if kl != 0.0 {
-            let log_r = min(old_logprobs[t] - logp, number(11u));
+            let log_r = min(old_logprobs[t] - logp, info.max_log_ratio);
             let r = exp(log_r);
             penalty = kl * (r - 1.0 - log_r);
             pull = kl * (1.0 - r);
@@ -130,8 +147,7 @@ fn main(
     }
 
     // Tokens of the gaps around this sequence carry no loss.
-    let owned_end = select(0u, info[words + 3u], live);
-    for (var t = info[words + 2u] + lane; t < owned_end; t += W) {
+    for (var t = rows[words + 2u] + lane; t < rows[words + 3u]; t += W) {
         if t < start || t >= end {
             coefficients[2u * t] = 0.0;
             coefficients[2u * t + 1u] = 0.0;
@@ -141,7 +157,7 @@ fn main(
     loss = sum(lane, loss);
     report = sum(lane, report);
     report.z /= count;
-    if live && lane == 0u {
+    if lane == 0u {
         for (var i = 0u; i < 4u; i++) {
             sums[8u * row + i] = loss[i];
             sums[8u * row + 4u + i] = report[i];

@@ -4,25 +4,33 @@
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>; // [B, V]
 @group(0) @binding(1) var<storage, read_write> tokens: array<i32>; // [B]
 @group(0) @binding(2) var<storage, read_write> stats: array<f32>;  // [B, 2]: ln pi(token), H (nats)
-@group(0) @binding(3) var<storage, read_write> info: array<u32>;   // header, then 3 words a draw
+@group(0) @binding(3) var<storage, read_write> draws: array<u32>;  // [B, 3]: prompt, sample, position
+@group(0) @binding(4) var<uniform> info: Info;
 
 const W: u32 = {{ workgroup }}u;
 const GREEDY: bool = {{ greedy }};
 const TOP_K: bool = {{ top_k }};
 const TOP_P: bool = {{ top_p }};
 const SIDE: u32 = 16u; // W = SIDE * SIDE
-const HEADER_WORDS: u32 = 9u;
 const DIGITS = vec4<u32>(1u, 2u, 3u, 3u); // two bits of a key; the last is unused
 const LOWEST: f32 = -3.4028234e38;
+
+struct Info {
+    rows: u32, // B
+    vocabulary: u32,
+    seed_low: u32,
+    seed_high: u32,
+    step: u32,
+    per_temperature: f32,
+    top_k: u32,
+    top_p: f32,
+    lowest: f32, // logit that min-p keeps, minus the largest
+}
 
 var<workgroup> lanes: array<vec4<f32>, W>;
 var<workgroup> owner: u32;        // the invocation whose slice holds the drawn token
 var<workgroup> remainder: f32;    // the mass left to cross within that slice
 var<workgroup> chosen: u32;
-
-fn number(word: u32) -> f32 {
-    return bitcast<f32>(info[word]);
-}
 
 // Threefry-4x32, 20 rounds: crates/formats/src/random.rs line for line.
 fn threefry4x32(key: vec4<u32>, counter: vec4<u32>) -> vec4<u32> {
@@ -60,9 +68,8 @@ fn threefry4x32(key: vec4<u32>, counter: vec4<u32>) -> vec4<u32> {
 
 // The row's uniform number in [0, 1): random::token_uniform.
 fn uniform_number(row: u32) -> f32 {
-    let draw = HEADER_WORDS + 3u * row;
-    let key = vec4<u32>(info[2], info[3], info[4], 0u);
-    let counter = vec4<u32>(info[draw], info[draw + 1u], info[draw + 2u], 0u);
+    let key = vec4<u32>(info.seed_low, info.seed_high, info.step, 0u);
+    let counter = vec4<u32>(draws[3u * row], draws[3u * row + 1u], draws[3u * row + 2u], 0u);
     return f32(threefry4x32(key, counter).x >> 8u) * (1.0 / 16777216.0);
 }
 
@@ -129,10 +136,12 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let row = group.y * groups.x + group.x;
-    let live = row < info[0]; // the grid's last line may overshoot
-    let vocabulary = select(0u, info[1], live);
-    let base = row * info[1];
-    let per_temperature = number(5u);
+    if row >= info.rows {
+        return; // the grid's last line may overshoot
+    }
+    let vocabulary = info.vocabulary;
+    let base = row * vocabulary;
+    let per_temperature = info.per_temperature;
 
     var best = LOWEST;
     for (var v = lane; v < vocabulary; v += W) {
@@ -175,7 +184,7 @@ fn main(
                     let key = vec4<u32>(order_key(logits[base + v]));
                     counts += select(vec4<f32>(0.0), vec4<f32>(1.0), key >= candidates);
                 }
-                threshold = highest_with(sum(lane, counts), f32(info[6]), threshold, candidates);
+                threshold = highest_with(sum(lane, counts), f32(info.top_k), threshold, candidates);
             }
         }
         if TOP_P {
@@ -187,7 +196,7 @@ fn main(
                     kept += exp((x - largest) * per_temperature);
                 }
             }
-            let nucleus = number(7u) * sum(lane, vec4<f32>(kept, 0.0, 0.0, 0.0)).x;
+            let nucleus = info.top_p * sum(lane, vec4<f32>(kept, 0.0, 0.0, 0.0)).x;
             threshold = 0u;
             for (var shift = 32u; shift > 0u; shift -= 2u) {
                 let candidates = vec4<u32>(threshold) | (DIGITS << vec4<u32>(shift - 2u));
@@ -206,8 +215,8 @@ fn main(
             threshold = max(threshold, floor_key);
         }
 
-        // min-p: info[8] is the lowest logit that it keeps, minus the largest.
-        threshold = max(threshold, order_key(largest + number(8u)));
+        // min-p.
+        threshold = max(threshold, order_key(largest + info.lowest));
 
         // Inverse of the cumulative distribution in index order: a contiguous slice each.
         let width = (vocabulary + W - 1u) / W;
@@ -267,7 +276,7 @@ fn main(
     }
 
     workgroupBarrier();
-    if live && lane == 0u {
+    if lane == 0u {
         tokens[row] = i32(chosen);
         stats[2u * row] = logits[base + chosen] - largest - log_sum;
         stats[2u * row + 1u] = log_sum - st.y / st.x;

@@ -11,11 +11,13 @@
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>;  // [N, Vb]
 @group(0) @binding(1) var<storage, read_write> targets: array<i32>; // [N], −1 where masked
 @group(0) @binding(2) var<storage, read_write> records: array<f32>; // [N, 6]: m, s, t, z, ln p, H
-@group(0) @binding(3) var<storage, read_write> info: array<u32>;    // N, Vb, offset
+@group(0) @binding(3) var<uniform> info: Info;
 
 const WORKGROUP = {{ workgroup }}u;
 const LANES = {{ lanes }}u;
 const RECORD = 6u;
+
+struct Info { rows: u32, columns: u32, offset: u32 } // N, Vb, the block's first column
 // A finite stand-in for −∞: differences with any logit stay finite, where −∞ − −∞ is NaN.
 const LOWEST = -3.0e38;
 
@@ -44,9 +46,9 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let count = info[0];
-    let columns = info[1];
-    let offset = info[2];
+    let count = info.rows;
+    let columns = info.columns;
+    let offset = info.offset;
     let lane = local % LANES;
     let row = (group.y * groups.x + group.x) * (WORKGROUP / LANES) + local / LANES;
     // Rows beyond the last repeat it and write nothing: an early return would put the barriers

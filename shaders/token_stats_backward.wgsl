@@ -9,11 +9,13 @@
 @group(0) @binding(1) var<storage, read_write> targets: array<i32>;  // [N], −1 where masked
 @group(0) @binding(2) var<storage, read_write> records: array<f32>;  // [N, 6]: m, s, t, z, ln p, H
 @group(0) @binding(3) var<storage, read_write> gradient: array<f32>; // [N, 2]: g_logp, g_H
-@group(0) @binding(4) var<storage, read_write> info: array<u32>;     // N, Vb, offset
+@group(0) @binding(4) var<uniform> info: Info;
 
 const WORKGROUP = {{ workgroup }}u;
 const LANES = {{ lanes }}u;
 const RECORD = 6u;
+
+struct Info { rows: u32, columns: u32, offset: u32 } // N, Vb, the block's first column
 
 @compute @workgroup_size({{ workgroup }}, 1, 1)
 fn main(
@@ -22,8 +24,8 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let row = (group.y * groups.x + group.x) * (WORKGROUP / LANES) + local / LANES;
-    let columns = info[1];
-    if (row >= info[0]) {
+    let columns = info.columns;
+    if (row >= info.rows) {
         return;
     }
     let m = records[row * RECORD];
@@ -33,7 +35,7 @@ fn main(
     let g_logp = select(gradient[row * 2u], 0.0, label < 0);
     let g_entropy = gradient[row * 2u + 1u];
     // The target's column in this block; past its end if the target is in another block or masked.
-    let position = select(u32(label) - info[2], columns, label < 0);
+    let position = select(u32(label) - info.offset, columns, label < 0);
 
     let start = row * columns;
     for (var column = local % LANES; column < columns; column += LANES) {

@@ -2,13 +2,15 @@
 // Reference: crates/kernels/src/stored/reference.rs. Launcher: gpu.rs beside it.
 
 @group(0) @binding(0) var<storage, read_write> words: array<u32>;     // row after row, low half first
-@group(0) @binding(1) var<storage, read_write> rows: array<i32>;      // those to widen, or the first of them
+@group(0) @binding(1) var<storage, read_write> rows: array<i32>;      // those to widen, if LISTED
 @group(0) @binding(2) var<storage, read_write> out: array<vec2<f32>>; // [n]
-@group(0) @binding(3) var<storage, read_write> info: array<u32>;      // n, words a row
+@group(0) @binding(3) var<uniform> info: Info;
 
 const W: u32 = {{ workgroup }}u;
 const BFLOAT: bool = {{ bfloat }};
 const LISTED: bool = {{ listed }};
+
+struct Info { n: u32, width: u32, first: u32 } // of out; words a row, the first row if not LISTED
 
 // Shifted into f32's fields, a subnormal would be flushed to 0, so it is counted in steps of 2^-24.
 fn from_f16(bits: u32) -> f32 {
@@ -26,12 +28,14 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (group.y * groups.x + group.x) * W + lane;
-    if i >= info[0] {
+    if i >= info.n {
         return;
     }
-    let row = i / info[1];
-    let source = u32(rows[select(0u, row, LISTED)]) + select(row, 0u, LISTED);
-    let word = words[source * info[1] + i % info[1]];
+    var row = info.first + i / info.width;
+    if LISTED {
+        row = u32(rows[row]);
+    }
+    let word = words[row * info.width + i % info.width];
     if BFLOAT {
         out[i] = bitcast<vec2<f32>>(vec2<u32>(word << 16u, word & 0xffff0000u));
     } else {

@@ -3,15 +3,17 @@
 // Reference: crates/kernels/src/stored/reference.rs. Launcher: gpu.rs beside it.
 
 @group(0) @binding(0) var<storage, read_write> words: array<u32>;     // the blocks' bytes, row after row
-@group(0) @binding(1) var<storage, read_write> rows: array<i32>;      // those to widen, or the first of them
+@group(0) @binding(1) var<storage, read_write> rows: array<i32>;      // those to widen, if LISTED
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>; // [n]
-@group(0) @binding(3) var<storage, read_write> info: array<u32>;      // n, vectors a row
+@group(0) @binding(3) var<uniform> info: Info;
 
 const W: u32 = {{ workgroup }}u;
 const KIND: u32 = {{ kind }}u; // ggml's number of the type
 const ELEMENTS: u32 = {{ elements }}u; // of a block
 const BYTES: u32 = {{ bytes }}u;
 const LISTED: bool = {{ listed }};
+
+struct Info { n: u32, width: u32, first: u32 } // of out; vectors a row, the first row if not LISTED
 
 const Q4_0 = 2u;
 const Q4_1 = 3u;
@@ -101,12 +103,14 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = (group.y * groups.x + group.x) * W + lane;
-    if i >= info[0] {
+    if i >= info.n {
         return;
     }
-    let row = i / info[1];
-    let source = u32(rows[select(0u, row, LISTED)]) + select(row, 0u, LISTED);
-    let vector = source * info[1] + i % info[1];
+    var row = info.first + i / info.width;
+    if LISTED {
+        row = u32(rows[row]);
+    }
+    let vector = row * info.width + i % info.width;
     let at = (vector / (ELEMENTS / 4u)) * BYTES;
     let e = 4u * (vector % (ELEMENTS / 4u));
     out[i] = vec4<f32>(number(at, e), number(at, e + 1u), number(at, e + 2u), number(at, e + 3u));

@@ -12,7 +12,7 @@ use crate::root;
 
 /// WebGPU's default limits (maxStorageBuffersPerShaderStage, maxComputeWorkgroupStorageSize,
 /// maxComputeInvocationsPerWorkgroup).
-const MAX_BINDINGS: usize = 8;
+const MAX_STORAGE: usize = 8;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 const MAX_INVOCATIONS: u32 = 256;
 
@@ -43,7 +43,8 @@ fn shaders_are_valid_translatable_and_within_limits() {
 #[test]
 fn a_broken_shader_is_reported() {
     let good = "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
-        @compute @workgroup_size({{ workgroup }}) fn main() { x[0] = 1.0; }";
+        @group(0) @binding(1) var<uniform> info: f32;
+        @compute @workgroup_size({{ workgroup }}) fn main() { _ = info; x[0] = 1.0; }";
     assert_eq!(check(good), Vec::<String>::new());
     for (broken, expected) in [
         (good.replace("1.0", "1.0 +"), "doesn't parse"),
@@ -51,17 +52,20 @@ fn a_broken_shader_is_reported() {
         (good.replace("f32", "f64").replace("1.0", "1.0lf"), "invalid"),
         (good.replace("{{ workgroup }}", "512"), "512 invocations"),
         (format!("{good} var<workgroup> w: array<f32, 5000>;"), "20000 bytes"),
-        (good.replace("binding(0)", "binding(1)"), "bindings"),
+        (good.replace("binding(1)", "binding(2)"), "bindings"),
         (good.replace("read_write", "read").replace("x[0] = 1.0;", "_ = x[0];"), "read_write"),
+        (good.replace("uniform", "storage, read_write"), "isn't uniform"),
+        (good.replace("info", "last"), "the last binding is `last`"),
         (good.replace("fn main", "fn start"), "entry point `main`"),
     ] {
         let failures = check(&broken).join("\n");
         assert!(failures.contains(expected), "expected {expected:?} in {failures:?}");
     }
+    let good = good.replace("binding(1)", "binding(9)");
     let many: String = (1..9)
         .map(|i| format!("@group(0) @binding({i}) var<storage, read_write> y{i}: array<f32>;\n"))
         .collect();
-    assert!(check(&(many + good)).join("\n").contains("9 bindings"));
+    assert!(check(&(many + &good)).join("\n").contains("9 storage buffers"));
 }
 
 #[test]
@@ -159,6 +163,7 @@ fn limits(module: &Module) -> Vec<String> {
             .push(format!("{invocations} invocations per workgroup, at most {MAX_INVOCATIONS}"));
     }
     let mut bindings: Vec<u32> = Vec::new();
+    let (mut storage, mut last) = (0, (0, "info"));
     let mut bytes = 0;
     for (_, variable) in module.global_variables.iter() {
         let name = variable.name.as_deref().unwrap_or("?");
@@ -168,14 +173,23 @@ fn limits(module: &Module) -> Vec<String> {
         if let Some(binding) = variable.binding {
             bindings.push(binding.binding);
             let read_write = naga::StorageAccess::LOAD | naga::StorageAccess::STORE;
-            if variable.space != (AddressSpace::Storage { access: read_write }) {
-                failures.push(format!("`{name}` isn't storage, read_write"));
+            let (space, expected) = match name {
+                "info" => (AddressSpace::Uniform, "uniform"),
+                _ => (AddressSpace::Storage { access: read_write }, "storage, read_write"),
+            };
+            if variable.space != space {
+                failures.push(format!("`{name}` isn't {expected}"));
             }
+            storage += usize::from(variable.space != AddressSpace::Uniform);
+            last = last.max((binding.binding, name));
         }
     }
     bindings.sort_unstable();
-    if bindings.len() > MAX_BINDINGS {
-        failures.push(format!("{} bindings, at most {MAX_BINDINGS}", bindings.len()));
+    if storage > MAX_STORAGE {
+        failures.push(format!("{storage} storage buffers, at most {MAX_STORAGE}"));
+    }
+    if last.1 != "info" {
+        failures.push(format!("the last binding is `{}`, expected `info`", last.1));
     }
     if bindings.iter().zip(0..).any(|(&binding, i)| binding != i) {
         failures.push(format!("bindings {bindings:?} aren't 0, 1, 2, …"));

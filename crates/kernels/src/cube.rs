@@ -3,15 +3,15 @@
 use burn::backend::wgpu::{
     CubeDim, CubeTensor, KernelSource, SourceKernel, SourceTemplate, into_contiguous,
 };
-use burn::cubecl::prelude::{CubeCount, KernelId};
-use burn::cubecl::server::KernelArguments;
+use burn::cubecl::prelude::{CubeCount, ExecutionMode, KernelId};
+use burn::cubecl::server::{KernelArguments, MetadataBindingInfo};
 use burn::tensor::{DType, Shape};
 
 /// Invocations in a workgroup unless a shader says otherwise: within WebGPU's default limit of 256.
 pub const WORKGROUP: u32 = 256;
 
-/// A shader with its template parameters, which are part of the pipeline's cache key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A shader with its template parameters; name and parameters are the pipeline's cache key.
+#[derive(Debug, Clone)]
 pub struct Shader {
     /// The file's stem in `shaders/`.
     pub name: &'static str,
@@ -45,7 +45,10 @@ impl KernelSource for Shader {
     }
 
     fn id(&self) -> KernelId {
-        KernelId::new::<Self>().info(self.clone())
+        // The name stands for the text. Unchecked: all our loops end, so the compiler need not
+        // count their turns, which keeps drivers from unrolling them.
+        let key = (self.name, self.workgroup, self.parameters.clone());
+        KernelId::new::<Self>().mode(ExecutionMode::Unchecked).info(key)
     }
 
     fn lang(&self) -> &'static str {
@@ -54,7 +57,10 @@ impl KernelSource for Shader {
 }
 
 /// Runs `shader` on `groups` workgroups with `buffers` bound in order (binding 0, 1, …), all
-/// `read_write` since burn's allocator shares pages, then a last buffer with `info` words.
+/// `read_write` since burn's allocator shares pages, then `info`, the words of a uniform struct.
+///
+/// A uniform of the same words is not written again, and writing one ends no batch of dispatches.
+/// So what differs from step to step belongs in a tensor, best in one that is already on the GPU.
 ///
 /// WebGPU allows 65,535 workgroups a dimension, so the grid folds into (x, y); a shader finds its
 /// index as `workgroup_id.y * num_workgroups.x + workgroup_id.x` and must guard against overshoot.
@@ -65,15 +71,27 @@ pub fn launch(shader: Shader, groups: usize, buffers: &[&CubeTensor], info: &[u3
     let client = buffers[0].client.clone();
     let y = groups.div_ceil(65_535);
     let count = CubeCount::Static(groups.div_ceil(y) as u32, y as u32, 1);
-    let info = client.create_from_slice(bytemuck::cast_slice(info));
-    let mut bindings: Vec<_> = buffers.iter().map(|t| t.handle.clone().binding()).collect();
-    bindings.push(info.binding());
+    let bindings = buffers.iter().map(|t| t.handle.clone().binding()).collect();
+    // OpenGL takes uniforms in pieces of 16 bytes.
+    let pieces = info.chunks(4).flat_map(|words| {
+        let mut piece = [0u32; 4];
+        piece[..words.len()].copy_from_slice(words);
+        bytemuck::cast::<_, [u64; 2]>(piece)
+    });
+    let info = MetadataBindingInfo::custom(pieces.collect());
     let workgroup = CubeDim::new_1d(shader.workgroup);
     client.launch(
         Box::new(SourceKernel::new(shader, workgroup)),
         count,
-        KernelArguments::new().with_buffers(bindings),
+        KernelArguments::new().with_buffers(bindings).with_info(info),
     );
+}
+
+/// Words for a shader to read that are too many for its `info`, or seldom the same, on `like`'s device.
+pub fn upload(like: &CubeTensor, words: &[u32]) -> CubeTensor {
+    let handle = like.client.create_from_slice(bytemuck::cast_slice(words));
+    let (client, device) = (like.client.clone(), like.device.clone());
+    CubeTensor::new_contiguous(client, device, Shape::new([words.len()]), handle, DType::U32)
 }
 
 /// An uninitialised tensor on `like`'s device.
@@ -81,6 +99,11 @@ pub fn empty(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTe
     let shape = shape.into();
     let handle = like.client.empty(shape.num_elements() * dtype.size());
     CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape, handle, dtype)
+}
+
+/// A tensor that a shader may overwrite: this one if its buffer is not shared, else a copy.
+pub fn owned(tensor: CubeTensor) -> CubeTensor {
+    if tensor.can_mut() { tensor } else { tensor.copy() }
 }
 
 /// A dense copy of `tensor` if it is a view.

@@ -21,18 +21,19 @@ impl ObjectiveOps for CubeBackend {
         let (stats, old_logprobs) = (cube::dense(stats), cube::dense(old_logprobs));
         let coefficients = cube::empty(&stats, stats.shape(), DType::F32);
         let sums = cube::empty(&stats, Shape::new([rows.len(), COLUMNS]), DType::F32);
+        let words = cube::upload(&stats, &words(&rows, stats.shape()[0]));
         cube::launch(
             cube::Shader::new("objective", srft_shaders::OBJECTIVE),
             rows.len(),
-            &[&stats, &old_logprobs, &coefficients, &sums],
-            &info(&rows, &switches, stats.shape()[0]),
+            &[&stats, &old_logprobs, &coefficients, &sums, &words],
+            &info(rows.len(), &switches),
         );
         (coefficients, sums)
     }
 }
 
-/// The words of `shaders/objective.wgsl`'s `info`: a header, then eleven words a row.
-fn info(rows: &[Row], switches: &Switches, n: usize) -> Vec<u32> {
+/// The shader's `info`, in its order.
+fn info(rows: usize, switches: &Switches) -> Vec<u32> {
     let (over, nats) = match switches.entropy_over {
         EntropyOver::Sequence => (0, [0.0; 2]),
         EntropyOver::Token => (1, [0.0; 2]),
@@ -41,7 +42,7 @@ fn info(rows: &[Row], switches: &Switches, n: usize) -> Vec<u32> {
         }
     };
     let [sft, own] = [switches.sft_weight, switches.self_weight].map(constant_one);
-    let mut words = vec![rows.len() as u32, over];
+    let mut words = vec![rows as u32, over];
     words.extend(nats.map(f32::to_bits));
     let gamma = switches.shaping.unwrap_or(0.0);
     let Clip { low, high } = switches.clip;
@@ -51,6 +52,12 @@ fn info(rows: &[Row], switches: &Switches, n: usize) -> Vec<u32> {
     );
     words.push(switches.max_logp.unwrap_or(f32::MAX).to_bits());
     words.push(u32::from(switches.sft_phi));
+    words
+}
+
+/// The shader's `rows`, eleven words each.
+fn words(rows: &[Row], n: usize) -> Vec<u32> {
+    let mut words = Vec::with_capacity(11 * rows.len());
     for (row, (first, last)) in rows.iter().zip(owned(rows, n)) {
         let TermCoefficients { sft, rl_demo, self_logp, self_ratio, self_positive, entropy, kl } =
             row.terms;

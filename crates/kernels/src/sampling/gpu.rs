@@ -27,12 +27,20 @@ impl SamplingOps for CubeBackend {
             .with("top_k", !greedy && top_k > 0)
             .with("top_p", !greedy && top_p < 1.0);
         let per_temperature = if greedy { 1.0 } else { 1.0 / temperature };
-        let mut info = vec![rows as u32, vocabulary as u32];
-        info.extend([key.seed as u32, (key.seed >> 32) as u32, key.step]);
-        info.extend([per_temperature.to_bits(), top_k, top_p.to_bits()]);
-        info.push(settings.lowest_below_largest().to_bits());
-        info.extend(draws.iter().flat_map(|d| [d.prompt, d.sample, d.position]));
-        cube::launch(shader, rows, &[&logits, &tokens, &stats], &info);
+        let info = [
+            rows as u32,
+            vocabulary as u32,
+            key.seed as u32,
+            (key.seed >> 32) as u32,
+            key.step,
+            per_temperature.to_bits(),
+            top_k,
+            top_p.to_bits(),
+            settings.lowest_below_largest().to_bits(),
+        ];
+        let draws: Vec<u32> = draws.iter().flat_map(|d| [d.prompt, d.sample, d.position]).collect();
+        let draws = cube::upload(&logits, &draws);
+        cube::launch(shader, rows, &[&logits, &tokens, &stats, &draws], &info);
         (tokens, stats)
     }
 }

@@ -1,8 +1,7 @@
 //! The launchers of `shaders/widen.wgsl` and `shaders/widen_blocks.wgsl`.
 
-use burn::backend::ops::IntTensorOps;
 use burn::backend::wgpu::{CubeBackend, CubeTensor};
-use burn::tensor::{DType, TensorData};
+use burn::tensor::DType;
 
 use super::{BlockType, Layout, StoredLinear, Widen};
 use crate::cube::{self, Shader, WORKGROUP};
@@ -10,15 +9,11 @@ use crate::matmul::product;
 
 impl Widen for CubeBackend {
     fn widen(words: CubeTensor, layout: Layout) -> CubeTensor {
-        let first = TensorData::new(vec![layout.first as i32], [1]);
-        let first = Self::int_from_data(first, &words.device);
-        launch(words, first, layout, None)
+        launch(words, None, layout)
     }
 
     fn widen_rows(words: CubeTensor, rows: CubeTensor, layout: Layout) -> CubeTensor {
-        let rows = cube::dense(rows);
-        let count = rows.meta.shape()[0];
-        launch(words, rows, layout, Some(count))
+        launch(words, Some(cube::dense(rows)), layout)
     }
 }
 
@@ -28,15 +23,10 @@ impl StoredLinear for CubeBackend {
     }
 }
 
-/// Widens the rows that `rows` lists, or the layout's, of which it has the first.
-fn launch(
-    words: CubeTensor,
-    rows: CubeTensor,
-    layout: Layout,
-    listed: Option<usize>,
-) -> CubeTensor {
+/// Widens the rows that are listed, or else the layout's.
+fn launch(words: CubeTensor, listed: Option<CubeTensor>, layout: Layout) -> CubeTensor {
     let words = cube::dense(words);
-    let count = listed.unwrap_or(layout.rows);
+    let count = listed.as_ref().map_or(layout.rows, |rows| rows.meta.shape()[0]);
     let out = cube::empty(&words, [count, layout.columns], DType::F32);
     let kind = layout.kind;
     // An invocation widens a word of halves, or four numbers of a block.
@@ -54,6 +44,10 @@ fn launch(
     let shader = shader.with("listed", listed.is_some());
     let (a_row, all) = (layout.columns / each, count * layout.columns / each);
     let groups = all.div_ceil(WORKGROUP as usize);
-    cube::launch(shader, groups, &[&words, &rows, &out], &[all as u32, a_row as u32]);
+    let first = if listed.is_some() { 0 } else { layout.first };
+    // The shader names a list in any case; without one it reads nothing from it.
+    let rows = listed.unwrap_or_else(|| cube::empty(&words, [1], DType::I32));
+    let info = [all, a_row, first].map(|n| n as u32);
+    cube::launch(shader, groups, &[&words, &rows, &out], &info);
     out
 }

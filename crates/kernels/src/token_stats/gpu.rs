@@ -16,7 +16,7 @@ impl TokenStatsKernels for CubeBackend {
         let source = srft_shaders::TOKEN_STATS;
         let (shader, groups, info) = setup("token_stats", source, &logits, offset);
         let (logits, targets, records) =
-            (cube::dense(logits), cube::dense(targets), owned(cube::dense(records)));
+            (cube::dense(logits), cube::dense(targets), cube::owned(cube::dense(records)));
         cube::launch(shader, groups, &[&logits, &targets, &records], &info);
         records
     }
@@ -30,7 +30,7 @@ impl TokenStatsKernels for CubeBackend {
     ) -> CubeTensor {
         let source = srft_shaders::TOKEN_STATS_BACKWARD;
         let (shader, groups, info) = setup("token_stats_backward", source, &logits, offset);
-        let logits = owned(cube::dense(logits));
+        let logits = cube::owned(cube::dense(logits));
         let [targets, records, gradient] = [targets, records, gradient].map(cube::dense);
         cube::launch(shader, groups, &[&logits, &targets, &records, &gradient], &info);
         logits
@@ -50,9 +50,4 @@ fn setup(
     let groups = rows.div_ceil(WORKGROUP as usize / lanes);
     let shader = Shader::new(name, source).with("lanes", lanes);
     (shader, groups, [rows as u32, columns as u32, offset as u32])
-}
-
-/// A tensor that a shader may overwrite: this one if its buffer is not shared, else a copy.
-fn owned(tensor: CubeTensor) -> CubeTensor {
-    if tensor.can_mut() { tensor } else { tensor.copy() }
 }
