@@ -1,7 +1,7 @@
 //! `srft analyze`.
 
 use super::arguments::{Analyze, AnalyzeDynamics, AnalyzeTokenShift};
-use super::settings::Settings;
+use super::settings::{Settings, of_run};
 use super::tables::table;
 use super::train::ready;
 use super::{load, note, say};
@@ -13,6 +13,7 @@ use srft::config::{Config, Model};
 use srft::error::{Error, Result};
 use srft::platform::OutFile;
 use srft::run::{OnFile, Reader, grader};
+use srft_hub::Hub;
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -114,7 +115,7 @@ fn strip(response: &ResponseShift, coloured: bool) -> String {
 
 async fn analyze_dynamics(arguments: AnalyzeDynamics) -> Result<()> {
     let form = Form::of(arguments.out.as_deref(), arguments.overwrite, &arguments.settings)?;
-    let named = references(&arguments.references)?;
+    let named = references(&arguments.references, &arguments.settings.hub())?;
     let config = config_of(&arguments.run[0], &arguments.settings)?;
     let selected = ready(&config, arguments.json).await?;
     let at = |path: &str| Model { path: path.into(), base: String::new(), ..config.model.clone() };
@@ -156,8 +157,8 @@ fn config_of(run: &Path, settings: &Settings) -> Result<Config> {
     settings.resolve(vec![OnFile::of(run).config_layer()?, seed], &[])
 }
 
-/// `name=DIR` pairs with distinct names.
-fn references(texts: &[String]) -> Result<Vec<(String, String)>> {
+/// Pairs `name=DIR` with distinct names; what is named on the hub is then in its cache.
+fn references(texts: &[String], hub: &Hub) -> Result<Vec<(String, String)>> {
     let mut named: Vec<(String, String)> = Vec::new();
     for text in texts {
         let next = "for example --reference base=tiny --reference rl=runs/grpo/best";
@@ -171,7 +172,10 @@ fn references(texts: &[String]) -> Result<Vec<(String, String)>> {
         if named.iter().any(|(other, _)| other == name) {
             return Err(refused("has the same name as another"));
         }
-        named.push((name.into(), place.into()));
+        named.push((name.into(), of_run(place)));
+    }
+    for (_, place) in &mut named {
+        *place = srft_hub::fetched_model(place, hub)?;
     }
     Ok(named)
 }

@@ -8,7 +8,7 @@ use srft::error::Result;
 use srft::model::gguf_file::{Modelfile, is_ours};
 use srft::model::{BlockType, ModelFolder};
 use srft::platform::OutFile;
-use srft::run::{BEST, OnFile, open_model};
+use srft::run::open_model;
 use std::path::Path;
 
 impl From<GgufType> for BlockType {
@@ -23,10 +23,7 @@ impl From<GgufType> for BlockType {
 }
 
 /// Writes a model, or an adapter alone, as a GGUF file.
-pub async fn export(mut arguments: Export) -> Result<()> {
-    if let Some(best) = arguments.settings.model.as_deref().and_then(best_of) {
-        arguments.settings.model = Some(best);
-    }
+pub async fn export(arguments: Export) -> Result<()> {
     let config = arguments.settings.resolve(Vec::new(), &[])?;
     let Export { out, overwrite, .. } = &arguments;
     let out = OutFile { path: out, kind: "GGUF file", is_such: is_ours, overwrite: *overwrite };
@@ -37,13 +34,6 @@ pub async fn export(mut arguments: Export) -> Result<()> {
         Some(kind) => whole(&folder, kind.into(), &name, arguments.gguf_pre.as_deref(), &out).await,
         None => adapter(&folder, &name, &out).await,
     }
-}
-
-/// The model of a run's folder.
-fn best_of(path: &str) -> Option<String> {
-    let run = Path::new(path);
-    let best = run.join(BEST);
-    (OnFile::of(run).is_run() && best.is_dir()).then(|| best.display().to_string())
 }
 
 async fn whole(

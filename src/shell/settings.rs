@@ -6,8 +6,9 @@ use clap::Args;
 use srft::config::Config;
 use srft::error::Result;
 use srft::platform::read_text;
+use srft::run::{BEST, OnFile};
 use srft_hub::Hub;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where settings come from, later over earlier: --config, --set, the named flags.
 #[derive(Args, Default)]
@@ -22,7 +23,8 @@ pub struct Settings {
     /// grpo-sft | luffy | relift | chord | hpt (docs/methods.md).
     #[arg(long)]
     pub method: Option<String>,
-    /// Model folder, GGUF file, `tiny`, or a name on the Hugging Face hub: org/name[:F.gguf][@revision].
+    /// Model folder, a run's folder (its `best`), GGUF file, `tiny`, or a name on the Hugging Face hub:
+    /// org/name[:F.gguf][@revision].
     #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<String>,
     /// The base, if --model is an adapter whose base was moved.
@@ -96,7 +98,7 @@ impl Settings {
         }
         let named = [
             ("--method", "objective.method", self.method.clone()),
-            ("--model", "model.path", self.model.clone()),
+            ("--model", "model.path", self.model.as_deref().map(of_run)),
             ("--base", "model.base", self.base.clone()),
             ("--device", "run.device", self.device.clone()),
             ("--seed", "run.seed", self.seed.map(|s| s.to_string())),
@@ -130,4 +132,12 @@ impl Settings {
             self.eval_data = std::mem::take(&mut self.data);
         }
     }
+}
+
+/// The best model, if `path` is a run's folder; else `path`.
+pub fn of_run(path: &str) -> String {
+    let run = Path::new(path);
+    let best = run.join(BEST);
+    let has_best = OnFile::of(run).is_run() && best.is_dir();
+    if has_best { best.display().to_string() } else { path.into() }
 }

@@ -9,7 +9,9 @@ use super::{note, say};
 use srft::config::{Config, Objective};
 use srft::device::{Selected, select};
 use srft::error::Result;
-use srft::run::{Given, OnFile, PRETRAIN, Run, Summary, fresh_folder, pretraining, take_base};
+use srft::run::{
+    BEST, Given, OnFile, PRETRAIN, Run, Summary, fresh_folder, pretraining, take_base,
+};
 use srft::selftest;
 use std::sync::Arc;
 
@@ -121,7 +123,7 @@ fn report(summary: &Summary, run: &Run, json: bool) -> Result<()> {
         summary.trained_tokens_per_sec,
         summary.eval_secs,
     ))?;
-    say(format_args!("model: {}", run.shown().join("best").display()))
+    say(format_args!("model: {}", run.shown().join(BEST).display()))
 }
 
 /// Makes the tiny base from nothing.

@@ -9,7 +9,7 @@ use crate::platform::{
     FolderWriter, Stopwatch, create_folder, exists, map, mend_folder, names_in, read_text,
     remove_folder_atomic, unless_stopped, write_atomic,
 };
-use crate::run::{self, CHECKPOINTS, NOTHING, Observer, OnFile, Run, pretraining};
+use crate::run::{self, BEST, CHECKPOINTS, NOTHING, Observer, OnFile, Run, pretraining};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -56,7 +56,7 @@ impl Study {
         if let Task::Base { name } = task {
             run.scores(observer).await?;
             let path = run.path();
-            let best = path.join("best");
+            let best = path.join(BEST);
             let mut model = FolderWriter::begin(&self.base_model(name))?;
             for file in names_in(&best)? {
                 model.file(&file)?.write(&map(&best.join(&file))?)?;
@@ -71,7 +71,7 @@ impl Study {
         let path = self.path(task)?;
         let mut spent = vec![path.join(CHECKPOINTS)];
         if !(self.spec.keep_models && matches!(task, Task::Run { .. })) {
-            spent.push(path.join("best"));
+            spent.push(path.join(BEST));
         }
         if let Task::Base { name } = task {
             spent.push(self.base(name).join("start"));

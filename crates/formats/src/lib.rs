@@ -16,6 +16,7 @@ pub mod error;
 pub mod records;
 pub mod platform;
 pub mod hub;
+pub mod names;
 pub mod random;
 pub mod config;
 pub mod text;

@@ -14,6 +14,7 @@ use srft_formats::config::Config;
 use srft_formats::error::Result;
 use srft_formats::hub::{Kind, Name, located};
 use srft_formats::model::Lora;
+use srft_formats::names::{ADAPTER_CONFIG, WEIGHTS};
 use srft_formats::platform::{exists, read};
 
 /// Told how far a download has got, and what its user should know.
@@ -63,8 +64,8 @@ pub fn fetched_model(path: &str, hub: &Hub) -> Result<String> {
 /// The pinned name of the base that an adapter in a folder names, if that is on the hub.
 pub fn fetched_base(adapter: &str, hub: &Hub) -> Result<Option<String>> {
     let folder = located(adapter, Kind::Model);
-    let path = folder.join("adapter_config.json");
-    if !exists(&path) || exists(&folder.join("model.safetensors")) {
+    let path = folder.join(ADAPTER_CONFIG);
+    if !exists(&path) || exists(&folder.join(WEIGHTS)) {
         return Ok(None);
     }
     let named = Lora::base_in(&read(&path)?, &path.display().to_string())?;

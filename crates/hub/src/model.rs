@@ -5,30 +5,16 @@ use crate::listing::Listing;
 use serde_json::Value;
 use srft_formats::error::{Error, Result};
 use srft_formats::hub::{Kind, Name, is_commit};
+use srft_formats::names::{
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, BESIDE, CONFIG, INDEX, TOKENIZER, WEIGHTS,
+};
 use srft_formats::platform::{exists, read};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const CONFIG: &str = "config.json";
-const TOKENIZER: &str = "tokenizer.json";
-const WEIGHTS: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
-const ADAPTER: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
-
-/// Files that say what the weights are, and texts: taken where they are.
-const TEXTS: [&str; 11] = [
-    CONFIG,
-    INDEX,
-    TOKENIZER,
-    "generation_config.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-];
+/// Files that say what the weights are; with [`BESIDE`] taken where they are.
+const SAY_WHAT: [&str; 3] = [CONFIG, INDEX, TOKENIZER];
+const ADAPTER: [&str; 2] = [ADAPTER_CONFIG, ADAPTER_WEIGHTS];
 
 impl Hub {
     /// Brings a model into the cache; returns its name at the commit. A part is a GGUF file.
@@ -50,7 +36,7 @@ impl Hub {
         }
         let has = |path: &str| listing.files.contains_key(path);
         let is_adapter = has(ADAPTER[0]) && (has(ADAPTER[1]) || !has(WEIGHTS) && !has(INDEX));
-        let mut wanted = listing.paths(|path| TEXTS.contains(&path));
+        let mut wanted = listing.paths(|path| SAY_WHAT.contains(&path) || BESIDE.contains(&path));
         if is_adapter {
             wanted.extend(listing.paths(|path| ADAPTER.contains(&path)));
         } else if has(WEIGHTS) {

@@ -27,7 +27,7 @@
 //!
 //! The modules are in the order data flows; a module imports only those before it.
 
-pub use srft_formats::{config, data, error, hub, platform, random, records, reward, text};
+pub use srft_formats::{config, data, error, hub, names, platform, random, records, reward, text};
 pub use srft_kernels as ops;
 
 pub mod device;

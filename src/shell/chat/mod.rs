@@ -11,6 +11,7 @@ pub use speaker::{message, prompt_of, template_of};
 
 use super::arguments::Chat;
 use super::generate::sampling;
+use super::settings::of_run;
 use super::stop::stop_on_interrupt;
 use super::train::ready;
 use super::{load, note, print};
@@ -47,7 +48,7 @@ pub async fn chat(arguments: Chat) -> Result<()> {
     let sampling = sampling(&config, arguments.temperature)?;
     let beside = match arguments.beside.as_deref() {
         None | Some(BASE) => arguments.beside.clone(),
-        Some(named) => Some(srft_hub::fetched_model(named, &arguments.settings.hub())?),
+        Some(named) => Some(srft_hub::fetched_model(&of_run(named), &arguments.settings.hub())?),
     };
     let selected = ready(&config, false).await?;
     let speakers = speakers(&config, beside.as_deref(), &selected)?;

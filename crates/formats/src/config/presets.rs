@@ -1,6 +1,7 @@
 //! Defaults that depend on the model: the table's suit the built-in model, these suit a pretrained one.
 
 use crate::hub::{Kind, located};
+use crate::names::{ADAPTER_CONFIG, CONFIG};
 use crate::platform::{exists, read};
 use toml::{Table, Value};
 
@@ -22,10 +23,6 @@ const OWN_ADAPTERS: &str = "
 [optimizer]
 lr = 1e-4
 ";
-
-/// The files that describe a folder's model.
-const CONFIG: &str = "config.json";
-const ADAPTER_CONFIG: &str = "adapter_config.json";
 
 /// The fields of `config.json` that must equal the built-in model's.
 const SHAPE: [&str; 7] = [

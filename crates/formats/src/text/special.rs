@@ -10,8 +10,7 @@ use tokenizers::AddedToken;
 use super::chat::files;
 use super::{PUBLISHED, Tokenizer, guarded};
 use crate::error::{Error, Result};
-
-const CONFIG: &str = "tokenizer_config.json";
+use crate::names::TOKENIZER_CONFIG;
 
 /// The special tokens that every tokenizer may have; a model may define others.
 const STANDARD: [&str; 7] =
@@ -29,13 +28,13 @@ impl Tokenizer {
         special_tokens_map: Option<&[u8]>,
         place: &str,
     ) -> Result<Self> {
-        let config = files::object(config, CONFIG, place)?;
+        let config = files::object(config, TOKENIZER_CONFIG, place)?;
         let map = files::object(special_tokens_map, "special_tokens_map.json", place)?;
         if config.is_empty() && map.is_empty() {
             return Ok(self);
         }
         let refused = |what: String| {
-            Error::input(what).at(format!("{place}/{CONFIG}: added_tokens_decoder")).next(
+            Error::input(what).at(format!("{place}/{TOKENIZER_CONFIG}: added_tokens_decoder")).next(
                 "use the tokenizer.json and tokenizer_config.json that were published together",
             )
         };

@@ -1,10 +1,10 @@
 //! An adapter's files in PEFT's layout.
 
 use super::lora::MERGE_IN_PEFT;
-use super::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use super::tensors::{Shard, Tensors};
 use super::{Llama, Lora, weights};
 use crate::error::{Error, Result};
+use crate::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use burn::tensor::Device;
 use std::collections::HashSet;
 

@@ -1,11 +1,11 @@
 //! A model folder in Hugging Face's layout, in memory: loaded onto a device, and written. An adapter's
 //! folder in PEFT's layout is one too, with the base that it names.
 
-use super::names::{CONFIG, TOKENIZER, WEIGHTS};
 use super::tensors::{Shard, Tensors};
 use super::{AdapterFiles, Llama, ModelConfig, weights};
 use crate::config::{Frozen, Storage};
 use crate::error::Result;
+use crate::names::{BESIDE, CONFIG, TOKENIZER, WEIGHTS};
 use crate::platform::{FolderWriter, exists, read, tiny_weights};
 use crate::text::Tokenizer;
 use burn::tensor::Device;
@@ -19,18 +19,6 @@ pub const EXPORT: &str = "model";
 /// The config's field that says whether the head is the embedding.
 const TIED: &str = "tie_word_embeddings";
 pub(super) const QUANTISED: &str = "quantization_config";
-
-/// Other files of a model folder, copied unchanged so that other programs can load what is saved.
-const BESIDE: [&str; 8] = [
-    "generation_config.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-];
 
 /// The files of a model folder.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! What to do when a model's folder lacks a file, judged by the files it has instead.
 
-use super::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, INDEX, TOKENIZER, WEIGHTS};
 use crate::error::Error;
+use crate::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, INDEX, TOKENIZER, WEIGHTS};
 use crate::platform::{exists, is_folder, names_in};
 use std::path::{Path, PathBuf};
 

@@ -1,12 +1,12 @@
 //! Reading a folder from disk: a model's, whole or in shards, or an adapter's with its base.
 
 use super::folder::{ModelFolder, read_beside};
-use super::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, INDEX, TOKENIZER, WEIGHTS};
 use super::published::Published;
 use super::tensors::Shard;
 use super::{AdapterFiles, Lora, gguf, missing, weights};
 use crate::error::{Error, Result};
 use crate::hub::{Kind, located, name_of};
+use crate::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, INDEX, TOKENIZER, WEIGHTS};
 use crate::platform::{exists, map, read};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -2,20 +2,17 @@
 //! template; and what in it is to be ignored.
 
 use super::folder::{Origin, QUANTISED, StoredBytes, ended, says_tied};
-use super::names::{CONFIG, INDEX, TOKENIZER};
 use super::tensors::Tensors;
 use super::{Llama, ModelConfig, ModelFolder, weights};
 use crate::config::{Frozen, Storage};
 use crate::error::{Error, Result};
+use crate::names::{
+    CONFIG, GENERATION, INDEX, SPECIAL_TOKENS_MAP, TEMPLATE, TOKENIZER, TOKENIZER_CONFIG,
+};
 use crate::text::Tokenizer;
 use crate::text::chat::ChatTemplate;
 use burn::tensor::Device;
 use serde_json::Value;
-
-const GENERATION: &str = "generation_config.json";
-pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
-pub(super) const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
-pub(super) const TEMPLATE: &str = "chat_template.jinja";
 
 /// The origin of a folder that anyone may have written.
 #[derive(Debug)]

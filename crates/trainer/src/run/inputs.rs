@@ -8,6 +8,7 @@ use crate::config::{Config, Model, Objective, Settings};
 use crate::error::{Error, Result};
 use crate::hub::{Kind, located};
 use crate::model::ModelFolder;
+use crate::names::CONFIG;
 use crate::platform::{exists, read, write_atomic};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -71,7 +72,7 @@ impl Inputs {
         };
         if let Some(folder) = base.or(own.as_ref()) {
             let weights = folder.shards.iter().map(|shard| (shard.name.as_str(), &*shard.bytes));
-            for (name, bytes) in weights.chain([("config.json", folder.config.as_slice())]) {
+            for (name, bytes) in weights.chain([(CONFIG, folder.config.as_slice())]) {
                 files.insert(format!("{OF_MODEL}{name}"), print(bytes));
             }
         }

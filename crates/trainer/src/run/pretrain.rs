@@ -1,6 +1,6 @@
 //! Making a base from scratch: random weights of a given shape, trained on the built-in task's mix.
 
-use super::{NOTHING, OnFile, Run, model_folder};
+use super::{BEST, NOTHING, OnFile, Run, model_folder};
 use crate::config::{Config, Storage};
 use crate::device::Selected;
 use crate::error::{Error, Result};
@@ -69,7 +69,7 @@ pub async fn pretraining(
 
 /// Copies the model that the finished run made into `out`.
 pub fn take_base(out: &Path) -> Result<()> {
-    let best = out.join("run").join("best");
+    let best = out.join("run").join(BEST);
     for name in [model::CONFIG, model::TOKENIZER, model::WEIGHTS] {
         let (made, place) = (map(&best.join(name))?, out.join(name));
         if exists(&place) && *map(&place)? != *made {

@@ -5,6 +5,7 @@ use super::tensors::Model;
 use super::tokenizer::Vocabulary;
 use super::{config, special, tokenizer};
 use crate::error::Result;
+use crate::names::{TEMPLATE, TOKENIZER_CONFIG};
 use serde_json::{Value, json};
 
 /// The files of a Hugging Face folder that a model's metadata holds, as transformers names them.
@@ -26,9 +27,9 @@ impl Files {
         let (tokenizer_config, template) = tokenizer::beside(metadata, &vocabulary)?;
         let mut beside = vec![
             ("generation_config.json".into(), text(&generation(metadata)?)),
-            ("tokenizer_config.json".into(), text(&tokenizer_config)),
+            (TOKENIZER_CONFIG.into(), text(&tokenizer_config)),
         ];
-        let template = template.map(|text| ("chat_template.jinja".into(), text.into()));
+        let template = template.map(|text| (TEMPLATE.into(), text.into()));
         beside.extend(template);
         Ok(Self {
             config: text(&config::read(model)?.into()),

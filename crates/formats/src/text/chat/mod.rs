@@ -23,6 +23,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Result};
+use crate::names::TOKENIZER_CONFIG;
 use files::Source;
 use python::Raised;
 
@@ -67,7 +68,7 @@ impl ChatTemplate {
         special_tokens_map: Option<&[u8]>,
         place: &str,
     ) -> Result<Option<Self>> {
-        let config = files::object(tokenizer_config, "tokenizer_config.json", place)?;
+        let config = files::object(tokenizer_config, TOKENIZER_CONFIG, place)?;
         let map = files::object(special_tokens_map, "special_tokens_map.json", place)?;
         let sources = files::sources(jinja, &config, place)?;
         let special_tokens = files::special_tokens(&config, &map);

@@ -6,10 +6,9 @@ use crate::model::gguf_file::{
     self as gguf, Described, Metadata, Modelfile, TextFiles, Vocabulary,
 };
 use crate::model::linear::Linear;
-use crate::model::names::CONFIG;
-use crate::model::published::{SPECIAL_TOKENS_MAP, TEMPLATE, TOKENIZER_CONFIG};
 use crate::model::weights::require_finite;
 use crate::model::{BlockType, Llama, ModelFolder, quantise};
+use crate::names::{CONFIG, SPECIAL_TOKENS_MAP, TEMPLATE, TOKENIZER_CONFIG};
 use crate::ops::readback;
 use crate::ops::weight::Weight;
 use crate::platform::FileWriter;

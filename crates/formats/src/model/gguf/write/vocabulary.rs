@@ -5,6 +5,7 @@ use super::super::pre::Pre;
 use super::{Metadata, Value};
 use crate::error::{Error, Result};
 use crate::model::ModelConfig;
+use crate::names::TOKENIZER_CONFIG;
 use crate::text::Tokenizer;
 use crate::text::chat::files;
 use serde_json::{Map, Value as Json};
@@ -308,7 +309,7 @@ fn special_tokens(
 ) -> Result<Metadata> {
     let object = |file, name| files::object(file, name, files.place);
     let names = files::special_tokens(
-        &object(files.config, "tokenizer_config.json")?,
+        &object(files.config, TOKENIZER_CONFIG)?,
         &object(files.special, "special_tokens_map.json")?,
     );
     let model: Map<String, Json> = serde_json::from_slice(files.model).unwrap_or_default();
@@ -341,7 +342,7 @@ fn special_tokens(
 
 /// The chat template, as its file has it.
 fn chat_template(files: TextFiles) -> Result<Option<(String, Value)>> {
-    let config = files::object(files.config, "tokenizer_config.json", files.place)?;
+    let config = files::object(files.config, TOKENIZER_CONFIG, files.place)?;
     let sources = files::sources(files.template, &config, files.place)?;
     let default = sources.into_iter().find(|source| source.name == "default");
     Ok(default.map(|source| ("chat_template".into(), Value::Text(source.text))))
