@@ -12,3 +12,5 @@ pub const TINY_WEIGHTS: &[u8] = include_bytes!("tiny/model.safetensors");
 pub const PAPER_SMALL: &str = include_str!("studies/paper-small.toml");
 /// The shortest study that has everything.
 pub const SMOKE: &str = include_str!("studies/smoke.toml");
+/// `config.json` of well-known models by name, for `srft bench`: what decides their speed.
+pub const SHAPES: &str = include_str!("shapes.json");

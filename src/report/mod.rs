@@ -27,6 +27,7 @@ mod study;
 mod text;
 
 pub use html::html;
+pub use number::{grouped, significant, span};
 pub use read::{RunRecord, Status, read_runs};
 pub use sparkline::{live_lines, sparkline};
 pub use study::{is_study, read_study, study_html, study_text};

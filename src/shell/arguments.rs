@@ -3,6 +3,8 @@
 use super::settings::Settings;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use srft::analysis::Source;
+use srft::bench::Part;
+use srft::config::Frozen;
 use std::path::PathBuf;
 
 /// Single-stage supervised + reinforcement fine-tuning of language models, on any GPU or none.
@@ -19,7 +21,8 @@ use std::path::PathBuf;
   srft report runs/srft-seed0                  what happened, as one HTML file
   srft explain                                 one group of rollouts, every term of the loss
   srft chat --model runs/qwen/best             a conversation with it
-  srft devices                                 devices, limits, self-tests"
+  srft devices                                 devices, limits, self-tests
+  srft bench                                   how fast this machine samples and learns"
 )]
 pub struct Arguments {
     #[command(subcommand)]
@@ -57,6 +60,8 @@ pub enum Command {
     Plan(Plan),
     /// List devices with their limits and self-test results.
     Devices(Devices),
+    /// Measure an adapter: launches, memory, a model's products, decoding and updates.
+    Bench(Bench),
     /// Print the resolved config with a comment for each key.
     Config(ConfigArguments),
 }
@@ -271,6 +276,79 @@ pub struct Devices {
     /// List only; do not run the self-tests.
     #[arg(long)]
     pub no_self_test: bool,
+}
+
+/// How frozen matrices are held.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Held {
+    /// As published models store them: in bfloat16.
+    Stored,
+    /// In f32.
+    F32,
+}
+
+impl From<Held> for Frozen {
+    fn from(held: Held) -> Self {
+        match held {
+            Held::Stored => Frozen::Stored,
+            Held::F32 => Frozen::F32,
+        }
+    }
+}
+
+/// What is measured besides the adapter's own figures.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum BenchPart {
+    /// A decoding step of 1, 16 and 64 rows.
+    Decode,
+    /// An update of adapters.
+    Update,
+    /// Each product of the model's shape.
+    Products,
+}
+
+impl From<BenchPart> for Part {
+    fn from(part: BenchPart) -> Self {
+        match part {
+            BenchPart::Decode => Part::Decode,
+            BenchPart::Update => Part::Update,
+            BenchPart::Products => Part::Products,
+        }
+    }
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft bench                                      this machine, SmolLM2-135M's shape
+  srft bench --device vulkan --model qwen2.5-0.5b
+  srft bench --only products --seconds 60
+  srft bench --json > figures.json
+
+Weights are random: of a model's folder only the shape is read. The last line is one to send in
+(docs/gpu.md). What does not fit into the time is named, never silently dropped.")]
+pub struct Bench {
+    /// Whose shape: tiny | smollm2-135m | smollm2-360m | qwen2.5-0.5b | qwen3-0.6b | llama-3.2-1b |
+    /// qwen2.5-1.5b, or a model's folder, GGUF file or name on the hub.
+    #[arg(long, value_name = "SHAPE|DIR|NAME", default_value = "smollm2-135m")]
+    pub model: String,
+    /// Download nothing: what is named on the hub must be in its cache (as HF_HUB_OFFLINE=1).
+    #[arg(long)]
+    pub offline: bool,
+    /// auto | cpu | vulkan | metal | dx12 | gl | index or part of a name.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// How the frozen matrices under the adapters are held (`model.frozen`).
+    #[arg(long, value_name = "HOW", default_value = "stored")]
+    pub frozen: Held,
+    /// About how long all of it may take.
+    #[arg(long, value_name = "S", default_value_t = 240)]
+    pub seconds: u32,
+    /// Measure only this, and the adapter's own figures (repeatable).
+    #[arg(long, value_name = "PART")]
+    pub only: Vec<BenchPart>,
+    /// One JSON object instead of tables.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

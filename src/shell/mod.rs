@@ -2,6 +2,7 @@
 
 mod analyze;
 mod arguments;
+mod bench;
 mod chat;
 mod devices;
 mod explain;
@@ -51,6 +52,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Export(a) => export::export(a).await,
         Command::Plan(a) => plan::plan(a),
         Command::Devices(a) => devices::devices(a).await,
+        Command::Bench(a) => bench::bench(a).await,
         Command::Config(a) => {
             let text = match a.metrics {
                 true => srft::metrics::as_markdown(),

@@ -1,7 +1,7 @@
 //! Reading numbers back from the device. A readback waits for all work queued before it, so this is the
 //! only place that does it (a test looks for others), and it counts them: tests fix how many a stage makes.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use srft_formats::error::{Error, Result};
 use std::cell::Cell;
 
@@ -26,6 +26,11 @@ pub async fn ints<const D: usize>(tensor: Tensor<D, Int>) -> Result<Vec<i32>> {
     COUNT.set(COUNT.get() + 1);
     let data = tensor.into_data_async().await.map_err(failed)?;
     data.convert::<i32>().try_into_vec().map_err(failed)
+}
+
+/// Waits until the device has done all that was queued: for measuring times. A page can't wait so.
+pub fn wait(device: &Device) -> Result<()> {
+    device.sync().map_err(failed)
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {

@@ -332,15 +332,21 @@ async fn open_wgpu(
     Ok((device, gpu))
 }
 
-/// Chooses a device and opens it.
-pub async fn select(wanted: &str) -> Result<Selected> {
+/// The adapter that `--device` names, and why.
+pub async fn find(wanted: &str) -> Result<(Adapter, String)> {
     // Listing adapters asks drivers, which can be slow or broken; the CPU needs none.
     if wanted == "cpu" {
-        return open(&cpu(), "as asked".into()).await;
+        return Ok((cpu(), "as asked".into()));
     }
     let list = adapters().await;
     let (adapter, reason) = choose(wanted, &list)?;
-    open(adapter, reason).await
+    Ok((adapter.clone(), reason))
+}
+
+/// Chooses a device and opens it.
+pub async fn select(wanted: &str) -> Result<Selected> {
+    let (adapter, reason) = find(wanted).await?;
+    open(&adapter, reason).await
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The program's commands, and what it generates.
 
 mod analysis;
+mod bench;
 mod chat;
 mod cli;
 mod docs;
