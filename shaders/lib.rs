@@ -3,6 +3,10 @@
 
 #![no_std]
 
+/// The sum of a product's parts.
+pub const ADD_PARTS: &str = include_str!("add_parts.wgsl");
+/// A product of few rows with a matrix as it is stored.
+pub const MATMUL_FEW: &str = include_str!("matmul_few.wgsl");
 /// A product of matrices, one kernel for every shape.
 pub const MATMUL_NT: &str = include_str!("matmul_nt.wgsl");
 /// The loss terms of each token, and their derivatives.

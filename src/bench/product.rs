@@ -5,7 +5,7 @@ use super::noise;
 use super::record::Work;
 use crate::error::{Error, Result};
 use crate::ops::fused::runs_on;
-use crate::ops::linear::linear_by;
+use crate::ops::linear::{Rows, linear_by};
 use crate::ops::matmul;
 use crate::ops::readback;
 use crate::ops::weight::Weight;
@@ -16,6 +16,9 @@ use burn::tensor::{Device, Int, Tensor};
 /// matrix comes from memory.
 const COPIES_BYTES: usize = 64 << 20;
 const COPIES: usize = 1024;
+
+/// So many rows are taken for those of a decoding step, more for a prompt or a micro-batch.
+const DECODED: usize = 64;
 
 /// Columns that are compared with sums in f64, of up to three rows.
 const COMPARED: usize = 512;
@@ -61,7 +64,10 @@ impl By {
         match (self, weight) {
             (Self::Burn, Weight::Whole(weight)) => x.matmul(weight.clone().transpose()),
             (Self::Page, Weight::Whole(weight)) => matmul::kernel(x, weight.clone()),
-            _ => linear_by(x, weight),
+            _ => {
+                let rows = if x.dims()[0] <= DECODED { Rows::Step } else { Rows::Batch };
+                linear_by(x, weight, rows)
+            }
         }
     }
 }

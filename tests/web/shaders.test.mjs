@@ -18,7 +18,8 @@ const PARAMETERS = {
     greedy: BOOLEANS,
     top_k: BOOLEANS,
     top_p: BOOLEANS,
-    kind: [2, 3, 6, 7, 8, 12, 13, 14],
+    kind: [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 30],
+    rows: [1, 4, 16],
     elements: [32, 256],
     bytes: [18, 210], // the smallest and the largest
 };

@@ -4,13 +4,14 @@
 //! The bytes lie in 32-bit words, which every adapter can bind; WGSL's own `f16` is an extension that many
 //! adapters lack, and it has neither bfloat16 nor blocks. A product widens the matrix (exactly), multiplies
 //! in f32, and drops the wide copy. The backward pass widens again: else the graph would keep a wide
-//! copy of every matrix. The embedding looks rows up and widens these alone; the head, too large to be
+//! copy of every matrix. A decoding step's product widens on a GPU as it reads, too. The embedding looks rows up and widens these alone; the head, too large to be
 //! widened whole, is multiplied a part at a time.
 
 mod cpu;
 mod gpu;
 pub mod reference;
 
+use std::iter::repeat;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 pub use srft_formats::model::gguf::BlockType;
 
 use super::gradient::record;
-use super::matmul::{MatmulNt, product};
+use super::matmul::{MatmulNt, few_nt, product};
 use super::weight::FrozenMatrix;
 
 /// How a matrix lies in its words.
@@ -77,7 +78,10 @@ impl StoredMatrix {
             word[..chunk.len()].copy_from_slice(chunk);
             i32::from_le_bytes(word)
         });
-        let data = TensorData::new(words.collect::<Vec<_>>(), [bytes.len().div_ceil(4)]);
+        // Whole vectors of four words, as shaders read them.
+        let count = bytes.len().div_ceil(4).next_multiple_of(4);
+        let words = words.chain(repeat(0)).take(count);
+        let data = TensorData::new(words.collect::<Vec<_>>(), [count]);
         let words = Tensor::from_data(data, &device.clone().without_autodiff());
         Some(Self { words, layout: Layout { kind, first: 0, rows, columns } })
     }
@@ -109,6 +113,16 @@ impl StoredMatrix {
         let words = self.words.clone().into_dispatch();
         Tensor::from_dispatch(Dispatch::stored_linear(x.into_dispatch(), words, self.layout))
     }
+
+    /// [`StoredMatrix::linear`] for a decoding step's rows, without a gradient. On a GPU the matrix is widened
+    /// as it is read, and a row's bits depend on no other row.
+    pub fn linear_few(&self, x: Tensor<2>) -> Tensor<2> {
+        if !self.layout.columns.is_multiple_of(4) {
+            return few_nt(x, self.widen());
+        }
+        let words = self.words.clone().into_dispatch();
+        Tensor::from_dispatch(Dispatch::stored_few(x.into_dispatch(), words, self.layout))
+    }
 }
 
 impl FrozenMatrix for StoredMatrix {
@@ -118,6 +132,10 @@ impl FrozenMatrix for StoredMatrix {
 
     fn linear(&self, x: Tensor<2>) -> Tensor<2> {
         self.linear(x)
+    }
+
+    fn linear_few(&self, x: Tensor<2>) -> Tensor<2> {
+        self.linear_few(x)
     }
 
     fn widen(&self) -> Tensor<2> {
@@ -152,6 +170,17 @@ pub trait Widen: Backend {
 pub trait StoredLinear: Backend {
     /// x [N, In], the words of a matrix → [N, Out].
     fn stored_linear(
+        x: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        layout: Layout,
+    ) -> FloatTensor<Self>;
+}
+
+/// The operation behind [`StoredMatrix::linear_few`].
+#[backend_extension(Cube, Flex)]
+pub trait StoredFew: Backend {
+    /// x [N, In], the words of a matrix whose In is a multiple of 4 → [N, Out].
+    fn stored_few(
         x: FloatTensor<Self>,
         words: IntTensor<Self>,
         layout: Layout,

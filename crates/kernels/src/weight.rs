@@ -27,6 +27,9 @@ pub trait FrozenMatrix: Debug + Send + Sync {
     /// x [N, In] → x·Wᵀ [N, Out], differentiable in x.
     fn linear(&self, x: Tensor<2>) -> Tensor<2>;
 
+    /// [`FrozenMatrix::linear`] for a decoding step's rows, without a gradient.
+    fn linear_few(&self, x: Tensor<2>) -> Tensor<2>;
+
     /// The matrix in f32, [Out, In].
     fn widen(&self) -> Tensor<2>;
 

@@ -5,6 +5,7 @@ use crate::device::{Listener, Selected};
 use crate::error::{Error, Result};
 use crate::model::{Activation, Llama, Local, ModelConfig, Scaling};
 use crate::objective::reference::objective as objective_reference;
+use crate::ops::linear::{Rows, linear_by, linear_of};
 use crate::ops::lm_head::{Head, LOGITS_BYTES};
 use crate::ops::matmul::{matmul_nt, reference as matmul_reference};
 use crate::ops::objective::{COLUMNS, Row, Switches, objective};
@@ -18,6 +19,7 @@ use crate::random::{Stream, purpose, token_uniform};
 use crate::records::TermCoefficients;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::fmt;
+use std::sync::Arc;
 
 /// Largest error of a forward pass, relative to max(1, |expected|).
 const FORWARD: f64 = 6e-5;
@@ -82,6 +84,7 @@ pub async fn run_tampered(
     tamper: impl FnMut(&str, &mut Vec<f32>),
 ) -> Result<Report> {
     let mut checks = kernels(device, tamper).await?;
+    checks.few_rows().await?;
     checks.stored_weights().await?;
     Ok(checks.report)
 }
@@ -172,6 +175,22 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         let product = matmul_nt(self.floats(&a, [m, k]), self.floats(&b, [n, k]));
         let expected = matmul_reference::matmul_nt(&wide(&a), &wide(&b), k);
         self.compare("matmul_nt", read(product).await?, &expected, FORWARD);
+        Ok(())
+    }
+
+    /// A decoding step's products: each size of its tile, a sum in parts, and a K that fills no vector.
+    async fn few_rows(&mut self) -> Result<()> {
+        let (n, k) = (33, 602);
+        let b: Vec<f32> = peaky(n * k, 11).iter().map(|x| 0.1 * x).collect();
+        let (mut got, mut expected) = (Vec::new(), Vec::new());
+        for m in [2, 9, 70] {
+            let a = peaky(m * k, 10);
+            self.poison(&[m * n, 4 * m * n]).await?;
+            let product = linear_of(self.floats(&a, [m, k]), self.floats(&b, [n, k]), Rows::Step);
+            got.extend(read(product).await?);
+            expected.extend(matmul_reference::matmul_nt(&wide(&a), &wide(&b), k));
+        }
+        self.compare("matmul_few", got, &expected, FORWARD);
         Ok(())
     }
 
@@ -334,6 +353,46 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
             kind.scales().iter().for_each(|&at| bytes[at..at + 2].copy_from_slice(&[0, 0x2c]));
             self.widened(name, kind, &bytes).await?;
         }
+        self.few_stored_rows().await
+    }
+
+    /// A decoding step's product with two rows of every type of block, of numbers of the size of 1.
+    async fn few_stored_rows(&mut self) -> Result<()> {
+        let (mut got, mut expected) = (Vec::new(), Vec::new());
+        for kind in [
+            BlockType::F16,
+            BlockType::Bf16,
+            BlockType::Q4_0,
+            BlockType::Q4_1,
+            BlockType::Q5_0,
+            BlockType::Q5_1,
+            BlockType::Q8_0,
+            BlockType::Q4K,
+            BlockType::Q5K,
+            BlockType::Q6K,
+        ] {
+            let k = kind.elements().max(8);
+            let count = 2 * k / kind.elements() * kind.bytes();
+            let mut bytes: Vec<u8> = (0..count).map(|i| (37 * i + 11) as u8).collect();
+            for block in bytes.chunks_exact_mut(kind.bytes()) {
+                for &at in kind.scales() {
+                    block[at + 1] = match kind {
+                        BlockType::F16 => block[at + 1] & 0x83 | 0x38,
+                        BlockType::Bf16 => block[at + 1] & 0x80 | 0x3f,
+                        _ => 0x2c,
+                    };
+                }
+            }
+            let x: Vec<f32> = peaky(3 * k, 12).iter().map(|x| 0.001 * x).collect();
+            let matrix = StoredMatrix::new(&bytes, kind, 2, &self.device).expect("whole blocks");
+            self.poison(&[3 * 2]).await?;
+            let product =
+                linear_by(self.floats(&x, [3, k]), &Weight::Frozen(Arc::new(matrix)), Rows::Step);
+            got.extend(read(product).await?);
+            let matrix = stored_reference::widen(&bytes, kind);
+            expected.extend(matmul_reference::matmul_nt(&wide(&x), &matrix, k));
+        }
+        self.compare("matmul_few, stored", got, &expected, FORWARD);
         Ok(())
     }
 

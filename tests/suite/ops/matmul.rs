@@ -1,9 +1,9 @@
-//! The browser's matrix product and burn's own: both backends against an f64 loop.
+//! The browser's matrix product, a decoding step's and burn's own: both backends against an f64 loop.
 
 use crate::backends::{compare, devices, floats};
 use burn::tensor::{Device, Tensor, TensorData};
-use srft::ops::linear::linear;
-use srft::ops::matmul::{few, kernel, matmul_nt, reference};
+use srft::ops::linear::{Rows, linear, linear_of};
+use srft::ops::matmul::{few, few_nt, kernel, matmul_nt, reference};
 use srft::random::Stream;
 
 const TOLERANCE: f64 = 6e-5;
@@ -127,6 +127,45 @@ fn gradients_match_the_reference_and_burns_own() {
                 product(a.clone().detach(), b.clone()) * tensor(&upstream, [batch, m, n], &device);
             let gradients = loss.sum().backward();
             close(&what("b alone"), b.grad(&gradients).expect("a gradient"), &by_b);
+        }
+    }
+}
+
+/// N and K around tiles of 32, 64 and 128 columns, vectors of 4 and slabs of 32; sums in one part and in many.
+/// 1 to 70 rows, which take each size of tile, with one tile and with two.
+#[test]
+fn products_of_few_rows_match_the_reference_and_a_row_has_the_bits_that_it_has_alone() {
+    for (device_name, device) in devices() {
+        for [n, k] in [[1, 1], [33, 1], [5, 2], [129, 7], [31, 36], [66, 128], [16, 900], [3, 4100]]
+        {
+            let (x, weight) = (numbers(70 * k, 9), numbers(n * k, 10));
+            let on = tensor(&weight, [n, k], &device);
+            let product = |rows: std::ops::Range<usize>| {
+                let count = rows.len();
+                // What outputs and parts get as memory: a number that is left is no 0.
+                for elements in [1, 2, 4, 7, 32].map(|parts| parts * count * n) {
+                    floats(Tensor::<1>::full([elements], f32::NAN, &device));
+                }
+                let x = tensor(&x[rows.start * k..rows.end * k], [count, k], &device);
+                floats(few_nt(x, on.clone()))
+            };
+            let all = product(0..70);
+            let expected = reference::matmul_nt(&wide(&x), &wide(&weight), k);
+            let what = format!("{device_name}: {n}×{k}");
+            compare(&what, &all, &expected, TOLERANCE).unwrap();
+            for rows in [0..1, 69..70, 3..7, 4..9, 0..7, 20..36, 5..22, 1..65] {
+                let got = product(rows.clone());
+                let alone = &all[rows.start * n..rows.end * n];
+                if device_name == "vulkan" {
+                    assert_eq!(got, alone, "{what}: rows {rows:?}");
+                }
+                let alone: Vec<f64> = wide(alone);
+                compare(&what, &got, &alone, TOLERANCE).unwrap();
+            }
+            let x = tensor(&x[..7 * k], [7, k], &device);
+            let layers = linear_of(x.clone(), on.clone(), Rows::Step);
+            let expected = if device_name == "vulkan" { few_nt(x, on) } else { linear(x, on) };
+            assert_eq!(floats(layers), floats(expected), "{what}: what layers call");
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::backends::{compare, devices, floats};
 use burn::tensor::{Tensor, TensorData, bf16, f16};
 use srft::ops::linear::linear;
 use srft::ops::lm_head::{Head, LOGITS_BYTES};
+use srft::ops::matmul;
 use srft::ops::stored::{BlockType, StoredMatrix, reference};
 use srft::ops::weight::Weight;
 use srft::random::Stream;
@@ -128,6 +129,56 @@ fn products_and_gradients_are_those_of_the_wide_matrix() {
             for (what, got, want) in [("y", &got[0], &want[0]), ("dx", &got[1], &want[1])] {
                 let got: Vec<f32> = got.iter().map(|&v| v as f32).collect();
                 compare(&format!("{device} {kind:?} {what}"), &got, want, 1e-6).unwrap();
+            }
+        }
+    }
+}
+
+/// A decoding step's product, with a part of the rows: against f64, and each row's bits against those alone.
+#[test]
+fn products_of_few_rows_match_the_reference_for_every_type() {
+    let mut stream = Stream::new(8, 0, 0);
+    let (all, part) = (70, 3..68);
+    for kind in HALVES.into_iter().chain(QUANTISED) {
+        // A row of halves is not whole vectors of four words, or not even of four numbers.
+        let widths: &[usize] = if kind.is_quantised() { &[3] } else { &[134, 156] };
+        for &blocks in widths {
+            let bytes = match kind.is_quantised() {
+                true => random_blocks(kind, blocks * all),
+                false => every(kind)[40_000..][..2 * blocks * all].to_vec(),
+            };
+            let k = blocks * kind.elements();
+            // Numbers of 16 bits are of all sizes, so an error is measured by the terms' sizes.
+            let weight = reference::widen(&bytes, kind);
+            let weight = &weight[part.start * k..part.end * k];
+            let x: Vec<f32> = (0..65 * k).map(|_| stream.normal()).collect();
+            let terms = |map: fn(f64) -> f64| {
+                let x: Vec<f64> = x.iter().map(|&x| map(f64::from(x))).collect();
+                let weight: Vec<f64> = weight.iter().map(|&w| map(w)).collect();
+                matmul::reference::matmul_nt(&x, &weight, k)
+            };
+            let (expected, sizes) = (terms(|t| t), terms(f64::abs));
+            for (device, on) in devices() {
+                let matrix = StoredMatrix::new(&bytes, kind, all, &on).unwrap().part(part.clone());
+                let n = part.len();
+                let product = |rows: std::ops::Range<usize>| {
+                    let data = x[rows.start * k..rows.end * k].to_vec();
+                    let x = Tensor::from_data(TensorData::new(data, [rows.len(), k]), &on);
+                    floats(Tensor::<1>::full([rows.len() * n], f32::NAN, &on));
+                    floats(matrix.linear_few(x))
+                };
+                let got = product(0..65);
+                for (i, ((&got, &want), size)) in got.iter().zip(&expected).zip(&sizes).enumerate()
+                {
+                    let error = (f64::from(got) - want).abs() / size.max(1e-30);
+                    assert!(error < 2e-6, "{device} {kind:?} {k} [{i}]: {got}, not {want}");
+                }
+                for rows in [0..1, 7..14, 64..65, 1..65] {
+                    let alone = &got[rows.start * n..rows.end * n];
+                    if device == "vulkan" {
+                        assert_eq!(product(rows.clone()), alone, "{kind:?} {k}: rows {rows:?}");
+                    }
+                }
             }
         }
     }
