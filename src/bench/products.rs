@@ -15,7 +15,7 @@ const ROWS: [usize; 5] = [1, 16, 64, 512, 4096];
 const COPYING: f64 = 0.2;
 
 /// The matrices of a shape, [N, K]; those of the same dimensions are one.
-fn matrices(m: &ModelConfig, rank: usize, on_cpu: bool) -> Vec<(&'static str, [usize; 2])> {
+fn matrices(m: &ModelConfig, rank: usize, on_cpu: bool) -> Vec<(String, [usize; 2])> {
     let (d, f) = (m.hidden_size, m.intermediate_size);
     let (query, kv) = (m.heads * m.head_dim, m.kv_heads * m.head_dim);
     let part = (part_bytes(on_cpu) / (4 * d)).clamp(1, m.vocab_size);
@@ -32,7 +32,14 @@ fn matrices(m: &ModelConfig, rank: usize, on_cpu: bool) -> Vec<(&'static str, [u
         ("B of gate", [f, rank]),
         ("head, a part", [part, d]),
     ];
-    attention.into_iter().chain(others).collect()
+    let mut all: Vec<(String, [usize; 2])> = Vec::new();
+    for (name, dims) in attention.into_iter().chain(others) {
+        match all.iter_mut().find(|(_, known)| *known == dims) {
+            Some((names, _)) => *names = format!("{names}, {name}"),
+            None => all.push((name.into(), dims)),
+        }
+    }
+    all
 }
 
 /// What is measured on which adapter.
@@ -57,10 +64,10 @@ impl Products<'_> {
         told: &dyn Fn(&str),
     ) -> Result<()> {
         let all = matrices(self.model, self.rank, runs_on(self.device));
-        for (index, &(name, dims)) in all.iter().enumerate() {
+        for (index, (name, dims)) in all.iter().enumerate() {
             let share = clock.left_secs() / (all.len() - index) as f64;
             let until = clock.left_secs() - share;
-            let missed = self.of(name, dims, until, clock, found, told).await?;
+            let missed = self.of(name, *dims, until, clock, found, told).await?;
             if !missed.is_empty() {
                 left_out.push(format!("{name}: {}", missed.join(", ")));
             }
@@ -71,7 +78,7 @@ impl Products<'_> {
     /// The products of one matrix while more than `until` seconds are left; gives back those left out.
     async fn of(
         &self,
-        name: &'static str,
+        name: &str,
         [n, k]: [usize; 2],
         until: f64,
         clock: &Clock<'_>,
@@ -110,7 +117,7 @@ impl Products<'_> {
                 *before = Some((m, secs));
                 let work = matrix.work(m, by);
                 found.push(Product {
-                    matrix: name,
+                    matrix: name.into(),
                     n,
                     k,
                     m,

@@ -120,7 +120,7 @@ pub struct Update {
 #[derive(Debug, Clone, Serialize)]
 pub struct Product {
     /// What W is in the model.
-    pub matrix: &'static str,
+    pub matrix: String,
     /// Columns of the result.
     pub n: usize,
     /// What is summed over.
