@@ -3,21 +3,30 @@
 
 #![no_std]
 
+/// A file of this folder, without its comments: see build.rs.
+macro_rules! shader {
+    ($name:literal) => {
+        include_str!(concat!(env!("OUT_DIR"), "/", $name, ".wgsl"))
+    };
+}
+
 /// The sum of a product's parts.
-pub const ADD_PARTS: &str = include_str!("add_parts.wgsl");
+pub const ADD_PARTS: &str = shader!("add_parts");
 /// A product of few rows with a matrix as it is stored.
-pub const MATMUL_FEW: &str = include_str!("matmul_few.wgsl");
+pub const MATMUL_FEW: &str = shader!("matmul_few");
+/// Attention of one new position a row over its past.
+pub const ATTENTION_DECODE: &str = shader!("attention_decode");
 /// A product of matrices, one kernel for every shape.
-pub const MATMUL_NT: &str = include_str!("matmul_nt.wgsl");
+pub const MATMUL_NT: &str = shader!("matmul_nt");
 /// The loss terms of each token, and their derivatives.
-pub const OBJECTIVE: &str = include_str!("objective.wgsl");
+pub const OBJECTIVE: &str = shader!("objective");
 /// The next token of each row.
-pub const SAMPLING: &str = include_str!("sampling.wgsl");
+pub const SAMPLING: &str = shader!("sampling");
 /// Log-probability and entropy of each row of logits.
-pub const TOKEN_STATS: &str = include_str!("token_stats.wgsl");
+pub const TOKEN_STATS: &str = shader!("token_stats");
 /// Their gradient with respect to the logits, in place.
-pub const TOKEN_STATS_BACKWARD: &str = include_str!("token_stats_backward.wgsl");
+pub const TOKEN_STATS_BACKWARD: &str = shader!("token_stats_backward");
 /// 16-bit weights to F32.
-pub const WIDEN: &str = include_str!("widen.wgsl");
+pub const WIDEN: &str = shader!("widen");
 /// GGUF's blocks of quantised numbers to F32.
-pub const WIDEN_BLOCKS: &str = include_str!("widen_blocks.wgsl");
+pub const WIDEN_BLOCKS: &str = shader!("widen_blocks");

@@ -4,7 +4,7 @@
 @group(0) @binding(0) var<storage, read_write> logits: array<f32>; // [B, V]
 @group(0) @binding(1) var<storage, read_write> tokens: array<i32>; // [B]
 @group(0) @binding(2) var<storage, read_write> stats: array<f32>;  // [B, 2]: ln pi(token), H (nats)
-@group(0) @binding(3) var<storage, read_write> draws: array<u32>;  // [B, 3]: prompt, sample, position
+@group(0) @binding(3) var<storage, read_write> draws: array<u32>;  // [B, 3]: prompt, sample, position; 1 more afterwards
 @group(0) @binding(4) var<uniform> info: Info;
 
 const W: u32 = {{ workgroup }}u;
@@ -278,6 +278,7 @@ fn main(
     workgroupBarrier();
     if lane == 0u {
         tokens[row] = i32(chosen);
+        draws[3u * row + 2u] += 1u;
         stats[2u * row] = logits[base + chosen] - largest - log_sum;
         stats[2u * row + 1u] = log_sum - st.y / st.x;
     }

@@ -17,10 +17,14 @@ const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 const MAX_INVOCATIONS: u32 = 256;
 
 /// What fills the placeholders here; one that isn't named gets 4.
-const PARAMETERS: [(&str, &str); 8] = [
+const PARAMETERS: [(&str, &str); 12] = [
     ("workgroup", "256"),
     ("lanes", "256"),
     ("side", "16"),
+    ("head_dim", "64"),
+    ("heads", "7"),
+    ("pieces", "1"),
+    ("width", "4"),
     // Constant conditions: every branch is validated, whichever way they stand.
     ("bfloat", "true"),
     ("listed", "true"),

@@ -12,6 +12,11 @@ const BOOLEANS = ["true", "false"];
 const PARAMETERS = {
     workgroup: ["256"],
     side: [8, 16],
+    // Of attention_decode: a few of many.
+    width: [2, 4],
+    head_dim: [64],
+    heads: [1, 7],
+    pieces: [1],
     lanes: [1, 2, 4, 8, 16, 32, 64, 128, 256],
     bfloat: BOOLEANS,
     listed: BOOLEANS,

@@ -14,7 +14,7 @@ pub mod reference;
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, backend_extension};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use srft_formats::config::Rollout;
 use srft_formats::error::{Error, Result};
@@ -88,6 +88,20 @@ pub struct Draw {
     pub position: u32,
 }
 
+/// The draws of a batch's rows, where the logits are, so that nothing is uploaded from token to token.
+#[derive(Debug, Clone)]
+pub struct Draws(Tensor<2, Int>); // [B, 3]: prompt, sample, position
+
+impl Draws {
+    /// One a row, for logits on `device`.
+    pub fn new(rows: impl IntoIterator<Item = Draw>, device: &Device) -> Self {
+        let words = |draw: Draw| [draw.prompt, draw.sample, draw.position].map(|n| n as i32);
+        let words: Vec<i32> = rows.into_iter().flat_map(words).collect();
+        let shape = [words.len() / 3, 3];
+        Self(Tensor::from_data(TensorData::new(words, shape), device))
+    }
+}
+
 /// The key of a step's draws.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
@@ -109,16 +123,17 @@ pub struct Sampled {
 /// Sampling on one backend. Use [`sample`].
 #[backend_extension(Cube, Flex)]
 pub trait SamplingOps: Backend {
-    /// `[B, V]` logits → (`[B]` tokens, `[B, 2]` ln π and H).
+    /// `[B, V]` logits, `[B, 3]` draws → (`[B]` tokens, `[B, 2]` ln π and H, the next position's draws).
     fn sample(
         logits: FloatTensor<Self>,
-        draws: Vec<Draw>,
+        draws: IntTensor<Self>,
         key: Key,
         settings: Sampling,
-    ) -> (IntTensor<Self>, FloatTensor<Self>);
+    ) -> (IntTensor<Self>, FloatTensor<Self>, IntTensor<Self>);
 }
 
-/// Draws one token a row of `logits` (`[B, V]`, on a device without autodiff); `draws` holds B.
+/// Draws one token a row of `logits` (`[B, V]`, on a device without autodiff); `draws` holds B, and
+/// afterwards those of the next position.
 ///
 /// The token always has a probability above 0 under the settings. `settings` must be
 /// [`checked`](Sampling::checked).
@@ -127,19 +142,22 @@ pub trait SamplingOps: Backend {
 /// If there is not one draw a row, or the vocabulary is empty or above [`MAX_VOCABULARY`].
 pub fn sample(
     logits: Tensor<2>,
-    draws: &[Draw],
+    draws: &mut Draws,
     seed: u64,
     step: u32,
     settings: Sampling,
 ) -> Sampled {
     let [rows, vocabulary] = logits.dims();
-    assert_eq!(rows, draws.len(), "sample: one draw a row");
+    assert_eq!([rows, 3], draws.0.dims(), "sample: one draw a row");
     assert!((1..=MAX_VOCABULARY).contains(&vocabulary), "sample: a vocabulary of {vocabulary}");
-    let (tokens, stats) = <Dispatch as SamplingOps>::sample(
+    // Taken out, the draws have one owner and are counted up in place.
+    let taken = std::mem::replace(&mut draws.0, Tensor::empty([1, 1], &logits.device()));
+    let (tokens, stats, next) = <Dispatch as SamplingOps>::sample(
         logits.into_dispatch(),
-        draws.to_vec(),
+        taken.into_dispatch(),
         Key { seed, step },
         settings,
     );
+    draws.0 = Tensor::from_dispatch(next);
     Sampled { tokens: Tensor::from_dispatch(tokens), stats: Tensor::from_dispatch(stats) }
 }

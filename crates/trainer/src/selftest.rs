@@ -5,12 +5,14 @@ use crate::device::{Listener, Selected};
 use crate::error::{Error, Result};
 use crate::model::{Activation, Llama, Local, ModelConfig, Scaling};
 use crate::objective::reference::objective as objective_reference;
+use crate::ops::attention::reference::attention as attention_reference;
+use crate::ops::attention::{AttentionShape, KvCache, Rope, decode_attention};
 use crate::ops::linear::{Rows, linear_by, linear_of};
 use crate::ops::lm_head::{Head, LOGITS_BYTES};
 use crate::ops::matmul::{matmul_nt, reference as matmul_reference};
 use crate::ops::objective::{COLUMNS, Row, Switches, objective};
 use crate::ops::readback::floats as read;
-use crate::ops::sampling::{Draw, Sampling, reference as sampling_reference, sample};
+use crate::ops::sampling::{Draw, Draws, Sampling, reference as sampling_reference, sample};
 use crate::ops::stored::{BlockType, StoredMatrix, reference as stored_reference};
 use crate::ops::token_stats as stats_op;
 use crate::ops::token_stats::{reference as stats_reference, token_stats};
@@ -85,6 +87,7 @@ pub async fn run_tampered(
 ) -> Result<Report> {
     let mut checks = kernels(device, tamper).await?;
     checks.few_rows().await?;
+    checks.attention().await?;
     checks.stored_weights().await?;
     Ok(checks.report)
 }
@@ -304,7 +307,9 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
             (0..rows).map(|i| Draw { prompt: i, sample: 2 * i, position: 3 * i }).collect();
         let settings = Sampling { temperature: 0.7, top_k: 50, top_p: 0.9, min_p: 0.02 };
         self.poison(&[rows as usize, 2 * rows as usize]).await?;
-        let sampled = sample(self.floats(&values, [rows as usize, V]), &draws, 11, 12, settings);
+        let mut counters = Draws::new(draws.iter().copied(), &self.device);
+        let logits = self.floats(&values, [rows as usize, V]);
+        let sampled = sample(logits, &mut counters, 11, 12, settings);
         let tokens = read(sampled.tokens.float()).await?;
         let (mut expected_tokens, mut expected_stats) = (Vec::new(), Vec::new());
         for ((logits, draw), &token) in values.chunks_exact(V).zip(&draws).zip(&tokens) {
@@ -324,6 +329,39 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         }
         self.compare("sampling, tokens", tokens, &expected_tokens, 0.0);
         self.compare("sampling", read(sampled.stats).await?, &expected_stats, FORWARD);
+        Ok(())
+    }
+
+    /// One new position a row, twice, over pasts of up to two turns of the shader.
+    async fn attention(&mut self) -> Result<()> {
+        let (lengths, positions) = ([300u32, 3, 256], 302);
+        let (heads, kv_heads, head_dim) = (6, 2, 16);
+        let batch = lengths.len();
+        let shape = AttentionShape { batch, positions, heads, kv_heads, head_dim };
+        let (q_dim, kv_dim) = (heads * head_dim, kv_heads * head_dim);
+        let width = [q_dim, kv_dim, kv_dim];
+        let qkv = [0, 1, 2].map(|i| peaky(batch * positions * width[i], 10 + i as u32));
+        let rope = Rope::new(positions, head_dim, 1e4, Scaling::None, &self.device);
+        let mut cache = KvCache::new(&self.device, batch, positions, kv_heads, head_dim);
+        let whole = |i: usize| self.floats(&qkv[i], [batch * positions, width[i]]);
+        cache.prefill(whole(1), whole(2), &lengths, &rope);
+        let exact = qkv.each_ref().map(|x| wide(x));
+        let exact = exact.each_ref().map(|x| &x[..]);
+        let (mut got, mut wanted) = (Vec::new(), Vec::new());
+        for step in 0..2 {
+            let at = [0, 1, 2].map(|b| [b, lengths[b] as usize + step]);
+            let [q, k, v] = [0, 1, 2].map(|i| {
+                let row =
+                    |&[b, t]: &[usize; 2]| &qkv[i][(b * positions + t) * width[i]..][..width[i]];
+                let rows: Vec<f32> = at.iter().flat_map(row).copied().collect();
+                self.floats(&rows, [batch, width[i]])
+            });
+            self.poison(&[batch * q_dim]).await?;
+            got.extend(read(decode_attention(q, k, v, &mut cache, &rope)).await?);
+            let row = |place| attention_reference(shape, usize::MAX, 1e4, exact, place);
+            wanted.extend(at.into_iter().flat_map(row));
+        }
+        self.compare("attention_decode", got, &wanted, FORWARD);
         Ok(())
     }
 

@@ -1,10 +1,12 @@
 //! The model's operations against plain loops in f64, forward and backward, on the CPU backend
 //! (fused) and on the software Vulkan adapter (burn's stock operations).
 
-use crate::backends::devices;
+use crate::backends::{compare, devices, floats};
 use burn::tensor::{Device, Tensor, TensorData};
 use srft::model::{Activation, Scaling};
-use srft::ops::attention::{self, AttentionShape, KvCache, Rope, attention, decode_attention};
+use srft::ops::attention::{
+    self, AttentionShape, KvCache, Rope, attention, decode_attention, decode_stock,
+};
 use srft::ops::{glu, linear::linear, rms_norm};
 use srft::random::Stream;
 
@@ -137,47 +139,12 @@ fn linear_reference(inputs: &[Matrix]) -> Matrix {
     Matrix { shape, values: (0..shape[0] * shape[1]).map(dot).collect() }
 }
 
-/// A head's vector turned to `position`.
-fn rope_reference(x: &[f64], position: usize) -> Vec<f64> {
-    let half = x.len() / 2;
-    let turn = |i: usize| {
-        let frequency = THETA.powf(-2.0 * (i % half) as f64 / x.len() as f64);
-        let (sin, cos) = (position as f64 * frequency).sin_cos();
-        if i < half { x[i] * cos - x[i + half] * sin } else { x[i] * cos + x[i - half] * sin }
-    };
-    (0..x.len()).map(turn).collect()
-}
-
 fn attention_reference(shape: AttentionShape, window: usize, inputs: &[Matrix]) -> Matrix {
     let [q, k, v] = inputs else { panic!("three inputs") };
-    let AttentionShape { batch, positions, heads, kv_heads, head_dim } = shape;
-    let mut out = Matrix::zeros(q.shape);
-    for (b, t, h) in (0..batch * positions * heads)
-        .map(|i| (i / (positions * heads), i / heads % positions, i % heads))
-    {
-        let head = |x: &Matrix, at: usize, h: usize| -> Vec<f64> {
-            x.row(b * positions + at)[h * head_dim..][..head_dim].to_vec()
-        };
-        let query = rope_reference(&head(q, t, h), t);
-        let kv = h / (heads / kv_heads);
-        let score = |at: usize| {
-            let key = rope_reference(&head(k, at, kv), at);
-            let dot: f64 = query.iter().zip(&key).map(|(a, b)| a * b).sum();
-            dot / (head_dim as f64).sqrt()
-        };
-        let first = (t + 1).saturating_sub(window);
-        let scores: Vec<f64> = (first..=t).map(score).collect();
-        let largest = scores.iter().copied().fold(f64::MIN, f64::max);
-        let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
-        let total: f64 = weights.iter().sum();
-        for (at, weight) in (first..).zip(&weights) {
-            let start = (b * positions + t) * heads * head_dim + h * head_dim;
-            for (out, value) in out.values[start..][..head_dim].iter_mut().zip(head(v, at, kv)) {
-                *out += weight / total * value;
-            }
-        }
-    }
-    out
+    let qkv = [q, k, v].map(|x| &x.values[..]);
+    let places = (0..shape.batch).flat_map(|b| (0..shape.positions).map(move |t| [b, t]));
+    let at = |place| attention::reference::attention(shape, window, THETA, qkv, place);
+    Matrix { shape: q.shape, values: places.flat_map(at).collect() }
 }
 
 fn kv_shape(shape: AttentionShape) -> [usize; 2] {
@@ -429,6 +396,76 @@ fn decoding_is_full_attention() {
     for (_, device) in devices() {
         for window in [ALL, 3, 8] {
             decode_as_full_attention(&device, window, FORWARD);
+        }
+    }
+}
+
+/// The shader's sizes: groups of any number, heads read by two and by four, pasts of several turns, windows.
+/// A row's bits depend neither on its neighbours nor on the cache's room, and a copied cache keeps its past.
+#[test]
+fn decoding_over_long_pasts() {
+    let lengths = [600u32, 1, 255, 257, 256];
+    let total = 603;
+    for (heads, kv_heads, head_dim, window) in [
+        (14, 2, 64, ALL),
+        (9, 3, 64, 300),
+        (4, 1, 256, ALL),
+        (16, 2, 128, 256),
+        (6, 6, 10, ALL),
+        (11, 1, 6, 40),
+        (1, 1, 514, ALL), // too wide for the shader
+    ] {
+        let full = shape(lengths.len(), total, heads, kv_heads, head_dim);
+        let mut stream = Stream::new(12, 1, 0);
+        let sequences = [q_shape(full), kv_shape(full), kv_shape(full)]
+            .map(|s| Matrix::random(s, 1.0, &mut stream));
+        let qkv = sequences.each_ref().map(|x| &x.values[..]);
+        for (backend, device) in devices() {
+            let rope = Rope::new(total, head_dim, THETA, Scaling::None, &device).within(window);
+            let cache_of = |rows: std::ops::Range<usize>, room: usize| {
+                let mut cache = KvCache::new(&device, rows.len(), room, kv_heads, head_dim);
+                let [_, k, v] = sequences.each_ref().map(|x| {
+                    let [width, from] = [x.shape[1], rows.start * total * x.shape[1]];
+                    let values = x.values[from..][..rows.len() * total * width].to_vec();
+                    Matrix { shape: [rows.len() * total, width], values }.on(&device)
+                });
+                cache.prefill(k, v, &lengths[rows], &rope);
+                cache
+            };
+            type Form = fn(Tensor<2>, Tensor<2>, Tensor<2>, &mut KvCache, &Rope) -> Tensor<2>;
+            let step = |form: Form, cache: &mut KvCache, rows: std::ops::Range<usize>| {
+                let places: Vec<_> = rows.zip(cache.lengths().to_vec()).collect();
+                let [q, k, v] = sequences.each_ref().map(|x| {
+                    let at = |&(row, t): &(usize, u32)| x.row(row * total + t as usize).to_vec();
+                    let values: Vec<f64> = places.iter().flat_map(at).collect();
+                    Matrix { shape: [places.len(), x.shape[1]], values }.on(&device)
+                });
+                floats(Tensor::<2>::full([places.len(), heads * head_dim], f32::NAN, &device));
+                floats(form(q, k, v, cache, &rope))
+            };
+            let all = 0..lengths.len();
+            for form in [decode_attention as Form, decode_stock] {
+                let mut cache = cache_of(all.clone(), total + 40);
+                let mut alone = cache_of(3..4, total);
+                for more in 0..2 {
+                    let what = format!("{heads}/{kv_heads} heads of {head_dim} on {backend}");
+                    let mut copy = cache.clone();
+                    let got = step(form, &mut cache, all.clone());
+                    let places = lengths.iter().enumerate().map(|(b, &t)| [b, t as usize + more]);
+                    let want: Vec<f64> = places
+                        .flat_map(|at| {
+                            attention::reference::attention(full, window, THETA, qkv, at)
+                        })
+                        .collect();
+                    compare(&what, &got, &want, FORWARD).unwrap();
+                    assert_eq!(step(form, &mut copy, all.clone()), got, "{what}: of a copy");
+                    let of_one = step(form, &mut alone, 3..4);
+                    if form as usize == decode_attention as Form as usize && head_dim < 512 {
+                        let width = heads * head_dim;
+                        assert_eq!(of_one, got[3 * width..4 * width], "{what}: a row alone");
+                    }
+                }
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::backends::{compare, devices, floats, is_slow};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use srft::ops::sampling::{Draw, Sampled, Sampling, reference, sample};
+use srft::ops::sampling::{Draw, Draws, Sampled, Sampling, reference, sample};
 use srft::random::{Stream, token_uniform};
 
 /// Largest error against f64, relative to max(1, |value|).
@@ -34,7 +34,8 @@ fn kernel(
 ) -> (Vec<usize>, Vec<f32>) {
     let shape = [draws.len(), logits.len() / draws.len()];
     let logits = Tensor::<2>::from_data(TensorData::new(logits.to_vec(), shape), device);
-    let Sampled { tokens, stats } = sample(logits, draws, SEED, STEP, settings);
+    let mut draws = Draws::new(draws.iter().copied(), device);
+    let Sampled { tokens, stats } = sample(logits, &mut draws, SEED, STEP, settings);
     (ints(tokens), floats(stats))
 }
 
@@ -243,7 +244,9 @@ fn views_and_poisoned_buffers() {
         let logits = floats(view.clone());
         drop(floats(Tensor::<2>::full([300, 2], f32::NAN, &device)));
         drop(Tensor::<1, Int>::full([300], -1, &device).into_data());
-        let Sampled { tokens, stats } = sample(view, &draws, SEED, STEP, Sampling::default());
+        let mut counters = Draws::new(draws.iter().copied(), &device);
+        let Sampled { tokens, stats } =
+            sample(view, &mut counters, SEED, STEP, Sampling::default());
         let got = (ints(tokens), floats(stats));
         check(backend, &logits, &draws, Sampling::default(), &got).unwrap();
     }

@@ -28,8 +28,9 @@ pub(super) enum Store {
     /// CPU kernel appends in place.
     Host { k: Vec<f32>, v: Vec<f32> },
     /// [rows·Hkv·capacity, dh] each: one matrix per head, as matrix products need it. Positions past
-    /// a row's length hold finite numbers, so that a weight of 0 cancels them.
-    Device { k: Tensor<2>, v: Tensor<2> },
+    /// a row's length hold finite numbers, so that a weight of 0 cancels them. `lengths` is what the
+    /// shader counts for itself, as long as the rows stay the same.
+    Device { k: Tensor<2>, v: Tensor<2>, lengths: Option<Tensor<1, Int>> },
 }
 
 impl KvCache {
@@ -47,7 +48,7 @@ impl KvCache {
         } else {
             let device = device.clone().without_autodiff();
             let zeros = || Tensor::zeros([rows * kv_heads * capacity, head_dim], &device);
-            Store::Device { k: zeros(), v: zeros() }
+            Store::Device { k: zeros(), v: zeros(), lengths: None }
         };
         Self { store, lengths: vec![0; rows], capacity, kv_heads, head_dim }
     }
@@ -86,7 +87,8 @@ impl KvCache {
                     }
                 }
             }
-            Store::Device { k: keys, v: values } => {
+            Store::Device { k: keys, v: values, lengths } => {
+                *lengths = None;
                 let per_head = |x: Tensor<2>| {
                     let x = x.without_autodiff().reshape([rows, t, kv_heads, head_dim]);
                     x.swap_dims(1, 2) // [P, Hkv, T, dh]
@@ -112,6 +114,9 @@ impl KvCache {
     #[must_use]
     pub fn back_to(mut self, length: u32, capacity: usize) -> Self {
         self.lengths.iter_mut().for_each(|n| *n = length.min(*n));
+        if let Store::Device { lengths, .. } = &mut self.store {
+            *lengths = None;
+        }
         if capacity <= self.capacity {
             return self;
         }
@@ -129,7 +134,7 @@ impl KvCache {
                 };
                 Store::Host { k: longer(k), v: longer(v) }
             }
-            Store::Device { k, v } => {
+            Store::Device { k, v, .. } => {
                 let longer = |x: Tensor<2>| {
                     let matrices = rows * kv_heads;
                     let more = [matrices, capacity - self.capacity, head_dim];
@@ -137,7 +142,7 @@ impl KvCache {
                     let more = Tensor::zeros(more, &x.device());
                     Tensor::cat(vec![x, more], 1).reshape([matrices * capacity, head_dim])
                 };
-                Store::Device { k: longer(k), v: longer(v) }
+                Store::Device { k: longer(k), v: longer(v), lengths: None }
             }
         };
         Self { capacity, ..self }
@@ -156,10 +161,13 @@ impl KvCache {
                 v.extend(more_v);
                 Store::Host { k, v }
             }
-            (Store::Device { k, v }, Store::Device { k: more_k, v: more_v }) => Store::Device {
-                k: Tensor::cat(vec![k, more_k], 0),
-                v: Tensor::cat(vec![v, more_v], 0),
-            },
+            (Store::Device { k, v, .. }, Store::Device { k: more_k, v: more_v, .. }) => {
+                Store::Device {
+                    k: Tensor::cat(vec![k, more_k], 0),
+                    v: Tensor::cat(vec![v, more_v], 0),
+                    lengths: None,
+                }
+            }
             _ => panic!("caches of one device"),
         };
         self.lengths.extend(other.lengths);
@@ -179,7 +187,7 @@ impl KvCache {
                 };
                 Store::Host { k: pick(k), v: pick(v) }
             }
-            Store::Device { k, v } => {
+            Store::Device { k, v, .. } => {
                 let row_len = head_rows * self.head_dim;
                 let index: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
                 let index = Tensor::<1, Int>::from_ints(index.as_slice(), &k.device());
@@ -188,7 +196,7 @@ impl KvCache {
                         .select(0, index.clone())
                         .reshape([rows.len() * head_rows, self.head_dim])
                 };
-                Store::Device { k: pick(k), v: pick(v) }
+                Store::Device { k: pick(k), v: pick(v), lengths: None }
             }
         };
         self.lengths = rows.iter().map(|&row| self.lengths[row]).collect();

@@ -1,12 +1,15 @@
 //! Attention of one new position per row over the keys and values of the row's past.
 
 use super::cache::{KvCache, Store, host, store_key, store_value};
+use super::gpu::{self, Split};
 use super::{AttentionShape, MASKED, Rope, Table};
 use crate::matmul::matmul_nt;
 use crate::vector::{LANES, dot, softmax, weighted_rows, wide};
+use burn::backend::DispatchDevice;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData, activation};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+use srft_formats::platform::IS_PAGE;
 
 /// Appends each row's new position to `cache` and attends from it: q [B, Hq·dh], k and v
 /// [B, Hkv·dh], all unrotated, → [B, Hq·dh]. Row b's new position is `cache.lengths()[b]`.
@@ -19,6 +22,26 @@ pub fn decode_attention(
     v: Tensor<2>,
     cache: &mut KvCache,
     rope: &Rope,
+) -> Tensor<2> {
+    decode([q, k, v], cache, rope, !IS_PAGE)
+}
+
+/// [`decode_attention`], on a GPU composed of burn's own operations: a page's, which needs them to train anyway.
+pub fn decode_stock(
+    q: Tensor<2>,
+    k: Tensor<2>,
+    v: Tensor<2>,
+    cache: &mut KvCache,
+    rope: &Rope,
+) -> Tensor<2> {
+    decode([q, k, v], cache, rope, false)
+}
+
+fn decode(
+    [q, k, v]: [Tensor<2>; 3],
+    cache: &mut KvCache,
+    rope: &Rope,
+    by_shader: bool,
 ) -> Tensor<2> {
     let rows = cache.lengths.len();
     let shape = AttentionShape {
@@ -61,51 +84,85 @@ pub fn decode_attention(
             );
             Tensor::from_data(TensorData::new(out, [rows, q_dim]), &device)
         }
-        Store::Device { k: keys, v: values } => {
-            let ints =
-                |values: Vec<i32>| Tensor::<1, Int>::from_ints(values.as_slice(), &keys.device());
-            let lengths = cache.lengths.iter().map(|&n| n as i32);
-            let position = ints(lengths.clone().collect()); // [B]
-            let heads_of = |(row, n): (usize, i32)| {
-                let (first, capacity) = (row * shape.kv_heads, cache.capacity);
-                (first..first + shape.kv_heads).map(move |head| (head * capacity) as i32 + n)
-            };
-            let slot = ints(lengths.enumerate().flat_map(heads_of).collect()); // [B·Hkv]
-            let turn = |x: Tensor<2>, heads: usize| {
-                let x = x.without_autodiff().reshape([rows, heads, shape.head_dim]);
-                let at = |table: &Tensor<2>| {
-                    table.clone().select(0, position.clone()).unsqueeze_dim::<3>(1)
-                };
-                Rope::rotate(x, at(&rope.cos), at(&rope.sin))
-            };
-            let append = |past: &mut Tensor<2>, x: Tensor<2>| {
-                // Take the past out and leave `x` in its place: with one owner it is written in place.
-                let taken = std::mem::replace(past, x.clone());
-                *past = taken.select_assign(0, slot.clone(), x, IndexingUpdateOp::Assign);
-            };
-            let heads = [rows * shape.kv_heads, shape.head_dim];
-            append(keys, turn(k, shape.kv_heads).reshape(heads));
-            append(values, v.without_autodiff().reshape(heads));
-
-            let matrices = [rows, shape.kv_heads, cache.capacity, shape.head_dim];
-            let q = turn(q, shape.heads);
-            let q = q.reshape([rows, shape.kv_heads, shape.group(), shape.head_dim]);
-            let scores = matmul_nt(q, keys.clone().reshape(matrices)) * shape.scale();
-            let columns = Tensor::<1, Int>::arange(0..cache.capacity as i64, &keys.device());
-            let columns = columns.unsqueeze::<2>();
-            let mut unseen = columns.clone().greater(position.clone().unsqueeze_dim(1)); // [B, capacity]
-            if rope.window < cache.capacity {
-                let past = position.sub_scalar(rope.window as i32).unsqueeze_dim(1);
-                unseen = unseen.bool_or(columns.lower_equal(past));
+        Store::Device { k: keys, v: values, lengths } => {
+            let qkv = [q, k, v].map(Tensor::without_autodiff);
+            let on_gpu = matches!(keys.device().as_dispatch(), DispatchDevice::Cube(_));
+            match Split::of(shape).filter(|_| on_gpu && by_shader) {
+                Some(split) => {
+                    let each = shape.kv_heads * split.pieces;
+                    let counted = lengths.take().unwrap_or_else(|| {
+                        let of_groups = |&n: &u32| std::iter::repeat_n(n as i32, each);
+                        let all: Vec<i32> = cache.lengths.iter().flat_map(of_groups).collect();
+                        Tensor::from_ints(all.as_slice(), &keys.device())
+                    });
+                    // Taken out, a tensor has one owner and is written in place.
+                    let past =
+                        [&mut *keys, &mut *values].map(|x| std::mem::replace(x, qkv[0].clone()));
+                    let sizes = (shape, split);
+                    let (out, past, counted) =
+                        gpu::decode(sizes, rope, cache.capacity, qkv, past, counted);
+                    [*keys, *values] = past;
+                    *lengths = Some(counted);
+                    out
+                }
+                None => {
+                    *lengths = None;
+                    stock(shape, qkv, [keys, values], cache.capacity, &cache.lengths, rope)
+                }
             }
-            let unseen = unseen.reshape([rows, 1, 1, cache.capacity]);
-            let weights = activation::softmax(scores.mask_fill(unseen, MASKED), 3);
-            let mixed = matmul_nt(weights, values.clone().reshape(matrices).swap_dims(2, 3));
-            mixed.reshape([rows, shape.heads * shape.head_dim])
         }
     };
     cache.lengths.iter_mut().for_each(|n| *n += 1);
     out
+}
+
+/// The new position by burn's own operations, for every device.
+fn stock(
+    shape: AttentionShape,
+    [q, k, v]: [Tensor<2>; 3],
+    [keys, values]: [&mut Tensor<2>; 2],
+    capacity: usize,
+    lengths: &[u32],
+    rope: &Rope,
+) -> Tensor<2> {
+    let rows = shape.batch;
+    let ints = |values: Vec<i32>| Tensor::<1, Int>::from_ints(values.as_slice(), &keys.device());
+    let lengths = lengths.iter().map(|&n| n as i32);
+    let position = ints(lengths.clone().collect()); // [B]
+    let heads_of = |(row, n): (usize, i32)| {
+        let first = row * shape.kv_heads;
+        (first..first + shape.kv_heads).map(move |head| (head * capacity) as i32 + n)
+    };
+    let slot = ints(lengths.enumerate().flat_map(heads_of).collect()); // [B·Hkv]
+    let turn = |x: Tensor<2>, heads: usize| {
+        let x = x.reshape([rows, heads, shape.head_dim]);
+        let at =
+            |table: &Tensor<2>| table.clone().select(0, position.clone()).unsqueeze_dim::<3>(1);
+        Rope::rotate(x, at(&rope.cos), at(&rope.sin))
+    };
+    let append = |past: &mut Tensor<2>, x: Tensor<2>| {
+        // Take the past out and leave `x` in its place: with one owner it is written in place.
+        let taken = std::mem::replace(past, x.clone());
+        *past = taken.select_assign(0, slot.clone(), x, IndexingUpdateOp::Assign);
+    };
+    let heads = [rows * shape.kv_heads, shape.head_dim];
+    append(keys, turn(k, shape.kv_heads).reshape(heads));
+    append(values, v.reshape(heads));
+
+    let matrices = [rows, shape.kv_heads, capacity, shape.head_dim];
+    let q = turn(q, shape.heads);
+    let q = q.reshape([rows, shape.kv_heads, shape.group(), shape.head_dim]);
+    let scores = matmul_nt(q, keys.clone().reshape(matrices)) * shape.scale();
+    let columns = Tensor::<1, Int>::arange(0..capacity as i64, &keys.device()).unsqueeze::<2>();
+    let mut unseen = columns.clone().greater(position.clone().unsqueeze_dim(1)); // [B, capacity]
+    if rope.window < capacity {
+        let past = position.sub_scalar(rope.window as i32).unsqueeze_dim(1);
+        unseen = unseen.bool_or(columns.lower_equal(past));
+    }
+    let unseen = unseen.reshape([rows, 1, 1, capacity]);
+    let weights = activation::softmax(scores.mask_fill(unseen, MASKED), 3);
+    let mixed = matmul_nt(weights, values.clone().reshape(matrices).swap_dims(2, 3));
+    mixed.reshape([rows, shape.heads * shape.head_dim])
 }
 
 /// One row on the CPU: q [Hq·dh], k and v [Hkv·dh] unrotated, the row's store of keys and values

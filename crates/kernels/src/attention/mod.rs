@@ -6,10 +6,12 @@
 mod cache;
 mod decode;
 mod fused;
+mod gpu;
+pub mod reference;
 mod rope;
 
 pub use cache::KvCache;
-pub use decode::decode_attention;
+pub use decode::{decode_attention, decode_stock};
 pub use rope::Rope;
 
 use super::fused as fused_op;

@@ -1,6 +1,6 @@
 //! What positions mean to attention: rotary tables, and how far a position sees.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use srft_formats::model::Scaling;
 use std::sync::Arc;
 
@@ -9,7 +9,9 @@ use std::sync::Arc;
 pub struct Rope {
     /// The host's copy: the CPU kernels read it.
     pub(super) table: Arc<Table>,
-    /// The device's copies, outside autodiff.
+    /// The device's copy, cos and then sin, outside autodiff.
+    pub(super) turns: Tensor<3>,
+    /// Its halves.
     pub(super) cos: Tensor<2>,
     pub(super) sin: Tensor<2>,
     /// How many positions a position sees, its own included.
@@ -42,11 +44,13 @@ impl Rope {
         };
         let (cos, sin) = (table(f64::cos), table(f64::sin));
         let device = device.clone().without_autodiff();
-        let upload =
-            |values: &[f32]| Tensor::<1>::from_floats(values, &device).reshape([positions, half]);
+        let turns = TensorData::new([&cos[..], &sin[..]].concat(), [2, positions, half]);
+        let turns = Tensor::<3>::from_data(turns, &device);
+        let half_of = |i| turns.clone().narrow(0, i, 1).squeeze_dim(0);
         Self {
-            cos: upload(&cos),
-            sin: upload(&sin),
+            cos: half_of(0),
+            sin: half_of(1),
+            turns,
             table: Arc::new(Table { cos, sin, half }),
             window: usize::MAX,
         }

@@ -5,7 +5,7 @@ use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Shape, TensorData};
 use rayon::prelude::*;
 
-use super::{Draw, Key, Sampling, SamplingOps};
+use super::{Key, Sampling, SamplingOps};
 use crate::cpu;
 use srft_formats::random::token_uniform;
 
@@ -15,26 +15,30 @@ const LOGITS_A_THREAD: usize = 1 << 11;
 impl SamplingOps for Flex {
     fn sample(
         logits: FlexTensor,
-        draws: Vec<Draw>,
+        draws: FlexTensor,
         key: Key,
         settings: Sampling,
-    ) -> (FlexTensor, FlexTensor) {
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
         let [rows, vocabulary] = logits.shape().dims();
-        let logits = cpu::dense(logits);
+        let (logits, draws) = (cpu::dense(logits), cpu::dense(draws));
+        let mut counters: Vec<u32> = cpu::i32s(&draws).iter().map(|&n| n as u32).collect();
         let mut tokens = vec![0i32; rows];
         let mut stats = vec![0.0f32; rows * 2];
         cpu::f32s(&logits)
             .par_chunks(vocabulary)
-            .zip(&draws)
+            .zip(counters.par_chunks(3))
             .zip(tokens.par_iter_mut().zip(stats.par_chunks_mut(2)))
             .with_min_len(LOGITS_A_THREAD.div_ceil(vocabulary))
             .for_each_init(Vec::new, |weights, ((row, draw), (token, stats))| {
-                let u = token_uniform(key.seed, key.step, draw.prompt, draw.sample, draw.position);
+                let u = token_uniform(key.seed, key.step, draw[0], draw[1], draw[2]);
                 let chosen = one(row, u, settings, weights, stats);
                 *token = chosen as i32;
             });
         let tokens = FlexTensor::from_data(TensorData::new(tokens, Shape::new([rows])));
-        (tokens, cpu::tensor(stats, Shape::new([rows, 2])))
+        counters.chunks_mut(3).for_each(|draw| draw[2] += 1);
+        let next: Vec<i32> = counters.into_iter().map(|n| n as i32).collect();
+        let next = FlexTensor::from_data(TensorData::new(next, Shape::new([rows, 3])));
+        (tokens, cpu::tensor(stats, Shape::new([rows, 2])), next)
     }
 }
 

@@ -5,16 +5,16 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::CubeBackend;
 use burn::tensor::{DType, Shape};
 
-use super::{Draw, Key, Sampling, SamplingOps};
+use super::{Key, Sampling, SamplingOps};
 use crate::cube;
 
 impl SamplingOps for CubeBackend {
     fn sample(
         logits: FloatTensor<Self>,
-        draws: Vec<Draw>,
+        draws: IntTensor<Self>,
         key: Key,
         settings: Sampling,
-    ) -> (IntTensor<Self>, FloatTensor<Self>) {
+    ) -> (IntTensor<Self>, FloatTensor<Self>, IntTensor<Self>) {
         let logits = cube::dense(logits);
         let [rows, vocabulary] = logits.shape().dims();
         let tokens = cube::empty(&logits, Shape::new([rows]), DType::I32);
@@ -38,9 +38,8 @@ impl SamplingOps for CubeBackend {
             top_p.to_bits(),
             settings.lowest_below_largest().to_bits(),
         ];
-        let draws: Vec<u32> = draws.iter().flat_map(|d| [d.prompt, d.sample, d.position]).collect();
-        let draws = cube::upload(&logits, &draws);
+        let draws = cube::owned(cube::dense(draws));
         cube::launch(shader, rows, &[&logits, &tokens, &stats, &draws], &info);
-        (tokens, stats)
+        (tokens, stats, draws)
     }
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::Llama;
 use crate::ops::attention::KvCache;
 use crate::ops::readback;
-use crate::ops::sampling::{Draw, Sampled, Sampling, sample};
+use crate::ops::sampling::{Draw, Draws, Sampled, Sampling, sample};
 use crate::platform::give_way;
 use crate::records::Episode;
 use crate::text::Tokenizer;
@@ -212,6 +212,7 @@ struct Decoder<'a> {
     capacity: usize,                     // positions of a row's cache
     waiting: std::ops::Range<usize>,     // responses not begun
     alive: Vec<usize>,                   // the response behind each row of the tensors
+    draws: Option<Draws>,                // of `alive`; none where that has changed
     caches: Vec<KvCache>,                // one a layer, rows as in `alive`
     unread: Vec<Tensor<1, Int>>,         // ids `[b]` sampled since the last look
     stats: Vec<(Vec<usize>, Tensor<2>)>, // responses and their [b, 2], a draw each
@@ -232,6 +233,7 @@ impl<'a> Decoder<'a> {
             waiting: 0..responses.len(),
             responses,
             alive: Vec::new(),
+            draws: None,
             caches: Vec::new(),
             unread: Vec::new(),
             stats: Vec::new(),
@@ -302,6 +304,7 @@ impl<'a> Decoder<'a> {
         let fresh = self.model.logits(ends).select(0, self.ints(as_i32(&sources))); // [new, V]
         let caches = caches.into_iter().map(|cache| cache.keep(&sources));
         self.alive.extend(rows);
+        self.draws = None;
         let Some(logits) = logits else {
             self.caches = caches.collect();
             return Some(fresh);
@@ -311,14 +314,19 @@ impl<'a> Decoder<'a> {
         Some(Tensor::cat(vec![logits, fresh], 0))
     }
 
-    fn draw(&self, logits: Tensor<2>) -> Sampled {
+    fn draw(&mut self, logits: Tensor<2>) -> Sampled {
+        let kept = self.draws.take();
         let draw = |&row: &usize| Draw {
             prompt: self.responses[row].prompt as u32,
             sample: self.responses[row].sample as u32,
             position: self.drawn(row) as u32,
         };
-        let draws: Vec<Draw> = self.alive.iter().map(draw).collect();
-        sample(logits, &draws, self.plan.seed, self.plan.step, self.plan.sampling)
+        let fresh = || Draws::new(self.alive.iter().map(draw), &self.model.device());
+        let mut draws = kept.unwrap_or_else(fresh);
+        let plan = self.plan;
+        let sampled = sample(logits, &mut draws, plan.seed, plan.step, plan.sampling);
+        self.draws = Some(draws);
+        sampled
     }
 
     /// Reads back the ids sampled since the last look and returns the tensor rows that have not ended.
@@ -340,6 +348,7 @@ impl<'a> Decoder<'a> {
 
     fn compact(&mut self, kept: &[usize], tokens: Tensor<1, Int>) -> Tensor<1, Int> {
         self.alive = kept.iter().map(|&slot| self.alive[slot]).collect();
+        self.draws = None;
         let caches = std::mem::take(&mut self.caches);
         if kept.is_empty() {
             return tokens;

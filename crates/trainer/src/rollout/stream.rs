@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::model::Llama;
 use crate::ops::attention::KvCache;
 use crate::ops::readback;
-use crate::ops::sampling::{Draw, Sampled, sample};
+use crate::ops::sampling::{Draw, Draws, Sampled, sample};
 use crate::platform::give_way;
 use crate::text::Tokenizer;
 use burn::tensor::{Int, Tensor, TensorData};
@@ -69,10 +69,10 @@ pub async fn stream(
     let (mut all, mut shown) = (Vec::new(), String::new());
     give_way().await;
     let mut logits = past.read(model, prompt, capacity);
+    let mut draws = Draws::new([Draw { prompt: 0, sample: 0, position: 0 }], &model.device());
     loop {
-        let position = response.tokens.len() as u32;
-        let draw = [Draw { prompt: 0, sample: 0, position }];
-        let Sampled { tokens, stats } = sample(logits, &draw, plan.seed, plan.step, plan.sampling);
+        let Sampled { tokens, stats } =
+            sample(logits, &mut draws, plan.seed, plan.step, plan.sampling);
         all.push(stats);
         let id = readback::ints(tokens.clone()).await?[0] as u32;
         let goes_on = response.take([id], limit, plan);

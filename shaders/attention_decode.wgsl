@@ -1,0 +1,191 @@
+// Attention of one new position a row, with grouped queries: turns q and k to the position (RoPE), appends k
+// and v to the cache, and attends over what the row's past holds, however much would fit.
+//
+//   out = Σ_t p_t·v_t,   p = softmax of q·k_t / √dh over the positions that the new one sees
+//
+// A workgroup takes {{ heads }} query heads that share a key head, reads each key and value once for all
+// of them, and goes through the past {{ workgroup }} positions a turn, raising the softmax's maximum as it
+// goes. The sums' order depends on the position alone: not on neighbours, nor on the cache's size.
+
+@group(0) @binding(0) var<storage, read_write> q: array<f32>;         // [B, Hq·dh]
+@group(0) @binding(1) var<storage, read_write> k: array<f32>;         // [B, Hkv·dh]
+@group(0) @binding(2) var<storage, read_write> v: array<Vector>;      // [B, Hkv·dh]
+@group(0) @binding(3) var<storage, read_write> turns: array<f32>;     // [2, positions, dh/2]: cos, sin
+@group(0) @binding(4) var<storage, read_write> keys: array<Vector>;   // [B·Hkv·capacity, dh], turned
+@group(0) @binding(5) var<storage, read_write> values: array<Vector>; // [B·Hkv·capacity, dh]
+@group(0) @binding(6) var<storage, read_write> lengths: array<u32>;   // a workgroup's past; 1 more afterwards
+@group(0) @binding(7) var<storage, read_write> out: array<Vector>;    // [B, Hq·dh]
+@group(0) @binding(8) var<uniform> info: Info;
+
+struct Info {
+    groups: u32,    // of the grid: B·Hkv·PIECES
+    capacity: u32,  // positions that a row has room for
+    positions: u32, // in `turns`
+    window: u32,    // how many positions one sees, its own included
+    scale: f32,     // 1/√dh
+}
+
+alias Vector = vec{{ width }}<f32>;
+const W = {{ workgroup }}u;
+const WIDTH = {{ width }}u;
+const DH = {{ head_dim }}u;
+const HALF = DH / 2u;
+const VECTORS = DH / WIDTH;   // of a head
+const HEADS = {{ heads }}u;   // of this workgroup
+const PIECES = {{ pieces }}u; // workgroups that share a key head
+const BANDS = W / VECTORS;    // positions whose values are added side by side
+const LANES = 16u;            // invocations that look for a head's maximum; HEADS · LANES ≤ W
+const LOWEST = -3.0e38;
+
+var<workgroup> query: array<Vector, (HEADS + 1u) * VECTORS>; // turned, and the new key after them
+var<workgroup> weight: array<f32, max(HEADS * W, (HEADS + 1u) * DH)>; // a turn's scores, then e^(score − top)
+var<workgroup> folded: array<Vector, W>;
+var<workgroup> top: array<f32, HEADS>;   // the largest score so far
+var<workgroup> lower: array<f32, HEADS>; // e^(the top before this turn − top)
+var<workgroup> length: u32;
+
+@compute @workgroup_size(W)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let index = group.y * groups.x + group.x;
+    if index >= info.groups {
+        return; // the grid's last line may overshoot
+    }
+    if local == 0u {
+        length = lengths[index];
+    }
+    let position = workgroupUniformLoad(&length);
+    let head = index / PIECES; // of B·Hkv
+    let past = head * info.capacity;
+
+    // Element i of a head's first half turns with element i of its second, as in Hugging Face's models.
+    for (var i = local; i < (HEADS + 1u) * HALF; i += W) {
+        let pair = i % HALF;
+        let which = i / HALF;
+        let cosine = turns[position * HALF + pair];
+        let sine = turns[(info.positions + position) * HALF + pair];
+        var low = 0.0;
+        var high = 0.0;
+        if which < HEADS {
+            let first = (index * HEADS + which) * DH + pair;
+            low = q[first] * info.scale;
+            high = q[first + HALF] * info.scale;
+        } else {
+            low = k[head * DH + pair];
+            high = k[head * DH + pair + HALF];
+        }
+        weight[which * DH + pair] = low * cosine - high * sine;
+        weight[which * DH + pair + HALF] = high * cosine + low * sine;
+    }
+    workgroupBarrier();
+    for (var i = local; i < (HEADS + 1u) * VECTORS; i += W) {
+        var whole = Vector();
+        for (var e = 0u; e < WIDTH; e++) {
+            whole[e] = weight[i * WIDTH + e];
+        }
+        query[i] = whole;
+    }
+    workgroupBarrier();
+
+    // The new position comes first: its key and value need not be read back from the cache.
+    if local < HEADS {
+        var score = 0.0;
+        for (var j = 0u; j < VECTORS; j++) {
+            score += dot(query[local * VECTORS + j], query[HEADS * VECTORS + j]);
+        }
+        top[local] = score;
+    }
+    let band = local / VECTORS;
+    let column = local % VECTORS;
+    let fresh = v[head * VECTORS + column];
+    if index % PIECES == 0u && local < VECTORS {
+        keys[(past + position) * VECTORS + local] = query[HEADS * VECTORS + local];
+        values[(past + position) * VECTORS + local] = fresh;
+    }
+    var sums = array<Vector, HEADS>(); // Σ e^(score − top)·v of this band's positions
+    var masses = array<f32, HEADS>();  // Σ e^(score − top) of them
+    if band == 0u {
+        for (var h = 0u; h < HEADS; h++) {
+            sums[h] = fresh;
+            masses[h] = 1.0;
+        }
+    }
+
+    let unseen = max(position + 1u, info.window) - info.window;
+    for (var first = unseen; first < position; first += W) {
+        // Scores: an invocation a position.
+        let t = first + local;
+        var scores = array<f32, HEADS>();
+        if t < position {
+            for (var j = 0u; j < VECTORS; j++) {
+                let key = keys[(past + t) * VECTORS + j];
+                for (var h = 0u; h < HEADS; h++) {
+                    scores[h] += dot(query[h * VECTORS + j], key);
+                }
+            }
+        }
+        for (var h = 0u; h < HEADS; h++) {
+            weight[h * W + local] = select(LOWEST, scores[h], t < position);
+        }
+        workgroupBarrier();
+        // Their maximum in two levels, and the old one.
+        if local < HEADS * LANES {
+            var highest = LOWEST;
+            for (var i = local % LANES; i < W; i += LANES) {
+                highest = max(highest, weight[local / LANES * W + i]);
+            }
+            folded[local].x = highest;
+        }
+        workgroupBarrier();
+        if local < HEADS {
+            var highest = top[local];
+            for (var i = 0u; i < LANES; i++) {
+                highest = max(highest, folded[local * LANES + i].x);
+            }
+            lower[local] = exp(top[local] - highest);
+            top[local] = highest;
+        }
+        workgroupBarrier();
+        for (var h = 0u; h < HEADS; h++) {
+            weight[h * W + local] = select(0.0, exp(scores[h] - top[h]), t < position);
+            sums[h] *= lower[h];
+            masses[h] *= lower[h];
+        }
+        workgroupBarrier();
+        // Values: an invocation a few dimensions of one band of positions.
+        let seen = select(0u, min(W, position - first), band < BANDS);
+        for (var i = band; i < seen; i += BANDS) {
+            let value = values[(past + first + i) * VECTORS + column];
+            for (var h = 0u; h < HEADS; h++) {
+                sums[h] += weight[h * W + i] * value;
+                masses[h] += weight[h * W + i];
+            }
+        }
+        workgroupBarrier();
+    }
+
+    // The bands' sums, in order.
+    for (var h = 0u; h < HEADS; h++) {
+        weight[h * W + local] = masses[h];
+    }
+    for (var h = 0u; h < HEADS; h++) {
+        folded[local] = sums[h];
+        workgroupBarrier();
+        if local < VECTORS {
+            var sum = Vector();
+            var mass = 0.0;
+            for (var b = 0u; b < BANDS; b++) {
+                sum += folded[b * VECTORS + local];
+                mass += weight[h * W + b * VECTORS];
+            }
+            out[(index * HEADS + h) * VECTORS + local] = sum / mass;
+        }
+        workgroupBarrier();
+    }
+    if local == 0u {
+        lengths[index] = position + 1u;
+    }
+}
