@@ -79,7 +79,7 @@ class Clock:
         return statistics.median(times)
 
 
-def measure(name, dtype, device, seconds):
+def measure(name, dtype, device, seconds, rows):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
@@ -111,7 +111,7 @@ def measure(name, dtype, device, seconds):
         return dict(rows=rows, past=PROMPT, step_ms=1e3 * secs, tokens_per_sec=rows / secs)
 
     model.eval()
-    found = [decode(rows) for rows in ROWS]
+    found = [decode(count) for count in rows]
 
     model.train()
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=dict(use_reentrant=False))
@@ -155,6 +155,7 @@ def main():
     parser.add_argument("--model", default="smollm2-135m", choices=SHAPES)
     parser.add_argument("--dtype", default="bfloat16", choices=["float32", "bfloat16"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cuda", "cpu"])
+    parser.add_argument("--rows", type=int, nargs="+", default=ROWS, help="that are decoded together")
     parser.add_argument("--seconds", type=float, default=30, help="for each figure")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -162,7 +163,7 @@ def main():
         if len(arguments.make) != 2 or arguments.make[0] != "make":
             parser.error("expected `make DIR` or nothing")
         return make(arguments.model, pathlib.Path(arguments.make[1]))
-    found = measure(arguments.model, arguments.dtype, arguments.device, arguments.seconds)
+    found = measure(arguments.model, arguments.dtype, arguments.device, arguments.seconds, arguments.rows)
     if arguments.json:
         return print(json.dumps(found, indent=2))
     rows = "; ".join(f"decode {d['rows']} {d['tokens_per_sec']:.0f} tok/s" for d in found["decode"])

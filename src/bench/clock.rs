@@ -52,11 +52,17 @@ impl<'a> Clock<'a> {
     }
 
     /// The median seconds of `one`, which measures itself: at least one, and as many as fit in `secs`.
-    pub async fn median(
+    pub async fn median(&self, secs: f64, one: impl AsyncFnMut() -> Result<f64>) -> Result<f64> {
+        let times = self.sorted(secs, one).await?;
+        Ok(times[times.len() / 2])
+    }
+
+    /// The seconds of each, the shortest first.
+    pub async fn sorted(
         &self,
         secs: f64,
         mut one: impl AsyncFnMut() -> Result<f64>,
-    ) -> Result<f64> {
+    ) -> Result<Vec<f64>> {
         let (all, mut times) = (Stopwatch::start(), Vec::new());
         loop {
             times.push(one().await?);
@@ -67,7 +73,7 @@ impl<'a> Clock<'a> {
             }
         }
         times.sort_by(f64::total_cmp);
-        Ok(times[times.len() / 2])
+        Ok(times)
     }
 
     /// The median seconds of `work` among others in a queue, after a first time, which compiles. `work` only queues.
