@@ -1,0 +1,152 @@
+//! What a decoding step asks of a GPU: dispatches, submissions and uploads, as wgpu logs them.
+
+use crate::alone::alone;
+use crate::backends::devices;
+use burn::tensor::{Device, Int, Tensor};
+use log::{LevelFilter, Log, Metadata, Record};
+use srft::model::{Activation, Llama, Lora, ModelConfig, Scaling};
+use srft::ops::attention::{KvCache, Rope, decode_attention, decode_stock};
+use srft::ops::readback;
+use srft::ops::sampling::{Draw, Draws, Sampling, sample};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Dispatches, submissions, uploads.
+type Asked = [usize; 3];
+
+struct Counter([AtomicUsize; 3]);
+
+static COUNTER: Counter = Counter([const { AtomicUsize::new(0) }; 3]);
+
+/// wgpu-core logs each call at the level of trace.
+const CALLS: [&str; 3] = ["ComputePass::dispatch", "Queue::submit returned", "Queue::write_buffer"];
+
+impl Log for Counter {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("wgpu_core")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let text = record.args().to_string();
+            let call = CALLS.iter().position(|call| text.starts_with(call));
+            if let Some(call) = call {
+                self.0[call].fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// What `work` asks.
+fn asked(work: impl FnOnce()) -> Asked {
+    let now = || COUNTER.0.each_ref().map(|count| count.load(Relaxed));
+    let before = now();
+    work();
+    let after = now();
+    std::array::from_fn(|i| after[i] - before[i])
+}
+
+/// Qwen2.5-0.5B's layers, but for narrower gates and few tokens: a software adapter computes them.
+fn qwen(layers: usize) -> ModelConfig {
+    ModelConfig {
+        vocab_size: 1000,
+        hidden_size: 896,
+        intermediate_size: 896,
+        layers,
+        heads: 14,
+        kv_heads: 2,
+        head_dim: 64,
+        rms_norm_eps: 1e-6,
+        rope_theta: 1e6,
+        rope_scaling: Scaling::None,
+        local: None,
+        query_factor: 1.0,
+        max_positions: 64,
+        tied: true,
+        qkv_bias: true,
+        output_bias: false,
+        mlp_bias: false,
+        qk_norm: false,
+        norms_after: false,
+        norm_offset: 0.0,
+        activation: Activation::Silu,
+        embedding_factor: 1.0,
+        eos_tokens: vec![2],
+    }
+}
+
+/// Every matrix of a layer.
+const TARGETS: [&str; 7] =
+    ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+const STEPS: usize = 4;
+const ROWS: u32 = 4;
+
+fn ints(values: &[i32], device: &Device) -> Tensor<1, Int> {
+    Tensor::from_ints(values, device)
+}
+
+/// What `STEPS` steps ask, the readback of the last one's tokens included.
+fn steps(layers: usize, device: &Device) -> Asked {
+    let mut model = Llama::random(qwen(layers), 0, device);
+    let targets = TARGETS.map(String::from).to_vec();
+    model.adapt(Lora { rank: 16, alpha: 32.0, rslora: false, dropout: 0.0, targets }, 0);
+    let prompts = ints(&[1; 3 * ROWS as usize], device);
+    let (_, mut caches) = model.prefill(prompts, &[3; ROWS as usize], 3, 64);
+    let mut draws =
+        Draws::new((0..ROWS).map(|prompt| Draw { prompt, sample: 0, position: 0 }), device);
+    let mut run = |steps: usize| {
+        let mut tokens = ints(&[1; ROWS as usize], device);
+        for _ in 0..steps {
+            let logits = model.logits(model.decode(tokens, &mut caches));
+            tokens = sample(logits, &mut draws, 1, 1, Sampling::default()).tokens;
+        }
+        pollster::block_on(readback::ints(tokens)).unwrap();
+    };
+    run(2); // compiles, and uploads what is kept
+    let one = asked(|| run(1));
+    let more = asked(|| run(1 + STEPS));
+    std::array::from_fn(|i| more[i] - one[i])
+}
+
+/// What the attention of one new position asks.
+fn attention(form: Form, device: &Device) -> usize {
+    let rope = Rope::new(64, 64, 1e6, Scaling::None, device);
+    let mut cache = KvCache::new(device, 4, 64, 2, 64);
+    let mut run = || {
+        let zeros = |heads: usize| Tensor::<2>::zeros([4, heads * 64], device);
+        let (q, k, v) = (zeros(14), zeros(2), zeros(2));
+        let out = form(q, k, v, &mut cache, &rope);
+        pollster::block_on(readback::floats(out)).unwrap();
+    };
+    run();
+    asked(run)[0] - 3 // the zeros
+}
+
+type Form = fn(Tensor<2>, Tensor<2>, Tensor<2>, &mut KvCache, &Rope) -> Tensor<2>;
+
+#[test]
+fn a_decoding_step_asks_little_of_a_gpu() {
+    alone("model::dispatches::a_decoding_step_asks_little_of_a_gpu", || {
+        log::set_logger(&COUNTER).unwrap();
+        log::set_max_level(LevelFilter::Trace);
+        let Some((_, device)) = devices().into_iter().find(|(backend, _)| *backend == "vulkan")
+        else {
+            return;
+        };
+        let (stock, shader) =
+            (attention(decode_stock, &device), attention(decode_attention, &device));
+        let (two, three) = (steps(2, &device), steps(3, &device));
+        let a_layer = (three[0] - two[0]) / STEPS;
+        let beside = two[0] / STEPS - 2 * a_layer;
+        assert_eq!(shader, 1, "attention, {stock} by burn's operations");
+        assert_eq!([two[2], three[2]], [0, 0], "uploads of {STEPS} steps");
+        // With adapters on every matrix, of which most are their products, scales and sums.
+        assert!(a_layer <= 77, "{a_layer} dispatches a layer");
+        assert!(beside <= 12, "{beside} dispatches beside the layers");
+        // cubecl submits 32 dispatches at a time.
+        let [dispatches, submissions, _] = three;
+        assert!(submissions <= dispatches / 32 + 1, "{submissions} for {dispatches} dispatches");
+    });
+}
