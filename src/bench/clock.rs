@@ -105,7 +105,10 @@ mod tests {
         let (clock, mut count) = (Clock::start(1.0, stop), 0);
         let one = async || {
             count += 1;
-            let sleep = async { Ok(std::thread::sleep(std::time::Duration::from_secs_f64(each))) };
+            let sleep = async {
+                std::thread::sleep(std::time::Duration::from_secs_f64(each));
+                Ok(())
+            };
             clock.once(sleep).await
         };
         let median = block_on(clock.median(secs, one));

@@ -35,10 +35,16 @@ pub async fn machine(
     let us = |secs: f64, count: usize| 1e6 * secs / count as f64;
     let small = Tensor::<1>::zeros([64], device);
     let mut x = small.clone();
-    let launch = || Ok(x = x.clone() + 1.0);
+    let launch = || {
+        x = x.clone() + 1.0;
+        Ok(())
+    };
     let launch_us = us(repeated(clock, device, each, LAUNCHES, launch).await?, LAUNCHES);
     let number = TensorData::new(vec![1.0f32; 4], [4]);
-    let write = || Ok(drop(Tensor::<1>::from_data(number.clone(), device)));
+    let write = || {
+        drop(Tensor::<1>::from_data(number.clone(), device));
+        Ok(())
+    };
     let host_write_us = us(repeated(clock, device, each, LAUNCHES, write).await?, LAUNCHES);
     let launch_and_wait = || {
         drop(small.clone() + 1.0);
@@ -106,8 +112,9 @@ async fn reading(clock: &Clock<'_>, bytes: usize, secs: f64) -> Result<f64> {
     let read = || {
         let parts = words.par_chunks(1 << 16).map(|part| part.iter().fold(0, |a, b| a ^ b));
         black_box(parts.reduce(|| 0, |a, b| a ^ b));
+        Ok(())
     };
-    let once = async || clock.once(async { Ok(read()) }).await;
+    let once = async || clock.once(async { read() }).await;
     once().await?;
     // The shortest: on a CPU that does other work too, the median is of that.
     Ok(bytes as f64 / clock.sorted(secs, once).await?[0])

@@ -149,8 +149,7 @@ impl Matrix {
         for ([row, column], got) in places.zip(got) {
             let sum: f64 = (0..k).map(|i| number(row, i) * number(column, i)).sum();
             let off = (f64::from(got) - sum).abs() / (k as f64).sqrt();
-            // Written so that NaN is wrong, too.
-            if !(off < 1e-4) {
+            if off.is_nan() || off >= 1e-4 {
                 let what = format!("[{row}, {column}] is {got} where {sum} is right");
                 return Err(Error::numbers(what).next("update the driver, or use --device cpu"));
             }
