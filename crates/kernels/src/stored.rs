@@ -4,8 +4,8 @@
 //! The bytes lie in 32-bit words, which every adapter can bind; WGSL's own `f16` is an extension that many
 //! adapters lack, and it has neither bfloat16 nor blocks. A product widens the matrix (exactly), multiplies
 //! in f32, and drops the wide copy. The backward pass widens again: else the graph would keep a wide
-//! copy of every matrix. A decoding step's product widens on a GPU as it reads, too. The embedding looks rows up and widens these alone; the head, too large to be
-//! widened whole, is multiplied a part at a time.
+//! copy of every matrix. A decoding step's product widens on a GPU as it reads. The embedding looks rows up
+//! and widens these alone; the head, too large to be widened whole, is multiplied a part at a time.
 
 mod cpu;
 mod gpu;

@@ -10,7 +10,7 @@ use tokenizers::AddedToken;
 use super::chat::files;
 use super::{PUBLISHED, Tokenizer, guarded};
 use crate::error::{Error, Result};
-use crate::names::TOKENIZER_CONFIG;
+use crate::names::{SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG};
 
 /// The special tokens that every tokenizer may have; a model may define others.
 const STANDARD: [&str; 7] =
@@ -29,7 +29,7 @@ impl Tokenizer {
         place: &str,
     ) -> Result<Self> {
         let config = files::object(config, TOKENIZER_CONFIG, place)?;
-        let map = files::object(special_tokens_map, "special_tokens_map.json", place)?;
+        let map = files::object(special_tokens_map, SPECIAL_TOKENS_MAP, place)?;
         if config.is_empty() && map.is_empty() {
             return Ok(self);
         }

@@ -7,6 +7,7 @@ use burn::tensor::{DType, Shape};
 use srft_formats::model::gguf::BlockType;
 
 use super::FewRows;
+use super::gpu::LONGEST;
 use crate::cube::{self, Shader, WORKGROUP};
 
 /// Workgroups that keep a GPU busy: with fewer, sums are split.
@@ -15,8 +16,6 @@ const BUSY: usize = 256;
 const COLUMNS: usize = 32;
 /// Fewest terms of a sum that are worth a workgroup of their own.
 const SHORTEST: usize = 128;
-/// Most terms in a part: lavapipe silently ends an invocation's loops after 65,535 turns.
-const LONGEST: usize = 16_384;
 /// A part is whole slabs of 32 terms.
 const SLAB: usize = 32;
 

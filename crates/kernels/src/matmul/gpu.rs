@@ -13,7 +13,7 @@ const BUSY: usize = 128;
 /// Fewest terms that are worth a workgroup of their own when a sum is split.
 const PART: usize = 256;
 /// Most terms in a part: lavapipe silently ends an invocation's loops after 65,535 iterations.
-const LONGEST: usize = 16_384;
+pub(super) const LONGEST: usize = 16_384;
 
 impl MatmulNt for CubeBackend {
     fn matmul_nt(a: CubeTensor, b: CubeTensor) -> CubeTensor {

@@ -5,7 +5,7 @@ use super::tensors::Model;
 use super::tokenizer::Vocabulary;
 use super::{config, special, tokenizer};
 use crate::error::Result;
-use crate::names::{TEMPLATE, TOKENIZER_CONFIG};
+use crate::names::{GENERATION, TEMPLATE, TOKENIZER_CONFIG};
 use serde_json::{Value, json};
 
 /// The files of a Hugging Face folder that a model's metadata holds, as transformers names them.
@@ -26,7 +26,7 @@ impl Files {
         let vocabulary = Vocabulary::read(metadata)?;
         let (tokenizer_config, template) = tokenizer::beside(metadata, &vocabulary)?;
         let mut beside = vec![
-            ("generation_config.json".into(), text(&generation(metadata)?)),
+            (GENERATION.into(), text(&generation(metadata)?)),
             (TOKENIZER_CONFIG.into(), text(&tokenizer_config)),
         ];
         let template = template.map(|text| (TEMPLATE.into(), text.into()));

@@ -23,7 +23,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Result};
-use crate::names::TOKENIZER_CONFIG;
+use crate::names::{SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG};
 use files::Source;
 use python::Raised;
 
@@ -69,7 +69,7 @@ impl ChatTemplate {
         place: &str,
     ) -> Result<Option<Self>> {
         let config = files::object(tokenizer_config, TOKENIZER_CONFIG, place)?;
-        let map = files::object(special_tokens_map, "special_tokens_map.json", place)?;
+        let map = files::object(special_tokens_map, SPECIAL_TOKENS_MAP, place)?;
         let sources = files::sources(jinja, &config, place)?;
         let special_tokens = files::special_tokens(&config, &map);
         if sources.is_empty() {

@@ -5,7 +5,7 @@ use super::super::pre::Pre;
 use super::{Metadata, Value};
 use crate::error::{Error, Result};
 use crate::model::ModelConfig;
-use crate::names::TOKENIZER_CONFIG;
+use crate::names::{SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG};
 use crate::text::Tokenizer;
 use crate::text::chat::files;
 use serde_json::{Map, Value as Json};
@@ -310,7 +310,7 @@ fn special_tokens(
     let object = |file, name| files::object(file, name, files.place);
     let names = files::special_tokens(
         &object(files.config, TOKENIZER_CONFIG)?,
-        &object(files.special, "special_tokens_map.json")?,
+        &object(files.special, SPECIAL_TOKENS_MAP)?,
     );
     let model: Map<String, Json> = serde_json::from_slice(files.model).unwrap_or_default();
     let named = |name: &str| {
