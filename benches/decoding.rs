@@ -1,8 +1,9 @@
-//! Cached against uncached decoding, and refilled slots against waiting for the longest row:
-//! `cargo bench --bench decoding [-- --device vulkan]`.
+//! Cached against uncached decoding, refilled slots against waiting for the longest row, and a step by its kernels
+//! against one by the layers' own operations: `cargo bench --bench decoding [-- --device vulkan] [--steps-only true]`.
 //!
-//! Verifies that both sides give the same tokens, then times one greedy row of 512 tokens with and
-//! without a cache, and 128 responses of 8 to 512 tokens in 32 slots or 32 at a time.
+//! Verifies that both sides give the same tokens or logits, then times one greedy row of 512 tokens with and
+//! without a cache, 128 responses of 8 to 512 tokens in 32 slots or 32 at a time, and steps of SmolLM2-135M's shape
+//! with adapters of rank 16, in turn.
 
 #![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
 
@@ -10,7 +11,9 @@
 mod common;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use srft::model::{Activation, Llama, ModelConfig, Scaling};
+use common::median;
+use srft::bench::shape;
+use srft::model::{Activation, Decoding, Llama, Lora, ModelConfig, Scaling, lora};
 use srft::ops::sampling::Sampling;
 use srft::rollout::{Plan, Stops, respond};
 use std::time::Instant;
@@ -97,8 +100,48 @@ fn scattered(model: &Llama, together: bool) -> Vec<Vec<u32>> {
     }
 }
 
+/// Rows and positions of their past.
+const STEPS: [(usize, usize); 3] = [(1, 64), (16, 64), (64, 64)];
+
+fn steps(device: &Device) {
+    let named = srft::config::Model { path: "smollm2-135m".into(), ..Default::default() };
+    let mut model = Llama::random(shape(&named).expect("a named shape").config, 0, device);
+    let targets = lora::TARGETS.map(String::from).to_vec();
+    model.adapt(Lora { rank: 16, alpha: 32.0, rslora: false, dropout: 0.0, targets }, 0);
+    let ways = [Decoding::new(&model), Decoding::plain(&model)];
+    for (rows, past) in STEPS {
+        let prompts = Tensor::<1, Int>::from_ints(vec![7; rows * past].as_slice(), device);
+        let lengths = vec![past as u32; rows];
+        let (_, caches) = model.prefill(prompts, &lengths, past, past + 64);
+        let mut caches = [caches.clone(), caches];
+        let tokens = || Tensor::<1, Int>::from_ints(vec![9; rows].as_slice(), device);
+        let mut step = |way: usize| {
+            let start = Instant::now();
+            let logits = ways[way].decode(tokens(), &mut caches[way]);
+            let logits: Vec<f32> = logits.slice([0..1]).into_data().try_into_vec().expect("f32");
+            (start.elapsed().as_secs_f64(), logits)
+        };
+        let (kernels, layers) = (step(0).1, step(1).1);
+        let apart = kernels.iter().zip(&layers).map(|(a, b)| (a - b).abs());
+        let apart = apart.fold(0.0f32, f32::max);
+        assert!(apart < 1e-3, "logits are {apart} apart");
+        let times: Vec<[f64; 2]> = (0..9).map(|_| [step(0).0, step(1).0]).collect();
+        let [ours, plain] = [0, 1].map(|way| median(times.iter().map(|t| t[way]).collect()));
+        println!(
+            "a step of {rows} rows after {past}: kernels {:.1} ms, layers {:.1} ms, {:.2} of it",
+            1e3 * ours,
+            1e3 * plain,
+            ours / plain
+        );
+    }
+}
+
 fn main() {
     let selected = common::device("cpu");
+    steps(&selected.device);
+    if common::value("--steps-only").is_some() {
+        return;
+    }
     let model = Llama::random(config(), 0, &selected.device);
     let prompt = [5, 9, 2, 7];
     let (short, whole) =

@@ -1,5 +1,5 @@
-// Attention of one new position a row, with grouped queries: turns q and k to the position (RoPE), appends k
-// and v to the cache, and attends over what the row's past holds, however much would fit.
+// Attention of one new position a row, with grouped queries: takes q, k and v from the parts of their product, norms the
+// heads of q and k where the model does, turns them to the position (RoPE), appends k and v to the cache, and attends over what the row's past holds, however much would fit.
 //
 //   out = Σ_t p_t·v_t,   p = softmax of q·k_t / √dh over the positions that the new one sees
 //
@@ -7,22 +7,28 @@
 // of them, and goes through the past {{ workgroup }} positions a turn, raising the softmax's maximum as it
 // goes. The sums' order depends on the position alone: not on neighbours, nor on the cache's size.
 
-@group(0) @binding(0) var<storage, read_write> q: array<f32>;         // [B, Hq·dh]
-@group(0) @binding(1) var<storage, read_write> k: array<f32>;         // [B, Hkv·dh]
-@group(0) @binding(2) var<storage, read_write> v: array<Vector>;      // [B, Hkv·dh]
+//#include include/settled.wgsl
+
+@group(0) @binding(2) var<storage, read_write> norms: array<f32>;     // of q's heads and of k's, [2, dh], if NORMED
 @group(0) @binding(3) var<storage, read_write> turns: array<f32>;     // [2, positions, dh/2]: cos, sin
 @group(0) @binding(4) var<storage, read_write> keys: array<Vector>;   // [B·Hkv·capacity, dh], turned
 @group(0) @binding(5) var<storage, read_write> values: array<Vector>; // [B·Hkv·capacity, dh]
 @group(0) @binding(6) var<storage, read_write> lengths: array<u32>;   // a workgroup's past; 1 more afterwards
-@group(0) @binding(7) var<storage, read_write> out: array<Vector>;    // [B, Hq·dh]
+@group(0) @binding(7) var<storage, read_write> out: array<Vector>;    // [M, Hq·dh]
 @group(0) @binding(8) var<uniform> info: Info;
 
 struct Info {
+    rows: u32,      // M: of the product
+    width: u32,     // of the parts' rows
+    parts: u32,     // P
+    columns: u32,   // (Hq + 2·Hkv)·dh
+    first: u32,     // the product's row that is the cache's first
     groups: u32,    // of the grid: B·Hkv·PIECES
     capacity: u32,  // positions that a row has room for
     positions: u32, // in `turns`
     window: u32,    // how many positions one sees, its own included
-    scale: f32,     // 1/√dh
+    scale: f32,     // of q
+    epsilon: f32,   // of the heads' norms
 }
 
 alias Vector = vec{{ width }}<f32>;
@@ -32,7 +38,9 @@ const DH = {{ head_dim }}u;
 const HALF = DH / 2u;
 const VECTORS = DH / WIDTH;   // of a head
 const HEADS = {{ heads }}u;   // of this workgroup
+const KEY_HEADS = {{ key_heads }}u;
 const PIECES = {{ pieces }}u; // workgroups that share a key head
+const NORMED = {{ normed }};
 const BANDS = W / VECTORS;    // positions whose values are added side by side
 const LANES = 16u;            // invocations that look for a head's maximum; HEADS · LANES ≤ W
 const LOWEST = -3.0e38;
@@ -40,9 +48,18 @@ const LOWEST = -3.0e38;
 var<workgroup> query: array<Vector, (HEADS + 1u) * VECTORS>; // turned, and the new key after them
 var<workgroup> weight: array<f32, max(HEADS * W, (HEADS + 1u) * DH)>; // a turn's scores, then e^(score − top)
 var<workgroup> folded: array<Vector, W>;
-var<workgroup> top: array<f32, HEADS>;   // the largest score so far
+var<workgroup> top: array<f32, HEADS + 1u>; // the largest score so far; before that, for the heads' norms
 var<workgroup> lower: array<f32, HEADS>; // e^(the top before this turn − top)
 var<workgroup> length: u32;
+
+// 1 / √(mean of squares + ε) of one head.
+fn inverse_of(head: u32) -> f32 {
+    var sum = 0.0;
+    for (var i = 0u; i < DH; i++) {
+        sum += weight[head * DH + i] * weight[head * DH + i];
+    }
+    return 1.0 / sqrt(sum / f32(DH) + info.epsilon);
+}
 
 @compute @workgroup_size(W)
 fn main(
@@ -61,22 +78,41 @@ fn main(
     let head = index / PIECES; // of B·Hkv
     let past = head * info.capacity;
 
+    let row = info.first + head / KEY_HEADS;
+    let of_keys = KEY_HEADS * PIECES * HEADS * DH; // the first column of k
+    let key = of_keys + head % KEY_HEADS * DH;
+    let value = key + KEY_HEADS * DH;
+    if RANK > 0u {
+        read_low(row, local, W);
+        workgroupBarrier();
+    }
+    for (var i = local; i < (HEADS + 1u) * DH; i += W) {
+        if i < HEADS * DH {
+            weight[i] = settled(row, index % (KEY_HEADS * PIECES) * HEADS * DH + i, 0u);
+        } else {
+            weight[i] = settled(row, key + i - HEADS * DH, 1u);
+        }
+    }
+    workgroupBarrier();
+    if NORMED {
+        if local <= HEADS {
+            top[local] = inverse_of(local);
+        }
+        workgroupBarrier();
+        for (var i = local; i < (HEADS + 1u) * DH; i += W) {
+            weight[i] *= top[i / DH] * norms[select(0u, DH, i >= HEADS * DH) + i % DH];
+        }
+        workgroupBarrier();
+    }
     // Element i of a head's first half turns with element i of its second, as in Hugging Face's models.
     for (var i = local; i < (HEADS + 1u) * HALF; i += W) {
         let pair = i % HALF;
         let which = i / HALF;
         let cosine = turns[position * HALF + pair];
         let sine = turns[(info.positions + position) * HALF + pair];
-        var low = 0.0;
-        var high = 0.0;
-        if which < HEADS {
-            let first = (index * HEADS + which) * DH + pair;
-            low = q[first] * info.scale;
-            high = q[first + HALF] * info.scale;
-        } else {
-            low = k[head * DH + pair];
-            high = k[head * DH + pair + HALF];
-        }
+        let scale = select(1.0, info.scale, which < HEADS);
+        let low = weight[which * DH + pair] * scale;
+        let high = weight[which * DH + pair + HALF] * scale;
         weight[which * DH + pair] = low * cosine - high * sine;
         weight[which * DH + pair + HALF] = high * cosine + low * sine;
     }
@@ -100,7 +136,12 @@ fn main(
     }
     let band = local / VECTORS;
     let column = local % VECTORS;
-    let fresh = v[head * VECTORS + column];
+    var fresh = Vector();
+    if band == 0u {
+        for (var e = 0u; e < WIDTH; e++) {
+            fresh[e] = settled(row, value + column * WIDTH + e, 2u);
+        }
+    }
     if index % PIECES == 0u && local < VECTORS {
         keys[(past + position) * VECTORS + local] = query[HEADS * VECTORS + local];
         values[(past + position) * VECTORS + local] = fresh;
@@ -121,9 +162,9 @@ fn main(
         var scores = array<f32, HEADS>();
         if t < position {
             for (var j = 0u; j < VECTORS; j++) {
-                let key = keys[(past + t) * VECTORS + j];
+                let of_key = keys[(past + t) * VECTORS + j];
                 for (var h = 0u; h < HEADS; h++) {
-                    scores[h] += dot(query[h * VECTORS + j], key);
+                    scores[h] += dot(query[h * VECTORS + j], of_key);
                 }
             }
         }
@@ -158,9 +199,9 @@ fn main(
         // Values: an invocation a few dimensions of one band of positions.
         let seen = select(0u, min(W, position - first), band < BANDS);
         for (var i = band; i < seen; i += BANDS) {
-            let value = values[(past + first + i) * VECTORS + column];
+            let of_value = values[(past + first + i) * VECTORS + column];
             for (var h = 0u; h < HEADS; h++) {
-                sums[h] += weight[h * W + i] * value;
+                sums[h] += weight[h * W + i] * of_value;
                 masses[h] += weight[h * W + i];
             }
         }
@@ -181,7 +222,7 @@ fn main(
                 sum += folded[b * VECTORS + local];
                 mass += weight[h * W + b * VECTORS];
             }
-            out[(index * HEADS + h) * VECTORS + local] = sum / mass;
+            out[((info.first * KEY_HEADS * PIECES + index) * HEADS + h) * VECTORS + local] = sum / mass;
         }
         workgroupBarrier();
     }

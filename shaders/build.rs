@@ -1,4 +1,5 @@
-//! Leaves comments and indentation out of the shaders: in a page they would be downloaded.
+//! Puts a shader's included files in their places (WGSL has no imports), and leaves comments and indentation out:
+//! in a page they would be downloaded.
 
 #![allow(clippy::print_stdout, reason = "so a build script talks to cargo")]
 
@@ -11,11 +12,19 @@ fn main() {
     for entry in fs::read_dir(".").expect("the folder of the shaders") {
         let path = entry.expect("an entry").path();
         if path.extension().is_some_and(|extension| extension == "wgsl") {
-            let text = fs::read_to_string(&path).expect("UTF-8");
-            let code = text.lines().map(|line| line.split("//").next().unwrap_or("").trim());
-            let code: Vec<&str> = code.filter(|line| !line.is_empty()).collect();
             let to = Path::new(&out).join(path.file_name().expect("a file"));
-            fs::write(to, code.join("\n")).expect("OUT_DIR can be written");
+            fs::write(to, code(&path)).expect("OUT_DIR can be written");
         }
     }
+}
+
+/// A file's lines that say something, those of the files that it includes among them.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let of_line = |line: &str| match line.strip_prefix("//#include ") {
+        Some(name) => code(Path::new(name)),
+        None => line.split("//").next().unwrap_or("").trim().into(),
+    };
+    let lines: Vec<String> = text.lines().map(of_line).filter(|line| !line.is_empty()).collect();
+    lines.join("\n")
 }

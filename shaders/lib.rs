@@ -16,6 +16,12 @@ pub const ADD_PARTS: &str = shader!("add_parts");
 pub const MATMUL_FEW: &str = shader!("matmul_few");
 /// Attention of one new position a row over its past.
 pub const ATTENTION_DECODE: &str = shader!("attention_decode");
+/// The rows of tokens in one block of an embedding.
+pub const STEP_EMBED: &str = shader!("step_embed");
+/// The gated activation of a product in parts.
+pub const STEP_GLU: &str = shader!("step_glu");
+/// A product in parts added to the residual stream, and the norm of that.
+pub const STEP_NORM: &str = shader!("step_norm");
 /// A product of matrices, one kernel for every shape.
 pub const MATMUL_NT: &str = shader!("matmul_nt");
 /// The loss terms of each token, and their derivatives.

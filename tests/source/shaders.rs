@@ -17,7 +17,7 @@ const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 const MAX_INVOCATIONS: u32 = 256;
 
 /// What fills the placeholders here; one that isn't named gets 4.
-const PARAMETERS: [(&str, &str); 12] = [
+const PARAMETERS: [(&str, &str); 15] = [
     ("workgroup", "256"),
     ("lanes", "256"),
     ("side", "16"),
@@ -31,6 +31,9 @@ const PARAMETERS: [(&str, &str); 12] = [
     ("greedy", "false"),
     ("top_k", "true"),
     ("top_p", "true"),
+    ("biased", "true"),
+    ("normed", "true"),
+    ("after", "true"),
 ];
 
 #[test]
@@ -104,7 +107,7 @@ fn a_missing_or_wrong_row_is_reported() {
     }
 }
 
-/// (stem, source) of every file in `shaders/`, by name.
+/// (stem, source) of every file in `shaders/`, by name, with the files that it includes as build.rs puts them in.
 fn shaders() -> Vec<(String, String)> {
     let mut shaders: Vec<_> = fs::read_dir(root().join("shaders"))
         .expect("the folder shaders/")
@@ -112,7 +115,12 @@ fn shaders() -> Vec<(String, String)> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "wgsl"))
         .map(|path| {
             let stem = path.file_stem().expect("a stem").to_string_lossy().into_owned();
-            (stem, fs::read_to_string(&path).expect("readable"))
+            let source = fs::read_to_string(&path).expect("readable");
+            let lines = source.lines().map(|line| match line.strip_prefix("//#include ") {
+                Some(file) => fs::read_to_string(root().join("shaders").join(file)).expect(file),
+                None => line.into(),
+            });
+            (stem, lines.collect::<Vec<_>>().join("\n"))
         })
         .collect();
     shaders.sort();

@@ -27,7 +27,23 @@ const PARAMETERS = {
     rows: [1, 4, 16],
     elements: [32, 256],
     bytes: [18, 210], // the smallest and the largest
+    // Of a decoding step's shaders.
+    matrices: [1, 3],
+    rank: [0, 16],
+    key_heads: [2],
+    biased: BOOLEANS,
+    normed: BOOLEANS,
+    after: BOOLEANS,
+    next: [0],
+    linear: ["1.0"],
+    cubic: ["0.0"],
 };
+
+/** A shader's text, with the files that it includes (shaders/build.rs). */
+function whole(file) {
+    const text = readFileSync(folder + file, "utf8");
+    return text.replaceAll(/^\/\/#include (.*)$/gm, (_, included) => whole(included));
+}
 
 /** The sources that a template can become, by name. */
 function variants(name, template) {
@@ -72,7 +88,7 @@ function complaints(page, sources) {
 browserTest("the browser compiles every shader at default limits", { webgpu: true, timeout: 600 }, async (page) => {
     const names = readdirSync(folder).filter((file) => file.endsWith(".wgsl"));
     assert(names.length >= 4, "the shaders were found");
-    const sources = names.flatMap((file) => variants(file, readFileSync(folder + file, "utf8")));
+    const sources = names.flatMap((file) => variants(file, whole(file)));
     const found = await complaints(page, sources);
     assert.deepEqual(found, [], `\n${found.join("\n")}`);
 });

@@ -41,6 +41,14 @@ pub fn stock(gate: Tensor<2>, up: Tensor<2>, act: Activation) -> Tensor<2> {
     }
 }
 
+/// The two numbers of an activation's u(g) = linear·g + cubic·g³.
+pub(crate) fn inner_of(act: Activation) -> (f32, f32) {
+    match act {
+        Activation::Silu => (1.0, 0.0),
+        Activation::GeluTanh => (LINEAR, CUBIC),
+    }
+}
+
 /// The u of an activation.
 trait Gate: Clone + Debug + Send + 'static {
     /// u(g).

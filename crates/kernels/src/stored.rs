@@ -22,39 +22,9 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 pub use srft_formats::model::gguf::BlockType;
 
 use super::gradient::record;
+pub use super::layout::Layout;
 use super::matmul::{MatmulNt, few_nt, product};
 use super::weight::FrozenMatrix;
-
-/// How a matrix lies in its words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Layout {
-    /// The type of its blocks; a number in half precision is a block of one.
-    pub kind: BlockType,
-    /// Its first row among those in the words.
-    pub first: usize,
-    /// Out.
-    pub rows: usize,
-    /// In.
-    pub columns: usize,
-}
-
-impl Layout {
-    /// Some of its rows.
-    fn part(self, rows: Range<usize>) -> Self {
-        assert!(rows.end <= self.rows, "rows {rows:?} of {}", self.rows);
-        Self { first: self.first + rows.start, rows: rows.len(), ..self }
-    }
-
-    fn row_bytes(self) -> usize {
-        self.columns / self.kind.elements() * self.kind.bytes()
-    }
-
-    /// The bytes of its rows.
-    fn bytes_in(self, words: &[i32]) -> &[u8] {
-        let width = self.row_bytes();
-        &bytemuck::cast_slice(words)[self.first * width..][..self.rows * width]
-    }
-}
 
 /// A matrix of finite numbers as its file stores it.
 #[derive(Debug, Clone)]
@@ -136,6 +106,10 @@ impl FrozenMatrix for StoredMatrix {
 
     fn linear_few(&self, x: Tensor<2>) -> Tensor<2> {
         self.linear_few(x)
+    }
+
+    fn stored(&self) -> (Tensor<1, Int>, Layout) {
+        (self.words.clone(), self.layout)
     }
 
     fn widen(&self) -> Tensor<2> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor};
 
+use super::layout::Layout;
 use super::matmul::matmul_nt;
 
 /// How a matrix [Out, In] is held.
@@ -26,6 +27,9 @@ pub trait FrozenMatrix: Debug + Send + Sync {
 
     /// x [N, In] → x·Wᵀ [N, Out], differentiable in x.
     fn linear(&self, x: Tensor<2>) -> Tensor<2>;
+
+    /// Its bytes in words, and how they lie.
+    fn stored(&self) -> (Tensor<1, Int>, Layout);
 
     /// [`FrozenMatrix::linear`] for a decoding step's rows, without a gradient.
     fn linear_few(&self, x: Tensor<2>) -> Tensor<2>;

@@ -3,7 +3,7 @@
 
 use crate::device::{Listener, Selected};
 use crate::error::{Error, Result};
-use crate::model::{Activation, Llama, Local, ModelConfig, Scaling};
+use crate::model::{Activation, Decoding, Llama, Local, ModelConfig, Scaling};
 use crate::objective::reference::objective as objective_reference;
 use crate::ops::attention::reference::attention as attention_reference;
 use crate::ops::attention::{AttentionShape, KvCache, Rope, decode_attention};
@@ -492,16 +492,18 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
 
         let prompts = [4u32, 3];
         let start: Vec<i32> = [&text[..4], &text[9..13]].concat();
-        let (_, mut caches) = model.prefill(self.ints(&start), &prompts, 4, 16);
-        let mut got = Vec::new();
-        let mut wanted = Vec::new();
-        for step in 0..4 {
-            let at = [4 + step, 9 + 3 + step];
-            let hidden = model.decode(self.ints(&at.map(|i| text[i])), &mut caches);
-            got.push(model.logits(hidden));
-            at.iter().for_each(|i| wanted.extend_from_slice(&expected[i * 29..][..29]));
+        for (name, decoding) in
+            [("cached decoding", Decoding::plain(&model)), ("decoding step", Decoding::new(&model))]
+        {
+            let (_, mut caches) = model.prefill(self.ints(&start), &prompts, 4, 16);
+            let (mut got, mut wanted) = (Vec::new(), Vec::new());
+            for step in 0..4 {
+                let at = [4 + step, 9 + 3 + step];
+                got.push(decoding.decode(self.ints(&at.map(|i| text[i])), &mut caches));
+                at.iter().for_each(|i| wanted.extend_from_slice(&expected[i * 29..][..29]));
+            }
+            self.compare(name, read(Tensor::cat(got, 0)).await?, &wanted, BACKWARD);
         }
-        self.compare("cached decoding", read(Tensor::cat(got, 0)).await?, &wanted, BACKWARD);
         Ok(())
     }
 }

@@ -5,5 +5,6 @@ mod matmul;
 mod model;
 mod objective;
 mod sampling;
+mod step;
 mod stored;
 mod vector;

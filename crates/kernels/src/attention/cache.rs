@@ -3,7 +3,7 @@
 //! Rows have pasts of different lengths. Each is stored from its own position 0, so a row's numbers
 //! don't depend on its neighbours (on the CPU, bit for bit).
 
-use super::{Rope, Table};
+use super::{AttentionShape, Rope, Table};
 use crate::vector::LANES;
 use burn::tensor::{Device, Int, Tensor};
 
@@ -56,6 +56,24 @@ impl KvCache {
     /// Positions held, per row.
     pub fn lengths(&self) -> &[u32] {
         &self.lengths
+    }
+
+    /// What one new position a row attends with, for queries of `width` numbers.
+    pub(super) fn shape(&self, width: usize) -> AttentionShape {
+        AttentionShape {
+            batch: self.lengths.len(),
+            positions: 1,
+            heads: width / self.head_dim,
+            kv_heads: self.kv_heads,
+            head_dim: self.head_dim,
+        }
+    }
+
+    /// Panics if a row has no room for so many more positions.
+    pub(super) fn require_room(&self, more: usize, rope: &Rope) {
+        let room = self.capacity.min(rope.positions());
+        let fits = self.lengths.iter().all(|&n| n as usize + more <= room);
+        assert!(fits, "a row is full at {room}");
     }
 
     /// Fills an empty cache from a padded pass over prompts: k (unrotated) and v are

@@ -1,11 +1,11 @@
 //! Attention of one new position per row over the keys and values of the row's past.
 
 use super::cache::{KvCache, Store, host, store_key, store_value};
-use super::gpu::{self, Split};
+use super::gpu::{self, HeadNorms, Past, Split};
 use super::{AttentionShape, MASKED, Rope, Table};
 use crate::matmul::matmul_nt;
+use crate::step::{Added, Parts, runs_on};
 use crate::vector::{LANES, dot, softmax, weighted_rows, wide};
-use burn::backend::DispatchDevice;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData, activation};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -44,16 +44,9 @@ fn decode(
     by_shader: bool,
 ) -> Tensor<2> {
     let rows = cache.lengths.len();
-    let shape = AttentionShape {
-        batch: rows,
-        positions: 1,
-        heads: q.dims()[1] / cache.head_dim,
-        kv_heads: cache.kv_heads,
-        head_dim: cache.head_dim,
-    };
+    let shape = cache.shape(q.dims()[1]);
     shape.check(&q, &k, &v);
-    let room = cache.capacity.min(rope.positions());
-    assert!(cache.lengths.iter().all(|&n| (n as usize) < room), "a row is full at {room}");
+    cache.require_room(1, rope);
     let device = q.device();
     let out = match &mut cache.store {
         Store::Host { k: keys, v: values } => {
@@ -86,33 +79,61 @@ fn decode(
         }
         Store::Device { k: keys, v: values, lengths } => {
             let qkv = [q, k, v].map(Tensor::without_autodiff);
-            let on_gpu = matches!(keys.device().as_dispatch(), DispatchDevice::Cube(_));
-            match Split::of(shape).filter(|_| on_gpu && by_shader) {
-                Some(split) => {
-                    let each = shape.kv_heads * split.pieces;
-                    let counted = lengths.take().unwrap_or_else(|| {
-                        let of_groups = |&n: &u32| std::iter::repeat_n(n as i32, each);
-                        let all: Vec<i32> = cache.lengths.iter().flat_map(of_groups).collect();
-                        Tensor::from_ints(all.as_slice(), &keys.device())
-                    });
-                    // Taken out, a tensor has one owner and is written in place.
-                    let past =
-                        [&mut *keys, &mut *values].map(|x| std::mem::replace(x, qkv[0].clone()));
-                    let sizes = (shape, split);
-                    let (out, past, counted) =
-                        gpu::decode(sizes, rope, cache.capacity, qkv, past, counted);
-                    [*keys, *values] = past;
-                    *lengths = Some(counted);
-                    out
-                }
-                None => {
-                    *lengths = None;
-                    stock(shape, qkv, [keys, values], cache.capacity, &cache.lengths, rope)
-                }
+            if runs_on(&device) && by_shader && Split::of(shape, 1).is_some() {
+                let whole = Tensor::cat(qkv.to_vec(), 1);
+                let added = Added::nothing(whole.dims()[1]);
+                return decode_parts(&Parts::whole(whole, &added), cache, rope, None, 1.0);
             }
+            *lengths = None;
+            stock(shape, qkv, [keys, values], cache.capacity, &cache.lengths, rope)
         }
     };
     cache.lengths.iter_mut().for_each(|n| *n += 1);
+    out
+}
+
+/// Whether [`decode_parts`] takes heads of `shape` where `low` words are kept for adapters.
+pub fn takes_parts(shape: AttentionShape, low: usize) -> bool {
+    Split::of(shape, low).is_some()
+}
+
+/// [`decode_attention`] on a native GPU from the parts of a product of q, k and v, whose heads go through `norms` first;
+/// q is multiplied by `factor`. The product has as many rows as the cache, or several times as many: then
+/// the cache takes them one after the other. → [M, Hq·dh].
+///
+/// # Panics
+/// If the sizes disagree, a row is full, or the heads are too wide ([`takes_parts`]).
+pub fn decode_parts(
+    parts: &Parts<'_>,
+    cache: &mut KvCache,
+    rope: &Rope,
+    norms: Option<&HeadNorms>,
+    factor: f32,
+) -> Tensor<2> {
+    let rows = cache.lengths.len();
+    let times = parts.rows() / rows;
+    assert_eq!(parts.rows(), times * rows, "a product of whole times {rows} rows");
+    let shape = cache.shape(parts.columns() - 2 * cache.kv_heads * cache.head_dim);
+    cache.require_room(times, rope);
+    let Store::Device { k: keys, v: values, lengths } = &mut cache.store else {
+        panic!("a cache of the GPU");
+    };
+    let split = Split::of(shape, parts.low_words()).expect("heads that the shader takes");
+    let device = keys.device();
+    let counted = lengths.take().unwrap_or_else(|| {
+        let each = shape.kv_heads * split.pieces;
+        let of_groups = |&n: &u32| std::iter::repeat_n(n as i32, each);
+        let all: Vec<i32> = cache.lengths.iter().flat_map(of_groups).collect();
+        Tensor::from_ints(all.as_slice(), &device)
+    });
+    // Taken out, a tensor has one owner and is written in place.
+    let stored =
+        [&mut *keys, &mut *values].map(|x| std::mem::replace(x, Tensor::empty([1, 1], &device)));
+    let past = Past { shape, split, capacity: cache.capacity, rope, norms, factor };
+    let (out, stored, counted) = gpu::decode(parts, &past, stored, counted);
+    [*keys, *values] = stored;
+    *lengths = Some(counted);
+    cache.lengths.iter_mut().for_each(|n| *n += times as u32);
     out
 }
 

@@ -5,6 +5,7 @@ use burn::tensor::{DType, Int, Tensor};
 
 use super::{AttentionShape, Rope};
 use crate::cube::{self, Shader};
+use crate::step::Parts;
 
 /// Invocations of a workgroup, and positions a turn: with twice as many, barriers cost software adapters more
 /// than they save.
@@ -26,13 +27,14 @@ pub struct Split {
 }
 
 impl Split {
-    /// None if a head is too wide for the shader. It depends on the widths alone, so a row's bits do too.
-    pub fn of(shape: AttentionShape) -> Option<Self> {
+    /// None if a head is too wide for the shader; `low` words are kept for adapters. It depends on the widths alone, so
+    /// a row's bits do too.
+    pub fn of(shape: AttentionShape, low: usize) -> Option<Self> {
         let (group, head_dim) = (shape.group(), shape.head_dim);
         let width = if head_dim.is_multiple_of(4) { 4 } else { 2 };
         let words = |heads: usize| {
             let staged = (heads + 1) * head_dim;
-            staged + staged.max(heads * LANES) + LANES * width + 2 * heads + 1
+            staged + staged.max(heads * LANES) + LANES * width + 2 * heads + 2 + low
         };
         let fits = |&heads: &usize| group.is_multiple_of(heads) && words(heads) <= MEMORY;
         let heads = (1..=MOST_HEADS).rev().find(fits)?;
@@ -40,42 +42,75 @@ impl Split {
     }
 }
 
-/// One new position a row: q [B, Hq·dh], k and v [B, Hkv·dh], unturned → [B, Hq·dh]. Gives `keys` and `values`
-/// of the cache back with the new position, and `lengths`, the past of each workgroup, with 1 more.
+/// What the heads of q and k go through before they are turned.
+#[derive(Debug, Clone)]
+pub struct HeadNorms {
+    /// Of q's heads and of k's, [2, dh], as they multiply.
+    pub weights: Tensor<2>,
+    /// ε.
+    pub epsilon: f32,
+}
+
+/// What one new position a row attends over.
+pub struct Past<'a> {
+    /// Of the cache: `batch` its rows.
+    pub shape: AttentionShape,
+    /// Of its heads among workgroups.
+    pub split: Split,
+    /// Its room.
+    pub capacity: usize,
+    /// What positions mean.
+    pub rope: &'a Rope,
+    /// What the heads go through.
+    pub norms: Option<&'a HeadNorms>,
+    /// Multiplies q beside 1/√dh.
+    pub factor: f32,
+}
+
+/// New positions, the rows of a product of q, k and v, unturned; the cache's rows take as many at a time as they are,
+/// one after the other → [M, Hq·dh]. Gives `keys` and `values` of the cache back with the new positions, and
+/// `lengths`, the past of each workgroup, with as many more.
 pub fn decode(
-    (shape, split): (AttentionShape, Split),
-    rope: &Rope,
-    capacity: usize,
-    qkv: [Tensor<2>; 3],
-    past: [Tensor<2>; 2],
+    parts: &Parts<'_>,
+    past: &Past<'_>,
+    stored: [Tensor<2>; 2],
     lengths: Tensor<1, Int>,
 ) -> (Tensor<2>, [Tensor<2>; 2], Tensor<1, Int>) {
-    let Split { width, heads, pieces } = split;
-    let shader = Shader::new("attention_decode", srft_shaders::ATTENTION_DECODE)
-        .with("width", width)
-        .with("head_dim", shape.head_dim)
-        .with("heads", heads)
-        .with("pieces", pieces);
-    let shader = Shader { workgroup: LANES as u32, ..shader };
+    let Past { shape, split: Split { width, heads, pieces }, rope, .. } = *past;
     let groups = shape.batch * shape.kv_heads * pieces;
-    let words = [groups, capacity, rope.positions(), rope.window.min(u32::MAX as usize)];
-    let mut info = words.map(|n| n as u32).to_vec();
-    info.push(shape.scale().to_bits());
-
-    let [q, k, v] = qkv.map(|x| cube::dense(on_gpu(x)));
-    let [keys, values] = past.map(|x| cube::owned(on_gpu(x)));
+    let [keys, values] = stored.map(|x| cube::owned(on_gpu(x)));
     let lengths = cube::owned(lengths.try_into_primitive::<CubeBackend>().expect(HERE));
     let turns = on_gpu(rope.turns.clone());
-    let out = cube::empty(&q, q.meta.shape().clone(), DType::F32);
-    let buffers = [&q, &k, &v, &turns, &keys, &values, &lengths, &out];
-    cube::launch(shader, groups, &buffers, &info);
-    let past = [keys, values].map(Tensor::from_primitive::<CubeBackend>);
+    let [product, added] = parts.buffers();
+    let norms = past.norms.map(|norms| on_gpu(norms.weights.clone()));
+    let out = cube::empty(product, [parts.rows(), shape.heads * shape.head_dim], DType::F32);
+    // Without norms nothing is read from their buffer.
+    let norms = norms.as_ref().unwrap_or(&turns);
+    let buffers = [product, added, norms, &turns, &keys, &values, &lengths, &out];
+    for first in (0..parts.rows()).step_by(shape.batch) {
+        let shader = Shader::new("attention_decode", srft_shaders::ATTENTION_DECODE)
+            .with("width", width)
+            .with("head_dim", shape.head_dim)
+            .with("heads", heads)
+            .with("key_heads", shape.kv_heads)
+            .with("pieces", pieces)
+            .with("normed", past.norms.is_some());
+        let shader = Shader { workgroup: LANES as u32, ..parts.taken_by(shader) };
+        let window = rope.window.min(u32::MAX as usize);
+        let sizes = [first, groups, past.capacity, rope.positions(), window];
+        let scale = shape.scale() * past.factor;
+        let epsilon = past.norms.map_or(0.0, |norms| norms.epsilon);
+        let info: Vec<u32> = parts.info().into_iter().chain(sizes.map(|n| n as u32)).collect();
+        let info = [info, vec![scale.to_bits(), epsilon.to_bits()]].concat();
+        cube::launch(shader, groups, &buffers, &info);
+    }
+    let stored = [keys, values].map(Tensor::from_primitive::<CubeBackend>);
     let lengths = Tensor::from_primitive::<CubeBackend>(lengths);
-    (Tensor::from_primitive::<CubeBackend>(out), past, lengths)
+    (Tensor::from_primitive::<CubeBackend>(out), stored, lengths)
 }
 
 const HERE: &str = "a tensor of the GPU";
 
 fn on_gpu<const D: usize>(x: Tensor<D>) -> CubeTensor {
-    x.try_into_primitive::<CubeBackend>().expect(HERE)
+    cube::dense(x.try_into_primitive::<CubeBackend>().expect(HERE))
 }

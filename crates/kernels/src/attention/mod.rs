@@ -11,7 +11,8 @@ pub mod reference;
 mod rope;
 
 pub use cache::KvCache;
-pub use decode::{decode_attention, decode_stock};
+pub use decode::{decode_attention, decode_parts, decode_stock, takes_parts};
+pub use gpu::HeadNorms;
 pub use rope::Rope;
 
 use super::fused as fused_op;

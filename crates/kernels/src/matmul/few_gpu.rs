@@ -9,6 +9,7 @@ use srft_formats::model::gguf::BlockType;
 use super::FewRows;
 use super::gpu::LONGEST;
 use crate::cube::{self, Shader, WORKGROUP};
+use crate::layout::Layout;
 
 /// Workgroups that keep a GPU busy: with fewer, sums are split.
 const BUSY: usize = 256;
@@ -19,49 +20,73 @@ const SHORTEST: usize = 128;
 /// A part is whole slabs of 32 terms.
 const SLAB: usize = 32;
 
-/// A matrix [N, K] among rows as their file stores them; K is a multiple of 4.
-pub struct Stored<'a> {
-    /// The bytes of the rows.
-    pub words: &'a CubeTensor,
-    /// The type of their blocks.
-    pub kind: BlockType,
-    /// Its first row among them.
-    pub first: usize,
-    /// N, K.
-    pub dims: [usize; 2],
-}
-
 impl FewRows for CubeBackend {
     fn few_nt(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
         let weight = cube::dense(weight);
-        let dims = [weight.shape()[0], weight.shape()[1]];
-        product(x, &Stored { words: &weight, kind: BlockType::F32, first: 0, dims })
+        let (rows, columns) = (weight.shape()[0], weight.shape()[1]);
+        product(x, weight, Layout { kind: BlockType::F32, first: 0, rows, columns })
     }
 }
 
 /// x [M, K] → x·Wᵀ [M, N].
-pub fn product(x: CubeTensor, weight: &Stored<'_>) -> CubeTensor {
+pub fn product(x: CubeTensor, words: CubeTensor, layout: Layout) -> CubeTensor {
+    add_parts(products(x, &[(words, layout)], None))
+}
+
+/// Matrices that a dispatch binds.
+const MATRICES: usize = 3;
+
+/// x [M, K] → the parts of its product with matrices, one above the other, and `low` [R, K] below them, [P, M, N + R].
+/// K is a multiple of 4.
+pub fn products(
+    x: CubeTensor,
+    matrices: &[(CubeTensor, Layout)],
+    low: Option<&CubeTensor>,
+) -> CubeTensor {
     let x = cube::dense(x);
-    let ([rows, depth], [columns, of_weight]) = ([x.shape()[0], x.shape()[1]], weight.dims);
-    assert_eq!(depth, of_weight, "what a product sums over");
+    let [rows, depth] = [x.shape()[0], x.shape()[1]];
     assert!(depth.is_multiple_of(4), "a row of {depth} is not whole vectors");
-    let [parts, part] = split(columns, depth);
+    assert!(matrices.iter().all(|(_, w)| w.columns == depth), "what a product sums over");
+    let of_low = low.map_or(0, |low| low.shape()[0]);
+    let width = matrices.iter().map(|(_, w)| w.rows).sum::<usize>() + of_low;
+    let [parts, part] = split(width, depth);
     // Rows and columns of a workgroup, in fours.
     let [down, across] = match rows {
         0..=4 => [1, 32],
         5..=16 => [4, 16],
         _ => [16, 8],
     };
-    let out = cube::empty(&x, [parts, rows, columns], DType::F32);
-    let shader = Shader::new("matmul_few", srft_shaders::MATMUL_FEW)
-        .with("kind", weight.kind.number())
-        .with("bytes", weight.kind.bytes())
-        .with("rows", down);
-    let shader = Shader { workgroup: (down * across) as u32, ..shader };
-    let groups = rows.div_ceil(4 * down) * columns.div_ceil(4 * across) * parts;
-    let info = [rows, columns, depth / 4, part / 4, parts, weight.first].map(|n| n as u32);
-    cube::launch(shader, groups, &[&x, weight.words, &out], &info);
-    add_parts(out)
+    let out = cube::empty(&x, [parts, rows, width], DType::F32);
+    let alike = matrices.chunk_by(|(_, a), (_, b)| a.kind == b.kind);
+    let together: Vec<_> = alike.flat_map(|alike| alike.chunks(MATRICES)).collect();
+    let mut begin = 0;
+    for (index, some) in together.iter().enumerate() {
+        let kind = some[0].1.kind;
+        let shader = Shader::new("matmul_few", srft_shaders::MATMUL_FEW)
+            .with("kind", kind.number())
+            .with("bytes", kind.bytes())
+            .with("matrices", some.len())
+            .with("rows", down);
+        let shader = Shader { workgroup: (down * across) as u32, ..shader };
+        let (mut columns, mut first) = ([0; MATRICES + 1], [0; MATRICES + 1]);
+        for (i, (_, layout)) in some.iter().enumerate() {
+            (columns[i], first[i]) = (layout.rows, layout.first);
+        }
+        let made: usize = columns.iter().sum();
+        // The last dispatch makes the columns of `low`, too.
+        let low = low.filter(|_| index + 1 == together.len());
+        columns[MATRICES] = low.map_or(0, |_| of_low);
+        let tiles: usize = columns.iter().map(|columns| columns.div_ceil(4 * across)).sum();
+        let sizes = [rows, depth / 4, part / 4, parts, width, begin];
+        let info: Vec<u32> =
+            columns.into_iter().chain(first).chain(sizes).map(|n| n as u32).collect();
+        // What stands for a matrix that isn't there is not read.
+        let words = |i: usize| &some.get(i).unwrap_or(&some[0]).0;
+        let buffers = [&x, words(0), words(1), words(2), low.unwrap_or(&x), &out];
+        cube::launch(shader, rows.div_ceil(4 * down) * tiles * parts, &buffers, &info);
+        begin += made;
+    }
+    out
 }
 
 /// How many parts a sum of `depth` terms has, and the terms of each. That depends on the matrix alone, not on
@@ -74,7 +99,7 @@ fn split(columns: usize, depth: usize) -> [usize; 2] {
 }
 
 /// parts [P, M, N] → their sum [M, N].
-fn add_parts(parts: CubeTensor) -> CubeTensor {
+pub fn add_parts(parts: CubeTensor) -> CubeTensor {
     let shape = parts.shape();
     let (count, of_one) = (shape[0], Shape::new([shape[1], shape[2]]));
     if count == 1 {

@@ -25,10 +25,7 @@ impl StoredLinear for CubeBackend {
 
 impl StoredFew for CubeBackend {
     fn stored_few(x: CubeTensor, words: CubeTensor, layout: Layout) -> CubeTensor {
-        let words = cube::dense(words);
-        let Layout { kind, first, rows, columns } = layout;
-        let weight = few_gpu::Stored { words: &words, kind, first, dims: [rows, columns] };
-        few_gpu::product(x, &weight)
+        few_gpu::product(x, words, layout)
     }
 }
 

@@ -11,19 +11,19 @@ use burn::tensor::{Device, Tensor};
 /// The weights of a decoder layer.
 #[derive(Debug, Clone)]
 pub struct Layer {
-    input_norm: Tensor<2>, // [1, D]
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    output: Linear,
-    query_norm: Option<Tensor<2>>,    // [1, dh]
-    key_norm: Option<Tensor<2>>,      // [1, dh]
-    attended_norm: Option<Tensor<2>>, // [1, D], of what attention gives
-    gate_norm: Tensor<2>,             // [1, D]
-    gate: Linear,
-    up: Linear,
-    down: Linear,
-    gated_norm: Option<Tensor<2>>, // [1, D], of what the gated layer gives
+    pub(super) input_norm: Tensor<2>, // [1, D]
+    pub(super) query: Linear,
+    pub(super) key: Linear,
+    pub(super) value: Linear,
+    pub(super) output: Linear,
+    pub(super) query_norm: Option<Tensor<2>>,    // [1, dh]
+    pub(super) key_norm: Option<Tensor<2>>,      // [1, dh]
+    pub(super) attended_norm: Option<Tensor<2>>, // [1, D], of what attention gives
+    pub(super) gate_norm: Tensor<2>,             // [1, D]
+    pub(super) gate: Linear,
+    pub(super) up: Linear,
+    pub(super) down: Linear,
+    pub(super) gated_norm: Option<Tensor<2>>, // [1, D], of what the gated layer gives
 }
 
 impl Layer {

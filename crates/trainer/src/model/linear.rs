@@ -3,6 +3,7 @@
 use super::{ParameterMut, grow};
 use crate::ops::linear::{Rows, linear_by, linear_of};
 use crate::ops::matmul::matmul_nt;
+use crate::ops::step::Term;
 use crate::ops::weight::{FrozenMatrix, Weight};
 use burn::tensor::{Device, Tensor};
 use std::sync::Arc;
@@ -52,6 +53,13 @@ impl Linear {
             return y + adapter.forward(x, rows);
         }
         y
+    }
+
+    /// The matrix with what it adds to its product, for a decoding step.
+    pub fn term(&self) -> Term {
+        let of = |a: &Adapter| (a.down.clone(), a.up.clone(), a.scale);
+        let (weight, bias) = (self.weight.clone(), self.bias.clone());
+        Term { weight, bias, adapter: self.adapter.as_ref().map(of) }
     }
 
     /// Appends weight, if it is in f32, and bias under Hugging Face's names.

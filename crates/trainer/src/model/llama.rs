@@ -23,8 +23,8 @@ pub struct Llama {
     pub config: ModelConfig,
     embedding: Table,
     pub(super) layers: Vec<Layer>,
-    norm: Tensor<2>,     // [1, D]
-    head: Option<Table>, // None when tied
+    pub(super) norm: Tensor<2>, // [1, D]
+    head: Option<Table>,        // None when tied
     rope: Rope,
     local_rope: Option<Rope>, // of the layers that see a window
     lora: Option<Lora>,       // None: the whole model trains
@@ -95,10 +95,20 @@ impl Llama {
         self.head.as_ref().unwrap_or(&self.embedding).parts()
     }
 
+    /// The embedding as it is held, [V, D] in all.
+    pub(super) fn embedding_blocks(&self) -> Vec<Weight> {
+        self.embedding.blocks()
+    }
+
+    /// The head as it is held, [V, D] in all: the embedding itself when tied.
+    pub(super) fn head_blocks(&self) -> Vec<Weight> {
+        self.head.as_ref().unwrap_or(&self.embedding).blocks()
+    }
+
     /// The head as it trains: in blocks, each with a gradient if it does.
     pub fn head_in_training(&self) -> Vec<Weight> {
         if self.head_trains() {
-            return self.head.as_ref().unwrap_or(&self.embedding).blocks();
+            return self.head_blocks();
         }
         self.head()
     }
@@ -171,7 +181,7 @@ impl Llama {
     }
 
     /// What positions mean to layer `index`.
-    fn rope(&self, index: usize) -> &Rope {
+    pub(super) fn rope(&self, index: usize) -> &Rope {
         let is_local = |local: &Local| local.layers[index];
         let local = self.local_rope.as_ref();
         local.filter(|_| self.config.local.as_ref().is_some_and(is_local)).unwrap_or(&self.rope)
@@ -253,7 +263,7 @@ impl Llama {
         norm(x, &self.norm, &self.config)
     }
 
-    fn attention_shape(&self, batch: usize, positions: usize) -> AttentionShape {
+    pub(super) fn attention_shape(&self, batch: usize, positions: usize) -> AttentionShape {
         AttentionShape {
             batch,
             positions,

@@ -1,6 +1,7 @@
 //! One decoder-only transformer, described by a Hugging Face folder.
 
 mod adapter;
+mod decoding;
 mod folder;
 mod gguf;
 mod layers;
@@ -18,6 +19,7 @@ pub mod weights;
 
 pub use crate::names::{CONFIG, TOKENIZER, WEIGHTS};
 pub use adapter::AdapterFiles;
+pub use decoding::Decoding;
 pub use folder::{EXPORT, ModelFolder, StoredBytes};
 pub use llama::{HEAD, Llama};
 pub use parameters::{Parameter, ParameterMut};

@@ -96,7 +96,7 @@ impl Table {
         sum.expect("a vocabulary has at least one block")
     }
 
-    /// The blocks, as they train.
+    /// The blocks, as they are held.
     pub fn blocks(&self) -> Vec<Weight> {
         self.blocks.clone()
     }

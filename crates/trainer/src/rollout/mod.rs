@@ -9,7 +9,7 @@ pub use stream::{Past, stream};
 
 use crate::config::{Config, Settings};
 use crate::error::{Error, Result};
-use crate::model::Llama;
+use crate::model::{Decoding, Llama};
 use crate::ops::attention::KvCache;
 use crate::ops::readback;
 use crate::ops::sampling::{Draw, Draws, Sampled, Sampling, sample};
@@ -205,6 +205,7 @@ fn require_room(model: &Llama, prompts: &[impl AsRef<[u32]>], plan: &Plan<'_>) -
 /// The responses being decoded, and those that wait.
 struct Decoder<'a> {
     model: &'a Llama,
+    decoding: Decoding<'a>,
     prompts: &'a [Vec<u32>],
     plan: &'a Plan<'a>,
     responses: Vec<Response>,
@@ -226,6 +227,7 @@ impl<'a> Decoder<'a> {
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
         Self {
             model,
+            decoding: Decoding::new(model),
             prompts,
             plan,
             slots: if plan.slots == 0 { SLOTS } else { plan.slots },
@@ -256,10 +258,8 @@ impl<'a> Decoder<'a> {
                     tokens = self.compact(&kept, tokens);
                 }
             }
-            let logits = (!self.alive.is_empty()).then(|| {
-                let hidden = self.model.decode(tokens, &mut self.caches);
-                self.model.logits(hidden)
-            });
+            let goes_on = !self.alive.is_empty();
+            let logits = goes_on.then(|| self.decoding.decode(tokens, &mut self.caches));
             match self.refill(logits) {
                 Some(logits) => next = logits,
                 None => return self.finish().await,
@@ -301,7 +301,7 @@ impl<'a> Decoder<'a> {
         let ends = (0..).zip(&lengths).map(|(row, &len)| row * positions as i32 + len as i32 - 1);
         let ends = hidden.select(0, self.ints(ends.collect())); // [P, D]
         let sources: Vec<usize> = rows.iter().map(|row| prompt_of(row) - first).collect();
-        let fresh = self.model.logits(ends).select(0, self.ints(as_i32(&sources))); // [new, V]
+        let fresh = self.decoding.logits(ends).select(0, self.ints(as_i32(&sources))); // [new, V]
         let caches = caches.into_iter().map(|cache| cache.keep(&sources));
         self.alive.extend(rows);
         self.draws = None;

@@ -3,7 +3,7 @@
 
 use super::{Plan, Response, require_room};
 use crate::error::Result;
-use crate::model::Llama;
+use crate::model::{Decoding, Llama};
 use crate::ops::attention::KvCache;
 use crate::ops::readback;
 use crate::ops::sampling::{Draw, Draws, Sampled, sample};
@@ -21,7 +21,8 @@ pub struct Past {
 
 impl Past {
     /// Reads a prompt; gives the logits [1, V] after it. `capacity` is how many positions will be needed.
-    fn read(&mut self, model: &Llama, prompt: &[u32], capacity: usize) -> Tensor<2> {
+    fn read(&mut self, decoding: &Decoding<'_>, prompt: &[u32], capacity: usize) -> Tensor<2> {
+        let model = decoding.model();
         let pairs = self.tokens.iter().zip(prompt);
         let known = pairs.take_while(|(old, new)| old == new).count().min(prompt.len() - 1);
         let ints = |tokens: &[u32]| {
@@ -30,24 +31,21 @@ impl Past {
         };
         let old = std::mem::take(&mut self.caches);
         // `extend` attends one position after the other: for most of a prompt that is slower than all anew.
-        let hidden = if 2 * known >= prompt.len() {
-            self.caches = old.into_iter().map(|c| c.back_to(known as u32, capacity)).collect();
-            model.extend(ints(&prompt[known..]), &mut self.caches)
-        } else {
-            let length = prompt.len();
-            let (hidden, caches) = model.prefill(ints(prompt), &[length as u32], length, capacity);
-            self.caches = caches;
-            hidden
-        };
         self.tokens = prompt.to_vec();
-        let last = hidden.dims()[0] - 1;
-        model.logits(hidden.narrow(0, last, 1))
+        if 2 * known >= prompt.len() {
+            self.caches = old.into_iter().map(|c| c.back_to(known as u32, capacity)).collect();
+            return decoding.extend(ints(&prompt[known..]), &mut self.caches);
+        }
+        let length = prompt.len();
+        let (hidden, caches) = model.prefill(ints(prompt), &[length as u32], length, capacity);
+        self.caches = caches;
+        decoding.logits(hidden.narrow(0, length - 1, 1))
     }
 
     /// Reads one more token.
-    fn append(&mut self, model: &Llama, id: u32, token: Tensor<1, Int>) -> Tensor<2> {
+    fn append(&mut self, decoding: &Decoding<'_>, id: u32, token: Tensor<1, Int>) -> Tensor<2> {
         self.tokens.push(id);
-        model.logits(model.decode(token, &mut self.caches))
+        decoding.decode(token, &mut self.caches)
     }
 }
 
@@ -68,7 +66,8 @@ pub async fn stream(
     let mut response = Response::empty(0, 0);
     let (mut all, mut shown) = (Vec::new(), String::new());
     give_way().await;
-    let mut logits = past.read(model, prompt, capacity);
+    let decoding = Decoding::new(model);
+    let mut logits = past.read(&decoding, prompt, capacity);
     let mut draws = Draws::new([Draw { prompt: 0, sample: 0, position: 0 }], &model.device());
     loop {
         let Sampled { tokens, stats } =
@@ -84,7 +83,7 @@ pub async fn stream(
             break;
         }
         give_way().await;
-        logits = past.append(model, id, tokens);
+        logits = past.append(&decoding, id, tokens);
     }
     let stats = readback::floats(Tensor::cat(all, 0)).await?;
     for pair in stats.chunks_exact(2).take(response.tokens.len()) {

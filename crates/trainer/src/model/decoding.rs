@@ -1,0 +1,152 @@
+//! One more token a row, after the keys and values of its past: on a native GPU by the kernels of `ops::step`,
+//! elsewhere by the layers' own operations.
+
+use super::layers::Layer;
+use super::{Llama, ModelConfig};
+use crate::ops::attention::{HeadNorms, KvCache, decode_parts, takes_parts};
+use crate::ops::step::{Joined, Norms, embed, runs_on};
+use burn::tensor::{Int, Tensor};
+use srft_formats::platform::IS_PAGE;
+
+/// A model made ready to decode: its weights must stay the same meanwhile.
+#[derive(Debug)]
+pub struct Decoding<'a> {
+    model: &'a Llama,
+    step: Option<Step>, // None: by the layers' own operations
+}
+
+/// What the kernels of a step take.
+#[derive(Debug)]
+struct Step {
+    first: Norms, // of what enters the first layer
+    layers: Vec<StepOfLayer>,
+    head: Joined,
+}
+
+#[derive(Debug)]
+struct StepOfLayer {
+    query_key_value: Joined,
+    heads: Option<HeadNorms>,
+    output: Joined,
+    attended: Norms,
+    gate_up: Joined,
+    down: Joined,
+    gated: Norms,
+}
+
+impl<'a> Decoding<'a> {
+    /// Joins the matrices that multiply the same rows, where the kernels take this model.
+    pub fn new(model: &'a Llama) -> Self {
+        let step = if IS_PAGE { None } else { Step::of(model) };
+        Self { model, step }
+    }
+
+    /// By the layers' own operations everywhere: what the kernels are held against.
+    pub fn plain(model: &'a Llama) -> Self {
+        Self { model, step: None }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &'a Llama {
+        self.model
+    }
+
+    /// Logits [B, V] after one more token a row, `[B]`, appended to the caches.
+    pub fn decode(&self, tokens: Tensor<1, Int>, caches: &mut [KvCache]) -> Tensor<2> {
+        self.logits(match &self.step {
+            Some(step) if !IS_PAGE => step.hidden(self.model, tokens, caches),
+            _ => self.model.decode(tokens, caches),
+        })
+    }
+
+    /// Logits [1, V] after N more tokens of one row, `[N]`, appended to its caches one after the other.
+    pub fn extend(&self, tokens: Tensor<1, Int>, caches: &mut [KvCache]) -> Tensor<2> {
+        let hidden = match &self.step {
+            Some(step) if !IS_PAGE => step.hidden(self.model, tokens, caches),
+            _ => self.model.extend(tokens, caches),
+        };
+        let last = hidden.dims()[0] - 1;
+        self.logits(hidden.narrow(0, last, 1))
+    }
+
+    /// Logits [N, V] of a few hidden states [N, D].
+    pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        match &self.step {
+            Some(step) if !IS_PAGE => step.head.product(hidden).sum(),
+            _ => self.model.logits(hidden),
+        }
+    }
+}
+
+impl Step {
+    /// None where the kernels don't take the model.
+    fn of(model: &Llama) -> Option<Self> {
+        let config = &model.config;
+        let shape = model.attention_shape(1, 1);
+        if !runs_on(&model.device()) || !config.hidden_size.is_multiple_of(4) {
+            return None;
+        }
+        let after = model.layers.iter().skip(1).map(|layer| &layer.input_norm).chain([&model.norm]);
+        let layers = model.layers.iter().zip(after);
+        let layers: Option<Vec<_>> =
+            layers.map(|(layer, next)| StepOfLayer::of(layer, next, config)).collect();
+        let layers = layers?;
+        let takes = |layer: &StepOfLayer| takes_parts(shape, layer.query_key_value.low_words());
+        let head = model.head_blocks().into_iter().map(Into::into).collect::<Vec<_>>();
+        let first = &model.layers.first()?.input_norm;
+        layers.iter().all(takes).then_some(Self {
+            first: norms(None, first, config),
+            layers,
+            head: Joined::new(&head)?,
+        })
+    }
+
+    /// Hidden states [M, D] after the final norm.
+    fn hidden(&self, model: &Llama, tokens: Tensor<1, Int>, caches: &mut [KvCache]) -> Tensor<2> {
+        let config = &model.config;
+        let x = embed(&model.embedding_blocks(), tokens, config.embedding_factor as f32);
+        let [mut x, mut h] = self.first.of(x);
+        for (index, (layer, cache)) in self.layers.iter().zip(caches).enumerate() {
+            let (rope, factor) = (model.rope(index), config.query_factor as f32);
+            let qkv = layer.query_key_value.product(h);
+            h = decode_parts(&qkv, cache, rope, layer.heads.as_ref(), factor);
+            [x, h] = layer.output.product(h).into_stream(x, &layer.attended);
+            h = layer.gate_up.product(h).gated(config.activation);
+            [x, h] = layer.down.product(h).into_stream(x, &layer.gated);
+        }
+        h
+    }
+}
+
+impl StepOfLayer {
+    /// `next` is the norm that the layer's output goes through next.
+    fn of(layer: &Layer, next: &Tensor<2>, config: &ModelConfig) -> Option<Self> {
+        let heads = layer.query_norm.as_ref().zip(layer.key_norm.as_ref()).map(|(query, key)| {
+            let weights = Tensor::cat(vec![query.clone(), key.clone()], 0);
+            HeadNorms { weights: offset(weights, config), epsilon: config.rms_norm_eps as f32 }
+        });
+        Some(Self {
+            query_key_value: Joined::new(&[
+                layer.query.term(),
+                layer.key.term(),
+                layer.value.term(),
+            ])?,
+            heads,
+            output: Joined::new(&[layer.output.term()])?,
+            attended: norms(layer.attended_norm.as_ref(), &layer.gate_norm, config),
+            gate_up: Joined::new(&[layer.gate.term(), layer.up.term()])?,
+            down: Joined::new(&[layer.down.term()])?,
+            gated: norms(layer.gated_norm.as_ref(), next, config),
+        })
+    }
+}
+
+fn norms(after: Option<&Tensor<2>>, next: &Tensor<2>, config: &ModelConfig) -> Norms {
+    let of = |weight: &Tensor<2>| offset(weight.clone(), config);
+    Norms::new(after.map(of), of(next), config.rms_norm_eps as f32)
+}
+
+/// A norm's weight as it multiplies.
+fn offset(weight: Tensor<2>, config: &ModelConfig) -> Tensor<2> {
+    if config.norm_offset == 0.0 { weight } else { weight + config.norm_offset }
+}
