@@ -5,9 +5,10 @@ use super::noise;
 use super::record::Work;
 use crate::error::{Error, Result};
 use crate::ops::fused::runs_on;
-use crate::ops::linear::{Rows, linear_by};
+use crate::ops::linear::linear_by;
 use crate::ops::matmul;
 use crate::ops::readback;
+use crate::ops::step::{self, Joined};
 use crate::ops::weight::Weight;
 use crate::platform::Stopwatch;
 use burn::tensor::{Device, Int, Tensor};
@@ -64,10 +65,11 @@ impl By {
         match (self, weight) {
             (Self::Burn, Weight::Whole(weight)) => x.matmul(weight.clone().transpose()),
             (Self::Page, Weight::Whole(weight)) => matmul::kernel(x, weight.clone()),
-            _ => {
-                let rows = if x.dims()[0] <= DECODED { Rows::Step } else { Rows::Batch };
-                linear_by(x, weight, rows)
+            _ if x.dims()[0] <= DECODED && step::runs_on(&x.device()) => {
+                let joined = Joined::new(&[weight.clone().into()]);
+                joined.expect("a named shape's rows are whole vectors").product(x).sum()
             }
+            _ => linear_by(x, weight),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::cpu::{dense, f32s, tensor};
 use super::fused::{self, FusedOp};
-use super::matmul::{ONE_KERNEL, few, few_nt, matmul_nt};
+use super::matmul::{few, matmul_nt};
 use super::weight::Weight;
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
@@ -24,33 +24,10 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     fused::run(Linear, [x, weight])
 }
 
-/// What the rows of a product are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
-    /// The positions of a batch, which are many.
-    Batch,
-    /// The new positions of a decoding step, which are few. However many they are, on a native GPU their
-    /// product is always `shaders/matmul_few.wgsl`: rows end and others begin during a rollout, and that must
-    /// not change the bits of those that go on. The CPU's product keeps that promise for a batch, too.
-    Step,
-}
-
-impl Rows {
-    fn are_few(self, x: &Tensor<2>) -> bool {
-        self == Self::Step && !ONE_KERNEL && !x.is_autodiff() && !fused::runs_on(&x.device())
-    }
-}
-
-/// [`linear`] for such rows; those of a step have no gradient.
-pub fn linear_of(x: Tensor<2>, weight: Tensor<2>, rows: Rows) -> Tensor<2> {
-    if rows.are_few(&x) { few_nt(x, weight) } else { linear(x, weight) }
-}
-
-/// [`linear_of`] with a weight held in any form.
-pub fn linear_by(x: Tensor<2>, weight: &Weight, rows: Rows) -> Tensor<2> {
+/// [`linear`] with a weight held in any form.
+pub fn linear_by(x: Tensor<2>, weight: &Weight) -> Tensor<2> {
     match weight {
-        Weight::Whole(weight) => linear_of(x, weight.clone(), rows),
-        Weight::Frozen(weight) if rows.are_few(&x) => weight.linear_few(x),
+        Weight::Whole(weight) => linear(x, weight.clone()),
         Weight::Frozen(weight) => weight.linear(x),
     }
 }

@@ -3,7 +3,7 @@
 //! Native builds use burn's own product, which chooses among many kernels for many vendors. Those
 //! would be a fifth of the browser's download, so there `shaders/matmul_nt.wgsl` does it: one kernel
 //! for every shape. A decoding step's rows are few, and on a native GPU have a kernel of their own,
-//! `shaders/matmul_few.wgsl`. [`mod@reference`] is the oracle of all.
+//! `shaders/matmul_few.wgsl` (`step.rs`). [`mod@reference`] is the oracle of all.
 
 mod cpu;
 pub mod few;
@@ -55,28 +55,6 @@ impl<B: MatmulNt, C: CheckpointStrategy> MatmulNt for Autodiff<B, C> {
             [by_a, by_b]
         })
     }
-}
-
-/// x [M, K], weight [N, K] → x·weightᵀ [M, N] by `shaders/matmul_few.wgsl`, on the CPU backend by burn's
-/// product, without a gradient. On a GPU a row's bits depend on no other row.
-pub fn few_nt(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-    let depth = x.dims()[1];
-    let padded = |t: Tensor<2>| match depth.next_multiple_of(4) - depth {
-        0 => t,
-        missing => {
-            let zeros = Tensor::zeros([t.dims()[0], missing], &t.device());
-            Tensor::cat(vec![t, zeros], 1)
-        }
-    };
-    let (x, weight) = (padded(x).into_dispatch(), padded(weight).into_dispatch());
-    Tensor::from_dispatch(Dispatch::few_nt(x, weight))
-}
-
-/// The operation behind [`few_nt`].
-#[backend_extension(Cube, Flex)]
-pub trait FewRows: Backend {
-    /// See [`few_nt`]; K is a multiple of 4.
-    fn few_nt(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 fn transposed<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {

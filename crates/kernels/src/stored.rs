@@ -23,7 +23,7 @@ pub use srft_formats::model::gguf::BlockType;
 
 use super::gradient::record;
 pub use super::layout::Layout;
-use super::matmul::{MatmulNt, few_nt, product};
+use super::matmul::{MatmulNt, product};
 use super::weight::FrozenMatrix;
 
 /// A matrix of finite numbers as its file stores it.
@@ -83,16 +83,6 @@ impl StoredMatrix {
         let words = self.words.clone().into_dispatch();
         Tensor::from_dispatch(Dispatch::stored_linear(x.into_dispatch(), words, self.layout))
     }
-
-    /// [`StoredMatrix::linear`] for a decoding step's rows, without a gradient. On a GPU the matrix is widened
-    /// as it is read, and a row's bits depend on no other row.
-    pub fn linear_few(&self, x: Tensor<2>) -> Tensor<2> {
-        if !self.layout.columns.is_multiple_of(4) {
-            return few_nt(x, self.widen());
-        }
-        let words = self.words.clone().into_dispatch();
-        Tensor::from_dispatch(Dispatch::stored_few(x.into_dispatch(), words, self.layout))
-    }
 }
 
 impl FrozenMatrix for StoredMatrix {
@@ -102,10 +92,6 @@ impl FrozenMatrix for StoredMatrix {
 
     fn linear(&self, x: Tensor<2>) -> Tensor<2> {
         self.linear(x)
-    }
-
-    fn linear_few(&self, x: Tensor<2>) -> Tensor<2> {
-        self.linear_few(x)
     }
 
     fn stored(&self) -> (Tensor<1, Int>, Layout) {
@@ -144,17 +130,6 @@ pub trait Widen: Backend {
 pub trait StoredLinear: Backend {
     /// x [N, In], the words of a matrix → [N, Out].
     fn stored_linear(
-        x: FloatTensor<Self>,
-        words: IntTensor<Self>,
-        layout: Layout,
-    ) -> FloatTensor<Self>;
-}
-
-/// The operation behind [`StoredMatrix::linear_few`].
-#[backend_extension(Cube, Flex)]
-pub trait StoredFew: Backend {
-    /// x [N, In], the words of a matrix whose In is a multiple of 4 → [N, Out].
-    fn stored_few(
         x: FloatTensor<Self>,
         words: IntTensor<Self>,
         layout: Layout,

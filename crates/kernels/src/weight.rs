@@ -31,9 +31,6 @@ pub trait FrozenMatrix: Debug + Send + Sync {
     /// Its bytes in words, and how they lie.
     fn stored(&self) -> (Tensor<1, Int>, Layout);
 
-    /// [`FrozenMatrix::linear`] for a decoding step's rows, without a gradient.
-    fn linear_few(&self, x: Tensor<2>) -> Tensor<2>;
-
     /// The matrix in f32, [Out, In].
     fn widen(&self) -> Tensor<2>;
 

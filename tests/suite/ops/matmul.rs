@@ -2,8 +2,10 @@
 
 use crate::backends::{compare, devices, floats};
 use burn::tensor::{Device, Tensor, TensorData};
-use srft::ops::linear::{Rows, linear, linear_of};
-use srft::ops::matmul::{few, few_nt, kernel, matmul_nt, reference};
+use srft::ops::linear::linear;
+use srft::ops::matmul::{few, kernel, matmul_nt, reference};
+use srft::ops::step::Joined;
+use srft::ops::weight::Weight;
 use srft::random::Stream;
 
 const TOLERANCE: f64 = 6e-5;
@@ -131,15 +133,17 @@ fn gradients_match_the_reference_and_burns_own() {
     }
 }
 
-/// N and K around tiles of 32, 64 and 128 columns, vectors of 4 and slabs of 32; sums in one part and in many.
+/// N and K around tiles of 32, 64 and 128 columns and slabs of 32; sums in one part and in many.
 /// 1 to 70 rows, which take each size of tile, with one tile and with two.
 #[test]
 fn products_of_few_rows_match_the_reference_and_a_row_has_the_bits_that_it_has_alone() {
-    for (device_name, device) in devices() {
-        for [n, k] in [[1, 1], [33, 1], [5, 2], [129, 7], [31, 36], [66, 128], [16, 900], [3, 4100]]
+    for (device_name, device) in devices().into_iter().filter(|(name, _)| *name == "vulkan") {
+        for [n, k] in
+            [[1, 4], [33, 8], [5, 60], [129, 12], [31, 36], [66, 128], [16, 900], [3, 4100]]
         {
             let (x, weight) = (numbers(70 * k, 9), numbers(n * k, 10));
-            let on = tensor(&weight, [n, k], &device);
+            let on = Weight::from(tensor(&weight, [n, k], &device));
+            let joined = Joined::new(&[on.into()]).expect("whole vectors");
             let product = |rows: std::ops::Range<usize>| {
                 let count = rows.len();
                 // What outputs and parts get as memory: a number that is left is no 0.
@@ -147,25 +151,16 @@ fn products_of_few_rows_match_the_reference_and_a_row_has_the_bits_that_it_has_a
                     floats(Tensor::<1>::full([elements], f32::NAN, &device));
                 }
                 let x = tensor(&x[rows.start * k..rows.end * k], [count, k], &device);
-                floats(few_nt(x, on.clone()))
+                floats(joined.product(x).sum())
             };
             let all = product(0..70);
             let expected = reference::matmul_nt(&wide(&x), &wide(&weight), k);
             let what = format!("{device_name}: {n}×{k}");
             compare(&what, &all, &expected, TOLERANCE).unwrap();
             for rows in [0..1, 69..70, 3..7, 4..9, 0..7, 20..36, 5..22, 1..65] {
-                let got = product(rows.clone());
                 let alone = &all[rows.start * n..rows.end * n];
-                if device_name == "vulkan" {
-                    assert_eq!(got, alone, "{what}: rows {rows:?}");
-                }
-                let alone: Vec<f64> = wide(alone);
-                compare(&what, &got, &alone, TOLERANCE).unwrap();
+                assert_eq!(product(rows.clone()), alone, "{what}: rows {rows:?}");
             }
-            let x = tensor(&x[..7 * k], [7, k], &device);
-            let layers = linear_of(x.clone(), on.clone(), Rows::Step);
-            let expected = if device_name == "vulkan" { few_nt(x, on) } else { linear(x, on) };
-            assert_eq!(floats(layers), floats(expected), "{what}: what layers call");
         }
     }
 }

@@ -5,6 +5,7 @@ use burn::tensor::{Tensor, TensorData, bf16, f16};
 use srft::ops::linear::linear;
 use srft::ops::lm_head::{Head, LOGITS_BYTES};
 use srft::ops::matmul;
+use srft::ops::step::Joined;
 use srft::ops::stored::{BlockType, StoredMatrix, reference};
 use srft::ops::weight::Weight;
 use srft::random::Stream;
@@ -140,8 +141,8 @@ fn products_of_few_rows_match_the_reference_for_every_type() {
     let mut stream = Stream::new(8, 0, 0);
     let (all, part) = (70, 3..68);
     for kind in HALVES.into_iter().chain(QUANTISED) {
-        // A row of halves is not whole vectors of four words, or not even of four numbers.
-        let widths: &[usize] = if kind.is_quantised() { &[3] } else { &[134, 156] };
+        // A row of halves is whole vectors of four numbers, not of four words.
+        let widths: &[usize] = if kind.is_quantised() { &[3] } else { &[132, 156] };
         for &blocks in widths {
             let bytes = match kind.is_quantised() {
                 true => random_blocks(kind, blocks * all),
@@ -158,14 +159,16 @@ fn products_of_few_rows_match_the_reference_for_every_type() {
                 matmul::reference::matmul_nt(&x, &weight, k)
             };
             let (expected, sizes) = (terms(|t| t), terms(f64::abs));
-            for (device, on) in devices() {
+            for (device, on) in devices().into_iter().filter(|(name, _)| *name == "vulkan") {
                 let matrix = StoredMatrix::new(&bytes, kind, all, &on).unwrap().part(part.clone());
+                let matrix = Weight::Frozen(Arc::new(matrix));
+                let joined = Joined::new(&[matrix.into()]).expect("whole vectors");
                 let n = part.len();
                 let product = |rows: std::ops::Range<usize>| {
                     let data = x[rows.start * k..rows.end * k].to_vec();
                     let x = Tensor::from_data(TensorData::new(data, [rows.len(), k]), &on);
                     floats(Tensor::<1>::full([rows.len() * n], f32::NAN, &on));
-                    floats(matrix.linear_few(x))
+                    floats(joined.product(x).sum())
                 };
                 let got = product(0..65);
                 for (i, ((&got, &want), size)) in got.iter().zip(&expected).zip(&sizes).enumerate()
@@ -175,9 +178,7 @@ fn products_of_few_rows_match_the_reference_for_every_type() {
                 }
                 for rows in [0..1, 7..14, 64..65, 1..65] {
                     let alone = &got[rows.start * n..rows.end * n];
-                    if device == "vulkan" {
-                        assert_eq!(product(rows.clone()), alone, "{kind:?} {k}: rows {rows:?}");
-                    }
+                    assert_eq!(product(rows.clone()), alone, "{kind:?} {k}: rows {rows:?}");
                 }
             }
         }

@@ -4,9 +4,7 @@ use burn::backend::TensorMetadata;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::wgpu::{CubeBackend, CubeTensor};
 use burn::tensor::{DType, Shape};
-use srft_formats::model::gguf::BlockType;
 
-use super::FewRows;
 use super::gpu::LONGEST;
 use crate::cube::{self, Shader, WORKGROUP};
 use crate::layout::Layout;
@@ -19,19 +17,6 @@ const COLUMNS: usize = 32;
 const SHORTEST: usize = 128;
 /// A part is whole slabs of 32 terms.
 const SLAB: usize = 32;
-
-impl FewRows for CubeBackend {
-    fn few_nt(x: CubeTensor, weight: CubeTensor) -> CubeTensor {
-        let weight = cube::dense(weight);
-        let (rows, columns) = (weight.shape()[0], weight.shape()[1]);
-        product(x, weight, Layout { kind: BlockType::F32, first: 0, rows, columns })
-    }
-}
-
-/// x [M, K] → x·Wᵀ [M, N].
-pub fn product(x: CubeTensor, words: CubeTensor, layout: Layout) -> CubeTensor {
-    add_parts(products(x, &[(words, layout)], None))
-}
 
 /// Matrices that a dispatch binds.
 const MATRICES: usize = 3;

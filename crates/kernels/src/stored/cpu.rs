@@ -8,7 +8,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use srft_formats::model::gguf::{self, BlockType};
 
-use super::{Layout, StoredFew, StoredLinear, Widen};
+use super::{Layout, StoredLinear, Widen};
 use crate::cpu::{dense, f32s, i32s, tensor};
 use crate::matmul::{few, product};
 use crate::vector::wide;
@@ -47,12 +47,6 @@ impl StoredLinear for Flex {
         let x = dense(x);
         let matrix = Blocks { bytes: layout.bytes_in(i32s(&words)), layout };
         tensor(few::product(f32s(&x), &matrix), [x.layout().shape()[0], layout.rows])
-    }
-}
-
-impl StoredFew for Flex {
-    fn stored_few(x: FlexTensor, words: FlexTensor, layout: Layout) -> FlexTensor {
-        Self::stored_linear(x, words, layout)
     }
 }
 

@@ -3,9 +3,9 @@
 use burn::backend::wgpu::{CubeBackend, CubeTensor};
 use burn::tensor::DType;
 
-use super::{BlockType, Layout, StoredFew, StoredLinear, Widen};
+use super::{BlockType, Layout, StoredLinear, Widen};
 use crate::cube::{self, Shader, WORKGROUP};
-use crate::matmul::{few_gpu, product};
+use crate::matmul::product;
 
 impl Widen for CubeBackend {
     fn widen(words: CubeTensor, layout: Layout) -> CubeTensor {
@@ -20,12 +20,6 @@ impl Widen for CubeBackend {
 impl StoredLinear for CubeBackend {
     fn stored_linear(x: CubeTensor, words: CubeTensor, layout: Layout) -> CubeTensor {
         product::<Self>(x, Self::widen(words, layout))
-    }
-}
-
-impl StoredFew for CubeBackend {
-    fn stored_few(x: CubeTensor, words: CubeTensor, layout: Layout) -> CubeTensor {
-        few_gpu::product(x, words, layout)
     }
 }
 

@@ -4,7 +4,6 @@
 use super::linear::Linear;
 use super::{ModelConfig, ParameterMut, grow};
 use crate::ops::glu::glu;
-use crate::ops::linear::Rows;
 use crate::ops::rms_norm::rms_norm;
 use burn::tensor::{Device, Tensor};
 
@@ -51,12 +50,11 @@ impl Layer {
         }
     }
 
-    /// x [N, D] → [N, D], `rows` says what its rows are; `attend` turns queries, keys and values into [N, heads·head_dim].
+    /// x [N, D] → [N, D]; `attend` turns queries, keys and values into [N, heads·head_dim].
     pub fn forward(
         &self,
         x: Tensor<2>,
         config: &ModelConfig,
-        rows: Rows,
         attend: impl FnOnce(Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>,
     ) -> Tensor<2> {
         let norm = |x: Tensor<2>, weight: &Tensor<2>| norm(x, weight, config);
@@ -73,15 +71,14 @@ impl Layer {
             None => x,
         };
         let h = norm(x.clone(), &self.input_norm);
-        let q = of_heads(self.query.forward(h.clone(), rows), &self.query_norm);
+        let q = of_heads(self.query.forward(h.clone()), &self.query_norm);
         let q = if config.query_factor == 1.0 { q } else { q * config.query_factor };
-        let k = of_heads(self.key.forward(h.clone(), rows), &self.key_norm);
-        let attended = self.output.forward(attend(q, k, self.value.forward(h, rows)), rows);
+        let k = of_heads(self.key.forward(h.clone()), &self.key_norm);
+        let attended = self.output.forward(attend(q, k, self.value.forward(h)));
         let x = x + after(attended, &self.attended_norm);
         let h = norm(x.clone(), &self.gate_norm);
-        let h =
-            glu(self.gate.forward(h.clone(), rows), self.up.forward(h, rows), config.activation);
-        x + after(self.down.forward(h, rows), &self.gated_norm)
+        let h = glu(self.gate.forward(h.clone()), self.up.forward(h), config.activation);
+        x + after(self.down.forward(h), &self.gated_norm)
     }
 
     /// The matrices under Hugging Face's names within the layer.

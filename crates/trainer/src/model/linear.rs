@@ -1,7 +1,7 @@
 //! A matrix of the model, with its bias and its low-rank adapter where it has them.
 
 use super::{ParameterMut, grow};
-use crate::ops::linear::{Rows, linear_by, linear_of};
+use crate::ops::linear::{linear, linear_by};
 use crate::ops::matmul::matmul_nt;
 use crate::ops::step::Term;
 use crate::ops::weight::{FrozenMatrix, Weight};
@@ -43,14 +43,14 @@ impl Linear {
     }
 
     /// x [N, In] → [N, Out].
-    pub fn forward(&self, x: Tensor<2>, rows: Rows) -> Tensor<2> {
-        let y = linear_by(x.clone(), &self.weight, rows);
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let y = linear_by(x.clone(), &self.weight);
         let y = match &self.bias {
             Some(bias) => y + bias.clone(),
             None => y,
         };
         if let Some(adapter) = &self.adapter {
-            return y + adapter.forward(x, rows);
+            return y + adapter.forward(x);
         }
         y
     }
@@ -135,11 +135,11 @@ impl Linear {
 }
 
 impl Adapter {
-    fn forward(&self, x: Tensor<2>, rows: Rows) -> Tensor<2> {
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let x = match &self.dropout {
             Some(mask) => x * mask.clone(),
             None => x,
         };
-        linear_of(linear_of(x, self.down.clone(), rows), self.up.clone(), rows) * self.scale
+        linear(linear(x, self.down.clone()), self.up.clone()) * self.scale
     }
 }

@@ -7,7 +7,7 @@ use super::lora::Lora;
 use super::table::Table;
 use super::{Local, ModelConfig, Parameter, ParameterMut, Scaling, grow};
 use crate::ops::attention::{AttentionShape, KvCache, Rope, attention, decode_attention};
-use crate::ops::linear::{Rows, linear_by};
+use crate::ops::linear::linear_by;
 use crate::ops::weight::Weight;
 use crate::random::{Stream, purpose};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -197,7 +197,7 @@ impl Llama {
     ) -> Tensor<2> {
         let shape = self.attention_shape(batch, positions);
         let attend = |q, k, v| attention(q, k, v, shape, self.rope(index));
-        self.layers[index].forward(x, &self.config, Rows::Batch, attend)
+        self.layers[index].forward(x, &self.config, attend)
     }
 
     /// Like [`Llama::hidden`] for prompts of `lengths` tokens, leaving their keys and values in
@@ -214,7 +214,7 @@ impl Llama {
         let mut x = self.embed(tokens);
         for (index, layer) in self.layers.iter().enumerate() {
             let rope = self.rope(index);
-            x = layer.forward(x, &self.config, Rows::Batch, |q, k, v| {
+            x = layer.forward(x, &self.config, |q, k, v| {
                 let (kv_heads, head_dim) = (shape.kv_heads, shape.head_dim);
                 let mut cache =
                     KvCache::new(&q.device(), shape.batch, capacity, kv_heads, head_dim);
@@ -231,9 +231,7 @@ impl Llama {
         let mut x = self.embed(tokens);
         for (index, (layer, cache)) in self.layers.iter().zip(caches).enumerate() {
             let rope = self.rope(index);
-            x = layer.forward(x, &self.config, Rows::Step, |q, k, v| {
-                decode_attention(q, k, v, cache, rope)
-            });
+            x = layer.forward(x, &self.config, |q, k, v| decode_attention(q, k, v, cache, rope));
         }
         self.final_norm(x)
     }
@@ -243,7 +241,7 @@ impl Llama {
         let mut x = self.embed(tokens);
         for (index, (layer, cache)) in self.layers.iter().zip(caches).enumerate() {
             let rope = self.rope(index);
-            x = layer.forward(x, &self.config, Rows::Step, |q, k, v| {
+            x = layer.forward(x, &self.config, |q, k, v| {
                 let at = |x: &Tensor<2>, i| x.clone().narrow(0, i, 1);
                 let one = |i| decode_attention(at(&q, i), at(&k, i), at(&v, i), cache, rope);
                 Tensor::cat((0..q.dims()[0]).map(one).collect(), 0)
@@ -254,8 +252,7 @@ impl Llama {
 
     /// Logits [N, V] of hidden states [N, D]: for decoding, where N is a batch's rows.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let parts =
-            self.head().iter().map(|part| linear_by(hidden.clone(), part, Rows::Step)).collect();
+        let parts = self.head().iter().map(|part| linear_by(hidden.clone(), part)).collect();
         Tensor::cat(parts, 1)
     }
 
