@@ -5,7 +5,9 @@
 //
 // A workgroup takes {{ heads }} query heads that share a key head, reads each key and value once for all
 // of them, and goes through the past {{ workgroup }} positions a turn, raising the softmax's maximum as it
-// goes. The sums' order depends on the position alone: not on neighbours, nor on the cache's size.
+// goes. Where the cache has room for more than BLOCK positions, a workgroup takes a block of the past, and
+// attention_join.wgsl puts the blocks together. The sums' order depends on the position alone: not on neighbours,
+// nor on the cache's size.
 
 //#include include/settled.wgsl
 
@@ -14,7 +16,7 @@
 @group(0) @binding(4) var<storage, read_write> keys: array<Vector>;   // [B·Hkv·capacity, dh], turned
 @group(0) @binding(5) var<storage, read_write> values: array<Vector>; // [B·Hkv·capacity, dh]
 @group(0) @binding(6) var<storage, read_write> lengths: array<u32>;   // a workgroup's past; 1 more afterwards
-@group(0) @binding(7) var<storage, read_write> out: array<Vector>;    // [M, Hq·dh]
+@group(0) @binding(7) var<storage, read_write> out: array<Vector>;    // [M, Hq·dh]; [B, Hq, blocks, dh + WIDTH] if SPLIT
 @group(0) @binding(8) var<uniform> info: Info;
 
 struct Info {
@@ -23,7 +25,8 @@ struct Info {
     parts: u32,     // P
     columns: u32,   // (Hq + 2·Hkv)·dh
     first: u32,     // the product's row that is the cache's first
-    groups: u32,    // of the grid: B·Hkv·PIECES
+    groups: u32,    // B·Hkv·PIECES
+    blocks: u32,    // the grid has groups · blocks
     capacity: u32,  // positions that a row has room for
     positions: u32, // in `turns`
     window: u32,    // how many positions one sees, its own included
@@ -41,6 +44,8 @@ const HEADS = {{ heads }}u;   // of this workgroup
 const KEY_HEADS = {{ key_heads }}u;
 const PIECES = {{ pieces }}u; // workgroups that share a key head
 const NORMED = {{ normed }};
+const SPLIT = {{ split }};
+const BLOCK = {{ block }}u;   // positions
 const BANDS = W / VECTORS;    // positions whose values are added side by side
 const LANES = 16u;            // invocations that look for a head's maximum; HEADS · LANES ≤ W
 const LOWEST = -3.0e38;
@@ -67,8 +72,9 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let index = group.y * groups.x + group.x;
-    if index >= info.groups {
+    let index = (group.y * groups.x + group.x) % info.groups;
+    let block = (group.y * groups.x + group.x) / info.groups;
+    if block >= info.blocks {
         return; // the grid's last line may overshoot
     }
     if local == 0u {
@@ -77,6 +83,13 @@ fn main(
     let position = workgroupUniformLoad(&length);
     let head = index / PIECES; // of B·Hkv
     let past = head * info.capacity;
+    let unseen = max(position + 1u, info.window) - info.window;
+    let begin = max(unseen, block * BLOCK);
+    let end = select(position, min(position, (block + 1u) * BLOCK), SPLIT);
+    let newest = !SPLIT || block == position / BLOCK;
+    if begin >= end && !newest {
+        return; // nothing of this block is seen, or yet there
+    }
 
     let row = info.first + head / KEY_HEADS;
     let of_keys = KEY_HEADS * PIECES * HEADS * DH; // the first column of k
@@ -132,7 +145,7 @@ fn main(
         for (var j = 0u; j < VECTORS; j++) {
             score += dot(query[local * VECTORS + j], query[HEADS * VECTORS + j]);
         }
-        top[local] = score;
+        top[local] = select(LOWEST, score, newest);
     }
     let band = local / VECTORS;
     let column = local % VECTORS;
@@ -142,25 +155,24 @@ fn main(
             fresh[e] = settled(row, value + column * WIDTH + e, 2u);
         }
     }
-    if index % PIECES == 0u && local < VECTORS {
+    if newest && index % PIECES == 0u && local < VECTORS {
         keys[(past + position) * VECTORS + local] = query[HEADS * VECTORS + local];
         values[(past + position) * VECTORS + local] = fresh;
     }
     var sums = array<Vector, HEADS>(); // Σ e^(score − top)·v of this band's positions
     var masses = array<f32, HEADS>();  // Σ e^(score − top) of them
-    if band == 0u {
+    if newest && band == 0u {
         for (var h = 0u; h < HEADS; h++) {
             sums[h] = fresh;
             masses[h] = 1.0;
         }
     }
 
-    let unseen = max(position + 1u, info.window) - info.window;
-    for (var first = unseen; first < position; first += W) {
+    for (var first = begin; first < end; first += W) {
         // Scores: an invocation a position.
         let t = first + local;
         var scores = array<f32, HEADS>();
-        if t < position {
+        if t < end {
             for (var j = 0u; j < VECTORS; j++) {
                 let of_key = keys[(past + t) * VECTORS + j];
                 for (var h = 0u; h < HEADS; h++) {
@@ -169,7 +181,7 @@ fn main(
             }
         }
         for (var h = 0u; h < HEADS; h++) {
-            weight[h * W + local] = select(LOWEST, scores[h], t < position);
+            weight[h * W + local] = select(LOWEST, scores[h], t < end);
         }
         workgroupBarrier();
         // Their maximum in two levels, and the old one.
@@ -191,13 +203,13 @@ fn main(
         }
         workgroupBarrier();
         for (var h = 0u; h < HEADS; h++) {
-            weight[h * W + local] = select(0.0, exp(scores[h] - top[h]), t < position);
+            weight[h * W + local] = select(0.0, exp(scores[h] - top[h]), t < end);
             sums[h] *= lower[h];
             masses[h] *= lower[h];
         }
         workgroupBarrier();
         // Values: an invocation a few dimensions of one band of positions.
-        let seen = select(0u, min(W, position - first), band < BANDS);
+        let seen = select(0u, min(W, end - first), band < BANDS);
         for (var i = band; i < seen; i += BANDS) {
             let of_value = values[(past + first + i) * VECTORS + column];
             for (var h = 0u; h < HEADS; h++) {
@@ -222,11 +234,22 @@ fn main(
                 sum += folded[b * VECTORS + local];
                 mass += weight[h * W + b * VECTORS];
             }
-            out[((info.first * KEY_HEADS * PIECES + index) * HEADS + h) * VECTORS + local] = sum / mass;
+            if SPLIT {
+                let to = ((index * HEADS + h) * info.blocks + block) * (VECTORS + 1u);
+                out[to + local] = sum;
+                if local == 0u {
+                    var both = Vector();
+                    both.x = top[h];
+                    both.y = mass;
+                    out[to + VECTORS] = both;
+                }
+            } else {
+                out[((info.first * KEY_HEADS * PIECES + index) * HEADS + h) * VECTORS + local] = sum / mass;
+            }
         }
         workgroupBarrier();
     }
-    if local == 0u {
+    if !SPLIT && local == 0u {
         lengths[index] = position + 1u;
     }
 }

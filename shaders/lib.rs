@@ -22,6 +22,8 @@ pub const STEP_EMBED: &str = shader!("step_embed");
 pub const STEP_GLU: &str = shader!("step_glu");
 /// A product in parts added to the residual stream, and the norm of that.
 pub const STEP_NORM: &str = shader!("step_norm");
+/// The blocks of a long past, put together.
+pub const ATTENTION_JOIN: &str = shader!("attention_join");
 /// A product of matrices, one kernel for every shape.
 pub const MATMUL_NT: &str = shader!("matmul_nt");
 /// The loss terms of each token, and their derivatives.

@@ -33,6 +33,8 @@ const PARAMETERS = {
     key_heads: [2],
     biased: BOOLEANS,
     normed: BOOLEANS,
+    split: BOOLEANS,
+    block: [512],
     after: BOOLEANS,
     next: [0],
     linear: ["1.0"],

@@ -10,6 +10,9 @@ use crate::step::Parts;
 /// Invocations of a workgroup, and positions a turn: with twice as many, barriers cost software adapters more
 /// than they save.
 const LANES: usize = 128;
+/// Positions of the past that a workgroup takes, where the cache has room for more: so a GPU is busy with few rows,
+/// too. Not below [`LANES`].
+const BLOCK: usize = 512;
 /// Most query heads of a workgroup, whose sums are in registers; sixteen invocations look for the maximum of each.
 const MOST_HEADS: usize = 8;
 /// Words of workgroup memory that WebGPU promises.
@@ -83,26 +86,40 @@ pub fn decode(
     let turns = on_gpu(rope.turns.clone());
     let [product, added] = parts.buffers();
     let norms = past.norms.map(|norms| on_gpu(norms.weights.clone()));
-    let out = cube::empty(product, [parts.rows(), shape.heads * shape.head_dim], DType::F32);
     // Without norms nothing is read from their buffer.
     let norms = norms.as_ref().unwrap_or(&turns);
-    let buffers = [product, added, norms, &turns, &keys, &values, &lengths, &out];
-    for first in (0..parts.rows()).step_by(shape.batch) {
-        let shader = Shader::new("attention_decode", srft_shaders::ATTENTION_DECODE)
+    let of_heads = |name, source| {
+        let shader = Shader::new(name, source)
             .with("width", width)
             .with("head_dim", shape.head_dim)
             .with("heads", heads)
             .with("key_heads", shape.kv_heads)
             .with("pieces", pieces)
-            .with("normed", past.norms.is_some());
-        let shader = Shader { workgroup: LANES as u32, ..parts.taken_by(shader) };
-        let window = rope.window.min(u32::MAX as usize);
-        let sizes = [first, groups, past.capacity, rope.positions(), window];
-        let scale = shape.scale() * past.factor;
-        let epsilon = past.norms.map_or(0.0, |norms| norms.epsilon);
+            .with("block", BLOCK);
+        Shader { workgroup: LANES as u32, ..shader }
+    };
+    let out = cube::empty(product, [parts.rows(), shape.heads * shape.head_dim], DType::F32);
+    let blocks = past.capacity.div_ceil(BLOCK);
+    let of_blocks = [shape.batch * shape.heads * blocks, shape.head_dim + width];
+    let of_blocks = (blocks > 1).then(|| cube::empty(product, of_blocks, DType::F32));
+    let to = of_blocks.as_ref().unwrap_or(&out);
+    let buffers = [product, added, norms, &turns, &keys, &values, &lengths, to];
+    let window = rope.window.min(u32::MAX as usize);
+    let scale = shape.scale() * past.factor;
+    let epsilon = past.norms.map_or(0.0, |norms| norms.epsilon);
+    for first in (0..parts.rows()).step_by(shape.batch) {
+        let shader = of_heads("attention_decode", srft_shaders::ATTENTION_DECODE)
+            .with("normed", past.norms.is_some())
+            .with("split", blocks > 1);
+        let sizes = [first, groups, blocks, past.capacity, rope.positions(), window];
         let info: Vec<u32> = parts.info().into_iter().chain(sizes.map(|n| n as u32)).collect();
         let info = [info, vec![scale.to_bits(), epsilon.to_bits()]].concat();
-        cube::launch(shader, groups, &buffers, &info);
+        cube::launch(parts.taken_by(shader), groups * blocks, &buffers, &info);
+        if let Some(of_blocks) = &of_blocks {
+            let shader = of_heads("attention_join", srft_shaders::ATTENTION_JOIN);
+            let info = [first, groups, blocks, window].map(|n| n as u32);
+            cube::launch(shader, groups, &[of_blocks, &lengths, &out], &info);
+        }
     }
     let stored = [keys, values].map(Tensor::from_primitive::<CubeBackend>);
     let lengths = Tensor::from_primitive::<CubeBackend>(lengths);
