@@ -24,6 +24,8 @@ pub const STEP_GLU: &str = shader!("step_glu");
 pub const STEP_NORM: &str = shader!("step_norm");
 /// The blocks of a long past, put together.
 pub const ATTENTION_JOIN: &str = shader!("attention_join");
+/// A product of many rows, with tiles of 128 or 64.
+pub const MATMUL_MANY: &str = shader!("matmul_many");
 /// A product of matrices, one kernel for every shape.
 pub const MATMUL_NT: &str = shader!("matmul_nt");
 /// The loss terms of each token, and their derivatives.

@@ -6,7 +6,7 @@ use super::record::Work;
 use crate::error::{Error, Result};
 use crate::ops::fused::runs_on;
 use crate::ops::linear::linear_by;
-use crate::ops::matmul;
+use crate::ops::matmul::{Product, Tile, Way, matmul_nt_by};
 use crate::ops::readback;
 use crate::ops::step::{self, Joined};
 use crate::ops::weight::Weight;
@@ -33,6 +33,8 @@ pub enum By {
     Srft,
     /// What it uses for a matrix in bfloat16.
     SrftBf16,
+    /// The shader for many rows, with each of its tiles.
+    Tiles(Tile),
     /// The shader that a page has for all products.
     Page,
 }
@@ -42,7 +44,14 @@ impl By {
     pub fn all(device: &Device) -> Vec<Self> {
         match runs_on(device) {
             true => vec![Self::Burn, Self::Srft, Self::SrftBf16], // the page's is burn's there
-            false => vec![Self::Burn, Self::Srft, Self::SrftBf16, Self::Page],
+            false => vec![
+                Self::Burn,
+                Self::Srft,
+                Self::SrftBf16,
+                Self::Tiles(Tile::Large),
+                Self::Tiles(Tile::Small),
+                Self::Page,
+            ],
         }
     }
 
@@ -52,8 +61,16 @@ impl By {
             Self::Burn => "burn",
             Self::Srft => "srft",
             Self::SrftBf16 => "srft bf16",
+            Self::Tiles(Tile::Large) => "tiles 128",
+            Self::Tiles(Tile::Small) => "tiles 64",
             Self::Page => "page",
         }
+    }
+
+    /// Whether it is worth measuring: tiles are for many rows, and for whole vectors.
+    fn suits(self, rows: usize, [columns, depth]: [usize; 2]) -> bool {
+        let product = Product { rows, columns, depth, a_by_k: false, b_by_k: false };
+        !matches!(self, Self::Tiles(_)) || rows >= DECODED && product.in_fours()
     }
 
     /// Bytes of a number of its matrix.
@@ -64,7 +81,10 @@ impl By {
     fn product(self, x: Tensor<2>, weight: &Weight) -> Tensor<2> {
         match (self, weight) {
             (Self::Burn, Weight::Whole(weight)) => x.matmul(weight.clone().transpose()),
-            (Self::Page, Weight::Whole(weight)) => matmul::kernel(x, weight.clone()),
+            (Self::Tiles(tile), Weight::Whole(weight)) => {
+                matmul_nt_by(x, weight.clone(), Way::Tiles(tile))
+            }
+            (Self::Page, Weight::Whole(weight)) => matmul_nt_by(x, weight.clone(), Way::OneKernel),
             _ if x.dims()[0] <= DECODED && step::runs_on(&x.device()) => {
                 let joined = Joined::new(&[weight.clone().into()]);
                 joined.expect("a named shape's rows are whole vectors").product(x).sum()
@@ -126,6 +146,9 @@ impl Matrix {
         let weights = if by == By::SrftBf16 { &self.bf16 } else { &self.whole };
         let Some(first) = weights.first() else { return Ok(None) };
         let ([n, k], m) = (self.dims, x.dims()[0]);
+        if !by.suits(m, self.dims) {
+            return Ok(None);
+        }
         self.verify(by.product(x.clone(), first), m)
             .await
             .map_err(|e| e.at(format!("{} product of {m} × {k} by {n} × {k}", by.name())))?;
@@ -150,7 +173,8 @@ impl Matrix {
         let places = rows.iter().flat_map(|&row| columns.iter().map(move |&column| [row, column]));
         for ([row, column], got) in places.zip(got) {
             let sum: f64 = (0..k).map(|i| number(row, i) * number(column, i)).sum();
-            let off = (f64::from(got) - sum).abs() / (k as f64).sqrt();
+            // x's rows are W's first ones: a row by itself has a sum of squares, which rounds by its size.
+            let off = (f64::from(got) - sum).abs() / (k as f64).sqrt().max(sum.abs());
             if off.is_nan() || off >= 1e-4 {
                 let what = format!("[{row}, {column}] is {got} where {sum} is right");
                 return Err(Error::numbers(what).next("update the driver, or use --device cpu"));

@@ -20,6 +20,7 @@ pub fn devices() -> Vec<(&'static str, Device)> {
         Device::wgpu_options()
             .graphics_api(WgpuBackend::Vulkan)
             .device_kind(kind)
+            .tasks_max(srft::device::DISPATCHES)
             .init()
             .unwrap_or_else(|e| panic!("no Vulkan adapter: {e}\n  these tests need {what}"))
     });

@@ -17,10 +17,11 @@ const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 const MAX_INVOCATIONS: u32 = 256;
 
 /// What fills the placeholders here; one that isn't named gets 4.
-const PARAMETERS: [(&str, &str); 16] = [
+const PARAMETERS: [(&str, &str); 19] = [
     ("workgroup", "256"),
     ("lanes", "256"),
     ("side", "16"),
+    ("tile", "128"),
     ("head_dim", "64"),
     ("heads", "7"),
     ("pieces", "1"),
@@ -28,6 +29,8 @@ const PARAMETERS: [(&str, &str); 16] = [
     // Constant conditions: every branch is validated, whichever way they stand.
     ("bfloat", "true"),
     ("listed", "true"),
+    ("a_by_k", "true"),
+    ("b_by_k", "false"),
     ("greedy", "false"),
     ("top_k", "true"),
     ("top_p", "true"),

@@ -26,6 +26,9 @@ const PARAMETERS = {
     kind: [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 30],
     rows: [1, 4, 16],
     elements: [32, 256],
+    a_by_k: BOOLEANS,
+    b_by_k: BOOLEANS,
+    tile: [64, 128],
     bytes: [18, 210], // the smallest and the largest
     // Of a decoding step's shaders.
     matrices: [1, 3],

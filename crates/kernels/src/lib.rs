@@ -6,6 +6,7 @@
 
 pub mod readback;
 pub mod cube;
+pub mod adapter;
 pub mod cpu;
 pub mod vector;
 pub mod gradient;

@@ -1,14 +1,17 @@
 //! Products of matrices by their rows, a·bᵀ: what linear layers and attention scores are made of.
 //!
-//! Native builds use burn's own product, which chooses among many kernels for many vendors. Those
-//! would be a fifth of the browser's download, so there `shaders/matmul_nt.wgsl` does it: one kernel
-//! for every shape. A decoding step's rows are few, and on a native GPU have a kernel of their own,
-//! `shaders/matmul_few.wgsl` (`step.rs`). [`mod@reference`] is the oracle of all.
+//! On a native GPU they are one operation with a gradient of its own, which chooses a kernel by shape and adapter
+//! (`matmul/choice.rs`): `shaders/matmul_many.wgsl` for many rows, `shaders/matmul_few.wgsl` for few, burn's own for
+//! batches of matrices, sizes that fill no vector, and software adapters. A decoding step's rows are always few
+//! (`step.rs`). The CPU has burn's. In the browser burn's products would be a fifth of the download, so there
+//! `shaders/matmul_nt.wgsl` does all: one kernel for every shape. [`mod@reference`] is the oracle of all.
 
+mod choice;
 mod cpu;
 pub mod few;
 pub(crate) mod few_gpu;
 mod gpu;
+mod many_gpu;
 pub mod reference;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -16,42 +19,68 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
+use super::fused::runs_on;
 use super::gradient::record;
+pub use many_gpu::{Product, Tile};
 
-/// Whether all products go through [`kernel`]: in the browser, where others are too large a download.
+/// Whether all products go through one kernel: in the browser, where others are too large a download.
 pub(super) const ONE_KERNEL: bool = cfg!(target_family = "wasm");
+
+/// What computes a product on a GPU; on the CPU it is burn's in any case, in the browser always the one kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// What the product's shape and the adapter decide.
+    ByShape,
+    /// `shaders/matmul_nt.wgsl`.
+    OneKernel,
+    /// `shaders/matmul_few.wgsl`, for two matrices.
+    Few,
+    /// `shaders/matmul_many.wgsl`, for two matrices of whole vectors.
+    Tiles(Tile),
+    /// burn's own product.
+    Burn,
+}
 
 /// a [.., M, K], b [.., N, K] → a·bᵀ [.., M, N], differentiable in both; the leading dimensions are
 /// the same. Either may be a view.
 pub fn matmul_nt<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
-    if ONE_KERNEL { kernel(a, b) } else { a.matmul(b.swap_dims(D - 2, D - 1)) }
+    if !ONE_KERNEL && runs_on(&a.device().inner()) {
+        return a.matmul(b.swap_dims(D - 2, D - 1));
+    }
+    matmul_nt_by(a, b, Way::ByShape)
 }
 
 /// [`matmul_nt`] of a backend's own tensors, without autodiff.
 pub(super) fn product<B: MatmulNt>(a: FloatTensor<B>, b: FloatTensor<B>) -> FloatTensor<B> {
-    if ONE_KERNEL { B::matmul_nt(a, b) } else { B::float_matmul(a, transposed::<B>(b)) }
+    B::matmul_nt(a, b, Way::ByShape)
 }
 
-/// [`matmul_nt`] by `shaders/matmul_nt.wgsl`, on the CPU backend by burn's product.
-pub fn kernel<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
-    Tensor::from_dispatch(Dispatch::matmul_nt(a.into_dispatch(), b.into_dispatch()))
+/// [`matmul_nt`] in one of the ways that there are.
+///
+/// # Panics
+/// If the shape isn't suited to that way.
+pub fn matmul_nt_by<const D: usize>(a: Tensor<D>, b: Tensor<D>, way: Way) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::matmul_nt(a.into_dispatch(), b.into_dispatch(), way))
 }
 
-/// The operation behind [`kernel`].
+/// The operation behind [`matmul_nt_by`].
 #[backend_extension(Cube, Flex, Autodiff)]
 pub trait MatmulNt: Backend {
-    /// See [`kernel`].
-    fn matmul_nt(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// See [`matmul_nt_by`].
+    fn matmul_nt(a: FloatTensor<Self>, b: FloatTensor<Self>, way: Way) -> FloatTensor<Self>;
 }
 
 impl<B: MatmulNt, C: CheckpointStrategy> MatmulNt for Autodiff<B, C> {
-    fn matmul_nt(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn matmul_nt(a: FloatTensor<Self>, b: FloatTensor<Self>, way: Way) -> FloatTensor<Self> {
+        let (for_a, for_b) = (a.is_tracked(), b.is_tracked());
         let ((a, a_node), (b, b_node)) = (a.into_parts(), b.into_parts());
-        let output = B::matmul_nt(a.clone(), b.clone());
-        // ∂L/∂a = g·b and ∂L/∂b = gᵀ·a, for the upstream gradient g [.., M, N].
-        record::<B, C, _, 2>([a_node, b_node], output, [a, b], |[a, b], g, [for_a, for_b]| {
-            let by_a = for_a.then(|| B::matmul_nt(g.clone(), transposed::<B>(b)));
-            let by_b = for_b.then(|| B::matmul_nt(transposed::<B>(g), transposed::<B>(a)));
+        let output = B::matmul_nt(a.clone(), b.clone(), way);
+        // ∂L/∂a = g·b and ∂L/∂b = gᵀ·a, for the upstream gradient g [.., M, N]. So b is kept for a's gradient
+        // and a for b's: of a frozen weight's input nothing.
+        let kept = (for_a.then_some(b), for_b.then_some(a), way);
+        record::<B, C, _, 2>([a_node, b_node], output, kept, |(b, a, way), g, _| {
+            let by_a = b.map(|b| B::matmul_nt(g.clone(), transposed::<B>(b), way));
+            let by_b = a.map(|a| B::matmul_nt(transposed::<B>(g), transposed::<B>(a), way));
             [by_a, by_b]
         })
     }

@@ -278,6 +278,10 @@ const LEAST_BINDINGS: u32 = 8;
 const LEAST_INVOCATIONS: u32 = 256;
 const LEAST_WORKGROUP_BYTES: u32 = 16 << 10;
 
+/// Most dispatches of a submission: a decoding step has about 200. Natively, large products end one before
+/// that (`ops::adapter`).
+pub const DISPATCHES: usize = if cfg!(target_family = "wasm") { 32 } else { 128 };
+
 async fn open_wgpu(
     adapter: &Adapter,
     instance: &wgpu::Instance,
@@ -328,7 +332,11 @@ async fn open_wgpu(
         queue,
         backend: handle.get_info().backend,
     };
-    let device = Device::wgpu_options().setup(setup).init().map_err(|e| failed(&e))?;
+    let options = Device::wgpu_options().setup(setup).tasks_max(DISPATCHES);
+    let device = options.init().map_err(|e| failed(&e))?;
+    if cfg!(not(target_family = "wasm")) && adapter.kind == Kind::Integrated {
+        crate::ops::adapter::is_integrated(&device);
+    }
     Ok((device, gpu))
 }
 

@@ -8,7 +8,7 @@ use crate::objective::reference::objective as objective_reference;
 use crate::ops::attention::reference::attention as attention_reference;
 use crate::ops::attention::{AttentionShape, KvCache, Rope, decode_attention};
 use crate::ops::lm_head::{Head, LOGITS_BYTES};
-use crate::ops::matmul::{matmul_nt, reference as matmul_reference};
+use crate::ops::matmul::{Tile, Way, matmul_nt, matmul_nt_by, reference as matmul_reference};
 use crate::ops::objective::{COLUMNS, Row, Switches, objective};
 use crate::ops::readback::floats as read;
 use crate::ops::sampling::{Draw, Draws, Sampling, reference as sampling_reference, sample};
@@ -86,6 +86,7 @@ pub async fn run_tampered(
     tamper: impl FnMut(&str, &mut Vec<f32>),
 ) -> Result<Report> {
     let mut checks = kernels(device, tamper).await?;
+    checks.many_rows().await?;
     checks.attention().await?;
     checks.stored_weights().await?;
     if step::runs_on(&checks.device) {
@@ -204,6 +205,34 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         let k = weight.dims()[1];
         let x = self.floats(x, [x.len() / k, k]);
         read(Joined::new(&[weight.into()]).expect("whole vectors").product(x).sum()).await
+    }
+
+    /// A batch's products: both tiles, several of each, the matrices as forward and backward pass have them, and a
+    /// sum in parts.
+    async fn many_rows(&mut self) -> Result<()> {
+        let (m, n, k) = (132, 68, 600);
+        let a = peaky(m * k, 13);
+        let b: Vec<f32> = peaky(n * k, 14).iter().map(|x| 0.1 * x).collect();
+        let product = matmul_reference::matmul_nt(&wide(&a), &wide(&b), k);
+        // [lines, k], or the same as a view of [k, lines].
+        let lying = |x: &[f32], by_k: bool| {
+            let turned = || (0..k).flat_map(|j| x.iter().skip(j).step_by(k).copied());
+            match by_k {
+                true => self.floats(&turned().collect::<Vec<_>>(), [k, x.len() / k]).transpose(),
+                false => self.floats(x, [x.len() / k, k]),
+            }
+        };
+        let (mut got, mut expected) = (Vec::new(), Vec::new());
+        for tile in [Tile::Large, Tile::Small] {
+            for [a_by_k, b_by_k] in [[false, false], [false, true], [true, true]] {
+                let (a, b) = (lying(&a, a_by_k), lying(&b, b_by_k));
+                self.poison(&[m * n, 2 * m * n]).await?;
+                got.extend(read(matmul_nt_by(a, b, Way::Tiles(tile))).await?);
+                expected.extend(&product);
+            }
+        }
+        self.compare("matmul_many", got, &expected, FORWARD);
+        Ok(())
     }
 
     async fn token_statistics(&mut self) -> Result<()> {

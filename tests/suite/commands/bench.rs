@@ -114,7 +114,8 @@ fn every_figure_is_there_on_the_cpu() {
 
 #[test]
 fn every_figure_is_there_on_vulkan() {
-    has_every_figure("vulkan", "vulkan", 20, &["burn", "srft", "srft bf16", "page"]);
+    let ways = ["burn", "srft", "srft bf16", "tiles 128", "tiles 64", "page"];
+    has_every_figure("vulkan", "vulkan", 20, &ways);
 }
 
 #[test]

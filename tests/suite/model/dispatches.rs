@@ -1,10 +1,12 @@
 //! What a decoding step asks of a GPU: dispatches, submissions and uploads, as wgpu logs them.
 
 use crate::alone::alone;
-use crate::backends::devices;
+use crate::backends::{devices, is_slow};
 use burn::tensor::{Device, Int, Tensor};
 use log::{LevelFilter, Log, Metadata, Record};
+use srft::device::DISPATCHES;
 use srft::model::{Activation, Decoding, Llama, Lora, ModelConfig, Scaling};
+use srft::ops::matmul::{Tile, Way, matmul_nt, matmul_nt_by};
 use srft::ops::readback;
 use srft::ops::sampling::{Draw, Draws, Sampling, sample};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -127,8 +129,56 @@ fn a_decoding_step_asks_little_of_a_gpu() {
         assert_eq!(a_layer, 8, "dispatches a layer");
         // Embedding, first norm, the head's product and sum, the draw.
         assert_eq!(beside, 5, "dispatches beside the layers");
-        // cubecl submits 32 dispatches at a time.
         let [dispatches, submissions, _] = three;
-        assert!(submissions <= dispatches / 32 + 1, "{submissions} for {dispatches} dispatches");
+        assert!(
+            submissions <= dispatches / DISPATCHES + 1,
+            "{submissions} for {dispatches} dispatches"
+        );
+    });
+}
+
+/// Twelve products are three to four times what a submission may hold, forward or with their gradients. None copies
+/// a matrix because of the way it lies.
+#[test]
+fn large_products_end_a_submission_and_need_no_copies() {
+    alone("model::dispatches::large_products_end_a_submission_and_need_no_copies", || {
+        log::set_logger(&COUNTER).unwrap();
+        log::set_max_level(LevelFilter::Trace);
+        let Some((name, device)) = devices().into_iter().find(|(backend, _)| *backend == "vulkan")
+        else {
+            return;
+        };
+        let ones = |rows| Tensor::<2>::ones([rows, 256], &device);
+        let read = |x: Tensor<2>| pollster::block_on(readback::floats(x)).unwrap();
+        let large = if is_slow(name) { 256 } else { 32_768 };
+        let submissions = |rows: usize, with_gradients: bool| {
+            let (x, weight) = (ones(rows), ones(512));
+            let all = || match with_gradients {
+                false => (0..12).for_each(|_| drop(matmul_nt(x.clone(), weight.clone()))),
+                true => (0..4).for_each(|_| {
+                    let leaf = |t: &Tensor<2>| t.clone().autodiff().require_grad();
+                    drop(matmul_nt(leaf(&x), leaf(&weight)).sum().backward());
+                }),
+            };
+            all();
+            read(ones(1));
+            asked(|| {
+                all();
+                read(ones(1));
+            })[1]
+        };
+        for with_gradients in [false, true] {
+            let (few, many) = (submissions(4, with_gradients), submissions(large, with_gradients));
+            assert!(many >= few + 3, "{many} submissions, of small products {few}");
+        }
+        for [a_by_k, b_by_k] in [[false, false], [false, true], [true, true]] {
+            let square = |by_k: bool| if by_k { ones(256).transpose() } else { ones(256) };
+            let (a, b) = (square(a_by_k), square(b_by_k));
+            let product = || {
+                read(matmul_nt_by(a.clone(), b.clone(), Way::Tiles(Tile::Small)));
+            };
+            product();
+            assert_eq!(asked(product)[0], 1, "dispatches, {a_by_k} {b_by_k}");
+        }
     });
 }

@@ -1,0 +1,89 @@
+//! The adapters in use: how large they are, and how much work waits to be handed to them.
+
+use burn::backend::wgpu::CubeTensor;
+use burn::backend::{CubeDevice, DispatchDevice};
+use burn::tensor::Device;
+use std::sync::{Mutex, PoisonError};
+
+/// What a product's tiles and its parts depend on; of shaders, not of drivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A GPU with its own memory, or one that nothing is known of.
+    Discrete,
+    /// A GPU that shares the host's memory: fewer and smaller processors.
+    Integrated,
+    /// A GPU's interface computed by the CPU.
+    Software,
+}
+
+impl Kind {
+    /// Workgroups that keep it busy.
+    pub fn busy(self) -> usize {
+        match self {
+            Self::Discrete => 256,
+            Self::Integrated | Self::Software => 64,
+        }
+    }
+
+    /// Most multiplications and additions in a submission. A driver ends what takes long (Windows after two
+    /// seconds), and a screen waits for it: at a fifth of 1 TFLOP/s, as small GPUs reach, this is a sixth of a second.
+    fn most_flop(self) -> u64 {
+        match self {
+            Self::Discrete | Self::Integrated => 32_000_000_000,
+            Self::Software => 250_000_000,
+        }
+    }
+}
+
+/// The integrated ones among the open devices, and what is queued on each: a handful at most.
+static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
+
+struct Open {
+    device: CubeDevice,
+    integrated: bool,
+    queued_flop: u64,
+}
+
+/// What `look` finds about the device.
+fn of<T>(device: &CubeDevice, look: impl FnOnce(&mut Open) -> T) -> T {
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = open.iter().position(|known| known.device == *device).unwrap_or_else(|| {
+        open.push(Open { device: device.clone(), integrated: false, queued_flop: 0 });
+        open.len() - 1
+    });
+    look(&mut open[place])
+}
+
+/// Says that this device is an integrated GPU: nothing below tells that.
+pub fn is_integrated(device: &Device) {
+    if let DispatchDevice::Cube(device) = device.as_dispatch() {
+        of(device, |open| open.integrated = true);
+    }
+}
+
+/// The kind of the adapter that has this tensor.
+pub fn kind(tensor: &CubeTensor) -> Kind {
+    if tensor.client.properties().identity.physical.is_none() {
+        return Kind::Software;
+    }
+    match of(&tensor.device, |open| open.integrated) {
+        true => Kind::Integrated,
+        false => Kind::Discrete,
+    }
+}
+
+/// To be called before `flop` multiplications and additions are queued where this tensor is: hands over what was
+/// queued before if it would be too much together. cubecl counts launches only, and a large product among a
+/// hundred of them takes as long as all the others.
+pub fn make_room(tensor: &CubeTensor, kind: Kind, flop: u64) {
+    let most = kind.most_flop();
+    let full = of(&tensor.device, |open| {
+        let full = open.queued_flop > 0 && open.queued_flop + flop > most;
+        open.queued_flop = if full { flop } else { open.queued_flop + flop };
+        full
+    });
+    if full {
+        // If that fails, so does reading what was computed, which says why.
+        tensor.client.flush().ok();
+    }
+}
