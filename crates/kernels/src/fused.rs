@@ -10,6 +10,7 @@ use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, DispatchDevice, Flex, GradientCheckpointingStrategy};
 use burn::tensor::{Device, Tensor};
+use srft_formats::platform::IS_PAGE;
 use std::fmt::Debug;
 
 /// A function of N dense f32 matrices with its gradient.
@@ -31,6 +32,15 @@ pub fn runs_on(device: &Device) -> bool {
                 && matches!(**autodiff, DispatchDevice::Flex(_))
         }
         _ => false,
+    }
+}
+
+/// Does work of many parallel parts on a thread of rayon's pool, if it is the CPU's: from another thread each part
+/// would wake one of the pool's and wait for it.
+pub fn in_pool<T: Send>(device: &Device, work: impl FnOnce() -> T + Send) -> T {
+    match !IS_PAGE && runs_on(device) {
+        true => rayon::scope(|_| work()),
+        false => work(),
     }
 }
 

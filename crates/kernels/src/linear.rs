@@ -6,6 +6,7 @@
 use super::cpu::{dense, f32s, tensor};
 use super::fused::{self, FusedOp};
 use super::matmul::{few, matmul_nt};
+use super::stored::cpu::product_few;
 use super::weight::Weight;
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
@@ -30,6 +31,40 @@ pub fn linear_by(x: Tensor<2>, weight: &Weight) -> Tensor<2> {
         Weight::Whole(weight) => linear(x, weight.clone()),
         Weight::Frozen(weight) => weight.linear(x),
     }
+}
+
+/// x·Wᵀ + scale·x·Aᵀ·Bᵀ without a gradient, on the CPU, where it is one product over In and r together; `None`
+/// elsewhere, and for a small W. `down` is A [r, In], `up` B [Out, r].
+pub fn adapted(
+    x: &Tensor<2>,
+    weight: &Weight,
+    [down, up]: [&Tensor<2>; 2],
+    scale: f64,
+) -> Option<Tensor<2>> {
+    const HERE: &str = "a tensor of the CPU backend";
+    let dims = weight.dims();
+    if x.is_autodiff() || !fused::runs_on(&x.device()) || !few::suits(dims) {
+        return None;
+    }
+    let host = |x: &Tensor<2>| dense(x.clone().try_into_primitive::<Flex>().expect(HERE));
+    let (values, down_values, up_values) = (host(x), host(down), host(up));
+    let x_values = f32s(&values);
+    let down_rows = few::InF32 { values: f32s(&down_values), dims: down.dims() };
+    let mut low = few::product(x_values, &down_rows);
+    low.iter_mut().for_each(|u| *u *= scale as f32);
+    let low = few::LowRank { x: &low, weight: f32s(&up_values), columns: down.dims()[0] };
+    let out = match weight {
+        Weight::Whole(weight) => {
+            let values = host(weight);
+            few::product_with(x_values, &few::InF32 { values: f32s(&values), dims }, low)
+        }
+        Weight::Frozen(weight) => {
+            let (words, layout) = weight.stored();
+            let words = words.try_into_primitive::<Flex>().expect(HERE);
+            product_few(x_values, &words, layout, low)
+        }
+    };
+    Some(Tensor::from_primitive::<Flex>(tensor(out, [x.dims()[0], dims[0]])))
 }
 
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@
 //! copy of every matrix. A decoding step's product widens on a GPU as it reads. The embedding looks rows up
 //! and widens these alone; the head, too large to be widened whole, is multiplied a part at a time.
 
-mod cpu;
+pub(crate) mod cpu;
 mod gpu;
 pub mod reference;
 

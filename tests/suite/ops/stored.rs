@@ -1,8 +1,8 @@
 //! Stored weights: every number of both 16-bit formats, blocks of every type, and products with them.
 
 use crate::backends::{compare, devices, floats};
-use burn::tensor::{Tensor, TensorData, bf16, f16};
-use srft::ops::linear::linear;
+use burn::tensor::{Device, Tensor, TensorData, bf16, f16};
+use srft::ops::linear::{adapted, linear};
 use srft::ops::lm_head::{Head, LOGITS_BYTES};
 use srft::ops::matmul;
 use srft::ops::step::Joined;
@@ -181,6 +181,69 @@ fn products_of_few_rows_match_the_reference_for_every_type() {
                     assert_eq!(product(rows.clone()), alone, "{kind:?} {k}: rows {rows:?}");
                 }
             }
+        }
+    }
+}
+
+/// On the CPU, where a matrix and its adapter are one product. Both sizes of tile, with what is left over; a rank
+/// that fills registers and one that doesn't.
+#[test]
+fn a_product_with_its_adapter_matches_the_reference_and_a_row_has_the_bits_that_it_has_alone() {
+    let on = Device::flex();
+    let (n, out, columns, scale) = (7, 269, 256, 0.5);
+    let mut stream = Stream::new(13, 0, 0);
+    let mut numbers = |count: usize| -> Vec<f32> { (0..count).map(|_| stream.normal()).collect() };
+    let f32s = |x: &[f32], columns: usize| {
+        let shape = [x.len() / columns, columns];
+        Tensor::<2>::from_data(TensorData::new(x.to_vec(), shape), &on)
+    };
+    let wide = |x: &[f32]| -> Vec<f64> { x.iter().map(|&x| f64::from(x)).collect() };
+    let x = numbers(n * columns);
+    let in_half = numbers(out * columns);
+    for kind in HALVES.into_iter().chain([BlockType::Q8_0, BlockType::Q4K]) {
+        let bytes: Vec<u8> = match kind {
+            BlockType::F16 => {
+                in_half.iter().flat_map(|&w| f16::from_f32(w).to_le_bytes()).collect()
+            }
+            BlockType::Bf16 => {
+                in_half.iter().flat_map(|&w| bf16::from_f32(w).to_le_bytes()).collect()
+            }
+            _ => random_blocks(kind, out * columns / kind.elements()),
+        };
+        let stored = StoredMatrix::new(&bytes, kind, out, &on).unwrap();
+        let whole = Weight::Whole(stored.widen());
+        let weight = Weight::Frozen(Arc::new(stored));
+        for rank in [5, 16] {
+            let (down, up) = (numbers(rank * columns), numbers(out * rank));
+            let (down_on, up_on) = (f32s(&down, columns), f32s(&up, rank));
+            let product = |x: &[f32], weight: &Weight| {
+                let low = [&down_on, &up_on];
+                floats(adapted(&f32s(x, columns), weight, low, scale).expect("it is large"))
+            };
+            let got = product(&x, &weight);
+            let by = |map: fn(f64) -> f64| {
+                let map = |x: &[f64]| -> Vec<f64> { x.iter().map(|&x| map(x)).collect() };
+                let x = map(&wide(&x));
+                let low = matmul::reference::matmul_nt(&x, &map(&wide(&down)), columns);
+                let change = matmul::reference::matmul_nt(&low, &map(&wide(&up)), rank);
+                let y = matmul::reference::matmul_nt(
+                    &x,
+                    &map(&reference::widen(&bytes, kind)),
+                    columns,
+                );
+                y.iter().zip(change).map(|(y, change)| y + scale * change).collect::<Vec<f64>>()
+            };
+            let (expected, sizes) = (by(|t| t), by(f64::abs));
+            for (i, ((&got, want), size)) in got.iter().zip(&expected).zip(&sizes).enumerate() {
+                let error = (f64::from(got) - want).abs() / size;
+                assert!(error < 2e-6, "{kind:?} {rank} [{i}]: {got}, not {want}");
+            }
+            assert_eq!(product(&x, &whole), got, "{kind:?}: in f32");
+            for (x, alone) in x.chunks(columns).zip(got.chunks(out)) {
+                assert_eq!(product(x, &weight), alone, "{kind:?} {rank}");
+            }
+            let tracked = f32s(&x, columns).autodiff().require_grad();
+            assert!(adapted(&tracked, &weight, [&down_on, &up_on], scale).is_none());
         }
     }
 }

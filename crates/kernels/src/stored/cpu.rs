@@ -10,11 +10,16 @@ use srft_formats::model::gguf::{self, BlockType};
 
 use super::{Layout, StoredLinear, Widen};
 use crate::cpu::{dense, f32s, i32s, tensor};
-use crate::matmul::{few, product};
+use crate::matmul::few::{self, InBf16, InF16, LowRank, Number, Numbers};
+use crate::matmul::product;
 use crate::vector::wide;
 
 /// Numbers that a task takes at a time.
 const CHUNK: usize = 1 << 15;
+
+/// Most rows of x for which halves are widened in registers, which costs bfloat16 two instructions and f16 seven.
+const BF16_LINES: usize = 16;
+const F16_LINES: usize = 4;
 
 impl Widen for Flex {
     fn widen(words: FlexTensor, layout: Layout) -> FlexTensor {
@@ -45,9 +50,15 @@ impl StoredLinear for Flex {
             return product::<Self>(x, Self::widen(words, layout));
         }
         let x = dense(x);
-        let matrix = Blocks { bytes: layout.bytes_in(i32s(&words)), layout };
-        tensor(few::product(f32s(&x), &matrix), [x.layout().shape()[0], layout.rows])
+        let out = product_few(f32s(&x), &words, layout, LowRank::NONE);
+        tensor(out, [x.layout().shape()[0], layout.rows])
     }
+}
+
+/// x·Wᵀ of a large stored matrix, and what is added to it.
+pub fn product_few(x: &[f32], words: &FlexTensor, layout: Layout, low: LowRank<'_>) -> Vec<f32> {
+    let matrix = Blocks { bytes: layout.bytes_in(i32s(words)), layout };
+    few::product_with(x, &matrix, low)
 }
 
 /// A stored matrix's rows.
@@ -61,19 +72,31 @@ impl few::Rows for Blocks<'_> {
         [self.layout.rows, self.layout.columns]
     }
 
-    fn widened<'a>(&'a self, rows: Range<usize>, scratch: &'a mut Vec<f32>) -> &'a [f32] {
+    fn some<'a>(
+        &'a self,
+        rows: Range<usize>,
+        lines: usize,
+        scratch: &'a mut Vec<f32>,
+    ) -> Numbers<'a> {
         let width = self.layout.row_bytes();
-        scratch.resize(rows.len() * self.layout.columns, 0.0);
-        widen(self.layout.kind, &self.bytes[rows.start * width..rows.end * width], scratch);
-        scratch
+        let bytes = &self.bytes[rows.start * width..rows.end * width];
+        match self.layout.kind {
+            BlockType::Bf16 if lines <= BF16_LINES => Numbers::Bf16(bytemuck::cast_slice(bytes)),
+            BlockType::F16 if lines <= F16_LINES => Numbers::F16(bytemuck::cast_slice(bytes)),
+            kind => {
+                scratch.resize(rows.len() * self.layout.columns, 0.0);
+                widen(kind, bytes, scratch);
+                Numbers::F32(scratch)
+            }
+        }
     }
 }
 
 /// Widens blocks on the widest vector unit.
 fn widen(kind: BlockType, bytes: &[u8], out: &mut [f32]) {
     match kind {
-        BlockType::F16 => wide(FromF16 { out, words: bytemuck::cast_slice(bytes) }),
-        BlockType::Bf16 => wide(FromBf16 { out, words: bytemuck::cast_slice(bytes) }),
+        BlockType::F16 => wide(FromHalves::<InF16> { out, halves: bytemuck::cast_slice(bytes) }),
+        BlockType::Bf16 => wide(FromHalves::<InBf16> { out, halves: bytemuck::cast_slice(bytes) }),
         _ => wide(FromBlocks { out, kind, bytes }),
     }
 }
@@ -93,43 +116,18 @@ impl WithSimd for FromBlocks<'_> {
     }
 }
 
-struct FromF16<'a> {
+struct FromHalves<'a, T: Number> {
     out: &'a mut [f32],
-    words: &'a [i32],
+    halves: &'a [T::Unit],
 }
 
-impl WithSimd for FromF16<'_> {
+impl<T: Number> WithSimd for FromHalves<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        // An f16's fields, shifted to f32's places, read as the number times 2^(15 − 127),
-        // subnormals included.
-        const SCALE: f32 = f32::from_bits((127 + 112) << 23);
-        for (pair, &word) in self.out.chunks_exact_mut(2).zip(self.words) {
-            let word = word as u32;
-            let low = f32::from_bits((word & 0x7fff) << 13) * SCALE;
-            let high = f32::from_bits((word >> 3) & (0x7fff << 13)) * SCALE;
-            pair[0] = f32::from_bits(low.to_bits() | (word & 0x8000) << 16);
-            pair[1] = f32::from_bits(high.to_bits() | word & 0x8000_0000);
-        }
-    }
-}
-
-struct FromBf16<'a> {
-    out: &'a mut [f32],
-    words: &'a [i32],
-}
-
-impl WithSimd for FromBf16<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        for (pair, &word) in self.out.chunks_exact_mut(2).zip(self.words) {
-            let word = word as u32;
-            pair[0] = f32::from_bits(word << 16);
-            pair[1] = f32::from_bits(word & 0xffff_0000);
+        for (out, &half) in self.out.iter_mut().zip(self.halves) {
+            *out = T::widened(half);
         }
     }
 }

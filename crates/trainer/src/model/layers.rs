@@ -50,11 +50,13 @@ impl Layer {
         }
     }
 
-    /// x [N, D] → [N, D]; `attend` turns queries, keys and values into [N, heads·head_dim].
+    /// x [N, D] → [N, D], its matrices multiplied by `product`; `attend` turns queries, keys and values into
+    /// [N, heads·head_dim].
     pub fn forward(
         &self,
         x: Tensor<2>,
         config: &ModelConfig,
+        product: fn(&Linear, Tensor<2>) -> Tensor<2>,
         attend: impl FnOnce(Tensor<2>, Tensor<2>, Tensor<2>) -> Tensor<2>,
     ) -> Tensor<2> {
         let norm = |x: Tensor<2>, weight: &Tensor<2>| norm(x, weight, config);
@@ -71,14 +73,14 @@ impl Layer {
             None => x,
         };
         let h = norm(x.clone(), &self.input_norm);
-        let q = of_heads(self.query.forward(h.clone()), &self.query_norm);
+        let q = of_heads(product(&self.query, h.clone()), &self.query_norm);
         let q = if config.query_factor == 1.0 { q } else { q * config.query_factor };
-        let k = of_heads(self.key.forward(h.clone()), &self.key_norm);
-        let attended = self.output.forward(attend(q, k, self.value.forward(h)));
+        let k = of_heads(product(&self.key, h.clone()), &self.key_norm);
+        let attended = product(&self.output, attend(q, k, product(&self.value, h)));
         let x = x + after(attended, &self.attended_norm);
         let h = norm(x.clone(), &self.gate_norm);
-        let h = glu(self.gate.forward(h.clone()), self.up.forward(h), config.activation);
-        x + after(self.down.forward(h), &self.gated_norm)
+        let h = glu(product(&self.gate, h.clone()), product(&self.up, h), config.activation);
+        x + after(product(&self.down, h), &self.gated_norm)
     }
 
     /// The matrices under Hugging Face's names within the layer.

@@ -1,7 +1,7 @@
 //! A matrix of the model, with its bias and its low-rank adapter where it has them.
 
 use super::{ParameterMut, grow};
-use crate::ops::linear::{linear, linear_by};
+use crate::ops::linear::{adapted, linear, linear_by};
 use crate::ops::matmul::matmul_nt;
 use crate::ops::step::Term;
 use crate::ops::weight::{FrozenMatrix, Weight};
@@ -53,6 +53,16 @@ impl Linear {
             return y + adapter.forward(x);
         }
         y
+    }
+
+    /// The same for sampling, without a gradient: on the CPU the adapter's change is then part of the matrix's own sum.
+    pub fn step(&self, x: Tensor<2>) -> Tensor<2> {
+        let in_one = self.adapter.as_ref().and_then(|adapter| adapter.in_one(&x, &self.weight));
+        match (in_one, &self.bias) {
+            (Some(y), Some(bias)) => y + bias.clone(),
+            (Some(y), None) => y,
+            (None, _) => self.forward(x),
+        }
     }
 
     /// The matrix with what it adds to its product, for a decoding step.
@@ -135,6 +145,14 @@ impl Linear {
 }
 
 impl Adapter {
+    /// The matrix's product and its change at once, where that can be.
+    fn in_one(&self, x: &Tensor<2>, weight: &Weight) -> Option<Tensor<2>> {
+        match self.dropout {
+            None => adapted(x, weight, [&self.down, &self.up], self.scale),
+            Some(_) => None,
+        }
+    }
+
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let x = match &self.dropout {
             Some(mask) => x * mask.clone(),

@@ -7,6 +7,7 @@ use super::lora::Lora;
 use super::table::Table;
 use super::{Local, ModelConfig, Parameter, ParameterMut, Scaling, grow};
 use crate::ops::attention::{AttentionShape, KvCache, Rope, attention, decode_attention};
+use crate::ops::fused::{in_pool, runs_on};
 use crate::ops::linear::linear_by;
 use crate::ops::weight::Weight;
 use crate::random::{Stream, purpose};
@@ -197,7 +198,7 @@ impl Llama {
     ) -> Tensor<2> {
         let shape = self.attention_shape(batch, positions);
         let attend = |q, k, v| attention(q, k, v, shape, self.rope(index));
-        self.layers[index].forward(x, &self.config, attend)
+        self.layers[index].forward(x, &self.config, Linear::forward, attend)
     }
 
     /// Like [`Llama::hidden`] for prompts of `lengths` tokens, leaving their keys and values in
@@ -214,7 +215,7 @@ impl Llama {
         let mut x = self.embed(tokens);
         for (index, layer) in self.layers.iter().enumerate() {
             let rope = self.rope(index);
-            x = layer.forward(x, &self.config, |q, k, v| {
+            x = layer.forward(x, &self.config, Linear::step, |q, k, v| {
                 let (kv_heads, head_dim) = (shape.kv_heads, shape.head_dim);
                 let mut cache =
                     KvCache::new(&q.device(), shape.batch, capacity, kv_heads, head_dim);
@@ -228,12 +229,15 @@ impl Llama {
 
     /// Hidden states [B, D] of one more token a row, `[B]`, appended to the caches.
     pub fn decode(&self, tokens: Tensor<1, Int>, caches: &mut [KvCache]) -> Tensor<2> {
-        let mut x = self.embed(tokens);
-        for (index, (layer, cache)) in self.layers.iter().zip(caches).enumerate() {
-            let rope = self.rope(index);
-            x = layer.forward(x, &self.config, |q, k, v| decode_attention(q, k, v, cache, rope));
-        }
-        self.final_norm(x)
+        in_pool(&self.device(), || {
+            let mut x = self.embed(tokens);
+            for (index, (layer, cache)) in self.layers.iter().zip(caches).enumerate() {
+                let rope = self.rope(index);
+                let attend = |q, k, v| decode_attention(q, k, v, cache, rope);
+                x = layer.forward(x, &self.config, Linear::step, attend);
+            }
+            self.final_norm(x)
+        })
     }
 
     /// Hidden states [N, D] of N more tokens of one row, `[N]`, appended to its caches one after the other.
@@ -241,7 +245,7 @@ impl Llama {
         let mut x = self.embed(tokens);
         for (index, (layer, cache)) in self.layers.iter().zip(caches).enumerate() {
             let rope = self.rope(index);
-            x = layer.forward(x, &self.config, |q, k, v| {
+            x = layer.forward(x, &self.config, Linear::step, |q, k, v| {
                 let at = |x: &Tensor<2>, i| x.clone().narrow(0, i, 1);
                 let one = |i| decode_attention(at(&q, i), at(&k, i), at(&v, i), cache, rope);
                 Tensor::cat((0..q.dims()[0]).map(one).collect(), 0)
@@ -252,7 +256,13 @@ impl Llama {
 
     /// Logits [N, V] of hidden states [N, D]: for decoding, where N is a batch's rows.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let parts = self.head().iter().map(|part| linear_by(hidden.clone(), part)).collect();
+        // The CPU's product takes a block as it is held: only others are widened by parts.
+        let on_cpu = runs_on(&self.device());
+        let parts = if on_cpu { self.head_blocks() } else { self.head() };
+        if let [whole] = parts.as_slice() {
+            return linear_by(hidden, whole);
+        }
+        let parts = parts.iter().map(|part| linear_by(hidden.clone(), part)).collect();
         Tensor::cat(parts, 1)
     }
 
