@@ -1,5 +1,6 @@
 // Attention of one new position a row, with grouped queries: takes q, k and v from the parts of their product, norms the
-// heads of q and k where the model does, turns them to the position (RoPE), appends k and v to the cache, and attends over what the row's past holds, however much would fit.
+// heads of q and k where the model does, turns them to the position (RoPE), appends k and v to the cache, and attends
+// over what the row's past holds, however much would fit.
 //
 //   out = Σ_t p_t·v_t,   p = softmax of q·k_t / √dh over the positions that the new one sees
 //
