@@ -38,7 +38,7 @@ fn widened(quad: u32) -> vec4<f32> {
     return of_block(quad / BLOCK_QUADS * BYTES, 4u * (quad % BLOCK_QUADS));
 }
 
-// See widen.wgsl.
+// A binary16; see widen.wgsl.
 fn from_f16(bits: u32) -> f32 {
     let magnitude = bits & 0x7fffu;
     let normal = (magnitude << 13u) + (112u << 23u);
@@ -83,7 +83,7 @@ fn packed_scale(at: u32, part: u32) -> vec2<f32> {
     return vec2<f32>(vec2<u32>(scale, least));
 }
 
-// Numbers e to e + 3 of the block at byte `at`; e is a multiple of 4. As widen_blocks.wgsl has them.
+// Numbers e to e + 3 of the block at byte `at`; e is a multiple of 4.
 fn of_block(at: u32, e: u32) -> vec4<f32> {
     if (KIND == Q8_0) {
         let word = word_at(at + 2u + e);

@@ -25,7 +25,6 @@ const PARAMETERS = {
     top_p: BOOLEANS,
     kind: [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 30],
     rows: [1, 4, 16],
-    elements: [32, 256],
     a_by_k: BOOLEANS,
     b_by_k: BOOLEANS,
     tile: [64, 128],

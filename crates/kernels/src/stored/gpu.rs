@@ -37,8 +37,7 @@ fn launch(words: CubeTensor, listed: Option<CubeTensor>, layout: Layout) -> Cube
         }
         _ => {
             let shader = Shader::new("widen_blocks", srft_shaders::WIDEN_BLOCKS);
-            let shader = shader.with("kind", kind.number());
-            (shader.with("elements", kind.elements()).with("bytes", kind.bytes()), 4)
+            (shader.with("kind", kind.number()).with("bytes", kind.bytes()), 4)
         }
     };
     let shader = shader.with("listed", listed.is_some());
