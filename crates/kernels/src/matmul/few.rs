@@ -1,10 +1,10 @@
 //! x·Wᵀ on the CPU for a large W, quick also where x has few rows, as in sampling.
 //!
 //! gemm first copies W into an order of its own, which takes as long as the product if x has few rows. Here W
-//! is read as it is stored. Halves are widened in registers, as often as rows of x go over them; blocks, and
-//! halves under many rows of x, a strip at a time into the cache. A number's bits depend on its row of x and its row of W
-//! alone: not on the rows beside them, nor on threads, nor on how W is stored. So a response is the same whoever is
-//! sampled beside it, and a layer that the backward pass computes again is too.
+//! is read as it is stored. Halves are widened in registers where few rows of x go over them; blocks, and halves
+//! under many rows, a strip at a time into the cache. A number's bits depend on its row of x and its row of W alone:
+//! not on the rows beside them, nor on threads, nor on how W is stored. So a response is the same whoever is sampled
+//! beside it, and a layer that the backward pass computes again is too.
 
 use std::ops::Range;
 
