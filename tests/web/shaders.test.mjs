@@ -49,21 +49,28 @@ function whole(file) {
     return text.replaceAll(/^\/\/#include (.*)$/gm, (_, included) => whole(included));
 }
 
+/** So many of a template's variants are compiled; of more, those that differ in one parameter from the first or the last. */
+const MOST = 36;
+
 /** The sources that a template can become, by name. */
 function variants(name, template) {
     const parameters = [...new Set([...template.matchAll(/\{\{ *(\w+) *\}\}/g)].map((match) => match[1]))];
-    let sources = [[name, template]];
     for (const parameter of parameters) {
-        const values = PARAMETERS[parameter];
-        assert(values, `${name} has a parameter that is new here: ${parameter}`);
-        sources = values.flatMap((value) =>
-            sources.map(([label, source]) => [
-                `${label} ${parameter}=${value}`,
-                source.replaceAll(new RegExp(`\\{\\{ *${parameter} *\\}\\}`, "g"), value),
-            ]),
-        );
+        assert(PARAMETERS[parameter], `${name} has a parameter that is new here: ${parameter}`);
     }
-    return sources;
+    let choices = [{}];
+    for (const parameter of parameters) {
+        choices = PARAMETERS[parameter].flatMap((value) => choices.map((chosen) => ({ ...chosen, [parameter]: value })));
+    }
+    if (choices.length > MOST) {
+        const apart = (a, b) => parameters.filter((parameter) => a[parameter] !== b[parameter]).length;
+        const ends = [choices[0], choices.at(-1)];
+        choices = choices.filter((chosen) => ends.some((end) => apart(chosen, end) <= 1));
+    }
+    return choices.map((chosen) => [
+        [name, ...parameters.map((parameter) => `${parameter}=${chosen[parameter]}`)].join(" "),
+        template.replaceAll(/\{\{ *(\w+) *\}\}/g, (_, parameter) => chosen[parameter]),
+    ]);
 }
 
 /** What the browser says against the sources. */

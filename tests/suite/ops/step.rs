@@ -88,10 +88,8 @@ fn a_gated_product_matches_the_reference() {
             poison(16 * rows * gates, &device);
             let got = floats(joined.product(on).gated(act));
             let at = |i: usize| [&gate.product, &up.product].map(|p| p[i % gates][i / gates]);
-            let want: Vec<f64> = (0..rows * gates)
-                .map(|i| at(i))
-                .map(|[gate, up]| reference::glu(gate, up, act))
-                .collect();
+            let want: Vec<f64> =
+                (0..rows * gates).map(at).map(|[gate, up]| reference::glu(gate, up, act)).collect();
             compare(&format!("{rows} rows, {gates} gates of {k}"), &got, &want, TOLERANCE).unwrap();
         }
     }
