@@ -3,7 +3,9 @@
 
 use super::layers::Layer;
 use super::{Llama, ModelConfig};
-use crate::ops::attention::{HeadNorms, KvCache, decode_parts, takes_parts};
+use crate::config::CacheDtype;
+use crate::ops::attention::{HeadNorms, KvCache, decode_parts, fits_in_halves, takes_parts};
+use crate::ops::fused::runs_on as runs_on_cpu;
 use crate::ops::step::{Joined, Norms, embed, runs_on};
 use burn::tensor::{Int, Tensor};
 use srft_formats::platform::IS_PAGE;
@@ -13,6 +15,7 @@ use srft_formats::platform::IS_PAGE;
 pub struct Decoding<'a> {
     model: &'a Llama,
     step: Option<Step>, // None: by the layers' own operations
+    cache: CacheDtype,
 }
 
 /// What the kernels of a step take.
@@ -35,15 +38,29 @@ struct StepOfLayer {
 }
 
 impl<'a> Decoding<'a> {
-    /// Joins the matrices that multiply the same rows, where the kernels take this model.
-    pub fn new(model: &'a Llama) -> Self {
+    /// Joins the matrices that multiply the same rows, where the kernels take this model. Its caches hold numbers as
+    /// `cache` says, if such heads can be held so there.
+    pub fn new(model: &'a Llama, cache: CacheDtype) -> Self {
         let step = if IS_PAGE { None } else { Step::of(model) };
-        Self { model, step }
+        let on_gpu = step.is_some() && fits_in_halves(model.config.head_dim);
+        let takes_halves = !IS_PAGE && (runs_on_cpu(&model.device()) || on_gpu);
+        Self { model, step, cache: if takes_halves { cache } else { CacheDtype::F32 } }
     }
 
     /// By the layers' own operations everywhere: what the kernels are held against.
     pub fn plain(model: &'a Llama) -> Self {
-        Self { model, step: None }
+        Self { model, step: None, cache: CacheDtype::F32 }
+    }
+
+    /// [`Llama::prefill`], into caches of this decoding.
+    pub fn prefill(
+        &self,
+        tokens: Tensor<1, Int>,
+        lengths: &[u32],
+        positions: usize,
+        capacity: usize,
+    ) -> (Tensor<2>, Vec<KvCache>) {
+        self.model.prefill(tokens, lengths, positions, capacity, self.cache)
     }
 
     /// The model.
