@@ -42,6 +42,8 @@ fn check(what: &str, model: &Llama) {
         ("layers", Decoding::plain(model), TOLERANCE),
         ("kernels, F16", Decoding::new(model, CacheDtype::F16), 2e-2),
     ] {
+        let on_gpu = srft::ops::step::runs_on(&device);
+        assert_eq!(decoding.by_kernels(), on_gpu && name != "layers", "{what}, {name}");
         let mut caches = begun(&decoding, &texts);
         for step in 0..STEPS {
             let at = BEGUN.map(|begun| begun as usize + step);

@@ -9,6 +9,7 @@ use crate::vector::LANES;
 use burn::tensor::kind::Basic;
 use burn::tensor::{Device, Int, Tensor, f16};
 use srft_formats::config::CacheDtype;
+use srft_formats::platform::{NATIVE, Native};
 
 /// The past of one layer: rotated keys and values of every row.
 #[derive(Debug, Clone)]
@@ -34,11 +35,11 @@ pub(super) enum Store {
     Device { past: Both<Tensor<2>, Tensor<2, Int>>, lengths: Option<Tensor<1, Int>> },
 }
 
-/// Keys and values, in F32 or in F16.
+/// Keys and values, in F32 or in F16, which a page does without.
 #[derive(Debug, Clone)]
 pub(super) enum Both<A, B> {
     F32([A; 2]),
-    F16([B; 2]),
+    F16([B; 2], Native),
 }
 
 impl<A, B> Both<A, B> {
@@ -46,7 +47,7 @@ impl<A, B> Both<A, B> {
     fn map(self, on_f32: impl Fn(A) -> A, on_f16: impl Fn(B) -> B) -> Self {
         match self {
             Self::F32(both) => Self::F32(both.map(on_f32)),
-            Self::F16(both) => Self::F16(both.map(on_f16)),
+            Self::F16(both, native) => Self::F16(both.map(on_f16), native),
         }
     }
 
@@ -56,8 +57,8 @@ impl<A, B> Both<A, B> {
             (Self::F32([k, v]), Self::F32([more_k, more_v])) => {
                 Self::F32([f32s(k, more_k), f32s(v, more_v)])
             }
-            (Self::F16([k, v]), Self::F16([more_k, more_v])) => {
-                Self::F16([f16s(k, more_k), f16s(v, more_v)])
+            (Self::F16([k, v], native), Self::F16([more_k, more_v], _)) => {
+                Self::F16([f16s(k, more_k), f16s(v, more_v)], native)
             }
             _ => panic!("caches of one type"),
         }
@@ -76,17 +77,20 @@ impl KvCache {
         let elements = rows * capacity * kv_heads * head_dim.next_multiple_of(LANES);
         let matrices = rows * kv_heads * capacity;
         let plain = device.clone().without_autodiff();
-        let store = match (crate::fused::runs_on(device), dtype) {
-            (true, CacheDtype::F32) => Store::Host(Both::F32([0, 1].map(|_| vec![0.0; elements]))),
-            (true, CacheDtype::F16) => Store::Host(Both::F16([0, 1].map(|_| vec![0; elements]))),
-            (false, CacheDtype::F32) => {
+        let native = NATIVE.filter(|_| dtype == CacheDtype::F16);
+        let store = match (crate::fused::runs_on(device), native) {
+            (true, None) => Store::Host(Both::F32([0, 1].map(|_| vec![0.0; elements]))),
+            (true, Some(native)) => {
+                Store::Host(Both::F16([0, 1].map(|_| vec![0; elements]), native))
+            }
+            (false, None) => {
                 let zeros = |_| Tensor::zeros([matrices, head_dim], &plain);
                 Store::Device { past: Both::F32([0, 1].map(zeros)), lengths: None }
             }
-            (false, CacheDtype::F16) => {
+            (false, Some(native)) => {
                 assert!(fits_in_halves(head_dim), "heads of {head_dim} are not whole vectors");
                 let zeros = |_| Tensor::zeros([matrices, head_dim / 2], &plain);
-                Store::Device { past: Both::F16([0, 1].map(zeros)), lengths: None }
+                Store::Device { past: Both::F16([0, 1].map(zeros), native), lengths: None }
             }
         };
         Self { store, lengths: vec![0; rows], capacity, kv_heads, head_dim }
@@ -137,7 +141,7 @@ impl KvCache {
                     Both::F32(past) => {
                         fill(past, [&k, &v], lengths, [t, capacity, kv_heads, head_dim], rope);
                     }
-                    Both::F16(past) => {
+                    Both::F16(past, _) => {
                         fill(past, [&k, &v], lengths, [t, capacity, kv_heads, head_dim], rope);
                     }
                 }
@@ -161,7 +165,7 @@ impl KvCache {
                 let v = stored(per_head(v));
                 *past = match past {
                     Both::F32(_) => Both::F32([k, v]),
-                    Both::F16(_) => Both::F16([k, v].map(gpu::in_halves)),
+                    Both::F16(_, native) => Both::F16([k, v].map(gpu::in_halves), *native),
                 };
             }
         }

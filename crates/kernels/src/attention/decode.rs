@@ -54,7 +54,7 @@ fn decode(
             let new = [&q[..], &k, &v];
             let out = match past {
                 Both::F32(past) => attend_rows(past, new, shape, &cache.lengths, rope),
-                Both::F16(past) => attend_rows(past, new, shape, &cache.lengths, rope),
+                Both::F16(past, _) => attend_rows(past, new, shape, &cache.lengths, rope),
             };
             let width = out.len() / rows;
             Tensor::from_data(TensorData::new(out, [rows, width]), &device)
@@ -113,14 +113,22 @@ pub fn decode_parts(
     });
     // Taken out, a tensor has one owner and is written in place.
     let (stored, halves) = match past {
-        Both::F32(past) => (past.each_mut().map(|x| gpu::taken(x)), false),
-        Both::F16(past) => (past.each_mut().map(|x| gpu::taken(x)), true),
+        Both::F32(past) => (past.each_mut().map(|x| gpu::taken(x)), None),
+        Both::F16(past, native) => (past.each_mut().map(|x| gpu::taken(x)), Some(*native)),
     };
-    let of = Past { shape, split, capacity: cache.capacity, rope, norms, factor, halves };
+    let of = Past {
+        shape,
+        split,
+        capacity: cache.capacity,
+        rope,
+        norms,
+        factor,
+        halves: halves.is_some(),
+    };
     let (out, stored, counted) = gpu::decode(parts, &of, stored, counted);
     *past = match halves {
-        false => Both::F32(stored.map(gpu::given)),
-        true => Both::F16(stored.map(gpu::given)),
+        None => Both::F32(stored.map(gpu::given)),
+        Some(native) => Both::F16(stored.map(gpu::given), native),
     };
     *lengths = Some(counted);
     cache.lengths.iter_mut().for_each(|n| *n += times as u32);

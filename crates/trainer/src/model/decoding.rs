@@ -43,7 +43,7 @@ impl<'a> Decoding<'a> {
     pub fn new(model: &'a Llama, cache: CacheDtype) -> Self {
         let step = if IS_PAGE { None } else { Step::of(model) };
         let on_gpu = step.is_some() && fits_in_halves(model.config.head_dim);
-        let takes_halves = !IS_PAGE && (runs_on_cpu(&model.device()) || on_gpu);
+        let takes_halves = runs_on_cpu(&model.device()) || on_gpu;
         Self { model, step, cache: if takes_halves { cache } else { CacheDtype::F32 } }
     }
 
@@ -61,6 +61,11 @@ impl<'a> Decoding<'a> {
         capacity: usize,
     ) -> (Tensor<2>, Vec<KvCache>) {
         self.model.prefill(tokens, lengths, positions, capacity, self.cache)
+    }
+
+    /// Whether a step goes by the kernels of `ops::step`.
+    pub fn by_kernels(&self) -> bool {
+        self.step.is_some()
     }
 
     /// The model.
