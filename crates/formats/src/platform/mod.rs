@@ -27,15 +27,17 @@ use web_time::Instant;
 /// Whether this is a browser's page: what it never needs is left out of its download.
 pub const IS_PAGE: bool = cfg!(target_family = "wasm");
 
-/// What only a native program has: a page has no value of it, so what takes one is not downloaded.
+/// What only a native program has: a page has no value of it, so what needs one is not downloaded.
 #[cfg(not(target_family = "wasm"))]
 pub type Native = ();
+/// What only a native program has: a page has no value of it.
 #[cfg(target_family = "wasm")]
 pub type Native = std::convert::Infallible;
 
 /// In a native program the value.
 #[cfg(not(target_family = "wasm"))]
 pub const NATIVE: Option<Native> = Some(());
+/// In a native program the value.
 #[cfg(target_family = "wasm")]
 pub const NATIVE: Option<Native> = None;
 
