@@ -29,14 +29,16 @@ pub const IS_PAGE: bool = cfg!(target_family = "wasm");
 
 /// What only a native program has: a page has no value of it, so what needs one is not downloaded.
 #[cfg(not(target_family = "wasm"))]
-pub type Native = ();
+#[derive(Debug, Clone, Copy)]
+pub struct Native;
 /// What only a native program has: a page has no value of it.
 #[cfg(target_family = "wasm")]
-pub type Native = std::convert::Infallible;
+#[derive(Debug, Clone, Copy)]
+pub enum Native {}
 
 /// In a native program the value.
 #[cfg(not(target_family = "wasm"))]
-pub const NATIVE: Option<Native> = Some(());
+pub const NATIVE: Option<Native> = Some(Native);
 /// In a native program the value.
 #[cfg(target_family = "wasm")]
 pub const NATIVE: Option<Native> = None;

@@ -113,8 +113,8 @@ pub fn decode_parts(
     });
     // Taken out, a tensor has one owner and is written in place.
     let (stored, halves) = match past {
-        Both::F32(past) => (past.each_mut().map(|x| gpu::taken(x)), None),
-        Both::F16(past, native) => (past.each_mut().map(|x| gpu::taken(x)), Some(*native)),
+        Both::F32(past) => (past.each_mut().map(gpu::taken), None),
+        Both::F16(past, native) => (past.each_mut().map(gpu::taken), Some(*native)),
     };
     let of = Past {
         shape,
