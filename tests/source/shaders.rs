@@ -139,8 +139,10 @@ fn check(template: &str) -> Vec<String> {
         Ok(module) => module,
         Err(error) => return vec![format!("doesn't parse: {}", error.emit_to_string(&source))],
     };
-    // No capability beyond WebGPU's core: no f64, no subgroups, no push constants.
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    // No capability beyond WebGPU's core: no f64, no subgroups, no push constants. Packing two halves into a word is
+    // in it, and in OpenGL ES 3.0.
+    let core = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let mut validator = Validator::new(ValidationFlags::all(), core);
     let info = match validator.validate(&module) {
         Ok(info) => info,
         Err(error) => return vec![format!("invalid: {}", error.emit_to_string(&source))],
