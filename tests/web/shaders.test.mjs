@@ -36,7 +36,6 @@ const PARAMETERS = {
     biased: BOOLEANS,
     normed: BOOLEANS,
     split: BOOLEANS,
-    halves: BOOLEANS,
     block: [512],
     after: BOOLEANS,
     next: [0],

@@ -10,7 +10,7 @@ mod gpu;
 pub mod reference;
 mod rope;
 
-pub use cache::{KvCache, fits_in_halves};
+pub use cache::KvCache;
 pub use decode::{decode_attention, decode_parts, decode_stock, takes_parts};
 pub use gpu::HeadNorms;
 pub use rope::Rope;

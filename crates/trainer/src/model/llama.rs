@@ -6,7 +6,6 @@ use super::linear::Linear;
 use super::lora::Lora;
 use super::table::Table;
 use super::{Local, ModelConfig, Parameter, ParameterMut, Scaling, grow};
-use crate::config::CacheDtype;
 use crate::ops::attention::{AttentionShape, KvCache, Rope, attention, decode_attention};
 use crate::ops::fused::{in_pool, runs_on};
 use crate::ops::linear::linear_by;
@@ -210,7 +209,6 @@ impl Llama {
         lengths: &[u32],
         positions: usize,
         capacity: usize,
-        cache: CacheDtype,
     ) -> (Tensor<2>, Vec<KvCache>) {
         let shape = self.attention_shape(lengths.len(), positions);
         let mut caches = Vec::with_capacity(self.layers.len());
@@ -218,8 +216,9 @@ impl Llama {
         for (index, layer) in self.layers.iter().enumerate() {
             let rope = self.rope(index);
             x = layer.forward(x, &self.config, Linear::step, |q, k, v| {
-                let heads = [shape.kv_heads, shape.head_dim];
-                let mut cache = KvCache::new(&q.device(), [shape.batch, capacity], heads, cache);
+                let (kv_heads, head_dim) = (shape.kv_heads, shape.head_dim);
+                let mut cache =
+                    KvCache::new(&q.device(), shape.batch, capacity, kv_heads, head_dim);
                 cache.prefill(k.clone(), v.clone(), lengths, rope);
                 caches.push(cache);
                 attention(q, k, v, shape, rope)
