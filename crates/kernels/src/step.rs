@@ -221,11 +221,24 @@ impl Norms {
     }
 }
 
-/// Rows `tokens` `[M]` of a table in blocks [V, D], times `factor` → [M, D]; D is a multiple of 4.
-pub fn embed(blocks: &[Weight], tokens: Tensor<1, Int>, factor: f32) -> Tensor<2> {
-    let blocks: Vec<_> = blocks.iter().map(as_stored).collect();
-    let tokens = cube::dense(tokens.try_into_primitive::<CubeBackend>().expect(HERE));
-    Tensor::from_primitive::<CubeBackend>(gpu::embed(&blocks, &tokens, factor))
+/// A table of tokens' rows, in blocks.
+#[derive(Debug)]
+pub struct Embedding {
+    blocks: Vec<(CubeTensor, Layout)>, // [V, D] in all
+    factor: f32,
+}
+
+impl Embedding {
+    /// D is a multiple of 4; rows are multiplied by `factor`.
+    pub fn new(blocks: &[Weight], factor: f32) -> Self {
+        Self { blocks: blocks.iter().map(as_stored).collect(), factor }
+    }
+
+    /// The rows of tokens `[M]`, [M, D].
+    pub fn rows(&self, tokens: Tensor<1, Int>) -> Tensor<2> {
+        let tokens = cube::dense(tokens.try_into_primitive::<CubeBackend>().expect(HERE));
+        Tensor::from_primitive::<CubeBackend>(gpu::embed(&self.blocks, &tokens, self.factor))
+    }
 }
 
 /// A matrix's bytes, and how they lie.

@@ -3,7 +3,7 @@
 use crate::backends::{compare, devices, floats};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use srft::model::Activation;
-use srft::ops::step::{Joined, Norms, Term, embed, reference};
+use srft::ops::step::{Embedding, Joined, Norms, Term, reference};
 use srft::ops::stored::{BlockType, StoredMatrix};
 use srft::ops::weight::Weight;
 use srft::random::Stream;
@@ -170,7 +170,7 @@ fn an_embedding_looks_each_token_up_in_its_block() {
         .collect();
     poison(tokens.len() * width, &device);
     let ids = tokens.map(|token| token as i32);
-    let got = floats(embed(&blocks, Tensor::<1, Int>::from_ints(ids, &device), 2.5));
+    let got = floats(Embedding::new(&blocks, 2.5).rows(Tensor::<1, Int>::from_ints(ids, &device)));
     compare("embedding", &got, &want, TOLERANCE).unwrap();
 }
 

@@ -79,7 +79,7 @@ fn decode(
         }
         Store::Device { k: keys, v: values, lengths } => {
             let qkv = [q, k, v].map(Tensor::without_autodiff);
-            if runs_on(&device) && by_shader && Split::of(shape, 1).is_some() {
+            if runs_on(&device) && by_shader && takes_parts(shape, 1) {
                 let whole = Tensor::cat(qkv.to_vec(), 1);
                 let added = Added::nothing(whole.dims()[1]);
                 return decode_parts(&Parts::whole(whole, &added), cache, rope, None, 1.0);

@@ -1,10 +1,10 @@
 //! One more token a row, after the keys and values of its past: on a native GPU by the kernels of `ops::step`,
 //! elsewhere by the layers' own operations.
 
-use super::layers::Layer;
+use super::layers::{Layer, as_multiplied};
 use super::{Llama, ModelConfig};
 use crate::ops::attention::{HeadNorms, KvCache, decode_parts, takes_parts};
-use crate::ops::step::{Joined, Norms, embed, runs_on};
+use crate::ops::step::{Embedding, Joined, Norms, runs_on};
 use burn::tensor::{Int, Tensor};
 use srft_formats::platform::IS_PAGE;
 
@@ -18,6 +18,7 @@ pub struct Decoding<'a> {
 /// What the kernels of a step take.
 #[derive(Debug)]
 struct Step {
+    embedding: Embedding,
     first: Norms, // of what enters the first layer
     layers: Vec<StepOfLayer>,
     head: Joined,
@@ -100,6 +101,7 @@ impl Step {
         let head = model.head_blocks().into_iter().map(Into::into).collect::<Vec<_>>();
         let first = &model.layers.first()?.input_norm;
         layers.iter().all(takes).then_some(Self {
+            embedding: Embedding::new(&model.embedding_blocks(), config.embedding_factor as f32),
             first: norms(None, first, config),
             layers,
             head: Joined::new(&head)?,
@@ -109,8 +111,7 @@ impl Step {
     /// Hidden states [M, D] after the final norm.
     fn hidden(&self, model: &Llama, tokens: Tensor<1, Int>, caches: &mut [KvCache]) -> Tensor<2> {
         let config = &model.config;
-        let x = embed(&model.embedding_blocks(), tokens, config.embedding_factor as f32);
-        let [mut x, mut h] = self.first.of(x);
+        let [mut x, mut h] = self.first.of(self.embedding.rows(tokens));
         for (index, (layer, cache)) in self.layers.iter().zip(caches).enumerate() {
             let (rope, factor) = (model.rope(index), config.query_factor as f32);
             let qkv = layer.query_key_value.product(h);
@@ -128,7 +129,10 @@ impl StepOfLayer {
     fn of(layer: &Layer, next: &Tensor<2>, config: &ModelConfig) -> Option<Self> {
         let heads = layer.query_norm.as_ref().zip(layer.key_norm.as_ref()).map(|(query, key)| {
             let weights = Tensor::cat(vec![query.clone(), key.clone()], 0);
-            HeadNorms { weights: offset(weights, config), epsilon: config.rms_norm_eps as f32 }
+            HeadNorms {
+                weights: as_multiplied(weights, config),
+                epsilon: config.rms_norm_eps as f32,
+            }
         });
         Some(Self {
             query_key_value: Joined::new(&[
@@ -147,11 +151,6 @@ impl StepOfLayer {
 }
 
 fn norms(after: Option<&Tensor<2>>, next: &Tensor<2>, config: &ModelConfig) -> Norms {
-    let of = |weight: &Tensor<2>| offset(weight.clone(), config);
+    let of = |weight: &Tensor<2>| as_multiplied(weight.clone(), config);
     Norms::new(after.map(of), of(next), config.rms_norm_eps as f32)
-}
-
-/// A norm's weight as it multiplies.
-fn offset(weight: Tensor<2>, config: &ModelConfig) -> Tensor<2> {
-    if config.norm_offset == 0.0 { weight } else { weight + config.norm_offset }
 }

@@ -126,7 +126,11 @@ impl Layer {
 
 /// RMSNorm of x [N, W] with a weight [1, W] as it is stored.
 pub(super) fn norm(x: Tensor<2>, weight: &Tensor<2>, config: &ModelConfig) -> Tensor<2> {
-    let weight = weight.clone().squeeze_dim(0);
-    let weight = if config.norm_offset == 0.0 { weight } else { weight + config.norm_offset };
+    let weight = as_multiplied(weight.clone(), config).squeeze_dim(0);
     rms_norm(x, weight, config.rms_norm_eps as f32)
+}
+
+/// A norm's weight as it multiplies.
+pub(super) fn as_multiplied(weight: Tensor<2>, config: &ModelConfig) -> Tensor<2> {
+    if config.norm_offset == 0.0 { weight } else { weight + config.norm_offset }
 }

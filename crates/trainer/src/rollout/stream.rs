@@ -30,8 +30,8 @@ impl Past {
             Tensor::from_data(TensorData::new(ids, [tokens.len()]), &model.device())
         };
         let old = std::mem::take(&mut self.caches);
-        // `extend` attends one position after the other: for most of a prompt that is slower than all anew.
         self.tokens = prompt.to_vec();
+        // `extend` attends one position after the other: for most of a prompt that is slower than all anew.
         if 2 * known >= prompt.len() {
             self.caches = old.into_iter().map(|c| c.back_to(known as u32, capacity)).collect();
             return decoding.extend(ints(&prompt[known..]), &mut self.caches);
