@@ -194,6 +194,15 @@ export function assertNear(got, expected, tolerance, what) {
 
 // The page.
 
+/** Waits until an element shows this: the page draws with the next frame. `wanted`: its text, or an expression that fits. */
+export async function shows(page, selector, wanted) {
+    const fits = (text) => (wanted instanceof RegExp ? wanted.test(text) : wanted === text);
+    const element = page.locator(selector);
+    for (let tries = 0; tries < 100 && !fits(await element.innerText()); tries += 1) await page.waitForTimeout(100);
+    const shown = await element.innerText();
+    assert(fits(shown), `${selector} shows '${shown}', expected ${wanted}`);
+}
+
 /** An address's settings with few problems a step: a round of the three runs takes a fraction of a second. */
 export const QUICK = "p=2&g=2&dev=cpu";
 

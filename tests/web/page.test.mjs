@@ -2,7 +2,7 @@
 // buttons and its address, survives a reload, and asks nothing of the network beyond its own files.
 
 import assert from "node:assert/strict";
-import { QUICK, accessibilityTests, browserTest, pauseAt, reach, step } from "./harness.mjs";
+import { QUICK, accessibilityTests, browserTest, pauseAt, reach, shows, step } from "./harness.mjs";
 
 const count = (page, selector) => page.locator(selector).count();
 
@@ -14,8 +14,8 @@ browserTest("it plays by itself and draws what came", { path: "index.html#" + QU
     });
     await pauseAt(page, 10);
     const done = await step(page);
-    assert.match(await page.locator("#adapter").innerText(), /CPU \(SIMD\)/);
-    assert.match(await page.locator("#self-test").innerText(), /11 kernels/);
+    await shows(page, "#adapter", /CPU \(SIMD\)/);
+    await shows(page, "#self-test", /11 kernels/);
     // Steps of each run for the curves; SFT draws no rollouts, and weights are SRFT's.
     const points = (chart) =>
         page.locator(`#chart-${chart} g.series`).evaluateAll((all) => all.map((g) => Number(g.dataset.points)));
@@ -51,7 +51,7 @@ browserTest("pause, one step, the group and its formulas", { path: "index.html#"
     assert.equal(await count(page, "#group-rows .member:not(.head)"), 3);
     await page.locator("#group-rows .member:not(.head)").last().locator("button.token").first().click();
     const terms = page.locator("#token-terms");
-    assert.match(await terms.innerText(), /Eq\. 8/);
+    await shows(page, "#token-terms", /Eq\. 8/);
     const values = await terms.locator("data").evaluateAll((all) => all.map((d) => Number(d.value)));
     assert(values.length > 3 && values.every(Number.isFinite), `${values}`);
     assert.equal(await count(page, "#token-candidates li"), 10);
@@ -108,7 +108,7 @@ browserTest("a reload goes on from the last state", { path: "index.html#" + QUIC
     while (!(before >= 2)) before = await page.evaluate(storedStep);
     await page.reload();
     await page.locator("#continued").waitFor();
-    assert.match(await page.locator("#continued").innerText(), new RegExp(`step ${before}\\b`));
+    await shows(page, "#continued", new RegExp(`step ${before}\\b`));
     await reach(page, null, before + 1);
 });
 

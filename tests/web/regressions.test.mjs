@@ -8,7 +8,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { after, test } from "node:test";
 import {
-    QUICK, browserTest, call, connect, event, eventsOf, fakeTest, pauseAt, reach, root, start,
+    QUICK, browserTest, call, connect, event, eventsOf, fakeTest, pauseAt, reach, root, shows, start,
 } from "./harness.mjs";
 
 const require = createRequire(root + "web/package.json");
@@ -227,7 +227,7 @@ for (const [name, options] of [["desktop", desktop], ["phone", { viewport: { wid
             await page.evaluate(() => (document.querySelector("#settings").open = true));
             const title = await links.nth(i).innerText();
             await links.nth(i).click();
-            assert.equal(await text(page, "#lesson-title"), title);
+            await shows(page, "#lesson-title", title);
             await assertInSight(page, "#lesson-title");
             await assertInSight(page, "#lesson-look");
         }
@@ -241,8 +241,7 @@ browserTest("W1, W2: all rewards equal: RL stays at 0, and its group is the one 
     const now = await text(page, "#lesson-now");
     const [, sft, srft] = /SFT ([\d.]+).*SRFT ([\d.]+)/.exec(now).map(Number);
     assert(sft > 0 && srft > 0, now);
-    const chosen = await page.locator("#group-run option:checked").innerText();
-    assert.equal(chosen, "RL (GRPO)");
+    await shows(page, "#group-run option:checked", "RL (GRPO)");
 });
 
 browserTest("W3: what goes wrong is told where it was done", { path: "index.html#" + QUICK, options: desktop }, async (page) => {
@@ -254,7 +253,7 @@ browserTest("W3: what goes wrong is told where it was done", { path: "index.html
     await page.locator("#ask-button").click();
     await page.locator("#ask-says").getByText("no token for").waitFor();
     await assertInSight(page, "#ask-says");
-    assert.equal(await text(page, "#answers"), "", "no answers to another prompt");
+    await shows(page, "#answers", ""); // no answers to another prompt
     await page.locator("#load").setInputFiles({ name: "a.txt", mimeType: "text/plain", buffer: Buffer.from("hello") });
     await page.locator("#files-say").getByText("is not a zip").waitFor();
     await page.locator("#examples").fill("100000");
@@ -284,7 +283,7 @@ browserTest("W11, W27: a worker that dies takes nothing from the charts, and wha
         (step) => [...document.querySelectorAll("#chart-shift g.series")].every((g) => Number(g.dataset.points) >= step),
         step,
     );
-    assert.match(await text(page, "#errors .recovered"), /without a word\.$/m, "and nothing of a CPU that was asked for");
+    await shows(page, "#errors .recovered", /without a word\.$/m); // and nothing of a CPU that was asked for
 });
 
 let isStuck = false;
@@ -325,7 +324,7 @@ browserTest(
     },
     async (page) => {
         await reach(page, "playing", 1);
-        assert.match(await text(page, "#continued"), /gave no answer/);
+        await shows(page, "#continued", /gave no answer/);
     },
 );
 
@@ -336,7 +335,7 @@ for (const [name, settings] of [
 ]) {
     browserTest(`W8: a page whose scripts do not run says so: ${name}`, { ...settings, allow: [/./] }, async (page) => {
         await page.locator("#no-scripts").getByText("What next:").waitFor();
-        assert.equal(await text(page, "#phase"), "not loaded");
+        await shows(page, "#phase", "not loaded");
     });
 }
 
@@ -388,11 +387,11 @@ browserTest("W14: numbers out of range are refused beside their field, in the pa
         await page.locator(`#set-${key}`).blur();
         await page.locator(`#set-${key}-wrong`).getByText(words).waitFor();
     }
-    assert.equal(await text(page, "#restart-text"), "Restart", "nothing to apply");
+    await shows(page, "#restart-text", "Restart");
     await page.locator("#set-p").fill("3");
     await page.locator("#set-p").blur();
-    assert.equal(await page.locator("#set-p-wrong").isVisible(), false);
-    assert.equal(await text(page, "#restart-text"), "Restart to apply");
+    await page.locator("#set-p-wrong").waitFor({ state: "hidden" });
+    await shows(page, "#restart-text", "Restart to apply");
 });
 
 browserTest("W15: two tabs keep runs of their own; a closed tab's are taken up", { path: "index.html#" + QUICK }, async (page, context) => {
@@ -401,7 +400,7 @@ browserTest("W15: two tabs keep runs of their own; a closed tab's are taken up",
     const other = await context.newPage();
     await other.goto(page.url());
     await reach(other, "playing", 1);
-    assert.match(await text(other, "#continued"), /Another tab runs the same/);
+    await shows(other, "#continued", /Another tab runs the same/);
     await other.close();
     assert.equal(await keptStep(page), first, "the first tab's are as they were");
     const address = page.url();
