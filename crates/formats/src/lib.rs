@@ -14,6 +14,7 @@
 
 pub mod error;
 pub mod records;
+pub mod packing;
 pub mod platform;
 pub mod hub;
 pub mod names;
