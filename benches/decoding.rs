@@ -14,6 +14,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use common::median;
 use srft::bench::shape;
 use srft::model::{Activation, Decoding, Llama, Lora, ModelConfig, Scaling, lora};
+use srft::ops::attention::{Packing, Places};
 use srft::ops::sampling::Sampling;
 use srft::rollout::{Plan, Stops, respond};
 use std::time::Instant;
@@ -68,7 +69,7 @@ fn uncached(model: &Llama, prompt: &[u32], tokens: usize, device: &Device) -> Ve
     for _ in 0..tokens {
         let n = text.len();
         let input = Tensor::<1, Int>::from_data(TensorData::new(text.clone(), [n]), device);
-        let last = model.hidden(input, 1, n).slice([n - 1..n]);
+        let last = model.hidden(input, &Places::new(Packing::apart([n]), device)).slice([n - 1..n]);
         let id = model.logits(last).argmax(1).into_data().convert::<i32>();
         text.push(id.as_slice::<i32>().expect("i32")[0]);
     }

@@ -8,7 +8,9 @@
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use srft::model::{Activation, Scaling};
-use srft::ops::attention::{self, AttentionShape, KvCache, Rope, attention, decode_attention};
+use srft::ops::attention::{
+    self, AttentionShape, KvCache, Packing, Places, Rope, attention, decode_attention,
+};
 use srft::ops::{glu, linear::linear, rms_norm};
 use std::hint::black_box;
 use std::time::Instant;
@@ -17,8 +19,9 @@ const VOCABULARY: usize = 23;
 const HIDDEN: usize = 128;
 const FEED_FORWARD: usize = 320;
 const LAYERS: usize = 3;
-const SHAPE: AttentionShape =
-    AttentionShape { batch: 288, positions: 30, heads: 4, kv_heads: 4, head_dim: 32 };
+const SHAPE: AttentionShape = AttentionShape { heads: 4, kv_heads: 4, head_dim: 32 };
+/// Sequences, and positions of each.
+const BATCH: [usize; 2] = [288, 30];
 const EPS: f32 = 1e-5;
 const DECODE_ROWS: usize = 256;
 
@@ -28,6 +31,8 @@ enum Kind {
     Fused,
     Stock,
 }
+
+type Attend = fn(Tensor<2>, Tensor<2>, Tensor<2>, AttentionShape, &Places, &Rope) -> Tensor<2>;
 
 /// The nine tensors of a layer.
 struct Layer {
@@ -40,6 +45,7 @@ struct Model {
     embedding: Tensor<2>,
     layers: Vec<Layer>,
     rope: Rope,
+    places: Places,
 }
 
 fn random(shape: [usize; 2], device: &Device) -> Tensor<2> {
@@ -65,6 +71,7 @@ impl Model {
             embedding: weight(VOCABULARY, HIDDEN),
             layers: (0..LAYERS).map(layer).collect(),
             rope: Rope::new(64, SHAPE.head_dim, 10_000.0, Scaling::None, device),
+            places: Places::new(Packing::apart([BATCH[1]; BATCH[0]]), device),
         }
     }
 
@@ -81,7 +88,7 @@ impl Model {
         for Layer { norms, weights: [wq, wk, wv, wo, wg, wu, wd] } in &self.layers {
             let h = norm(x.clone(), norms[0].clone(), EPS);
             let [q, k, v] = [wq, wk, wv].map(|w| project(&h, w));
-            x = x + project(&attend(q, k, v, SHAPE, &self.rope), wo);
+            x = x + project(&attend(q, k, v, SHAPE, &self.places, &self.rope), wo);
             let h = norm(x.clone(), norms[1].clone(), EPS);
             x = x + project(&gate(project(&h, wg), project(&h, wu), Activation::Silu), wd);
         }
@@ -165,7 +172,7 @@ fn part(name: &str, inputs: &[[usize; 2]], device: &Device, [fused, stock]: [Op;
 
 fn main() {
     let device = Device::flex().autodiff();
-    let tokens = SHAPE.batch * SHAPE.positions;
+    let tokens = BATCH[0] * BATCH[1];
     let ids = |n: usize| {
         let ids: Vec<i32> = (0..n).map(|i| (i * 7 % VOCABULARY) as i32).collect();
         Tensor::<1, Int>::from_ints(ids.as_slice(), &device)
@@ -204,13 +211,15 @@ fn main() {
             glu::stock(x[0].clone(), x[1].clone(), Activation::Silu)
         }],
     );
+    let attend = |form: Attend, x: &[Tensor<2>]| {
+        let [q, k, v] = [0, 1, 2].map(|i| x[i].clone());
+        form(q, k, v, SHAPE, &model.places, &model.rope)
+    };
     part(
         "attention 288 × 30",
         &[[n, HIDDEN]; 3],
         &device,
-        [&|x| attention(x[0].clone(), x[1].clone(), x[2].clone(), SHAPE, &model.rope), &|x| {
-            attention::stock(x[0].clone(), x[1].clone(), x[2].clone(), SHAPE, &model.rope)
-        }],
+        [&|x| attend(attention, x), &|x| attend(attention::stock, x)],
     );
     for (out, input) in [(HIDDEN, HIDDEN), (FEED_FORWARD, HIDDEN), (HIDDEN, FEED_FORWARD)] {
         part(

@@ -12,8 +12,8 @@ use srft::config::Config;
 use srft::device::select;
 use srft::error::Result;
 use srft::objective::assemble;
+use srft::ops::adamw::squared_norm;
 use srft::ops::readback;
-use srft::optim::squared_norm;
 use srft::run::{Parts, trainer};
 
 const LR: f64 = 0.05;

@@ -10,6 +10,18 @@ macro_rules! shader {
     };
 }
 
+/// AdamW of one tensor, in place.
+pub const ADAMW: &str = shader!("adamw");
+/// The sum of a tensor's squares, in parts.
+pub const SQUARES: &str = shader!("squares");
+/// The norm of rows.
+pub const NORM: &str = shader!("norm");
+/// Its gradient.
+pub const NORM_BACKWARD: &str = shader!("norm_backward");
+/// The gated activation.
+pub const GLU: &str = shader!("glu");
+/// Its gradient.
+pub const GLU_BACKWARD: &str = shader!("glu_backward");
 /// The sum of a product's parts.
 pub const ADD_PARTS: &str = shader!("add_parts");
 /// A product of few rows with a matrix as it is stored.

@@ -1,7 +1,7 @@
 // The gated activation of a product whose columns are gate and up, out = act(gate)·up: act(g) = g·σ(u(g)) with u(g) = g for
 // SiLU, and g·(LINEAR + CUBIC·g²) for GELU's tanh form.
 //
-// Reference: crates/kernels/src/step/reference.rs. Launcher: gpu.rs beside it.
+// Reference: crates/kernels/src/glu/reference.rs. Launcher: gpu.rs beside it.
 
 //#include include/settled.wgsl
 

@@ -2,7 +2,7 @@
 //
 //   x += y, or x += RMSNorm(y)·w₀ if AFTER;   out = RMSNorm(x)·w,   RMSNorm(x) = x / √(mean(x²) + ε)
 //
-// Reference: crates/kernels/src/step/reference.rs. Launcher: gpu.rs beside it.
+// Reference: crates/kernels/src/rms_norm/reference.rs. Launcher: gpu.rs beside it.
 
 //#include include/settled.wgsl
 

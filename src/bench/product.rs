@@ -4,11 +4,12 @@ use super::clock::Clock;
 use super::noise;
 use super::record::Work;
 use crate::error::{Error, Result};
+use crate::ops::cube;
 use crate::ops::fused::runs_on;
 use crate::ops::linear::linear_by;
 use crate::ops::matmul::{Product, Tile, Way, matmul_nt_by};
 use crate::ops::readback;
-use crate::ops::step::{self, Joined};
+use crate::ops::step::Joined;
 use crate::ops::weight::Weight;
 use crate::platform::Stopwatch;
 use burn::tensor::{Device, Int, Tensor};
@@ -85,7 +86,7 @@ impl By {
                 matmul_nt_by(x, weight.clone(), Way::Tiles(tile))
             }
             (Self::Page, Weight::Whole(weight)) => matmul_nt_by(x, weight.clone(), Way::OneKernel),
-            _ if x.dims()[0] <= DECODED && step::runs_on(&x.device()) => {
+            _ if x.dims()[0] <= DECODED && cube::runs_on(&x.device()) => {
                 let joined = Joined::new(&[weight.clone().into()]);
                 joined.expect("a named shape's rows are whole vectors").product(x).sum()
             }

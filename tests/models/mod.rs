@@ -9,6 +9,7 @@ use serde_json::Value;
 use srft::learner::Gradient;
 use srft::model::{CONFIG, Llama, ModelFolder, TOKENIZER};
 use srft::objective::Update;
+use srft::ops::attention::{Packing, Places};
 use srft::ops::objective::column;
 use srft::records::{Role, Sequence, TermCoefficients};
 use srft::score::score;
@@ -203,7 +204,8 @@ pub fn uncached_logits(model: &Llama, rows: &[Vec<u32>], positions: usize) -> Ve
     let padded = rows.iter().flat_map(|row| {
         row.iter().copied().chain(std::iter::repeat(0)).take(positions).collect::<Vec<_>>()
     });
-    let hidden = model.hidden(ints(padded, &model.device()), rows.len(), positions);
+    let places = Places::new(Packing::apart(rows.iter().map(|_| positions)), &model.device());
+    let hidden = model.hidden(ints(padded, &model.device()), &places);
     floats(model.logits(hidden))
 }
 

@@ -3,12 +3,26 @@
 use burn::backend::wgpu::{
     CubeDim, CubeTensor, KernelSource, SourceKernel, SourceTemplate, into_contiguous,
 };
+use burn::backend::{DispatchDevice, GradientCheckpointingStrategy};
 use burn::cubecl::prelude::{CubeCount, ExecutionMode, KernelId};
 use burn::cubecl::server::{KernelArguments, MetadataBindingInfo};
-use burn::tensor::{DType, Shape};
+use burn::tensor::{DType, Device, Shape};
 
 /// Invocations in a workgroup unless a shader says otherwise: within WebGPU's default limit of 256.
 pub const WORKGROUP: u32 = 256;
+
+/// Whether a device is a GPU that burn's kernels run on, with or without plain autodiff.
+pub fn runs_on(device: &Device) -> bool {
+    match device.as_dispatch() {
+        DispatchDevice::Cube(_) => true,
+        DispatchDevice::Autodiff(autodiff) => {
+            let keeps_all = GradientCheckpointingStrategy::Disabled;
+            autodiff.gradient_checkpointing_strategy() == keeps_all
+                && matches!(**autodiff, DispatchDevice::Cube(_))
+        }
+        _ => false,
+    }
+}
 
 /// A shader with its template parameters; name and parameters are the pipeline's cache key.
 #[derive(Debug, Clone)]

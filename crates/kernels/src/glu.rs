@@ -1,7 +1,11 @@
 //! The gated activation of a feed-forward block (Shazeer, 2020): act(gate)·up, where act(g) = g·σ(u(g)).
 //! With u(g) = g that is SiLU; GELU's tanh form is another u, since (1 + tanh z)/2 = σ(2z).
 
+mod gpu;
+pub mod reference;
+
 use super::cpu::{f32s, f32s_mut, tensor};
+use super::cube;
 use super::fused::{self, FusedOp};
 use super::vector::{sigmoid, wide};
 use burn::backend::flex::FlexTensor;
@@ -23,9 +27,11 @@ const CUBIC: f32 = 0.071_354_814;
 /// gate [N, F], up [N, F] → act(gate)·up [N, F].
 pub fn glu(gate: Tensor<2>, up: Tensor<2>, act: Activation) -> Tensor<2> {
     let act = if IS_PAGE { Activation::Silu } else { act }; // a page knows no Gemma
-    match (fused::runs_on(&gate.device()), act) {
+    let device = gate.device();
+    match (fused::runs_on(&device), act) {
         (true, Activation::Silu) => fused::run(Glu(PhantomData::<Silu>), [gate, up]),
         (true, Activation::GeluTanh) => fused::run(Glu(PhantomData::<GeluTanh>), [gate, up]),
+        (false, _) if cube::runs_on(&device) => gpu::glu(gate, up, act),
         (false, _) => stock(gate, up, act),
     }
 }

@@ -1,14 +1,18 @@
 //! Gradients written by hand: an operation as one node of burn's autodiff graph.
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use crate::cube;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::{CheckpointStrategy, NoCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
+use burn::backend::wgpu::{CubeBackend, CubeTensor};
 use burn::backend::{Autodiff, Backend};
+use burn::tensor::Tensor;
 use std::fmt::Debug;
 
 /// Computes ∂L/∂inputs from the state that `record` kept, ∂L/∂output, and which inputs need one.
-type Gradient<B, S, const N: usize> =
+pub(crate) type Gradient<B, S, const N: usize> =
     fn(S, FloatTensor<B>, [bool; N]) -> [Option<FloatTensor<B>>; N];
 
 /// The graph node. What the gradient needs is in its state, which burn keeps.
@@ -51,4 +55,30 @@ where
         OpsKind::Tracked(prep) => prep.finish(kept, output),
         OpsKind::UnTracked(prep) => prep.finish(output),
     }
+}
+
+/// An operation of dense tensors on a GPU, which gives its value and what its gradient needs; recorded where an input
+/// takes part in autodiff.
+///
+/// # Panics
+/// If an input is on another device (see [`cube::runs_on`]).
+pub fn on_gpu<S, const N: usize>(
+    inputs: [Tensor<2>; N],
+    forward: impl FnOnce([CubeTensor; N]) -> (CubeTensor, S),
+    gradient: Gradient<CubeBackend, S, N>,
+) -> Tensor<2>
+where
+    S: Clone + Debug + Send + 'static,
+{
+    const HERE: &str = "a tensor of the GPU";
+    if !inputs.iter().any(|input| input.is_autodiff()) {
+        let inputs = inputs.map(|x| x.try_into_primitive::<CubeBackend>().expect(HERE));
+        return Tensor::from_primitive::<CubeBackend>(forward(inputs.map(cube::dense)).0);
+    }
+    let inputs =
+        inputs.map(|x| x.autodiff().try_into_primitive::<Autodiff<CubeBackend>>().expect(HERE));
+    let nodes = inputs.each_ref().map(|x| x.node());
+    let (output, kept) = forward(inputs.map(|x| cube::dense(x.into_primitive())));
+    let output = record::<CubeBackend, NoCheckpointing, _, N>(nodes, output, kept, gradient);
+    Tensor::from_primitive::<Autodiff<CubeBackend>>(output)
 }

@@ -25,3 +25,4 @@ pub mod token_stats;
 pub mod lm_head;
 pub mod sampling;
 pub mod objective;
+pub mod adamw;

@@ -1,6 +1,10 @@
 //! Root-mean-square normalisation (Zhang and Sennrich, 2019): y = w · x / √(mean(x²) + ε).
 
+mod gpu;
+pub mod reference;
+
 use super::cpu::{f32s, f32s_mut, tensor};
+use super::cube;
 use super::fused::{self, FusedOp};
 use super::vector::{dot, wide};
 use burn::backend::flex::FlexTensor;
@@ -13,10 +17,10 @@ const ROWS: usize = 64;
 
 /// x `[N, D]`, weight `[D]` → `[N, D]`.
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f32) -> Tensor<2> {
-    if fused::runs_on(&x.device()) {
-        fused::run(RmsNorm { eps }, [x, weight.unsqueeze()])
-    } else {
-        stock(x, weight, eps)
+    match x.device() {
+        device if fused::runs_on(&device) => fused::run(RmsNorm { eps }, [x, weight.unsqueeze()]),
+        device if cube::runs_on(&device) => gpu::rms_norm(x, weight.unsqueeze(), eps),
+        _ => stock(x, weight, eps),
     }
 }
 

@@ -11,9 +11,8 @@
 mod gpu;
 pub mod reference;
 
-use burn::backend::DispatchDevice;
 use burn::backend::wgpu::{CubeBackend, CubeTensor};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 use srft_formats::model::Activation;
 
 use crate::cube::{self, Shader};
@@ -21,11 +20,6 @@ use crate::layout::Layout;
 use crate::matmul::few_gpu;
 use crate::stored::BlockType;
 use crate::weight::Weight;
-
-/// Whether a device is a GPU that burn's kernels run on.
-pub fn runs_on(device: &Device) -> bool {
-    matches!(device.as_dispatch(), DispatchDevice::Cube(_))
-}
 
 /// A matrix of the model with what it adds to its product.
 #[derive(Debug, Clone)]

@@ -2,6 +2,7 @@
 
 use crate::config::{Optimizer as Settings, Schedule};
 use crate::model::Llama;
+use crate::ops::adamw::{State, Update, adamw};
 use burn::tensor::Tensor;
 
 /// Moments of one parameter block.
@@ -39,19 +40,28 @@ impl AdamW {
     pub fn step(&mut self, model: &mut Llama, gradients: Vec<Tensor<2>>, norm: f64, lr: f64) {
         self.updates += 1;
         let s = &self.settings;
-        let scale = clip_scale(norm, s.clip_norm);
         let correct = |beta: f64| 1.0 - beta.powi(self.updates as i32);
-        let (correct1, correct2) = (correct(s.beta1), correct(s.beta2));
+        let update = Update {
+            scale: clip_scale(norm, s.clip_norm),
+            betas: [s.beta1, s.beta2],
+            corrections: [correct(s.beta1), correct(s.beta2)],
+            epsilon: s.eps,
+            decay: 1.0,
+            rate: lr,
+        };
+        // Stands in for what is taken out of its place: with one owner, a tensor is written in place.
+        let nothing = Tensor::<2>::empty([1, 1], &model.device());
+        let take = |x: &mut Tensor<2>| std::mem::replace(x, nothing.clone());
         for ((p, m), g) in model.parameters_mut().into_iter().zip(&mut self.moments).zip(gradients)
         {
-            let g = g * scale;
-            m.first = m.first.clone() * s.beta1 + g.clone() * (1.0 - s.beta1);
-            m.second = m.second.clone() * s.beta2 + (g.clone() * g) * (1.0 - s.beta2);
             // Norms and biases, vectors in the checkpoint, do not decay.
             let decay = if p.shape.len() > 1 { 1.0 - lr * s.weight_decay } else { 1.0 };
-            let denominator = (m.second.clone() / correct2).sqrt() + s.eps;
-            *p.tensor =
-                p.tensor.clone() * decay - (m.first.clone() / denominator) * (lr / correct1);
+            let (weights, first, second) =
+                (take(p.tensor), take(&mut m.first), take(&mut m.second));
+            let state = State { weights, first, second };
+            let State { weights, first, second } = adamw(state, g, &Update { decay, ..update });
+            *p.tensor = weights;
+            *m = Moments { first, second };
         }
     }
 }
@@ -79,15 +89,6 @@ pub fn learning_rate(settings: &Settings, step: u32, total: u32) -> f64 {
                 floor + (1.0 - floor) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
             }
         }
-}
-
-/// The squared global L2 norm of gradients, `[1]`, still on the device.
-pub fn squared_norm(gradients: &[Tensor<2>]) -> Tensor<1> {
-    // One dimension after the other: on a GPU, burn's sum of a whole tensor may add atomically, in
-    // whatever order workgroups end, and two runs would differ in their last bits.
-    let sum = |x: Tensor<2>| x.sum_dim(1).sum_dim(0); // [1, 1]
-    let squares: Vec<Tensor<2>> = gradients.iter().map(|g| sum(g.clone() * g.clone())).collect();
-    sum(Tensor::cat(squares, 0)).flatten(0, 1)
 }
 
 #[cfg(test)]

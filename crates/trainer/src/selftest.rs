@@ -6,13 +6,16 @@ use crate::error::{Error, Result};
 use crate::model::{Activation, Decoding, Llama, Local, ModelConfig, Scaling};
 use crate::objective::reference::objective as objective_reference;
 use crate::ops::attention::reference::attention as attention_reference;
-use crate::ops::attention::{AttentionShape, KvCache, Rope, decode_attention};
+use crate::ops::attention::{
+    AttentionShape, KvCache, Packing, Places, Rope, Segment, decode_attention,
+};
+use crate::ops::cube;
 use crate::ops::lm_head::{Head, LOGITS_BYTES};
 use crate::ops::matmul::{Tile, Way, matmul_nt, matmul_nt_by, reference as matmul_reference};
 use crate::ops::objective::{COLUMNS, Row, Switches, objective};
 use crate::ops::readback::floats as read;
 use crate::ops::sampling::{Draw, Draws, Sampling, reference as sampling_reference, sample};
-use crate::ops::step::{self, Joined};
+use crate::ops::step::Joined;
 use crate::ops::stored::{BlockType, StoredMatrix, reference as stored_reference};
 use crate::ops::token_stats as stats_op;
 use crate::ops::token_stats::{reference as stats_reference, token_stats};
@@ -89,7 +92,7 @@ pub async fn run_tampered(
     checks.many_rows().await?;
     checks.attention().await?;
     checks.stored_weights().await?;
-    if step::runs_on(&checks.device) {
+    if cube::runs_on(&checks.device) {
         checks.few_rows().await?;
         checks.few_stored_rows().await?;
     }
@@ -375,7 +378,8 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         let (lengths, positions) = ([300u32, 3, 256], 302);
         let (heads, kv_heads, head_dim) = (6, 2, 16);
         let batch = lengths.len();
-        let shape = AttentionShape { batch, positions, heads, kv_heads, head_dim };
+        let shape = AttentionShape { heads, kv_heads, head_dim };
+        let rows: Vec<Segment> = Packing::apart([positions; 3]).segments().collect();
         let (q_dim, kv_dim) = (heads * head_dim, kv_heads * head_dim);
         let width = [q_dim, kv_dim, kv_dim];
         let qkv = [0, 1, 2].map(|i| peaky(batch * positions * width[i], 10 + i as u32));
@@ -396,7 +400,10 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
             });
             self.poison(&[batch * q_dim]).await?;
             got.extend(read(decode_attention(q, k, v, &mut cache, &rope)).await?);
-            let row = |place| attention_reference(shape, usize::MAX, 1e4, exact, place);
+            let row = |[b, t]: [usize; 2]| {
+                let row = b * positions + t;
+                attention_reference(shape, usize::MAX, 1e4, exact, &rows[b], row)
+            };
             wanted.extend(at.into_iter().flat_map(row));
         }
         self.compare("attention_decode", got, &wanted, FORWARD);
@@ -517,7 +524,8 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
                 *p.tensor = Tensor::from_data(TensorData::new(values, p.block_shape), device);
             }
             let tokens = Tensor::from_data(TensorData::new(text.clone(), [18]), device);
-            let logits = model.logits(model.hidden(tokens, 2, 9));
+            let logits =
+                model.logits(model.hidden(tokens, &Places::new(Packing::apart([9, 9]), device)));
             (model, logits)
         };
         let (_, expected) = whole(&Device::flex());

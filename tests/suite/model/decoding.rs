@@ -37,7 +37,7 @@ fn check(what: &str, model: &Llama) {
     let all = uncached_logits(model, &texts, LENGTH);
     for (name, decoding) in [("kernels", Decoding::new(model)), ("layers", Decoding::plain(model))]
     {
-        let on_gpu = srft::ops::step::runs_on(&device);
+        let on_gpu = srft::ops::cube::runs_on(&device);
         assert_eq!(decoding.by_kernels(), on_gpu && name != "layers", "{what}, {name}");
         let mut caches = begun(model, &texts);
         for step in 0..STEPS {

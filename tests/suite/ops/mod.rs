@@ -1,5 +1,6 @@
 //! Every kernel on both backends, against plain loops in f64.
 
+mod adamw;
 mod head;
 mod matmul;
 mod model;

@@ -5,7 +5,8 @@ use crate::backends::{compare, devices, floats};
 use burn::tensor::{Device, Tensor, TensorData};
 use srft::model::{Activation, Scaling};
 use srft::ops::attention::{
-    self, AttentionShape, KvCache, Rope, attention, decode_attention, decode_stock,
+    self, AttentionShape, KvCache, Packing, Places, Rope, Tree, attention, decode_attention,
+    decode_stock,
 };
 use srft::ops::{glu, linear::linear, rms_norm};
 use srft::random::Stream;
@@ -27,10 +28,6 @@ impl Matrix {
     fn random(shape: [usize; 2], spread: f64, stream: &mut Stream) -> Self {
         let value = |_| f64::from((f64::from(stream.normal()) * spread) as f32);
         Self { shape, values: (0..shape[0] * shape[1]).map(value).collect() }
-    }
-
-    fn zeros(shape: [usize; 2]) -> Self {
-        Self { shape, values: vec![0.0; shape[0] * shape[1]] }
     }
 
     fn row(&self, row: usize) -> &[f64] {
@@ -108,23 +105,13 @@ impl Case {
 
 fn rms_norm_reference(inputs: &[Matrix]) -> Matrix {
     let [x, weight] = inputs else { panic!("two inputs") };
-    let mut out = Matrix::zeros(x.shape);
-    for (i, value) in out.values.iter_mut().enumerate() {
-        let row = x.row(i / x.shape[1]);
-        let mean = row.iter().map(|x| x * x).sum::<f64>() / row.len() as f64;
-        *value = x.values[i] / (mean + EPS).sqrt() * weight.values[i % x.shape[1]];
-    }
-    out
+    let values = rms_norm::reference::rms_norm(&x.values, &weight.values, EPS);
+    Matrix { shape: x.shape, values }
 }
 
-/// Each activation as its paper has it.
 fn glu_reference(act: Activation, inputs: &[Matrix]) -> Matrix {
     let [gate, up] = inputs else { panic!("two inputs") };
-    let root = (2.0 / std::f64::consts::PI).sqrt();
-    let value = |(&g, u): (&f64, &f64)| match act {
-        Activation::Silu => g / (1.0 + (-g).exp()) * u,
-        Activation::GeluTanh => 0.5 * g * (1.0 + (root * (g + 0.044715 * g.powi(3))).tanh()) * u,
-    };
+    let value = |(&gate, &up): (&f64, &f64)| glu::reference::glu(gate, up, act);
     let values = gate.values.iter().zip(&up.values).map(value).collect();
     Matrix { shape: gate.shape, values }
 }
@@ -139,30 +126,46 @@ fn linear_reference(inputs: &[Matrix]) -> Matrix {
     Matrix { shape, values: (0..shape[0] * shape[1]).map(dot).collect() }
 }
 
-fn attention_reference(shape: AttentionShape, window: usize, inputs: &[Matrix]) -> Matrix {
-    let [q, k, v] = inputs else { panic!("three inputs") };
-    let qkv = [q, k, v].map(|x| &x.values[..]);
-    let places = (0..shape.batch).flat_map(|b| (0..shape.positions).map(move |t| [b, t]));
-    let at = |place| attention::reference::attention(shape, window, THETA, qkv, place);
-    Matrix { shape: q.shape, values: places.flat_map(at).collect() }
+/// A packed batch for attention.
+#[derive(Debug, Clone)]
+struct Batch {
+    packing: Packing,
+    shape: AttentionShape,
 }
 
-fn kv_shape(shape: AttentionShape) -> [usize; 2] {
-    [shape.batch * shape.positions, shape.kv_heads * shape.head_dim]
-}
+impl Batch {
+    /// `batch` sequences of as many positions.
+    fn apart(batch: usize, positions: usize, [heads, kv_heads, head_dim]: [usize; 3]) -> Self {
+        let packing = Packing::apart([positions].repeat(batch));
+        Self { packing, shape: AttentionShape { heads, kv_heads, head_dim } }
+    }
 
-fn q_shape(shape: AttentionShape) -> [usize; 2] {
-    [shape.batch * shape.positions, shape.heads * shape.head_dim]
-}
+    fn q_shape(&self) -> [usize; 2] {
+        [self.packing.rows(), self.shape.heads * self.shape.head_dim]
+    }
 
-fn shape(
-    batch: usize,
-    positions: usize,
-    heads: usize,
-    kv_heads: usize,
-    head_dim: usize,
-) -> AttentionShape {
-    AttentionShape { batch, positions, heads, kv_heads, head_dim }
+    /// Of q, k and v.
+    fn shapes(&self) -> [[usize; 2]; 3] {
+        let kv = [self.packing.rows(), self.shape.kv_heads * self.shape.head_dim];
+        [self.q_shape(), kv, kv]
+    }
+
+    fn places(&self, device: &Device) -> Places {
+        Places::new(self.packing.clone(), device)
+    }
+
+    /// What each row gets.
+    fn reference(&self, window: usize, inputs: [&Matrix; 3]) -> Matrix {
+        let values = (0..self.packing.rows()).flat_map(|row| self.row(window, inputs, row));
+        Matrix { shape: inputs[0].shape, values: values.collect() }
+    }
+
+    /// What one row gets.
+    fn row(&self, window: usize, inputs: [&Matrix; 3], row: usize) -> Vec<f64> {
+        let segment = self.packing.segments().find(|s| s.rows.contains(&row)).expect("a row");
+        let qkv = inputs.map(|x| &x.values[..]);
+        attention::reference::attention(self.shape, window, THETA, qkv, &segment, row)
+    }
 }
 
 /// One sequence and one position; odd sizes; grouped heads; sizes around the vector blocks of 16.
@@ -179,21 +182,20 @@ const SHAPES: [(usize, usize, usize, usize, usize); 7] = [
 /// No window.
 const ALL: usize = usize::MAX;
 
-fn attention_case(shape: AttentionShape, window: usize, spread: f64) -> Case {
-    let mut stream = Stream::new(5, 1, shape.positions as u32);
-    let inputs = [q_shape(shape), kv_shape(shape), kv_shape(shape)]
-        .map(|s| Matrix::random(s, spread, &mut stream))
-        .to_vec();
+fn attention_case(batch: Batch, window: usize, spread: f64) -> Case {
+    let mut stream = Stream::new(5, 1, batch.packing.positions() as u32);
+    let inputs = batch.shapes().map(|s| Matrix::random(s, spread, &mut stream)).to_vec();
+    let with = batch.clone();
     Case {
-        name: format!("attention {shape:?} within {window}"),
+        name: format!("attention {batch:?} within {window}"),
         inputs,
         op: Box::new(move |x| {
-            let rope =
-                Rope::new(shape.positions, shape.head_dim, THETA, Scaling::None, &x[0].device());
-            let rope = rope.within(window);
-            attention(x[0].clone(), x[1].clone(), x[2].clone(), shape, &rope)
+            let (positions, device) = (batch.packing.positions(), x[0].device());
+            let rope = Rope::new(positions, batch.shape.head_dim, THETA, Scaling::None, &device);
+            let [q, k, v] = [0, 1, 2].map(|i| x[i].clone());
+            attention(q, k, v, batch.shape, &batch.places(&device), &rope.within(window))
         }),
-        reference: Box::new(move |x| attention_reference(shape, window, x)),
+        reference: Box::new(move |x| with.reference(window, [&x[0], &x[1], &x[2]])),
     }
 }
 
@@ -252,14 +254,39 @@ fn linear_matches_the_reference() {
     }
 }
 
+/// Prompts with what follows them: lengths around the vector blocks of 16, branches of one row and of none.
+fn trees() -> Packing {
+    let tree = |prompt, branches: &[usize]| Tree { prompt, branches: branches.to_vec() };
+    Packing {
+        trees: vec![
+            tree(17, &[16, 1, 0, 5]),
+            tree(4, &[]),
+            tree(1, &[1]),
+            tree(16, &[17, 18]),
+            tree(3, &[40, 2, 2]),
+        ],
+    }
+}
+
+#[test]
+fn what_follows_a_prompt_sees_it_and_itself() {
+    for (window, [heads, kv_heads, head_dim]) in
+        [(ALL, [4, 2, 10]), (ALL, [3, 1, 32]), (7, [2, 2, 6]), (18, [6, 3, 16])]
+    {
+        let shape = AttentionShape { heads, kv_heads, head_dim };
+        let case = attention_case(Batch { packing: trees(), shape }, window, 1.0);
+        devices().iter().for_each(|(name, device)| case.check(name, device, 8));
+    }
+}
+
 #[test]
 fn attention_matches_the_reference() {
     for (b, t, h, kv, dh) in SHAPES {
-        let case = attention_case(shape(b, t, h, kv, dh), ALL, 1.0);
+        let case = attention_case(Batch::apart(b, t, [h, kv, dh]), ALL, 1.0);
         devices().iter().for_each(|(name, device)| case.check(name, device, 8));
     }
     // Peaky: scores far apart, so that a wrong maximum or mask shows.
-    let peaky = attention_case(shape(2, 19, 4, 2, 8), ALL, 4.0);
+    let peaky = attention_case(Batch::apart(2, 19, [4, 2, 8]), ALL, 4.0);
     devices().iter().for_each(|(name, device)| peaky.check(name, device, 8));
 }
 
@@ -274,7 +301,7 @@ fn attention_within_a_window_matches_the_reference() {
         (20, (1, 20, 2, 1, 16), 1.0),
         (9, (1, 21, 2, 1, 256), 1.0),
     ] {
-        let case = attention_case(shape(b, t, h, kv, dh), window, spread);
+        let case = attention_case(Batch::apart(b, t, [h, kv, dh]), window, spread);
         devices().iter().for_each(|(name, device)| case.check(name, device, 8));
     }
 }
@@ -284,10 +311,13 @@ fn attention_within_a_window_matches_the_reference() {
 fn fused_gradients_match_burns_own() {
     let device = Device::flex().autodiff();
     let mut stream = Stream::new(4, 1, 0);
-    let shape = shape(5, 23, 6, 3, 20);
-    let sizes = [q_shape(shape), kv_shape(shape), kv_shape(shape)];
-    let hosts = sizes.map(|s| Matrix::random(s, 1.5, &mut stream));
-    let upstream = Matrix::random(q_shape(shape), 1.0, &mut stream).on(&device);
+    let tree = |prompt, branches: &[usize]| Tree { prompt, branches: branches.to_vec() };
+    let trees = vec![tree(23, &[]), tree(18, &[5, 1, 0, 17]), tree(1, &[2, 30])];
+    let shape = AttentionShape { heads: 6, kv_heads: 3, head_dim: 20 };
+    let batch = Batch { packing: Packing { trees }, shape };
+    let places = batch.places(&device);
+    let hosts = batch.shapes().map(|s| Matrix::random(s, 1.5, &mut stream));
+    let upstream = Matrix::random(batch.q_shape(), 1.0, &mut stream).on(&device);
     let rope = Rope::new(64, shape.head_dim, THETA, Scaling::None, &device).within(18);
     let weight = Matrix::random([1, shape.head_dim * shape.heads], 1.0, &mut stream);
     let run = |fused: bool| {
@@ -295,10 +325,10 @@ fn fused_gradients_match_burns_own() {
         let w = weight.on(&device).squeeze_dim::<1>(0).require_grad();
         let [q, k, v] = x.clone();
         let mixed = if fused {
-            let mixed = attention(q.clone(), k, v, shape, &rope);
+            let mixed = attention(q.clone(), k, v, shape, &places, &rope);
             glu::glu(rms_norm::rms_norm(mixed, w.clone(), 1e-5), q, Activation::GeluTanh)
         } else {
-            let mixed = attention::stock(q.clone(), k, v, shape, &rope);
+            let mixed = attention::stock(q.clone(), k, v, shape, &places, &rope);
             glu::stock(rms_norm::stock(mixed, w.clone(), 1e-5), q, Activation::GeluTanh)
         };
         let grads = (mixed * upstream.clone()).sum().backward();
@@ -335,11 +365,10 @@ fn decode_as_full_attention(device: &Device, window: usize, tolerance: f64) -> V
     let (heads, kv_heads, head_dim, total) = (4, 2, 10, 21);
     let (prompts, lengths, group) = (3, [5u32, 1, 7], 2);
     let longest = 7;
-    let full = shape(prompts * group, total, heads, kv_heads, head_dim);
+    let full = Batch::apart(prompts * group, total, [heads, kv_heads, head_dim]);
     let mut stream = Stream::new(8, 1, 0);
     // Sequences of one group share their prompt.
-    let mut sequences = [q_shape(full), kv_shape(full), kv_shape(full)]
-        .map(|s| Matrix::random(s, 1.0, &mut stream));
+    let mut sequences = full.shapes().map(|s| Matrix::random(s, 1.0, &mut stream));
     for sequence in &mut sequences {
         let width = sequence.shape[1];
         for p in 0..prompts {
@@ -350,7 +379,7 @@ fn decode_as_full_attention(device: &Device, window: usize, tolerance: f64) -> V
             }
         }
     }
-    let expected = attention_reference(full, window, &sequences);
+    let expected = full.reference(window, sequences.each_ref());
     let rows_at = |x: &Matrix, rows: &[(usize, usize)]| {
         let values = rows.iter().flat_map(|&(s, t)| x.row(s * total + t).to_vec()).collect();
         Matrix { shape: [rows.len(), x.shape[1]], values }
@@ -415,11 +444,9 @@ fn decoding_over_long_pasts() {
         (11, 1, 6, 40),
         (1, 1, 514, ALL), // too wide for the shader
     ] {
-        let full = shape(lengths.len(), total, heads, kv_heads, head_dim);
+        let full = Batch::apart(lengths.len(), total, [heads, kv_heads, head_dim]);
         let mut stream = Stream::new(12, 1, 0);
-        let sequences = [q_shape(full), kv_shape(full), kv_shape(full)]
-            .map(|s| Matrix::random(s, 1.0, &mut stream));
-        let qkv = sequences.each_ref().map(|x| &x.values[..]);
+        let sequences = full.shapes().map(|s| Matrix::random(s, 1.0, &mut stream));
         for (backend, device) in devices() {
             let rope = Rope::new(total, head_dim, THETA, Scaling::None, &device).within(window);
             let cache_of = |rows: std::ops::Range<usize>, room: usize| {
@@ -452,12 +479,10 @@ fn decoding_over_long_pasts() {
                     let what = format!("{heads}/{kv_heads} heads of {head_dim} on {backend}");
                     let mut copy = cache.clone();
                     let got = step(form, &mut cache, all.clone());
-                    let places = lengths.iter().enumerate().map(|(b, &t)| [b, t as usize + more]);
-                    let want: Vec<f64> = places
-                        .flat_map(|at| {
-                            attention::reference::attention(full, window, THETA, qkv, at)
-                        })
-                        .collect();
+                    let rows = lengths.iter().enumerate();
+                    let rows = rows.map(|(b, &t)| b * total + t as usize + more);
+                    let want: Vec<f64> =
+                        rows.flat_map(|row| full.row(window, sequences.each_ref(), row)).collect();
                     compare(&what, &got, &want, FORWARD).unwrap();
                     assert_eq!(step(form, &mut copy, all.clone()), got, "{what}: of a copy");
                     let of_one = step(form, &mut alone, 3..4);
@@ -477,9 +502,8 @@ fn decoding_does_not_depend_on_the_batch() {
     let device = Device::flex();
     let among_others = decode_as_full_attention(&device, ALL, FORWARD);
     let mut stream = Stream::new(8, 1, 0);
-    let full = shape(6, 21, 4, 2, 10);
-    let sequences = [q_shape(full), kv_shape(full), kv_shape(full)]
-        .map(|s| Matrix::random(s, 1.0, &mut stream));
+    let full = Batch::apart(6, 21, [4, 2, 10]);
+    let sequences = full.shapes().map(|s| Matrix::random(s, 1.0, &mut stream));
     let first = |x: &Matrix, rows: std::ops::Range<usize>| {
         let values = rows.clone().flat_map(|t| x.row(t).to_vec()).collect();
         Matrix { shape: [rows.len(), x.shape[1]], values }.on(&device)
@@ -502,9 +526,10 @@ fn decoding_does_not_depend_on_the_batch() {
 fn attention_does_not_depend_on_the_batch() {
     let device = Device::flex().autodiff();
     let run = |batch: usize| {
-        let shape = shape(batch, 13, 4, 2, 8);
+        let batch = Batch::apart(batch, 13, [4, 2, 8]);
         let mut streams = [0, 1, 2, 3].map(|i| Stream::new(9, 1, i));
-        let sizes = [q_shape(shape), kv_shape(shape), kv_shape(shape), q_shape(shape)];
+        let [of_q, of_k, of_v] = batch.shapes();
+        let sizes = [of_q, of_k, of_v, of_q];
         let mut next = 0;
         let [q, k, v, upstream] = sizes.map(|s| {
             next += 1;
@@ -512,7 +537,8 @@ fn attention_does_not_depend_on_the_batch() {
         });
         let [q, k, v] = [q, k, v].map(|x| x.require_grad());
         let rope = Rope::new(13, 8, THETA, Scaling::None, &device);
-        let out = attention(q.clone(), k.clone(), v.clone(), shape, &rope);
+        let out =
+            attention(q.clone(), k.clone(), v.clone(), batch.shape, &batch.places(&device), &rope);
         let grads = (out.clone() * upstream).sum().backward();
         let grads = [q, k, v].map(|x| x.grad(&grads).expect("a gradient"));
         let first = |x: Tensor<2>| -> Vec<f32> {

@@ -3,6 +3,8 @@
 use crate::backends::{compare, devices, floats};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use srft::model::Activation;
+use srft::ops::glu::reference::glu;
+use srft::ops::rms_norm::reference::rms_norm;
 use srft::ops::step::{Embedding, Joined, Norms, Term, reference};
 use srft::ops::stored::{BlockType, StoredMatrix};
 use srft::ops::weight::Weight;
@@ -89,7 +91,7 @@ fn a_gated_product_matches_the_reference() {
             let got = floats(joined.product(on).gated(act));
             let at = |i: usize| [&gate.product, &up.product].map(|p| p[i % gates][i / gates]);
             let want: Vec<f64> =
-                (0..rows * gates).map(at).map(|[gate, up]| reference::glu(gate, up, act)).collect();
+                (0..rows * gates).map(at).map(|[gate, up]| glu(gate, up, act)).collect();
             compare(&format!("{rows} rows, {gates} gates of {k}"), &got, &want, TOLERANCE).unwrap();
         }
     }
@@ -121,18 +123,18 @@ fn a_product_added_to_the_stream_and_its_norm_match_the_reference() {
             let [same, got] = norms.of(residual_on.clone()).map(floats);
             let kept: Vec<f64> = same.iter().map(|&x| f64::from(x)).collect();
             assert_eq!(kept, residual, "{what}: nothing was added");
-            compare(&what, &got, &reference::norm(&residual, &next, 1e-5), TOLERANCE).unwrap();
+            compare(&what, &got, &rms_norm(&residual, &next, 1e-5), TOLERANCE).unwrap();
 
             let product: Vec<f64> = (0..rows)
                 .flat_map(|m| matrix.product.iter().map(move |column| column[m]))
                 .collect();
-            let added = if normed { reference::norm(&product, &after, 1e-5) } else { product };
+            let added = if normed { rms_norm(&product, &after, 1e-5) } else { product };
             residual.iter_mut().zip(&added).for_each(|(x, y)| *x += y);
             let joined = Joined::new(&[matrix.term]).unwrap();
             let parts = joined.product(on);
             let [stream_got, got] = parts.into_stream(residual_on, &norms).map(floats);
             compare(&what, &stream_got, &residual, TOLERANCE).unwrap();
-            compare(&what, &got, &reference::norm(&residual, &next, 1e-5), TOLERANCE).unwrap();
+            compare(&what, &got, &rms_norm(&residual, &next, 1e-5), TOLERANCE).unwrap();
         }
     }
 }

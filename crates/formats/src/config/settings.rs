@@ -355,7 +355,7 @@ settings! {
         steps: u32 = 200,
             must "at least 1": |v| *v > 0,
             free "where neither the learning rate nor a second stage depends on their number";
-        /// Most tokens of a micro-batch, padding included; a larger update is split.
+        /// Most tokens of a micro-batch, where a prompt counts once for all that follow it; a larger update is split.
         micro_batch_tokens: usize = 4096,
             must "at least 1": |v| *v > 0;
         /// auto | true | false: keep only each layer's input and compute the rest again: less memory, a third more work. auto: for the layers that memory has no room for.

@@ -58,15 +58,10 @@ impl KvCache {
         &self.lengths
     }
 
-    /// What one new position a row attends with, for queries of `width` numbers.
+    /// Its heads, for queries of `width` numbers.
     pub(super) fn shape(&self, width: usize) -> AttentionShape {
-        AttentionShape {
-            batch: self.lengths.len(),
-            positions: 1,
-            heads: width / self.head_dim,
-            kv_heads: self.kv_heads,
-            head_dim: self.head_dim,
-        }
+        let (kv_heads, head_dim) = (self.kv_heads, self.head_dim);
+        AttentionShape { heads: width / head_dim, kv_heads, head_dim }
     }
 
     /// Panics if a row has no room for so many more positions.

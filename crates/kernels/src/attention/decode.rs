@@ -3,8 +3,9 @@
 use super::cache::{KvCache, Store, host, store_key, store_value};
 use super::gpu::{self, HeadNorms, Past, Split};
 use super::{AttentionShape, MASKED, Rope, Table};
+use crate::cube::runs_on;
 use crate::matmul::matmul_nt;
-use crate::step::{Added, Parts, runs_on};
+use crate::step::{Added, Parts};
 use crate::vector::{LANES, dot, softmax, weighted_rows, wide};
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData, activation};
 use pulp::{Simd, WithSimd};
@@ -45,7 +46,7 @@ fn decode(
 ) -> Tensor<2> {
     let rows = cache.lengths.len();
     let shape = cache.shape(q.dims()[1]);
-    shape.check(&q, &k, &v);
+    shape.check(rows, &q, &k, &v);
     cache.require_room(1, rope);
     let device = q.device();
     let out = match &mut cache.store {
@@ -129,7 +130,7 @@ pub fn decode_parts(
     // Taken out, a tensor has one owner and is written in place.
     let stored =
         [&mut *keys, &mut *values].map(|x| std::mem::replace(x, Tensor::empty([1, 1], &device)));
-    let past = Past { shape, split, capacity: cache.capacity, rope, norms, factor };
+    let past = Past { rows, shape, split, capacity: cache.capacity, rope, norms, factor };
     let (out, stored, counted) = gpu::decode(parts, &past, stored, counted);
     [*keys, *values] = stored;
     *lengths = Some(counted);
@@ -146,7 +147,7 @@ fn stock(
     lengths: &[u32],
     rope: &Rope,
 ) -> Tensor<2> {
-    let rows = shape.batch;
+    let rows = lengths.len();
     let ints = |values: Vec<i32>| Tensor::<1, Int>::from_ints(values.as_slice(), &keys.device());
     let lengths = lengths.iter().map(|&n| n as i32);
     let position = ints(lengths.clone().collect()); // [B]

@@ -1,24 +1,25 @@
-//! Attention on the CPU, forward and backward. A task takes one sequence and keeps one row of the
-//! T × T scores at a time. The backward pass computes the probabilities again, which costs less than
-//! keeping them.
+//! Attention on the CPU, forward and backward. A task takes a tree of sequences and keeps one row of their
+//! scores at a time. The backward pass computes the probabilities again, which costs less than keeping them.
 
-use super::{AttentionShape, Table};
-use crate::cpu::{f32s, f32s_mut, tensor};
+use super::{AttentionShape, Packing, Segment, Table, Tree};
+use crate::cpu::{f32s, tensor};
 use crate::fused::FusedOp;
 use crate::vector::{LANES, add_scaled, dot, softmax, weighted_rows, wide};
 use burn::backend::flex::FlexTensor;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
 #[derive(Debug, Clone)]
 pub(super) struct Attention {
     pub shape: AttentionShape,
+    pub packing: Arc<Packing>,
     pub rope: Arc<Table>,
     pub window: usize,
 }
 
-/// The rows of one sequence, [T, heads·dh], and how they divide into heads.
+/// The rows of a tree, [T, heads·dh], and how they divide into heads.
 #[derive(Clone, Copy)]
 struct Rows<'a> {
     values: &'a [f32],
@@ -27,17 +28,15 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// One head's vectors, position by position.
+    /// A head's vector of a row.
     #[inline(always)]
-    fn head(self, head: usize) -> impl Iterator<Item = &'a [f32]> {
-        let Self { values, heads, head_dim } = self;
-        let rows = values.chunks_exact(heads * head_dim);
-        rows.map(move |row| &row[head * head_dim..][..head_dim])
+    fn head(self, row: usize, head: usize) -> &'a [f32] {
+        &self.values[(row * self.heads + head) * self.head_dim..][..self.head_dim]
     }
 }
 
-/// A key head of a sequence, laid out for row-times-matrix products; widths are padded with zeros
-/// to `LANES`.
+/// A key head of a prompt and of one thing that follows it, by position, laid out for row-times-matrix products;
+/// widths are padded with zeros to `LANES`.
 struct Keys {
     /// rope(k), [T, dh'].
     k: Vec<f32>,
@@ -55,8 +54,7 @@ struct Keys {
 
 impl Keys {
     #[inline(always)]
-    fn new(shape: AttentionShape) -> Self {
-        let AttentionShape { positions, head_dim, .. } = shape;
+    fn new(positions: usize, head_dim: usize) -> Self {
         let (width, length) = (head_dim.next_multiple_of(LANES), positions.next_multiple_of(LANES));
         let (rows, columns) = (vec![0.0; positions * width], vec![0.0; head_dim * length]);
         Self {
@@ -69,23 +67,25 @@ impl Keys {
         }
     }
 
-    /// Loads head `head` of k and v.
+    /// Loads head `head` of a segment's k and v.
     #[inline(always)]
-    fn load(&mut self, k: Rows, v: Rows, head: usize, rope: &Table) {
+    fn load(&mut self, k: Rows, v: Rows, head: usize, segment: &Segment, rope: &Table) {
         let (width, length) = (self.width, self.length);
-        for (t, (row, k)) in self.k.chunks_exact_mut(width).zip(k.head(head)).enumerate() {
-            rope.rotate(t, 1.0, k, &mut row[..k.len()]);
-            transpose_into(&mut self.k_transposed, length, t, &row[..k.len()]);
-        }
-        for (row, v) in self.v.chunks_exact_mut(width).zip(v.head(head)) {
-            row[..v.len()].copy_from_slice(v);
+        for row in segment.rows.clone() {
+            let t = segment.position(row);
+            let (k, v) = (k.head(row, head), v.head(row, head));
+            let turned = &mut self.k[t * width..][..k.len()];
+            rope.rotate(t, 1.0, k, turned);
+            transpose_into(&mut self.k_transposed, length, t, turned);
+            self.v[t * width..][..v.len()].copy_from_slice(v);
         }
     }
 
-    /// Transposes the loaded v, which only gradients need.
+    /// Transposes a segment's loaded v, which only gradients need.
     #[inline(always)]
-    fn transpose_values(&mut self) {
-        for (t, v) in self.v.chunks_exact(self.width).enumerate() {
+    fn transpose_values(&mut self, segment: &Segment) {
+        for t in segment.rows.clone().map(|row| segment.position(row)) {
+            let v = &self.v[t * self.width..][..self.width];
             transpose_into(&mut self.v_transposed, self.length, t, v);
         }
     }
@@ -138,153 +138,218 @@ fn transpose_into(matrix: &mut [f32], stride: usize, column: usize, values: &[f3
     }
 }
 
-impl Attention {
-    fn rows<'a>(&self, values: &'a [f32], heads: usize) -> Rows<'a> {
-        Rows { values, heads, head_dim: self.shape.head_dim }
-    }
-}
-
-/// One sequence: q [T, Hq·dh], k and v [T, Hkv·dh] → out [T, Hq·dh].
-struct Forward<'a> {
+/// What a task takes: a tree's rows, and some of its key heads with their query heads.
+struct Task<'a> {
     op: &'a Attention,
+    tree: &'a Tree,
+    kv_heads: Range<usize>,
     q: Rows<'a>,
     k: Rows<'a>,
     v: Rows<'a>,
-    out: &'a mut [f32],
 }
 
-impl WithSimd for Forward<'_> {
-    type Output = ();
-
+impl Task<'_> {
+    /// Query heads of a key head, each with its first column among those of the task's output.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { op, q, k, v, out } = self;
-        let AttentionShape { head_dim, heads, .. } = op.shape;
-        let mut keys = Keys::new(op.shape);
-        let mut probabilities = vec![0.0; keys.length];
-        let mut query = vec![0.0; head_dim];
-        let mut mixed = vec![0.0; keys.width];
-        for head in 0..heads {
-            if head % op.shape.group() == 0 {
-                keys.load(k, v, head / op.shape.group(), &op.rope);
-            }
-            let outs = out.chunks_exact_mut(heads * head_dim);
-            for (t, (q, out)) in q.head(head).zip(outs).enumerate() {
-                op.rope.rotate(t, op.shape.scale(), q, &mut query);
-                let seen = Seen::of(t, op.window);
-                keys.probabilities(simd, &query, seen, &mut probabilities[..seen.padded()]);
-                let weights = &probabilities[..seen.end - seen.start];
-                let values = &keys.v[seen.start * keys.width..];
-                weighted_rows(simd, weights, values, keys.width, 0, &mut mixed);
-                out[head * head_dim..][..head_dim].copy_from_slice(&mixed[..head_dim]);
-            }
-        }
+    fn queries(&self, kv_head: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let AttentionShape { head_dim, .. } = self.op.shape;
+        let (group, first) = (self.op.shape.group(), self.kv_heads.start);
+        (kv_head * group..(kv_head + 1) * group)
+            .map(move |head| (head, (head - first * group) * head_dim))
+    }
+
+    /// Numbers of a row of the output, as wide as q, and of one as wide as k.
+    #[inline(always)]
+    fn widths(&self) -> (usize, usize) {
+        let kv = self.kv_heads.len() * self.op.shape.head_dim;
+        (kv * self.op.shape.group(), kv)
     }
 }
 
-/// One sequence's gradients: `dk` and `dv` [T, Hkv·dh], and dq, which overwrites `dy` [T, Hq·dh].
+/// The output of the task's query heads.
+struct Forward<'a>(Task<'a>);
+
+impl WithSimd for Forward<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+        let Self(task) = self;
+        let Task { op, tree, q, k, v, .. } = task;
+        let head_dim = op.shape.head_dim;
+        let (width, _) = task.widths();
+        let mut out = vec![0.0; tree.rows() * width];
+        let mut keys = Keys::new(tree.positions(), head_dim);
+        let mut probabilities = vec![0.0; keys.length];
+        let mut query = vec![0.0; head_dim];
+        let mut mixed = vec![0.0; keys.width];
+        for kv_head in task.kv_heads.clone() {
+            // What follows the prompt takes the place of what followed it before.
+            for segment in tree.segments(0) {
+                keys.load(k, v, kv_head, &segment, &op.rope);
+                for (head, column) in task.queries(kv_head) {
+                    for row in segment.rows.clone() {
+                        let t = segment.position(row);
+                        op.rope.rotate(t, op.shape.scale(), q.head(row, head), &mut query);
+                        let seen = Seen::of(t, op.window);
+                        keys.probabilities(simd, &query, seen, &mut probabilities[..seen.padded()]);
+                        let weights = &probabilities[..seen.end - seen.start];
+                        let values = &keys.v[seen.start * keys.width..];
+                        weighted_rows(simd, weights, values, keys.width, 0, &mut mixed);
+                        let out = &mut out[row * width + column..][..head_dim];
+                        out.copy_from_slice(&mixed[..head_dim]);
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+/// The gradients of the task's heads, dq, dk and dv, given dy, [T, Hq·dh].
 ///
 /// With P the probabilities and dP = dy·vᵀ: dS = P∘(dP − Σ P∘dP), dv = Pᵀ·dy,
 /// d rope(q) = dS·rope(k)/√dh, d rope(k) = dSᵀ·rope(q)/√dh.
 struct Backward<'a> {
-    op: &'a Attention,
-    q: Rows<'a>,
-    k: Rows<'a>,
-    v: Rows<'a>,
-    dy: &'a mut [f32],
-    dk: &'a mut [f32],
-    dv: &'a mut [f32],
+    task: Task<'a>,
+    dy: Rows<'a>,
 }
 
 impl WithSimd for Backward<'_> {
-    type Output = ();
+    type Output = [Vec<f32>; 3];
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { op, q, k, v, dy, dk, dv } = self;
-        let AttentionShape { head_dim, heads, kv_heads, .. } = op.shape;
-        let scale = op.shape.scale();
-        let mut keys = Keys::new(op.shape);
+    fn with_simd<S: Simd>(self, simd: S) -> [Vec<f32>; 3] {
+        let Self { task, dy } = self;
+        let Task { op, tree, q, k, v, .. } = task;
+        let (head_dim, scale) = (op.shape.head_dim, op.shape.scale());
+        let (q_width, kv_width) = task.widths();
+        let mut dq = vec![0.0; tree.rows() * q_width];
+        let mut dk = vec![0.0; tree.rows() * kv_width];
+        let mut dv = dk.clone();
+        let mut keys = Keys::new(tree.positions(), head_dim);
         let width = keys.width;
         let (mut p, mut ds) = (vec![0.0; keys.length], vec![0.0; keys.length]);
         let (mut query, mut dquery) = (vec![0.0; width], vec![0.0; width]);
         let mut dout = vec![0.0; width];
+        // By position, as the keys; the prompt's go on growing through all that follows it.
         let (mut dkeys, mut dvalues) = (vec![0.0; keys.k.len()], vec![0.0; keys.v.len()]);
-        for head in 0..heads {
-            let kv_head = head / op.shape.group();
-            if head % op.shape.group() == 0 {
-                keys.load(k, v, kv_head, &op.rope);
-                keys.transpose_values();
-                dkeys.fill(0.0);
-                dvalues.fill(0.0);
+        for (kv_head, column_of_kv) in task.kv_heads.clone().zip((0..).step_by(head_dim)) {
+            dkeys.fill(0.0);
+            dvalues.fill(0.0);
+            let mut write = |segment: &Segment, dkeys: &[f32], dvalues: &[f32]| {
+                for row in segment.rows.clone() {
+                    let t = segment.position(row);
+                    let out = row * kv_width + column_of_kv;
+                    let dkey = &dkeys[t * width..][..head_dim];
+                    op.rope.rotate_back(t, 1.0, dkey, &mut dk[out..][..head_dim]);
+                    dv[out..][..head_dim].copy_from_slice(&dvalues[t * width..][..head_dim]);
+                }
+            };
+            for segment in tree.segments(0) {
+                keys.load(k, v, kv_head, &segment, &op.rope);
+                keys.transpose_values(&segment);
+                for (head, column) in task.queries(kv_head) {
+                    for row in segment.rows.clone() {
+                        let t = segment.position(row);
+                        op.rope.rotate(t, scale, q.head(row, head), &mut query[..head_dim]);
+                        dout[..head_dim].copy_from_slice(dy.head(row, head));
+                        let seen = Seen::of(t, op.window);
+                        let (p, ds) = (&mut p[..seen.padded()], &mut ds[..seen.padded()]);
+                        keys.probabilities(simd, &query[..head_dim], seen, p);
+                        let (start, end) = (seen.start, &dout[..head_dim]);
+                        weighted_rows(simd, end, &keys.v_transposed, keys.length, start, ds);
+                        let mean = dot(simd, p, ds);
+                        for (ds, &p) in ds.iter_mut().zip(p.iter()) {
+                            *ds = p * (*ds - mean);
+                        }
+                        let count = seen.end - start;
+                        let past = &keys.k[start * width..];
+                        weighted_rows(simd, &ds[..count], past, width, 0, &mut dquery);
+                        let dq = &mut dq[row * q_width + column..][..head_dim];
+                        op.rope.rotate_back(t, scale, &dquery[..head_dim], dq);
+                        let dkeys = dkeys[start * width..].chunks_exact_mut(width);
+                        let sums = dkeys.zip(dvalues[start * width..].chunks_exact_mut(width));
+                        for ((dkey, dvalue), (&ds, &p)) in
+                            sums.zip(ds.iter().zip(p.iter())).take(count)
+                        {
+                            add_scaled(simd, dkey, ds, &query);
+                            add_scaled(simd, dvalue, p, &dout);
+                        }
+                    }
+                }
+                if segment.seen_until == segment.rows.end {
+                    write(&segment, &dkeys, &dvalues);
+                    let own = segment.past.len() * width..;
+                    dkeys[own.clone()].fill(0.0);
+                    dvalues[own].fill(0.0);
+                }
             }
-            let rows = q.head(head).zip(dy.chunks_exact_mut(heads * head_dim));
-            for (t, (q, dy)) in rows.enumerate() {
-                let dy = &mut dy[head * head_dim..][..head_dim];
-                op.rope.rotate(t, scale, q, &mut query[..head_dim]);
-                dout[..head_dim].copy_from_slice(dy);
-                let seen = Seen::of(t, op.window);
-                let (p, ds) = (&mut p[..seen.padded()], &mut ds[..seen.padded()]);
-                keys.probabilities(simd, &query[..head_dim], seen, p);
-                let start = seen.start;
-                weighted_rows(simd, &dout[..head_dim], &keys.v_transposed, keys.length, start, ds);
-                let mean = dot(simd, p, ds);
-                for (ds, &p) in ds.iter_mut().zip(p.iter()) {
-                    *ds = p * (*ds - mean);
-                }
-                let count = seen.end - start;
-                let past = &keys.k[start * width..];
-                weighted_rows(simd, &ds[..count], past, width, 0, &mut dquery);
-                op.rope.rotate_back(t, scale, &dquery[..head_dim], dy);
-                let dkeys = dkeys[start * width..].chunks_exact_mut(width);
-                let sums = dkeys.zip(dvalues[start * width..].chunks_exact_mut(width));
-                for ((dkey, dvalue), (&ds, &p)) in sums.zip(ds.iter().zip(p.iter())).take(count) {
-                    add_scaled(simd, dkey, ds, &query);
-                    add_scaled(simd, dvalue, p, &dout);
-                }
-            }
-            if (head + 1) % op.shape.group() == 0 {
-                let columns = kv_head * head_dim..(kv_head + 1) * head_dim;
-                let outs = dk.chunks_exact_mut(kv_heads * head_dim);
-                for (t, (dk, dkey)) in outs.zip(dkeys.chunks_exact(width)).enumerate() {
-                    op.rope.rotate_back(t, 1.0, &dkey[..head_dim], &mut dk[columns.clone()]);
-                }
-                let outs = dv.chunks_exact_mut(kv_heads * head_dim);
-                for (dv, dvalue) in outs.zip(dvalues.chunks_exact(width)) {
-                    dv[columns.clone()].copy_from_slice(&dvalue[..head_dim]);
-                }
-            }
+            let prompt = tree.segments(0).next().filter(|s| s.seen_until > s.rows.end);
+            prompt.iter().for_each(|prompt| write(prompt, &dkeys, &dvalues));
         }
+        [dq, dk, dv]
+    }
+}
+
+impl Attention {
+    /// Does the work of every tree, in as many parts as keep the threads busy, and joins what the parts give:
+    /// each as many numbers a row, for each of `N` outputs.
+    fn in_tasks<const N: usize>(
+        &self,
+        [q, k, v]: &[FlexTensor; 3],
+        work: impl Fn(Task, Range<usize>) -> [Vec<f32>; N] + Sync,
+    ) -> [Vec<f32>; N] {
+        let AttentionShape { heads, kv_heads, .. } = self.shape;
+        let trees: Vec<_> = self.packing.placed().collect();
+        let whole = trees.len() >= 2 * rayon::current_num_threads();
+        let parts = if whole { 1 } else { kv_heads };
+        let done: Vec<_> = (0..trees.len() * parts)
+            .into_par_iter()
+            .map(|task| {
+                let (start, tree) = trees[task / parts];
+                let rows = start..start + tree.rows();
+                let of = |x, heads| self.rows(x, heads, rows.clone());
+                let each = kv_heads / parts;
+                let first = task % parts * each;
+                let (q, k, v) = (of(q, heads), of(k, kv_heads), of(v, kv_heads));
+                let kv_heads = first..first + each;
+                work(Task { op: self, tree, kv_heads, q, k, v }, rows.clone())
+            })
+            .collect();
+        std::array::from_fn(|output| {
+            let mut joined = Vec::with_capacity(done.iter().map(|part| part[output].len()).sum());
+            for (of_tree, (_, tree)) in done.chunks(parts).zip(&trees) {
+                for row in 0..tree.rows() {
+                    for part in of_tree {
+                        let width = part[output].len() / tree.rows();
+                        joined.extend_from_slice(&part[output][row * width..][..width]);
+                    }
+                }
+            }
+            joined
+        })
+    }
+
+    fn rows<'a>(&self, x: &'a FlexTensor, heads: usize, rows: Range<usize>) -> Rows<'a> {
+        let head_dim = self.shape.head_dim;
+        let width = heads * head_dim;
+        Rows { values: &f32s(x)[rows.start * width..rows.end * width], heads, head_dim }
     }
 }
 
 impl FusedOp<3> for Attention {
-    fn forward(&self, [q, k, v]: &[FlexTensor; 3]) -> FlexTensor {
-        let AttentionShape { positions, heads, kv_heads, head_dim, .. } = self.shape;
-        let (q_len, kv_len) = (positions * heads * head_dim, positions * kv_heads * head_dim);
-        let mut out = vec![0.0; f32s(q).len()];
-        let ins = f32s(q).par_chunks(q_len).zip(f32s(k).par_chunks(kv_len));
-        let ins = ins.zip(f32s(v).par_chunks(kv_len));
-        out.par_chunks_mut(q_len).zip(ins).for_each(|(out, ((q, k), v))| {
-            let (q, k, v) = (self.rows(q, heads), self.rows(k, kv_heads), self.rows(v, kv_heads));
-            wide(Forward { op: self, q, k, v, out });
-        });
-        tensor(out, q.layout().shape().clone())
+    fn forward(&self, inputs: &[FlexTensor; 3]) -> FlexTensor {
+        let [out] = self.in_tasks(inputs, |task, _| [wide(Forward(task))]);
+        tensor(out, inputs[0].layout().shape().clone())
     }
 
-    fn backward(&self, [q, k, v]: [FlexTensor; 3], mut dy: FlexTensor) -> [FlexTensor; 3] {
-        let AttentionShape { positions, heads, kv_heads, head_dim, .. } = self.shape;
-        let (q_len, kv_len) = (positions * heads * head_dim, positions * kv_heads * head_dim);
-        let kv_shape = k.layout().shape().clone();
-        let (q, k, v) = (f32s(&q), f32s(&k), f32s(&v));
-        let (mut dk, mut dv) = (vec![0.0; k.len()], vec![0.0; v.len()]);
-        let outs = dk.par_chunks_mut(kv_len).zip(dv.par_chunks_mut(kv_len));
-        let outs = outs.zip(f32s_mut(&mut dy).par_chunks_mut(q_len));
-        let ins = q.par_chunks(q_len).zip(k.par_chunks(kv_len)).zip(v.par_chunks(kv_len));
-        outs.zip(ins).for_each(|(((dk, dv), dy), ((q, k), v))| {
-            let (q, k, v) = (self.rows(q, heads), self.rows(k, kv_heads), self.rows(v, kv_heads));
-            wide(Backward { op: self, q, k, v, dy, dk, dv });
+    fn backward(&self, inputs: [FlexTensor; 3], dy: FlexTensor) -> [FlexTensor; 3] {
+        let grads = self.in_tasks(&inputs, |task, rows| {
+            wide(Backward { dy: self.rows(&dy, self.shape.heads, rows), task })
         });
-        [dy, tensor(dk, kv_shape.clone()), tensor(dv, kv_shape)]
+        let [q, k, _] = inputs.map(|x| x.layout().shape().clone());
+        let [dq, dk, dv] = grads;
+        [tensor(dq, q), tensor(dk, k.clone()), tensor(dv, k)]
     }
 }

@@ -56,7 +56,9 @@ pub struct HeadNorms {
 
 /// What one new position a row attends over.
 pub struct Past<'a> {
-    /// Of the cache: `batch` its rows.
+    /// Of the cache.
+    pub rows: usize,
+    /// Of its heads.
     pub shape: AttentionShape,
     /// Of its heads among workgroups.
     pub split: Split,
@@ -80,7 +82,7 @@ pub fn decode(
     lengths: Tensor<1, Int>,
 ) -> (Tensor<2>, [Tensor<2>; 2], Tensor<1, Int>) {
     let Past { shape, split: Split { width, heads, pieces }, rope, .. } = *past;
-    let groups = shape.batch * shape.kv_heads * pieces;
+    let groups = past.rows * shape.kv_heads * pieces;
     let [keys, values] = stored.map(|x| cube::owned(on_gpu(x)));
     let lengths = cube::owned(lengths.try_into_primitive::<CubeBackend>().expect(HERE));
     let turns = on_gpu(rope.turns.clone());
@@ -100,14 +102,14 @@ pub fn decode(
     };
     let out = cube::empty(product, [parts.rows(), shape.heads * shape.head_dim], DType::F32);
     let blocks = past.capacity.div_ceil(BLOCK);
-    let of_blocks = [shape.batch * shape.heads * blocks, shape.head_dim + width];
+    let of_blocks = [past.rows * shape.heads * blocks, shape.head_dim + width];
     let of_blocks = (blocks > 1).then(|| cube::empty(product, of_blocks, DType::F32));
     let to = of_blocks.as_ref().unwrap_or(&out);
     let buffers = [product, added, norms, &turns, &keys, &values, &lengths, to];
     let window = rope.window.min(u32::MAX as usize);
     let scale = shape.scale() * past.factor;
     let epsilon = past.norms.map_or(0.0, |norms| norms.epsilon);
-    for first in (0..parts.rows()).step_by(shape.batch) {
+    for first in (0..parts.rows()).step_by(past.rows) {
         let shader = of_heads("attention_decode", srft_shaders::ATTENTION_DECODE)
             .with("normed", past.norms.is_some())
             .with("split", blocks > 1);

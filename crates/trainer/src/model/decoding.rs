@@ -4,7 +4,8 @@
 use super::layers::{Layer, as_multiplied};
 use super::{Llama, ModelConfig};
 use crate::ops::attention::{HeadNorms, KvCache, decode_parts, takes_parts};
-use crate::ops::step::{Embedding, Joined, Norms, runs_on};
+use crate::ops::cube::runs_on;
+use crate::ops::step::{Embedding, Joined, Norms};
 use burn::tensor::{Int, Tensor};
 use srft_formats::platform::IS_PAGE;
 
@@ -88,7 +89,7 @@ impl Step {
     /// None where the kernels don't take the model.
     fn of(model: &Llama) -> Option<Self> {
         let config = &model.config;
-        let shape = model.attention_shape(1, 1);
+        let shape = model.attention_shape();
         if !runs_on(&model.device()) || !config.hidden_size.is_multiple_of(4) {
             return None;
         }

@@ -6,7 +6,9 @@ use super::linear::Linear;
 use super::lora::Lora;
 use super::table::Table;
 use super::{Local, ModelConfig, Parameter, ParameterMut, Scaling, grow};
-use crate::ops::attention::{AttentionShape, KvCache, Rope, attention, decode_attention};
+use crate::ops::attention::{
+    AttentionShape, KvCache, Packing, Places, Rope, attention, decode_attention,
+};
 use crate::ops::fused::{in_pool, runs_on};
 use crate::ops::linear::linear_by;
 use crate::ops::weight::Weight;
@@ -171,12 +173,11 @@ impl Llama {
         }
     }
 
-    /// Hidden states after the final norm, [B·T, D], of right-padded tokens [B, T] given as
-    /// [B·T]. Padding comes after the text, so causal attention alone keeps it from mattering.
-    pub fn hidden(&self, tokens: Tensor<1, Int>, batch: usize, positions: usize) -> Tensor<2> {
-        let mut x = self.embed(tokens); // [B·T, D]
+    /// Hidden states after the final norm, [R, D], of a packed batch's tokens `[R]`.
+    pub fn hidden(&self, tokens: Tensor<1, Int>, places: &Places) -> Tensor<2> {
+        let mut x = self.embed(tokens);
         for index in 0..self.layers.len() {
-            x = self.layer(index, x, batch, positions);
+            x = self.layer(index, x, places);
         }
         self.final_norm(x)
     }
@@ -188,21 +189,16 @@ impl Llama {
         local.filter(|_| self.config.local.as_ref().is_some_and(is_local)).unwrap_or(&self.rope)
     }
 
-    /// The residual stream [B·T, D] after layer `index`.
-    pub(super) fn layer(
-        &self,
-        index: usize,
-        x: Tensor<2>,
-        batch: usize,
-        positions: usize,
-    ) -> Tensor<2> {
-        let shape = self.attention_shape(batch, positions);
-        let attend = |q, k, v| attention(q, k, v, shape, self.rope(index));
+    /// The residual stream [R, D] after layer `index`.
+    pub(super) fn layer(&self, index: usize, x: Tensor<2>, places: &Places) -> Tensor<2> {
+        let (shape, rope) = (self.attention_shape(), self.rope(index));
+        let attend = |q, k, v| attention(q, k, v, shape, places, rope);
         self.layers[index].forward(x, &self.config, Linear::forward, attend)
     }
 
-    /// Like [`Llama::hidden`] for prompts of `lengths` tokens, leaving their keys and values in
-    /// fresh caches, one a layer, with room for `capacity` positions.
+    /// Hidden states [P·T, D] of right-padded prompts of `lengths` tokens, [P·T], leaving their keys and values in
+    /// fresh caches, one a layer, with room for `capacity` positions. Padding comes after the text: causal attention
+    /// alone keeps it from mattering.
     pub fn prefill(
         &self,
         tokens: Tensor<1, Int>,
@@ -210,7 +206,9 @@ impl Llama {
         positions: usize,
         capacity: usize,
     ) -> (Tensor<2>, Vec<KvCache>) {
-        let shape = self.attention_shape(lengths.len(), positions);
+        let shape = self.attention_shape();
+        let padded = lengths.iter().map(|_| positions);
+        let places = Places::new(Packing::apart(padded), &tokens.device());
         let mut caches = Vec::with_capacity(self.layers.len());
         let mut x = self.embed(tokens);
         for (index, layer) in self.layers.iter().enumerate() {
@@ -218,10 +216,10 @@ impl Llama {
             x = layer.forward(x, &self.config, Linear::step, |q, k, v| {
                 let (kv_heads, head_dim) = (shape.kv_heads, shape.head_dim);
                 let mut cache =
-                    KvCache::new(&q.device(), shape.batch, capacity, kv_heads, head_dim);
+                    KvCache::new(&q.device(), lengths.len(), capacity, kv_heads, head_dim);
                 cache.prefill(k.clone(), v.clone(), lengths, rope);
                 caches.push(cache);
-                attention(q, k, v, shape, rope)
+                attention(q, k, v, shape, &places, rope)
             });
         }
         (self.final_norm(x), caches)
@@ -270,10 +268,8 @@ impl Llama {
         norm(x, &self.norm, &self.config)
     }
 
-    pub(super) fn attention_shape(&self, batch: usize, positions: usize) -> AttentionShape {
+    pub(super) fn attention_shape(&self) -> AttentionShape {
         AttentionShape {
-            batch,
-            positions,
             heads: self.config.heads,
             kv_heads: self.config.kv_heads,
             head_dim: self.config.head_dim,

@@ -23,7 +23,7 @@ pub use decoding::Decoding;
 pub use folder::{EXPORT, ModelFolder, StoredBytes};
 pub use llama::{HEAD, Llama};
 pub use parameters::{Parameter, ParameterMut};
-pub use pass::{DropoutKey, How, Padded, ParameterGradients, Pass};
+pub use pass::{DropoutKey, How, Packed, ParameterGradients, Pass};
 pub use srft_formats::model::gguf::{BlockType, quantise, write as gguf_file};
 pub use srft_formats::model::{
     Activation, Local, Lora, MAX_VOCABULARY, ModelConfig, Scaling, lora, tensors,

@@ -4,6 +4,7 @@
 
 use super::Llama;
 use super::layers::Layer;
+use crate::ops::attention::Places;
 use crate::ops::backward_from::backward_from;
 use crate::platform::{IS_PAGE, give_way};
 use crate::random::dropout_mask;
@@ -11,17 +12,14 @@ use burn::tensor::TensorData;
 use burn::tensor::{Gradients, Int, Tensor};
 use std::ops::Range;
 
-/// Right-padded tokens [B·T], as [`Llama::hidden`] takes them, and the positions whose hidden states
-/// are wanted.
+/// A packed batch's tokens, and the rows whose hidden states are wanted.
 #[derive(Clone)]
-pub struct Padded {
-    /// Token ids.
+pub struct Packed {
+    /// Token ids, `[R]`.
     pub tokens: Tensor<1, Int>,
-    /// B.
-    pub batch: usize,
-    /// T.
-    pub positions: usize,
-    /// N indices into [B·T].
+    /// How sequences lie in them.
+    pub places: Places,
+    /// N rows.
     pub wanted: Tensor<1, Int>,
 }
 
@@ -61,9 +59,9 @@ pub struct Pass {
 /// What is kept of the layers that the backward pass computes again.
 struct Below {
     model: Llama,
-    padded: Padded,
+    packed: Packed,
     dropout: DropoutKey,
-    /// Each layer's input, [B·T, D].
+    /// Each layer's input, [R, D].
     inputs: Vec<Tensor<2>>,
     /// The last one's output, where the kept graph begins.
     output: Tensor<2>,
@@ -71,39 +69,39 @@ struct Below {
 
 impl Llama {
     /// The forward pass of a batch whose gradient is wanted.
-    pub async fn forward(&self, padded: Padded, how: How) -> Pass {
+    pub async fn forward(&self, packed: Packed, how: How) -> Pass {
         let recomputed = how.recomputed.min(self.layers.len());
         // A page's models are small, and nothing depends on it but memory.
         if recomputed > 0 && !IS_PAGE {
-            return self.forward_by_layer(padded, recomputed, how.dropout).await;
+            return self.forward_by_layer(packed, recomputed, how.dropout).await;
         }
-        let Padded { tokens, batch, positions, wanted } = padded;
-        let tracked = self.tracked_in(0..self.layers.len(), batch * positions, how.dropout);
-        let hidden = tracked.hidden(tokens, batch, positions).select(0, wanted);
+        let Packed { tokens, places, wanted } = packed;
+        let tracked = self.tracked_in(0..self.layers.len(), places.rows(), how.dropout);
+        let hidden = tracked.hidden(tokens, &places).select(0, wanted);
         Pass { tracked, hidden, below: None }
     }
 
     async fn forward_by_layer(
         &self,
-        padded: Padded,
+        packed: Packed,
         recomputed: usize,
         dropout: DropoutKey,
     ) -> Pass {
-        let (batch, positions) = (padded.batch, padded.positions);
-        let mut inputs = vec![self.embed(padded.tokens.clone())];
+        let places = packed.places.clone();
+        let mut inputs = vec![self.embed(packed.tokens.clone())];
         for index in 0..recomputed {
             give_way().await;
             // The backward pass differentiates the function with dropout, so this pass has the same masks.
-            let twin = self.with_dropout(index..index + 1, batch * positions, dropout);
+            let twin = self.with_dropout(index..index + 1, places.rows(), dropout);
             let x = inputs[index].clone();
-            inputs.push(twin.layer(index, x, batch, positions));
+            inputs.push(twin.layer(index, x, &places));
         }
         let output = leaf(inputs.pop().expect("one more than layers"));
         let kept = recomputed..self.layers.len();
-        let tracked = self.tracked_in(kept.clone(), batch * positions, dropout);
-        let top = kept.fold(output.clone(), |x, index| tracked.layer(index, x, batch, positions));
-        let hidden = tracked.final_norm(top).select(0, padded.wanted.clone());
-        let below = Some(Below { model: self.clone(), padded, dropout, inputs, output });
+        let tracked = self.tracked_in(kept.clone(), places.rows(), dropout);
+        let top = kept.fold(output.clone(), |x, index| tracked.layer(index, x, &places));
+        let hidden = tracked.final_norm(top).select(0, packed.wanted.clone());
+        let below = Some(Below { model: self.clone(), packed, dropout, inputs, output });
         Pass { tracked, hidden, below }
     }
 
@@ -165,19 +163,19 @@ impl Pass {
 }
 
 impl Below {
-    /// Goes on through the layers from `dy` [B·T, D], the gradient at the last layer's output.
+    /// Goes on through the layers from `dy` [R, D], the gradient at the last layer's output.
     async fn backward(
         self,
         mut dy: Tensor<2>,
         d_head: Vec<Tensor<2>>,
         sum: &mut ParameterGradients,
     ) {
-        let Self { model, padded: Padded { tokens, batch, positions, .. }, dropout, .. } = self;
+        let Self { model, packed: Packed { tokens, places, .. }, dropout, .. } = self;
         for (index, input) in self.inputs.into_iter().enumerate().rev() {
             give_way().await;
-            let tracked = model.tracked_in(index..index + 1, batch * positions, dropout);
+            let tracked = model.tracked_in(index..index + 1, places.rows(), dropout);
             let x = leaf(input);
-            let y = tracked.layer(index, x.clone(), batch, positions);
+            let y = tracked.layer(index, x.clone(), &places);
             let mut gradients = backward_from(y, dy);
             dy = x.grad_remove(&mut gradients).expect("a layer's output depends on its input");
             take(&tracked, &mut gradients, Vec::new(), sum);

@@ -4,7 +4,8 @@ use crate::config::{
     DemoShaping, EntropyOver as Over, FixedWeight, Objective, SftTokenWeight, Sign,
 };
 use crate::data::batch::MicroBatch;
-use crate::model::{How, Llama, Padded, ParameterGradients};
+use crate::model::{How, Llama, Packed, ParameterGradients};
+use crate::ops::attention::Places;
 use crate::ops::lm_head::{Head, LOGITS_BYTES};
 use crate::ops::objective::{Clip, EntropyOver, Row, Switches, Weight, objective};
 use crate::records::{Role, Sequence};
@@ -51,7 +52,7 @@ pub fn switches(config: &Objective, batch: BatchEntropy) -> Switches {
 
 /// A micro-batch on the device.
 pub struct Inputs {
-    padded: Padded,
+    packed: Packed,
     targets: Tensor<1, Int>, // [N]
     old_logprobs: Tensor<1>, // [N]
 }
@@ -63,10 +64,9 @@ impl Inputs {
         let ints = |v: &[i32]| Tensor::from_data(TensorData::new(v.to_vec(), [v.len()]), &device);
         let old = TensorData::new(batch.old_logprobs.clone(), [batch.old_logprobs.len()]);
         Self {
-            padded: Padded {
+            packed: Packed {
                 tokens: ints(&batch.tokens),
-                batch: batch.members.len(),
-                positions: batch.positions,
+                places: Places::new(batch.packing.clone(), &device),
                 wanted: ints(&batch.predicts),
             },
             targets: ints(&batch.targets),
@@ -76,8 +76,8 @@ impl Inputs {
 
     /// Hidden states [N, D] of the positions that predict a response token.
     fn hidden(&self, model: &Llama) -> Tensor<2> {
-        let Padded { tokens, batch, positions, wanted } = self.padded.clone();
-        model.hidden(tokens, batch, positions).select(0, wanted)
+        let Packed { tokens, places, wanted } = self.packed.clone();
+        model.hidden(tokens, &places).select(0, wanted)
     }
 }
 
@@ -123,11 +123,11 @@ pub async fn micro_batch_gradient(
     how: How,
     sum: &mut ParameterGradients,
 ) -> Tensor<2> {
-    let Inputs { padded, targets, mut old_logprobs } = Inputs::new(batch, policy);
+    let Inputs { packed, targets, mut old_logprobs } = Inputs::new(batch, policy);
     if let Some(base) = base {
         old_logprobs = with_base(old_logprobs, base, batch, sequences);
     }
-    let pass = policy.forward(padded, how).await;
+    let pass = policy.forward(packed, how).await;
     let loss = loss(policy, pass.hidden(), targets, old_logprobs, batch, sequences, switches);
     pass.backward(loss.d_hidden, loss.d_head, sum).await;
     loss.sums

@@ -1,0 +1,42 @@
+// The gradient of RMSNorm with respect to its rows: with a = dy · w, dx = a · r − x · r³ · mean(a · x).
+// Reference: crates/kernels/src/rms_norm/reference.rs. Launcher: gpu.rs beside it.
+
+@group(0) @binding(0) var<storage, read_write> x: array<f32>;       // [N, D]
+@group(0) @binding(1) var<storage, read_write> weights: array<f32>; // [D]
+@group(0) @binding(2) var<storage, read_write> scales: array<f32>;  // [N], r
+@group(0) @binding(3) var<storage, read_write> dy: array<f32>;      // [N, D], becomes dx
+@group(0) @binding(4) var<uniform> info: Info;
+
+struct Info {
+    rows: u32,
+    width: u32,
+}
+
+//#include include/rows.wgsl
+
+@compute @workgroup_size(W)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let first = (group.y * groups.x + group.x) * (W / LANES);
+    if first >= info.rows {
+        return;
+    }
+    let lane = local % LANES;
+    let row = min(first + local / LANES, info.rows - 1u);
+    let start = row * info.width;
+    var sum = 0.0;
+    for (var i = lane; i < info.width; i += LANES) {
+        sum += dy[start + i] * weights[i] * x[start + i];
+    }
+    let r = scales[row];
+    let pull = of_row(sum, local) / f32(info.width) * r * r * r;
+    if first + local / LANES >= info.rows {
+        return;
+    }
+    for (var i = lane; i < info.width; i += LANES) {
+        dy[start + i] = dy[start + i] * weights[i] * r - x[start + i] * pull;
+    }
+}
