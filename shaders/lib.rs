@@ -14,6 +14,8 @@ macro_rules! shader {
 pub const ADAMW: &str = shader!("adamw");
 /// The sum of a tensor's squares, in parts.
 pub const SQUARES: &str = shader!("squares");
+/// Numbers of which some are dropped.
+pub const DROPOUT: &str = shader!("dropout");
 /// The norm of rows.
 pub const NORM: &str = shader!("norm");
 /// Its gradient.

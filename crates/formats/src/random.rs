@@ -47,23 +47,43 @@ pub fn token_uniform(seed: u64, step: u32, prompt: u32, sample: u32, position: u
     unit_f32(threefry4x32(key, [prompt, sample, position, 0])[0])
 }
 
-/// `count` factors: 0 with probability `share`, else 1/(1 − share); keyed by (seed, step), counted by
-/// `place`. The share is rounded to 1/65,536.
-pub fn dropout_mask(seed: u64, step: u32, place: [u32; 2], count: usize, share: f64) -> Vec<f32> {
-    let key = [seed as u32, (seed >> 32) as u32, step, purpose::DROPOUT | 0x8000_0000];
-    let threshold = (share * 65_536.0).round() as u32;
-    let kept = (1.0 / (1.0 - f64::from(threshold) / 65_536.0)) as f32;
-    let mut mask = Vec::with_capacity(count.next_multiple_of(8));
-    for block in 0..count.div_ceil(8) as u64 {
-        let counter = [block as u32, (block >> 32) as u32, place[0], place[1]];
-        for word in threefry4x32(key, counter) {
-            mask.extend(
-                [word & 0xFFFF, word >> 16].map(|u| if u < threshold { 0.0 } else { kept }),
-            );
+/// Factors that drop a share of numbers: 0 with that probability, else 1/(1 − share); keyed by (seed, step), counted
+/// by `place`. The share is rounded to 1/65,536. `shaders/dropout.wgsl` has the same lines.
+#[derive(Debug, Clone, Copy)]
+pub struct DropoutMask {
+    key: [u32; 4],
+    place: [u32; 2],
+    /// Of 65,536; what is below is dropped.
+    pub threshold: u32,
+    /// What the others are multiplied by.
+    pub kept: f32,
+}
+
+impl DropoutMask {
+    /// The last word of the key.
+    pub const PURPOSE: u32 = purpose::DROPOUT | 0x8000_0000;
+
+    /// The mask of a place.
+    pub fn new(seed: u64, step: u32, place: [u32; 2], share: f64) -> Self {
+        let threshold = (share * 65_536.0).round() as u32;
+        let kept = (1.0 / (1.0 - f64::from(threshold) / 65_536.0)) as f32;
+        Self {
+            key: [seed as u32, (seed >> 32) as u32, step, Self::PURPOSE],
+            place,
+            threshold,
+            kept,
         }
     }
-    mask.truncate(count);
-    mask
+
+    /// Its eight factors from `8 * block` on.
+    pub fn block(&self, block: u64) -> [f32; 8] {
+        let counter = [block as u32, (block >> 32) as u32, self.place[0], self.place[1]];
+        let words = threefry4x32(self.key, counter);
+        std::array::from_fn(|i| {
+            let number = words[i / 2] >> (16 * (i % 2)) & 0xFFFF;
+            if number < self.threshold { 0.0 } else { self.kept }
+        })
+    }
 }
 
 /// What each [`Stream`] is for. All purposes are listed here, so that no two streams coincide. The
@@ -194,15 +214,18 @@ mod tests {
 
     #[test]
     fn dropout_drops_its_share_and_keeps_the_mean() {
-        let mask = dropout_mask(3, 1, [2, 4], 80_003, 0.25);
-        assert_eq!(mask.len(), 80_003);
-        let dropped = mask.iter().filter(|&&m| m == 0.0).count() as f64 / 80_003.0;
+        let mask_of = |place: [u32; 2], share: f64| -> Vec<f32> {
+            let mask = DropoutMask::new(3, 1, place, share);
+            (0..10_000).flat_map(|block| mask.block(block)).collect()
+        };
+        let mask = mask_of([2, 4], 0.25);
+        let dropped = mask.iter().filter(|&&m| m == 0.0).count() as f64 / 80_000.0;
         // The standard deviation is 0.0015; the bound is about six of them.
         assert!((dropped - 0.25).abs() < 0.01, "{dropped}");
         assert!(mask.iter().all(|&m| m == 0.0 || (m - 4.0 / 3.0).abs() < 1e-6));
-        assert_eq!(mask, dropout_mask(3, 1, [2, 4], 80_003, 0.25));
-        assert_ne!(mask, dropout_mask(3, 1, [2, 5], 80_003, 0.25));
-        assert!(dropout_mask(3, 1, [2, 4], 100, 0.0).iter().all(|&m| m == 1.0));
+        assert_eq!(mask, mask_of([2, 4], 0.25));
+        assert_ne!(mask, mask_of([2, 5], 0.25));
+        assert!(mask_of([2, 4], 0.0).iter().all(|&m| m == 1.0));
     }
 
     #[test]

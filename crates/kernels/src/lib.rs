@@ -19,6 +19,7 @@ pub mod stored;
 pub mod linear;
 pub mod rms_norm;
 pub mod glu;
+pub mod dropout;
 pub mod step;
 pub mod attention;
 pub mod token_stats;

@@ -17,10 +17,20 @@ use burn::tensor::{Int, Tensor};
 use super::matmul::matmul_nt;
 use super::token_stats;
 use super::weight::Weight;
+use srft_formats::platform::IS_PAGE;
 
-/// Bytes of logits that exist at a time, by default: large enough for efficient matmuls, small
-/// beside the weights.
-pub const LOGITS_BYTES: usize = 32 << 20;
+/// Bytes of logits that exist at a time: of so many tokens that reading the head for each of its products pays, and
+/// small beside a model that needs as much.
+pub const fn logits_bytes(on_cpu: bool) -> usize {
+    match (IS_PAGE, on_cpu) {
+        (true, _) => 32 << 20,
+        (false, true) => 64 << 20,
+        (false, false) => 256 << 20,
+    }
+}
+
+/// Most bytes of a block's logits: what every adapter binds.
+const BOUND: usize = 128 << 20;
 
 /// The head: blocks of rows [Vb, D], V in all, and the bytes of logits that may exist at a time (at
 /// the least, one token's logits of one block).
@@ -66,8 +76,7 @@ impl Head {
 
     /// The forward pass of a chunk: hidden states [n, D], n ≥ 1, and targets `[n]`.
     pub fn forward(&self, hidden: Tensor<2>, targets: Tensor<1, Int>) -> Chunk {
-        let vocabulary = self.blocks.iter().map(|block| block.dims()[0]).sum();
-        if targets.dims()[0] > self.tokens_within(vocabulary) {
+        if targets.dims()[0] > self.tokens() {
             return self.in_pieces(hidden, targets);
         }
         Chunk { pieces: vec![self.piece(hidden, targets, true)] }
@@ -96,16 +105,22 @@ impl Head {
         vec![None; self.blocks.len()]
     }
 
-    /// How many tokens, of `columns` logits each, fit into `logits_bytes`; at least one.
-    fn tokens_within(&self, columns: usize) -> usize {
-        (self.logits_bytes / (columns * size_of::<f32>()).max(1)).max(1)
+    /// How many tokens' logits are kept at a time; at least one's.
+    pub fn tokens(&self) -> usize {
+        let vocabulary = self.blocks.iter().map(|block| block.dims()[0]).sum();
+        within(self.logits_bytes, vocabulary).min(within(BOUND, self.largest_block()))
+    }
+
+    /// Columns of the largest block's logits.
+    fn largest_block(&self) -> usize {
+        self.blocks.iter().map(|block| block.dims()[0]).max().unwrap_or(0)
     }
 
     /// The forward pass without keeping logits: one block's exist at a time, so the largest block
     /// decides how many tokens a piece has.
     fn in_pieces(&self, hidden: Tensor<2>, targets: Tensor<1, Int>) -> Chunk {
-        let largest = self.blocks.iter().map(|block| block.dims()[0]).max().unwrap_or(0);
-        let (n, most) = (targets.dims()[0], self.tokens_within(largest));
+        let bytes = self.logits_bytes.min(BOUND);
+        let (n, most) = (targets.dims()[0], within(bytes, self.largest_block()));
         let ranges = (0..n).step_by(most).map(|start| start..(start + most).min(n));
         let piece = |range: Range<usize>| {
             self.piece(hidden.clone().slice(range.clone()), targets.clone().slice(range), false)
@@ -160,6 +175,11 @@ impl Head {
         }
         d_hidden.unwrap_or_else(|| hidden.zeros_like())
     }
+}
+
+/// How many tokens, of `columns` logits each, fit into so many bytes; at least one.
+fn within(bytes: usize, columns: usize) -> usize {
+    (bytes / (columns * size_of::<f32>()).max(1)).max(1)
 }
 
 /// Joins parts along the first dimension; a single part is not copied.

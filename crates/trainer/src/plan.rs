@@ -3,7 +3,7 @@
 
 use crate::config::{Checkpointing, Objective, Settings, Storage};
 use crate::model::{Lora, ModelConfig, StoredBytes, part_bytes};
-use crate::ops::lm_head::LOGITS_BYTES;
+use crate::ops::lm_head::logits_bytes;
 use crate::ops::vector::LANES;
 use crate::platform::free_memory_bytes;
 
@@ -212,7 +212,7 @@ pub fn plan(
     let inside = tokens * (fused + if on_cpu { 0 } else { stock });
     // Gradients of a layer's activations during the backward pass.
     let flowing = tokens * if on_cpu { 3 * f + 2 * d } else { f + d };
-    let logits = (LOGITS_BYTES / F32).min(tokens * model.vocab_size) + 2 * tokens * d;
+    let logits = (logits_bytes(on_cpu) / F32).min(tokens * model.vocab_size) + 2 * tokens * d;
     let gradients = item("gradients", s.trainable, "one per trained number".into());
     let item = |name, numbers, of: &str| item(name, numbers, format!("{tokens} tokens: {of}"));
     let mut update = vec![gradients];

@@ -10,7 +10,7 @@ use crate::ops::attention::{
     AttentionShape, KvCache, Packing, Places, Rope, Segment, decode_attention,
 };
 use crate::ops::cube;
-use crate::ops::lm_head::{Head, LOGITS_BYTES};
+use crate::ops::lm_head::{Head, logits_bytes};
 use crate::ops::matmul::{Tile, Way, matmul_nt, matmul_nt_by, reference as matmul_reference};
 use crate::ops::objective::{COLUMNS, Row, Switches, objective};
 use crate::ops::readback::floats as read;
@@ -271,7 +271,7 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         ];
         self.poison(&[n * d, v * d, n * v]).await?;
         let given = self.floats(&upstream, [n, 2]);
-        let fused = Head::new(blocks.map(Weight::from).to_vec(), LOGITS_BYTES);
+        let fused = Head::new(blocks.map(Weight::from).to_vec(), logits_bytes(true));
         let mut d_head = fused.no_gradient();
         let (hidden_states, targets_of) = (self.floats(&hidden, [n, d]), self.ints(&targets));
         let d_hidden = [0..3, 3..n].map(|range| {

@@ -3,7 +3,7 @@
 use crate::backends::devices;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use srft::ops::backward_from::backward_from;
-use srft::ops::lm_head::{Head, LOGITS_BYTES};
+use srft::ops::lm_head::{Head, logits_bytes};
 use srft::ops::token_stats::{self, RECORD, reference, token_stats};
 use srft::ops::weight::Weight;
 use srft::random::Stream;
@@ -319,7 +319,7 @@ fn coefficients(stats: Tensor<2>) -> Tensor<2> {
 }
 
 /// All logits of a chunk kept; the long chunk computed again; every chunk cut into single tokens.
-const BUDGETS: [usize; 3] = [LOGITS_BYTES, 4 * VOCABULARY * 10, 1];
+const BUDGETS: [usize; 3] = [logits_bytes(true), 4 * VOCABULARY * 10, 1];
 
 #[test]
 fn the_fused_head_gives_the_gradient_of_stock_operations() {

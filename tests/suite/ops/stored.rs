@@ -3,7 +3,7 @@
 use crate::backends::{compare, devices, floats};
 use burn::tensor::{Device, Tensor, TensorData, bf16, f16};
 use srft::ops::linear::{adapted, linear};
-use srft::ops::lm_head::{Head, LOGITS_BYTES};
+use srft::ops::lm_head::{Head, logits_bytes};
 use srft::ops::matmul;
 use srft::ops::step::Joined;
 use srft::ops::stored::{BlockType, StoredMatrix, reference};
@@ -314,7 +314,7 @@ fn the_head_over_blocks_is_the_head_over_the_wide_matrix() {
                 let d = head.backward(chunk, tensor(&coefficients, [n, 2]), &mut []);
                 [stats, floats(d)]
             };
-            for budget in [LOGITS_BYTES, 4 * vocabulary * 5, 1] {
+            for budget in [logits_bytes(true), 4 * vocabulary * 5, 1] {
                 let stored = parts.clone().map(|part| Arc::new(matrix.part(part)));
                 let whole = stored.clone().map(|part| Weight::Whole(part.widen())).to_vec();
                 let stored = stored.map(|part| Weight::Frozen(part)).to_vec();

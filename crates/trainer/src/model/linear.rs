@@ -1,10 +1,12 @@
 //! A matrix of the model, with its bias and its low-rank adapter where it has them.
 
 use super::{ParameterMut, grow};
+use crate::ops::dropout::{Key, dropout};
 use crate::ops::linear::{adapted, linear, linear_by};
 use crate::ops::matmul::matmul_nt;
 use crate::ops::step::Term;
 use crate::ops::weight::{FrozenMatrix, Weight};
+use crate::platform::IS_PAGE;
 use burn::tensor::{Device, Tensor};
 use std::sync::Arc;
 
@@ -23,7 +25,15 @@ pub struct Adapter {
     down: Tensor<2>, // A, [r, In]
     up: Tensor<2>,   // B, [Out, r]
     scale: f64,
-    dropout: Option<Tensor<2>>, // [N, In] of 0 and 1/(1 − p), for one forward pass
+    dropout: Option<Dropout>, // for one forward pass
+}
+
+/// Which of its inputs an adapter drops.
+#[derive(Debug, Clone)]
+pub(super) struct Dropout {
+    pub key: Key,
+    pub place: u32,
+    pub share: f64,
 }
 
 impl Linear {
@@ -90,11 +100,10 @@ impl Linear {
 
 /// Adapters.
 impl Linear {
-    /// Sets the dropout mask of the adapter's input, if there is an adapter.
-    pub fn set_dropout(&mut self, mask: impl FnOnce(usize) -> Tensor<2>) {
-        let input = self.dims()[1];
+    /// Says what the adapter drops of its input, if there is an adapter.
+    pub(super) fn set_dropout(&mut self, dropout: Dropout) {
         if let Some(adapter) = &mut self.adapter {
-            adapter.dropout = Some(mask(input));
+            adapter.dropout = Some(dropout);
         }
     }
 
@@ -155,8 +164,8 @@ impl Adapter {
 
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let x = match &self.dropout {
-            Some(mask) => x * mask.clone(),
-            None => x,
+            Some(Dropout { key, place, share }) if !IS_PAGE => dropout(x, key, *place, *share),
+            _ => x,
         };
         linear(linear(x, self.down.clone()), self.up.clone()) * self.scale
     }

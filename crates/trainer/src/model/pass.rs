@@ -4,11 +4,11 @@
 
 use super::Llama;
 use super::layers::Layer;
+use super::linear::Dropout;
 use crate::ops::attention::Places;
 use crate::ops::backward_from::backward_from;
+use crate::ops::dropout::Key;
 use crate::platform::{IS_PAGE, give_way};
-use crate::random::dropout_mask;
-use burn::tensor::TensorData;
 use burn::tensor::{Gradients, Int, Tensor};
 use std::ops::Range;
 
@@ -60,7 +60,7 @@ pub struct Pass {
 struct Below {
     model: Llama,
     packed: Packed,
-    dropout: DropoutKey,
+    dropout: Option<(Key, f64)>,
     /// Each layer's input, [R, D].
     inputs: Vec<Tensor<2>>,
     /// The last one's output, where the kept graph begins.
@@ -72,11 +72,12 @@ impl Llama {
     pub async fn forward(&self, packed: Packed, how: How) -> Pass {
         let recomputed = how.recomputed.min(self.layers.len());
         // A page's models are small, and nothing depends on it but memory.
+        let dropout = self.dropout(how.dropout);
         if recomputed > 0 && !IS_PAGE {
-            return self.forward_by_layer(packed, recomputed, how.dropout).await;
+            return self.forward_by_layer(packed, recomputed, dropout).await;
         }
         let Packed { tokens, places, wanted } = packed;
-        let tracked = self.tracked_in(0..self.layers.len(), places.rows(), how.dropout);
+        let tracked = self.tracked_in(0..self.layers.len(), &dropout);
         let hidden = tracked.hidden(tokens, &places).select(0, wanted);
         Pass { tracked, hidden, below: None }
     }
@@ -85,47 +86,46 @@ impl Llama {
         &self,
         packed: Packed,
         recomputed: usize,
-        dropout: DropoutKey,
+        dropout: Option<(Key, f64)>,
     ) -> Pass {
         let places = packed.places.clone();
         let mut inputs = vec![self.embed(packed.tokens.clone())];
         for index in 0..recomputed {
             give_way().await;
             // The backward pass differentiates the function with dropout, so this pass has the same masks.
-            let twin = self.with_dropout(index..index + 1, places.rows(), dropout);
+            let twin = self.with_dropout(index..index + 1, &dropout);
             let x = inputs[index].clone();
             inputs.push(twin.layer(index, x, &places));
         }
         let output = leaf(inputs.pop().expect("one more than layers"));
         let kept = recomputed..self.layers.len();
-        let tracked = self.tracked_in(kept.clone(), places.rows(), dropout);
+        let tracked = self.tracked_in(kept.clone(), &dropout);
         let top = kept.fold(output.clone(), |x, index| tracked.layer(index, x, &places));
         let hidden = tracked.final_norm(top).select(0, packed.wanted.clone());
         let below = Some(Below { model: self.clone(), packed, dropout, inputs, output });
         Pass { tracked, hidden, below }
     }
 
-    fn tracked_in(&self, layers: Range<usize>, rows: usize, dropout: DropoutKey) -> Self {
-        self.with_dropout(layers, rows, dropout).tracked()
+    fn tracked_in(&self, layers: Range<usize>, dropout: &Option<(Key, f64)>) -> Self {
+        self.with_dropout(layers, dropout).tracked()
     }
 
-    /// A copy whose adapters in `layers` drop some of their inputs, [rows, In] each.
-    fn with_dropout(&self, layers: Range<usize>, rows: usize, key: DropoutKey) -> Self {
-        let mut twin = self.clone();
+    /// The key of a pass's masks, if there is dropout.
+    fn dropout(&self, key: DropoutKey) -> Option<(Key, f64)> {
         let share = self.lora().map_or(0.0, |lora| lora.dropout);
-        if share > 0.0 {
-            let device = self.device();
-            for index in layers {
-                let matrices = Layer::matrices(&mut twin.layers[index]);
-                for (matrix, (_, linear)) in matrices.into_iter().enumerate() {
-                    let place = (8 * index + matrix) as u32;
-                    linear.set_dropout(|input| {
-                        let DropoutKey { seed, step, micro_batch } = key;
-                        let mask =
-                            dropout_mask(seed, step, [micro_batch, place], rows * input, share);
-                        Tensor::from_data(TensorData::new(mask, [rows, input]), &device)
-                    });
-                }
+        let DropoutKey { seed, step, micro_batch } = key;
+        (share > 0.0).then(|| (Key::new(seed, step, micro_batch, &self.device()), share))
+    }
+
+    /// A copy whose adapters in `layers` drop some of their inputs.
+    fn with_dropout(&self, layers: Range<usize>, dropout: &Option<(Key, f64)>) -> Self {
+        let mut twin = self.clone();
+        let Some((key, share)) = dropout else { return twin };
+        for index in layers {
+            let matrices = Layer::matrices(&mut twin.layers[index]);
+            for (matrix, (_, linear)) in matrices.into_iter().enumerate() {
+                let place = (8 * index + matrix) as u32;
+                linear.set_dropout(Dropout { key: key.clone(), place, share: *share });
             }
         }
         twin
@@ -173,7 +173,7 @@ impl Below {
         let Self { model, packed: Packed { tokens, places, .. }, dropout, .. } = self;
         for (index, input) in self.inputs.into_iter().enumerate().rev() {
             give_way().await;
-            let tracked = model.tracked_in(index..index + 1, places.rows(), dropout);
+            let tracked = model.tracked_in(index..index + 1, &dropout);
             let x = leaf(input);
             let y = tracked.layer(index, x.clone(), &places);
             let mut gradients = backward_from(y, dy);

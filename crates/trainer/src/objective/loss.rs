@@ -6,8 +6,10 @@ use crate::config::{
 use crate::data::batch::MicroBatch;
 use crate::model::{How, Llama, Packed, ParameterGradients};
 use crate::ops::attention::Places;
-use crate::ops::lm_head::{Head, LOGITS_BYTES};
+use crate::ops::fused::runs_on;
+use crate::ops::lm_head::{Head, logits_bytes};
 use crate::ops::objective::{Clip, EntropyOver, Row, Switches, Weight, objective};
+use crate::ops::weight;
 use crate::records::{Role, Sequence};
 use burn::tensor::{Int, Tensor, TensorData};
 use std::ops::Range;
@@ -84,7 +86,7 @@ impl Inputs {
 /// Log-probability and entropy [N, 2] of a micro-batch's response tokens, without gradients.
 pub fn token_statistics(model: &Llama, batch: &MicroBatch) -> Tensor<2> {
     let inputs = Inputs::new(batch, model);
-    Head::new(model.head(), LOGITS_BYTES).stats(inputs.hidden(model), inputs.targets)
+    head(model, model.head()).stats(inputs.hidden(model), inputs.targets)
 }
 
 /// All logits [N, V] of a micro-batch's response tokens: for showing a few responses, not for training.
@@ -153,10 +155,10 @@ fn loss(
     sequences: &[Sequence],
     switches: &Switches,
 ) -> Loss {
-    let head = Head::new(policy.head_in_training(), LOGITS_BYTES);
+    let head = head(policy, policy.head_in_training());
     let mut d_head = if policy.head_trains() { head.no_gradient() } else { Vec::new() };
     let (mut d_hidden, mut sums) = (Vec::new(), Vec::new());
-    for rows in whole_sequences(&batch.starts, policy.config.vocab_size) {
+    for rows in whole_sequences(&batch.starts, head.tokens()) {
         let tokens = batch.starts[rows.start]..batch.starts[rows.end];
         let chunk = head
             .forward(hidden.clone().slice(tokens.clone()), targets.clone().slice(tokens.clone()));
@@ -183,11 +185,14 @@ fn loss(
     }
 }
 
-/// Splits a micro-batch's sequences into ranges, each with as many tokens as the head's budget of logits
-/// allows (a longer sequence is a range of its own). `starts` has each sequence's first token, and the
-/// end.
-fn whole_sequences(starts: &[usize], vocabulary: usize) -> Vec<Range<usize>> {
-    let limit = LOGITS_BYTES / (4 * vocabulary);
+/// A model's head with what its device has room for.
+fn head(model: &Llama, blocks: Vec<weight::Weight>) -> Head {
+    Head::new(blocks, logits_bytes(runs_on(&model.device())))
+}
+
+/// Splits a micro-batch's sequences into ranges of at most `limit` tokens (a longer sequence is a range of its own).
+/// `starts` has each sequence's first token, and the end.
+fn whole_sequences(starts: &[usize], limit: usize) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
     for row in 0..starts.len() - 1 {
         match ranges.last_mut() {
