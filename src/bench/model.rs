@@ -124,7 +124,7 @@ impl Subject {
         secs: f64,
     ) -> Result<Decode> {
         let past = PROMPT.min(model.config.max_positions / 2);
-        let prompt: Vec<u32> = self.tokens(past);
+        let prompt: Vec<u32> = self.tokens(0, past);
         let never = [u32::MAX]; // ends no response
         let sample = async |max_new_tokens: usize| {
             let plan = Plan {
@@ -183,7 +183,9 @@ impl Subject {
         let mut learner =
             Learner { config, policy: model, base: None, tokenizer, recomputed: layers };
         let batch = |sequences: usize| Update {
-            sequences: vec![self.sequence(prompt, response, sequences); sequences],
+            sequences: (0..sequences)
+                .map(|i| self.sequence(i, prompt, response, sequences))
+                .collect(),
             advantages: Vec::new(),
             divisors: Vec::new(),
         };
@@ -224,16 +226,16 @@ impl Subject {
         })
     }
 
-    fn tokens(&self, count: usize) -> Vec<u32> {
-        (0..count).map(|i| (i * 7 % self.shape.config.vocab_size) as u32).collect()
+    fn tokens(&self, first: usize, count: usize) -> Vec<u32> {
+        (first..first + count).map(|i| (i * 7 % self.shape.config.vocab_size) as u32).collect()
     }
 
-    /// A demonstration whose loss is the mean of -ln p over all of the update.
-    fn sequence(&self, prompt: usize, response: usize, sequences: usize) -> Sequence {
+    /// A demonstration of a prompt that no other has, whose loss is the mean of -ln p over all of the update.
+    fn sequence(&self, i: usize, prompt: usize, response: usize, sequences: usize) -> Sequence {
         Sequence {
             role: Role::Demonstration,
-            prompt: self.tokens(prompt),
-            response: self.tokens(response),
+            prompt: self.tokens(i, prompt),
+            response: self.tokens(0, response),
             learned: Vec::new(),
             old_logprobs: Vec::new(),
             terms: TermCoefficients {

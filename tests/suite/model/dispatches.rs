@@ -2,13 +2,18 @@
 
 use crate::alone::alone;
 use crate::backends::{devices, is_slow};
+use crate::common::config;
 use burn::tensor::{Device, Int, Tensor};
 use log::{LevelFilter, Log, Metadata, Record};
 use srft::device::DISPATCHES;
-use srft::model::{Activation, Decoding, Llama, Lora, ModelConfig, Scaling};
+use srft::learner::Learner;
+use srft::model::{Activation, Decoding, Llama, Lora, ModelConfig, ModelFolder, Scaling};
+use srft::objective::Update;
 use srft::ops::matmul::{Tile, Way, matmul_nt, matmul_nt_by};
 use srft::ops::readback;
 use srft::ops::sampling::{Draw, Draws, Sampling, sample};
+use srft::optim::AdamW;
+use srft::records::{Role, Sequence, TermCoefficients};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Dispatches, submissions, uploads.
@@ -110,6 +115,57 @@ fn steps(layers: usize, device: &Device) -> Asked {
     let one = asked(|| run(1));
     let more = asked(|| run(1 + STEPS));
     std::array::from_fn(|i| more[i] - one[i])
+}
+
+/// What an update of the adapters asks: one micro-batch of two groups, two responses each, and its AdamW.
+fn update(layers: usize, recomputed: usize, device: &Device) -> Asked {
+    let mut model = Llama::random(qwen(layers), 0, device);
+    let targets = TARGETS.map(String::from).to_vec();
+    model.adapt(Lora { rank: 16, alpha: 32.0, rslora: false, dropout: 0.0, targets }, 0);
+    let sequence = |i: u32| Sequence {
+        role: Role::Demonstration,
+        prompt: vec![1, 3 + i / 2, 5],
+        response: vec![7 + i, 8, 9],
+        learned: Vec::new(),
+        old_logprobs: Vec::new(),
+        terms: TermCoefficients { sft: 0.1, ..TermCoefficients::default() },
+    };
+    let update = Update {
+        sequences: (0..4).map(sequence).collect(),
+        advantages: Vec::new(),
+        divisors: Vec::new(),
+    };
+    let config = config("");
+    let tokenizer = ModelFolder::tiny().text_and_shape().unwrap().0;
+    let mut optimizer = AdamW::new(config.optimizer.clone(), &model);
+    let mut learner = Learner { config, policy: model, base: None, tokenizer, recomputed };
+    let mut step = || {
+        let gradient = pollster::block_on(learner.gradient(&update, 0)).unwrap();
+        optimizer.step(&mut learner.policy, gradient.tensors, gradient.norm, 1e-3);
+        readback::wait(device).unwrap();
+    };
+    step();
+    step();
+    asked(step)
+}
+
+#[test]
+fn an_update_asks_little_of_a_gpu() {
+    alone("model::dispatches::an_update_asks_little_of_a_gpu", || {
+        log::set_logger(&COUNTER).unwrap();
+        log::set_max_level(LevelFilter::Trace);
+        let Some((_, device)) = devices().into_iter().find(|(backend, _)| *backend == "vulkan")
+        else {
+            return;
+        };
+        for (all, most) in [(false, 120), (true, 180)] {
+            let of = |layers: usize| update(layers, if all { layers } else { 0 }, &device);
+            let (two, three) = (of(2), of(3));
+            let a_layer = three[0] - two[0];
+            assert!(a_layer <= most, "{a_layer} dispatches a layer");
+            assert_eq!(three[2], two[2], "uploads do not grow with the layers");
+        }
+    });
 }
 
 #[test]

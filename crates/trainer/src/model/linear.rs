@@ -167,6 +167,7 @@ impl Adapter {
             Some(Dropout { key, place, share }) if !IS_PAGE => dropout(x, key, *place, *share),
             _ => x,
         };
-        linear(linear(x, self.down.clone()), self.up.clone()) * self.scale
+        // [N, r] is the smallest that the scale can act on.
+        linear(linear(x, self.down.clone()) * self.scale, self.up.clone())
     }
 }
