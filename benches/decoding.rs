@@ -13,6 +13,7 @@ mod common;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use common::median;
 use srft::bench::shape;
+use srft::config::CacheDtype;
 use srft::model::{Activation, Decoding, Llama, Lora, ModelConfig, Scaling, lora};
 use srft::ops::attention::{Packing, Places};
 use srft::ops::sampling::Sampling;
@@ -57,6 +58,7 @@ fn cached(model: &Llama, prompt: &[u32], tokens: usize) -> Vec<u32> {
         eos_tokens: &model.config.eos_tokens,
         stops: Stops::default(),
         slots: 0,
+        cache: CacheDtype::F32,
         seed: 0,
         step: 0,
     };
@@ -88,6 +90,7 @@ fn scattered(model: &Llama, together: bool) -> Vec<Vec<u32>> {
         eos_tokens: &ends,
         stops: Stops::default(),
         slots,
+        cache: CacheDtype::F32,
         seed: 1,
         step: 0,
     };
@@ -115,11 +118,11 @@ fn steps(device: &Device) {
     let mut model = Llama::random(config, 0, device);
     let targets = lora::TARGETS.map(String::from).to_vec();
     model.adapt(Lora { rank: 16, alpha: 32.0, rslora: false, dropout: 0.0, targets }, 0);
-    let ways = [Decoding::new(&model), Decoding::plain(&model)];
+    let ways = [Decoding::new(&model, CacheDtype::F32), Decoding::plain(&model)];
     for (rows, past) in STEPS {
         let prompts = Tensor::<1, Int>::from_ints(vec![7; rows * past].as_slice(), device);
         let lengths = vec![past as u32; rows];
-        let (_, caches) = model.prefill(prompts, &lengths, past, past + 64);
+        let (_, caches) = ways[0].prefill(prompts, &lengths, past, past + 64);
         let mut caches = [caches.clone(), caches];
         let tokens = || Tensor::<1, Int>::from_ints(vec![9; rows].as_slice(), device);
         let mut step = |way: usize| {

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use srft::config::CacheDtype;
 use srft::model::{Activation, Scaling};
 use srft::ops::attention::{
     self, AttentionShape, KvCache, Packing, Places, Rope, attention, decode_attention,
@@ -247,7 +248,9 @@ fn main() {
     );
 
     let plain = device.clone().without_autodiff();
-    let cache = || KvCache::new(&plain, DECODE_ROWS, 64, SHAPE.kv_heads, SHAPE.head_dim);
+    let cache = || {
+        KvCache::new(&plain, [DECODE_ROWS, 64], [SHAPE.kv_heads, SHAPE.head_dim], CacheDtype::F32)
+    };
     let row_ids = ids(DECODE_ROWS).inner();
     let decode = (0..10).map(|_| {
         let mut caches: Vec<_> = (0..LAYERS).map(|_| cache()).collect();

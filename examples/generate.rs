@@ -5,7 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "an example is a program of its own")]
 
-use srft::config::Config;
+use srft::config::{CacheDtype, Config};
 use srft::device::select;
 use srft::error::Result;
 use srft::ops::sampling::Sampling;
@@ -33,6 +33,7 @@ pub async fn generate(device: &str, model: &str, prompt: &str) -> Result<Vec<Str
         eos_tokens: &model.config.eos_tokens,
         stops: Stops::new(&tokenizer, &[]),
         slots: 0,
+        cache: CacheDtype::F32,
         seed: 1,
         step: 0,
     };

@@ -14,8 +14,8 @@
 
 @group(0) @binding(2) var<storage, read_write> norms: array<f32>;     // of q's heads and of k's, [2, dh], if NORMED
 @group(0) @binding(3) var<storage, read_write> turns: array<f32>;     // [2, positions, dh/2]: cos, sin
-@group(0) @binding(4) var<storage, read_write> keys: array<Vector>;   // [B·Hkv·capacity, dh], turned
-@group(0) @binding(5) var<storage, read_write> values: array<Vector>; // [B·Hkv·capacity, dh]
+@group(0) @binding(4) var<storage, read_write> keys: array<Words>;    // [B·Hkv·capacity, dh], turned
+@group(0) @binding(5) var<storage, read_write> values: array<Words>;  // [B·Hkv·capacity, dh]
 @group(0) @binding(6) var<storage, read_write> lengths: array<u32>;   // a workgroup's past; 1 more afterwards
 @group(0) @binding(7) var<storage, read_write> out: array<Vector>;    // [M, Hq·dh]; [B, Hq, blocks, dh + WIDTH] if SPLIT
 @group(0) @binding(8) var<uniform> info: Info;
@@ -36,6 +36,7 @@ struct Info {
 }
 
 alias Vector = vec{{ width }}<f32>;
+alias Words = vec{{ width }}<u32>; // a Vector's, or two Vectors' if HALVES
 const W = {{ workgroup }}u;
 const WIDTH = {{ width }}u;
 const DH = {{ head_dim }}u;
@@ -46,6 +47,7 @@ const KEY_HEADS = {{ key_heads }}u;
 const PIECES = {{ pieces }}u; // workgroups that share a key head
 const NORMED = {{ normed }};
 const SPLIT = {{ split }};
+const HALVES = {{ halves }}; // keys and values are in half precision, two numbers a word
 const BLOCK = {{ block }}u;   // positions
 const BANDS = W / VECTORS;    // positions whose values are added side by side
 const LANES = 16u;            // invocations that look for a head's maximum; HEADS · LANES ≤ W
@@ -57,6 +59,36 @@ var<workgroup> folded: array<Vector, W>;
 var<workgroup> top: array<f32, HEADS + 1u>; // the largest score so far; before that, for the heads' norms
 var<workgroup> lower: array<f32, HEADS>; // e^(the top before this turn − top)
 var<workgroup> length: u32;
+
+// Where the words of a Vector are, by its index.
+fn place(index: u32) -> u32 {
+    return select(index, index / 2u, HALVES);
+}
+
+fn vector(words: Words, index: u32) -> Vector {
+    if !HALVES {
+        return bitcast<Vector>(words);
+    }
+    var whole = Vector();
+    for (var e = 0u; e < WIDTH; e += 2u) {
+        let two = unpack2x16float(words[(index % 2u * WIDTH + e) / 2u]);
+        whole[e] = two.x;
+        whole[e + 1u] = two.y;
+    }
+    return whole;
+}
+
+// Two Vectors in half precision; what is beyond its numbers becomes its largest.
+fn packed(low: Vector, high: Vector) -> Words {
+    let most = Vector(65504.0);
+    let both = array<Vector, 2>(clamp(low, -most, most), clamp(high, -most, most));
+    var words = Words();
+    for (var i = 0u; i < WIDTH; i++) {
+        let at = 2u * i;
+        words[i] = pack2x16float(vec2<f32>(both[at / WIDTH][at % WIDTH], both[at / WIDTH][at % WIDTH + 1u]));
+    }
+    return words;
+}
 
 // 1 / √(mean of squares + ε) of one head.
 fn inverse_of(head: u32) -> f32 {
@@ -156,9 +188,19 @@ fn main(
             fresh[e] = settled(row, value + column * WIDTH + e, 2u);
         }
     }
-    if newest && index % PIECES == 0u && local < VECTORS {
-        keys[(past + position) * VECTORS + local] = query[HEADS * VECTORS + local];
-        values[(past + position) * VECTORS + local] = fresh;
+    let keeps = newest && index % PIECES == 0u;
+    let place_of_new = place((past + position) * VECTORS);
+    if HALVES {
+        folded[local] = fresh;
+        workgroupBarrier();
+        if keeps && local < VECTORS / 2u {
+            let first = HEADS * VECTORS + 2u * local;
+            keys[place_of_new + local] = packed(query[first], query[first + 1u]);
+            values[place_of_new + local] = packed(folded[2u * local], folded[2u * local + 1u]);
+        }
+    } else if keeps && local < VECTORS {
+        keys[place_of_new + local] = bitcast<Words>(query[HEADS * VECTORS + local]);
+        values[place_of_new + local] = bitcast<Words>(fresh);
     }
     var sums = array<Vector, HEADS>(); // Σ e^(score − top)·v of this band's positions
     var masses = array<f32, HEADS>();  // Σ e^(score − top) of them
@@ -175,7 +217,7 @@ fn main(
         var scores = array<f32, HEADS>();
         if t < end {
             for (var j = 0u; j < VECTORS; j++) {
-                let of_key = keys[(past + t) * VECTORS + j];
+                let of_key = vector(keys[place((past + t) * VECTORS + j)], j);
                 for (var h = 0u; h < HEADS; h++) {
                     scores[h] += dot(query[h * VECTORS + j], of_key);
                 }
@@ -212,7 +254,7 @@ fn main(
         // Values: an invocation a few dimensions of one band of positions.
         let seen = select(0u, min(W, end - first), band < BANDS);
         for (var i = band; i < seen; i += BANDS) {
-            let of_value = values[(past + first + i) * VECTORS + column];
+            let of_value = vector(values[place((past + first + i) * VECTORS + column)], column);
             for (var h = 0u; h < HEADS; h++) {
                 sums[h] += weight[h * W + i] * of_value;
                 masses[h] += weight[h * W + i];

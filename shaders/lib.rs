@@ -30,6 +30,8 @@ pub const ADD_PARTS: &str = shader!("add_parts");
 pub const MATMUL_FEW: &str = shader!("matmul_few");
 /// Attention of one new position a row over its past.
 pub const ATTENTION_DECODE: &str = shader!("attention_decode");
+/// Numbers in half precision, for a cache that holds them so.
+pub const PACK_HALVES: &str = shader!("pack_halves");
 /// The rows of tokens in one block of an embedding.
 pub const STEP_EMBED: &str = shader!("step_embed");
 /// The gated activation of a product in parts.

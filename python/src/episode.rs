@@ -9,7 +9,7 @@ use numpy::{PyArray1, PyArrayMethods};
 use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use srft::config::Config;
+use srft::config::{CacheDtype, Config};
 use srft::data::encode::encode;
 use srft::ops::sampling::Sampling;
 use srft::records;
@@ -215,6 +215,7 @@ pub fn rollout(
             eos_tokens,
             stops: Stops::default(),
             slots: 0,
+            cache: CacheDtype::F32,
             seed,
             step: 0,
         };

@@ -4,7 +4,7 @@ use super::clock::Clock;
 use super::noise;
 use super::record::{Decode, Limit, Update as Updated, Work};
 use super::shape::Shape;
-use crate::config::{Config, Frozen};
+use crate::config::{CacheDtype, Config, Frozen};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::model::{Llama, ModelFolder, StoredBytes};
@@ -134,6 +134,7 @@ impl Subject {
                 eos_tokens: &never,
                 stops: Stops::default(),
                 slots: 0,
+                cache: CacheDtype::F32,
                 seed: 0,
                 step: 0,
             };

@@ -17,7 +17,7 @@ const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 const MAX_INVOCATIONS: u32 = 256;
 
 /// What fills the placeholders here; one that isn't named gets 4.
-const PARAMETERS: [(&str, &str); 19] = [
+const PARAMETERS: [(&str, &str); 20] = [
     ("workgroup", "256"),
     ("lanes", "256"),
     ("side", "16"),
@@ -38,6 +38,7 @@ const PARAMETERS: [(&str, &str); 19] = [
     ("normed", "true"),
     ("after", "true"),
     ("split", "true"),
+    ("halves", "true"),
 ];
 
 #[test]
@@ -138,8 +139,10 @@ fn check(template: &str) -> Vec<String> {
         Ok(module) => module,
         Err(error) => return vec![format!("doesn't parse: {}", error.emit_to_string(&source))],
     };
-    // No capability beyond WebGPU's core: no f64, no subgroups, no push constants.
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    // No capability beyond WebGPU's core: no f64, no subgroups, no push constants. Packing two halves into a word is
+    // in it, and in OpenGL ES 3.0.
+    let core = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    let mut validator = Validator::new(ValidationFlags::all(), core);
     let info = match validator.validate(&module) {
         Ok(info) => info,
         Err(error) => return vec![format!("invalid: {}", error.emit_to_string(&source))],

@@ -36,6 +36,7 @@ const PARAMETERS = {
     biased: BOOLEANS,
     normed: BOOLEANS,
     split: BOOLEANS,
+    halves: BOOLEANS,
     block: [512],
     after: BOOLEANS,
     next: [0],

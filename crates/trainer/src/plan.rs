@@ -1,7 +1,7 @@
 //! Where a run's memory goes, computed before anything is allocated: sums over tensors whose shapes follow
 //! from the config and the model's config. Tests compare the sum with counted allocations.
 
-use crate::config::{Checkpointing, Objective, Settings, Storage};
+use crate::config::{CacheDtype, Checkpointing, Objective, Settings, Storage};
 use crate::model::{Lora, ModelConfig, StoredBytes, part_bytes};
 use crate::ops::lm_head::logits_bytes;
 use crate::ops::vector::LANES;
@@ -191,9 +191,13 @@ pub fn plan(
     if samples {
         let head = if on_cpu { model.head_dim.next_multiple_of(LANES) } else { model.head_dim };
         let cache = 2 * layers * model.kv_heads * head;
+        let halved = match config.rollout.cache_dtype {
+            CacheDtype::F32 => 1,
+            CacheDtype::F16 => 2,
+        };
         sampling.push(item(
             "KV cache",
-            slots * longest * cache * (layers + 1) / layers, // one layer's is copied at a time
+            slots * longest * cache * (layers + 1) / layers / halved, // one layer's is copied at a time
             format!("{slots} rows of {longest} positions"),
         ));
         sampling.push(item(

@@ -1,6 +1,7 @@
 //! The self-test before training: each kernel on the chosen device against its f64 reference, and cached
 //! against uncached decoding, so that a miscompiled shader is found before it trains anything.
 
+use crate::config::CacheDtype;
 use crate::device::{Listener, Selected};
 use crate::error::{Error, Result};
 use crate::model::{Activation, Decoding, Llama, Local, ModelConfig, Scaling};
@@ -384,7 +385,8 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         let width = [q_dim, kv_dim, kv_dim];
         let qkv = [0, 1, 2].map(|i| peaky(batch * positions * width[i], 10 + i as u32));
         let rope = Rope::new(positions, head_dim, 1e4, Scaling::None, &self.device);
-        let mut cache = KvCache::new(&self.device, batch, positions, kv_heads, head_dim);
+        let mut cache =
+            KvCache::new(&self.device, [batch, positions], [kv_heads, head_dim], CacheDtype::F32);
         let whole = |i: usize| self.floats(&qkv[i], [batch * positions, width[i]]);
         cache.prefill(whole(1), whole(2), &lengths, &rope);
         let exact = qkv.each_ref().map(|x| wide(x));
@@ -537,12 +539,12 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         let prompts = [4u32, 3];
         let start: Vec<i32> = [&text[..4], &text[9..13]].concat();
         let mut ways = vec![("cached decoding", Decoding::plain(&model))];
-        let step = Decoding::new(&model);
+        let step = Decoding::new(&model, CacheDtype::F32);
         if step.by_kernels() {
             ways.push(("decoding step", step));
         }
         for (name, decoding) in ways {
-            let (_, mut caches) = model.prefill(self.ints(&start), &prompts, 4, 16);
+            let (_, mut caches) = decoding.prefill(self.ints(&start), &prompts, 4, 16);
             let (mut got, mut wanted) = (Vec::new(), Vec::new());
             for step in 0..4 {
                 let at = [4 + step, 9 + 3 + step];

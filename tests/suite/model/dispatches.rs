@@ -5,6 +5,7 @@ use crate::backends::{devices, is_slow};
 use crate::common::config;
 use burn::tensor::{Device, Int, Tensor};
 use log::{LevelFilter, Log, Metadata, Record};
+use srft::config::CacheDtype;
 use srft::device::DISPATCHES;
 use srft::learner::Learner;
 use srft::model::{Activation, Decoding, Llama, Lora, ModelConfig, ModelFolder, Scaling};
@@ -99,10 +100,10 @@ fn steps(layers: usize, device: &Device) -> Asked {
     let targets = TARGETS.map(String::from).to_vec();
     model.adapt(Lora { rank: 16, alpha: 32.0, rslora: false, dropout: 0.0, targets }, 0);
     let prompts = ints(&[1; 3 * ROWS as usize], device);
-    let (_, mut caches) = model.prefill(prompts, &[3; ROWS as usize], 3, 64);
     let mut draws =
         Draws::new((0..ROWS).map(|prompt| Draw { prompt, sample: 0, position: 0 }), device);
-    let decoding = Decoding::new(&model);
+    let decoding = Decoding::new(&model, CacheDtype::F32);
+    let (_, mut caches) = decoding.prefill(prompts, &[3; ROWS as usize], 3, 64);
     let mut run = |steps: usize| {
         let mut tokens = ints(&[1; ROWS as usize], device);
         for _ in 0..steps {

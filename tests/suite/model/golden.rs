@@ -7,7 +7,7 @@ use crate::common::{golden_path, numbers};
 use crate::models::{Golden, SFT, TOLERANCE, each, folder, uncached_logits};
 use pollster::block_on;
 use safetensors::SafeTensors;
-use srft::config::Storage;
+use srft::config::{CacheDtype, Storage};
 use srft::model::tensors::{Shard, Tensors};
 use srft::model::{CONFIG, Llama, ModelFolder, TOKENIZER, WEIGHTS, weights};
 use srft::ops::sampling::Sampling;
@@ -134,6 +134,7 @@ fn greedily(model: &Llama, prompts: &[Vec<u32>], max_new_tokens: usize) -> Vec<R
         eos_tokens: &[],
         stops: Stops::default(),
         slots: 0,
+        cache: CacheDtype::F32,
         seed: 0,
         step: 0,
     };
@@ -193,6 +194,7 @@ fn sampled_statistics_equal_scored_ones() {
             eos_tokens: &model.config.eos_tokens,
             stops: Stops::default(),
             slots: 0,
+            cache: CacheDtype::F32,
             seed: 3,
             step: 0,
         };

@@ -3,6 +3,7 @@
 use crate::backends::{compare, devices, is_slow};
 use burn::tensor::Device;
 use pollster::block_on;
+use srft::config::CacheDtype;
 use srft::model::{Llama, ModelFolder};
 use srft::ops::readback;
 use srft::ops::sampling::Sampling;
@@ -20,6 +21,7 @@ fn plan<'a>(model: &'a Llama, stops: Stops<'a>) -> Plan<'a> {
         eos_tokens: &model.config.eos_tokens,
         stops,
         slots: 0,
+        cache: CacheDtype::F32,
         seed: 11,
         step: 4,
     }
@@ -34,11 +36,15 @@ fn sampled(model: &Llama, tokenizer: &Tokenizer, plan: &Plan) -> Vec<Response> {
 /// few readbacks: a look for ids each eight steps, and one of all statistics.
 #[test]
 fn refilled_slots_change_nothing_and_readbacks_are_bounded() {
-    for (backend, device) in devices() {
-        let (model, tokenizer) = ModelFolder::tiny().load(&device).unwrap();
+    let both = [CacheDtype::F32, CacheDtype::F16];
+    let devices = devices();
+    for ((backend, device), cache) in devices.iter().flat_map(|d| both.map(|cache| (d, cache))) {
+        // A prompt's pass has other last bits among other prompts, so that a half may be rounded to its neighbour.
+        let tolerance = if cache == CacheDtype::F16 { 2e-3 } else { 1e-4 };
+        let (model, tokenizer) = ModelFolder::tiny().load(device).unwrap();
         let counted = |slots| {
             let before = readback::count();
-            let plan = Plan { slots, ..plan(&model, Stops::default()) };
+            let plan = Plan { slots, cache, ..plan(&model, Stops::default()) };
             let responses = sampled(&model, &tokenizer, &plan);
             let looks = readback::count() - before;
             let tokens: usize = responses.iter().map(|r| r.tokens.len()).sum();
@@ -54,7 +60,7 @@ fn refilled_slots_change_nothing_and_readbacks_are_bounded() {
         assert!(lengths.iter().min().unwrap() + 4 < *lengths.iter().max().unwrap(), "{lengths:?}");
         let few: &[usize] = if is_slow(backend) { &[4] } else { &[1, 2, 4, 7] };
         for &slots in few {
-            let what = format!("{backend}, {slots} slots");
+            let what = format!("{backend}, {slots} slots, {cache:?}");
             for (few, all) in counted(slots).iter().zip(&all) {
                 assert_eq!((&few.tokens, few.truncated), (&all.tokens, all.truncated), "{what}");
                 assert_eq!(few.logprobs.len(), few.tokens.len(), "{what}");
@@ -62,7 +68,7 @@ fn refilled_slots_change_nothing_and_readbacks_are_bounded() {
                     [(&few.logprobs, &all.logprobs), (&few.entropies, &all.entropies)]
                 {
                     let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
-                    compare(&what, got, &expected, 1e-4).unwrap();
+                    compare(&what, got, &expected, tolerance).unwrap();
                 }
             }
         }

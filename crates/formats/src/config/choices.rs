@@ -295,6 +295,15 @@ choice! {
     }
 }
 choice! {
+    /// How numbers of a past are held while a response is sampled.
+    CacheDtype {
+        /// As they are computed.
+        F32 = "f32",
+        /// Half the bytes, to 65,504 and with 11 bits.
+        F16 = "f16",
+    }
+}
+choice! {
     /// How weights are stored.
     Storage {
         /// As they are trained.

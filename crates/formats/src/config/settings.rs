@@ -317,6 +317,8 @@ settings! {
             must "a list without an empty text, which would end every response before it begins": |v| v.iter().all(|stop| !stop.is_empty());
         /// Responses decoded at the same time; a finished one makes room for the next. 0: up to 512.
         slots: usize = 0;
+        /// f32 | f16: how keys and values of the texts so far are held. f16: in half the memory, rounded to 11 bits.
+        cache_dtype: CacheDtype = CacheDtype::F32;
         /// Longest response, in tokens.
         max_new_tokens: usize = 44,
             must "at least 1": |v| *v > 0;

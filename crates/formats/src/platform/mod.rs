@@ -27,6 +27,22 @@ use web_time::Instant;
 /// Whether this is a browser's page: what it never needs is left out of its download.
 pub const IS_PAGE: bool = cfg!(target_family = "wasm");
 
+/// What only a native program has: a page has no value of it, so what needs one is not downloaded.
+#[cfg(not(target_family = "wasm"))]
+#[derive(Debug, Clone, Copy)]
+pub struct Native;
+/// What only a native program has: a page has no value of it.
+#[cfg(target_family = "wasm")]
+#[derive(Debug, Clone, Copy)]
+pub enum Native {}
+
+/// In a native program the value.
+#[cfg(not(target_family = "wasm"))]
+pub const NATIVE: Option<Native> = Some(Native);
+/// In a native program the value.
+#[cfg(target_family = "wasm")]
+pub const NATIVE: Option<Native> = None;
+
 /// The text of a file, which must be UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {
     let bytes = read(path)?;

@@ -1,6 +1,6 @@
 //! Attention of one new position per row over the keys and values of the row's past.
 
-use super::cache::{KvCache, Store, host, store_key, store_value};
+use super::cache::{Both, Held, KvCache, Store, host, store_key, store_value};
 use super::gpu::{self, HeadNorms, Past, Split};
 use super::{AttentionShape, MASKED, Rope, Table};
 use crate::cube::runs_on;
@@ -50,35 +50,17 @@ fn decode(
     cache.require_room(1, rope);
     let device = q.device();
     let out = match &mut cache.store {
-        Store::Host { k: keys, v: values } => {
+        Store::Host(past) => {
             let (q, k, v) = (host(q), host(k), host(v));
-            let mut out = vec![0.0; q.len()];
-            let (q_dim, kv_dim) = (shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
-            let row = cache.capacity * shape.kv_heads * shape.head_dim.next_multiple_of(LANES);
-            let pasts = keys.par_chunks_exact_mut(row).zip(values.par_chunks_exact_mut(row));
-            let news = q.par_chunks_exact(q_dim).zip(k.par_chunks_exact(kv_dim));
-            let news = news.zip(v.par_chunks_exact(kv_dim));
-            let outs = out.par_chunks_exact_mut(q_dim).zip(&cache.lengths);
-            outs.zip(pasts.zip(news)).with_min_len(8).for_each(
-                |((out, &length), ((keys, values), ((q, k), v)))| {
-                    let position = length as usize;
-                    wide(AttendRow {
-                        shape,
-                        rope: &rope.table,
-                        window: rope.window,
-                        position,
-                        q,
-                        k,
-                        v,
-                        keys,
-                        values,
-                        out,
-                    });
-                },
-            );
-            Tensor::from_data(TensorData::new(out, [rows, q_dim]), &device)
+            let new = [&q[..], &k, &v];
+            let out = match past {
+                Both::F32(past) => attend_rows(past, new, shape, &cache.lengths, rope),
+                Both::F16(past, _) => attend_rows(past, new, shape, &cache.lengths, rope),
+            };
+            let width = out.len() / rows;
+            Tensor::from_data(TensorData::new(out, [rows, width]), &device)
         }
-        Store::Device { k: keys, v: values, lengths } => {
+        Store::Device { past, lengths } => {
             let qkv = [q, k, v].map(Tensor::without_autodiff);
             if runs_on(&device) && by_shader && takes_parts(shape, 1) {
                 let whole = Tensor::cat(qkv.to_vec(), 1);
@@ -86,6 +68,9 @@ fn decode(
                 return decode_parts(&Parts::whole(whole, &added), cache, rope, None, 1.0);
             }
             *lengths = None;
+            let Both::F32([keys, values]) = past else {
+                panic!("burn's operations take a past in f32");
+            };
             stock(shape, qkv, [keys, values], cache.capacity, &cache.lengths, rope)
         }
     };
@@ -116,11 +101,11 @@ pub fn decode_parts(
     assert_eq!(parts.rows(), times * rows, "a product of whole times {rows} rows");
     let shape = cache.shape(parts.columns() - 2 * cache.kv_heads * cache.head_dim);
     cache.require_room(times, rope);
-    let Store::Device { k: keys, v: values, lengths } = &mut cache.store else {
+    let Store::Device { past, lengths } = &mut cache.store else {
         panic!("a cache of the GPU");
     };
     let split = Split::of(shape, parts.low_words()).expect("heads that the shader takes");
-    let device = keys.device();
+    let device = rope.turns.device();
     let counted = lengths.take().unwrap_or_else(|| {
         let each = shape.kv_heads * split.pieces;
         let of_groups = |&n: &u32| std::iter::repeat_n(n as i32, each);
@@ -128,11 +113,25 @@ pub fn decode_parts(
         Tensor::from_ints(all.as_slice(), &device)
     });
     // Taken out, a tensor has one owner and is written in place.
-    let stored =
-        [&mut *keys, &mut *values].map(|x| std::mem::replace(x, Tensor::empty([1, 1], &device)));
-    let past = Past { rows, shape, split, capacity: cache.capacity, rope, norms, factor };
-    let (out, stored, counted) = gpu::decode(parts, &past, stored, counted);
-    [*keys, *values] = stored;
+    let (stored, halves) = match past {
+        Both::F32(past) => (past.each_mut().map(gpu::taken), None),
+        Both::F16(past, native) => (past.each_mut().map(gpu::taken), Some(*native)),
+    };
+    let of = Past {
+        rows,
+        shape,
+        split,
+        capacity: cache.capacity,
+        rope,
+        norms,
+        factor,
+        halves: halves.is_some(),
+    };
+    let (out, stored, counted) = gpu::decode(parts, &of, stored, counted);
+    *past = match halves {
+        None => Both::F32(stored.map(gpu::given)),
+        Some(native) => Both::F16(stored.map(gpu::given), native),
+    };
     *lengths = Some(counted);
     cache.lengths.iter_mut().for_each(|n| *n += times as u32);
     out
@@ -187,36 +186,62 @@ fn stock(
     mixed.reshape([rows, shape.heads * shape.head_dim])
 }
 
-/// One row on the CPU: q [Hq·dh], k and v [Hkv·dh] unrotated, the row's store of keys and values
-/// [capacity, Hkv·dh'], → out [Hq·dh].
-struct AttendRow<'a> {
+/// Each row's new position on the CPU: appended to keys and values, and what it attends to, [B, Hq·dh].
+fn attend_rows<T: Held>(
+    [keys, values]: &mut [Vec<T>; 2],
+    [q, k, v]: [&[f32]; 3],
+    shape: AttentionShape,
+    lengths: &[u32],
+    rope: &Rope,
+) -> Vec<f32> {
+    let AttentionShape { heads, kv_heads, head_dim } = shape;
+    let mut out = vec![0.0; q.len()];
+    let (q_dim, kv_dim) = (heads * head_dim, kv_heads * head_dim);
+    let stride = kv_heads * head_dim.next_multiple_of(LANES);
+    let row = keys.len() / lengths.len();
+    let pasts = keys.par_chunks_exact_mut(row).zip(values.par_chunks_exact_mut(row));
+    let news = q.par_chunks_exact(q_dim).zip(k.par_chunks_exact(kv_dim));
+    let news = news.zip(v.par_chunks_exact(kv_dim));
+    let outs = out.par_chunks_exact_mut(q_dim).zip(lengths);
+    outs.zip(pasts.zip(news)).with_min_len(8).for_each(
+        |((out, &length), ((keys, values), ((q, k), v)))| {
+            let position = length as usize;
+            let end = position + 1;
+            store_key(&rope.table, position, k, &mut keys[position * stride..end * stride]);
+            store_value(head_dim, v, &mut values[position * stride..end * stride]);
+            let seen = end.saturating_sub(rope.window) * stride..end * stride;
+            let (keys, values) = (&keys[seen.clone()], &values[seen]);
+            wide(AttendRow { shape, rope: &rope.table, position, q, keys, values, out });
+        },
+    );
+    out
+}
+
+/// One row on the CPU: q [Hq·dh] unrotated, the keys and values that it sees, its own among them,
+/// [seen, Hkv·dh'], → out [Hq·dh].
+struct AttendRow<'a, T> {
     shape: AttentionShape,
     rope: &'a Table,
-    window: usize,
     position: usize,
     q: &'a [f32],
-    k: &'a [f32],
-    v: &'a [f32],
-    keys: &'a mut [f32],
-    values: &'a mut [f32],
+    keys: &'a [T],
+    values: &'a [T],
     out: &'a mut [f32],
 }
 
-impl WithSimd for AttendRow<'_> {
+impl<T: Held> WithSimd for AttendRow<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { shape, rope, window, position, q, k, v, keys, values, out } = self;
+        let Self { shape, rope, position, q, keys, values, out } = self;
         let AttentionShape { kv_heads, head_dim, .. } = shape;
         let width = head_dim.next_multiple_of(LANES);
         let stride = kv_heads * width;
-        let (start, end) = ((position + 1).saturating_sub(window), position + 1);
-        store_key(rope, position, k, &mut keys[position * stride..end * stride]);
-        store_value(head_dim, v, &mut values[position * stride..end * stride]);
-        let seen = end - start;
+        let (mut wide_keys, mut wide_values) = (Vec::new(), Vec::new());
         let (keys, values) =
-            (&keys[start * stride..end * stride], &values[start * stride..end * stride]);
+            (T::widened(keys, &mut wide_keys), T::widened(values, &mut wide_values));
+        let seen = keys.len() / stride;
         let mut weights = vec![0.0; seen.next_multiple_of(LANES)];
         let (mut query, mut mixed) = (vec![0.0; width], vec![0.0; width]);
         let heads = q.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim));

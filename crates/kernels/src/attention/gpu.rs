@@ -1,10 +1,11 @@
 //! The launcher of `shaders/attention_decode.wgsl`.
 
 use burn::backend::wgpu::{CubeBackend, CubeTensor};
-use burn::tensor::{DType, Int, Tensor};
+use burn::tensor::kind::Basic;
+use burn::tensor::{BackendPrimitive, DType, Int, Tensor};
 
 use super::{AttentionShape, Rope};
-use crate::cube::{self, Shader};
+use crate::cube::{self, Shader, WORKGROUP};
 use crate::step::Parts;
 
 /// Invocations of a workgroup, and positions a turn: with twice as many, barriers cost software adapters more
@@ -70,6 +71,8 @@ pub struct Past<'a> {
     pub norms: Option<&'a HeadNorms>,
     /// Multiplies q beside 1/√dh.
     pub factor: f32,
+    /// Whether keys and values are in F16.
+    pub halves: bool,
 }
 
 /// New positions, the rows of a product of q, k and v, unturned; the cache's rows take as many at a time as they are,
@@ -78,12 +81,12 @@ pub struct Past<'a> {
 pub fn decode(
     parts: &Parts<'_>,
     past: &Past<'_>,
-    stored: [Tensor<2>; 2],
+    stored: [CubeTensor; 2],
     lengths: Tensor<1, Int>,
-) -> (Tensor<2>, [Tensor<2>; 2], Tensor<1, Int>) {
+) -> (Tensor<2>, [CubeTensor; 2], Tensor<1, Int>) {
     let Past { shape, split: Split { width, heads, pieces }, rope, .. } = *past;
     let groups = past.rows * shape.kv_heads * pieces;
-    let [keys, values] = stored.map(|x| cube::owned(on_gpu(x)));
+    let [keys, values] = stored.map(|x| cube::owned(cube::dense(x)));
     let lengths = cube::owned(lengths.try_into_primitive::<CubeBackend>().expect(HERE));
     let turns = on_gpu(rope.turns.clone());
     let [product, added] = parts.buffers();
@@ -112,7 +115,8 @@ pub fn decode(
     for first in (0..parts.rows()).step_by(past.rows) {
         let shader = of_heads("attention_decode", srft_shaders::ATTENTION_DECODE)
             .with("normed", past.norms.is_some())
-            .with("split", blocks > 1);
+            .with("split", blocks > 1)
+            .with("halves", past.halves);
         let sizes = [first, groups, blocks, past.capacity, rope.positions(), window];
         let info: Vec<u32> = parts.info().into_iter().chain(sizes.map(|n| n as u32)).collect();
         let info = [info, vec![scale.to_bits(), epsilon.to_bits()]].concat();
@@ -123,9 +127,34 @@ pub fn decode(
             cube::launch(shader, groups, &[of_blocks, &lengths, &out], &info);
         }
     }
-    let stored = [keys, values].map(Tensor::from_primitive::<CubeBackend>);
-    let lengths = Tensor::from_primitive::<CubeBackend>(lengths);
-    (Tensor::from_primitive::<CubeBackend>(out), stored, lengths)
+    (given(out), [keys, values], given(lengths))
+}
+
+/// x [M, K] in F16, two numbers a word [M, K/2]; numbers beyond F16's are its largest.
+pub fn in_halves(x: Tensor<2>) -> Tensor<2, Int> {
+    let x = on_gpu(x);
+    let (rows, words) = (x.meta.shape()[0], x.meta.shape()[1] / 2);
+    let out = cube::empty(&x, [rows, words], DType::I32);
+    let shader = Shader::new("pack_halves", srft_shaders::PACK_HALVES);
+    let groups = (rows * words).div_ceil(WORKGROUP as usize);
+    cube::launch(shader, groups, &[&x, &out], &[(rows * words) as u32]);
+    given(out)
+}
+
+/// A tensor's buffer, with which it is gone: something else stays in its place.
+pub fn taken<K: OnGpu>(x: &mut Tensor<2, K>) -> CubeTensor {
+    let nothing = Tensor::empty([1, 1], &x.device());
+    std::mem::replace(x, nothing).try_into_primitive::<CubeBackend>().expect(HERE)
+}
+
+/// What a GPU's tensor holds.
+pub trait OnGpu: Basic + BackendPrimitive<CubeBackend, Primitive = CubeTensor> {}
+
+impl<K: Basic + BackendPrimitive<CubeBackend, Primitive = CubeTensor>> OnGpu for K {}
+
+/// The tensor of a buffer.
+pub fn given<const D: usize, K: OnGpu>(x: CubeTensor) -> Tensor<D, K> {
+    Tensor::from_primitive::<CubeBackend>(x)
 }
 
 const HERE: &str = "a tensor of the GPU";

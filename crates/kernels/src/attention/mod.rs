@@ -12,7 +12,7 @@ mod places;
 pub mod reference;
 mod rope;
 
-pub use cache::KvCache;
+pub use cache::{KvCache, fits_in_halves};
 pub use decode::{decode_attention, decode_parts, decode_stock, takes_parts};
 pub use gpu::HeadNorms;
 pub use places::Places;

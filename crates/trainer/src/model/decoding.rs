@@ -3,17 +3,20 @@
 
 use super::layers::{Layer, as_multiplied};
 use super::{Llama, ModelConfig};
-use crate::ops::attention::{HeadNorms, KvCache, decode_parts, takes_parts};
+use crate::config::CacheDtype;
+use crate::ops::attention::{HeadNorms, KvCache, decode_parts, fits_in_halves, takes_parts};
 use crate::ops::cube::runs_on;
+use crate::ops::fused::runs_on as runs_on_cpu;
 use crate::ops::step::{Embedding, Joined, Norms};
+use crate::platform::{NATIVE, Native};
 use burn::tensor::{Int, Tensor};
-use srft_formats::platform::IS_PAGE;
 
 /// A model made ready to decode: its weights must stay the same meanwhile.
 #[derive(Debug)]
 pub struct Decoding<'a> {
     model: &'a Llama,
-    step: Option<Step>, // None: by the layers' own operations
+    step: Option<(Step, Native)>, // None: by the layers' own operations
+    cache: CacheDtype,
 }
 
 /// What the kernels of a step take.
@@ -37,15 +40,29 @@ struct StepOfLayer {
 }
 
 impl<'a> Decoding<'a> {
-    /// Joins the matrices that multiply the same rows, where the kernels take this model.
-    pub fn new(model: &'a Llama) -> Self {
-        let step = if IS_PAGE { None } else { Step::of(model) };
-        Self { model, step }
+    /// Joins the matrices that multiply the same rows, where the kernels take this model. Its caches hold numbers as
+    /// `cache` says, if such heads can be held so there.
+    pub fn new(model: &'a Llama, cache: CacheDtype) -> Self {
+        let step = NATIVE.and_then(|native| Some((Step::of(model)?, native)));
+        let on_gpu = step.is_some() && fits_in_halves(model.config.head_dim);
+        let takes_halves = runs_on_cpu(&model.device()) || on_gpu;
+        Self { model, step, cache: if takes_halves { cache } else { CacheDtype::F32 } }
     }
 
     /// By the layers' own operations everywhere: what the kernels are held against.
     pub fn plain(model: &'a Llama) -> Self {
-        Self { model, step: None }
+        Self { model, step: None, cache: CacheDtype::F32 }
+    }
+
+    /// [`Llama::prefill`], into caches of this decoding.
+    pub fn prefill(
+        &self,
+        tokens: Tensor<1, Int>,
+        lengths: &[u32],
+        positions: usize,
+        capacity: usize,
+    ) -> (Tensor<2>, Vec<KvCache>) {
+        self.model.prefill(tokens, lengths, positions, capacity, self.cache)
     }
 
     /// Whether a step goes by the kernels of `ops::step`.
@@ -61,16 +78,16 @@ impl<'a> Decoding<'a> {
     /// Logits [B, V] after one more token a row, `[B]`, appended to the caches.
     pub fn decode(&self, tokens: Tensor<1, Int>, caches: &mut [KvCache]) -> Tensor<2> {
         self.logits(match &self.step {
-            Some(step) if !IS_PAGE => step.hidden(self.model, tokens, caches),
-            _ => self.model.decode(tokens, caches),
+            Some((step, _)) => step.hidden(self.model, tokens, caches),
+            None => self.model.decode(tokens, caches),
         })
     }
 
     /// Logits [1, V] after N more tokens of one row, `[N]`, appended to its caches one after the other.
     pub fn extend(&self, tokens: Tensor<1, Int>, caches: &mut [KvCache]) -> Tensor<2> {
         let hidden = match &self.step {
-            Some(step) if !IS_PAGE => step.hidden(self.model, tokens, caches),
-            _ => self.model.extend(tokens, caches),
+            Some((step, _)) => step.hidden(self.model, tokens, caches),
+            None => self.model.extend(tokens, caches),
         };
         let last = hidden.dims()[0] - 1;
         self.logits(hidden.narrow(0, last, 1))
@@ -79,8 +96,8 @@ impl<'a> Decoding<'a> {
     /// Logits [N, V] of a few hidden states [N, D].
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
         match &self.step {
-            Some(step) if !IS_PAGE => step.head.product(hidden).sum(),
-            _ => self.model.logits(hidden),
+            Some((step, _)) => step.head.product(hidden).sum(),
+            None => self.model.logits(hidden),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::linear::Linear;
 use super::lora::Lora;
 use super::table::Table;
 use super::{Local, ModelConfig, Parameter, ParameterMut, Scaling, grow};
+use crate::config::CacheDtype;
 use crate::ops::attention::{
     AttentionShape, KvCache, Packing, Places, Rope, attention, decode_attention,
 };
@@ -205,6 +206,7 @@ impl Llama {
         lengths: &[u32],
         positions: usize,
         capacity: usize,
+        cache: CacheDtype,
     ) -> (Tensor<2>, Vec<KvCache>) {
         let shape = self.attention_shape();
         let padded = lengths.iter().map(|_| positions);
@@ -214,9 +216,8 @@ impl Llama {
         for (index, layer) in self.layers.iter().enumerate() {
             let rope = self.rope(index);
             x = layer.forward(x, &self.config, Linear::step, |q, k, v| {
-                let (kv_heads, head_dim) = (shape.kv_heads, shape.head_dim);
-                let mut cache =
-                    KvCache::new(&q.device(), lengths.len(), capacity, kv_heads, head_dim);
+                let heads = [shape.kv_heads, shape.head_dim];
+                let mut cache = KvCache::new(&q.device(), [lengths.len(), capacity], heads, cache);
                 cache.prefill(k.clone(), v.clone(), lengths, rope);
                 caches.push(cache);
                 attention(q, k, v, shape, &places, rope)

@@ -7,7 +7,7 @@ mod stream;
 pub use stop::Stops;
 pub use stream::{Past, stream};
 
-use crate::config::{Config, Settings};
+use crate::config::{CacheDtype, Config, Settings};
 use crate::error::{Error, Result};
 use crate::model::{Decoding, Llama};
 use crate::ops::attention::KvCache;
@@ -47,6 +47,8 @@ pub struct Plan<'a> {
     pub stops: Stops<'a>,
     /// Rows decoded at a time; 0: as many as 512.
     pub slots: usize,
+    /// How keys and values of the texts so far are held.
+    pub cache: CacheDtype,
     /// Key of the random numbers.
     pub seed: u64,
     /// Key of the random numbers.
@@ -69,6 +71,7 @@ impl<'a> Plan<'a> {
             eos_tokens,
             stops: Stops::new(tokenizer, &rollout.stop),
             slots: rollout.slots,
+            cache: rollout.cache_dtype,
             seed: run.seed,
             step,
         }
@@ -227,7 +230,7 @@ impl<'a> Decoder<'a> {
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
         Self {
             model,
-            decoding: Decoding::new(model),
+            decoding: Decoding::new(model, plan.cache),
             prompts,
             plan,
             slots: if plan.slots == 0 { SLOTS } else { plan.slots },
@@ -297,7 +300,7 @@ impl<'a> Decoder<'a> {
             row.iter_mut().zip(prompt).for_each(|(slot, &t)| *slot = t as i32);
         }
         let (hidden, caches) =
-            self.model.prefill(self.ints(tokens), &lengths, positions, self.capacity);
+            self.decoding.prefill(self.ints(tokens), &lengths, positions, self.capacity);
         let ends = (0..).zip(&lengths).map(|(row, &len)| row * positions as i32 + len as i32 - 1);
         let ends = hidden.select(0, self.ints(ends.collect())); // [P, D]
         let sources: Vec<usize> = rows.iter().map(|row| prompt_of(row) - first).collect();

@@ -37,7 +37,7 @@ impl Past {
             return decoding.extend(ints(&prompt[known..]), &mut self.caches);
         }
         let length = prompt.len();
-        let (hidden, caches) = model.prefill(ints(prompt), &[length as u32], length, capacity);
+        let (hidden, caches) = decoding.prefill(ints(prompt), &[length as u32], length, capacity);
         self.caches = caches;
         decoding.logits(hidden.narrow(0, length - 1, 1))
     }
@@ -66,7 +66,7 @@ pub async fn stream(
     let mut response = Response::empty(0, 0);
     let (mut all, mut shown) = (Vec::new(), String::new());
     give_way().await;
-    let decoding = Decoding::new(model);
+    let decoding = Decoding::new(model, plan.cache);
     let mut logits = past.read(&decoding, prompt, capacity);
     let mut draws = Draws::new([Draw { prompt: 0, sample: 0, position: 0 }], &model.device());
     loop {
