@@ -5,25 +5,27 @@
 //! text, such as an end-of-text, is left out, since a prompt is to be continued; begin-of-text isn't
 //! put before a text that already has it. If the library panics over a file, that becomes an error.
 
+mod characters;
 pub mod chat;
+mod engine;
 mod lost;
 mod special;
 
 use std::cell::LazyCell;
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokenizers::{AddedToken, Encoding, PostProcessorWrapper, Token};
+use tokenizers::AddedToken;
 
 use crate::error::{Error, Result};
+use engine::{Engine, contradictory, malformed};
 use lost::Lost;
 
 /// A tokenizer as its `tokenizer.json` describes it; clones share it.
 #[derive(Clone)]
 pub struct Tokenizer {
-    inner: Arc<tokenizers::Tokenizer>,
+    engine: Engine,
     /// The tokens put before a text that begins a sequence; `None` if the file contradicts itself.
     begin: Option<Vec<u32>>,
     /// Whether it puts a space before every text; a text that continues another must not get one.
@@ -77,32 +79,24 @@ impl Pieces {
 impl Tokenizer {
     /// Reads the contents of a `tokenizer.json`; `place` names the file in errors.
     pub fn from_bytes(json: &[u8], place: &str) -> Result<Self> {
-        let malformed = |reason: String| {
-            Error::input(format!("not a tokenizer.json that can be read: {reason}"))
-                .at(place)
-                .next(PUBLISHED)
-        };
-        let parsed: Value = serde_json::from_slice(json).map_err(|e| malformed(e.to_string()))?;
-        let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(json))
-            .map_err(|e| e.at(place))?
-            .map_err(|e| malformed(e.to_string()))?;
-        inner.with_truncation(None).map_err(|e| malformed(e.to_string()))?;
-        inner.with_padding(None);
-        let begin = begin_of_text(&inner);
-        // It would also shift the offsets.
-        inner.with_post_processor(None::<PostProcessorWrapper>);
-        let lost = {
-            let vocabulary = LazyCell::new(|| inner.get_vocab(false));
-            Lost::of(&parsed, |token| vocabulary.contains_key(token))
+        let at = |e: Error| e.at(place);
+        let parsed: Value = serde_json::from_slice(json).map_err(|e| at(malformed(e)))?;
+        let (engine, begin) = Engine::of(json, &parsed).map_err(at)?;
+        let lost = match &engine {
+            Engine::Library(..) => {
+                let vocabulary = LazyCell::new(|| engine.vocabulary(false));
+                Lost::of(&parsed, |token| vocabulary.contains_key(token))
+            }
+            Engine::Characters(_) => None,
         };
         let model = &parsed["model"];
         let unknown = match model["unk_token"].as_str() {
-            Some(token) => inner.token_to_id(token),
+            Some(token) => engine.id(token),
             None => model["unk_id"].as_u64().and_then(|id| u32::try_from(id).ok()),
         };
         let spaces = [&parsed["normalizer"], &parsed["pre_tokenizer"]].into_iter().any(puts_space);
         let tokenizer = Self {
-            inner: Arc::new(inner),
+            engine,
             begin,
             spaces,
             unknown,
@@ -115,15 +109,15 @@ impl Tokenizer {
         };
         match tokenizer.measured() {
             Some(tokenizer) => Ok(tokenizer),
-            None => Err(malformed("its vocabulary is empty".into())),
+            None => Err(at(malformed("its vocabulary is empty"))),
         }
     }
 
     /// Adapts it to a model with so many rows in its embedding. Tokens beyond them that were added to
     /// the tokenizer, such as one for padding, are an error only when a text contains them.
     pub fn for_vocabulary(self, rows: usize) -> Result<Self> {
-        let added = self.inner.get_added_tokens_decoder();
-        let ids = self.inner.get_vocab(true).into_values();
+        let added = self.engine.added();
+        let ids = self.engine.vocabulary(true).into_values();
         if ids.into_iter().any(|id| id as usize >= rows && !added.contains_key(&id)) {
             return Err(Error::input(format!(
                 "the tokenizer has {} tokens, but the model has a vocabulary of {rows}",
@@ -136,8 +130,8 @@ impl Tokenizer {
 
     /// Scans the vocabulary; `None` if it is empty.
     fn measured(self) -> Option<Self> {
-        let highest = self.inner.get_vocab(true).into_values().max()?;
-        let added = self.inner.get_added_tokens_decoder();
+        let highest = self.engine.vocabulary(true).into_values().max()?;
+        let added = self.engine.added();
         let fixed = added.into_iter().filter(|(_, token)| token.special && !token.normalized);
         let fixed = Arc::new(fixed.map(|(id, _)| id).collect());
         Some(Self { fixed, vocab_size: highest as usize + 1, ..self })
@@ -177,7 +171,7 @@ impl Tokenizer {
 
     /// Whether the token is special: ordinary text is never split into it.
     pub fn is_special(&self, id: u32) -> bool {
-        self.inner.get_added_tokens_decoder().get(&id).is_some_and(|token| token.special)
+        self.engine.added().get(&id).is_some_and(|token| token.special)
     }
 
     /// Whether the token is recognised whatever text surrounds it, as control tokens are.
@@ -214,9 +208,9 @@ impl Tokenizer {
     }
 
     fn decoded(&self, ids: &[u32], skips_special: bool) -> String {
-        let decoded = |run: &[u32]| guarded(|| self.inner.decode(run, skips_special)).ok()?.ok();
+        let decoded = |run| self.engine.decoded(run, skips_special);
         let known = |run| decoded(run).unwrap_or_else(|| UNKNOWN.into());
-        let runs = ids.split(|&id| self.inner.id_to_token(id).is_none());
+        let runs = ids.split(|&id| self.engine.token(id).is_none());
         runs.map(known).collect::<Vec<_>>().join(UNKNOWN)
     }
 
@@ -227,22 +221,22 @@ impl Tokenizer {
 
     /// The id of a token as the vocabulary spells it.
     pub fn id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
+        self.engine.id(token)
     }
 
     /// The token as the vocabulary spells it; U+FFFD for an unknown id.
     pub fn token(&self, id: u32) -> String {
-        self.inner.id_to_token(id).unwrap_or_else(|| UNKNOWN.into())
+        self.engine.token(id).unwrap_or_else(|| UNKNOWN.into())
     }
 
     /// The token as the vocabulary spells it, if there is one.
     pub(crate) fn spelling(&self, id: u32) -> Option<String> {
-        self.inner.id_to_token(id)
+        self.engine.token(id)
     }
 
     /// The tokens that were added to the vocabulary, by id.
     pub(crate) fn added(&self) -> HashMap<u32, AddedToken> {
-        self.inner.get_added_tokens_decoder().into_iter().collect()
+        self.engine.added()
     }
 
     /// Whether it puts a space before every text.
@@ -257,12 +251,12 @@ impl Tokenizer {
 
     /// Tokens of a text with nothing added, and their ranges in it.
     pub fn pieces(&self, text: &str) -> Result<Pieces> {
-        let alone = |c: char| guarded(|| self.inner.encode(c.to_string(), false)).ok()?.ok();
+        let alone = |c: char| self.engine.pieces(c.encode_utf8(&mut [0; 4])).ok()?;
         let position = |is_lost: &dyn Fn(char) -> bool| text.chars().position(is_lost);
-        let Ok(encoding) = guarded(|| self.inner.encode(text, false))? else {
+        let Some(pieces) = self.engine.pieces(text)? else {
             return Err(unspeakable(text, position(&|c| alone(c).is_none()).unwrap_or(0)));
         };
-        let ids = encoding.get_ids();
+        let ids = &pieces.ids;
         if let Some(&id) = ids.iter().find(|&&id| id as usize >= self.rows) {
             return Err(Error::input(format!(
                 "the token `{}` has the id {id}, and the model's vocabulary ends at {}: it was \
@@ -273,24 +267,17 @@ impl Tokenizer {
             .next("write the text without it, or use a model that has it"));
         }
         if let Some(at) = ids.iter().position(|&id| Some(id) == self.unknown) {
-            let (start, _) = encoding.get_offsets()[at];
+            let (start, _) = pieces.ranges[at];
             let before = text.get(..start).unwrap_or_default();
             return Err(unspeakable(text, before.chars().count()));
         }
-        let vanishes = |c: char| !c.is_whitespace() && alone(c).is_some_and(|e| e.is_empty());
+        let vanishes =
+            |c: char| !c.is_whitespace() && alone(c).is_some_and(|pieces| pieces.ids.is_empty());
         if let Some(at) = self.lost.as_ref().and_then(|lost| lost.first_in(text, vanishes)) {
             return Err(unspeakable(text, at));
         }
-        Ok(Pieces { ids: ids.to_vec(), ranges: encoding.get_offsets().to_vec() })
+        Ok(pieces)
     }
-}
-
-/// What the file's post-processor puts before a text; `None` if it contradicts itself.
-fn begin_of_text(inner: &tokenizers::Tokenizer) -> Option<Vec<u32>> {
-    let text = Encoding::from_tokens(vec![Token::new(0, "a".into(), (0, 1))], 0);
-    let whole = guarded(|| inner.post_process(text, None, true)).ok()?.ok()?;
-    let before = whole.get_special_tokens_mask().iter().take_while(|&&mask| mask == 1).count();
-    Some(whole.get_ids()[..before].to_vec())
 }
 
 /// Whether a normalizer or pre-tokenizer puts a space before every text.
@@ -311,16 +298,6 @@ fn puts_space(part: &Value) -> bool {
 const UNKNOWN: &str = "\u{FFFD}";
 
 const PUBLISHED: &str = "use the tokenizer.json that was published with the model";
-
-/// Runs the library's code. It trusts the parts of a file to fit together, and panics in several places
-/// if they don't.
-fn guarded<T>(work: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| contradictory())
-}
-
-fn contradictory() -> Error {
-    Error::input("the parts of the tokenizer.json contradict each other").next(PUBLISHED)
-}
 
 /// The error for the character at index `at` of `text`.
 fn unspeakable(text: &str, at: usize) -> Error {

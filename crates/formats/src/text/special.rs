@@ -2,13 +2,12 @@
 //! `tokenizer_config.json` has, and which tokens begin, end or pad a text. Read as transformers 5 does
 //! (`TokenizersBackend`): the config overrides the tokenizer.json.
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
+use super::Tokenizer;
 use super::chat::files;
-use super::{PUBLISHED, Tokenizer, guarded};
+use super::engine::Engine;
 use crate::error::{Error, Result};
 use crate::names::{SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG};
 
@@ -40,24 +39,20 @@ impl Tokenizer {
         };
         let listed = listed(&config).map_err(refused)?;
         let names = files::special_tokens(&config, &map);
-        let mut inner = Arc::unwrap_or_clone(self.inner);
-        let add = |inner: &mut tokenizers::Tokenizer, tokens: Vec<AddedToken>| {
-            guarded(|| inner.add_tokens(tokens))?
-                .map_err(|e| Error::input(e.to_string()).at(place).next(PUBLISHED))
-        };
-        add(&mut inner, listed.iter().map(|(_, token)| token.clone()).collect())?;
+        let add = |engine: Engine, tokens| engine.with(tokens).map_err(|e| e.at(place));
+        let engine = add(self.engine, listed.iter().map(|(_, token)| token.clone()).collect())?;
         // Then the named tokens that neither file has.
         let (standard, own): (Vec<_>, Vec<_>) =
             names.iter().partition(|(name, _)| STANDARD.contains(&name.as_str()));
-        let added = inner.get_added_tokens_decoder();
+        let added = engine.added();
         let is_new = |text: &str| !added.values().any(|token| token.content == text);
         let text = |token: &Value| token.as_str().unwrap_or_default().to_string();
         let standard = standard.into_iter().map(|(_, token)| text(token)).filter(|t| is_new(t));
         let own = own.into_iter().map(|(_, token)| text(token)).chain(extra(&config));
         let named = standard.chain(own).map(|text| AddedToken::from(text, true)).collect();
-        add(&mut inner, named)?;
+        let engine = add(engine, named)?;
         for (id, token) in &listed {
-            let found = inner.token_to_id(&token.content);
+            let found = engine.id(&token.content);
             if found != Some(*id) {
                 let found = found.map_or("none".into(), |id| id.to_string());
                 return Err(refused(format!(
@@ -66,11 +61,11 @@ impl Tokenizer {
                 )));
             }
         }
-        let id = |name: &str| inner.token_to_id(names.get(name)?.as_str()?);
+        let id = |name: &str| engine.id(names.get(name)?.as_str()?);
         let mut silent = Vec::from_iter(SILENT.into_iter().filter_map(id));
         silent.extend(self.begin.iter().flatten());
         let (end, silent) = (id("eos_token"), Some(silent.into_iter().collect()));
-        let tokenizer = Self { inner: Arc::new(inner), end, silent, ..self };
+        let tokenizer = Self { engine, end, silent, ..self };
         tokenizer.measured().ok_or_else(|| refused("no tokens".into()))
     }
 }
