@@ -89,6 +89,22 @@ impl Llama {
         twin
     }
 
+    /// A copy that shares these weights and of which layer `index` alone records gradients.
+    pub(super) fn tracked_layer(&self, index: usize) -> Self {
+        let mut twin = self.clone();
+        let (layer, mut list) = (&mut twin.layers[index], Vec::new());
+        match self.lora {
+            Some(_) => {
+                layer.matrices().into_iter().for_each(|(_, m)| m.collect_adapter("", &mut list))
+            }
+            None => layer.collect("", &mut list),
+        }
+        for p in list {
+            *p.tensor = p.tensor.clone().autodiff().require_grad();
+        }
+        twin
+    }
+
     /// The adapters' settings, if it has adapters.
     pub fn lora(&self) -> Option<&Lora> {
         self.lora.as_ref()

@@ -173,7 +173,7 @@ impl Below {
         let Self { model, packed: Packed { tokens, places, .. }, dropout, .. } = self;
         for (index, input) in self.inputs.into_iter().enumerate().rev() {
             give_way().await;
-            let tracked = model.tracked_in(index..index + 1, &dropout);
+            let tracked = model.with_dropout(index..index + 1, &dropout).tracked_layer(index);
             let x = leaf(input);
             let y = tracked.layer(index, x.clone(), &places);
             let mut gradients = backward_from(y, dy);
@@ -202,7 +202,8 @@ fn take(
     let mut d_head = d_head.into_iter();
     for (slot, p) in sum.iter_mut().zip(tracked.parameters()) {
         let by_head = if p.name == tracked.head_name() { d_head.next() } else { None };
-        let gradient = added(p.tensor.grad_remove(gradients), by_head);
+        let own = if p.tensor.is_require_grad() { p.tensor.grad_remove(gradients) } else { None };
+        let gradient = added(own, by_head);
         *slot = added(slot.take(), gradient);
     }
 }
