@@ -42,6 +42,7 @@ const PARAMETERS = {
     next: [0],
     linear: ["1.0"],
     cubic: ["0.0"],
+    each: [32], // of the norm of a gradient
 };
 
 /** A shader's text, with the files that it includes (shaders/build.rs). */
