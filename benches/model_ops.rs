@@ -2,7 +2,8 @@
 //! stock ones: first the results are compared, then both are timed.
 //!
 //! `cargo bench --bench model_ops`; times are the best of several runs, in milliseconds.
-//! `-- profile` only repeats the fused training step, for a profiler.
+//! `-- profile` only repeats the fused training step, for a profiler. `-- --device NAME` compares attention of many
+//! rows on that GPU instead, at SmolLM2-135M's shape.
 
 #![allow(clippy::print_stdout, reason = "a bench is a program of its own")]
 
@@ -10,7 +11,8 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use srft::config::CacheDtype;
 use srft::model::{Activation, Scaling};
 use srft::ops::attention::{
-    self, AttentionShape, KvCache, Packing, Places, Rope, attention, decode_attention,
+    self, AttentionShape, KvCache, Packing, Places, Rope, Tree, attention, attention_tiled,
+    decode_attention,
 };
 use srft::ops::{glu, linear::linear, rms_norm};
 use std::hint::black_box;
@@ -171,7 +173,59 @@ fn part(name: &str, inputs: &[[usize; 2]], device: &Device, [fused, stock]: [Op;
     );
 }
 
+/// Forward and backward of a packed batch, by the shaders and by burn's operations. Peak memory is that of the process, ours measured first: on a software adapter it has the tensors too.
+fn packed(name: &str, tree: Tree, device: &Device) {
+    let (heads, kv_heads, head_dim) = (9, 3, 64);
+    let rope = Rope::new(1024, head_dim, 100_000.0, Scaling::None, device);
+    let places = Places::new(Packing { trees: vec![tree] }, device);
+    let shape = AttentionShape { heads, kv_heads, head_dim };
+    let of = |heads: usize| random([places.rows(), heads * head_dim], device);
+    let inputs = [heads, kv_heads, kv_heads].map(|heads| of(heads).require_grad());
+    let upstream = of(heads);
+    let read = |x: Tensor<2>| drop(black_box(x.slice([0..1]).into_data()));
+    let run = |form: Attend| {
+        let [q, k, v] = inputs.clone();
+        form(q, k, v, shape, &places, &rope)
+    };
+    let both = |form: Attend| {
+        let grads = (run(form) * upstream.clone()).sum().backward();
+        inputs.iter().for_each(|x| read(x.grad(&grads).expect("a gradient")));
+    };
+    let (ours, burns): (Attend, Attend) = (attention_tiled, attention::stock);
+    let peak = || srft::platform::peak_memory_bytes().unwrap_or(0) >> 20;
+    let before = peak();
+    both(ours);
+    let with_ours = peak();
+    both(burns);
+    println!("{name}: MiB more at the peak {}, stock {}", with_ours - before, peak() - before);
+    let [f, fb, stock_f, stock_fb] = best_ms(
+        3,
+        [&mut || read(run(ours)), &mut || both(ours), &mut || read(run(burns)), &mut || {
+            both(burns)
+        }],
+    );
+    println!(
+        "{name}: forward {f:.1} ms, stock {stock_f:.1}: {:.2}×; with backward {fb:.1} ms, stock \
+         {stock_fb:.1}: {:.2}×",
+        stock_f / f,
+        stock_fb / fb
+    );
+}
+
 fn main() {
+    if let Some(name) = std::env::args().skip_while(|argument| argument != "--device").nth(1) {
+        let selected = pollster::block_on(srft::device::select(&name)).expect("a device");
+        let device = selected.device.autodiff();
+        // The kernels are compiled before anything is measured.
+        for (name, prompt, branches) in [
+            ("8 tokens", 8, vec![]),
+            ("256 + 8 × 64", 256, vec![64; 8]),
+            ("1,024 tokens", 1024, vec![]),
+        ] {
+            packed(name, Tree { prompt, branches }, &device);
+        }
+        return;
+    }
     let device = Device::flex().autodiff();
     let tokens = BATCH[0] * BATCH[1];
     let ids = |n: usize| {

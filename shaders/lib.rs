@@ -32,6 +32,14 @@ pub const MATMUL_FEW: &str = shader!("matmul_few");
 pub const ATTENTION_DECODE: &str = shader!("attention_decode");
 /// Numbers in half precision, for a cache that holds them so.
 pub const PACK_HALVES: &str = shader!("pack_halves");
+/// Attention of many rows over packed sequences.
+pub const ATTENTION_FORWARD: &str = shader!("attention_forward");
+/// Its gradient by the queries.
+pub const ATTENTION_DQ: &str = shader!("attention_dq");
+/// Its gradient by keys and values.
+pub const ATTENTION_DKV: &str = shader!("attention_dkv");
+/// Queries and keys turned to their positions, or back.
+pub const ATTENTION_TURN: &str = shader!("attention_turn");
 /// The rows of tokens in one block of an embedding.
 pub const STEP_EMBED: &str = shader!("step_embed");
 /// The gated activation of a product in parts.

@@ -17,7 +17,7 @@ const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 const MAX_INVOCATIONS: u32 = 256;
 
 /// What fills the placeholders here; one that isn't named gets 4.
-const PARAMETERS: [(&str, &str); 20] = [
+const PARAMETERS: [(&str, &str); 21] = [
     ("workgroup", "256"),
     ("lanes", "256"),
     ("side", "16"),
@@ -39,6 +39,7 @@ const PARAMETERS: [(&str, &str); 20] = [
     ("after", "true"),
     ("split", "true"),
     ("halves", "true"),
+    ("windowed", "true"),
 ];
 
 #[test]

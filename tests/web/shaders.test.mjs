@@ -37,6 +37,7 @@ const PARAMETERS = {
     normed: BOOLEANS,
     split: BOOLEANS,
     halves: BOOLEANS,
+    windowed: BOOLEANS,
     block: [512],
     after: BOOLEANS,
     next: [0],

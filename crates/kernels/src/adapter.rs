@@ -27,7 +27,7 @@ impl Kind {
 
     /// Most multiplications and additions in a submission. A driver ends what takes long (Windows after two
     /// seconds), and a screen waits for it: at a fifth of 1 TFLOP/s, as small GPUs reach, this is a sixth of a second.
-    fn most_flop(self) -> u64 {
+    pub fn most_flop(self) -> u64 {
         match self {
             Self::Discrete | Self::Integrated => 32_000_000_000,
             Self::Software => 250_000_000,

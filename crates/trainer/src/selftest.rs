@@ -6,9 +6,11 @@ use crate::device::{Listener, Selected};
 use crate::error::{Error, Result};
 use crate::model::{Activation, Decoding, Llama, Local, ModelConfig, Scaling};
 use crate::objective::reference::objective as objective_reference;
+use crate::ops::attention::packed_reference::Setting;
 use crate::ops::attention::reference::attention as attention_reference;
 use crate::ops::attention::{
-    AttentionShape, KvCache, Packing, Places, Rope, Segment, decode_attention,
+    AttentionShape, KvCache, Packing, Places, Rope, Segment, Tree, attention_tiled,
+    decode_attention,
 };
 use crate::ops::cube;
 use crate::ops::lm_head::{Head, logits_bytes};
@@ -94,6 +96,7 @@ pub async fn run_tampered(
     checks.attention().await?;
     checks.stored_weights().await?;
     if cube::runs_on(&checks.device) {
+        checks.attention_of_many().await?;
         checks.few_rows().await?;
         checks.few_stored_rows().await?;
     }
@@ -371,6 +374,45 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         }
         self.compare("sampling, tokens", tokens, &expected_tokens, 0.0);
         self.compare("sampling", read(sampled.stats).await?, &expected_stats, FORWARD);
+        Ok(())
+    }
+
+    /// A batch's attention and its gradients: tiles whole and broken, and of the built-in model's width.
+    async fn attention_of_many(&mut self) -> Result<()> {
+        let (heads, kv_heads, head_dim) = (4, 2, 32);
+        let shape = AttentionShape { heads, kv_heads, head_dim };
+        let trees =
+            [Tree { prompt: 41, branches: vec![3, 33] }, Tree { prompt: 5, branches: vec![] }];
+        let packing = Packing { trees: trees.to_vec() };
+        let width = [heads, kv_heads, kv_heads].map(|heads| heads * head_dim);
+        let of = |i: usize, width| peaky(packing.rows() * width, 20 + i as u32);
+        // Scores of hundreds would have errors of 1e-4 themselves.
+        let qkv = [0, 1, 2].map(|i| of(i, width[i]).into_iter().map(|x| 0.4 * x).collect());
+        let qkv: [Vec<f32>; 3] = qkv;
+        let upstream = of(3, width[0]);
+        self.poison(&[0, 0, 1, 1, 2].map(|i| packing.rows() * width[i])).await?;
+        let tensor = |x: &[f32], width| self.floats(x, [packing.rows(), width]).autodiff();
+        let inputs = [0, 1, 2].map(|i| tensor(&qkv[i], width[i]).require_grad());
+        let rope = Rope::new(packing.positions(), head_dim, 1e4, Scaling::None, &self.device);
+        let [q, k, v] = inputs.clone();
+        let places = Places::new(packing.clone(), &self.device);
+        let out = attention_tiled(q, k, v, shape, &places, &rope);
+        let grads = (out.clone() * tensor(&upstream, width[0])).sum().backward();
+        let setting = Setting { packing: &packing, head_dim, window: usize::MAX, theta: 1e4 };
+        let exact = qkv.each_ref().map(|x| wide(x));
+        let exact = exact.each_ref().map(|x| &x[..]);
+        let wanted = setting.forward(exact);
+        self.compare("attention_forward", read(out.inner()).await?, &wanted, FORWARD);
+        let [by_q, by_k, by_v] = setting.backward(exact, &wide(&upstream));
+        let mut got = Vec::new();
+        for input in inputs {
+            let gradient = input.grad(&grads);
+            let gradient = gradient.ok_or_else(|| Error::numbers("attention has no gradient"))?;
+            got.push(read(gradient).await?);
+        }
+        let by_kv = got.split_off(1).concat();
+        self.compare("attention_dq", got.concat(), &by_q, BACKWARD);
+        self.compare("attention_dkv", by_kv, &[by_k, by_v].concat(), BACKWARD);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Every kernel on both backends, against plain loops in f64.
 
 mod adamw;
+mod attention;
 mod dropout;
 mod head;
 mod matmul;

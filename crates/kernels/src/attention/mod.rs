@@ -8,9 +8,12 @@ mod cache;
 mod decode;
 mod fused;
 mod gpu;
+pub mod packed_reference;
 mod places;
 pub mod reference;
 mod rope;
+pub mod tiled;
+mod tiles;
 
 pub use cache::{KvCache, fits_in_halves};
 pub use decode::{decode_attention, decode_parts, decode_stock, takes_parts};
@@ -62,6 +65,22 @@ pub fn attention(
     }
 }
 
+/// [`attention`] by the shaders that store no scores.
+///
+/// # Panics
+/// If the sizes disagree, or [`tiled::takes`] is false for the device and the heads.
+pub fn attention_tiled(
+    q: Tensor<2>,
+    k: Tensor<2>,
+    v: Tensor<2>,
+    shape: AttentionShape,
+    places: &Places,
+    rope: &Rope,
+) -> Tensor<2> {
+    shape.check(places.packing.rows(), &q, &k, &v);
+    tiled::attention([q, k, v], &places.tiles, rope)
+}
+
 /// [`attention`] composed of burn's own operations, segment by segment, for every device.
 pub fn stock(
     q: Tensor<2>,
@@ -73,8 +92,7 @@ pub fn stock(
 ) -> Tensor<2> {
     let AttentionShape { heads, kv_heads, head_dim } = shape;
     let rows = places.packing.rows();
-    let at =
-        |table: &Tensor<2>| table.clone().select(0, places.positions.clone()).unsqueeze_dim::<3>(1);
+    let at = |table: &Tensor<2>| table.clone().select(0, places.positions()).unsqueeze_dim::<3>(1);
     let (cos, sin) = (at(&rope.cos), at(&rope.sin));
     let turned = |x: Tensor<2>, heads: usize| {
         let x = x.reshape([rows, heads, head_dim]);

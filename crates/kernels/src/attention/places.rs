@@ -4,24 +4,26 @@ use burn::tensor::{Device, Int, Tensor};
 use srft_formats::packing::Packing;
 use std::sync::Arc;
 
+use super::tiles::Tiles;
+
 /// A packed batch's layout, with what the device needs of it: made once a batch, used by every layer.
 #[derive(Debug, Clone)]
 pub struct Places {
     pub(super) packing: Arc<Packing>,
-    /// Each row's position in its sequence, [N].
-    pub(super) positions: Tensor<1, Int>,
+    /// What the shaders read.
+    pub(super) tiles: Tiles,
 }
 
 impl Places {
     /// Uploads what the device of the model needs.
     pub fn new(packing: Packing, device: &Device) -> Self {
-        let of = |segment: srft_formats::packing::Segment| {
-            segment.rows.clone().map(move |row| segment.position(row) as i32)
-        };
-        let positions: Vec<i32> = packing.segments().flat_map(of).collect();
-        let device = device.clone().without_autodiff();
-        let positions = Tensor::from_ints(positions.as_slice(), &device);
-        Self { packing: Arc::new(packing), positions }
+        let tiles = Tiles::new(&packing, device);
+        Self { packing: Arc::new(packing), tiles }
+    }
+
+    /// Each row's position in its sequence, [N].
+    pub(super) fn positions(&self) -> Tensor<1, Int> {
+        self.tiles.words.clone().narrow(0, 0, self.rows())
     }
 
     /// N, all rows.
