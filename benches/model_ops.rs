@@ -11,8 +11,7 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use srft::config::CacheDtype;
 use srft::model::{Activation, Scaling};
 use srft::ops::attention::{
-    self, AttentionShape, KvCache, Packing, Places, Rope, Tree, attention, attention_tiled,
-    decode_attention,
+    self, AttentionShape, KvCache, Packing, Places, Rope, Tree, attention, decode_attention,
 };
 use srft::ops::{glu, linear::linear, rms_norm};
 use std::hint::black_box;
@@ -191,7 +190,7 @@ fn packed(name: &str, tree: Tree, device: &Device) {
         let grads = (run(form) * upstream.clone()).sum().backward();
         inputs.iter().for_each(|x| read(x.grad(&grads).expect("a gradient")));
     };
-    let (ours, burns): (Attend, Attend) = (attention_tiled, attention::stock);
+    let (ours, burns): (Attend, Attend) = (attention, attention::stock);
     let peak = || srft::platform::peak_memory_bytes().unwrap_or(0) >> 20;
     let before = peak();
     both(ours);

@@ -211,9 +211,7 @@ pub fn plan(
     let tokens = config.train.micro_batch_tokens.max(longest);
     let rank = lora.map_or(0, |lora| lora.targets.len() * lora.rank);
     let fused = 4 * d + 2 * s.query + 2 * s.kv + 3 * f + rank;
-    // burn's own norms and attention keep intermediate results too: three T × T matrices a head.
-    let stock = d + 3 * model.heads * longest;
-    let inside = tokens * (fused + if on_cpu { 0 } else { stock });
+    let inside = tokens * fused;
     // Gradients of a layer's activations during the backward pass.
     let flowing = tokens * if on_cpu { 3 * f + 2 * d } else { f + d };
     let logits = (logits_bytes(on_cpu) / F32).min(tokens * model.vocab_size) + 2 * tokens * d;
@@ -226,7 +224,9 @@ pub fn plan(
         update.push(item("activations", kept * inside, &of));
     }
     if recomputed == 0 {
-        let working = logits.max(flowing + s.trainable);
+        // As the pass goes down, weight gradients not yet added to the sum take the place of activations.
+        let at_end = (inside + flowing + s.trainable).saturating_sub(kept * inside);
+        let working = logits.max(flowing).max(at_end);
         update.push(item("backward", working, "the head's logits, or gradients under way"));
     } else {
         // Weight gradients of a layer, or of the head, not yet added to the sum.
@@ -234,7 +234,8 @@ pub fn plan(
         let of_layer = if lora.is_some() { s.trainable / layers } else { s.layer };
         let passing = if lora.is_some() { of_layer } else { of_layer.max(vocabulary) };
         // The kept layers are done with before the first of the others is computed again.
-        let of_kept = if kept > 0 { flowing + kept * of_layer } else { 0 };
+        let in_place = |more: usize| (inside + flowing + more).saturating_sub(kept * inside);
+        let of_kept = if kept > 0 { flowing.max(in_place(kept * of_layer)) } else { 0 };
         let again = (inside + flowing + passing).saturating_sub(kept * inside);
         let working = again.max(logits.max(of_kept) + passing);
         let of = format!("of {recomputed} of {layers} layers, which are computed again");

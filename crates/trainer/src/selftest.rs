@@ -4,13 +4,13 @@
 use crate::config::CacheDtype;
 use crate::device::{Listener, Selected};
 use crate::error::{Error, Result};
-use crate::model::{Activation, Decoding, Llama, Local, ModelConfig, Scaling};
+use crate::model::{Activation, Decoding, Llama, Local, ModelConfig, Parameter, Scaling};
 use crate::objective::reference::objective as objective_reference;
+use crate::ops::adamw::{State, Update, adamw, reference as adamw_reference, squared_norm};
 use crate::ops::attention::packed_reference::Setting;
 use crate::ops::attention::reference::attention as attention_reference;
 use crate::ops::attention::{
-    AttentionShape, KvCache, Packing, Places, Rope, Segment, Tree, attention_tiled,
-    decode_attention,
+    AttentionShape, KvCache, Packing, Places, Rope, Segment, Tree, attention, decode_attention,
 };
 use crate::ops::cube;
 use crate::ops::lm_head::{Head, logits_bytes};
@@ -96,7 +96,6 @@ pub async fn run_tampered(
     checks.attention().await?;
     checks.stored_weights().await?;
     if cube::runs_on(&checks.device) {
-        checks.attention_of_many().await?;
         checks.few_rows().await?;
         checks.few_stored_rows().await?;
     }
@@ -112,6 +111,10 @@ async fn kernels<F: FnMut(&str, &mut Vec<f32>)>(device: &Device, tamper: F) -> R
     checks.fused_head().await?;
     checks.objective().await?;
     checks.sampling().await?;
+    if cube::runs_on(&checks.device) {
+        checks.attention_of_many().await?;
+        checks.adamw().await?;
+    }
     checks.decoding().await?;
     Ok(checks)
 }
@@ -377,6 +380,32 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         Ok(())
     }
 
+    /// AdamW's third update, and the norm of what it is given.
+    async fn adamw(&mut self) -> Result<()> {
+        let shape = [37, 41];
+        let [weights, first, gradient] = [30, 31, 32].map(|i| peaky(37 * 41, i));
+        let second: Vec<f32> = first.iter().map(|m| m * m).collect();
+        let update = Update {
+            scale: 0.5,
+            betas: [0.9, 0.95],
+            corrections: [1.0 - 0.9f64.powi(3), 1.0 - 0.95f64.powi(3)],
+            epsilon: 1e-8,
+            decay: 0.999,
+            rate: 1e-2,
+        };
+        let [w, m, v, g] = [&weights, &first, &second, &gradient].map(|x| self.floats(x, shape));
+        let norm = read(squared_norm(&[g.clone(), m.clone()])).await?;
+        let state = adamw(State { weights: w, first: m, second: v }, g, &update);
+        let [mut w, mut m, mut v, g] = [&weights, &first, &second, &gradient].map(|x| wide(x));
+        let exact = adamw_reference::squared_norm(&[&g, &m]);
+        self.compare("squares", norm, &[exact], FORWARD);
+        adamw_reference::adamw([&mut w, &mut m, &mut v], &g, &update);
+        let State { weights, first, second } = state;
+        let got = read(Tensor::cat(vec![weights, first, second], 0)).await?;
+        self.compare("adamw", got, &[w, m, v].concat(), FORWARD);
+        Ok(())
+    }
+
     /// A batch's attention and its gradients: tiles whole and broken, and of the built-in model's width.
     async fn attention_of_many(&mut self) -> Result<()> {
         let (heads, kv_heads, head_dim) = (4, 2, 32);
@@ -396,7 +425,7 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         let rope = Rope::new(packing.positions(), head_dim, 1e4, Scaling::None, &self.device);
         let [q, k, v] = inputs.clone();
         let places = Places::new(packing.clone(), &self.device);
-        let out = attention_tiled(q, k, v, shape, &places, &rope);
+        let out = attention(q, k, v, shape, &places, &rope);
         let grads = (out.clone() * tensor(&upstream, width[0])).sum().backward();
         let setting = Setting { packing: &packing, head_dim, window: usize::MAX, theta: 1e4 };
         let exact = qkv.each_ref().map(|x| wide(x));
@@ -539,7 +568,7 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
             layers: 2,
             heads: 4,
             kv_heads: 2,
-            head_dim: 6,
+            head_dim: 8,
             rms_norm_eps: 1e-5,
             rope_theta: 10_000.0,
             rope_scaling: Scaling::Linear { factor: 2.0 },
@@ -572,11 +601,24 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
                 model.logits(model.hidden(tokens, &Places::new(Packing::apart([9, 9]), device)));
             (model, logits)
         };
-        let (_, expected) = whole(&Device::flex());
+        let (exact, expected) = whole(&Device::flex());
         let expected = wide(&read(expected).await?);
         self.poison(&[18 * 29, 18 * 24, 18 * 40]).await?;
         let (model, logits) = whole(&self.device);
         self.compare("model", read(logits).await?, &expected, BACKWARD);
+        if cube::runs_on(&self.device) {
+            let gradient = |model: &Llama| {
+                let device = model.device();
+                let model = model.tracked();
+                let tokens = Tensor::from_data(TensorData::new(text.clone(), [18]), &device);
+                let hidden = model.hidden(tokens, &Places::new(Packing::apart([9, 9]), &device));
+                let gradients = hidden.square().sum().backward();
+                let of = |p: Parameter| Some(p.tensor.grad(&gradients)?.flatten::<1>(0, 1));
+                Tensor::cat(model.parameters().into_iter().filter_map(of).collect(), 0)
+            };
+            let expected = wide(&read(gradient(&exact)).await?);
+            self.compare("model's gradient", read(gradient(&model)).await?, &expected, BACKWARD);
+        }
 
         let prompts = [4u32, 3];
         let start: Vec<i32> = [&text[..4], &text[9..13]].concat();

@@ -29,13 +29,16 @@ struct Work {
     response: usize,
 }
 
+/// Tokens of a prompt.
+const PROMPT: usize = 21;
+
 const ON_CPU: Work = Work { model: MODEL, method: "srft", response: 230 };
 const ON_ADAPTER: Work = Work { model: SMALL, method: "sft", response: 102 };
 
 impl Work {
     fn settings(&self, more: &str) -> String {
         let Self { method, response, .. } = self;
-        let tokens = 4 * (response + 26);
+        let tokens = 4 * (response + PROMPT - 1);
         format!(
             "[objective]\nmethod = \"{method}\"\n[rollout]\nprompts = 4\ngroup = 4\n\
              max_new_tokens = {response}\n[train]\nmicro_batch_tokens = {tokens}\n{more}"
@@ -92,10 +95,10 @@ impl Counter for OfAdapter<'_> {
     }
 }
 
-/// The prediction over the count, at most.
-const HIGHEST: f64 = 1.15;
+/// The prediction over the count, at most; of an adapter, who looks from beside sees short peaks seldom.
+const HIGHEST: [f64; 2] = [1.15, 1.2];
 
-/// A run of one step, its plan against the count; why they differ by more than 15%. With `auto` the lowest third of
+/// A run of one step, its plan against the count; why they differ by more than that. With `auto` the lowest third of
 /// the layers is computed again.
 fn compare(settings: &str, halves: bool, device: &Device, counter: &dyn Counter) -> Option<String> {
     let on_cpu = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
@@ -139,17 +142,18 @@ fn compare(settings: &str, halves: bool, device: &Device, counter: &dyn Counter)
         assert!(!on_cpu || report.rollout_tokens > 16 * 200, "{report:?}");
         assert!(report.trained_tokens as usize > 4 * (work.response - 10), "{report:?}");
     };
+    let highest = HIGHEST[usize::from(!on_cpu)];
     let ratio = |peak: usize| predicted as f64 / (peak - before) as f64;
     let mut peak = counter.peak(&mut step);
     // Who watches from beside misses a short peak on a busy machine, and never sees too much.
     for _ in 0..4 {
-        if ratio(peak) > HIGHEST {
+        if ratio(peak) > highest {
             peak = peak.max(counter.peak(&mut step));
         }
     }
     let (counted, ratio) = (peak - before, ratio(peak));
     let mib = |bytes: usize| bytes >> 20;
-    (!(0.85..=HIGHEST).contains(&ratio)).then(|| {
+    (!(0.85..=highest).contains(&ratio)).then(|| {
         let backend = if on_cpu { "CPU" } else { "adapter" };
         format!(
             "{backend}, {settings:?}, halves {halves}: predicted {} MiB, counted {} MiB, ratio \

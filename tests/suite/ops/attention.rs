@@ -4,7 +4,7 @@ use crate::backends::{compare, devices, floats};
 use burn::tensor::{Device, Tensor, TensorData};
 use srft::model::Scaling;
 use srft::ops::attention::packed_reference::Setting;
-use srft::ops::attention::{self, AttentionShape, Packing, Places, Rope, Tree, attention_tiled};
+use srft::ops::attention::{self, AttentionShape, Packing, Places, Rope, Tree, attention};
 use srft::random::Stream;
 
 const THETA: f64 = 10_000.0;
@@ -97,7 +97,7 @@ impl Case {
 
     fn ours(&self, device: &Device) -> [Vec<f32>; 4] {
         let (places, rope) = (self.places(device), self.rope(device));
-        self.run(device, |[q, k, v]| attention_tiled(q, k, v, self.shape(), &places, &rope))
+        self.run(device, |[q, k, v]| attention(q, k, v, self.shape(), &places, &rope))
     }
 
     fn expected(&self) -> [Vec<f64>; 4] {
@@ -126,7 +126,7 @@ impl Case {
             let widths = self.widths();
             let [q, k, v] = [0, 1, 2].map(|i| on(&device, &self.qkv[i], widths[i]));
             let (places, rope) = (self.places(&device), self.rope(&device));
-            let plain = attention_tiled(q, k, v, self.shape(), &places, &rope);
+            let plain = attention(q, k, v, self.shape(), &places, &rope);
             assert_eq!(floats(plain), got[0], "without autodiff: {what}");
         }
     }

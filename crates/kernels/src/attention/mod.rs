@@ -56,29 +56,16 @@ pub fn attention(
     shape.check(places.packing.rows(), &q, &k, &v);
     let (held, needed) = (rope.positions(), places.packing.positions());
     assert!(held >= needed, "rope holds {held} positions of {needed}");
-    if fused_op::runs_on(&q.device()) {
+    let device = q.device();
+    if fused_op::runs_on(&device) {
         let packing = places.packing.clone();
         let op = fused::Attention { shape, packing, rope: rope.table.clone(), window: rope.window };
-        fused_op::run(op, [q, k, v])
-    } else {
-        stock(q, k, v, shape, places, rope)
+        return fused_op::run(op, [q, k, v]);
     }
-}
-
-/// [`attention`] by the shaders that store no scores.
-///
-/// # Panics
-/// If the sizes disagree, or [`tiled::takes`] is false for the device and the heads.
-pub fn attention_tiled(
-    q: Tensor<2>,
-    k: Tensor<2>,
-    v: Tensor<2>,
-    shape: AttentionShape,
-    places: &Places,
-    rope: &Rope,
-) -> Tensor<2> {
-    shape.check(places.packing.rows(), &q, &k, &v);
-    tiled::attention([q, k, v], &places.tiles, rope)
+    match tiled::takes(&device, shape.head_dim) {
+        true => tiled::attention([q, k, v], &places.tiles, rope),
+        false => stock(q, k, v, shape, places, rope),
+    }
 }
 
 /// [`attention`] composed of burn's own operations, segment by segment, for every device.

@@ -2,35 +2,23 @@
 //! `shaders/attention_turn.wgsl`, `shaders/attention_forward.wgsl`, `shaders/attention_dq.wgsl` and
 //! `shaders/attention_dkv.wgsl`. What is kept for the gradient grows with the rows, not with their square.
 
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::wgpu::{CubeBackend, CubeTensor};
-use burn::backend::{Autodiff, DispatchDevice, GradientCheckpointingStrategy};
 use burn::tensor::{DType, Device, Tensor};
-use srft_formats::platform::IS_PAGE;
 
 use super::Rope;
 use super::tiles::{Table, Tiles};
 use crate::adapter;
 use crate::cube::{self, Shader, WORKGROUP};
-use crate::gradient::record;
+use crate::gradient::on_gpu;
 
 /// The widest head whose sums fit in registers.
 const WIDEST: usize = 256;
 /// Windows above this are none. A sum of two of them is still a 32-bit number.
 const FAR: usize = 1 << 30;
 
-/// Whether [`attention`] takes heads of this width on this device: a GPU, with or without plain autodiff. Not
-/// in a page, whose download has no room for them.
+/// Whether [`attention`] takes heads of this width on this device.
 pub fn takes(device: &Device, head_dim: usize) -> bool {
-    let on_gpu = |device: &DispatchDevice| matches!(device, DispatchDevice::Cube(_));
-    let runs = match device.as_dispatch() {
-        DispatchDevice::Autodiff(autodiff) => {
-            let keeps_all = GradientCheckpointingStrategy::Disabled;
-            autodiff.gradient_checkpointing_strategy() == keeps_all && on_gpu(autodiff)
-        }
-        device => on_gpu(device),
-    };
-    !IS_PAGE && runs && fits(head_dim)
+    cube::runs_on(device) && fits(head_dim)
 }
 
 /// Whether heads of this width are whole vectors, and few enough.
@@ -59,27 +47,15 @@ pub(super) fn attention(qkv: [Tensor<2>; 3], tiles: &Tiles, rope: &Rope) -> Tens
         window: rope.window.min(FAR),
         tables: tiles.on_gpu(),
         tiles: tiles.clone(),
-        turns: cube::dense(turns.expect(HERE)),
+        turns: cube::dense(turns.expect("a tensor of the GPU")),
         positions: rope.positions(),
     };
-    if !qkv.iter().any(|x| x.is_autodiff()) {
-        let qkv = qkv.map(|x| x.try_into_primitive::<CubeBackend>().expect(HERE));
-        return Tensor::from_primitive::<CubeBackend>(op.forward(qkv).out);
-    }
-    let qkv = qkv.map(|x| x.autodiff().try_into_primitive::<Autodiff<CubeBackend>>().expect(HERE));
-    let nodes = qkv.each_ref().map(|x| x.node());
-    let kept = op.forward(qkv.map(|x| x.into_primitive()));
-    let out = kept.out.clone();
-    let out = record::<CubeBackend, NoCheckpointing, _, 3>(
-        nodes,
-        out,
-        (op, kept),
-        |(op, kept), d_out, _| op.backward(kept, cube::dense(d_out)).map(Some),
-    );
-    Tensor::from_primitive::<Autodiff<CubeBackend>>(out)
+    let forward = |qkv| {
+        let kept = op.forward(qkv);
+        (kept.out.clone(), (op, kept))
+    };
+    on_gpu(qkv, forward, |(op, kept), d_out, _| op.backward(kept, cube::dense(d_out)).map(Some))
 }
-
-const HERE: &str = "a tensor of the GPU";
 
 #[derive(Debug, Clone)]
 struct Op {
