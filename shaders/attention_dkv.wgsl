@@ -4,7 +4,7 @@
 //
 //   dv_t = Σ p_t·dO,   dk_t = Σ ds_t·q,   ds_t = p_t·(dO·v_t − dO·O),   p_t = e^(q·k_t − stat)
 //
-// Reference: crates/kernels/src/attention/packed_reference.rs. Launcher: tiled.rs beside it.
+// Reference: crates/kernels/src/attention/reference.rs. Launcher: tiled.rs beside it.
 
 @group(0) @binding(0) var<storage, read_write> q: array<vec4<f32>>;     // [N, Hq·dh], turned and scaled
 @group(0) @binding(1) var<storage, read_write> k: array<vec4<f32>>;     // [N, Hkv·dh], turned

@@ -6,7 +6,7 @@
 // q comes with 1/√dh in it. The sums' order depends on a row's position in its sequence alone: not on its neighbours, nor on
 // whether its prompt is shared.
 //
-// Reference: crates/kernels/src/attention/packed_reference.rs. Launcher: tiled.rs beside it.
+// Reference: crates/kernels/src/attention/reference.rs. Launcher: tiled.rs beside it.
 
 @group(0) @binding(0) var<storage, read_write> q: array<vec4<f32>>;     // [N, Hq·dh], turned and scaled
 @group(0) @binding(1) var<storage, read_write> k: array<vec4<f32>>;     // [N, Hkv·dh], turned

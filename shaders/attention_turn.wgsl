@@ -1,6 +1,6 @@
 // Turns the heads of q and k, in place, each to its row's position (RoPE) or, for gradients, back from it, and multiplies q's.
 //
-// Reference: crates/kernels/src/attention/packed_reference.rs. Launcher: tiled.rs beside it.
+// Reference: crates/kernels/src/attention/reference.rs. Launcher: tiled.rs beside it.
 
 @group(0) @binding(0) var<storage, read_write> q: array<vec2<f32>>;     // [N, Hq·dh]
 @group(0) @binding(1) var<storage, read_write> k: array<vec2<f32>>;     // [N, Hkv·dh]

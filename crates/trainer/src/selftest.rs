@@ -7,10 +7,9 @@ use crate::error::{Error, Result};
 use crate::model::{Activation, Decoding, Llama, Local, ModelConfig, Parameter, Scaling};
 use crate::objective::reference::objective as objective_reference;
 use crate::ops::adamw::{State, Update, adamw, reference as adamw_reference, squared_norm};
-use crate::ops::attention::packed_reference::Setting;
-use crate::ops::attention::reference::attention as attention_reference;
+use crate::ops::attention::reference::Setting;
 use crate::ops::attention::{
-    AttentionShape, KvCache, Packing, Places, Rope, Segment, Tree, attention, decode_attention,
+    AttentionShape, KvCache, Packing, Places, Rope, Tree, attention, decode_attention,
 };
 use crate::ops::cube;
 use crate::ops::lm_head::{Head, logits_bytes};
@@ -450,8 +449,8 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         let (lengths, positions) = ([300u32, 3, 256], 302);
         let (heads, kv_heads, head_dim) = (6, 2, 16);
         let batch = lengths.len();
-        let shape = AttentionShape { heads, kv_heads, head_dim };
-        let rows: Vec<Segment> = Packing::apart([positions; 3]).segments().collect();
+        let packing = Packing::apart([positions; 3]);
+        let setting = Setting { packing: &packing, head_dim, window: usize::MAX, theta: 1e4 };
         let (q_dim, kv_dim) = (heads * head_dim, kv_heads * head_dim);
         let width = [q_dim, kv_dim, kv_dim];
         let qkv = [0, 1, 2].map(|i| peaky(batch * positions * width[i], 10 + i as u32));
@@ -475,7 +474,7 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
             got.extend(read(decode_attention(q, k, v, &mut cache, &rope)).await?);
             let row = |[b, t]: [usize; 2]| {
                 let row = b * positions + t;
-                attention_reference(shape, usize::MAX, 1e4, exact, &rows[b], row)
+                setting.rows(exact, row..row + 1)
             };
             wanted.extend(at.into_iter().flat_map(row));
         }

@@ -3,7 +3,7 @@
 use crate::backends::{compare, devices, floats};
 use burn::tensor::{Device, Tensor, TensorData};
 use srft::model::Scaling;
-use srft::ops::attention::packed_reference::Setting;
+use srft::ops::attention::reference::Setting;
 use srft::ops::attention::{self, AttentionShape, Packing, Places, Rope, Tree, attention};
 use srft::random::Stream;
 

@@ -1,16 +1,18 @@
 //! The model's operations against plain loops in f64, forward and backward, on the CPU backend
-//! (fused) and on the software Vulkan adapter (burn's stock operations).
+//! (fused) and on the software Vulkan adapter.
 
 use crate::backends::{compare, devices, floats};
 use burn::tensor::{Device, Tensor, TensorData};
 use srft::config::CacheDtype;
 use srft::model::{Activation, Scaling};
+use srft::ops::attention::reference::Setting;
 use srft::ops::attention::{
     self, AttentionShape, KvCache, Packing, Places, Rope, Tree, attention, decode_attention,
     decode_stock,
 };
 use srft::ops::{glu, linear::linear, rms_norm};
 use srft::random::Stream;
+use std::ops::Range;
 
 const EPS: f64 = 1e-5;
 const THETA: f64 = 10_000.0;
@@ -157,15 +159,15 @@ impl Batch {
 
     /// What each row gets.
     fn reference(&self, window: usize, inputs: [&Matrix; 3]) -> Matrix {
-        let values = (0..self.packing.rows()).flat_map(|row| self.row(window, inputs, row));
-        Matrix { shape: inputs[0].shape, values: values.collect() }
+        let values = self.rows(window, inputs, 0..self.packing.rows());
+        Matrix { shape: inputs[0].shape, values }
     }
 
-    /// What one row gets.
-    fn row(&self, window: usize, inputs: [&Matrix; 3], row: usize) -> Vec<f64> {
-        let segment = self.packing.segments().find(|s| s.rows.contains(&row)).expect("a row");
-        let qkv = inputs.map(|x| &x.values[..]);
-        attention::reference::attention(self.shape, window, THETA, qkv, &segment, row)
+    /// What some rows get.
+    fn rows(&self, window: usize, inputs: [&Matrix; 3], rows: Range<usize>) -> Vec<f64> {
+        let head_dim = self.shape.head_dim;
+        let setting = Setting { packing: &self.packing, head_dim, window, theta: THETA };
+        setting.rows(inputs.map(|x| &x.values[..]), rows)
     }
 }
 
@@ -493,8 +495,9 @@ fn decoding_over_long_pasts() {
                     let got = step(form, &mut cache, all.clone());
                     let rows = lengths.iter().enumerate();
                     let rows = rows.map(|(b, &t)| b * total + t as usize + more);
-                    let want: Vec<f64> =
-                        rows.flat_map(|row| full.row(window, sequences.each_ref(), row)).collect();
+                    let want: Vec<f64> = rows
+                        .flat_map(|row| full.rows(window, sequences.each_ref(), row..row + 1))
+                        .collect();
                     compare(&what, &got, &want, tolerance).unwrap();
                     assert_eq!(step(form, &mut copy, all.clone()), got, "{what}: of a copy");
                     let of_one = step(form, &mut alone, 3..4);

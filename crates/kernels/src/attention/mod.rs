@@ -8,11 +8,10 @@ mod cache;
 mod decode;
 mod fused;
 mod gpu;
-pub mod packed_reference;
 mod places;
 pub mod reference;
 mod rope;
-pub mod tiled;
+mod tiled;
 mod tiles;
 
 pub use cache::{KvCache, fits_in_halves};
