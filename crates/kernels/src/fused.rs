@@ -1,8 +1,8 @@
 //! Operations of the CPU backend with a hand-written gradient: one node of the autodiff graph, one
 //! pass over memory, where burn's own operations would take several of each.
 //!
-//! An operation is a `FusedOp`; `run` records it. On any other device, and under gradient
-//! checkpointing, its module composes burn's stock operations instead.
+//! An operation is a `FusedOp`; `run` records it. On a GPU its module has shaders (`gradient::on_gpu`); on any other
+//! device, and under gradient checkpointing, it composes burn's stock operations.
 
 use super::cpu::dense;
 use super::gradient::record;
