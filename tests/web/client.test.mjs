@@ -143,7 +143,7 @@ fakeTest("deaths with steps between them never end the runs", async (page) => {
     for (const step of [1, 2, 3, 4]) {
         await call(page, "step");
         await event(page, { type: "saved", step });
-        await page.workers()[0].evaluate(() => self.close());
+        await page.workers().at(-1).evaluate(() => self.close());
         await event(page, { type: "recovered", step, device: "cpu" });
     }
     assert.deepEqual(await eventsOf(page, "lost"), []);

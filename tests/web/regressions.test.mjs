@@ -264,7 +264,7 @@ browserTest("W3: what goes wrong is told where it was done", { path: "index.html
 
 browserTest("W5: Restart works while the trainer computes for ever", { path: "index.html#" + QUICK }, async (page) => {
     await reach(page, "playing", 1);
-    page.workers()[0].evaluate(() => { for (;;); }).catch(() => {});
+    page.workers().at(-1).evaluate(() => { for (;;); }).catch(() => {});
     await page.waitForTimeout(200);
     await page.locator("#restart").click();
     await reach(page, "loading");
@@ -276,7 +276,7 @@ browserTest("W11, W27: a worker that dies takes nothing from the charts, and wha
     await waitForKept(page, step);
     const points = () => page.locator("#chart-shift g.series").evaluateAll((all) => all.map((g) => Number(g.dataset.points)));
     assert((await points()).every((n) => n >= step));
-    await page.workers()[0].evaluate(() => self.close());
+    await page.workers().at(-1).evaluate(() => self.close());
     await page.locator("#errors .recovered").getByText(`from step ${step}`).waitFor();
     await reach(page, "paused", step);
     await page.waitForFunction(
