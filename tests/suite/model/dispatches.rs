@@ -179,7 +179,12 @@ fn a_decoding_step_asks_little_of_a_gpu() {
         else {
             return;
         };
-        let (two, three) = (steps(2, &device), steps(3, &device));
+        // The least of two counts: another thread hands over, and what came before may end in the first.
+        let least = |layers: usize| {
+            let [a, b] = [(); 2].map(|()| steps(layers, &device));
+            std::array::from_fn::<_, 3, _>(|i| a[i].min(b[i]))
+        };
+        let (two, three) = (least(2), least(3));
         let a_layer = (three[0] - two[0]) / STEPS;
         let beside = two[0] / STEPS - 2 * a_layer;
         assert_eq!([two[2], three[2]], [0, 0], "uploads of {STEPS} steps");
