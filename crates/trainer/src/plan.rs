@@ -210,8 +210,13 @@ pub fn plan(
     // A micro-batch is as large as its setting, or one sequence.
     let tokens = config.train.micro_batch_tokens.max(longest);
     let rank = lora.map_or(0, |lora| lora.targets.len() * lora.rank);
-    let fused = 4 * d + 2 * s.query + 2 * s.kv + 3 * f + rank;
-    let inside = tokens * fused;
+    // Of what goes into a frozen matrix without an adapter nothing is kept.
+    let keeps = |names: &[&str]| lora.is_none_or(|lora| names.iter().any(|n| lora.adapts(n)));
+    let into_query = if keeps(&["q_proj", "k_proj", "v_proj"]) { d } else { 0 };
+    let into_gate = if keeps(&["gate_proj", "up_proj"]) { d } else { 0 };
+    let into_down = if keeps(&["down_proj"]) { f } else { 0 };
+    let inputs = into_query + into_gate + into_down;
+    let inside = tokens * (2 * d + 2 * s.query + 2 * s.kv + 2 * f + inputs + rank);
     // Gradients of a layer's activations during the backward pass.
     let flowing = tokens * if on_cpu { 3 * f + 2 * d } else { f + d };
     let logits = (logits_bytes(on_cpu) / F32).min(tokens * model.vocab_size) + 2 * tokens * d;
