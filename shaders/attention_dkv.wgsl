@@ -16,15 +16,6 @@
 @group(0) @binding(7) var<storage, read_write> d_v: array<vec4<f32>>;   // [N, Hkv·dh]
 @group(0) @binding(8) var<uniform> info: Info;
 
-struct Info {
-    heads: u32,
-    key_heads: u32,
-    window: u32, // how many positions one sees, its own included
-    tiles: u32,  // where their table begins
-    first: u32,  // this launch's first workgroup
-    count: u32,  // and how many it has
-}
-
 //#include include/tiles.wgsl
 
 const WINDOWED = {{ windowed }}; // whether some row doesn't see all that is before it

@@ -14,15 +14,6 @@
 @group(0) @binding(7) var<storage, read_write> d_q: array<vec4<f32>>;   // [N, Hq·dh], turned, before 1/√dh
 @group(0) @binding(8) var<uniform> info: Info;
 
-struct Info {
-    heads: u32,
-    key_heads: u32,
-    window: u32, // how many positions one sees, its own included
-    tiles: u32,  // where their table begins
-    first: u32,  // this launch's first workgroup
-    count: u32,  // and how many it has
-}
-
 //#include include/tiles.wgsl
 //#include include/query_tile.wgsl
 
@@ -32,14 +23,6 @@ fn of_line(which: u32, line: u32, vector: u32) -> vec4<f32> {
         return q[at];
     }
     return d_out[at];
-}
-
-fn of_other(which: u32, line: u32, vector: u32) -> vec4<f32> {
-    let at = (key_row(line) * info.key_heads + key_head) * VECTORS + vector;
-    if which == 0u {
-        return k[at];
-    }
-    return v[at];
 }
 
 @compute @workgroup_size(W)

@@ -16,15 +16,6 @@
 @group(0) @binding(5) var<storage, read_write> stats: array<vec2<f32>>; // [N, Hq]: ln Σ e^score; the second is backward's
 @group(0) @binding(6) var<uniform> info: Info;
 
-struct Info {
-    heads: u32,
-    key_heads: u32,
-    window: u32, // how many positions one sees, its own included
-    tiles: u32,  // where their table begins
-    first: u32,  // this launch's first workgroup
-    count: u32,  // and how many it has
-}
-
 //#include include/tiles.wgsl
 //#include include/query_tile.wgsl
 
@@ -32,14 +23,6 @@ const LOWEST = -3.0e38;
 
 fn of_line(which: u32, line: u32, vector: u32) -> vec4<f32> {
     return q[(query_row(line) * info.heads + head) * VECTORS + vector];
-}
-
-fn of_other(which: u32, line: u32, vector: u32) -> vec4<f32> {
-    let at = (key_row(line) * info.key_heads + key_head) * VECTORS + vector;
-    if which == 0u {
-        return k[at];
-    }
-    return v[at];
 }
 
 @compute @workgroup_size(W)

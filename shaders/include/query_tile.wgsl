@@ -47,3 +47,12 @@ fn sees(line: u32, keys: vec4<u32>) -> vec4<bool> {
     let position = tile.position + min(line, tile.rows - 1u);
     return (keys <= vec4<u32>(position)) & (keys + info.window > vec4<u32>(position));
 }
+
+// Of the keys, or of their values.
+fn of_other(which: u32, line: u32, vector: u32) -> vec4<f32> {
+    let at = (key_row(line) * info.key_heads + key_head) * VECTORS + vector;
+    if which == 0u {
+        return k[at];
+    }
+    return v[at];
+}

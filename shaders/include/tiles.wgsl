@@ -5,6 +5,15 @@
 //   of_line(which, line, vector)    of the tile whose results are summed
 //   of_other(which, line, vector)   of the tile that is gone through
 
+struct Info {
+    heads: u32,
+    key_heads: u32,
+    window: u32, // how many positions one sees, its own included
+    tiles: u32,  // where their table begins
+    first: u32,  // this launch's first workgroup
+    count: u32,  // and how many it has
+}
+
 const W = {{ workgroup }}u;
 const VECTORS = {{ head_dim }}u / 4u;  // of a head
 const DOWN = W / 8u;

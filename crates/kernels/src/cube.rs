@@ -1,27 +1,52 @@
 //! Launching a WGSL shader on burn's wgpu backend: one workgroup layout, buffers in binding order.
 
 use burn::backend::wgpu::{
-    CubeDim, CubeTensor, KernelSource, SourceKernel, SourceTemplate, into_contiguous,
+    CubeBackend, CubeDim, CubeTensor, KernelSource, SourceKernel, SourceTemplate, into_contiguous,
 };
 use burn::backend::{DispatchDevice, GradientCheckpointingStrategy};
 use burn::cubecl::prelude::{CubeCount, ExecutionMode, KernelId};
 use burn::cubecl::server::{KernelArguments, MetadataBindingInfo};
-use burn::tensor::{DType, Device, Shape};
+use burn::tensor::kind::Basic;
+use burn::tensor::{BackendPrimitive, DType, Device, Shape, Tensor};
 
 /// Invocations in a workgroup unless a shader says otherwise: within WebGPU's default limit of 256.
 pub const WORKGROUP: u32 = 256;
 
 /// Whether a device is a GPU that burn's kernels run on, with or without plain autodiff.
 pub fn runs_on(device: &Device) -> bool {
+    matches!(under_autodiff(device), DispatchDevice::Cube(_))
+}
+
+/// The device that computes for one with plain autodiff; any other as it is: under gradient checkpointing no
+/// gradient of ours is recorded.
+pub(crate) fn under_autodiff(device: &Device) -> &DispatchDevice {
     match device.as_dispatch() {
-        DispatchDevice::Cube(_) => true,
-        DispatchDevice::Autodiff(autodiff) => {
-            let keeps_all = GradientCheckpointingStrategy::Disabled;
-            autodiff.gradient_checkpointing_strategy() == keeps_all
-                && matches!(**autodiff, DispatchDevice::Cube(_))
+        DispatchDevice::Autodiff(autodiff)
+            if autodiff.gradient_checkpointing_strategy()
+                == GradientCheckpointingStrategy::Disabled =>
+        {
+            autodiff
         }
-        _ => false,
+        device => device,
     }
+}
+
+/// What a GPU's tensor holds.
+pub trait OnGpu: Basic + BackendPrimitive<CubeBackend, Primitive = CubeTensor> {}
+
+impl<K: Basic + BackendPrimitive<CubeBackend, Primitive = CubeTensor>> OnGpu for K {}
+
+/// A GPU's tensor, outside of autodiff, for a shader: dense.
+///
+/// # Panics
+/// If it is on another device.
+pub fn buffer<const D: usize, K: OnGpu>(x: Tensor<D, K>) -> CubeTensor {
+    dense(x.try_into_primitive::<CubeBackend>().expect("a tensor of the GPU"))
+}
+
+/// What a shader wrote, as a tensor.
+pub fn tensor<const D: usize, K: OnGpu>(x: CubeTensor) -> Tensor<D, K> {
+    Tensor::from_primitive::<CubeBackend>(x)
 }
 
 /// A shader with its template parameters; name and parameters are the pipeline's cache key.

@@ -5,10 +5,11 @@
 //! device, and under gradient checkpointing, it composes burn's stock operations.
 
 use super::cpu::dense;
+use super::cube::under_autodiff;
 use super::gradient::record;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::flex::FlexTensor;
-use burn::backend::{Autodiff, DispatchDevice, Flex, GradientCheckpointingStrategy};
+use burn::backend::{Autodiff, DispatchDevice, Flex};
 use burn::tensor::{Device, Tensor};
 use srft_formats::platform::IS_PAGE;
 use std::fmt::Debug;
@@ -24,15 +25,7 @@ pub trait FusedOp<const N: usize>: Clone + Debug + Send + 'static {
 
 /// Whether `run` works on this device: burn's `flex`, with or without plain autodiff.
 pub fn runs_on(device: &Device) -> bool {
-    match device.as_dispatch() {
-        DispatchDevice::Flex(_) => true,
-        DispatchDevice::Autodiff(autodiff) => {
-            let keeps_all = GradientCheckpointingStrategy::Disabled;
-            autodiff.gradient_checkpointing_strategy() == keeps_all
-                && matches!(**autodiff, DispatchDevice::Flex(_))
-        }
-        _ => false,
-    }
+    matches!(under_autodiff(device), DispatchDevice::Flex(_))
 }
 
 /// Does work of many parallel parts on a thread of rayon's pool, if it is the CPU's: from another thread each part

@@ -57,7 +57,7 @@ where
     }
 }
 
-/// An operation of dense tensors on a GPU, which gives its value and what its gradient needs; recorded where an input
+/// An operation of dense tensors on a GPU, its upstream gradient too, which gives its value and what its gradient needs; recorded where an input
 /// takes part in autodiff.
 ///
 /// # Panics
@@ -72,13 +72,18 @@ where
 {
     const HERE: &str = "a tensor of the GPU";
     if !inputs.iter().any(|input| input.is_autodiff()) {
-        let inputs = inputs.map(|x| x.try_into_primitive::<CubeBackend>().expect(HERE));
-        return Tensor::from_primitive::<CubeBackend>(forward(inputs.map(cube::dense)).0);
+        return cube::tensor(forward(inputs.map(cube::buffer)).0);
     }
     let inputs =
         inputs.map(|x| x.autodiff().try_into_primitive::<Autodiff<CubeBackend>>().expect(HERE));
     let nodes = inputs.each_ref().map(|x| x.node());
     let (output, kept) = forward(inputs.map(|x| cube::dense(x.into_primitive())));
-    let output = record::<CubeBackend, NoCheckpointing, _, N>(nodes, output, kept, gradient);
+    let kept = (gradient, kept);
+    let output = record::<CubeBackend, NoCheckpointing, _, N>(
+        nodes,
+        output,
+        kept,
+        |(gradient, kept), upstream, wanted| gradient(kept, cube::dense(upstream), wanted),
+    );
     Tensor::from_primitive::<Autodiff<CubeBackend>>(output)
 }

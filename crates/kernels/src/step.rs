@@ -11,7 +11,7 @@
 mod gpu;
 pub mod reference;
 
-use burn::backend::wgpu::{CubeBackend, CubeTensor};
+use burn::backend::wgpu::CubeTensor;
 use burn::tensor::{Int, Tensor};
 use srft_formats::model::Activation;
 
@@ -140,9 +140,8 @@ impl<'a> Parts<'a> {
     /// A product [M, N] in one part.
     pub fn whole(product: Tensor<2>, added: &'a Added) -> Self {
         let [rows, columns] = product.dims();
-        let product = product.without_autodiff().reshape([1, rows, columns]);
-        let parts = product.try_into_primitive::<CubeBackend>().expect(HERE);
-        Self { parts: cube::dense(parts), added }
+        let parts = product.without_autodiff().reshape([1, rows, columns]);
+        Self { parts: cube::buffer(parts), added }
     }
 
     /// M.
@@ -158,17 +157,17 @@ impl<'a> Parts<'a> {
     /// The product itself, [M, N]; there is nothing to be added to it.
     pub fn sum(self) -> Tensor<2> {
         assert!(self.added.words.is_none(), "a head has neither bias nor adapter");
-        Tensor::from_primitive::<CubeBackend>(few_gpu::add_parts(self.parts))
+        cube::tensor(few_gpu::add_parts(self.parts))
     }
 
     /// act(gate)·up [M, F] of gate and up.
     pub fn gated(self, activation: Activation) -> Tensor<2> {
-        Tensor::from_primitive::<CubeBackend>(gpu::glu(&self, activation))
+        cube::tensor(gpu::glu(&self, activation))
     }
 
     /// Adds the product to the residual stream x [M, D]; gives it and its norm.
     pub fn into_stream(self, x: Tensor<2>, norms: &Norms) -> [Tensor<2>; 2] {
-        gpu::norm(Some(&self), on_gpu(x), norms).map(Tensor::from_primitive::<CubeBackend>)
+        gpu::norm(Some(&self), on_gpu(x), norms).map(cube::tensor)
     }
 
     /// A shader that takes the product: with its template's parameters for `settled.wgsl`.
@@ -211,7 +210,7 @@ impl Norms {
 
     /// The norm of the stream x [M, D], to which nothing is added.
     pub fn of(&self, x: Tensor<2>) -> [Tensor<2>; 2] {
-        gpu::norm(None, on_gpu(x), self).map(Tensor::from_primitive::<CubeBackend>)
+        gpu::norm(None, on_gpu(x), self).map(cube::tensor)
     }
 }
 
@@ -230,8 +229,8 @@ impl Embedding {
 
     /// The rows of tokens `[M]`, [M, D].
     pub fn rows(&self, tokens: Tensor<1, Int>) -> Tensor<2> {
-        let tokens = cube::dense(tokens.try_into_primitive::<CubeBackend>().expect(HERE));
-        Tensor::from_primitive::<CubeBackend>(gpu::embed(&self.blocks, &tokens, self.factor))
+        let tokens = cube::buffer(tokens);
+        cube::tensor(gpu::embed(&self.blocks, &tokens, self.factor))
     }
 }
 
@@ -245,13 +244,11 @@ fn as_stored(weight: &Weight) -> (CubeTensor, Layout) {
         }
         Weight::Frozen(weight) => {
             let (words, layout) = weight.stored();
-            (words.try_into_primitive::<CubeBackend>().expect(HERE), layout)
+            (cube::buffer(words), layout)
         }
     }
 }
 
-const HERE: &str = "a tensor of the GPU";
-
 fn on_gpu(x: Tensor<2>) -> CubeTensor {
-    cube::dense(x.without_autodiff().try_into_primitive::<CubeBackend>().expect(HERE))
+    cube::buffer(x.without_autodiff())
 }

@@ -3,8 +3,8 @@
 use super::{State, Update};
 use crate::cube::{self, Shader, WORKGROUP};
 use burn::backend::TensorMetadata;
-use burn::backend::wgpu::{CubeBackend, CubeTensor};
-use burn::tensor::{DType, Tensor};
+use burn::backend::wgpu::CubeTensor;
+use burn::tensor::{DType, Float, Tensor};
 
 /// Numbers whose squares an invocation adds.
 const EACH: usize = 32;
@@ -12,8 +12,8 @@ const EACH: usize = 32;
 pub(super) fn adamw(state: State, gradient: Tensor<2>, update: &Update) -> State {
     let Update { scale, betas: [beta1, beta2], corrections, epsilon, decay, rate } = *update;
     let State { weights, first, second } = state;
-    let [weights, first, second] = [weights, first, second].map(|x| cube::owned(on_gpu(x)));
-    let gradient = on_gpu(gradient);
+    let [weights, first, second] = [weights, first, second].map(|x| cube::owned(cube::buffer(x)));
+    let gradient = cube::buffer(gradient);
     let count = gradient.shape().num_elements();
     let numbers = [
         scale,
@@ -31,13 +31,12 @@ pub(super) fn adamw(state: State, gradient: Tensor<2>, update: &Update) -> State
     let shader = Shader::new("adamw", srft_shaders::ADAMW);
     let groups = count.div_ceil(WORKGROUP as usize);
     cube::launch(shader, groups, &[&weights, &first, &second, &gradient], &info);
-    let [weights, first, second] =
-        [weights, first, second].map(Tensor::from_primitive::<CubeBackend>);
+    let [weights, first, second] = [weights, first, second].map(cube::tensor);
     State { weights, first, second }
 }
 
 pub(super) fn squared_norm(gradients: &[Tensor<2>]) -> Tensor<1> {
-    let gradients: Vec<CubeTensor> = gradients.iter().cloned().map(on_gpu).collect();
+    let gradients: Vec<CubeTensor> = gradients.iter().cloned().map(cube::buffer).collect();
     let groups = |x: &CubeTensor| x.shape().num_elements().div_ceil(WORKGROUP as usize * EACH);
     let all = gradients.iter().map(groups).sum::<usize>();
     let parts = cube::empty(&gradients[0], [all], DType::F32);
@@ -49,9 +48,5 @@ pub(super) fn squared_norm(gradients: &[Tensor<2>]) -> Tensor<1> {
         first += groups(gradient);
     }
     // Along a dimension: burn's sum of a whole tensor may add atomically, in whatever order workgroups end.
-    Tensor::<1>::from_primitive::<CubeBackend>(parts).sum_dim(0)
-}
-
-fn on_gpu(x: Tensor<2>) -> CubeTensor {
-    cube::dense(x.try_into_primitive::<CubeBackend>().expect("a tensor of the GPU"))
+    cube::tensor::<1, Float>(parts).sum_dim(0)
 }

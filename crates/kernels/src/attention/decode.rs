@@ -3,7 +3,7 @@
 use super::cache::{Both, Held, KvCache, Store, host, store_key, store_value};
 use super::gpu::{self, HeadNorms, Past, Split};
 use super::{AttentionShape, MASKED, Rope, Table};
-use crate::cube::runs_on;
+use crate::cube::{self, runs_on};
 use crate::matmul::matmul_nt;
 use crate::step::{Added, Parts};
 use crate::vector::{LANES, dot, softmax, weighted_rows, wide};
@@ -129,8 +129,8 @@ pub fn decode_parts(
     };
     let (out, stored, counted) = gpu::decode(parts, &of, stored, counted);
     *past = match halves {
-        None => Both::F32(stored.map(gpu::given)),
-        Some(native) => Both::F16(stored.map(gpu::given), native),
+        None => Both::F32(stored.map(cube::tensor)),
+        Some(native) => Both::F16(stored.map(cube::tensor), native),
     };
     *lengths = Some(counted);
     cache.lengths.iter_mut().for_each(|n| *n += times as u32);

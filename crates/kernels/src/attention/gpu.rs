@@ -1,11 +1,10 @@
 //! The launcher of `shaders/attention_decode.wgsl`.
 
-use burn::backend::wgpu::{CubeBackend, CubeTensor};
-use burn::tensor::kind::Basic;
-use burn::tensor::{BackendPrimitive, DType, Int, Tensor};
+use burn::backend::wgpu::CubeTensor;
+use burn::tensor::{DType, Int, Tensor};
 
 use super::{AttentionShape, Rope};
-use crate::cube::{self, Shader, WORKGROUP};
+use crate::cube::{self, OnGpu, Shader, WORKGROUP};
 use crate::step::Parts;
 
 /// Invocations of a workgroup, and positions a turn: with twice as many, barriers cost software adapters more
@@ -86,11 +85,11 @@ pub fn decode(
 ) -> (Tensor<2>, [CubeTensor; 2], Tensor<1, Int>) {
     let Past { shape, split: Split { width, heads, pieces }, rope, .. } = *past;
     let groups = past.rows * shape.kv_heads * pieces;
-    let [keys, values] = stored.map(|x| cube::owned(cube::dense(x)));
-    let lengths = cube::owned(lengths.try_into_primitive::<CubeBackend>().expect(HERE));
-    let turns = on_gpu(rope.turns.clone());
+    let [keys, values] = stored.map(cube::owned);
+    let lengths = cube::owned(cube::buffer(lengths));
+    let turns = cube::buffer(rope.turns.clone());
     let [product, added] = parts.buffers();
-    let norms = past.norms.map(|norms| on_gpu(norms.weights.clone()));
+    let norms = past.norms.map(|norms| cube::buffer(norms.weights.clone()));
     // Without norms nothing is read from their buffer.
     let norms = norms.as_ref().unwrap_or(&turns);
     let of_heads = |name, source| {
@@ -127,38 +126,22 @@ pub fn decode(
             cube::launch(shader, groups, &[of_blocks, &lengths, &out], &info);
         }
     }
-    (given(out), [keys, values], given(lengths))
+    (cube::tensor(out), [keys, values], cube::tensor(lengths))
 }
 
 /// x [M, K] in F16, two numbers a word [M, K/2]; numbers beyond F16's are its largest.
 pub fn in_halves(x: Tensor<2>) -> Tensor<2, Int> {
-    let x = on_gpu(x);
+    let x = cube::buffer(x);
     let (rows, words) = (x.meta.shape()[0], x.meta.shape()[1] / 2);
     let out = cube::empty(&x, [rows, words], DType::I32);
     let shader = Shader::new("pack_halves", srft_shaders::PACK_HALVES);
     let groups = (rows * words).div_ceil(WORKGROUP as usize);
     cube::launch(shader, groups, &[&x, &out], &[(rows * words) as u32]);
-    given(out)
+    cube::tensor(out)
 }
 
 /// A tensor's buffer, with which it is gone: something else stays in its place.
 pub fn taken<K: OnGpu>(x: &mut Tensor<2, K>) -> CubeTensor {
     let nothing = Tensor::empty([1, 1], &x.device());
-    std::mem::replace(x, nothing).try_into_primitive::<CubeBackend>().expect(HERE)
-}
-
-/// What a GPU's tensor holds.
-pub trait OnGpu: Basic + BackendPrimitive<CubeBackend, Primitive = CubeTensor> {}
-
-impl<K: Basic + BackendPrimitive<CubeBackend, Primitive = CubeTensor>> OnGpu for K {}
-
-/// The tensor of a buffer.
-pub fn given<const D: usize, K: OnGpu>(x: CubeTensor) -> Tensor<D, K> {
-    Tensor::from_primitive::<CubeBackend>(x)
-}
-
-const HERE: &str = "a tensor of the GPU";
-
-fn on_gpu<const D: usize>(x: Tensor<D>) -> CubeTensor {
-    cube::dense(x.try_into_primitive::<CubeBackend>().expect(HERE))
+    cube::buffer(std::mem::replace(x, nothing))
 }

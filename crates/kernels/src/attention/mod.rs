@@ -55,6 +55,7 @@ pub fn attention(
     shape.check(places.packing.rows(), &q, &k, &v);
     let (held, needed) = (rope.positions(), places.packing.positions());
     assert!(held >= needed, "rope holds {held} positions of {needed}");
+    assert_eq!(2 * rope.table.half, shape.head_dim, "rope turns heads of another width");
     let device = q.device();
     if fused_op::runs_on(&device) {
         let packing = places.packing.clone();
@@ -62,7 +63,7 @@ pub fn attention(
         return fused_op::run(op, [q, k, v]);
     }
     match tiled::takes(&device, shape.head_dim) {
-        true => tiled::attention([q, k, v], &places.tiles, rope),
+        true => tiled::attention([q, k, v], shape, &places.tiles, rope),
         false => stock(q, k, v, shape, places, rope),
     }
 }

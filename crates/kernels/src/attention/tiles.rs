@@ -1,11 +1,8 @@
 //! A packed batch as the attention shaders read it: where each row is in its sequence, and the batch cut into tiles.
 
-use burn::backend::wgpu::{CubeBackend, CubeTensor};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use srft_formats::packing::{Packing, Segment};
 use std::sync::Arc;
-
-use crate::cube;
 
 /// Rows of a tile: `shaders/include/tiles.wgsl` has the number too.
 const SIDE: usize = 32;
@@ -78,11 +75,5 @@ impl Tiles {
             queries,
             keys,
         }
-    }
-
-    /// The words on their GPU.
-    pub(super) fn on_gpu(&self) -> CubeTensor {
-        let words = self.words.clone().try_into_primitive::<CubeBackend>();
-        cube::dense(words.expect("tables of the GPU that attends"))
     }
 }

@@ -4,7 +4,7 @@ use super::Key;
 use crate::cube::{self, Shader, WORKGROUP};
 use crate::gradient::on_gpu;
 use burn::backend::TensorMetadata;
-use burn::backend::wgpu::{CubeBackend, CubeTensor};
+use burn::backend::wgpu::CubeTensor;
 use burn::tensor::{DType, Tensor};
 use srft_formats::random::DropoutMask;
 
@@ -16,13 +16,13 @@ struct Mask {
 }
 
 pub(super) fn dropout(x: Tensor<2>, key: &Key, place: u32, mask: DropoutMask) -> Tensor<2> {
-    let when = key.on_device.clone().try_into_primitive::<CubeBackend>();
+    let when = cube::buffer(key.on_device.clone());
     let (low, high) = (key.seed as u32, (key.seed >> 32) as u32);
     let DropoutMask { threshold, kept, .. } = mask;
     let words = [low, high, DropoutMask::PURPOSE, place, threshold, kept.to_bits()];
-    let mask = Mask { when: when.expect("a tensor of the GPU"), words };
+    let mask = Mask { when, words };
     let forward = |[x]: [CubeTensor; 1]| (launch(&x, &mask), mask);
-    on_gpu([x], forward, |mask, dy, _| [Some(launch(&cube::dense(dy), &mask))])
+    on_gpu([x], forward, |mask, dy, _| [Some(launch(&dy, &mask))])
 }
 
 fn launch(x: &CubeTensor, mask: &Mask) -> CubeTensor {

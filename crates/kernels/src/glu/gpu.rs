@@ -22,7 +22,7 @@ fn forward([gate, up]: [CubeTensor; 2], act: Activation) -> (CubeTensor, Kept) {
 
 fn backward(([gate, up], act): Kept, dy: CubeTensor, _: [bool; 2]) -> [Option<CubeTensor>; 2] {
     let d_gate = cube::empty(&gate, gate.shape(), DType::F32);
-    let d_up = cube::owned(cube::dense(dy));
+    let d_up = cube::owned(dy);
     let shader = Shader::new("glu_backward", srft_shaders::GLU_BACKWARD);
     launch(shader, act, &[&gate, &up, &d_up, &d_gate]);
     [Some(d_gate), Some(d_up)]

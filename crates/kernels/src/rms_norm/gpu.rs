@@ -39,7 +39,7 @@ fn backward(kept: Kept, dy: CubeTensor, wanted: [bool; 2]) -> [Option<CubeTensor
         B::float_sum_dim(B::float_mul(dy.clone(), scaled), 0)
     });
     let dx = by_x.then(|| {
-        let dx = cube::owned(cube::dense(dy));
+        let dx = cube::owned(dy);
         let source = srft_shaders::NORM_BACKWARD;
         let (shader, groups, info) = setup("norm_backward", source, &x);
         cube::launch(shader, groups, &[&x, &weight, &scales, &dx], &info);
