@@ -1,4 +1,4 @@
-//! AdamW (Loshchilov & Hutter, 2019) of one tensor in one pass, and the norm of many gradients.
+//! AdamW (Loshchilov & Hutter, 2019) of many tensors, each in one pass, and the norm of many gradients.
 
 mod cpu;
 mod gpu;
@@ -7,7 +7,7 @@ pub mod reference;
 use super::{cube, fused};
 use burn::tensor::Tensor;
 
-/// An update's numbers, the same for every tensor but for `decay`.
+/// An update's numbers, the same for every tensor.
 #[derive(Debug, Clone, Copy)]
 pub struct Update {
     /// What clipping leaves of the gradient.
@@ -18,8 +18,6 @@ pub struct Update {
     pub corrections: [f64; 2],
     /// ε.
     pub epsilon: f64,
-    /// What is left of a weight before its step: 1 − lr·λ, or 1.
-    pub decay: f64,
     /// The learning rate.
     pub rate: f64,
 }
@@ -34,11 +32,21 @@ pub struct State {
     pub second: Tensor<2>,
 }
 
-/// One update. What no one else holds is written in place.
-pub fn adamw(state: State, gradient: Tensor<2>, update: &Update) -> State {
-    match fused::runs_on(&gradient.device()) {
-        true => cpu::adamw(state, gradient, update),
-        false => gpu::adamw(state, gradient, update),
+/// What one tensor's update needs.
+pub struct Step {
+    /// Weights and moments as they are.
+    pub state: State,
+    /// The loss's gradient, in the weights' shape.
+    pub gradient: Tensor<2>,
+    /// What is left of a weight before its step: 1 − lr·λ, or 1.
+    pub decay: f64,
+}
+
+/// One update of tensors on one device. What no one else holds is written in place.
+pub fn adamw(steps: Vec<Step>, update: &Update) -> Vec<State> {
+    match steps.first().is_some_and(|p| fused::runs_on(&p.gradient.device())) {
+        true => steps.into_iter().map(|p| cpu::adamw(p, update)).collect(),
+        false => gpu::adamw(steps, update),
     }
 }
 

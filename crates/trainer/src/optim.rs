@@ -2,7 +2,7 @@
 
 use crate::config::{Optimizer as Settings, Schedule};
 use crate::model::Llama;
-use crate::ops::adamw::{State, Update, adamw};
+use crate::ops::adamw::{State, Step, Update, adamw};
 use burn::tensor::Tensor;
 
 /// Moments of one parameter block.
@@ -46,20 +46,26 @@ impl AdamW {
             betas: [s.beta1, s.beta2],
             corrections: [correct(s.beta1), correct(s.beta2)],
             epsilon: s.eps,
-            decay: 1.0,
             rate: lr,
         };
         // Stands in for what is taken out of its place: with one owner, a tensor is written in place.
         let nothing = Tensor::<2>::empty([1, 1], &model.device());
         let take = |x: &mut Tensor<2>| std::mem::replace(x, nothing.clone());
-        for ((p, m), g) in model.parameters_mut().into_iter().zip(&mut self.moments).zip(gradients)
-        {
+        let mut tensors = model.parameters_mut();
+        let each = tensors.iter_mut().zip(&mut self.moments).zip(gradients);
+        let steps = each.map(|((p, m), gradient)| Step {
+            state: State {
+                weights: take(p.tensor),
+                first: take(&mut m.first),
+                second: take(&mut m.second),
+            },
+            gradient,
             // Norms and biases, vectors in the checkpoint, do not decay.
-            let decay = if p.shape.len() > 1 { 1.0 - lr * s.weight_decay } else { 1.0 };
-            let (weights, first, second) =
-                (take(p.tensor), take(&mut m.first), take(&mut m.second));
-            let state = State { weights, first, second };
-            let State { weights, first, second } = adamw(state, g, &Update { decay, ..update });
+            decay: if p.shape.len() > 1 { 1.0 - lr * s.weight_decay } else { 1.0 },
+        });
+        let states = adamw(steps.collect(), &update);
+        for ((p, m), state) in tensors.into_iter().zip(&mut self.moments).zip(states) {
+            let State { weights, first, second } = state;
             *p.tensor = weights;
             *m = Moments { first, second };
         }

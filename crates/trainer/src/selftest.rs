@@ -6,7 +6,7 @@ use crate::device::{Listener, Selected};
 use crate::error::{Error, Result};
 use crate::model::{Activation, Decoding, Llama, Local, ModelConfig, Parameter, Scaling};
 use crate::objective::reference::objective as objective_reference;
-use crate::ops::adamw::{State, Update, adamw, reference as adamw_reference, squared_norm};
+use crate::ops::adamw::{State, Step, Update, adamw, reference as adamw_reference, squared_norm};
 use crate::ops::attention::reference::Setting;
 use crate::ops::attention::{
     AttentionShape, KvCache, Packing, Places, Rope, Tree, attention, decode_attention,
@@ -389,18 +389,18 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
             betas: [0.9, 0.95],
             corrections: [1.0 - 0.9f64.powi(3), 1.0 - 0.95f64.powi(3)],
             epsilon: 1e-8,
-            decay: 0.999,
             rate: 1e-2,
         };
         let [w, m, v, g] = [&weights, &first, &second, &gradient].map(|x| self.floats(x, shape));
         let norm = read(squared_norm(&[g.clone(), m.clone()])).await?;
-        let state = adamw(State { weights: w, first: m, second: v }, g, &update);
+        let state = State { weights: w, first: m, second: v };
+        let states = adamw(vec![Step { state, gradient: g, decay: 0.999 }], &update);
         let [mut w, mut m, mut v, g] = [&weights, &first, &second, &gradient].map(|x| wide(x));
         let exact = adamw_reference::squared_norm(&[&g, &m]);
         self.compare("squares", norm, &[exact], FORWARD);
-        adamw_reference::adamw([&mut w, &mut m, &mut v], &g, &update);
-        let State { weights, first, second } = state;
-        let got = read(Tensor::cat(vec![weights, first, second], 0)).await?;
+        adamw_reference::adamw([&mut w, &mut m, &mut v], &g, 0.999, &update);
+        let all = states.into_iter().flat_map(|s| [s.weights, s.first, s.second]);
+        let got = read(Tensor::cat(all.collect(), 0)).await?;
         self.compare("adamw", got, &[w, m, v].concat(), FORWARD);
         Ok(())
     }

@@ -159,7 +159,7 @@ fn an_update_asks_little_of_a_gpu() {
         else {
             return;
         };
-        for (all, most) in [(false, 133), (true, 179)] {
+        for (all, most) in [(false, 114), (true, 160)] {
             let of = |layers: usize| update(layers, if all { layers } else { 0 }, &device);
             let (two, three) = (of(2), of(3));
             let a_layer = three[0] - two[0];

@@ -2,7 +2,7 @@
 
 use crate::backends::{compare, devices, floats};
 use burn::tensor::{Device, Tensor, TensorData};
-use srft::ops::adamw::{State, Update, adamw, reference, squared_norm};
+use srft::ops::adamw::{State, Step, Update, adamw, reference, squared_norm};
 use srft::random::Stream;
 
 const TOLERANCE: f64 = 6e-5;
@@ -19,41 +19,54 @@ fn on(values: &[f32], shape: [usize; 2], device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
 }
 
-/// Three updates, the first from moments of zero; what others hold of the state before stays as it was.
+/// Three updates of three tensors, a pair and one alone, the first from moments of zero; what others hold of the state
+/// before stays as it was.
 #[test]
 fn updates_match_the_reference() {
-    for (shape, decay) in [([1, 1], 1.0), ([3, 17], 0.9), ([257, 129], 0.99)] {
-        let count = shape[0] * shape[1];
-        for (backend, device) in devices() {
-            let mut stream = Stream::new(21, 1, 0);
-            let weights = numbers(count, 1.0, &mut stream);
-            let mut exact = [wide(&weights), vec![0.0; count], vec![0.0; count]];
-            let zeros = || Tensor::zeros(shape, &device);
-            let mut state =
-                State { weights: on(&weights, shape, &device), first: zeros(), second: zeros() };
-            for t in 1..=3 {
-                let gradient = numbers(count, 0.1, &mut stream);
-                let correct = |beta: f64| 1.0 - beta.powi(t);
-                let update = Update {
-                    scale: 0.7,
-                    betas: [0.9, 0.95],
-                    corrections: [correct(0.9), correct(0.95)],
-                    epsilon: 1e-8,
-                    decay,
-                    rate: 0.01,
-                };
-                let held = state.first.clone();
-                let before = floats(held.clone());
-                state = adamw(state, on(&gradient, shape, &device), &update);
-                assert_eq!(floats(held), before, "{backend}: another's moments");
-                let [w, m, v] = &mut exact;
-                reference::adamw([w, m, v], &wide(&gradient), &update);
-                let State { weights, first, second } = &state;
-                for (what, got, wanted) in [
-                    ("weights", weights, &exact[0]),
-                    ("m", first, &exact[1]),
-                    ("v", second, &exact[2]),
-                ] {
+    let tensors = [([1, 1], 1.0), ([257, 129], 0.99), ([3, 17], 0.9)];
+    for (backend, device) in devices() {
+        let mut stream = Stream::new(21, 1, 0);
+        let zeros = |shape: [usize; 2]| Tensor::zeros(shape, &device);
+        let weights = tensors.map(|([r, c], _)| numbers(r * c, 1.0, &mut stream));
+        let mut exact =
+            weights.each_ref().map(|w| [wide(w), vec![0.0; w.len()], vec![0.0; w.len()]]);
+        let mut states: Vec<State> = weights
+            .iter()
+            .zip(tensors)
+            .map(|(w, (shape, _))| State {
+                weights: on(w, shape, &device),
+                first: zeros(shape),
+                second: zeros(shape),
+            })
+            .collect();
+        for t in 1..=3 {
+            let correct = |beta: f64| 1.0 - beta.powi(t);
+            let update = Update {
+                scale: 0.7,
+                betas: [0.9, 0.95],
+                corrections: [correct(0.9), correct(0.95)],
+                epsilon: 1e-8,
+                rate: 0.01,
+            };
+            let gradients = tensors.map(|([r, c], _)| numbers(r * c, 0.1, &mut stream));
+            let held = states.iter().map(|s| s.first.clone()).collect::<Vec<_>>();
+            let read = |held: &[Tensor<2>]| held.iter().cloned().map(floats).collect::<Vec<_>>();
+            let before = read(&held);
+            let steps = states.into_iter().zip(&gradients).zip(tensors);
+            let steps = steps.map(|((state, gradient), (shape, decay))| Step {
+                state,
+                gradient: on(gradient, shape, &device),
+                decay,
+            });
+            states = adamw(steps.collect(), &update);
+            assert_eq!(read(&held), before, "{backend}: another's moments");
+            for (i, (shape, decay)) in tensors.into_iter().enumerate() {
+                let [w, m, v] = &mut exact[i];
+                reference::adamw([w, m, v], &wide(&gradients[i]), decay, &update);
+                let State { weights, first, second } = &states[i];
+                for (what, got, wanted) in
+                    [("weights", weights, &*w), ("m", first, &*m), ("v", second, &*v)]
+                {
                     let what = format!("{what} {shape:?} after {t} on {backend}");
                     compare(&what, &floats(got.clone()), wanted, TOLERANCE).unwrap();
                 }
@@ -62,10 +75,11 @@ fn updates_match_the_reference() {
     }
 }
 
-/// One workgroup's share, some, and a tensor that begins in the middle of another's; the same bits each time.
+/// One workgroup's share, some, and more tensors than a dispatch takes; the same bits each time.
 #[test]
 fn the_norm_is_that_of_all_gradients() {
-    let shapes = [[1, 1], [2, 8192], [8193, 1], [77, 333], [1, 5]];
+    let shapes =
+        [[1, 1], [2, 8192], [8193, 1], [77, 333], [1, 5], [2, 2], [5, 8192], [16, 1024], [3, 1]];
     for (backend, device) in devices() {
         let mut stream = Stream::new(22, 1, 0);
         let gradients = shapes.map(|[r, c]| numbers(r * c, 1.0, &mut stream));

@@ -1,6 +1,6 @@
 //! The CPU's form: one pass over memory.
 
-use super::{State, Update};
+use super::{State, Step, Update};
 use crate::cpu::{dense, f32s, f32s_mut};
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
@@ -10,20 +10,20 @@ use rayon::prelude::*;
 /// Numbers that a task takes at a time.
 const CHUNK: usize = 1 << 14;
 
-pub(super) fn adamw(state: State, gradient: Tensor<2>, update: &Update) -> State {
-    let State { weights, first, second } = state;
+pub(super) fn adamw(step: Step, update: &Update) -> State {
+    let Step { state: State { weights, first, second }, gradient, decay } = step;
     let [mut weights, mut first, mut second] = [weights, first, second].map(host);
     let gradient = host(gradient);
     let slices = [&mut weights, &mut first, &mut second].map(f32s_mut);
     let [w, m, v] = slices.map(|x| x.par_chunks_mut(CHUNK));
     let chunks = w.zip(m).zip(v).zip(f32s(&gradient).par_chunks(CHUNK));
-    chunks.for_each(|(((w, m), v), g)| chunk([w, m, v], g, update));
+    chunks.for_each(|(((w, m), v), g)| chunk([w, m, v], g, decay, update));
     let [weights, first, second] = [weights, first, second].map(Tensor::from_primitive::<Flex>);
     State { weights, first, second }
 }
 
-fn chunk([weights, first, second]: [&mut [f32]; 3], gradient: &[f32], update: &Update) {
-    let Update { scale, betas, corrections, epsilon, decay, rate } = *update;
+fn chunk([weights, first, second]: [&mut [f32]; 3], gradient: &[f32], decay: f64, update: &Update) {
+    let Update { scale, betas, corrections, epsilon, rate } = *update;
     let [scale, epsilon, decay] = [scale, epsilon, decay].map(|x| x as f32);
     let [[keep1, add1], [keep2, add2]] = betas.map(|b| [b as f32, (1.0 - b) as f32]);
     let (correct, rate) = (corrections[1] as f32, (rate / corrections[0]) as f32);

@@ -3,8 +3,13 @@
 use super::Update;
 
 /// Updates weights, first and second moments in place.
-pub fn adamw([weights, first, second]: [&mut [f64]; 3], gradient: &[f64], update: &Update) {
-    let Update { scale, betas: [beta1, beta2], corrections, epsilon, decay, rate } = *update;
+pub fn adamw(
+    [weights, first, second]: [&mut [f64]; 3],
+    gradient: &[f64],
+    decay: f64,
+    update: &Update,
+) {
+    let Update { scale, betas: [beta1, beta2], corrections, epsilon, rate } = *update;
     for (i, g) in gradient.iter().map(|g| g * scale).enumerate() {
         first[i] = beta1 * first[i] + (1.0 - beta1) * g;
         second[i] = beta2 * second[i] + (1.0 - beta2) * g * g;
