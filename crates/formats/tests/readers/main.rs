@@ -5,4 +5,5 @@ mod gguf;
 mod gguf_written;
 mod math;
 mod parquet;
+mod parquet_headers;
 mod task;

@@ -1,18 +1,116 @@
-//! What the crate trusts in a file's footer and we don't: how deep the schema nests, which the crate follows
-//! by calling itself, and how many children a group says that it has, for which it sets memory aside.
+//! What the crate trusts in a file's footer and we don't: what `thrift` checks, how deep the schema nests, which
+//! the crate follows by calling itself, and how many children a group says that it has, for which it sets
+//! memory aside.
 
 use super::super::fields::Result;
+use super::thrift::Kind::{self, Byte, Bytes, Double, Flag, Integer, List, Struct};
+use super::thrift::{Fields, Thrift};
 
 const MAGIC: &[u8; 4] = b"PAR1";
 const ENCRYPTED: &[u8; 4] = b"PARE";
 /// Groups within each other; a chat's messages with tool calls have ten.
 const MOST_DEPTH: usize = 64;
-/// Structures within each other in the footer; the format's own have six.
-const MOST_NESTED: usize = 32;
 
 /// Fields of Parquet's `FileMetaData` and `SchemaElement`.
-const SCHEMA: i64 = 2;
-const NUM_CHILDREN: i64 = 5;
+const SCHEMA: i16 = 2;
+const NUM_CHILDREN: i16 = 5;
+
+const FILE: Fields = &[
+    (1, Integer),
+    (3, Integer),
+    (4, List(&Struct(ROW_GROUP))),
+    (5, List(&Struct(&[(1, Bytes), (2, Bytes)]))),
+    (6, Bytes),
+    (7, List(&Struct(&[(1, EMPTY), (2, EMPTY), (3, EMPTY)]))),
+];
+const ROW_GROUP: Fields = &[
+    (1, List(&Struct(COLUMN_CHUNK))),
+    (2, Integer),
+    (3, Integer),
+    (4, List(&Struct(&[(1, Integer), (2, Flag), (3, Flag)]))),
+    (5, Integer),
+    (7, Integer),
+];
+const COLUMN_CHUNK: Fields = &[
+    (1, Bytes),
+    (2, Integer),
+    (3, Struct(COLUMN)),
+    (4, Integer),
+    (5, Integer),
+    (6, Integer),
+    (7, Integer),
+];
+const COLUMN: Fields = &[
+    (1, Integer),
+    (2, List(&Integer)),
+    (4, Integer),
+    (5, Integer),
+    (6, Integer),
+    (7, Integer),
+    (9, Integer),
+    (10, Integer),
+    (11, Integer),
+    (12, Struct(STATISTICS)),
+    (13, List(&Struct(&[(1, Integer), (2, Integer), (3, Integer)]))),
+    (14, Integer),
+    (15, Integer),
+    (16, Struct(&[(1, Integer), (2, List(&Integer)), (3, List(&Integer))])),
+    (17, Struct(&[(1, Struct(BOX)), (2, List(&Integer))])),
+];
+const STATISTICS: Fields = &[
+    (1, Bytes),
+    (2, Bytes),
+    (3, Integer),
+    (4, Integer),
+    (5, Bytes),
+    (6, Bytes),
+    (7, Flag),
+    (8, Flag),
+    (9, Integer),
+];
+const BOX: Fields = &[
+    (1, Double),
+    (2, Double),
+    (3, Double),
+    (4, Double),
+    (5, Double),
+    (6, Double),
+    (7, Double),
+    (8, Double),
+];
+const SCHEMA_ELEMENT: Fields = &[
+    (1, Integer),
+    (2, Integer),
+    (3, Integer),
+    (4, Bytes),
+    (6, Integer),
+    (7, Integer),
+    (8, Integer),
+    (9, Integer),
+    (10, Struct(LOGICAL_TYPE)),
+];
+const LOGICAL_TYPE: Fields = &[
+    (1, EMPTY),
+    (2, EMPTY),
+    (3, EMPTY),
+    (4, EMPTY),
+    (5, Struct(&[(1, Integer), (2, Integer)])),
+    (6, EMPTY),
+    (7, TIME),
+    (8, TIME),
+    (10, Struct(&[(1, Byte), (2, Flag)])),
+    (11, EMPTY),
+    (12, EMPTY),
+    (13, EMPTY),
+    (14, EMPTY),
+    (15, EMPTY),
+    (16, Struct(&[(1, Byte)])),
+    (17, Struct(&[(1, Bytes)])),
+    (18, Struct(&[(1, Bytes), (2, Integer)])),
+    (19, EMPTY),
+];
+const TIME: Kind = Struct(&[(1, Flag), (2, Struct(&[(1, EMPTY), (2, EMPTY), (3, EMPTY)]))]);
+const EMPTY: Kind = Struct(&[]);
 
 /// An error if this is not a whole Parquet file, or if its schema nests too deeply.
 pub fn check(file: &[u8]) -> Result<()> {
@@ -45,25 +143,25 @@ pub fn check(file: &[u8]) -> Result<()> {
 fn deepest(footer: &[u8]) -> Option<usize> {
     let (mut thrift, mut id, mut deepest) = (Thrift(footer), 0, 0);
     while let Some(kind) = thrift.field(&mut id)? {
-        match (id, kind) {
-            (SCHEMA, LIST) => deepest = deepest.max(schema(&mut thrift)?),
-            _ => thrift.skip(kind, 0)?,
+        match id {
+            SCHEMA => deepest = deepest.max(schema(&mut thrift, kind)?),
+            _ => thrift.pass(FILE, id, kind)?,
         }
     }
     Some(deepest)
 }
 
 /// The depth of a schema, which is a tree as a list: each group stands before its children.
-fn schema(thrift: &mut Thrift) -> Option<usize> {
-    let (kind, count) = thrift.list()?;
+fn schema(thrift: &mut Thrift, kind: u8) -> Option<usize> {
+    let count = thrift.structures(kind)?;
     // How many children of each open group are still to come.
     let (mut open, mut deepest): (Vec<usize>, usize) = (Vec::new(), 0);
     for _ in 0..count {
         let (mut id, mut children) = (0, 0);
-        while let Some(field) = thrift.field(&mut id).filter(|_| kind == STRUCT)? {
-            match (id, field) {
-                (NUM_CHILDREN, I32) => children = thrift.integer()?,
-                _ => thrift.skip(field, 0)?,
+        while let Some(kind) = thrift.field(&mut id)? {
+            match id {
+                NUM_CHILDREN => children = thrift.integer(kind)?,
+                _ => thrift.pass(SCHEMA_ELEMENT, id, kind)?,
             }
         }
         while open.pop_if(|left| *left == 0).is_some() {}
@@ -77,116 +175,4 @@ fn schema(thrift: &mut Thrift) -> Option<usize> {
         deepest = deepest.max(open.len());
     }
     Some(deepest)
-}
-
-/// Types of Thrift's compact protocol. A boolean in a structure is its type.
-const TRUE: u8 = 1;
-const FALSE: u8 = 2;
-const I8: u8 = 3;
-const I16: u8 = 4;
-const I32: u8 = 5;
-const I64: u8 = 6;
-const DOUBLE: u8 = 7;
-const BINARY: u8 = 8;
-const LIST: u8 = 9;
-const SET: u8 = 10;
-const MAP: u8 = 11;
-const STRUCT: u8 = 12;
-
-/// What is still to be read in Thrift's compact protocol; `None` is an error throughout.
-struct Thrift<'a>(&'a [u8]);
-
-impl Thrift<'_> {
-    fn bytes(&mut self, count: usize) -> Option<()> {
-        self.0 = self.0.get(count..)?;
-        Some(())
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let (&first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(first)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn integer(&mut self) -> Option<i64> {
-        let value = self.varint()?;
-        Some((value >> 1) as i64 ^ -((value & 1) as i64))
-    }
-
-    /// The type of a structure's next field, whose number comes into `id`; `Some(None)` at its end.
-    fn field(&mut self, id: &mut i64) -> Option<Option<u8>> {
-        let byte = self.byte()?;
-        if byte == 0 {
-            return Some(None);
-        }
-        *id = match byte >> 4 {
-            0 => self.integer()?,
-            more => id.checked_add(more.into())?,
-        };
-        Some(Some(byte & 0xf))
-    }
-
-    /// A list's type and length, which is at most the number of bytes that are left.
-    fn list(&mut self) -> Option<(u8, usize)> {
-        let byte = self.byte()?;
-        let count = match byte >> 4 {
-            15 => usize::try_from(self.varint()?).ok()?,
-            count => count.into(),
-        };
-        (count <= self.0.len()).then_some((byte & 0xf, count))
-    }
-
-    fn skip(&mut self, kind: u8, nested: usize) -> Option<()> {
-        let nested = Some(nested + 1).filter(|&nested| nested < MOST_NESTED)?;
-        match kind {
-            TRUE | FALSE => Some(()),
-            I8 => self.bytes(1),
-            I16 | I32 | I64 => self.varint().map(|_| ()),
-            DOUBLE => self.bytes(8),
-            BINARY => {
-                let count = self.varint()?;
-                self.bytes(usize::try_from(count).ok()?)
-            }
-            LIST | SET => {
-                let (kind, count) = self.list()?;
-                (0..count).try_for_each(|_| self.element(kind, nested))
-            }
-            MAP => {
-                let count = self.varint()?;
-                let kinds = if count == 0 { 0 } else { self.byte()? };
-                (0..count).try_for_each(|_| {
-                    self.element(kinds >> 4, nested)?;
-                    self.element(kinds & 0xf, nested)
-                })
-            }
-            STRUCT => {
-                let mut id = 0;
-                while let Some(kind) = self.field(&mut id)? {
-                    self.skip(kind, nested)?;
-                }
-                Some(())
-            }
-            _ => None,
-        }
-    }
-
-    /// An element of a list or a map, where a boolean takes a byte.
-    fn element(&mut self, kind: u8, nested: usize) -> Option<()> {
-        match kind {
-            TRUE | FALSE => self.bytes(1),
-            _ => self.skip(kind, nested),
-        }
-    }
 }

@@ -3,7 +3,9 @@
 
 mod budget;
 mod footer;
+mod header;
 mod pages;
+mod thrift;
 mod value;
 
 use bytes::Bytes;

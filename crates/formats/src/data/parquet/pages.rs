@@ -2,7 +2,7 @@
 //! what its header says.
 
 use brotli_decompressor::Decompressor;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use flate2::read::MultiGzDecoder;
 use lz4_flex::block::DecompressError;
 use parquet::basic::Compression;
@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use super::super::fields;
 use super::budget::Budget;
+use super::header;
 
 /// What a value takes at least, in bytes, once it is in memory; in the file a million of them may be three.
 const VALUE_BYTES: usize = 8;
@@ -45,8 +46,13 @@ impl RowGroupReader for Group<'_> {
         let packed = column.clone().into_builder().set_compression(Compression::UNCOMPRESSED);
         let rows = self.of.num_rows() as usize;
         let pages = SerializedPageReader::new(self.file.clone(), &packed.build()?, rows, None)?;
+        let (start, size) = column.byte_range();
+        let [start, end] =
+            [start, start.saturating_add(size)].map(|at| self.file.len().min(at as usize));
+        let chunk = self.file.slice(start..end);
         let (codec, budget) = (column.compression(), self.budget.clone());
-        Ok(Box::new(Pages { pages, codec, budget, column: column.column_path().string() }))
+        let column = column.column_path().string();
+        Ok(Box::new(Pages { pages, chunk, codec, budget, column }))
     }
 
     fn get_column_bloom_filter(&self, _: usize) -> Option<&Sbbf> {
@@ -60,12 +66,28 @@ impl RowGroupReader for Group<'_> {
 
 struct Pages {
     pages: SerializedPageReader<Bytes>,
+    /// What `pages` still has to read, as far as the file has it.
+    chunk: Bytes,
     codec: Compression,
     budget: Budget,
     column: String,
 }
 
 impl Pages {
+    /// How much of the chunk the coming page takes, once its header is checked; the crate reads it after this.
+    fn checked(&self) -> Result<usize> {
+        match self.chunk.is_empty() {
+            true => Ok(0),
+            false => {
+                header::page(&self.chunk).ok_or_else(|| self.error("a page's header is damaged"))
+            }
+        }
+    }
+
+    fn error(&self, reason: impl std::fmt::Display) -> ParquetError {
+        ParquetError::General(format!("column `{}`: {reason}", self.column))
+    }
+
     fn unpacked(&self, mut page: Page) -> fields::Result<Page> {
         let values = page.num_values() as usize;
         match &mut page {
@@ -160,16 +182,21 @@ impl Iterator for Pages {
 
 impl PageReader for Pages {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
+        let size = self.checked()?;
         let page = self.pages.get_next_page()?;
-        let at = |reason| ParquetError::General(format!("column `{}`: {reason}", self.column));
-        page.map(|page| self.unpacked(page).map_err(at)).transpose()
+        self.chunk.advance(size);
+        page.map(|page| self.unpacked(page).map_err(|e| self.error(e))).transpose()
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
+        self.checked()?;
         self.pages.peek_next_page()
     }
 
     fn skip_next_page(&mut self) -> Result<()> {
-        self.pages.skip_next_page()
+        let size = self.checked()?;
+        self.pages.skip_next_page()?;
+        self.chunk.advance(size);
+        Ok(())
     }
 }
