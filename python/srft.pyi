@@ -278,6 +278,7 @@ class Trainer:
         examples: Sequence[Example] | None = None,
         suites: Mapping[str, Sequence[Example]] | None = None,
         reward: _Reward | None = None,
+        rewards: Mapping[str, _Function | tuple[float, _Function]] | None = None,
         overwrite: bool = False,
     ) -> Trainer: ...
     @staticmethod
@@ -288,6 +289,7 @@ class Trainer:
         examples: Sequence[Example] | None = None,
         suites: Mapping[str, Sequence[Example]] | None = None,
         reward: _Reward | None = None,
+        rewards: Mapping[str, _Function | tuple[float, _Function]] | None = None,
         accept_changes: bool = False,
     ) -> Trainer: ...
     def step(self) -> dict[str, Any]: ...

@@ -5,7 +5,7 @@ use crate::example::{Example, Extras, written_out};
 use crate::reward::{Function, verifier_named};
 use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyString};
-use srft::config::Config;
+use srft::config::{Config, NamedReward, RewardBy};
 use srft::run::{GIVEN, Given};
 use srft_hub::{Hub, Unwatched, fetched};
 use std::sync::Arc;
@@ -19,10 +19,18 @@ pub struct Asked {
     pub config: Config,
     /// Examples and judge.
     pub given: Given,
-    /// The function that rewards.
-    pub reward: Option<Arc<Function>>,
+    /// The functions that reward.
+    pub functions: Vec<Arc<Function>>,
     /// The examples' own dicts.
     pub extras: Arc<Extras>,
+}
+
+/// What rewards, as a caller gives it.
+pub struct Judges<'a, 'py> {
+    /// Of the answer: a function, or a verifier's name.
+    pub reward: Option<&'a Bound<'py, PyAny>>,
+    /// Others by their names: functions, or pairs of a weight and a function.
+    pub rewards: Option<&'a Bound<'py, PyAny>>,
 }
 
 impl Asked {
@@ -32,7 +40,7 @@ impl Asked {
         mut layers: Vec<(String, toml::Table)>,
         examples: Option<Vec<Py<Example>>>,
         suites: Option<&Bound<'_, PyAny>>,
-        reward: Option<&Bound<'_, PyAny>>,
+        Judges { reward, rewards }: Judges<'_, '_>,
     ) -> PyResult<Self> {
         let mut lists: Vec<(String, Vec<Py<Example>>)> = Vec::new();
         let mut settings = Vec::new();
@@ -63,10 +71,24 @@ impl Asked {
             layers.push(Config::setting(setting).or_raise()?);
         }
         let config = Config::resolve(&layers).or_raise()?;
+        let others = rewards.map(named_functions).transpose()?.unwrap_or_default();
+        let theirs: Vec<NamedReward> = others
+            .iter()
+            .map(|(name, weight, _)| NamedReward::given(name, *weight).or_raise())
+            .collect::<PyResult<_>>()?;
+        // A run that is taken up names its rewards already.
+        let config = config
+            .with(|settings| {
+                if !theirs.is_empty() {
+                    settings.reward.named.retain(|r| r.by != RewardBy::Given);
+                    settings.reward.named.extend(theirs);
+                }
+            })
+            .or_raise()?;
         let hub = Hub::from_env(false, Box::new(Unwatched));
         let config = py.detach(|| fetched(&config, &hub)).or_raise()?;
         // A reward command reads what the examples carry; a function is given it as it is.
-        let is_written = !config.reward.command.is_empty();
+        let is_written = !config.reward_commands().is_empty();
         let (mut given, mut extras) = (Given::default(), Extras::default());
         for (name, list) in lists {
             let row = |(index, example): (usize, &Py<Example>)| match is_written {
@@ -82,8 +104,33 @@ impl Asked {
             None => None,
         };
         given.judge = reward.clone().map(|function| function as _);
-        Ok(Self { config, given, reward, extras })
+        let mut functions: Vec<Arc<Function>> = reward.into_iter().collect();
+        for (name, _, function) in others {
+            let function = Function::new(&function, extras.clone())?;
+            functions.push(function.clone());
+            given.rewards.insert(name, function);
+        }
+        Ok(Self { config, given, functions, extras })
     }
+}
+
+/// Rewards by their names, each with its weight.
+fn named_functions<'py>(
+    rewards: &Bound<'py, PyAny>,
+) -> PyResult<Vec<(String, f64, Bound<'py, PyAny>)>> {
+    let mut named = Vec::new();
+    for pair in rewards.cast::<PyMapping>()?.items()? {
+        let (name, reward): (String, Bound<'py, PyAny>) = pair.extract()?;
+        let (weight, function) = match reward.is_callable() {
+            true => (1.0, reward),
+            false => reward.extract().map_err(|_| {
+                let what = format!("the reward {name:?} is {reward}");
+                input(what, "give a function, or a pair of a weight and a function")
+            })?,
+        };
+        named.push((name, weight, function));
+    }
+    Ok(named)
 }
 
 /// The suites by their names.

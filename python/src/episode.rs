@@ -99,6 +99,7 @@ impl Episode {
             reward: reward as f32,
             right,
             loose_only: false,
+            scores: Default::default(),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Training from Python: the core's run, a step at a time.
 
-use crate::asked::Asked;
+use crate::asked::{Asked, Judges};
 use crate::convert::{layers, to_python};
 use crate::device::open;
 use crate::drive::{Driven, drive, drive_with};
@@ -38,7 +38,9 @@ use tempfile::TempDir;
 /// score in [0, 1]`, which judges rollouts, demonstrations and evaluation, or the name of a verifier; a half
 /// or more is right, None leaves the response out. A response that `rollout.max_new_tokens` cut (44 by
 /// default, 512 with a model of yours) is wrong, and the function is not asked. What it raises ends the step
-/// before the update, and comes out of `step()`.
+/// before the update, and comes out of `step()`. `rewards` are more such functions by name, each alone or as a
+/// pair `(weight, function)`: the reward is the weighted mean of all, the answer's weight being
+/// `reward.answer_weight`; a negative weight rewards 1 - score. `report["rewards"]` has their means.
 ///
 /// An interrupt (Ctrl-C, Jupyter's stop button) is raised within two seconds. A step that can end in that
 /// time is whole; a longer one is dropped, and done again, with the same numbers, when iterating goes on.
@@ -48,7 +50,7 @@ use tempfile::TempDir;
 pub struct Trainer {
     state: Mutex<State>,
     shown: Mutex<Shown>,
-    reward: Option<Arc<Function>>,
+    functions: Vec<Arc<Function>>,
     extras: Arc<Extras>,
 }
 
@@ -77,7 +79,7 @@ impl Trainer {
             Ok(mut state) => {
                 let done = work(&mut state);
                 // What the reward function raised is the reason for whatever else went wrong.
-                match self.reward.as_ref().and_then(|function| function.raised()) {
+                match self.functions.iter().find_map(|function| function.raised()) {
                     Some(raised) => Err(raised),
                     None => done,
                 }
@@ -101,12 +103,12 @@ impl Trainer {
 
     fn of(
         (run, adapter, temporary): (Run, String, Option<TempDir>),
-        reward: Option<Arc<Function>>,
+        functions: Vec<Arc<Function>>,
         extras: Arc<Extras>,
     ) -> Result<Self> {
         let shown = Mutex::new(Shown::of(&run)?);
         let state = State { run, kept: None, has_warned: false, adapter, _temporary: temporary };
-        Ok(Self { state: Mutex::new(state), shown, reward, extras })
+        Ok(Self { state: Mutex::new(state), shown, functions, extras })
     }
 }
 
@@ -114,8 +116,10 @@ impl Trainer {
 impl Trainer {
     #[new]
     #[pyo3(signature = (
-        config = None, *, out = None, examples = None, suites = None, reward = None, overwrite = false
+        config = None, *, out = None, examples = None, suites = None, reward = None, rewards = None,
+        overwrite = false
     ))]
+    #[expect(clippy::too_many_arguments, reason = "Python names them")]
     fn new(
         py: Python<'_>,
         config: Option<&Bound<'_, PyAny>>,
@@ -123,10 +127,11 @@ impl Trainer {
         examples: Option<Vec<Py<Example>>>,
         suites: Option<&Bound<'_, PyAny>>,
         reward: Option<&Bound<'_, PyAny>>,
+        rewards: Option<&Bound<'_, PyAny>>,
         overwrite: bool,
     ) -> PyResult<Self> {
-        let Asked { config, given, reward, extras } =
-            Asked::read(py, layers(config)?, examples, suites, reward)?;
+        let Asked { config, given, functions, extras } =
+            Asked::read(py, layers(config)?, examples, suites, Judges { reward, rewards })?;
         let made = py.detach(|| {
             let temporary = match out {
                 Some(_) => None,
@@ -140,7 +145,7 @@ impl Trainer {
                 RunFolder::remove(&path)?;
             }
             let run = Run::create_with(config, &given, &selected, &path)?;
-            Self::of((run, selected.name, temporary), reward, extras)
+            Self::of((run, selected.name, temporary), functions, extras)
         });
         py.check_signals()?;
         made.or_raise()
@@ -152,8 +157,10 @@ impl Trainer {
     /// are an error unless `accept_changes`.
     #[staticmethod]
     #[pyo3(signature = (
-        out, config = None, *, examples = None, suites = None, reward = None, accept_changes = false
+        out, config = None, *, examples = None, suites = None, reward = None, rewards = None,
+        accept_changes = false
     ))]
+    #[expect(clippy::too_many_arguments, reason = "Python names them")]
     fn resume(
         py: Python<'_>,
         out: PathBuf,
@@ -161,16 +168,17 @@ impl Trainer {
         examples: Option<Vec<Py<Example>>>,
         suites: Option<&Bound<'_, PyAny>>,
         reward: Option<&Bound<'_, PyAny>>,
+        rewards: Option<&Bound<'_, PyAny>>,
         accept_changes: bool,
     ) -> PyResult<Self> {
         let mut all = vec![OnFile::of(&out).config_layer().or_raise()?];
         all.extend(layers(config)?);
-        let Asked { config, given, reward, extras } =
-            Asked::read(py, all, examples, suites, reward)?;
+        let Asked { config, given, functions, extras } =
+            Asked::read(py, all, examples, suites, Judges { reward, rewards })?;
         let resumed = py.detach(|| {
             let selected = open(&config.run.device)?;
             let run = Run::resume_with(config, &given, accept_changes, &selected, &out)?;
-            Self::of((run, selected.name, None), reward, extras)
+            Self::of((run, selected.name, None), functions, extras)
         });
         py.check_signals()?;
         resumed.or_raise()
@@ -301,11 +309,11 @@ impl Trainer {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
         self.extras.traverse(&visit)?;
-        self.reward.as_ref().map_or(Ok(()), |function| function.traverse(&visit))
+        self.functions.iter().try_for_each(|function| function.traverse(&visit))
     }
 
     fn __clear__(&self) {
-        if let Some(function) = &self.reward {
+        for function in &self.functions {
             function.clear();
         }
     }

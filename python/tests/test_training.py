@@ -94,6 +94,45 @@ def test_a_reward_function_judges(expected):
     assert trainer.config["data.verifier"] == "given"
 
 
+def test_rewards_have_names_and_weights(tmp_path):
+    def short(example, response):
+        return 1 / len(response) if response else 0
+
+    rewards = {"short": (0.5, short), "watched": (0, lambda example, response: ">" in response)}
+    one = SMALL | {"train.steps": 1, "optimizer.schedule": "constant"}
+    trainer = srft.Trainer(one, out=tmp_path / "run", rewards=rewards)
+    report = trainer.step()
+    assert list(report["rewards"]) == ["answer", "short", "watched"]
+    assert report["rewards"]["answer"] == report["accuracy"]
+    mean = (report["accuracy"] + 0.5 * report["rewards"]["short"]) / 1.5
+    assert report["reward"] == pytest.approx(2 * mean - 1, abs=1e-6)
+    trainer.finish()
+    with pytest.raises(srft.InputError, match="given by a program"):
+        srft.Trainer.resume(tmp_path / "run")
+    more = srft.Trainer.resume(tmp_path / "run", {"train.steps": 2}, rewards=rewards)
+    assert more.step()["rewards"].keys() == report["rewards"].keys()
+    other = {"short": (0.25, short), "watched": rewards["watched"]}
+    with pytest.raises(srft.InputError, match="reward.named"):
+        srft.Trainer.resume(tmp_path / "run", rewards=other)
+    for wrong, words in [
+        ({"a b": short}, "the name"),
+        ({"answer": short}, "reward.named"),
+        ({"short": 0.5}, "a pair of a weight and a function"),
+        ({"short": (float("nan"), short)}, "finite"),
+        ({"short": (1, 2)}, "expected a function"),
+    ]:
+        with pytest.raises((srft.InputError, TypeError), match=words):
+            srft.Trainer(SMALL, rewards=wrong)
+    trouble = ValueError("no")
+
+    def broken(example, response):
+        raise trouble
+
+    with pytest.raises(ValueError) as raised:
+        srft.Trainer(SMALL, rewards={"broken": broken}).step()
+    assert raised.value is trouble
+
+
 def test_a_reward_function_that_raises_ends_the_step(expected):
     class Bug(Exception):
         pass

@@ -8,6 +8,7 @@ use crate::config::{FixedWeight, Objective, SelfTerm, SftGate};
 use crate::metrics::{DEFINITIONS, Definition, StepReport};
 use crate::run::Evaluation;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Related charts.
 #[derive(Debug, Serialize)]
@@ -141,7 +142,7 @@ const METRICS: &[Metric] = &[
 /// A metric of a run, as a terminal shows it.
 pub struct Curve {
     /// Name.
-    pub title: &'static str,
+    pub title: String,
     /// A share in [0, 1].
     pub share: bool,
     /// One value per step, at least one.
@@ -155,9 +156,24 @@ pub fn curves_of(run: &RunRecord) -> Vec<Curve> {
             run.values(metric.value, metric.acts).into_iter().map(|v| v.1).collect();
         let share = definition(metric.name).unit == "share";
         let drawn = values.iter().any(|&v| v != 0.0);
-        drawn.then_some(Curve { title: metric.title, share, values })
+        drawn.then_some(Curve { title: metric.title.into(), share, values })
     };
-    METRICS.iter().filter(|m| !m.name.ends_with("_secs")).filter_map(curve).collect()
+    let named = rewards_of(std::slice::from_ref(run)).into_iter().map(|name| {
+        let values = scores(run, &name).into_iter().map(|v| v.1).collect();
+        Curve { title: format!("Reward `{name}`"), share: false, values }
+    });
+    let all = METRICS.iter().filter(|m| !m.name.ends_with("_secs")).filter_map(curve);
+    named.chain(all).collect()
+}
+
+/// The names of the runs' rewards, where a run has several.
+fn rewards_of(runs: &[RunRecord]) -> BTreeSet<String> {
+    runs.iter().flat_map(|run| &run.steps).flat_map(|step| step.rewards.keys().cloned()).collect()
+}
+
+/// A reward's mean score, by step.
+fn scores(run: &RunRecord, name: &str) -> Vec<(u32, f64)> {
+    run.steps.iter().filter_map(|step| Some((step.step, *step.rewards.get(name)?))).collect()
 }
 
 fn definition(name: &str) -> &'static Definition {
@@ -200,6 +216,23 @@ pub fn charts(runs: &[RunRecord], looks: &[Look]) -> (Vec<ChartGroup>, Vec<&'sta
             averaged: metric.averaged,
         };
         add(metric.group, false, layout(&subject, &lines, looks, last_step));
+    }
+    for (i, name) in rewards_of(runs).into_iter().enumerate() {
+        let line = |(run, record): (usize, &RunRecord)| {
+            let (points, intervals) = (scores(record, &name), Vec::new());
+            let line = Line { run, name: record.name.clone(), points, intervals };
+            (!line.points.is_empty()).then_some(line)
+        };
+        let lines: Vec<Line> = runs.iter().enumerate().filter_map(line).collect();
+        let subject = Subject {
+            id: format!("reward-{i}"),
+            doc: format!("Mean score of the rollouts by the reward {name}, before its weight."),
+            title: name,
+            unit: "score".into(),
+            least: Some((0.0, 1.0)),
+            averaged: true,
+        };
+        add("Rewards, one by one", false, layout(&subject, &lines, looks, last_step));
     }
     for (i, suite) in suites_with_curves(runs).iter().enumerate() {
         let of_suite = |e: &Evaluation| {

@@ -81,6 +81,7 @@ pub fn group(step: u32, prompt: &str, responses: &[(&str, bool)]) -> SampledGrou
         reward: if right { 1.0 } else { -1.0 },
         right,
         truncated: false,
+        ..SampledEpisode::default()
     };
     SampledGroup {
         step,

@@ -256,14 +256,20 @@ mod tests {
             evaluation(10, &[(HOSTILE, false, 0.3)]),
             evaluation(20, &[(HOSTILE, false, 0.3)]),
         ];
-        let episode =
-            SampledEpisode { response: HOSTILE.into(), reward: 1.0, right: true, truncated: true };
+        let episode = SampledEpisode {
+            response: HOSTILE.into(),
+            reward: 1.0,
+            scores: [(HOSTILE.into(), 1.0)].into(),
+            right: true,
+            truncated: true,
+        };
         for group in &mut run.samples {
             (group.prompt, group.suite, group.answer) =
                 (HOSTILE.into(), HOSTILE.into(), HOSTILE.into());
             group.demonstration = Some(HOSTILE.into());
             group.episodes = vec![episode.clone()];
         }
+        run.steps[0].rewards.insert(HOSTILE.into(), 0.5);
         run.shift = Some(super::super::fixture::shift(HOSTILE));
         let html = html(&[run, whole("b")]);
         assert!(count(&html, "onerror") > 20, "it is shown");

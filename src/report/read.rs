@@ -245,6 +245,7 @@ mod tests {
                 reward: 0.5,
                 right: true,
                 truncated: true,
+                ..SampledEpisode::default()
             }],
             unscored: vec!["broken".into()],
             ..SampledGroup::default()

@@ -7,7 +7,7 @@ use crate::config::{FixedWeight, Objective};
 use crate::objective::advantage::EPSILON;
 use crate::objective::{self, assemble};
 use crate::records::{Role, TermCoefficients};
-use crate::run::SampledGroup;
+use crate::run::{SampledEpisode, SampledGroup};
 use serde::Serialize;
 
 /// How many steps of a run are shown: the first, the last, and some between.
@@ -78,6 +78,8 @@ pub struct Member {
     verdict: &'static str,
     truncated: bool,
     reward: String,
+    /// Its score by each reward, where there are several.
+    scores: String,
     /// Â of Eq. 7.
     pub advantage: String,
     /// The loss terms that act on it, in words.
@@ -175,6 +177,7 @@ fn view_of(group: &SampledGroup, objective: &Objective) -> GroupView {
             },
             truncated: m.truncated,
             reward: m.reward.map_or("–".into(), |r| signed(r.into(), 2)),
+            scores: group.episodes.get(i).map_or(String::new(), scores),
             advantage: m.reward.map_or("–".into(), |_| signed(m.advantage, 3)),
             acts: acting(m, objective),
         }
@@ -189,6 +192,11 @@ fn view_of(group: &SampledGroup, objective: &Objective) -> GroupView {
         calculation: calculation(&rewards, objective),
         members: members.iter().enumerate().map(shown).collect(),
     }
+}
+
+fn scores(episode: &SampledEpisode) -> String {
+    let scores = episode.scores.iter().map(|(name, score)| format!("{name} {}", fixed(*score, 2)));
+    scores.collect::<Vec<_>>().join(", ")
 }
 
 /// How Â follows from the rewards, with this group's numbers.
@@ -262,7 +270,6 @@ fn acting(member: &objective::Member, objective: &Objective) -> Vec<String> {
 mod tests {
     use super::super::fixture::{config, group, run};
     use super::*;
-    use crate::run::SampledEpisode;
 
     fn acts(view: &GroupView) -> Vec<String> {
         view.members.iter().map(|m| m.acts.join("; ")).collect()
@@ -327,6 +334,7 @@ mod tests {
                 reward: 1.0,
                 right: true,
                 truncated: true,
+                ..SampledEpisode::default()
             };
             group.episodes = vec![episode; 64];
             run.samples.extend(vec![group; 8]);

@@ -747,6 +747,10 @@ grad_norm: number,
  */
 reward: number | null,
 /**
+ * Mean score of each reward by its name, from 0 to 1, over the same rollouts; empty where the answer is all that is rewarded.
+ */
+rewards: Record<string, number>,
+/**
  * Rollouts that the verifier accepts / rollouts that it could judge.
  */
 accuracy: number | null,

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// A problem with its gold answer and, where there is one, a teacher's demonstration.
@@ -66,6 +67,9 @@ pub struct Episode {
     /// Whether its answer has the gold answer's value, but in a form that earns no reward.
     #[serde(default)]
     pub loose_only: bool,
+    /// Each reward's score by its name, 0 to 1, the answer's too; empty where the answer is all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, f64>,
 }
 
 /// A teacher's response in tokens, scored by the same verifier as the rollouts.

@@ -13,6 +13,7 @@ use crate::reward::{Grade, Grader, MEND, Submission};
 use crate::rollout::{Plan, Response, respond};
 use crate::text::Tokenizer;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Responses judged between two points where the work may be dropped: a command can take a second each.
 const JUDGED_AT_ONCE: usize = 64;
@@ -107,6 +108,9 @@ pub struct Sample {
     pub response: String,
     /// Right or wrong; absent where the verifier failed.
     pub right: Option<bool>,
+    /// Each reward's score by its name; empty where the answer is all.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, f64>,
     /// Why there is no verdict.
     pub unscored: Option<String>,
     /// Cut by the length limit.
@@ -202,14 +206,19 @@ fn sample(
     text: String,
     grade: std::result::Result<Grade, String>,
 ) -> Sample {
+    let (grade, unscored) = match grade {
+        Ok(grade) => (Some(grade), None),
+        Err(why) => (None, Some(why)),
+    };
     Sample {
         problem,
         sample: response.sample,
         prompt: example.prompt.clone(),
         answer: example.answer.clone(),
         response: text,
-        right: grade.as_ref().ok().map(|g| g.right),
-        unscored: grade.err(),
+        right: grade.as_ref().map(|g| g.right),
+        scores: grade.map(|g| g.scores).unwrap_or_default(),
+        unscored,
         truncated: response.truncated,
         tokens: response.tokens.len(),
     }
@@ -289,6 +298,7 @@ mod tests {
             answer: String::new(),
             response: String::new(),
             right,
+            scores: BTreeMap::new(),
             unscored: right.is_none().then(|| "broken".into()),
             truncated: false,
             tokens: 1,

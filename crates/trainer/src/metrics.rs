@@ -1,6 +1,8 @@
 //! What a step reports: each metric defined once, with unit and formula.
 
+use crate::records::Episode;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A metric's definition.
 pub struct Definition {
@@ -50,6 +52,9 @@ metrics! {
     grad_norm: f64, "";
     /// Mean reward of the rollouts that the verifier could judge, in the values that objective.reward_values names.
     reward: Option<f64>, "";
+    /// Mean score of each reward by its name, from 0 to 1, over the same rollouts; empty where the answer is all that is rewarded.
+    #[serde(default)] // runs of before have no such key
+    rewards: BTreeMap<String, f64>, "score";
     /// Rollouts that the verifier accepts / rollouts that it could judge.
     accuracy: Option<f64>, "share";
     /// Mean reward of the demonstrations that were judged.
@@ -108,6 +113,19 @@ impl StepReport {
 pub fn mean_of(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (sum, count) = values.fold((0.0, 0u32), |(s, n), v| (s + v, n + 1));
     (count > 0).then(|| sum / f64::from(count))
+}
+
+/// The mean score of each reward over episodes, which all have the same ones.
+pub fn mean_scores<'a>(episodes: impl Iterator<Item = &'a Episode>) -> BTreeMap<String, f64> {
+    let (mut means, mut count) = (BTreeMap::<String, f64>::new(), 0.0);
+    for episode in episodes {
+        count += 1.0;
+        for (name, score) in &episode.scores {
+            *means.entry(name.clone()).or_default() += score;
+        }
+    }
+    means.values_mut().for_each(|sum| *sum /= count);
+    means
 }
 
 /// The mean of an iterator; 0 where it is empty.

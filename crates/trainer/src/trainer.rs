@@ -4,7 +4,7 @@ use crate::config::{GroupOf, Objective, SftGate};
 use crate::data::source::{Problem, Source};
 use crate::error::{Error, Result};
 use crate::learner::{Gradient, Learner};
-use crate::metrics::{StepReport, mean_of};
+use crate::metrics::{StepReport, mean_of, mean_scores};
 use crate::objective::buffer::Buffer;
 use crate::objective::{Update, assemble};
 use crate::ops::objective::column;
@@ -186,10 +186,10 @@ impl Trainer {
         for ((response, text), grade) in responses.into_iter().zip(texts).zip(grades) {
             let group = &mut groups[response.prompt];
             match grade {
-                Ok(Grade { right, score, loose_only }) => {
+                Ok(Grade { right, score, loose_only, scores }) => {
                     let reward = objective.reward_values.at(score);
                     let episode = response.into_episode(text);
-                    group.episodes.push(Episode { reward, right, loose_only, ..episode });
+                    group.episodes.push(Episode { reward, right, loose_only, scores, ..episode });
                 }
                 Err(why) => group.unscored.push(Unscored { why, tokens: response.tokens.len() }),
             }
@@ -252,6 +252,7 @@ fn report(
         loss_kl: total(Role::Demonstration, column::REGULARISER),
         grad_norm: gradient.norm,
         reward: mean_of(episodes().map(|e| f64::from(e.reward))),
+        rewards: mean_scores(episodes()),
         accuracy: share_of(&|e| e.right),
         reward_demo: mean_of(groups.iter().filter_map(reward_of)),
         advantage_demo: mean_of(compared.filter_map(|(_, a)| a.last().copied())),

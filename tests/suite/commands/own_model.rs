@@ -260,6 +260,52 @@ fn parts_of_the_reward_are_weighed() {
     }
 }
 
+/// Each is in the metrics, the samples and the report; a weight of 0 only shows, a negative one is a penalty.
+#[cfg(unix)]
+#[test]
+fn several_rewards_have_names_and_weights() {
+    let home = home();
+    home.write("judge.sh", "while read -r line; do echo 0.25; done\n");
+    let rewards = "[[reward]]\nname = \"answer\"\nweight = 2\n\
+         [[reward]]\nname = \"digits\"\nformat = \"[0-9]*\"\n\
+         [[reward]]\nname = \"long\"\nweight = -1\ncommand = \"sh judge.sh\"\n\
+         [[reward]]\nname = \"shown\"\nweight = 0\nverifier = \"numeric\"\n";
+    home.write("rewards.toml", rewards);
+    let settings = "--set checkpoint.samples_every=1 --set optimizer.schedule=constant";
+    home.succeeds(&format!(
+        "{TRAIN} {TWO} --method grpo --data sums.jsonl --verifier exact --config rewards.toml {settings} --out run"
+    ));
+    let samples = home.lines("run/samples.jsonl");
+    for step in home.lines("run/metrics.jsonl") {
+        let of_step = samples.iter().filter(|s| s["step"] == step["step"]);
+        let episodes: Vec<&Value> =
+            of_step.flat_map(|s| s["episodes"].as_array().unwrap()).collect();
+        let names: Vec<&String> = step["rewards"].as_object().unwrap().keys().collect();
+        assert_eq!(names, ["answer", "digits", "long", "shown"]);
+        for name in names {
+            let scores = episodes.iter().map(|e| e["scores"][name].as_f64().unwrap());
+            let mean = scores.sum::<f64>() / episodes.len() as f64;
+            assert!((step["rewards"][name].as_f64().unwrap() - mean).abs() < 1e-12, "{name}");
+        }
+        for episode in episodes {
+            let score = |name: &str| episode["scores"][name].as_f64().unwrap();
+            assert_eq!((score("long"), score("answer") == 1.0), (0.25, episode["right"] == true));
+            let weighed = (2.0 * score("answer") + score("digits") + (1.0 - score("long"))) / 4.0;
+            assert!((episode["reward"].as_f64().unwrap() - (2.0 * weighed - 1.0)).abs() < 1e-6);
+        }
+    }
+    home.succeeds("report run --out report.html");
+    let report = String::from_utf8(home.read("report.html")).unwrap();
+    assert!(report.contains("Rewards, one by one") && report.contains("shown 0.00"));
+    home.succeeds("train --resume run --steps 3");
+    let weight = "train --resume run --steps 4 --set reward.answer_weight=1";
+    home.fails(weight, INPUT, &["reward.answer_weight", "was 2"]);
+    home.write("rewards.toml", rewards.replace("verifier = \"numeric\"", "given = true"));
+    let given =
+        format!("{TRAIN} --data sums.jsonl --verifier exact --config rewards.toml --out given");
+    home.fails(&given, INPUT, &["the reward `shown`", "given by a program"]);
+}
+
 /// What memory has room for may change when a run is resumed: the numbers stay the same.
 #[test]
 fn layers_are_kept_where_memory_has_room_for_them() {

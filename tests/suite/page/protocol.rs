@@ -1,5 +1,6 @@
 //! `protocol.d.ts` is what the protocol's types say.
 
+use serde_json::Value;
 use srft::metrics::StepReport;
 use srft::metrics::{DEFINITIONS, Definition};
 use srft_page::lab::protocol::*;
@@ -55,7 +56,11 @@ fn step_report() -> String {
         "\n/**\n * The report of one training step, a line of `metrics.jsonl`.\n */\nexport type StepReport = {\n",
     );
     for Definition { name, doc, .. } in DEFINITIONS {
-        let kind = if report[name].is_null() { "number | null" } else { "number" };
+        let kind = match &report[name] {
+            Value::Null => "number | null",
+            Value::Object(_) => "Record<string, number>",
+            _ => "number",
+        };
         text += &format!("/**\n * {doc}\n */\n{name}: {kind},\n");
     }
     text + "};\n"

@@ -7,6 +7,7 @@
 mod choices;
 mod columns;
 mod methods;
+mod named;
 mod presets;
 mod resume;
 mod rules;
@@ -16,6 +17,7 @@ mod value;
 pub use choices::*;
 pub use columns::Columns;
 pub use methods::Method;
+pub use named::{ANSWER, NamedReward, RewardBy};
 pub use resume::Change;
 pub use rules::Config;
 pub use settings::*;
@@ -31,6 +33,9 @@ impl Config {
     /// a later layer names another method, the `[objective]` section that came with the earlier one is
     /// dropped: `--config RUN/config.toml --method grpo` is plain GRPO.
     pub fn resolve(layers: &[(String, Table)]) -> Result<Self> {
+        let spelled =
+            |(place, layer): &(String, Table)| (place.clone(), named::spelled_out(layer.clone()));
+        let layers: &[(String, Table)] = &layers.iter().map(spelled).collect::<Vec<_>>();
         let mut named = Vec::with_capacity(layers.len());
         for (place, layer) in layers {
             check_keys(layer).map_err(|e| e.at(place))?;
@@ -170,8 +175,7 @@ impl Settings {
 
     /// Every key as `section.key` with its value, as JSON.
     pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
-        let json =
-            |value| serde_json::to_value(value).expect("settings are scalars and lists of texts");
+        let json = |value| serde_json::to_value(value).expect("TOML without dates is JSON");
         let all = self.flat().into_iter();
         all.map(|(section, key, value)| (key.of(section), json(value))).collect()
     }

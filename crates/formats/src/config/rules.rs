@@ -53,6 +53,8 @@ impl Settings {
         let stages = self.stages();
         let samples = stages.iter().any(Objective::uses_rollouts);
         let has_both = objective.sft && objective.uses_rollouts();
+        let weights = self.weights();
+        let taken = |name: &str| weights.iter().filter(|(other, _)| *other == name).count() > 1;
         let rules = [
             (
                 "rollout.group",
@@ -116,6 +118,17 @@ impl Settings {
                 "reward.command",
                 data.verifier != Comparison::Command || !reward.command.is_empty(),
                 "given if data.verifier is command",
+            ),
+            (
+                "reward.named",
+                !weights.iter().any(|(name, _)| taken(name)),
+                "a list of rewards with names of their own: the answer's is `answer`, and `format` and `command` \
+                 are those of [reward] if it has them",
+            ),
+            (
+                "reward.answer_weight",
+                weights.iter().any(|(_, weight)| *weight != 0.0),
+                "positive where no other reward has a weight",
             ),
             (
                 "lora.targets",

@@ -1,7 +1,7 @@
 //! The table of settings: one line a key, with the meaning that `srft config` prints.
 
 use super::choices::*;
-use super::{Columns, Method, value::Setting};
+use super::{Columns, Method, NamedReward, value::Setting};
 use toml::Value;
 
 /// A section of the config as `srft config` shows it.
@@ -271,8 +271,11 @@ settings! {
         second_share: f64 = 0.5,
             must "a share in [0, 1]": |v| (0.0..=1.0).contains(v);
     }
-    /// What is rewarded besides the answer, whose weight is 1: the reward is the weighted mean.
+    /// What is rewarded: the weighted mean of the answer and of what is named here.
     reward: RewardSettings {
+        /// Weight of the answer.
+        answer_weight: f64 = 1.0,
+            must "0 or more": |v| *v >= 0.0;
         /// Regular expression that the whole response should match, special tokens included; empty: none.
         format: String = String::new();
         /// Weight of the format's score.
@@ -287,6 +290,8 @@ settings! {
         command_secs: f64 = 60.0,
             must "0.001 to 86400 seconds": |v| (0.001..=86_400.0).contains(v),
             free "a response that takes too long is left out, not judged otherwise";
+        /// More rewards, each with a name and a weight; better written as [[reward]] (docs/verifiers.md).
+        named: Vec<NamedReward> = Vec::new();
     }
     /// The math verifier (docs/verifiers.md).
     math: MathSettings {

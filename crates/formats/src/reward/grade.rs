@@ -1,9 +1,10 @@
 //! Rewards with named parts: the answer, and whatever else a response is rewarded for.
 
 use super::{Judgement, Verifier};
-use crate::config::Rewarded;
+use crate::config::{ANSWER, Rewarded};
 use crate::error::{Error, Result};
 use crate::records::Example;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -23,16 +24,32 @@ pub type Scores = Vec<std::result::Result<f64, String>>;
 
 /// A part of the reward besides the answer.
 pub trait Part: Debug + Send + Sync {
-    /// Its name in configs and reports.
-    fn name(&self) -> &'static str;
+    /// Its name in errors.
+    fn name(&self) -> &str;
 
     /// One score per submission, in order. An error means that the part does not work at all; it ends
     /// the step.
     fn scores(&self, submissions: &[Submission]) -> Result<Scores>;
+
+    /// Refuses a gold answer that no response could match.
+    fn check_gold(&self, _answer: &str) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A part of the reward with its name in reports and its weight; a negative weight rewards 1 less the score.
+#[derive(Debug, Clone)]
+pub struct Weighted {
+    /// Its name.
+    pub name: String,
+    /// Its weight.
+    pub weight: f64,
+    /// What scores.
+    pub part: Arc<dyn Part>,
 }
 
 /// What a response earned.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Grade {
     /// Whether the answer is right; accuracy counts this.
     pub right: bool,
@@ -41,6 +58,8 @@ pub struct Grade {
     /// Whether the answer has the gold answer's value, but in a form that earns no reward
     /// ([`Judgement`]).
     pub loose_only: bool,
+    /// Each part's score by its name, the answer's too; empty where the answer is all.
+    pub scores: BTreeMap<String, f64>,
 }
 
 /// Everything that a response is judged by.
@@ -52,14 +71,16 @@ pub struct Grader {
     pub rewarded: Rewarded,
     /// Judges the answer instead of the verifier: a score of at least a half is right.
     pub judge: Option<Arc<dyn Part>>,
-    /// The other parts with their weights; the answer's weight is 1.
-    pub parts: Vec<(f64, Arc<dyn Part>)>,
+    /// The answer's weight.
+    pub answer_weight: f64,
+    /// The other parts.
+    pub parts: Vec<Weighted>,
 }
 
 impl Grader {
     /// A grader that judges the answer alone.
     pub fn of(verifier: Verifier, rewarded: Rewarded) -> Self {
-        Self { verifier, rewarded, judge: None, parts: Vec::new() }
+        Self { verifier, rewarded, judge: None, answer_weight: 1.0, parts: Vec::new() }
     }
 
     /// Grades submissions, in order. One that can't be graded returns the reason; it is never scored 0.
@@ -67,8 +88,8 @@ impl Grader {
         &self,
         submissions: &[Submission],
     ) -> Result<Vec<std::result::Result<Grade, String>>> {
-        let named = |part: &Arc<dyn Part>| -> Result<Scores> {
-            let (name, of) = (part.name(), submissions.len());
+        let scores_of = |name: &str, part: &Arc<dyn Part>| -> Result<Scores> {
+            let of = submissions.len();
             let scores = part.scores(submissions)?;
             if scores.len() != of {
                 return Err(Error::machine(format!(
@@ -80,26 +101,33 @@ impl Grader {
             Ok(scores.into_iter().map(|s| s.map_err(|why| format!("{name}: {why}"))).collect())
         };
         let answers: Vec<std::result::Result<(f64, bool), String>> = match &self.judge {
-            Some(judge) => named(judge)?.into_iter().map(|s| Ok((s?, false))).collect(),
+            Some(judge) => {
+                scores_of(judge.name(), judge)?.into_iter().map(|s| Ok((s?, false))).collect()
+            }
             None => submissions.iter().map(|s| Ok(self.answers(s))).collect(),
         };
-        let others: Vec<(f64, Scores)> = self
+        let others: Vec<(&Weighted, Scores)> = self
             .parts
             .iter()
-            .map(|(weight, part)| Ok((*weight, named(part)?)))
+            .map(|part| Ok((part, scores_of(&part.name, &part.part)?)))
             .collect::<Result<_>>()?;
-        let total: f64 = 1.0 + others.iter().map(|(weight, _)| weight).sum::<f64>();
+        let total = self.answer_weight + others.iter().map(|(p, _)| p.weight.abs()).sum::<f64>();
         let grade = |(index, answer): (usize, std::result::Result<(f64, bool), String>)| {
             let (answer, loose_only) = answer?;
             let rewarded = match self.rewarded {
                 Rewarded::Answer => answer,
                 Rewarded::Mention => f64::from(u8::from(self.mentions(&submissions[index]))),
             };
-            let mut sum = rewarded;
-            for (weight, scores) in &others {
-                sum += weight * scores[index].clone()?;
+            let (mut sum, mut scores) = (self.answer_weight * rewarded, BTreeMap::new());
+            for (Weighted { name, weight, .. }, given) in &others {
+                let score = given[index].clone()?;
+                sum += weight.abs() * if *weight < 0.0 { 1.0 - score } else { score };
+                scores.insert(name.clone(), score);
             }
-            Ok(Grade { right: answer >= 0.5, score: sum / total, loose_only })
+            if !scores.is_empty() {
+                scores.insert(ANSWER.into(), rewarded);
+            }
+            Ok(Grade { right: answer >= 0.5, score: sum / total, loose_only, scores })
         };
         Ok(answers.into_iter().enumerate().map(grade).collect())
     }
@@ -107,11 +135,19 @@ impl Grader {
     /// Refuses a gold answer that no response could match.
     pub fn check_gold(&self, answer: &str) -> Result<()> {
         match (&self.judge, answer.trim().is_empty()) {
-            (None, _) => self.verifier.check_gold(answer),
-            (Some(_), false) => Ok(()),
-            (Some(_), true) => Err(Error::input("the gold answer is empty")
-                .next("give every example an answer, or leave it out of the data")),
+            (None, _) => self.verifier.check_gold(answer)?,
+            (Some(judge), false) => judge.check_gold(answer)?,
+            (Some(_), true) => {
+                return Err(Error::input("the gold answer is empty")
+                    .next("give every example an answer, or leave it out of the data"));
+            }
         }
+        let named = |part: &Weighted| {
+            part.part
+                .check_gold(answer)
+                .map_err(|e| Error { what: format!("{} (reward `{}`)", e.what, part.name), ..e })
+        };
+        self.parts.iter().try_for_each(named)
     }
 
     /// The answer's score, and whether it is right only in the looser form.
@@ -155,6 +191,10 @@ mod tests {
         }
     }
 
+    fn length(weight: f64) -> Weighted {
+        Weighted { name: "length".into(), weight, part: Arc::new(Length) }
+    }
+
     fn example(answer: &str) -> Example {
         Example {
             suite: "s".into(),
@@ -189,22 +229,40 @@ mod tests {
         let mut grader = Grader::of(verifier, Rewarded::Answer);
         assert_eq!(
             grades(&grader, &["42"]),
-            [Ok(Grade { right: true, score: 1.0, loose_only: false })]
+            [Ok(Grade { right: true, score: 1.0, ..Grade::default() })]
         );
-        grader.parts.push((0.25, Arc::new(Length)));
+        grader.parts.push(length(0.25));
+        let of = |right, score, answer, length| {
+            let scores = [("answer", answer), ("length", length)].map(|(n, s)| (n.to_string(), s));
+            Ok(Grade { right, score, loose_only: false, scores: scores.into() })
+        };
         assert_eq!(
             grades(&grader, &["42", "long", ""]),
             [
-                Ok(Grade { right: true, score: 0.8, loose_only: false }),
-                Ok(Grade { right: false, score: 0.2, loose_only: false }),
+                of(true, 0.8, 1.0, 0.0),
+                of(false, 0.2, 0.0, 1.0),
                 Err("length: nothing to measure".into()),
             ]
         );
+        // A penalty: long responses cost what short ones earn. Then the length alone, and not at all.
+        grader.parts[0].weight = -0.25;
+        let scores = |grader: &Grader| {
+            grades(grader, &["42", "long"])
+                .into_iter()
+                .map(|g| g.unwrap().score)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(scores(&grader), [1.0, 0.0]);
+        grader.answer_weight = 0.0;
+        grader.parts[0].weight = 3.0;
+        assert_eq!(scores(&grader), [0.0, 1.0]);
+        (grader.answer_weight, grader.parts[0].weight) = (1.0, 0.0);
+        assert_eq!(scores(&grader), [1.0, 0.0]);
         grader.parts.clear();
         grader.judge = Some(Arc::new(Length));
         assert_eq!(
             grades(&grader, &["long"]),
-            [Ok(Grade { right: true, score: 1.0, loose_only: false })]
+            [Ok(Grade { right: true, score: 1.0, ..Grade::default() })]
         );
         assert!(grader.check_gold("anything").is_ok() && grader.check_gold(" ").is_err());
     }
@@ -219,7 +277,7 @@ mod tests {
             finished: true,
         });
         let mut grader = Grader::of(verifier, Rewarded::Answer);
-        grader.parts.push((0.25, Arc::new(Length)));
+        grader.parts.push(length(0.25));
         let error = grader.grade(&submissions).unwrap_err();
         assert_eq!(error.what, "length gave 1 scores for 2 responses");
     }
@@ -232,7 +290,7 @@ mod tests {
             [(true, 1.0), (false, 1.0), (false, 0.0)].map(|(right, score)| Ok(Grade {
                 right,
                 score,
-                loose_only: false
+                ..Grade::default()
             }))
         );
     }

@@ -13,7 +13,7 @@ mod parts;
 mod process;
 mod rational;
 
-pub use grade::{Grade, Grader, Part, Scores, Submission};
+pub use grade::{Grade, Grader, Part, Scores, Submission, Weighted};
 pub use parts::Format;
 
 use crate::config::{Comparison, MathForm};

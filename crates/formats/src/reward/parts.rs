@@ -1,5 +1,6 @@
-//! The built-in parts of a reward besides the answer: a format, and the user's own command.
+//! The built-in parts of a reward besides the answer: a format, another verifier, the user's own command.
 
+use super::Verifier;
 use super::command::{Command, Request};
 use super::grade::{Part, Scores, Submission};
 use crate::error::{Error, Result};
@@ -12,7 +13,7 @@ pub struct Format(Regex);
 impl Format {
     /// Compiles the expression; `.` matches line breaks too.
     pub fn new(pattern: &str) -> Result<Self> {
-        whole(pattern).map(Self).map_err(|e| e.at("reward.format"))
+        whole(pattern).map(Self)
     }
 }
 
@@ -32,6 +33,24 @@ impl Part for Format {
     fn scores(&self, submissions: &[Submission]) -> Result<Scores> {
         let matches = |s: &Submission| s.finished && self.0.is_match(s.response.trim());
         Ok(submissions.iter().map(|s| Ok(f64::from(u8::from(matches(s))))).collect())
+    }
+}
+
+/// 1 where a verifier finds the answer right, else 0.
+impl Part for Verifier {
+    fn name(&self) -> &'static str {
+        "verifier"
+    }
+
+    fn scores(&self, submissions: &[Submission]) -> Result<Scores> {
+        let right = |s: &Submission| {
+            self.judge(&s.example.prompt, s.response, s.finished, &s.example.answer).right
+        };
+        Ok(submissions.iter().map(|s| Ok(f64::from(u8::from(right(s))))).collect())
+    }
+
+    fn check_gold(&self, answer: &str) -> Result<()> {
+        Verifier::check_gold(self, answer)
     }
 }
 

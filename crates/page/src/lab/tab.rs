@@ -6,7 +6,7 @@ use crate::data::source::Problem;
 use crate::error::{Error, Result};
 use crate::model::{Llama, ModelFolder};
 use crate::plan::Circumstances;
-use crate::reward::Grader;
+use crate::reward::{Grader, Weighted};
 use crate::run::{Examples, For, Given, Reads, Wanted};
 use std::path::Path;
 
@@ -32,6 +32,15 @@ impl Reads for Tab {
     fn grader(&self, config: &Config) -> Result<Grader> {
         let mut files = config.data.train.iter().chain(&config.data.eval);
         Err(no_files(files.next().map_or("data", String::as_str)))
+    }
+
+    fn rewards(&self, config: &Config) -> Result<Vec<Weighted>> {
+        match config.rewards_only_answers() {
+            true => Ok(Vec::new()),
+            false => Err(Error::input("a page rewards nothing but the answer")
+                .at("reward")
+                .next("use the program")),
+        }
     }
 
     fn adapt(&self, _: &mut Llama, config: &Config) -> Result<()> {

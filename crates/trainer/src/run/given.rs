@@ -2,13 +2,13 @@
 
 use super::program::Program;
 use super::reads::{Reads, Watch};
-use crate::config::{self, Comparison, Config};
+use crate::config::{self, Comparison, Config, NamedReward, RewardBy};
 use crate::data::builtin;
 use crate::data::shape::Row;
 use crate::error::{Error, Result};
 use crate::hub::{Kind, located};
 use crate::model::ModelFolder;
-use crate::reward::{Grader, Part};
+use crate::reward::{Grader, Part, Weighted};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct Given {
     pub examples: BTreeMap<String, Vec<Row>>,
     /// Judges answers where `data.verifier` is `given`.
     pub judge: Option<Arc<dyn Part>>,
+    /// The rewards that a config names as `given`, by their names.
+    pub rewards: BTreeMap<String, Arc<dyn Part>>,
     /// Told how far the reading of a file has got.
     pub watch: Option<Arc<dyn Watch>>,
 }
@@ -42,7 +44,13 @@ impl Default for Given {
 impl Given {
     /// No examples and no judge, only a reader of the files that a config names.
     pub const fn of(reads: &'static dyn Reads) -> Self {
-        Self { reads, examples: BTreeMap::new(), judge: None, watch: None }
+        Self {
+            reads,
+            examples: BTreeMap::new(),
+            judge: None,
+            rewards: BTreeMap::new(),
+            watch: None,
+        }
     }
 
     /// The model that a config names; `model.base`, if set, is the base of an adapter.
@@ -58,15 +66,32 @@ impl Given {
         over(self.reads.model(path, (!base.is_empty()).then_some(base))?, base)
     }
 
-    /// What judges responses: the built-in task's verifier, or for the user's files the configured one.
+    /// What judges responses: the built-in task's verifier, or for the user's files the configured one, and
+    /// the other rewards.
     pub(super) fn grader(&self, config: &Config) -> Result<Grader> {
         let data = &config.data;
         let is_builtin = data.train.is_empty() && data.eval.is_empty();
-        let grader = match is_builtin {
+        let mut grader = match is_builtin {
             true => Grader::of(builtin::verifier(), data.reward),
             false => self.reads.grader(config)?,
         };
+        grader.answer_weight = config.reward.answer_weight;
+        grader.parts = self.reads.rewards(config)?;
+        for NamedReward { name, weight, by } in &config.reward.named {
+            if *by == RewardBy::Given {
+                let (name, weight, part) = (name.clone(), *weight, self.reward(name)?);
+                grader.parts.push(Weighted { name, weight, part });
+            }
+        }
         self.judge(grader, config)
+    }
+
+    fn reward(&self, name: &str) -> Result<Arc<dyn Part>> {
+        self.rewards.get(name).cloned().ok_or_else(|| {
+            Error::input("this reward is given by a program, which is not here")
+                .at(format!("the reward `{name}`"))
+                .next("train from that program, or judge it by a format, a command or a verifier")
+        })
     }
 
     /// The examples of that name.

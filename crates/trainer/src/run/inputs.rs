@@ -76,10 +76,12 @@ impl Inputs {
                 files.insert(format!("{OF_MODEL}{name}"), print(bytes));
             }
         }
-        for word in shlex::split(&config.reward.command).unwrap_or_default() {
-            let path = Path::new(&word);
-            if std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= LARGEST_SCRIPT) {
-                scripts.insert(format!("reward.command: {word}"), print(&read(path)?));
+        for (name, line) in config.reward_commands() {
+            for word in shlex::split(line).unwrap_or_default() {
+                let path = Path::new(&word);
+                if std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= LARGEST_SCRIPT) {
+                    scripts.insert(format!("reward.{name}: {word}"), print(&read(path)?));
+                }
             }
         }
         Ok(Self { run, files, scripts })
@@ -91,7 +93,7 @@ impl Inputs {
         let (mut all, mut seen) = (Self::default(), Vec::new());
         for config in configs {
             let Settings { model, data, reward, .. } = &**config;
-            let named = (model, &data.train, &data.eval, &reward.command);
+            let named = (model, &data.train, &data.eval, reward);
             if seen.contains(&named) {
                 continue;
             }

@@ -3,15 +3,21 @@
 use super::adapters::adapt;
 use super::files::Files;
 use super::reads::{Examples, For, Reads};
-use crate::config::{Comparison, Config, Settings};
+use crate::config::{Comparison, Config, NamedReward, RewardBy, Settings};
 use crate::error::Result;
 use crate::model::{Llama, ModelFolder};
 use crate::plan::{self, Circumstances};
 use crate::reward::command::Command;
-use crate::reward::{Format, Grader, Part, Verifier};
+use crate::reward::{Format, Grader, Part, Verifier, Weighted};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The program that a line names.
+fn command(line: &str, config: &Config) -> Result<Arc<dyn Part>> {
+    let limit = Duration::from_secs_f64(config.reward.command_secs);
+    Ok(Arc::new(Command::new(line, limit)?))
+}
 
 /// Reads from disk.
 #[derive(Debug)]
@@ -27,18 +33,38 @@ impl Reads for Program {
         let marker = (!data.answer_after.is_empty()).then(|| data.answer_after.clone());
         let verifier = Verifier::new(data.verifier, marker, math.form);
         let mut grader = Grader::of(verifier, data.reward);
-        if !reward.command.is_empty() {
-            let limit = Duration::from_secs_f64(reward.command_secs);
-            let command: Arc<dyn Part> = Arc::new(Command::new(&reward.command, limit)?);
-            match data.verifier {
-                Comparison::Command => grader.judge = Some(command),
-                _ => grader.parts.push((reward.command_weight, command)),
-            }
-        }
-        if !reward.format.is_empty() {
-            grader.parts.push((reward.format_weight, Arc::new(Format::new(&reward.format)?)));
+        if data.verifier == Comparison::Command {
+            grader.judge = Some(command(&reward.command, config)?);
         }
         Ok(grader)
+    }
+
+    fn rewards(&self, config: &Config) -> Result<Vec<Weighted>> {
+        let Settings { data, reward, math, .. } = &**config;
+        let of = |name: &str, weight, part| Weighted { name: name.into(), weight, part };
+        let mut parts = Vec::new();
+        if !reward.command.is_empty() && data.verifier != Comparison::Command {
+            parts.push(of("command", reward.command_weight, command(&reward.command, config)?));
+        }
+        if !reward.format.is_empty() {
+            let format = Format::new(&reward.format).map_err(|e| e.at("reward.format"))?;
+            parts.push(of("format", reward.format_weight, Arc::new(format)));
+        }
+        for NamedReward { name, weight, by } in &reward.named {
+            let part: Arc<dyn Part> = match by {
+                RewardBy::Format(pattern) => Arc::new(
+                    Format::new(pattern).map_err(|e| e.at(format!("the reward `{name}`")))?,
+                ),
+                RewardBy::Command(line) => command(line, config)?,
+                RewardBy::Verifier(comparison, marker) => {
+                    let marker = (!marker.is_empty()).then(|| marker.clone());
+                    Arc::new(Verifier::new(*comparison, marker, math.form))
+                }
+                RewardBy::Given => continue,
+            };
+            parts.push(of(name, *weight, part));
+        }
+        Ok(parts)
     }
 
     fn adapt(&self, model: &mut Llama, config: &Config) -> Result<()> {

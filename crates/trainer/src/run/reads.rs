@@ -9,7 +9,7 @@ use crate::data::source::Problem;
 use crate::error::Result;
 use crate::model::{Llama, ModelConfig, ModelFolder};
 use crate::plan::Circumstances;
-use crate::reward::Grader;
+use crate::reward::{Grader, Weighted};
 use crate::text::Tokenizer;
 use std::fmt::Debug;
 use std::path::Path;
@@ -19,8 +19,11 @@ pub trait Reads: Debug + Send + Sync {
     /// The model in a folder; `base`, if given, is the base of an adapter.
     fn model(&self, path: &Path, base: Option<&str>) -> Result<ModelFolder>;
 
-    /// What judges the responses to a user's examples.
+    /// What judges the answers to a user's examples.
     fn grader(&self, config: &Config) -> Result<Grader>;
+
+    /// What is rewarded besides the answer, but for what a program gives.
+    fn rewards(&self, config: &Config) -> Result<Vec<Weighted>>;
 
     /// Adds the adapters that a config asks for to a model.
     fn adapt(&self, model: &mut Llama, config: &Config) -> Result<()>;

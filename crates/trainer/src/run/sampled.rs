@@ -3,6 +3,7 @@
 use crate::config::Objective;
 use crate::records::{Demonstration, Episode, Example, Group, Origin};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A prompt of a step with its rollouts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -32,12 +33,15 @@ pub struct SampledGroup {
 }
 
 /// A rollout in `samples.jsonl`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SampledEpisode {
     /// The response as text, without end-of-text.
     pub response: String,
     /// Its reward.
     pub reward: f32,
+    /// Each reward's score by its name; empty where the answer is all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, f64>,
     /// Whether its answer is right.
     pub right: bool,
     /// Whether the length limit cut it.
@@ -50,6 +54,7 @@ impl SampledGroup {
         let episode = |e: &Episode| SampledEpisode {
             response: e.response.clone(),
             reward: e.reward,
+            scores: e.scores.clone(),
             right: e.right,
             truncated: e.truncated,
         };
@@ -79,6 +84,7 @@ impl SampledGroup {
             truncated: e.truncated,
             response: e.response.clone(),
             reward: e.reward,
+            scores: e.scores.clone(),
             right: e.right,
             ..Episode::default()
         };
