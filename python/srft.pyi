@@ -40,7 +40,7 @@ __version__: str
 
 _Config: TypeAlias = Mapping[str, Any] | str | PathLike[str]
 _Function: TypeAlias = Callable[[Example, str], float | bool | None]
-_Verifier: TypeAlias = Literal["exact", "numeric", "math", "choice", "regex"]
+_Verifier: TypeAlias = Literal["exact", "numeric", "gsm8k", "math", "choice", "regex"]
 _Reward: TypeAlias = _Function | _Verifier
 _Messages: TypeAlias = Sequence[Mapping[str, Any]]
 _Ids: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]

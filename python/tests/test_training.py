@@ -107,10 +107,12 @@ def test_rewards_have_names_and_weights(tmp_path):
     mean = (report["accuracy"] + 0.5 * report["rewards"]["short"]) / 1.5
     assert report["reward"] == pytest.approx(2 * mean - 1, abs=1e-6)
     trainer.finish()
+    del trainer  # and with it the folder's lock
     with pytest.raises(srft.InputError, match="given by a program"):
         srft.Trainer.resume(tmp_path / "run")
     more = srft.Trainer.resume(tmp_path / "run", {"train.steps": 2}, rewards=rewards)
     assert more.step()["rewards"].keys() == report["rewards"].keys()
+    del more
     other = {"short": (0.25, short), "watched": rewards["watched"]}
     with pytest.raises(srft.InputError, match="reward.named"):
         srft.Trainer.resume(tmp_path / "run", rewards=other)

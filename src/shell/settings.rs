@@ -50,7 +50,7 @@ pub struct Settings {
     /// (`data.columns`).
     #[arg(long, value_name = "PART=COLUMN,…", value_delimiter = ',')]
     pub columns: Vec<String>,
-    /// exact | numeric | math | choice | regex | command.
+    /// exact | numeric | gsm8k (numeric after ####) | math | choice | regex | command.
     #[arg(long)]
     pub verifier: Option<String>,
     /// A program that scores responses: for each, it reads one JSON line and writes one.

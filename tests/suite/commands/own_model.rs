@@ -241,6 +241,41 @@ fn a_command_judges_and_its_failures_are_counted() {
     assert_error(&broken.unwrap(), "train", MACHINE, &["no response could be scored"]);
 }
 
+/// GSM8K's solutions end in `#### ANSWER`; a line to the command has up to four responses, or three at the end.
+#[cfg(unix)]
+#[test]
+fn a_command_that_wants_batches_gets_them_and_gsm8k_has_a_name() {
+    let home = home();
+    home.write(
+        "judge.sh",
+        "while read -r line; do\n\
+         n=$(printf %s \"$line\" | grep -o '\"id\":' | wc -l); echo \"$n at once\" >&2\n\
+         all=0.75; while [ $n -gt 1 ]; do all=\"$all, 0.75\"; n=$((n-1)); done; echo \"[$all]\"\n\
+         done\n",
+    );
+    home.write(
+        "gsm8k.jsonl",
+        "{\"prompt\": \"2+2\", \"response\": \"4\", \"answer\": \"2+2 = <<2+2=4>>4\\n#### 4\"}\n"
+            .repeat(20),
+    );
+    let train = format!(
+        "{TRAIN} --steps 1 --method grpo --data gsm8k.jsonl --verifier gsm8k --set reward.command_batch=4 \
+         --set checkpoint.samples_every=1"
+    );
+    let output =
+        home.command(&format!("{train} --out run --reward-cmd")).arg("sh judge.sh").output();
+    let (output, said) =
+        (output.as_ref().unwrap(), crate::program::stderr(output.as_ref().unwrap()));
+    assert!(output.status.success() && said.contains("4 at once"), "{said}");
+    assert!(said.contains("2 at once"), "six rollouts are four and two: {said}");
+    let step = &home.lines("run/metrics.jsonl")[0];
+    assert_eq!((&step["rewards"]["command"], &step["unscored"]), (&0.75.into(), &0.into()));
+    assert_eq!(home.lines("run/samples.jsonl")[0]["answer"], "4");
+    let mut short = home.command(&format!("{train} --out short --reward-cmd"));
+    let output = short.arg("sh -c 'while read -r line; do echo [0.5]; done'").output().unwrap();
+    assert_error(&output, "train", MACHINE, &["which has 1 answers for"]);
+}
+
 #[test]
 fn parts_of_the_reward_are_weighed() {
     let home = home();

@@ -79,6 +79,8 @@ choice! {
         Exact = "exact",
         /// As numbers, exactly: `1,200` = `1.2e3`, `0.5` = `1/2`, `0.333` is not `1/3`.
         Numeric = "numeric",
+        /// As numbers, after the last `####`, which is how GSM8K's solutions end.
+        Gsm8k = "gsm8k",
         /// As mathematics, in the last `\\boxed{}` or final answer: `1/\\sqrt{2}` = `\\sqrt{2}/2`.
         Math = "math",
         /// As the letter of a multiple choice.

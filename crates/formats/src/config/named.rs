@@ -27,8 +27,8 @@ pub struct NamedReward {
 pub enum RewardBy {
     /// 1 where the whole response matches this regular expression.
     Format(String),
-    /// A program's score, as of `reward.command`.
-    Command(String),
+    /// A program's score, as of `reward.command`, for so many responses at once.
+    Command(String, usize),
     /// 1 where the answer is right by this comparison, after a marker unless that is empty.
     Verifier(Comparison, String),
     /// From the program that trains.
@@ -78,7 +78,8 @@ impl NamedReward {
         if !weight.is_finite() {
             return Err(of("weight must be finite".into()));
         }
-        let known = ["name", "weight", "format", "command", "verifier", "answer_after", "given"];
+        let known =
+            ["name", "weight", "format", "command", "batch", "verifier", "answer_after", "given"];
         if let Some(key) = item.keys().find(|key| !known.contains(&key.as_str())) {
             return Err(of(format!("there is no key {key}, only {}", known.join(", "))));
         }
@@ -88,7 +89,15 @@ impl NamedReward {
         }
         let mut ways = Vec::new();
         ways.extend(text("format").map_err(of)?.map(RewardBy::Format));
-        ways.extend(text("command").map_err(of)?.map(RewardBy::Command));
+        let batch = match item.get("batch") {
+            Some(_) if !item.contains_key("command") => {
+                return Err(of("batch belongs to a command".into()));
+            }
+            Some(value) => usize::read("batch", value).map_err(|e| of(format!("batch is {e}")))?,
+            None => 0,
+        };
+        let command = text("command").map_err(of)?;
+        ways.extend(command.map(|line| RewardBy::Command(line, batch)));
         if let Some(value) = item.get("verifier") {
             let comparison = Comparison::read("verifier", value);
             let comparison = comparison.map_err(|e| of(format!("verifier is {e}")))?;
@@ -107,7 +116,7 @@ impl NamedReward {
             Err(ways) if ways.is_empty() => return Err(of(format!("it needs one of {WAYS}"))),
             Err(_) => return Err(of(format!("it may have only one of {WAYS}"))),
         };
-        if matches!(&by, RewardBy::Command(line) if line.trim().is_empty()) {
+        if matches!(&by, RewardBy::Command(line, _) if line.trim().is_empty()) {
             return Err(of("the command is empty".into()));
         }
         Ok(Self { name, weight, by })
@@ -120,7 +129,12 @@ impl NamedReward {
         put("weight", self.weight.into());
         match &self.by {
             RewardBy::Format(pattern) => put("format", pattern.as_str().into()),
-            RewardBy::Command(line) => put("command", line.as_str().into()),
+            RewardBy::Command(line, batch) => {
+                if *batch > 0 {
+                    put("batch", batch.write());
+                }
+                put("command", line.as_str().into())
+            }
             RewardBy::Verifier(comparison, marker) => {
                 if !marker.is_empty() {
                     put("answer_after", marker.as_str().into());
@@ -202,7 +216,7 @@ impl Settings {
     pub fn reward_commands(&self) -> Vec<(&str, &str)> {
         let own = ("command", self.reward.command.as_str());
         let named = self.reward.named.iter().filter_map(|r| match &r.by {
-            RewardBy::Command(line) => Some((r.name.as_str(), line.as_str())),
+            RewardBy::Command(line, _) => Some((r.name.as_str(), line.as_str())),
             _ => None,
         });
         [own].into_iter().filter(|(_, line)| !line.is_empty()).chain(named).collect()
@@ -237,6 +251,7 @@ mod tests {
             name = "long"
             weight = -0.25
             command = "python3 length.py"
+            batch = 16
             [[reward]]
             name = "mine"
             given = true
@@ -269,6 +284,8 @@ mod tests {
             ("name = \"a b\"\ngiven = true", "with the name \"a b\""),
             ("name = \"a\"\ngiven = true\nformat = \"x\"", "only one of"),
             ("name = \"a\"\ncommand = \" \"", "the command is empty"),
+            ("name = \"a\"\ngiven = true\nbatch = 2", "batch belongs to a command"),
+            ("name = \"a\"\ncommand = \"x\"\nbatch = -2", "`a`: batch is out of range"),
             ("name = \"a\"\nverifier = \"maths\"", "`a`: verifier is unknown"),
             ("name = \"a\"\nverifier = \"command\"", "write command instead"),
             ("name = \"a\"\ngiven = true\nwieght = 2", "there is no key wieght"),

@@ -159,7 +159,7 @@ settings! {
             must "PART=COLUMN, each part once: prompt, response, messages, text, answer, tools, system, user, assistant": |v| Columns::new(v).is_some();
         /// A system message for conversations that begin without one; empty: none.
         system: String = String::new();
-        /// exact | numeric | math | choice | regex | command | given (by the program that trains): how a response's answer is judged.
+        /// exact | numeric | gsm8k (numeric after ####) | math | choice | regex | command | given (by the program that trains): how a response's answer is judged.
         verifier: Comparison = Comparison::Exact;
         /// The answer is what follows this marker in a response, and in a gold answer that has it; empty: all of it.
         answer_after: String = String::new();
@@ -286,7 +286,10 @@ settings! {
         /// Weight of the command's score; unused if the verifier is `command`, whose score is the answer's.
         command_weight: f64 = 1.0,
             must "0 or more": |v| *v >= 0.0;
-        /// How long the command may take for a response, in seconds.
+        /// Most responses in a line to the command, which is then a JSON array and is answered by an array; 0: a line each, without the array.
+        command_batch: usize = 0,
+            free "it says how the command is asked, not what it answers";
+        /// How long the command may take for a line, in seconds.
         command_secs: f64 = 60.0,
             must "0.001 to 86400 seconds": |v| (0.001..=86_400.0).contains(v),
             free "a response that takes too long is left out, not judged otherwise";

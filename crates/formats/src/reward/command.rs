@@ -5,6 +5,9 @@
 //! In: `{"id": 0, …}` with the fields of [`Request`]. Out, in the same order: `{"score": 0.5}` (from 0
 //! to 1), `{"right": true}`, a bare `0.5`, or `{"error": "why"}`; an `id` in the answer must be that of
 //! the question.
+//!
+//! A program that wants batches ([`Command::in_batches`]) reads an array of such records in a line, and writes
+//! an array of as many answers.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -30,6 +33,8 @@ pub struct Command {
     program: String,
     arguments: Vec<String>,
     time_limit: Duration,
+    /// Most episodes in a line; 0: one, and no array.
+    batch: usize,
     state: Mutex<State>,
 }
 
@@ -122,10 +127,17 @@ impl Command {
                 program,
                 arguments: words.collect(),
                 time_limit,
+                batch: 0,
                 state: Mutex::default(),
             }),
             _ => wrong("the command names no program"),
         }
+    }
+
+    /// The same program, which is to be asked for at most so many episodes in a line; 0: for one, without an
+    /// array.
+    pub fn in_batches(self, batch: usize) -> Self {
+        Self { batch, ..self }
     }
 
     fn start(&self) -> Result<Process> {
@@ -139,37 +151,72 @@ impl Command {
     }
 
     /// The scores of many episodes, in order. The program gets all lines at once, so it may work on
-    /// several; the time limit is for the wait from one answer to the next. An episode at which the
+    /// several; the time limit is for the wait from one answer to the next. A line at which the
     /// program fails isn't retried; those after it go to a new process.
     pub fn score_all(&self, requests: &[Request]) -> Vec<Result<f64>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let first = state.next_id;
         state.next_id += requests.len() as u64;
-        let lines: Arc<[String]> =
-            (first..).zip(requests).map(|(id, request)| line(id, request)).collect();
-        let answer = |index| state.answer(self, &lines, index, first + index as u64);
-        (0..lines.len()).map(answer).collect()
+        let asked: Vec<Asked> = (first..).zip(requests).map(|(id, of)| Asked { id, of }).collect();
+        let asked: Vec<&[Asked]> = asked.chunks(self.batch.max(1)).collect();
+        let lines: Arc<[String]> = asked.iter().map(|asked| self.line(asked)).collect();
+        let scores = |(index, asked): (usize, &&[Asked])| {
+            let (id, count) = (asked[0].id, asked.len());
+            state.answer(self, &lines, index, id, count).unwrap_or_else(|why| vec![Err(why); count])
+        };
+        asked.iter().enumerate().flat_map(scores).collect()
+    }
+
+    /// The line that describes episodes to the program.
+    fn line(&self, asked: &[Asked]) -> String {
+        let line = match self.batch {
+            0 => serde_json::to_string(&asked[0]),
+            _ => serde_json::to_string(asked),
+        };
+        line.expect("a plain record") + "\n"
+    }
+
+    /// What an answer to `count` episodes from `id` on says.
+    fn scores(&self, answer: &str, id: u64, count: usize) -> Result<Vec<Result<f64>>> {
+        let value: Value =
+            serde_json::from_str(answer).map_err(|_| bad(answer, "which isn't JSON"))?;
+        let values = match value {
+            Value::Array(values) if self.batch > 0 => values,
+            value if self.batch == 0 => vec![value],
+            _ => return Err(bad(answer, "which isn't an array, as a batch's answer is")),
+        };
+        if values.len() != count {
+            let why = format!("which has {} answers for {count} responses", values.len());
+            return Err(bad(answer, &why));
+        }
+        let scores = (id..).zip(&values).map(|(id, value)| match score(value, answer, id) {
+            Err(failure @ Failure::Refused(_)) => Ok(Err(failure)),
+            score => score.map(Ok),
+        });
+        scores.collect()
     }
 }
 
 impl State {
-    /// The answer to the line at `index`, whose episode has number `id`.
+    /// The answer to the line at `index`, whose episodes have `count` numbers from `id` on.
     fn answer(
         &mut self,
         command: &Command,
         lines: &Arc<[String]>,
         index: usize,
         id: u64,
-    ) -> Result<f64> {
+        count: usize,
+    ) -> Result<Vec<Result<f64>>> {
         if let Some(last) = self.failures.get(MAX_FAILURES - 1) {
             return Err(Failure::NotStarted(format!(
                 "it failed {MAX_FAILURES} times in a row and is not started again; the last time: \
                  {last}"
             )));
         }
-        let result = self.ask(command, lines, index).and_then(|answer| score(&answer, id));
+        let answer = self.ask(command, lines, index);
+        let result = answer.and_then(|answer| command.scores(&answer, id, count));
         match &result {
-            Ok(_) | Err(Failure::Refused(_)) => self.failures.clear(),
+            Ok(_) => self.failures.clear(),
             Err(failure) => {
                 self.failures.push(failure.clone());
                 if let Some(mut process) = self.process.take() {
@@ -200,27 +247,22 @@ impl State {
     }
 }
 
-/// The line that describes an episode to the program.
-fn line(id: u64, request: &Request) -> String {
-    #[derive(Serialize)]
-    struct Line<'a> {
-        id: u64,
-        #[serde(flatten)]
-        request: &'a Request<'a>,
-    }
-    let line = serde_json::to_string(&Line { id, request }).expect("a plain record");
-    line + "\n"
+/// An episode with its number.
+#[derive(Serialize)]
+struct Asked<'a> {
+    id: u64,
+    #[serde(flatten)]
+    of: &'a Request<'a>,
 }
 
-/// What an answer to episode `id` says.
-fn score(answer: &str, id: u64) -> Result<f64> {
-    let value: Value = serde_json::from_str(answer).map_err(|_| bad(answer, "which isn't JSON"))?;
+/// What the `value` in an answer says of episode `id`.
+fn score(value: &Value, answer: &str, id: u64) -> Result<f64> {
     let in_range = |score: &Value| match score.as_f64() {
         Some(score) if (0.0..=1.0).contains(&score) => Ok(score),
         _ => Err(bad(answer, "whose score isn't a number from 0 to 1")),
     };
     if value.is_number() {
-        return in_range(&value);
+        return in_range(value);
     }
     let field = |name: &str| value.get(name).filter(|value| !value.is_null());
     if field("id").is_some_and(|given| *given != id) {
@@ -285,7 +327,9 @@ mod tests {
             (r#"{"score": 1, "id": "7"}"#, Err("instead of the answer to id 7")),
             (&long, Err("é…\", which isn't JSON")),
         ] {
-            match (score(answer, 7), expected) {
+            let command = Command::new("judge", LONG).unwrap();
+            let score = command.scores(answer, 7, 1).and_then(|mut scores| scores.remove(0));
+            match (score, expected) {
                 (Ok(score), Ok(expected)) => assert_eq!(score, expected, "{answer}"),
                 (Err(failure), Err(expected)) => {
                     assert!(failure.to_string().contains(expected), "{answer}: {failure}");
@@ -304,7 +348,32 @@ mod tests {
             r#""truncated":false,"extra":{"level":"a\nb"}}"#,
             "\n"
         );
-        assert_eq!(line(3, &request), expected);
+        let asked = [Asked { id: 3, of: &request }];
+        let command = Command::new("judge", LONG).unwrap();
+        assert_eq!(command.line(&asked), expected);
+        assert_eq!(command.in_batches(8).line(&asked), format!("[{}]\n", expected.trim_end()));
+    }
+
+    #[test]
+    fn a_batch_has_an_answer_each() {
+        let command = Command::new("judge", LONG).unwrap().in_batches(8);
+        let answer = r#"[0.5, {"id": 8, "right": true}, {"error": "no answer"}]"#;
+        let refused = Failure::Refused("no answer".into());
+        assert_eq!(command.scores(answer, 7, 3).unwrap(), [Ok(0.5), Ok(1.0), Err(refused)]);
+        for (answer, expected) in [
+            ("[0.5, 0.5]", "which has 2 answers for 3 responses"),
+            ("[1, 1, 1, 1]", "which has 4 answers for 3 responses"),
+            ("0.5", "which isn't an array"),
+            (r#"{"score": 0.5}"#, "which isn't an array"),
+            ("[0.5, 2, 0.5]", "isn't a number from 0 to 1"),
+            ("[0.5, [0.5], 0.5]", "exactly one of"),
+            (r#"[0.5, {"id": 7, "score": 0.5}, 0.5]"#, "instead of the answer to id 8"),
+        ] {
+            let failure = command.scores(answer, 7, 3).unwrap_err().to_string();
+            assert!(failure.contains(expected), "{answer}: {failure}");
+        }
+        let single = Command::new("judge", LONG).unwrap();
+        assert!(single.scores("[0.5]", 7, 1).unwrap_err().to_string().contains("exactly one of"));
     }
 
     #[test]
@@ -363,6 +432,23 @@ mod tests {
             check(&command, &["a", "b", "c"], &[Ok(0.0), Ok(0.1), Ok(0.2)]);
             check(&command, &[], &[]);
             check(&command, &["d"], &[Ok(0.3)]);
+        }
+
+        #[test]
+        fn batches_are_lines_of_at_most_so_many() {
+            // Two scores a line: right for all but the last, which has one response.
+            let script =
+                "while read -r l; do case $l in *stop*) exit 3;; *) echo '[0.5, 1]';; esac; done";
+            let command = sh(script, LONG).in_batches(2);
+            let short = Err("which has 2 answers for 1 responses");
+            check(
+                &command,
+                &["a", "b", "c", "d", "e"],
+                &[Ok(0.5), Ok(1.0), Ok(0.5), Ok(1.0), short],
+            );
+            check(&command, &[], &[]);
+            let ended = Err("ended (exit status: 3)");
+            check(&command, &["a", "stop", "b", "c"], &[ended, ended, Ok(0.5), Ok(1.0)]);
         }
 
         #[test]

@@ -44,7 +44,7 @@ pub trait Compare: Debug + Send + Sync {
 pub fn of(comparison: Comparison) -> &'static dyn Compare {
     match comparison {
         Comparison::Exact => &Exact,
-        Comparison::Numeric => &Numeric,
+        Comparison::Numeric | Comparison::Gsm8k => &Numeric,
         Comparison::Math => &Math,
         Comparison::Choice => &Choice,
         Comparison::Regex => &Regex,

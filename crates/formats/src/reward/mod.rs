@@ -48,7 +48,8 @@ pub struct Judgement {
 impl Verifier {
     /// A verifier with the comparison that a setting names.
     pub fn new(comparison: Comparison, answer_after: Option<String>, form: MathForm) -> Self {
-        Self { compare: compare::of(comparison), answer_after, form }
+        let usual = (comparison == Comparison::Gsm8k).then(|| "####".into());
+        Self { compare: compare::of(comparison), answer_after: answer_after.or(usual), form }
     }
 
     /// A verifier that compares the text after a marker exactly.
@@ -171,6 +172,12 @@ mod tests {
         assert!(verifier.score("so it costs 1,200 #### 1200.00", true, "1,200"));
         assert!(!verifier.score("so it costs 1200", true, "1200"));
         assert!(!verifier.score("#### about 1200", true, "1200"));
+        let named = self::verifier(Comparison::Gsm8k, None);
+        assert!(named.score("so it costs $1,200\n#### $1,200.00", true, "1,200"));
+        assert!(!named.score("so it costs 1200", true, "1200"));
+        assert_eq!(named.gold_within("2*3 = <<2*3=6>>6\n#### 6"), Some("6"));
+        let other = self::verifier(Comparison::Gsm8k, Some("A:"));
+        assert!(other.score("A: 6", true, "6") && !other.score("#### 6", true, "6"));
     }
 
     /// GSM8K's answers, and what is left for `check_gold` to refuse or accept.

@@ -13,10 +13,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The program that a line names.
-fn command(line: &str, config: &Config) -> Result<Arc<dyn Part>> {
+/// The program that a line names, asked for so many responses at once.
+fn command(line: &str, batch: usize, config: &Config) -> Result<Arc<dyn Part>> {
     let limit = Duration::from_secs_f64(config.reward.command_secs);
-    Ok(Arc::new(Command::new(line, limit)?))
+    Ok(Arc::new(Command::new(line, limit)?.in_batches(batch)))
 }
 
 /// Reads from disk.
@@ -34,7 +34,7 @@ impl Reads for Program {
         let verifier = Verifier::new(data.verifier, marker, math.form);
         let mut grader = Grader::of(verifier, data.reward);
         if data.verifier == Comparison::Command {
-            grader.judge = Some(command(&reward.command, config)?);
+            grader.judge = Some(command(&reward.command, reward.command_batch, config)?);
         }
         Ok(grader)
     }
@@ -44,7 +44,8 @@ impl Reads for Program {
         let of = |name: &str, weight, part| Weighted { name: name.into(), weight, part };
         let mut parts = Vec::new();
         if !reward.command.is_empty() && data.verifier != Comparison::Command {
-            parts.push(of("command", reward.command_weight, command(&reward.command, config)?));
+            let command = command(&reward.command, reward.command_batch, config)?;
+            parts.push(of("command", reward.command_weight, command));
         }
         if !reward.format.is_empty() {
             let format = Format::new(&reward.format).map_err(|e| e.at("reward.format"))?;
@@ -55,7 +56,7 @@ impl Reads for Program {
                 RewardBy::Format(pattern) => Arc::new(
                     Format::new(pattern).map_err(|e| e.at(format!("the reward `{name}`")))?,
                 ),
-                RewardBy::Command(line) => command(line, config)?,
+                RewardBy::Command(line, batch) => command(line, *batch, config)?,
                 RewardBy::Verifier(comparison, marker) => {
                     let marker = (!marker.is_empty()).then(|| marker.clone());
                     Arc::new(Verifier::new(*comparison, marker, math.form))
