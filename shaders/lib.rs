@@ -50,6 +50,12 @@ pub const STEP_NORM: &str = shader!("step_norm");
 pub const ATTENTION_JOIN: &str = shader!("attention_join");
 /// A product of many rows, with tiles of 128 or 64.
 pub const MATMUL_MANY: &str = shader!("matmul_many");
+/// A matrix in f16, for matrix units.
+pub const UNITS_PACK: &str = shader!("units_pack");
+/// A product by matrix units.
+pub const MATMUL_UNITS: &str = shader!("matmul_units");
+/// The same by loops.
+pub const MATMUL_UNITS_TWIN: &str = shader!("matmul_units_twin");
 /// A product of matrices, one kernel for every shape.
 pub const MATMUL_NT: &str = shader!("matmul_nt");
 /// The loss terms of each token, and their derivatives.

@@ -16,12 +16,16 @@ const MAX_STORAGE: usize = 8;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 const MAX_INVOCATIONS: u32 = 256;
 
+/// What a shader for matrix units enables.
+const UNITS: &str = "enable wgpu_cooperative_matrix;";
+
 /// What fills the placeholders here; one that isn't named gets 4.
-const PARAMETERS: [(&str, &str); 21] = [
+const PARAMETERS: [(&str, &str); 23] = [
     ("workgroup", "256"),
     ("lanes", "256"),
     ("side", "16"),
     ("tile", "128"),
+    ("size", "16"),
     ("head_dim", "64"),
     ("heads", "7"),
     ("pieces", "1"),
@@ -30,6 +34,7 @@ const PARAMETERS: [(&str, &str); 21] = [
     ("bfloat", "true"),
     ("listed", "true"),
     ("a_by_k", "true"),
+    ("by_k", "true"),
     ("b_by_k", "false"),
     ("greedy", "false"),
     ("top_k", "true"),
@@ -48,7 +53,19 @@ fn shaders_are_valid_translatable_and_within_limits() {
     assert!(!shaders.is_empty(), "no shader found");
     let failures: Vec<String> = shaders
         .iter()
-        .flat_map(|(name, source)| check(source).into_iter().map(move |f| format!("{name}: {f}")))
+        .flat_map(|(name, source)| {
+            // The sizes of matrix units, each with what it is launched with.
+            let of_units = |size, subgroups| {
+                let source = source.replace("{{ size }}", size);
+                source.replace("{{ subgroups }}", subgroups).replace("{{ workgroup }}", "128")
+            };
+            let sources = match source.contains("{{ size }}") {
+                true => vec![of_units("16", "4"), of_units("8", "16")],
+                false => vec![source.clone()],
+            };
+            let failures = sources.into_iter().flat_map(|source| check(&source));
+            failures.map(move |failure| format!("{name}: {failure}"))
+        })
         .collect();
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
@@ -141,16 +158,22 @@ fn check(template: &str) -> Vec<String> {
         Err(error) => return vec![format!("doesn't parse: {}", error.emit_to_string(&source))],
     };
     // No capability beyond WebGPU's core: no f64, no subgroups, no push constants. Packing two halves into a word is
-    // in it, and in OpenGL ES 3.0.
-    let core = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    let mut validator = Validator::new(ValidationFlags::all(), core);
+    // in it, and in OpenGL ES 3.0. What a shader enables besides must be looked for before it is launched.
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    if source.contains("enable f16;") {
+        capabilities |= Capabilities::SHADER_FLOAT16;
+    }
+    if source.contains(UNITS) {
+        capabilities |= Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP;
+    }
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = match validator.validate(&module) {
         Ok(info) => info,
         Err(error) => return vec![format!("invalid: {}", error.emit_to_string(&source))],
     };
     let mut failures = limits(&module);
     if failures.is_empty() {
-        failures.extend(translate(&module, &info));
+        failures.extend(translate(&module, &info, &source));
     }
     failures
 }
@@ -220,16 +243,26 @@ fn limits(module: &Module) -> Vec<String> {
     failures
 }
 
-/// SPIR-V for Vulkan, MSL for Metal, HLSL for DirectX 12, GLSL ES 3.1 for OpenGL.
-fn translate(module: &Module, info: &ModuleInfo) -> Vec<String> {
+/// SPIR-V for Vulkan, MSL for Metal, HLSL for DirectX 12, GLSL ES 3.1 for OpenGL; those of them that have what the
+/// source enables.
+fn translate(module: &Module, info: &ModuleInfo, source: &str) -> Vec<String> {
+    let lacks = |language: &str| match language {
+        "SPIR-V" => false,
+        "MSL" => source.contains("coop_mat16x16"), // Metal's are of 8 × 8
+        "HLSL" => source.contains(UNITS),
+        _ => source.contains("enable f16;"),
+    };
     let mut failures = Vec::new();
     let mut note = |language: &str, error: Option<String>| {
+        let error = error.filter(|_| !lacks(language));
         failures.extend(error.map(|error| format!("not translatable to {language}: {error}")));
     };
     let spirv = spv::write_vec(module, info, &spv::Options::default(), None);
     note("SPIR-V", spirv.err().map(|e| e.to_string()));
 
-    let options = msl::Options { fake_missing_bindings: true, ..Default::default() };
+    let lang_version = if source.contains(UNITS) { (2, 3) } else { (1, 0) };
+    let options =
+        msl::Options { fake_missing_bindings: true, lang_version, ..Default::default() };
     let metal = msl::write_string(module, info, &options, &msl::PipelineOptions::default());
     note("MSL", metal.err().map(|e| e.to_string()));
 

@@ -3,6 +3,9 @@
 use burn::backend::wgpu::CubeTensor;
 use burn::backend::{CubeDevice, DispatchDevice};
 use burn::tensor::Device;
+use srft_formats::platform::IS_PAGE;
+
+use crate::cube::under_autodiff;
 use std::sync::{Mutex, PoisonError};
 
 /// What a product's tiles and its parts depend on; of shaders, not of drivers.
@@ -35,12 +38,38 @@ impl Kind {
     }
 }
 
+/// How a device's large products go by an adapter's matrix units (`shaders/matmul_units.wgsl`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Units {
+    /// Whether a number is two f16, with 22 bits together, or one, with 11.
+    pub split: bool,
+    /// Rows and columns of what a unit multiplies: 16 or 8.
+    pub size: usize,
+    /// Fewest and most invocations of a subgroup.
+    pub subgroup: [usize; 2],
+    /// Whether loops stand in for the units: for tests, on an adapter without any.
+    pub twin: bool,
+}
+
+impl Units {
+    /// Invocations of a workgroup that multiplies.
+    pub const WORKGROUP: usize = 128;
+
+    /// Whether the workgroup has whole subgroups, and its 16 KiB of memory the sums of all that it may have.
+    pub fn fits(self) -> bool {
+        let [least, most] = self.subgroup;
+        let sums = Self::WORKGROUP / least.max(1) * self.size * self.size * 2 * size_of::<f32>();
+        most <= Self::WORKGROUP && sums <= 16 << 10
+    }
+}
+
 /// The integrated ones among the open devices, and what is queued on each: a handful at most.
 static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
 
 struct Open {
     device: CubeDevice,
     integrated: bool,
+    units: Option<Units>,
     queued_flop: u64,
 }
 
@@ -48,7 +77,7 @@ struct Open {
 fn of<T>(device: &CubeDevice, look: impl FnOnce(&mut Open) -> T) -> T {
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     let place = open.iter().position(|known| known.device == *device).unwrap_or_else(|| {
-        open.push(Open { device: device.clone(), integrated: false, queued_flop: 0 });
+        open.push(Open { device: device.clone(), integrated: false, units: None, queued_flop: 0 });
         open.len() - 1
     });
     look(&mut open[place])
@@ -59,6 +88,26 @@ pub fn is_integrated(device: &Device) {
     if let DispatchDevice::Cube(device) = device.as_dispatch() {
         of(device, |open| open.integrated = true);
     }
+}
+
+/// Has this device's large products go by its matrix units from now on.
+pub fn use_units(device: &Device, units: Units) {
+    if let DispatchDevice::Cube(device) = under_autodiff(device) {
+        of(device, |open| open.units = Some(units));
+    }
+}
+
+/// The matrix units in use on this device, if any are.
+pub fn units_of(device: &Device) -> Option<Units> {
+    match under_autodiff(device) {
+        DispatchDevice::Cube(device) if !IS_PAGE => of(device, |open| open.units),
+        _ => None,
+    }
+}
+
+/// The same of the device that has this tensor.
+pub fn units(tensor: &CubeTensor) -> Option<Units> {
+    of(&tensor.device, |open| open.units)
 }
 
 /// The kind of the adapter that has this tensor.

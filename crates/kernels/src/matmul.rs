@@ -2,7 +2,8 @@
 //!
 //! On a native GPU they are one operation with a gradient of its own, which chooses a kernel by shape and adapter
 //! (`matmul/choice.rs`): `shaders/matmul_many.wgsl` for many rows, `shaders/matmul_few.wgsl` for few, burn's own for
-//! batches of matrices, sizes that fill no vector, and software adapters. A decoding step's rows are always few
+//! batches of matrices, sizes that fill no vector, and software adapters; where `run.precision` asks for them, matrix
+//! units for what is large (`shaders/matmul_units.wgsl`). A decoding step's rows are always few
 //! (`step.rs`). The CPU has burn's. In the browser burn's products would be a fifth of the download, so there
 //! `shaders/matmul_nt.wgsl` does all: one kernel for every shape. [`mod@reference`] is the oracle of all.
 
@@ -13,12 +14,14 @@ pub(crate) mod few_gpu;
 mod gpu;
 mod many_gpu;
 pub mod reference;
+mod units_gpu;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
+use super::adapter::Units;
 use super::fused::runs_on;
 use super::gradient::record;
 pub use many_gpu::{Product, Tile};
@@ -37,6 +40,8 @@ pub enum Way {
     Few,
     /// `shaders/matmul_many.wgsl`, for two matrices of whole vectors.
     Tiles(Tile),
+    /// `shaders/matmul_units.wgsl` or its twin, for two matrices.
+    Units(Units),
     /// burn's own product.
     Burn,
 }

@@ -229,7 +229,7 @@ fn what_the_shader_for_many_rows_cant_read_is_copied_or_refused() {
 #[test]
 fn a_products_kernel_depends_on_its_shape_and_the_adapters_kind() {
     let way = |rows, columns, depth, [a_by_k, b_by_k]: [bool; 2], kind| {
-        Product { rows, columns, depth, a_by_k, b_by_k }.way(kind)
+        Product { rows, columns, depth, a_by_k, b_by_k }.way(kind, None)
     };
     const NT: [bool; 2] = [false, false];
     const NN: [bool; 2] = [false, true];

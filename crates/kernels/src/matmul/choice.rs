@@ -6,8 +6,8 @@ use burn::backend::wgpu::{CubeBackend, CubeTensor};
 use srft_formats::model::gguf::BlockType;
 
 use super::many_gpu::{self, Matrix, Product, Tile};
-use super::{MatmulNt, ONE_KERNEL, Way, few_gpu, gpu, transposed};
-use crate::adapter::{self, Kind};
+use super::{MatmulNt, ONE_KERNEL, Way, few_gpu, gpu, transposed, units_gpu};
+use crate::adapter::{self, Kind, Units};
 use crate::cube;
 use crate::layout::Layout;
 
@@ -15,11 +15,13 @@ use crate::layout::Layout;
 const FEW: usize = 64;
 
 impl Product {
-    /// The way of this product on an adapter. It depends on nothing else, not on what else is computed, so the bits are
+    /// The way of this product on an adapter, with its matrix units if they are in use. It depends on nothing else, not on what else is computed, so the bits are
     /// the same from run to run.
-    pub fn way(self, kind: Kind) -> Way {
+    pub fn way(self, kind: Kind, units: Option<Units>) -> Way {
         let by_lines = !self.a_by_k && !self.b_by_k && self.depth.is_multiple_of(4);
-        if kind == Kind::Software {
+        if let Some(units) = units.filter(|units| self.suits(*units)) {
+            Way::Units(units)
+        } else if kind == Kind::Software {
             Way::Burn
         } else if by_lines && self.rows.min(self.columns) <= FEW {
             Way::Few
@@ -54,7 +56,9 @@ impl MatmulNt for CubeBackend {
         if way == Way::OneKernel {
             return gpu::product(a, b);
         }
-        if way == Way::Burn || kind == Kind::Software && way == Way::ByShape || a.rank() != 2 {
+        let units = adapter::units(&a);
+        let is_burns = kind == Kind::Software && units.is_none() && way == Way::ByShape;
+        if way == Way::Burn || is_burns || a.rank() != 2 {
             return burns(a, b);
         }
         let (a, b) = (Matrix::of(a), Matrix::of(b));
@@ -65,9 +69,10 @@ impl MatmulNt for CubeBackend {
             a_by_k: a.by_k,
             b_by_k: b.by_k,
         };
-        match if way == Way::ByShape { product.way(kind) } else { way } {
+        match if way == Way::ByShape { product.way(kind, units) } else { way } {
             Way::Few => few(a, b),
             Way::Tiles(tile) => many_gpu::product(a, b, product, tile),
+            Way::Units(units) => units_gpu::product(a, b, units),
             _ => burns(a.tensor, b.tensor),
         }
     }

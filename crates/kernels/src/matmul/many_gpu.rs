@@ -6,7 +6,7 @@ use burn::tensor::DType;
 
 use super::few_gpu::add_parts;
 use super::gpu::LONGEST;
-use crate::adapter;
+use crate::adapter::{self, Kind};
 use crate::cube::{self, Shader};
 
 /// Fewest terms of a sum that are worth a workgroup of their own.
@@ -92,10 +92,7 @@ pub fn product(a: Matrix, b: Matrix, product: Product, tile: Tile) -> CubeTensor
     assert_eq!(depth, b.depth, "what a product sums over");
     assert!(product.in_fours(), "{product:?} isn't whole vectors");
     let tiles = tile.count(product);
-    let wanted = (adapter::kind(&a.tensor).busy() / tiles.max(1)).min(depth / SHORTEST);
-    let wanted = wanted.max(depth.div_ceil(LONGEST)).max(1);
-    let part = depth.div_ceil(wanted).next_multiple_of(SLAB);
-    let parts = depth.div_ceil(part).max(1);
+    let [parts, part] = split(tiles, depth, LONGEST, adapter::kind(&a.tensor));
 
     let out = cube::empty(&a.tensor, [parts, rows, columns], DType::F32);
     let shader = Shader::new("matmul_many", srft_shaders::MATMUL_MANY)
@@ -105,4 +102,12 @@ pub fn product(a: Matrix, b: Matrix, product: Product, tile: Tile) -> CubeTensor
     let info = [rows, columns, depth, part, parts].map(|n| n as u32);
     cube::launch(shader, tiles * parts, &[&a.tensor, &b.tensor, &out], &info);
     add_parts(out)
+}
+
+/// How many parts a sum of `depth` terms has, and the terms of each, where so many workgroups make one part.
+pub fn split(groups: usize, depth: usize, longest: usize, kind: Kind) -> [usize; 2] {
+    let wanted = (kind.busy() / groups.max(1)).min(depth / SHORTEST);
+    let wanted = wanted.max(depth.div_ceil(longest)).max(1);
+    let part = depth.div_ceil(wanted).next_multiple_of(SLAB);
+    [depth.div_ceil(part).max(1), part]
 }
