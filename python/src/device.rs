@@ -5,25 +5,27 @@ use crate::drive::require_own_process;
 use crate::error::OrRaise;
 use pollster::block_on;
 use pyo3::prelude::*;
-use srft::device::{Selected, adapters, choose, select};
+use srft::config::Precision;
+use srft::device::{Selected, adapters, choose, select_in};
 use srft::error::{Error, Result};
 use srft::selftest;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-/// Devices by the name they were asked for: all models and trainers share them.
-static OPENED: Mutex<BTreeMap<String, Selected>> = Mutex::new(BTreeMap::new());
+/// Devices by the name and the precision they were asked for: all models and trainers share them.
+static OPENED: Mutex<BTreeMap<(String, &str), Selected>> = Mutex::new(BTreeMap::new());
 
 /// Opens a device, and refuses one whose kernels fail their self-test.
-pub fn open(wanted: &str) -> Result<Selected> {
+pub fn open(wanted: &str, precision: Precision) -> Result<Selected> {
     require_own_process()?;
     let mut opened = OPENED.lock().map_err(|_| Error::machine("opening a device failed before"))?;
-    if let Some(selected) = opened.get(wanted) {
+    let key = (wanted.to_string(), precision.name());
+    if let Some(selected) = opened.get(&key) {
         return Ok(selected.clone());
     }
-    let selected = block_on(select(wanted))?;
+    let selected = block_on(select_in(wanted, precision))?;
     block_on(selftest::require(&selected))?;
-    opened.insert(wanted.into(), selected.clone());
+    opened.insert(key, selected.clone());
     Ok(selected)
 }
 

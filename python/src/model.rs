@@ -11,7 +11,7 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use serde_json::Value;
-use srft::config::{self, Frozen, Storage};
+use srft::config::{self, Frozen, Precision, Storage};
 use srft::data::batch::{MicroBatch, micro_batches};
 use srft::data::encode::encode;
 use srft::error::{Error, Result};
@@ -137,7 +137,7 @@ impl Model {
         base: Option<PathBuf>,
     ) -> PyResult<Self> {
         let loaded = py.detach(|| {
-            let selected = open(device)?;
+            let selected = open(device, Precision::F32)?;
             let folder = folder_of(path, base)?;
             let (policy, tokenizer) = folder.load_frozen(Frozen::F32, &selected.device)?;
             Ok(Self::of(folder, policy, tokenizer, selected.name))

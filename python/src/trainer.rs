@@ -140,7 +140,8 @@ impl Trainer {
                 })?),
             };
             let path = temporary.as_ref().map(|folder| folder.path().join("run")).or(out);
-            let (path, selected) = (path.unwrap_or_default(), open(&config.run.device)?);
+            let (path, selected) =
+                (path.unwrap_or_default(), open(&config.run.device, config.run.precision)?);
             if overwrite {
                 RunFolder::remove(&path)?;
             }
@@ -176,7 +177,7 @@ impl Trainer {
         let Asked { config, given, functions, extras } =
             Asked::read(py, all, examples, suites, Judges { reward, rewards })?;
         let resumed = py.detach(|| {
-            let selected = open(&config.run.device)?;
+            let selected = open(&config.run.device, config.run.precision)?;
             let run = Run::resume_with(config, &given, accept_changes, &selected, &out)?;
             Self::of((run, selected.name, None), functions, extras)
         });

@@ -57,8 +57,12 @@ fn limits(adapter: &Adapter) -> String {
     if adapter.kind == Kind::Cpu {
         return memory;
     }
+    let units = match adapter.matrix_units {
+        Some(size) => format!(", matrix units {size} × {size}"),
+        None => String::new(),
+    };
     format!(
-        "{memory}, binding {} MiB, buffer {} MiB, {} bindings",
+        "{memory}, binding {} MiB, buffer {} MiB, {} bindings{units}",
         adapter.max_binding_bytes >> 20,
         adapter.max_buffer_bytes >> 20,
         adapter.max_storage_buffers

@@ -6,8 +6,8 @@ use super::settings::Settings;
 use super::stop::{SAVING, stop_on_interrupt};
 use super::tables::before_and_after;
 use super::{note, say};
-use srft::config::{Config, Objective};
-use srft::device::{Selected, select};
+use srft::config::{Config, Objective, Precision};
+use srft::device::{Selected, select_in};
 use srft::error::Result;
 use srft::run::{
     BEST, Given, OnFile, PRETRAIN, Run, Summary, fresh_folder, pretraining, take_base,
@@ -89,10 +89,17 @@ fn intent(run: &Run) -> String {
 
 /// Opens the configured device, says which one and why, and runs its self-test.
 pub async fn ready(config: &Config, json: bool) -> Result<Selected> {
-    let selected = select(&config.run.device).await?;
+    let selected = select_in(&config.run.device, config.run.precision).await?;
     if !json {
         let Selected { name, backend, reason, .. } = &selected;
         note(format_args!("device: {name} ({backend}), {reason}"));
+        if config.run.precision != Precision::F32 {
+            let precision = config.run.precision.name();
+            note(format_args!(
+                "run.precision = {precision}: large products go by the GPU's matrix units, which is \
+                 experimental and not measured on hardware (docs/gpu.md)"
+            ));
+        }
     }
     selftest::require(&selected).await?;
     Ok(selected)

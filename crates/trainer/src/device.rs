@@ -1,13 +1,17 @@
 //! Adapters: listing them, choosing one, falling back to the CPU.
 
 mod driver;
+mod units;
 
 use driver::Complaints;
 pub use driver::{Listener, last_words};
 
+use crate::config::Precision;
 use crate::error::{Error, Result};
+use crate::ops;
 use burn::tensor::Device;
 use burn::tensor::wgpu::{WgpuSetup, wgpu};
+use ops::adapter::Units;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -74,6 +78,8 @@ pub struct Adapter {
     pub workgroup_bytes: u32,
     /// Invocations in a workgroup.
     pub invocations: u32,
+    /// Rows and columns of what its matrix units multiply, if `run.precision` can use them.
+    pub matrix_units: Option<usize>,
     /// The host's memory, bytes, for the CPU and GPUs that share it, if the system tells it; wgpu does
     /// not tell a GPU's own.
     pub memory_bytes: Option<u64>,
@@ -135,6 +141,7 @@ pub async fn adapters() -> Vec<Adapter> {
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
             invocations: limits.max_compute_invocations_per_workgroup,
+            matrix_units: None,
             memory_bytes: None,
             handle: Some((instance.clone(), handle)),
         });
@@ -147,6 +154,7 @@ pub async fn adapters() -> Vec<Adapter> {
         if matches!(last.kind, Kind::Integrated | Kind::Software) {
             last.memory_bytes = crate::platform::memory_bytes();
         }
+        last.matrix_units = units::size(last);
     }
     list
 }
@@ -182,6 +190,7 @@ fn cpu() -> Adapter {
         max_storage_buffers: u32::MAX,
         workgroup_bytes: 0,
         invocations: 0,
+        matrix_units: None,
         memory_bytes: crate::platform::memory_bytes(),
         handle: None,
     }
@@ -253,11 +262,17 @@ fn install_hint(api: &str) -> &'static str {
 
 /// Opens an adapter as a burn device.
 pub async fn open(adapter: &Adapter, reason: String) -> Result<Selected> {
+    open_in(adapter, reason, Precision::F32).await
+}
+
+/// Opens an adapter as a burn device whose large products are computed in this precision.
+pub async fn open_in(adapter: &Adapter, reason: String, precision: Precision) -> Result<Selected> {
     let complaints = Complaints::default();
+    let units = units::of(adapter, precision)?;
     let (device, gpu) = match &adapter.handle {
         None => (Device::flex(), None),
         Some((instance, handle)) => {
-            let (device, gpu) = open_wgpu(adapter, instance, handle, &complaints).await?;
+            let (device, gpu) = open_wgpu(adapter, instance, handle, units, &complaints).await?;
             (device, Some(gpu))
         }
     };
@@ -286,6 +301,7 @@ async fn open_wgpu(
     adapter: &Adapter,
     instance: &wgpu::Instance,
     handle: &wgpu::Adapter,
+    units: Option<Units>,
     complaints: &Complaints,
 ) -> Result<(Device, wgpu::Device)> {
     for (what, has, needs) in [
@@ -305,12 +321,15 @@ async fn open_wgpu(
         Error::machine(format!("{} cannot be opened: {e}", adapter.name))
             .next("update its driver, use another adapter from `srft devices`, or --device cpu")
     };
+    let (experimental, experimental_features) = units::experimental(units);
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("srft"),
         required_features: handle
             .features()
             .difference(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS)
-            .difference(wgpu::Features::all_experimental_mask()),
+            .difference(wgpu::Features::all_experimental_mask())
+            .union(experimental),
+        experimental_features,
         required_limits: handle.limits(),
         memory_hints: wgpu::MemoryHints::MemoryUsage,
         ..Default::default()
@@ -335,8 +354,9 @@ async fn open_wgpu(
     let options = Device::wgpu_options().setup(setup).tasks_max(DISPATCHES);
     let device = options.init().map_err(|e| failed(&e))?;
     if cfg!(not(target_family = "wasm")) && adapter.kind == Kind::Integrated {
-        crate::ops::adapter::is_integrated(&device);
+        ops::adapter::is_integrated(&device);
     }
+    units.into_iter().for_each(|units| ops::adapter::use_units(&device, units));
     Ok((device, gpu))
 }
 
@@ -353,8 +373,13 @@ pub async fn find(wanted: &str) -> Result<(Adapter, String)> {
 
 /// Chooses a device and opens it.
 pub async fn select(wanted: &str) -> Result<Selected> {
+    select_in(wanted, Precision::F32).await
+}
+
+/// Chooses a device and opens it, for large products in this precision.
+pub async fn select_in(wanted: &str, precision: Precision) -> Result<Selected> {
     let (adapter, reason) = find(wanted).await?;
-    open(&adapter, reason).await
+    open_in(&adapter, reason, precision).await
 }
 
 #[cfg(test)]

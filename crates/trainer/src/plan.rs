@@ -1,7 +1,7 @@
 //! Where a run's memory goes, computed before anything is allocated: sums over tensors whose shapes follow
 //! from the config and the model's config. Tests compare the sum with counted allocations.
 
-use crate::config::{CacheDtype, Checkpointing, Objective, Settings, Storage};
+use crate::config::{CacheDtype, Checkpointing, Objective, Precision, Settings, Storage};
 use crate::model::{Lora, ModelConfig, StoredBytes, part_bytes};
 use crate::ops::lm_head::logits_bytes;
 use crate::ops::vector::LANES;
@@ -246,6 +246,16 @@ pub fn plan(
         let of = format!("of {recomputed} of {layers} layers, which are computed again");
         update.push(item("inputs", tokens * d * (recomputed + 1), &of));
         update.push(item("backward", working, "the head's logits, or one layer and its gradients"));
+    }
+    let halves = match config.run.precision {
+        Precision::F32 => 0,
+        Precision::F16x3 => 2,
+        Precision::F16 => 1,
+    };
+    if halves > 0 {
+        let part = (part_bytes(on_cpu) / F32).min(model.vocab_size * d);
+        let factors = (tokens * (d + f) + d * f).max(logits + part);
+        update.push(item("in f16", factors * halves / 2, "a product's factors, for matrix units"));
     }
     Plan { lasting, sampling, update }
 }

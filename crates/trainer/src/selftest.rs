@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::{Activation, Decoding, Llama, Local, ModelConfig, Parameter, Scaling};
 use crate::objective::reference::objective as objective_reference;
 use crate::ops::adamw::{State, Step, Update, adamw, reference as adamw_reference, squared_norm};
+use crate::ops::adapter::{Units, units_of};
 use crate::ops::attention::reference::Setting;
 use crate::ops::attention::{
     AttentionShape, KvCache, Packing, Places, Rope, Tree, attention, decode_attention,
@@ -33,6 +34,9 @@ const FORWARD: f64 = 6e-5;
 /// Largest error of a gradient or of a model's whole forward pass, relative to max(1, |expected|).
 const BACKWARD: f64 = 1e-4;
 
+/// The check of what `run.precision` switches on.
+const MATRIX_UNITS: &str = "matrix units";
+
 /// What the self-test found.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
@@ -48,9 +52,13 @@ impl Report {
         if self.failures.is_empty() {
             return Ok(());
         }
-        Err(Error::numbers(self.failures.join("; "))
-            .at(format!("self-test on {adapter}"))
-            .next("training on it would be wrong: update the driver, or use --device cpu"))
+        let only_units = self.failures.iter().all(|failure| failure.starts_with(MATRIX_UNITS));
+        Err(Error::numbers(self.failures.join("; ")).at(format!("self-test on {adapter}")).next(
+            match only_units {
+                true => "training with them would be wrong: leave run.precision at f32",
+                false => "training on it would be wrong: update the driver, or use --device cpu",
+            },
+        ))
     }
 }
 
@@ -97,6 +105,9 @@ pub async fn run_tampered(
     if cube::runs_on(&checks.device) {
         checks.few_rows().await?;
         checks.few_stored_rows().await?;
+    }
+    if let Some(units) = units_of(&checks.device) {
+        checks.matrix_units(units).await?;
     }
     Ok(checks.report)
 }
@@ -223,18 +234,10 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         let a = peaky(m * k, 13);
         let b: Vec<f32> = peaky(n * k, 14).iter().map(|x| 0.1 * x).collect();
         let product = matmul_reference::matmul_nt(&wide(&a), &wide(&b), k);
-        // [lines, k], or the same as a view of [k, lines].
-        let lying = |x: &[f32], by_k: bool| {
-            let turned = || (0..k).flat_map(|j| x.iter().skip(j).step_by(k).copied());
-            match by_k {
-                true => self.floats(&turned().collect::<Vec<_>>(), [k, x.len() / k]).transpose(),
-                false => self.floats(x, [x.len() / k, k]),
-            }
-        };
         let (mut got, mut expected) = (Vec::new(), Vec::new());
         for tile in [Tile::Large, Tile::Small] {
             for [a_by_k, b_by_k] in [[false, false], [false, true], [true, true]] {
-                let (a, b) = (lying(&a, a_by_k), lying(&b, b_by_k));
+                let (a, b) = (self.lying(&a, k, a_by_k), self.lying(&b, k, b_by_k));
                 self.poison(&[m * n, 2 * m * n]).await?;
                 got.extend(read(matmul_nt_by(a, b, Way::Tiles(tile))).await?);
                 expected.extend(&product);
@@ -242,6 +245,40 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         }
         self.compare("matmul_many", got, &expected, FORWARD);
         Ok(())
+    }
+
+    /// Large products: broken tiles, a sum in parts, the matrices as forward and backward pass have them, lines of sizes
+    /// that f16 doesn't hold.
+    async fn matrix_units(&mut self, units: Units) -> Result<()> {
+        let (m, n, k) = (132, 140, 600);
+        let size = |line: usize| [1.0, f32::powi(2.0, -60), f32::powi(2.0, 30)][line % 3];
+        let a: Vec<f32> =
+            peaky(m * k, 15).iter().enumerate().map(|(i, x)| x * size(i / k)).collect();
+        let b: Vec<f32> = peaky(n * k, 16).iter().map(|x| 0.004 * x).collect(); // sums of the size of 1
+        let to_ones = |i: usize| 1.0 / size(i / n);
+        let product = matmul_reference::matmul_nt(&wide(&a), &wide(&b), k).into_iter();
+        let product = product.enumerate().map(|(i, x)| x * f64::from(to_ones(i)));
+        let product: Vec<f64> = product.collect();
+        let (mut got, mut expected) = (Vec::new(), Vec::new());
+        for [a_by_k, b_by_k] in [[false, false], [false, true], [true, true]] {
+            let (a, b) = (self.lying(&a, k, a_by_k), self.lying(&b, k, b_by_k));
+            self.poison(&[m * n, 2 * m * n]).await?;
+            let out = read(matmul_nt_by(a, b, Way::Units(units))).await?;
+            got.extend(out.into_iter().enumerate().map(|(i, x)| x * to_ones(i)));
+            expected.extend(&product);
+        }
+        let bound = if units.split { FORWARD } else { 4e-3 };
+        self.compare(MATRIX_UNITS, got, &expected, bound);
+        Ok(())
+    }
+
+    /// [lines, k], or the same as a view of [k, lines].
+    fn lying(&self, x: &[f32], k: usize, by_k: bool) -> Tensor<2> {
+        let turned = || (0..k).flat_map(|j| x.iter().skip(j).step_by(k).copied());
+        match by_k {
+            true => self.floats(&turned().collect::<Vec<_>>(), [k, x.len() / k]).transpose(),
+            false => self.floats(x, [x.len() / k, k]),
+        }
     }
 
     async fn token_statistics(&mut self) -> Result<()> {

@@ -435,6 +435,8 @@ fn a_plan_says_what_goes_where_before_anything_is_loaded() {
     let adapted = home.succeeds("plan --model qwen --device cpu --lora-rank 4 --json");
     let plan: Value = serde_json::from_str(&adapted).unwrap();
     assert!(plan["items"].as_array().unwrap().iter().any(|i| i["for"] == "adapters"));
+    let in_halves = home.succeeds("plan --model qwen --set run.precision=f16x3");
+    assert!(in_halves.contains("for matrix units"), "{in_halves}");
     home.fails("plan --model qwen --memory 0.001", INPUT, &["do not fit", "to need less"]);
     // A byte less than all layers' activations need: one of the two is computed again.
     let json = |arguments: &str| -> Value {

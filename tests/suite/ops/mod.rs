@@ -10,4 +10,5 @@ mod objective;
 mod sampling;
 mod step;
 mod stored;
+mod units;
 mod vector;

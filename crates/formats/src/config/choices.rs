@@ -288,6 +288,17 @@ choice! {
 }
 
 choice! {
+    /// What the factors of large products are rounded to.
+    Precision {
+        /// Nothing.
+        F32 = "f32",
+        /// Two numbers in F16 each, of 22 bits together, for matrix units.
+        F16x3 = "f16x3",
+        /// A number in F16, of 11 bits, for matrix units.
+        F16 = "f16",
+    }
+}
+choice! {
     /// How weights that do not train are held on the device.
     Frozen {
         /// As their file stores them: in F16, BF16 or a GGUF's blocks.

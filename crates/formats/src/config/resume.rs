@@ -112,6 +112,7 @@ mod tests {
     fn what_decides_an_update_must_stay() {
         for (setting, key) in [
             ("run.seed=1", "run.seed"),
+            ("run.precision=f16", "run.precision"),
             ("objective.method=grpo", "objective.method"),
             ("objective.sft_gate=reward", "objective.sft_gate"),
             ("optimizer.lr=1", "optimizer.lr"),

@@ -118,6 +118,8 @@ settings! {
         /// auto | cpu | vulkan | metal | dx12 | gl | an index or part of a name from `srft devices`.
         device: String = "auto".into(),
             free "another device rounds otherwise, which the run says when it is taken up";
+        /// f32 | f16x3 (22 bits) | f16 (11 bits): experimental, a GPU's matrix units for large products (docs/gpu.md, "Matrix units").
+        precision: Precision = Precision::F32;
     }
     /// The policy that is trained.
     model: Model {

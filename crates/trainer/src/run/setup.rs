@@ -3,13 +3,13 @@
 use super::adapters::held;
 use super::given::{Given, NOTHING};
 use super::reader::Reader;
-use crate::config::{self, Checkpointing, Config, Frozen, Objective};
+use crate::config::{self, Checkpointing, Config, Frozen, Objective, Precision};
 use crate::error::{Error, Result};
 use crate::eval::Suite;
 use crate::learner::Learner;
 use crate::model::{Llama, ModelFolder};
 use crate::objective::buffer::Buffer;
-use crate::ops::fused;
+use crate::ops::{adapter, fused};
 use crate::optim::AdamW;
 use crate::plan::{Circumstances, budget};
 use crate::reward::Grader;
@@ -60,6 +60,21 @@ fn began_with(
     Ok(folder.load(device)?.0)
 }
 
+/// Refuses a device that computes in another precision than the config's.
+fn require_precision(asked: Precision, device: &Device) -> Result<()> {
+    let has = match adapter::units_of(device) {
+        None => Precision::F32,
+        Some(units) if units.split => Precision::F16x3,
+        Some(_) => Precision::F16,
+    };
+    if has == asked {
+        return Ok(());
+    }
+    Err(Error::input(format!("the device was opened for {}", has.name()))
+        .at(format!("run.precision = {}", asked.name()))
+        .next("open it by `select_in`; in a browser, and on the CPU, there is only f32"))
+}
+
 /// What a run is made of.
 pub struct Parts {
     /// The policy, its optimiser, its data.
@@ -84,6 +99,7 @@ pub(super) fn trainer_of(
     given: &Given,
     device: &Device,
 ) -> Result<Parts> {
+    require_precision(config.run.precision, device)?;
     let (on_cpu, held) = (fused::runs_on(device), held(&config, folder)?);
     let budget = budget(&config, on_cpu); // what is free before the model is loaded
     let (mut model, tokenizer) = folder.load_frozen(held, device)?;
