@@ -14,8 +14,8 @@ mod shape;
 pub use record::*;
 pub use shape::{Shape, is_named, names, shape};
 
-use crate::config::Frozen;
-use crate::device::{self, Kind, open};
+use crate::config::{Frozen, Precision};
+use crate::device::{self, Kind, open_in};
 use crate::error::{Error, Result};
 use crate::platform::{Stopwatch, free_memory_bytes};
 use crate::selftest;
@@ -42,6 +42,8 @@ pub struct Asked {
     pub shape: Shape,
     /// How its frozen matrices are held: in f32, or stored as published models are, in bfloat16.
     pub frozen: Frozen,
+    /// How large products are computed.
+    pub precision: Precision,
     /// Only these parts.
     pub parts: Vec<Part>,
     /// Within so many seconds after the self-test.
@@ -72,7 +74,7 @@ pub async fn run(
 
 async fn measure(
     bench: &mut Bench,
-    Asked { shape, frozen, parts, seconds }: Asked,
+    Asked { shape, frozen, precision, parts, seconds }: Asked,
     adapter: &device::Adapter,
     stop: &AtomicBool,
     told: &dyn Fn(&str),
@@ -80,12 +82,13 @@ async fn measure(
     bench.version = env!("CARGO_PKG_VERSION");
     bench.commit = option_env!("SRFT_COMMIT");
     told("self-test");
-    let selected = open(adapter, String::new()).await?;
+    let selected = open_in(adapter, String::new(), precision).await?;
     bench.adapter = Some(Adapter {
         name: selected.name.clone(),
         backend: selected.backend.clone(),
         driver: selected.driver.clone(),
         kind: selected.kind.name(),
+        precision: precision.name(),
     });
     bench.self_test = selftest::require(&selected).await?.passed;
     let listener = selected.listener();

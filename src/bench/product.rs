@@ -4,6 +4,7 @@ use super::clock::Clock;
 use super::noise;
 use super::record::Work;
 use crate::error::{Error, Result};
+use crate::ops::adapter::{Units, units_of};
 use crate::ops::cube;
 use crate::ops::fused::runs_on;
 use crate::ops::linear::linear_by;
@@ -170,13 +171,17 @@ impl Matrix {
         };
         let got =
             readback::floats(out.select(0, picked(&rows)).select(1, picked(&columns))).await?;
+        let bound = match units_of(&self.device) {
+            Some(Units { split: false, .. }) => 1e-2, // of 11 bits
+            _ => 1e-4,
+        };
         let number = |line: usize, i: usize| f64::from(noise::number(line * k + i));
         let places = rows.iter().flat_map(|&row| columns.iter().map(move |&column| [row, column]));
         for ([row, column], got) in places.zip(got) {
             let sum: f64 = (0..k).map(|i| number(row, i) * number(column, i)).sum();
             // x's rows are W's first ones: a row by itself has a sum of squares, which rounds by its size.
             let off = (f64::from(got) - sum).abs() / (k as f64).sqrt().max(sum.abs());
-            if off.is_nan() || off >= 1e-4 {
+            if off.is_nan() || off >= bound {
                 let what = format!("[{row}, {column}] is {got} where {sum} is right");
                 return Err(Error::numbers(what).next("update the driver, or use --device cpu"));
             }

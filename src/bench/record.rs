@@ -42,6 +42,8 @@ pub struct Adapter {
     pub driver: String,
     /// What it is.
     pub kind: &'static str,
+    /// How it computes large products: f32, f16x3 or f16.
+    pub precision: &'static str,
 }
 
 /// A model's shape.

@@ -340,6 +340,9 @@ pub struct Bench {
     /// How the frozen matrices under the adapters are held (`model.frozen`).
     #[arg(long, value_name = "HOW", default_value = "stored")]
     pub frozen: Held,
+    /// f32 | f16x3 | f16: how large products are computed (`run.precision`).
+    #[arg(long, value_name = "HOW", default_value = "f32")]
+    pub precision: String,
     /// About how long all of it may take.
     #[arg(long, value_name = "S", default_value_t = 240)]
     pub seconds: u32,

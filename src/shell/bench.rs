@@ -7,7 +7,7 @@ use super::stop::stop_on_interrupt;
 use super::tables::{percent, table};
 use indicatif::{ProgressBar, ProgressStyle};
 use srft::bench::{Asked, Bench, Limit, Machine, Part, is_named, run, shape};
-use srft::config::Model;
+use srft::config::{Config, Model};
 use srft::device::find;
 use srft::error::{Error, Result};
 use srft::report::{grouped, significant, span, tabled};
@@ -29,6 +29,8 @@ pub async fn bench(arguments: Arguments) -> Result<()> {
         model.path = fetched_model(&model.path, &hub)?;
     }
     let shape = shape(&model)?;
+    let precision = Config::flag("--precision", "run.precision", &arguments.precision);
+    let precision = Config::resolve(&[precision])?.run.precision;
     let (adapter, _) = find(&arguments.device).await?;
     let mut parts: Vec<Part> = arguments.only.iter().map(|&part| part.into()).collect();
     if parts.is_empty() {
@@ -44,7 +46,7 @@ pub async fn bench(arguments: Arguments) -> Result<()> {
     bar.enable_steady_tick(Duration::from_millis(100));
     let told = |what: &str| bar.set_message(what.to_string());
     let seconds = f64::from(arguments.seconds);
-    let asked = Asked { shape, frozen: arguments.frozen.into(), parts, seconds };
+    let asked = Asked { shape, frozen: arguments.frozen.into(), precision, parts, seconds };
     let mut bench = Bench::default();
     let result = run(&mut bench, asked, &adapter, &stop, &told).await;
     bar.finish_and_clear();
