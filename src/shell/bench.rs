@@ -7,7 +7,7 @@ use super::stop::stop_on_interrupt;
 use super::tables::{percent, table};
 use indicatif::{ProgressBar, ProgressStyle};
 use srft::bench::{Asked, Bench, Limit, Machine, Part, is_named, run, shape};
-use srft::config::{Config, Model};
+use srft::config::{Config, Model, Precision};
 use srft::device::find;
 use srft::error::{Error, Result};
 use srft::report::{grouped, significant, span, tabled};
@@ -178,6 +178,8 @@ fn line(bench: &Bench) -> String {
         None => format!("srft {}", bench.version),
     }];
     parts.extend(bench.adapter.iter().map(|a| format!("{}; {}; {}", a.name, a.backend, a.driver)));
+    let units = bench.adapter.iter().map(|a| a.precision).filter(|&p| p != Precision::F32.name());
+    parts.extend(units.map(|precision| format!("products in {precision}")));
     parts.extend(bench.machine.iter().map(|m| {
         format!(
             "launch {} µs, wait {} µs, {} GB/s, {} GFLOP/s",

@@ -55,11 +55,11 @@ impl Units {
     /// Invocations of a workgroup that multiplies.
     pub const WORKGROUP: usize = 128;
 
-    /// Whether the workgroup has whole subgroups, and its 16 KiB of memory the sums of all that it may have.
-    pub fn fits(self) -> bool {
+    /// Whether the workgroup has whole subgroups, and so many bytes of its memory the sums of all that it may have.
+    pub fn fits(self, workgroup_bytes: usize) -> bool {
         let [least, most] = self.subgroup;
-        let sums = Self::WORKGROUP / least.max(1) * self.size * self.size * 2 * size_of::<f32>();
-        most <= Self::WORKGROUP && sums <= 16 << 10
+        let sums = Self::WORKGROUP / least.max(1) * self.size * self.size * 2;
+        most <= Self::WORKGROUP && (sums + 1) * size_of::<f32>() <= workgroup_bytes
     }
 }
 

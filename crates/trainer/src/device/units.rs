@@ -5,7 +5,7 @@ use crate::config::Precision;
 use crate::error::{Error, Result};
 use crate::ops::adapter::Units;
 use crate::platform::IS_PAGE;
-use burn::tensor::wgpu::wgpu::{self, CooperativeScalarType, ExperimentalFeatures, Features};
+use burn::tensor::wgpu::wgpu::{CooperativeScalarType, ExperimentalFeatures, Features};
 
 /// Drivers whose units are not used: what their names contain, on which kind of adapter (else on every), and why.
 const EXCLUDED: [(&str, Option<Kind>, &str); 3] = [
@@ -42,7 +42,6 @@ pub(super) fn of(adapter: &Adapter, precision: Precision) -> Result<Option<Units
         Precision::F16x3 => true,
         Precision::F16 => false,
     };
-    let handle = adapter.handle.as_ref().map(|(_, handle)| handle);
     let refused = |why: &str| {
         Error::machine(format!("{} {why}", adapter.name))
             .at(format!("run.precision = {}", precision.name()))
@@ -53,7 +52,7 @@ pub(super) fn of(adapter: &Adapter, precision: Precision) -> Result<Option<Units
     };
     match excluded(&adapter.driver, adapter.kind) {
         Some(why) => Err(refused(&format!("has a driver whose matrix units aren't used: {why}"))),
-        None => match handle.and_then(offered) {
+        None => match offered(adapter) {
             Some(units) => Ok(Some(Units { split, ..units })),
             None => Err(refused("has no matrix units that wgpu offers (f16 products, f32 sums)")),
         },
@@ -77,7 +76,8 @@ fn excluded(driver: &str, kind: Kind) -> Option<&'static str> {
 }
 
 /// The largest square matrices of f16 with sums in f32.
-fn offered(handle: &wgpu::Adapter) -> Option<Units> {
+fn offered(adapter: &Adapter) -> Option<Units> {
+    let (_, handle) = adapter.handle.as_ref()?;
     if !handle.features().contains(FEATURES) {
         return None;
     }
@@ -90,7 +90,10 @@ fn offered(handle: &wgpu::Adapter) -> Option<Units> {
         square && types == [CooperativeScalarType::F16, CooperativeScalarType::F32]
     });
     let units = |size| Units { split: false, size, subgroup, twin: false };
-    sizes.map(|p| units(p.m_size as usize)).filter(|u| u.fits()).max_by_key(|u| u.size)
+    sizes
+        .map(|p| units(p.m_size as usize))
+        .filter(|u| u.fits(adapter.workgroup_bytes as usize))
+        .max_by_key(|u| u.size)
 }
 
 #[cfg(test)]
