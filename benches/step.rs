@@ -14,7 +14,7 @@ use common::{device, median};
 use srft::config::Config;
 use srft::objective::assemble;
 use srft::objective::loss::{BatchEntropy, switches};
-use srft::ops::objective::{Row, objective};
+use srft::ops::objective::{GIVEN, Row, objective};
 use srft::records::Role;
 use srft::run::{Parts, trainer};
 use std::time::Instant;
@@ -69,10 +69,10 @@ fn main() {
     let stats = TensorData::new([[-0.5f32, 0.7]; 1].repeat(n).concat(), [n, 2]);
     let switches = switches(&trainer.learner.config.objective, BatchEntropy::default());
     let times = (0..20).map(|_| {
-        let (stats, old) =
-            (Tensor::<2>::from_data(stats.clone(), &plain), Tensor::<1>::zeros([n], &plain));
+        let stats = Tensor::<2>::from_data(stats.clone(), &plain);
+        let given = Tensor::<2>::zeros([n, GIVEN], &plain);
         let clock = Instant::now();
-        let result = objective(stats, old, &rows, &switches);
+        let result = objective(stats, given, &rows, &switches);
         let _ = result.sums.into_data();
         1e3 * clock.elapsed().as_secs_f64()
     });

@@ -2,7 +2,7 @@
 // Reference: crates/kernels/src/objective/reference.rs. Launcher and words of `info`: gpu.rs beside it.
 
 @group(0) @binding(0) var<storage, read_write> stats: array<f32>;         // [n, 2]: ln p, H (nats)
-@group(0) @binding(1) var<storage, read_write> old_logprobs: array<f32>;  // [n]
+@group(0) @binding(1) var<storage, read_write> given: array<f32>;         // [n, 3]: ln p_old, ln p_base, factor
 @group(0) @binding(2) var<storage, read_write> coefficients: array<f32>;  // [n, 2]: dL/dln p, dL/dH
 @group(0) @binding(3) var<storage, read_write> sums: array<f32>;          // [S, 8]
 @group(0) @binding(4) var<storage, read_write> rows: array<u32>;          // [S, 11]
@@ -27,7 +27,11 @@ struct Info {
     highest_ratio: f32,
     max_log_ratio: f32,
     max_logp: f32,
-    sft_phi: u32,
+    dual_clip: f32,
+    sft_token: u32,
+    sequence_ratio: u32,
+    clips_weight: u32,
+    kl_form: u32, // 0: k3, 1: k1, 2: ρ·k3
 }
 
 var<workgroup> lanes: array<vec4<f32>, W>;
@@ -39,6 +43,17 @@ fn number(word: u32) -> f32 {
 // scale · exp(sign · H). A weight that is off has scale 1 and sign 0: exactly 1.
 fn weight(scale: f32, sign: f32, entropy: f32) -> f32 {
     return select(scale * exp(sign * entropy), scale, sign == 0.0);
+}
+
+// A token's own weight in the SFT term.
+fn phi(p: f32, entropy: f32) -> f32 {
+    switch info.sft_token {
+        case 1u: { return p * (1.0 - p); }
+        case 2u: { return p; }
+        case 3u: { return entropy / 3.0; }
+        case 4u: { return min(p / 0.1, 1.0); }
+        default: { return 1.0; }
+    }
 }
 
 // The sum over the workgroup, the same for every invocation, in two levels: three barriers instead
@@ -84,28 +99,34 @@ fn main(
     let bonus = number(words + 9u);
     let kl = number(words + 10u);
 
-    // The sequence's mean entropy comes first: every token's weight needs it.
-    var entropy_sum = 0.0;
+    // The sequence's mean entropy comes first, and its mean ln ρ: every token needs them.
+    var sums_before = vec4<f32>(0.0);
     for (var t = start + lane; t < end; t += W) {
-        entropy_sum += stats[2u * t + 1u];
+        sums_before.x += stats[2u * t + 1u];
+        if self_ratio != 0.0 {
+            sums_before.y += stats[2u * t] - given[3u * t];
+        }
     }
     let count = f32(max(end - start, 1u));
-    var weighing = sum(lane, vec4<f32>(entropy_sum, 0.0, 0.0, 0.0)).x / count;
+    let means = sum(lane, sums_before) / count;
+    var weighing = means.x;
     if info.over > OVER_TOKEN {
         weighing = select(info.rollouts_nats, info.demonstrations_nats, demonstration);
     }
 
     let gamma = info.gamma;
-    var loss = vec4<f32>(0.0);   // sft, rl_demo, self, entropy bonus or KL penalty
-    var report = vec4<f32>(0.0); // H, ln p, weight, clipped
+    var loss = vec4<f32>(0.0);   // sft, rl_demo, self, entropy bonus
+    var report = vec4<f32>(0.0); // KL penalty, H, weight, clipped
     for (var t = start + lane; t < end; t += W) {
         let logp = stats[2u * t];
         let entropy = stats[2u * t + 1u];
         let h = select(weighing, entropy, info.over == OVER_TOKEN);
         let p = exp(logp);
-        let w_sft = weight(info.sft_scale, info.sft_sign, h) * select(1.0, p * (1.0 - p), info.sft_phi != 0u);
+        let factor = given[3u * t + 2u];
+        let w_sft = weight(info.sft_scale, info.sft_sign, h) * phi(p, entropy);
         let w_rl = weight(info.self_scale, info.self_sign, h);
-        let w = select(select(1.0, w_rl, positive), 0.0, logp > info.max_logp);
+        // A negative factor turns a positive into a negative.
+        let w = select(select(1.0, w_rl, positive == (factor >= 0.0)), 0.0, logp > info.max_logp);
 
         var f = p;
         var f_slope = p; // df/dln p
@@ -113,37 +134,58 @@ fn main(
             f = p / (p + gamma);
             f_slope = gamma * p / ((p + gamma) * (p + gamma));
         }
-        var surrogate = 0.0; // −min(ρ Â, clip(ρ) Â) / N
+        var surrogate = 0.0; // −min(ρ Â, clip(ρ) Â) / N, or −clip(ρ) Â ln p / N
         var slope = 0.0;
         var clipped = false;
         if self_ratio != 0.0 {
-            let rho = exp(min(logp - old_logprobs[t], info.max_log_ratio));
-            let free = self_ratio * rho;
-            let held = self_ratio * clamp(rho, info.lowest_ratio, info.highest_ratio);
-            clipped = free < held;
-            surrogate = max(free, held);
-            slope = select(free, 0.0, clipped);
+            let log_rho = select(logp - given[3u * t], means.y, info.sequence_ratio != 0u);
+            let rho = exp(min(log_rho, info.max_log_ratio));
+            let inside = clamp(rho, info.lowest_ratio, info.highest_ratio);
+            let c = self_ratio * factor;
+            if info.clips_weight != 0u {
+                clipped = c < 0.0 && rho > info.highest_ratio;
+                slope = c * inside;
+                surrogate = slope * logp;
+            } else if c * rho < c * inside {
+                clipped = true;
+                surrogate = c * inside;
+            } else if c > 0.0 && rho > info.dual_clip {
+                surrogate = c * info.dual_clip;
+            } else {
+                slope = c * rho;
+                surrogate = slope;
+            }
         }
 
-        var penalty = 0.0; // λ (r − 1 − ln r) / N, r = p_base / p
+        var penalty = 0.0; // λ (r − 1 − ln r) / N, r = p_base / p, −λ ln r / N, or ρ times the first
         var pull = 0.0;
-        if kl != 0.0 {
-            let log_r = min(old_logprobs[t] - logp, info.max_log_ratio);
+        if kl != 0.0 && info.kl_form == 1u {
+            penalty = kl * (logp - given[3u * t + 1u]);
+            pull = kl;
+        } else if kl != 0.0 {
+            let log_r = min(given[3u * t + 1u] - logp, info.max_log_ratio);
             let r = exp(log_r);
             penalty = kl * (r - 1.0 - log_r);
             pull = kl * (1.0 - r);
+            if info.kl_form == 2u {
+                let rho = exp(min(logp - given[3u * t], info.max_log_ratio));
+                penalty *= rho;
+                pull = -kl * rho * log_r;
+            }
         }
 
-        coefficients[2u * t] = -sft * w_sft + rl_demo * f_slope + w * (self_logp + slope) + pull;
+        let imitation = -sft * factor * w_sft;
+        let own = self_logp * factor;
+        coefficients[2u * t] = imitation + rl_demo * factor * f_slope + w * (own + slope) + pull;
         coefficients[2u * t + 1u] = bonus;
         loss += vec4<f32>(
-            -sft * w_sft * logp,
-            rl_demo * f,
-            w * (self_logp * logp + surrogate),
-            bonus * entropy + penalty,
+            imitation * logp,
+            rl_demo * factor * f,
+            w * (own * logp + surrogate),
+            bonus * entropy,
         );
         let applied = select(w_rl, w_sft, demonstration);
-        report += vec4<f32>(entropy, logp, applied, select(0.0, 1.0, clipped));
+        report += vec4<f32>(penalty, entropy, applied, select(0.0, 1.0, clipped));
     }
 
     // Tokens of the gaps around this sequence carry no loss.

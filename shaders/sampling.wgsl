@@ -25,6 +25,7 @@ struct Info {
     top_k: u32,
     top_p: f32,
     lowest: f32, // logit that min-p keeps, minus the largest
+    per_policy_temperature: f32,
 }
 
 var<workgroup> lanes: array<vec4<f32>, W>;
@@ -120,7 +121,7 @@ fn main(
     // The policy's own statistics: H = ln s - t / s does not cancel at large |max|.
     var partial = vec4<f32>(0.0);
     for (var v = lane; v < vocabulary; v += W) {
-        let shifted = logits[base + v] - largest;
+        let shifted = (logits[base + v] - largest) * info.per_policy_temperature;
         let e = exp(shifted);
         partial += vec4<f32>(e, e * shifted, 0.0, 0.0);
     }
@@ -247,7 +248,7 @@ fn main(
     if lane == 0u {
         tokens[row] = i32(chosen);
         draws[3u * row + 2u] += 1u;
-        stats[2u * row] = logits[base + chosen] - largest - log_sum;
+        stats[2u * row] = (logits[base + chosen] - largest) * info.per_policy_temperature - log_sum;
         stats[2u * row + 1u] = log_sum - st.y / st.x;
     }
 }

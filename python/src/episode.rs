@@ -33,12 +33,15 @@ pub struct Episode {
     /// Token ids [N], end-of-text included where the policy came to it.
     #[pyo3(get)]
     pub tokens: Py<PyArray1<u32>>,
-    /// ln π of each token at temperature 1 when it was sampled [N], nats; empty where nobody knows.
+    /// ln π of each token at `temperature` when it was sampled [N], nats; empty where nobody knows.
     #[pyo3(get)]
     pub logprobs: Py<PyArray1<f32>>,
-    /// Entropy of π over the whole vocabulary where each was sampled [N], nats; empty where nobody knows.
+    /// Entropy of that π over the whole vocabulary where each was sampled [N], nats; empty where nobody knows.
     #[pyo3(get)]
     pub entropies: Py<PyArray1<f32>>,
+    /// What divided the logits of that π; `loss` takes its ln π at the same.
+    #[pyo3(get)]
+    pub temperature: f32,
     /// Whether the length limit cut it.
     #[pyo3(get)]
     pub truncated: bool,
@@ -62,6 +65,7 @@ impl Episode {
             tokens: PyArray1::from_vec(py, episode.tokens).unbind(),
             logprobs: PyArray1::from_vec(py, episode.logprobs).unbind(),
             entropies: PyArray1::from_vec(py, episode.entropies).unbind(),
+            temperature: episode.temperature.0,
             truncated: episode.truncated,
             response: episode.response,
             asked: Some(asked.into()),
@@ -94,6 +98,8 @@ impl Episode {
             tokens,
             logprobs,
             entropies: self.entropies.bind(py).to_vec()?,
+            temperature: records::Temperature(self.temperature),
+            kl: 0.0,
             truncated: self.truncated,
             response: self.response.clone(),
             reward: reward as f32,
@@ -109,7 +115,7 @@ impl Episode {
     #[new]
     #[pyo3(signature = (
         tokens, logprobs = None, entropies = None, *, response, prompt = 0, sample = 0, truncated = false,
-        asked = None, vocabulary = None
+        asked = None, vocabulary = None, temperature = 1.0
     ))]
     #[expect(clippy::too_many_arguments, reason = "Python names them")]
     fn new(
@@ -123,7 +129,14 @@ impl Episode {
         truncated: bool,
         asked: Option<String>,
         vocabulary: Option<u64>,
+        temperature: f32,
     ) -> PyResult<Self> {
+        if !(1e-3..=1e3).contains(&temperature) {
+            return Err(input(
+                format!("temperature {temperature}"),
+                "0.001 to 1000: what divided the logits of its log-probabilities",
+            ));
+        }
         let tokens = token_ids(tokens)?;
         let each = |given: Option<&Bound<'_, PyAny>>, what: &str| {
             let Some(given) = given else { return Ok(Vec::new()) };
@@ -142,6 +155,7 @@ impl Episode {
             logprobs: PyArray1::from_vec(py, each(logprobs, "logprobs")?).unbind(),
             entropies: PyArray1::from_vec(py, each(entropies, "entropies")?).unbind(),
             tokens: PyArray1::from_vec(py, tokens).unbind(),
+            temperature,
             truncated,
             response,
             asked,
@@ -157,6 +171,7 @@ impl Episode {
         named.set_item("response", &self.response)?;
         named.set_item("prompt", self.prompt)?;
         named.set_item("sample", self.sample)?;
+        named.set_item("temperature", self.temperature)?;
         named.set_item("truncated", self.truncated)?;
         named.set_item("asked", &self.asked)?;
         named.set_item("vocabulary", self.vocabulary)?;
@@ -174,7 +189,8 @@ impl Episode {
 /// `Episode`s in the order of (prompt, sample).
 ///
 /// The draws are a function of (seed, prompt, sample, position), so the same call gives the same
-/// episodes. `temperature` 0 is greedy. A `max_new_tokens` of None is 44, as suits the built-in model, with
+/// episodes. `temperature` 0 is greedy; log-probabilities and entropies are at that temperature (greedy: at 1),
+/// over the whole vocabulary, whatever `top_k`, `top_p` and `min_p` leave of it. A `max_new_tokens` of None is 44, as suits the built-in model, with
 /// every model: give more to one of yours; where every response is cut there is a warning.
 #[pyfunction]
 #[pyo3(signature = (
@@ -194,7 +210,10 @@ pub fn rollout(
     min_p: f32,
     max_new_tokens: Option<usize>,
 ) -> PyResult<Vec<Episode>> {
-    let sampling = Sampling { temperature, top_k, top_p, min_p }.checked().map_err(exception)?;
+    // What is greedy is judged as the policy itself.
+    let policy_temperature = if temperature > 0.0 { temperature } else { 1.0 };
+    let sampling = Sampling { temperature, top_k, top_p, min_p, policy_temperature };
+    let sampling = sampling.checked().map_err(exception)?;
     let model = model.get();
     let asked = prompts.0.iter().enumerate().map(|(index, prompt)| {
         prompt.written(&model.folder).map_err(|e| exception(e.at(format!("prompt {index}"))))
@@ -228,7 +247,8 @@ pub fn rollout(
     let episode = |response: srft::rollout::Response| {
         let prompt = &asked[response.prompt].prompt;
         let text = tokenizer.decode(&response.tokens);
-        let record = response.into_episode(text);
+        let temperature = records::Temperature(policy_temperature);
+        let record = records::Episode { temperature, ..response.into_episode(text) };
         Episode::of(py, record, prompt, model.vocabulary)
     };
     Ok(responses.into_iter().map(episode).collect())

@@ -32,7 +32,7 @@ pub fn advantages(
 /// The entropy weights at entropies in nats, a pair of float64 arrays of their length:
 /// w_SFT = sft_scale * exp(-H) (Eq. 8) and w_RL = rl_scale * exp(+H) (Eq. 11).
 ///
-/// `sft_sign="plus"` is the sign that the authors' code reportedly has. No gradient flows through
+/// `sft_sign="plus"` is the sign that the authors' code has. No gradient flows through
 /// either weight.
 #[pyfunction]
 #[pyo3(signature = (entropy, *, sft_scale = 0.5, rl_scale = 0.1, sft_sign = "minus"))]

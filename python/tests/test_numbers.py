@@ -77,6 +77,29 @@ def test_rollouts_know_their_own_log_probabilities(model):
     assert all(e.truncated for e in srft.rollout(model, prompts, group=2, max_new_tokens=1))
 
 
+def test_log_probabilities_are_at_the_temperature_that_drew(model):
+    prompt = "59+63="
+    for temperature in [0.5, 2.0]:
+        episodes = srft.rollout(model, prompt, group=4, temperature=temperature)
+        for episode in episodes:
+            assert episode.temperature == temperature
+            logits = model.logits(prompt, episode.tokens).astype(np.float64) / temperature
+            logprobs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+            own = logprobs[np.arange(len(episode.tokens)), episode.tokens]
+            np.testing.assert_allclose(episode.logprobs, own, rtol=1e-3, atol=1e-4)
+            entropies = -(np.exp(logprobs) * logprobs).sum(-1)
+            np.testing.assert_allclose(episode.entropies, entropies, rtol=1e-3, atol=1e-4)
+        # The ratio of the policy to itself is 1: the loss is minus the advantages' token mean.
+        rewards = np.array([1.0, -1, -1, 1])
+        example = srft.Example(prompt, "122")
+        loss = srft.loss(model, srft.Group(example, episodes, rewards), "dapo")
+        tokens = np.array([len(e.tokens) for e in episodes])
+        expected = -(srft.advantages(rewards) * tokens).sum() / tokens.sum()
+        assert loss.terms["self"] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    with pytest.raises(srft.InputError, match="temperature 0"):
+        srft.Episode([5], response="1", temperature=0)
+
+
 def test_advantages():
     rewards = np.array([1.0, -1, -1, 1, 1])
     expected = (rewards - rewards.mean()) / (rewards.std(ddof=1) + 1e-6)

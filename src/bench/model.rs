@@ -239,6 +239,8 @@ impl Subject {
             response: self.tokens(0, response),
             learned: Vec::new(),
             old_logprobs: Vec::new(),
+            factors: Vec::new(),
+            temperature: 1.0,
             terms: TermCoefficients {
                 sft: 1.0 / (sequences * response) as f32,
                 ..TermCoefficients::default()

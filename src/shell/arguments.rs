@@ -545,7 +545,7 @@ pub struct AnalyzeDynamics {
   srft study --out studies/paper-small --tables   the tables of what is done so far
   srft study --spec my.toml --only main/srft      a study of your own; one of its cells")]
 pub struct Study {
-    /// A study that comes with the program: paper-small | smoke.
+    /// A study that comes with the program: paper-small | methods | smoke.
     #[arg(long, conflicts_with = "spec")]
     pub preset: Option<String>,
     /// A study file of your own (see assets/studies in the sources).

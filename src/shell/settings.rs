@@ -19,8 +19,9 @@ pub struct Settings {
     /// Any setting, for example --set optimizer.lr=5e-4 (repeatable).
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
-    /// srft | srft-official | srft-hpt | sft | sft-kl | grpo | dr-grpo | dapo | sft+grpo | sft-grpo |
-    /// grpo-sft | luffy | relift | chord | hpt (docs/methods.md).
+    /// srft | srft-official | srft-hpt | sft | sft-kl | dft | eaft | trsft | grpo | dr-grpo | dapo |
+    /// top-entropy | gspo | cispo | sft+grpo | sft-grpo | grpo-sft | luffy | relift | chord | hpt
+    /// (docs/methods.md).
     #[arg(long)]
     pub method: Option<String>,
     /// Model folder, a run's folder (its `best`), GGUF file, `tiny`, or a name on the Hugging Face hub:

@@ -10,8 +10,11 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// The studies that come with the program: name and text.
-pub const PRESETS: [(&str, &str); 2] =
-    [("paper-small", srft_assets::PAPER_SMALL), ("smoke", srft_assets::SMOKE)];
+pub const PRESETS: [(&str, &str); 3] = [
+    ("paper-small", srft_assets::PAPER_SMALL),
+    ("methods", srft_assets::METHODS),
+    ("smoke", srft_assets::SMOKE),
+];
 
 /// The text of a preset.
 pub fn preset(name: &str) -> Result<&'static str> {

@@ -69,6 +69,13 @@ def make_inputs():
             old = np.minimum(new - ratio, -0.001)
             responses.append({"old_logprobs": np.float32(old).tolist(), "logprobs": np.float32(new).tolist()})
         groups.append({"rewards": [float(np.float32(r)) for r in rewards], "responses": responses})
+    # What only some of the configurations read: the base's log-probabilities, entropies, and which were cut.
+    rng = np.random.default_rng(6)
+    for k, response in enumerate(r for g in groups for r in g["responses"]):
+        new = np.array(response["logprobs"])
+        response["base_logprobs"] = np.float32(np.minimum(new + rng.normal(0, 0.6, len(new)), -0.001)).tolist()
+        response["entropies"] = np.float32(rng.exponential(0.7, len(new))).tolist()
+        response["truncated"] = k % 5 == 2
     return groups
 
 
@@ -93,75 +100,130 @@ class FixedTrainer(GRPOTrainer):
     """Completions and log-probabilities are given; all else is TRL's."""
 
     def _generate(self, prompts):
-        completions = [[3 + t for t in range(n)] for lengths in LENGTHS for n in lengths]
+        # One that was cut does not end with an end-of-text.
+        ends = [7 if r["truncated"] else self.eos_token_ids[0] for g in self.groups for r in g["responses"]]
+        lengths = [n for of in LENGTHS for n in of]
+        completions = [[7] * (n - 1) + [end] for n, end in zip(lengths, ends)]
         prompt_ids = [[5, 6, 7] for _ in prompts]
         return prompt_ids, completions, None, [""] * len(prompts), None, {}, None, None
 
     def _get_per_token_logps_and_entropies(self, *_, **__):
-        return self.given_logprobs, torch.zeros_like(self.given_logprobs.detach()), None
+        return self.given_logprobs, padded(self.groups, "entropies"), None
 
 
-def trl(groups, loss_type, scale_rewards):
+def trl(groups, loss_type, scale_rewards, beta=0.0, **others):
     with tempfile.TemporaryDirectory() as folder:
         config = GRPOConfig(
             output_dir=folder, use_cpu=True, bf16=False, report_to=[], per_device_train_batch_size=SEQUENCES,
             gradient_accumulation_steps=1, num_generations=len(REWARDS[0]), max_completion_length=LONGEST,
-            loss_type=loss_type, scale_rewards=scale_rewards, epsilon=CLIP_LOW, epsilon_high=CLIP_HIGH, beta=0.0)
+            loss_type=loss_type, scale_rewards=scale_rewards,
+            **{"epsilon": CLIP_LOW, "epsilon_high": CLIP_HIGH, "beta": 0.0} | others)
         trainer = FixedTrainer(
             model=eager("qwen2"), args=config, train_dataset=Dataset.from_dict({"prompt": ["1+1="] * len(REWARDS)}),
             processing_class=AutoTokenizer.from_pretrained(HERE / "qwen2-sharded"),
             reward_funcs=lambda **_: [r for g in groups for r in g["rewards"]])
+        trainer.groups = groups
         trainer.model.train()
         trainer.current_gradient_accumulation_steps = config.gradient_accumulation_steps  # as its loop sets it
         trainer.given_logprobs = padded(groups, "logprobs").requires_grad_()
         batch = trainer._generate_and_score_completions([{"prompt": "1+1="}] * SEQUENCES)
-        assert batch["num_items_in_batch"] == TOKENS and "old_per_token_logps" not in batch
+        masked = others.get("mask_truncated_completions", False)
+        assert batch["num_items_in_batch"] == (tokens_kept(groups) if masked else TOKENS)
+        assert "old_per_token_logps" not in batch
         batch["old_per_token_logps"] = padded(groups, "old_logprobs")
+        # A beta from the start would load a second model, which would not be asked.
+        trainer.beta, batch["ref_per_token_logps"] = beta, padded(groups, "base_logprobs")
         loss = trainer._compute_loss(trainer.model, batch)
         loss.backward()
-        clipped = trainer._metrics["train"]["clip_ratio/region_mean"][-1]
+        name = "cispo_clip_ratio" if loss_type == "cispo" else "clip_ratio/region_mean"
+        # Of a quantile of the tokens TRL counts the others, too; of sequences' ratios it counts sequences.
+        apart = "top_entropy_quantile" in others or "importance_sampling_level" in others
+        clipped = None if apart else trainer._metrics["train"][name][-1]
         return batch["advantages"], loss, trainer.given_logprobs.grad, clipped
 
 
-def verl(groups, loss_agg_mode, by_std, dual_clip):
+def tokens_kept(groups):
+    return sum(len(r["logprobs"]) for g in groups for r in g["responses"] if not r["truncated"])
+
+
+def verl(groups, loss_agg_mode, by_std, dual_clip, loss_of="vanilla", kl_in_loss=None, kl_in_reward=None):
     old, new = padded(groups, "old_logprobs"), padded(groups, "logprobs").requires_grad_()
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones(n) for lengths in LENGTHS for n in lengths], batch_first=True)
     rewards = torch.zeros_like(old)
     rewards[:, 0] = torch.tensor([r for g in groups for r in g["rewards"]], dtype=torch.float64)
+    if kl_in_reward:  # ray_trainer.apply_kl_penalty, without its controller
+        kind, beta = kl_in_reward
+        rewards = rewards - beta * core_algos.kl_penalty(old, padded(groups, "base_logprobs"), kind) * mask
     index = np.array([k for k, lengths in enumerate(LENGTHS) for _ in lengths])
     scaled, _ = core_algos.compute_grpo_outcome_advantage(rewards, mask, index, norm_adv_by_std_in_grpo=by_std)
     config = ActorConfig(strategy="fsdp", rollout_n=len(REWARDS[0]), ppo_micro_batch_size_per_gpu=1,
                          clip_ratio_low=CLIP_LOW, clip_ratio_high=CLIP_HIGH, clip_ratio_c=dual_clip)
     config.global_batch_info["loss_scale_factor"] = LONGEST
-    loss, metrics = core_algos.compute_policy_loss_vanilla(old, new, scaled, mask, loss_agg_mode, config)
+    compute = {"vanilla": core_algos.compute_policy_loss_vanilla, "gspo": core_algos.compute_policy_loss_gspo}[loss_of]
+    loss, metrics = compute(old, new, scaled, mask, loss_agg_mode, config)
+    if kl_in_loss:  # workers/utils/losses.py
+        kind, beta = kl_in_loss
+        kld = core_algos.kl_penalty(new, padded(groups, "base_logprobs"), kind)
+        loss = loss + beta * core_algos.agg_loss(kld, mask, loss_agg_mode)
     loss.backward()
     return scaled[:, 0], loss, new.grad, metrics["actor/pg_clipfrac"]
 
 
 def plain_loops(groups, settings, epsilon):
-    """srft's conventions, token by token: crates/trainer/src/objective/{advantage,assemble,self_term}.rs."""
-    divisor = {"token-mean": lambda n: TOKENS, "sequence-mean": lambda n: SEQUENCES * n,
+    """srft's conventions, token by token: crates/trainer/src/objective/{advantage,assemble}.rs, crates/kernels/src/objective."""
+    get = settings.get
+    masked = get("truncated") == "masked"
+    kept = tokens_kept(groups) if masked else TOKENS
+    divisor = {"token-mean": lambda n: kept, "sequence-mean": lambda n: SEQUENCES * n,
                "sum-constant": lambda n: settings["aggregate_constant"],
                "sequence-constant": lambda n: SEQUENCES * settings["aggregate_constant"]}[settings["aggregate"]]
+    beta, in_reward, k1 = get("rollout_kl", 0), get("rollout_kl_in") == "reward", get("kl_form") == "k1"
+    lowest = -1
+    if "top_entropy" in settings:
+        lowest = np.quantile([h for g in groups for r in g["responses"] for h in r["entropies"]], 1 - settings["top_entropy"])
+    low, high, dual = 1 - settings["clip_low"], 1 + settings["clip_high"], get("dual_clip", 0) or np.inf
+    by_ratio = get("kl_form") == "k3-ratio"
+    kl = lambda p, base: p - base if k1 else np.exp(base - p) - 1 - (base - p)
     loss, gradients, held = 0.0, [], 0
     for group in groups:
-        advantage = advantages(group["rewards"], settings["advantage_std"], epsilon)
+        rewards = np.array(group["rewards"])
+        if in_reward:
+            off = lambda r: sum(kl(p, b) for p, b in zip(r["old_logprobs"], r["base_logprobs"]))
+            rewards = rewards - beta * np.array([off(r) for r in group["responses"]])
+        advantage = advantages(rewards, settings["advantage_std"], epsilon)
         gradients.append([])
-        for a, response in zip(advantage, group["responses"]):
-            tokens = []
-            for new, old in zip(response["logprobs"], response["old_logprobs"]):
-                ratio, c = np.exp(new - old), -a / divisor(len(response["logprobs"]))
-                clipped = c * np.clip(ratio, 1 - settings["clip_low"], 1 + settings["clip_high"])
-                held += c * ratio < clipped
-                loss += max(c * ratio, clipped)
-                tokens.append(c * ratio if c * ratio >= clipped else 0.0)
+        for a, r in zip(advantage, group["responses"]):
+            n, tokens = len(r["logprobs"]), []
             gradients[-1].append(tokens)
-    return loss, gradients, held / TOKENS
+            if masked and r["truncated"]:
+                tokens.extend([0.0] * n)
+                continue
+            mean = np.mean(np.array(r["logprobs"]) - r["old_logprobs"])
+            for new, old, base, h in zip(r["logprobs"], r["old_logprobs"], r["base_logprobs"], r["entropies"]):
+                ratio, c = np.exp(mean if get("ratio") == "sequence" else new - old), -a / divisor(n) * (h >= lowest)
+                inside = np.clip(ratio, low, high)
+                if get("clip") == "weight":
+                    value, slope = c * inside * new, c * inside
+                    held += c < 0 and ratio > high
+                elif c * ratio < c * inside:
+                    value, slope = c * inside, 0.0
+                    held += 1
+                elif c > 0 and ratio > dual:
+                    value, slope = c * dual, 0.0
+                else:
+                    value, slope = c * ratio, c * ratio
+                if beta and not in_reward:
+                    rho = np.exp(new - old) if by_ratio else 1
+                    value += beta / divisor(n) * rho * kl(new, base)
+                    slope += beta / divisor(n) * (1 if k1 else rho * (new - base) if by_ratio else 1 - np.exp(base - new))
+                loss += value
+                tokens.append(slope)
+    return loss, gradients, held / kept
 
 
-def objective(by_std, aggregate, constant=None):
+def objective(by_std, aggregate, constant=None, **others):
     settings = {"advantage_std": by_std, "aggregate": aggregate, "clip_low": CLIP_LOW, "clip_high": CLIP_HIGH}
-    return settings | ({} if constant is None else {"aggregate_constant": constant})
+    return settings | ({} if constant is None else {"aggregate_constant": constant}) | others
 
 
 # Name: library, its arguments, and srft's aggregate with its constant. A dual clip so far away is off.
@@ -187,18 +249,17 @@ def main():
         advantage, loss, gradient, clipped = result
         configurations[name] = {
             "library": library, "settings": settings, "objective": srft, "advantage_epsilon": EPSILON[library],
-            "advantages": grouped(advantage), "loss": float(loss.detach()), "clip_fraction": float(clipped),
+            "advantages": grouped(advantage), "loss": float(loss.detach()), "clip_fraction": None if clipped is None else float(clipped),
             "d_logprobs": ragged(gradient),
         }
-        print(f"{name:34} loss {float(loss.detach()):+.9f}, clipped {float(clipped):.3f}")
-        if srft is None:
-            return
+        print(f"{name:34} loss {float(loss.detach()):+.9f}, clipped {clipped}")
         mine, my_gradients, held = plain_loops(groups, srft, EPSILON[library])
         largest = max(abs(x) for g in my_gradients for r in g for x in r)
         off = max(abs(x - y) for g, h in zip(my_gradients, ragged(gradient)) for r, s in zip(g, h) for x, y in zip(r, s))
-        off, off_loss = float(off / largest), float(abs(mine - loss.detach()) / abs(mine))
+        # A small loss is what is left of larger terms of both signs.
+        off, off_loss = float(off / largest), float(abs(mine - loss.detach()) / max(abs(mine), 0.05))
         worst[library] = max(worst.get(library, 0), off, off_loss)
-        assert max(off, off_loss) < 1e-6 and abs(held - clipped) < 1e-6, (name, off, off_loss, held, clipped)
+        assert max(off, off_loss) < 1e-6 and (clipped is None or abs(held - clipped) < 1e-6), (name, off, off_loss, held, clipped)
 
     for (library, mode), (aggregate, constant) in AGGREGATES.items():
         for by_std in (True, False):
@@ -213,7 +274,36 @@ def main():
             name = f"{library} {mode}, {'std' if by_std else 'no std'}"
             add(name, library, settings, result, objective(by_std, aggregate, constant))
     settings = configurations["verl token-mean, std"]["settings"] | {"clip_ratio_c": 3.0}
-    add("verl token-mean, std, dual clip", "verl", settings, verl(groups, "token-mean", True, 3.0), None)
+    add("verl token-mean, std, dual clip", "verl", settings, verl(groups, "token-mean", True, 3.0),
+        objective(True, "token-mean", dual_clip=3.0))
+
+    # Each of TRL's further settings alone.
+    def trl_with(name, mode, srft, **others):
+        settings = configurations[f"trl {mode}, std"]["settings"] if mode != "cispo" else {"loss_type": mode, "scale_rewards": "group"}
+        add(f"trl {mode}, {name}", "trl", settings | others, trl(groups, mode, "group", **others), srft)
+
+    trl_with("sequence ratio", "grpo", objective(True, "sequence-mean", ratio="sequence"), importance_sampling_level="sequence")
+    trl_with("cispo", "cispo", objective(True, "token-mean") | {"clip": "weight", "clip_low": 1.0, "clip_high": 1.0}, epsilon_high=2.0)
+    for mode in ("grpo", "bnpo", "dapo", "dr_grpo"):
+        aggregate, constant = AGGREGATES["trl", mode]
+        trl_with("masked", mode, objective(True, aggregate, constant, truncated="masked"), mask_truncated_completions=True)
+        trl_with("KL", mode, objective(True, aggregate, constant, rollout_kl=0.1, kl_form="k3-ratio"), beta=0.1)
+    trl_with("plain KL", "dapo", objective(True, "token-mean", rollout_kl=0.1), beta=0.1, use_bias_correction_kl=False)
+    trl_with("top entropy", "dapo", objective(True, "token-mean", top_entropy=0.2), top_entropy_quantile=0.2)
+    trl_with("delta", "dapo", objective(True, "token-mean", dual_clip=3.0), delta=3.0)
+    # And verl's.
+    verl_settings = configurations["verl token-mean, std"]["settings"]
+    mean = ("seq-mean-token-mean", True, OFF)
+    add("verl gspo", "verl", verl_settings | {"loss_agg_mode": mean[0], "loss_mode": "gspo"},
+        verl(groups, *mean, loss_of="gspo"), objective(True, "sequence-mean", ratio="sequence"))
+    for kind, form in (("kl", "k1"), ("low_var_kl", "k3")):
+        add(f"verl {form} in the loss", "verl", verl_settings | {"kl_loss_type": kind, "kl_loss_coef": 0.1},
+            verl(groups, "token-mean", True, OFF, kl_in_loss=(kind, 0.1)),
+            objective(True, "token-mean", rollout_kl=0.1, kl_form=form))
+    # In the reward with k1 alone: verl's k3 ends at 10, which ratios as far apart as these pass.
+    add("verl k1 in the reward", "verl", verl_settings | {"kl_penalty": "kl", "kl_coef": 0.1},
+        verl(groups, "token-mean", True, OFF, kl_in_reward=("kl", 0.1)),
+        objective(True, "token-mean", rollout_kl=0.1, kl_form="k1", rollout_kl_in="reward"))
 
     # The inputs show every case, none on the brink, and every setting of srft.
     ratio = (padded(groups, "logprobs") - padded(groups, "old_logprobs")).exp()
@@ -226,7 +316,7 @@ def main():
     for edge in (low, high, 1 + CLIP_LOW, 3.0):
         assert (ratio - edge)[inside].abs().min() > 1e-3, edge
     apart = {json.dumps(c["d_logprobs"]) for c in configurations.values() if c["library"] == "verl"}
-    assert len(apart) == 11, "two configurations of verl coincide"
+    assert len(apart) == 15, "two configurations of verl coincide"
 
     stds = [float(np.std(g["rewards"], ddof=1)) for g in groups]
     golden = {**HEADER, "apart_from_plain_loops": worst,

@@ -82,6 +82,8 @@ impl Golden {
             response,
             learned: Vec::new(),
             old_logprobs: Vec::new(),
+            factors: Vec::new(),
+            temperature: 1.0,
             terms: TermCoefficients { sft: 1.0 / count as f32, ..Default::default() },
         };
         let sequences = self.pairs().into_iter().map(sequence).collect();

@@ -478,7 +478,7 @@ test("W29: the page knows which answers are right: the task's own examples", () 
 });
 
 test("W18: a factor of 32 bits is written as it is meant", () => {
-    const formula = { self_weight_scale: Math.fround(0.1), self_weight_sign: 1, entropy_over: "sequence", sft_phi: false };
+    const formula = { self_weight_scale: Math.fround(0.1), self_weight_sign: 1, entropy_over: "sequence", sft_token_weight: "none" };
     const { symbols } = weightOf(formula, { role: "rollout", entropy: 0.2 }, { weight: 0.122, logp: -1 });
     assert.match(symbols, /^0\.1·exp/);
 });

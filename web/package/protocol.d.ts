@@ -393,13 +393,21 @@ sft_share: number,
  */
 rl_share: number, 
 /**
- * Whether p(1 − p) weighs each token of L_SFT besides w_SFT.
+ * `none`, or the formula of what weighs each token of L_SFT besides w_SFT.
  */
-sft_phi: boolean, 
+sft_token_weight: string, 
 /**
- * λ of the KL penalty.
+ * λ of the KL penalty on what is imitated.
  */
 kl_coeff: number, 
+/**
+ * β of the KL penalty on rollouts, where it stands in the loss.
+ */
+rollout_kl: number, 
+/**
+ * `k3` or `k1`: how both are estimated at a token.
+ */
+kl_form: string, 
 /**
  * Scale of w_SFT.
  */
@@ -428,6 +436,18 @@ shaping: number | null,
  * `none`, `signed` or `advantage`.
  */
 self_term: string, 
+/**
+ * `token` or `sequence`: over what the ratio is taken.
+ */
+ratio: string, 
+/**
+ * `loss` or `weight`: what the clip holds.
+ */
+clip: string, 
+/**
+ * Most that a ratio counts where Â is negative; 0: no limit.
+ */
+dual_clip: number, 
 /**
  * PPO's clip range of the ratio below 1.
  */
@@ -573,6 +593,10 @@ after: Array<Candidate>,
  */
 ratio: number | null, 
 /**
+ * What multiplies its terms but for bonus and penalty.
+ */
+factor: number, 
+/**
  * ln p under the base, where a KL penalty takes it.
  */
 logp_base: number | null, 
@@ -707,15 +731,15 @@ unscored: number, };
  */
 export type StepReport = {
 /**
- * Updates done, counted from 1.
+ * Steps done, counted from 1.
  */
 step: number,
 /**
- * Learning rate of this update, after warm-up and schedule.
+ * Learning rate of this step's updates, after warm-up and schedule.
  */
 lr: number,
 /**
- * The whole loss, Eq. 13: loss_sft + loss_rl_demo + loss_self + loss_entropy + loss_kl.
+ * The whole loss, Eq. 13: loss_sft + loss_rl_demo + loss_self + loss_entropy + loss_kl; of a step's several updates the mean, like each of its terms.
  */
 loss: number,
 /**
@@ -735,11 +759,11 @@ loss_self: number,
  */
 loss_entropy: number,
 /**
- * KL penalty: kl_coeff · mean over demonstration tokens of r − 1 − ln r, r = π_base/π.
+ * KL penalty: kl_coeff · mean over demonstration tokens of r − 1 − ln r, r = π_base/π, and rollout_kl · mean over rollout tokens where that stands in the loss.
  */
 loss_kl: number,
 /**
- * Global L2 norm of the gradient before clipping: √Σg² over all parameters.
+ * Global L2 norm of the gradient before clipping: √Σg² over all parameters; of several updates the mean.
  */
 grad_norm: number,
 /**
@@ -771,7 +795,7 @@ groups_all_right: number | null,
  */
 groups_all_wrong: number | null,
 /**
- * Mean of H = −Σ p·ln p over rollout tokens, under the policy that sampled them.
+ * Mean of H = −Σ p·ln p over rollout tokens, under the policy that sampled them, at its temperature.
  */
 entropy: number | null,
 /**
@@ -787,7 +811,7 @@ w_sft: number | null,
  */
 w_rl: number | null,
 /**
- * Rollout tokens whose ratio was clipped / rollout tokens.
+ * Rollout tokens whose ratio was clipped / rollout tokens, over all updates of the step.
  */
 clip_share: number | null,
 /**
@@ -819,7 +843,7 @@ loose_only: number,
  */
 rollout_tokens: number,
 /**
- * Response tokens that carried loss in this step.
+ * Response tokens that carried loss in this step, again for each of its epochs.
  */
 trained_tokens: number,
 /**

@@ -52,7 +52,8 @@ export function termsOf(formula, settings, member, token) {
         ),
         finish("L_entropy,t", "bonus", entropyBonus(formula, member, token), token.terms.entropy),
     ];
-    if (formula.kl_coeff > 0) terms.push(finish("L_KL,t", "k3", kl(formula, member, token), token.terms.kl));
+    if (formula.kl_coeff > 0 || formula.rollout_kl > 0)
+        terms.push(finish("L_KL,t", formula.kl_form, kl(formula, member, token), token.terms.kl));
     return terms;
 }
 
@@ -100,12 +101,11 @@ export function weightOf(formula, member, token) {
     const sign = demonstration ? formula.sft_weight_sign : formula.self_weight_sign;
     const name = demonstration ? "w_SFT" : "w_RL";
     const equation = demonstration ? "Eq. 8" : "Eq. 11";
-    const p = Math.exp(token.logp);
-    const weighs = demonstration && formula.sft_phi;
-    const phi = weighs ? p * (1 - p) : 1;
-    const shown = weighs ? [" · ", p, " · (1 − ", p, ")"] : [];
+    const weighs = demonstration && formula.sft_token_weight !== "none";
+    const phi = weighs ? phiOf(formula.sft_token_weight, token) : 1;
+    const shown = weighs ? [" · ", phi] : [];
     if (sign === 0) {
-        const symbols = weighs ? "its scale · p·(1 − p)" : "its scale alone: no entropy in it";
+        const symbols = weighs ? `its scale · ${formula.sft_token_weight}` : "its scale alone: no entropy in it";
         const body = { symbols, calculation: [scale, ...shown], value: scale * phi, zero: null };
         return finish(name, equation, body, token.weight);
     }
@@ -118,12 +118,25 @@ export function weightOf(formula, member, token) {
               ? token.entropy
               : Math.log(token.weight / phi / scale) / sign;
     const body = {
-        symbols: `${significant(scale)}·exp(${sign < 0 ? "−" : "+"}H), H: ${over[/** @type {keyof typeof over} */ (formula.entropy_over)] ?? ""}${weighs ? ", · p·(1 − p)" : ""}`,
+        symbols: `${significant(scale)}·exp(${sign < 0 ? "−" : "+"}H), H: ${over[/** @type {keyof typeof over} */ (formula.entropy_over)] ?? ""}${weighs ? `, · ${formula.sft_token_weight}` : ""}`,
         calculation: [scale, " · exp(", sign * entropy, ")", ...shown],
         value: scale * Math.exp(sign * entropy) * phi,
         zero: null,
     };
     return finish(name, equation, body, token.weight);
+}
+
+/**
+ * What weighs a token of L_SFT besides w_SFT.
+ * @param {string} weight `objective.sft_token_weight`
+ * @param {TokenView} token
+ */
+function phiOf(weight, token) {
+    const p = Math.exp(token.logp);
+    if (weight === "p(1-p)") return p * (1 - p);
+    if (weight === "p") return p;
+    if (weight === "H/3") return token.entropy / 3;
+    return Math.min(p / 0.1, 1);
 }
 
 /** @param {string} name @param {string} equation @param {Body} body @param {number} reported @returns {Composed} */
@@ -157,13 +170,27 @@ function sft(formula, settings, member, token) {
 
 /** @param {FormulaView} formula @param {Member} member @param {TokenView} token @returns {Body} */
 function kl(formula, member, token) {
-    if (token.logp_base === null || !member.weight_applies) return nothing("only what is imitated is held to the base");
-    const n = sftN(formula, member);
+    const demonstrates = member.role === "demonstration";
+    const lambda = demonstrates ? formula.kl_coeff : formula.rollout_kl;
+    if (lambda === 0) return nothing(demonstrates ? "kl_coeff = 0" : "rollout_kl = 0");
+    if (token.logp_base === null || (demonstrates && !member.weight_applies))
+        return nothing("only what carries loss is held to the base");
+    const n = demonstrates ? sftN(formula, member) : rlN(formula, member);
     const log = token.logp_base - token.logp;
+    if (formula.kl_form === "k1") {
+        return {
+            symbols: "λ · (−ln r) / N, r = p_base/p",
+            calculation: [lambda, " · ", -log, " / ", n],
+            value: (lambda * -log) / n,
+            zero: null,
+        };
+    }
+    const rho = formula.kl_form === "k3-ratio" ? (token.ratio ?? 1) : 1;
+    const times = formula.kl_form === "k3-ratio" ? [" · ", rho] : [];
     return {
-        symbols: "λ · (r − 1 − ln r) / N, r = p_base/p",
-        calculation: [formula.kl_coeff, " · (", Math.exp(log), " − 1 − ", log, ") / ", n],
-        value: (formula.kl_coeff * (Math.expm1(log) - log)) / n,
+        symbols: `λ · ${times.length ? "ρ · " : ""}(r − 1 − ln r) / N, r = p_base/p`,
+        calculation: [lambda, ...times, " · (", Math.exp(log), " − 1 − ", log, ") / ", n],
+        value: (lambda * rho * (Math.expm1(log) - log)) / n,
         zero: null,
     };
 }
@@ -200,6 +227,7 @@ function self(formula, member, token) {
     const n = rlN(formula, member);
     if (formula.self_term === "none") return nothing("self_term = none: there are no rollouts to learn from");
     if (Math.exp(token.logp) > formula.max_prob) return nothing(`max_prob = ${formula.max_prob}, and p is above it`);
+    if (token.factor === 0) return nothing("top_entropy: other tokens have a higher entropy");
     if (formula.self_term === "signed") {
         // A reward between right and wrong acts by its size, |v|.
         const size = Math.abs(member.signed);
@@ -224,10 +252,27 @@ function self(formula, member, token) {
     if (member.advantage === 0) return nothing("Â = 0: every reward of the group is the same");
     if (token.ratio === null) return nothing("rl_gate = solved, and this prompt is not");
     const ratio = token.ratio;
+    const whose = formula.ratio === "sequence" ? " (ρ: the response’s)" : "";
     const held = Math.min(1 + formula.clip_high, Math.max(1 - formula.clip_low, ratio));
     const weight = member.weight_applies ? token.weight : 1;
+    if (formula.clip === "weight") {
+        return {
+            symbols: `−w · clip(ρ) · Â · ln p / N${whose}`,
+            calculation: [-weight, " · ", held, " · ", member.advantage, " · ", token.logp, " / ", n],
+            value: (-weight * held * member.advantage * token.logp) / n,
+            zero: null,
+        };
+    }
+    if (formula.dual_clip > 0 && member.advantage < 0 && ratio > formula.dual_clip) {
+        return {
+            symbols: `−w · c · Â / N, c = dual_clip${whose}`,
+            calculation: [-weight, " · ", formula.dual_clip, " · ", member.advantage, " / ", n],
+            value: (-weight * formula.dual_clip * member.advantage) / n,
+            zero: null,
+        };
+    }
     return {
-        symbols: `−w · min(ρ·Â, clip(ρ, ${significant(1 - formula.clip_low)}, ${significant(1 + formula.clip_high)})·Â) / N`,
+        symbols: `−w · min(ρ·Â, clip(ρ, ${significant(1 - formula.clip_low)}, ${significant(1 + formula.clip_high)})·Â) / N${whose}`,
         calculation: [
             -weight,
             " · min(",

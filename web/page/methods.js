@@ -58,7 +58,7 @@ export const METHODS = [
         id: "srft-official",
         name: "SRFT (reported script)",
         label: "script",
-        says: "SRFT as the authors’ script is reported to run",
+        says: "SRFT as the authors’ code has it",
         dash: "3 3",
         shape: "cross",
     },

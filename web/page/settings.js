@@ -195,7 +195,7 @@ export const SETTINGS = [
             ["advantage", "clipped ratio × advantage"],
             ["none", "none"],
         ],
-        help: "Eq. 12 has no baseline, ratio or clip; the authors’ code reportedly has all three.",
+        help: "Eq. 12 has no baseline, ratio or clip; the authors’ code has all three.",
     },
     {
         key: "shape",

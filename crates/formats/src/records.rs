@@ -39,8 +39,8 @@ pub struct Layout {
     pub learned: Vec<Range<usize>>,
 }
 
-fn is_default(layout: &Layout) -> bool {
-    *layout == Layout::default()
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// One sampled response with everything that later stages need.
@@ -52,10 +52,16 @@ pub struct Episode {
     pub sample: usize,
     /// Response tokens, end-of-text included where the policy produced it.
     pub tokens: Vec<u32>,
-    /// ln π(token) of the sampling policy at temperature 1, nats, one per token.
+    /// ln π(token) of the sampling policy at `temperature`, nats, one per token.
     pub logprobs: Vec<f32>,
-    /// Entropy of π over the whole vocabulary, nats, one per token.
+    /// Entropy of that π over the whole vocabulary, nats, one per token.
     pub entropies: Vec<f32>,
+    /// What divided the logits of that π.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub temperature: Temperature,
+    /// What a KL penalty in the reward takes off it: β times the sum over the tokens, nats.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub kl: f32,
     /// Whether the length limit cut it before end-of-text.
     pub truncated: bool,
     /// The response as text, without end-of-text.
@@ -70,6 +76,17 @@ pub struct Episode {
     /// Each reward's score by its name, 0 to 1, the answer's too; empty where the answer is all.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scores: BTreeMap<String, f64>,
+}
+
+/// What divides logits: 1 unless said.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Temperature(pub f32);
+
+impl Default for Temperature {
+    fn default() -> Self {
+        Self(1.0)
+    }
 }
 
 /// A teacher's response in tokens, scored by the same verifier as the rollouts.
@@ -157,9 +174,13 @@ pub struct Sequence {
     pub response: Vec<u32>,
     /// Positions of the prompt that also carry loss, rising, never 0.
     pub learned: Vec<usize>,
-    /// ln π_old of each response token, from sampling; empty if no ratio is taken. For a demonstration
-    /// under a KL penalty, this holds the base model's ln π instead.
+    /// ln π_old of each response token, from sampling; empty if no ratio is taken.
     pub old_logprobs: Vec<f32>,
+    /// What multiplies each response token's terms but for entropy bonus and KL penalty: a weight, or the token's share
+    /// of an advantage; empty where all are 1.
+    pub factors: Vec<f32>,
+    /// What divides the logits of its tokens.
+    pub temperature: f32,
     /// Loss-term coefficients.
     pub terms: TermCoefficients,
 }
@@ -173,6 +194,8 @@ impl Sequence {
             response,
             learned: Vec::new(),
             old_logprobs: Vec::new(),
+            factors: Vec::new(),
+            temperature: 1.0,
             // The coefficient of 1 only keeps the sequence from being skipped.
             terms: TermCoefficients { sft: 1.0, ..Default::default() },
         }
@@ -187,8 +210,8 @@ impl Sequence {
 /// Per-sequence factors of the loss terms (dimensionless; 0 switches a term off).
 ///
 /// Per token t with p_t = π(token), the loss is
-/// `sft·w_SFT·φ_t·(−ln p_t) + rl_demo·f(p_t) + self_logp·w_RL'·ln p_t + self_ratio·w_RL'·clip(ρ_t)
-///  + entropy·H_t + kl·k3_t`, where `w_RL' = w_RL` if `self_positive`, else 1.
+/// `a_t·(sft·w_SFT·φ_t·(−ln p_t) + rl_demo·f(p_t) + self_logp·w_RL'·ln p_t + self_ratio·w_RL'·clip(ρ_t))
+///  + entropy·H_t + kl·k3_t`, where a_t is the token's factor and `w_RL' = w_RL` if `self_positive`, else 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct TermCoefficients {
     /// SFT (Eq. 8): `+gate / normaliser`.
@@ -204,7 +227,7 @@ pub struct TermCoefficients {
     pub self_positive: bool,
     /// Entropy bonus: `−entropy_coeff / normaliser`; on rollouts.
     pub entropy: f32,
-    /// KL penalty: `+kl_coeff / normaliser`; on demonstrations.
+    /// KL penalty: `+kl_coeff / normaliser` on demonstrations, `+rollout_kl / normaliser` on rollouts.
     pub kl: f32,
 }
 

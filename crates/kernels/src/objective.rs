@@ -5,13 +5,14 @@
 //! built from one short file a term. Per token t of a sequence, with p_t = π_θ(y_t):
 //!
 //! ```text
-//! L_t = sft·w_SFT·φ_t·(−ln p_t) + rl_demo·f(p_t) + self_logp·w·ln p_t
-//!     + w·max(self_ratio·ρ_t, self_ratio·clip(ρ_t)) + entropy·H_t + kl·(r_t − 1 − ln r_t)
+//! L_t = a_t·(sft·w_SFT·φ_t·(−ln p_t) + rl_demo·f(p_t) + self_logp·w·ln p_t
+//!     + w·max(self_ratio·ρ_t, self_ratio·clip(ρ_t))) + entropy·H_t + kl·(r_t − 1 − ln r_t)
 //!
-//! w = w_RL or 1, but 0 above max_logp;  φ_t = p_t(1 − p_t) or 1;  ρ_t = p_t / p_old,t;  r_t = p_base,t / p_t
+//! w = w_RL or 1, but 0 above max_logp;  φ_t = 1 or a weight of the token;  a_t: the token's factor
+//! ρ_t = p_t / p_old,t, or its geometric mean over the sequence;  r_t = p_base,t / p_t
 //! ```
 //!
-//! The weights and φ are constants for the gradient (stop_grad), so dL/dH comes from the entropy bonus
+//! The weights, φ and a are constants for the gradient (stop_grad), so dL/dH comes from the entropy bonus
 //! alone.
 
 mod cpu;
@@ -45,18 +46,19 @@ pub mod column {
     pub const RL_DEMO: usize = 1;
     /// The self term's share, signed and ratio form together.
     pub const SELF: usize = 2;
-    /// The regulariser's share: of a rollout the entropy bonus, of a demonstration the KL penalty.
-    pub const REGULARISER: usize = 3;
+    /// The entropy bonus's share.
+    pub const BONUS: usize = 3;
+    /// The KL penalty's share.
+    pub const KL: usize = 4;
     /// How many leading columns are shares of the loss.
-    pub const LOSSES: usize = 4;
+    pub const LOSSES: usize = 5;
     /// Σ H_t, nats.
-    pub const ENTROPY: usize = 4;
-    /// Σ ln p_t, nats.
-    pub const LOGP: usize = 5;
+    pub const ENTROPY: usize = 5;
     /// Mean over the tokens of w_SFT·φ (demonstrations) or w_RL (rollouts; for those that are not
     /// positive, the weight that they would have); 0 for an empty sequence.
     pub const WEIGHT: usize = 6;
-    /// Tokens whose ratio was clipped.
+    /// Tokens whose ratio was clipped: not those that the dual clip alone holds, as in verl, and where the clip is on
+    /// the weight those of positive advantages, as in TRL.
     pub const CLIPPED: usize = 7;
 }
 
@@ -89,6 +91,50 @@ pub struct Weight {
     pub sign: f32,
 }
 
+/// What weighs a token of the SFT term besides w_SFT: a constant for the gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenWeight {
+    /// 1.
+    One,
+    /// p(1 − p): CHORD-φ (arXiv 2508.11408).
+    Undecided,
+    /// p: DFT (arXiv 2508.05629).
+    Probability,
+    /// H/3, the entropy in units of 3 nats: EAFT (arXiv 2601.02151).
+    Entropy,
+    /// min(p/0.1, 1): TrSFT (arXiv 2512.17636).
+    Trusted,
+}
+
+/// Which ratio ρ the self term takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ratio {
+    /// Each token's own.
+    Token,
+    /// exp of the mean of ln ρ over the sequence, for all of its tokens: GSPO (arXiv 2507.18071, Eq. 7).
+    Sequence,
+}
+
+/// What the clip of the ratio does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClipForm {
+    /// −min(ρ Â, clip(ρ) Â): a clipped token has no gradient (PPO, arXiv 1707.06347, Eq. 7).
+    Loss,
+    /// −⊥[clip(ρ)] Â ln p: every token has one, weighed (CISPO, arXiv 2506.13585, Eq. 4).
+    Weight,
+}
+
+/// How the KL penalty is estimated at a token, r = p_base / p.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KlForm {
+    /// r − 1 − ln r, never negative.
+    K3,
+    /// −ln r.
+    K1,
+    /// ρ·(r − 1 − ln r), whose gradient is that of the KL itself where the sampler's p was another (TRL's default).
+    K3Ratio,
+}
+
 /// PPO's clip range of the ratio: [1 − low, 1 + high].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Clip {
@@ -105,14 +151,23 @@ pub struct Switches {
     pub entropy_over: EntropyOver,
     /// w_SFT (Eq. 8), 0.5·exp(−H); `None` is a weight of exactly 1.
     pub sft_weight: Option<Weight>,
-    /// Whether each token of the SFT term is also weighed by φ = p(1 − p) (CHORD).
-    pub sft_phi: bool,
+    /// φ, which also weighs each token of the SFT term.
+    pub sft_token: TokenWeight,
     /// w_RL (Eq. 12), 0.1·exp(+H), used where `self_positive`; `None` is a weight of exactly 1.
     pub self_weight: Option<Weight>,
     /// f(p) = p / (p + γ) instead of f(p) = p in the demonstration's RL term; γ > 0.
     pub shaping: Option<f32>,
-    /// The clip of the ratio form of the self term.
+    /// The ratio of the self term's ratio form.
+    pub ratio: Ratio,
+    /// Its clip.
     pub clip: Clip,
+    /// What that clip does.
+    pub clip_form: ClipForm,
+    /// The most that a ratio counts where the advantage is negative (dual clip, arXiv 1912.09729, Eq. 5);
+    /// above 1.
+    pub dual_clip: Option<f32>,
+    /// The KL penalty's estimate.
+    pub kl: KlForm,
     /// ln of the largest probability that the self term acts on: rollout tokens above it are left out
     /// (App. A.2). `None` leaves none out.
     pub max_logp: Option<f32>,
@@ -123,10 +178,14 @@ impl Default for Switches {
         Self {
             entropy_over: EntropyOver::Sequence,
             sft_weight: Some(Weight { scale: 0.5, sign: -1.0 }),
-            sft_phi: false,
+            sft_token: TokenWeight::One,
             self_weight: Some(Weight { scale: 0.1, sign: 1.0 }),
             shaping: None,
+            ratio: Ratio::Token,
             clip: Clip { low: 0.2, high: 0.2 },
+            clip_form: ClipForm::Loss,
+            dual_clip: None,
+            kl: KlForm::K3,
             max_logp: None,
         }
     }
@@ -167,28 +226,32 @@ pub trait ObjectiveOps: Backend {
     /// → (`[n, 2]` coefficients, `[S, 8]` sums).
     fn objective(
         stats: FloatTensor<Self>,
-        old_logprobs: FloatTensor<Self>,
+        given: FloatTensor<Self>,
         rows: Vec<Row>,
         switches: Switches,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
-/// The loss terms' values and derivatives for `rows` of `stats` (`[n, 2]`: ln p_t, H_t of the policy
-/// at temperature 1, nats) and `old_logprobs` (`[n]`: the sampler's where `self_ratio` ≠ 0, the base
-/// model's where `kl` ≠ 0, not read elsewhere).
+/// Numbers that are given of a token.
+pub const GIVEN: usize = 3;
+
+/// The loss terms' values and derivatives for `rows` of `stats` (`[n, 2]`: ln p_t, H_t of the policy,
+/// nats) and `given` (`[n, 3]`: ln p_t of the sampler, read where `self_ratio` ≠ 0; ln p_t of the base model,
+/// where `kl` ≠ 0; and the factor a_t of the terms but for bonus and penalty, a weight or an advantage of the
+/// token's own, 1 where it has none).
 ///
 /// # Panics
 /// If `rows` is empty, out of order, overlapping or beyond `n`, which is a bug in building the batch.
 pub fn objective(
     stats: Tensor<2>,
-    old_logprobs: Tensor<1>,
+    given: Tensor<2>,
     rows: &[Row],
     switches: &Switches,
 ) -> Objective {
-    check(&stats, &old_logprobs, rows);
+    check(&stats, &given, rows);
     let (coefficients, sums) = <Dispatch as ObjectiveOps>::objective(
         stats.into_dispatch(),
-        old_logprobs.into_dispatch(),
+        given.into_dispatch(),
         rows.to_vec(),
         *switches,
     );
@@ -198,11 +261,11 @@ pub fn objective(
     }
 }
 
-fn check(stats: &Tensor<2>, old_logprobs: &Tensor<1>, rows: &[Row]) {
+fn check(stats: &Tensor<2>, given: &Tensor<2>, rows: &[Row]) {
     let n = stats.dims()[0];
     assert!(!rows.is_empty(), "objective: at least one row");
     assert_eq!(stats.dims(), [n, 2], "objective: stats are [n, 2]");
-    assert_eq!(old_logprobs.dims(), [n], "objective: one old log-probability a token");
+    assert_eq!(given.dims(), [n, GIVEN], "objective: given is [n, 3]");
     let end = rows.iter().fold(0, |end, row| {
         assert!(row.start >= end, "objective: rows in order, without overlap");
         row.start + row.len

@@ -5,8 +5,8 @@
 //! all tokens *tied* with the last one kept are kept too. As in Hugging Face's order, temperature
 //! comes first, then top-k, then top-p over what top-k left, then min-p.
 //!
-//! The log-probability and entropy that come out are the policy's own: temperature 1, the whole
-//! vocabulary, whatever the settings of the draw. They are the π_θ of the objective.
+//! The log-probability and entropy that come out are the π_θ of the objective: over the whole vocabulary, whatever
+//! top-k, top-p and min-p leave of it for the draw, at a temperature of their own.
 
 mod cpu;
 mod gpu;
@@ -31,11 +31,13 @@ pub struct Sampling {
     pub top_p: f32,
     /// Keeps tokens at least this share as probable as the most probable one; 0 is off.
     pub min_p: f32,
+    /// Divides the logits that log-probability and entropy are of; above 0.
+    pub policy_temperature: f32,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0 }
+        Self { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, policy_temperature: 1.0 }
     }
 }
 
@@ -47,6 +49,7 @@ impl Sampling {
             top_k: rollout.top_k,
             top_p: rollout.top_p as f32,
             min_p: rollout.min_p as f32,
+            policy_temperature: 1.0,
         }
     }
 
@@ -116,7 +119,7 @@ pub struct Key {
 pub struct Sampled {
     /// `[B]` token ids.
     pub tokens: Tensor<1, Int>,
-    /// `[B, 2]`: ln π(token) and H, nats, at temperature 1 over the whole vocabulary.
+    /// `[B, 2]`: ln π(token) and H, nats, over the whole vocabulary.
     pub stats: Tensor<2>,
 }
 

@@ -6,8 +6,10 @@ use crate::learner::Learner;
 use crate::objective::{Member, Update, assemble};
 use crate::ops::objective::{COLUMNS, column};
 use crate::records::{
-    Demonstration, Episode, Example, Group, Layout, Origin, Role, TermCoefficients,
+    Demonstration, Episode, Example, Group, Layout, Origin, Role, Sequence, Temperature,
+    TermCoefficients,
 };
+use crate::score::{score_sequences, to_score};
 use serde::{Deserialize, Serialize};
 
 /// One number for each term, and for their sum.
@@ -82,7 +84,9 @@ struct LineEpisode {
 /// Reads given episodes, one JSON object a prompt.
 pub fn parse_episodes(text: &str, place: &str, learner: &Learner) -> Result<Vec<Group>> {
     let eos_tokens = &learner.policy.config.eos_tokens;
-    let values = learner.config.objective_at(0).reward_values;
+    let objective = learner.config.objective_at(0);
+    let (values, temperature) =
+        (objective.reward_values, Temperature(objective.policy_temperature()));
     let group = |line: &str| -> Result<Group> {
         let line: Line = serde_json::from_str(line).map_err(|e| {
             Error::input(e.to_string()).next(
@@ -108,6 +112,7 @@ pub fn parse_episodes(text: &str, place: &str, learner: &Learner) -> Result<Vec<
                 response: e.response,
                 reward: e.reward,
                 right: values.is_right(e.reward),
+                temperature,
                 ..Episode::default()
             });
         }
@@ -172,15 +177,12 @@ pub async fn explain(learner: &Learner, groups: &mut [Group]) -> Result<Explanat
     bare.for_each(|(_, sums)| sums[..column::LOSSES].fill(0.0));
     // An empty sum is -0.0 in Rust; adding 0.0 makes it 0.0.
     let sum = |column: usize| total.sums.iter().map(|s| s[column]).sum::<f64>() + 0.0;
-    let of =
-        |role: Role| update.sequences.iter().zip(&total.sums).filter(move |(s, _)| s.role == role);
-    let regulariser = |role| of(role).map(|(_, sums)| sums[column::REGULARISER]).sum::<f64>() + 0.0;
     let values = [
         sum(column::SFT),
         sum(column::RL_DEMO),
         sum(column::SELF),
-        regulariser(Role::Rollout),
-        regulariser(Role::Demonstration),
+        sum(column::BONUS),
+        sum(column::KL),
     ];
     let terms = |[sft, rl_demo, self_term, entropy, kl, total]: [f64; 6]| Terms {
         sft,
@@ -225,13 +227,11 @@ pub async fn explain(learner: &Learner, groups: &mut [Group]) -> Result<Explanat
 /// Episodes from a file have no sampler's log-probabilities: they get the policy's own, so that every
 /// ratio is 1.
 async fn fill_logprobs(learner: &Learner, groups: &mut [Group]) -> Result<()> {
-    let pairs = groups
-        .iter()
-        .flat_map(|g| g.episodes.iter().map(|e| (g.prompt_tokens.clone(), e.tokens.clone())))
-        .collect();
-    let scored =
-        crate::score::score(&learner.policy, pairs, learner.config.train.micro_batch_tokens)
-            .await?;
+    let of =
+        |g: &Group| g.episodes.iter().map(|e| to_score(&g.prompt_tokens, e)).collect::<Vec<_>>();
+    let sequences: Vec<Sequence> = groups.iter().flat_map(of).collect();
+    let limit = learner.config.train.micro_batch_tokens;
+    let scored = score_sequences(&learner.policy, &sequences, limit).await?;
     let episodes = groups.iter_mut().flat_map(|g| &mut g.episodes);
     for (episode, scored) in episodes.zip(scored).filter(|(e, _)| e.logprobs.is_empty()) {
         episode.logprobs = scored.logprobs;

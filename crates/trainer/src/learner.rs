@@ -40,8 +40,13 @@ pub struct Gradient {
 }
 
 impl Learner {
-    /// Loss and gradient of an update, accumulated over its micro-batches.
+    /// Loss and gradient of the first update of step `step`, accumulated over its micro-batches.
     pub async fn gradient(&self, update: &Update, step: u32) -> Result<Gradient> {
+        self.nth_gradient(update, step, 0).await
+    }
+
+    /// [`Learner::gradient`] of update `nth` of a step, counted from 0.
+    pub async fn nth_gradient(&self, update: &Update, step: u32, nth: u32) -> Result<Gradient> {
         let parameters = self.policy.parameters();
         let batches = micro_batches(&update.sequences, self.config.train.micro_batch_tokens);
         if batches.is_empty() {
@@ -54,7 +59,7 @@ impl Learner {
         }
         let objective = self.config.objective_at(step);
         let switches = self.switches(&objective, &self.policy, update).await?;
-        let base = self.base.as_ref().filter(|_| objective.uses_base());
+        let base = self.base.as_ref().filter(|_| objective.holds_to_base());
         let mut total: Vec<Option<Tensor<2>>> = vec![None; parameters.len()];
         let mut packed = Vec::new();
         for (micro_batch, batch) in batches.iter().enumerate() {
@@ -64,7 +69,8 @@ impl Learner {
                 dropout: DropoutKey {
                     seed: self.config.run.seed,
                     step,
-                    micro_batch: micro_batch as u32,
+                    // Two updates of a step draw different masks.
+                    micro_batch: nth << 16 | micro_batch as u32,
                 },
             };
             let sums = micro_batch_gradient(

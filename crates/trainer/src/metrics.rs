@@ -31,11 +31,12 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Updates done, counted from 1.
-    step: u32, "updates";
-    /// Learning rate of this update, after warm-up and schedule.
+    /// Steps done, counted from 1.
+    step: u32, "steps";
+    /// Learning rate of this step's updates, after warm-up and schedule.
     lr: f64, "";
-    /// The whole loss, Eq. 13: loss_sft + loss_rl_demo + loss_self + loss_entropy + loss_kl.
+    /// The whole loss, Eq. 13: loss_sft + loss_rl_demo + loss_self + loss_entropy + loss_kl; of a step's several updates
+    /// the mean, like each of its terms.
     loss: f64, "";
     /// Supervised term, Eq. 8: mean of −w_SFT·ln π over demonstration tokens.
     loss_sft: f64, "nats";
@@ -46,9 +47,10 @@ metrics! {
     loss_self: f64, "";
     /// Entropy bonus: −entropy_coeff · mean H over rollout tokens.
     loss_entropy: f64, "";
-    /// KL penalty: kl_coeff · mean over demonstration tokens of r − 1 − ln r, r = π_base/π.
+    /// KL penalty: kl_coeff · mean over demonstration tokens of r − 1 − ln r, r = π_base/π, and rollout_kl · mean over
+    /// rollout tokens where that stands in the loss.
     loss_kl: f64, "";
-    /// Global L2 norm of the gradient before clipping: √Σg² over all parameters.
+    /// Global L2 norm of the gradient before clipping: √Σg² over all parameters; of several updates the mean.
     grad_norm: f64, "";
     /// Mean reward of the rollouts that the verifier could judge, in the values that objective.reward_values names.
     reward: Option<f64>, "";
@@ -65,7 +67,7 @@ metrics! {
     groups_all_right: Option<f64>, "share";
     /// Groups whose rollouts are all wrong / groups with a rollout that the verifier could judge.
     groups_all_wrong: Option<f64>, "share";
-    /// Mean of H = −Σ p·ln p over rollout tokens, under the policy that sampled them.
+    /// Mean of H = −Σ p·ln p over rollout tokens, under the policy that sampled them, at its temperature.
     entropy: Option<f64>, "nats";
     /// Mean of H = −Σ p·ln p over the tokens of demonstrations that carry loss, before the update.
     entropy_demo: Option<f64>, "nats";
@@ -74,7 +76,7 @@ metrics! {
     /// Mean of w_RL = scale·exp(H) over the rollouts that carry loss, Eq. 11; the loss uses it on the
     /// positive ones only.
     w_rl: Option<f64>, "";
-    /// Rollout tokens whose ratio was clipped / rollout tokens.
+    /// Rollout tokens whose ratio was clipped / rollout tokens, over all updates of the step.
     clip_share: Option<f64>, "share";
     /// Mean length of a rollout, its end-of-text counted.
     response_tokens: Option<f64>, "tokens";
@@ -93,7 +95,7 @@ metrics! {
     loose_only: u64, "rollouts";
     /// Tokens sampled in this step, those of unscored rollouts too.
     rollout_tokens: u64, "tokens";
-    /// Response tokens that carried loss in this step.
+    /// Response tokens that carried loss in this step, again for each of its epochs.
     trained_tokens: u64, "tokens";
     /// Wall time of sampling and scoring.
     rollout_secs: f64, "s";

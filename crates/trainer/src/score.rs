@@ -7,7 +7,7 @@ use crate::model::Llama;
 use crate::objective::loss::token_statistics;
 use crate::ops::readback;
 use crate::platform::give_way;
-use crate::records::Sequence;
+use crate::records::{Episode, Sequence};
 
 /// A response's tokens with the model's log-probability and entropy at each.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -29,6 +29,14 @@ pub async fn score(
     let sequences =
         pairs.into_iter().map(|(prompt, response)| Sequence::to_score(prompt, response));
     score_sequences(model, &Vec::from_iter(sequences), micro_batch_tokens).await
+}
+
+/// A rollout to be scored as it was sampled.
+pub fn to_score(prompt: &[u32], episode: &Episode) -> Sequence {
+    Sequence {
+        temperature: episode.temperature.0,
+        ..Sequence::to_score(prompt.to_vec(), episode.tokens.clone())
+    }
 }
 
 /// Scores the tokens of sequences that carry loss, in order.

@@ -351,7 +351,8 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         let mut stream = Stream::new(0, purpose::SELF_TEST, 5);
         let stats: Vec<[f32; 2]> =
             (0..n).map(|_| [-3.0 * stream.normal().abs(), stream.normal().abs()]).collect();
-        let old: Vec<f32> = stats.iter().map(|s| s[0] + 0.3 * stream.normal()).collect();
+        let mut near = |logp: f32| logp + 0.3 * stream.normal();
+        let given: Vec<[f32; 3]> = stats.iter().map(|s| [near(s[0]), near(s[0]), 0.5]).collect();
         let mut start = 0;
         let rows = lengths.map(|len| {
             let demonstration = len == 40;
@@ -371,12 +372,13 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         self.poison(&[2 * n as usize, COLUMNS * rows.len()]).await?;
         let got = objective(
             self.floats(&stats.concat(), [n as usize, 2]),
-            self.floats(&old, [n as usize]),
+            self.floats(&given.concat(), [n as usize, 3]),
             &rows,
             &switches,
         );
+        let exact_given: Vec<[f64; 3]> = given.iter().map(|g| g.map(f64::from)).collect();
         let exact: Vec<[f64; 2]> = stats.iter().map(|s| s.map(f64::from)).collect();
-        let expected = objective_reference(&exact, &wide(&old), &rows, &switches);
+        let expected = objective_reference(&exact, &exact_given, &rows, &switches);
         let coefficients = expected.coefficients.concat();
         self.compare("objective", read(got.coefficients).await?, &coefficients, FORWARD);
         self.compare("objective, sums", read(got.sums).await?, &expected.sums.concat(), FORWARD);
@@ -389,7 +391,13 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         let values = peaky(rows as usize * V, 6);
         let draws: Vec<Draw> =
             (0..rows).map(|i| Draw { prompt: i, sample: 2 * i, position: 3 * i }).collect();
-        let settings = Sampling { temperature: 0.7, top_k: 50, top_p: 0.9, min_p: 0.02 };
+        let settings = Sampling {
+            temperature: 0.7,
+            top_k: 50,
+            top_p: 0.9,
+            min_p: 0.02,
+            policy_temperature: 0.7,
+        };
         self.poison(&[rows as usize, 2 * rows as usize]).await?;
         let mut counters = Draws::new(draws.iter().copied(), &self.device);
         let logits = self.floats(&values, [rows as usize, V]);
@@ -408,8 +416,8 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
             });
             let accepted = if fits { token } else { right };
             expected_tokens.push(accepted as f64);
-            expected_stats.push(sampling_reference::log_probabilities(logits)[accepted]);
-            expected_stats.push(sampling_reference::entropy(logits));
+            expected_stats.push(sampling_reference::log_probabilities(logits, 0.7)[accepted]);
+            expected_stats.push(sampling_reference::entropy(logits, 0.7));
         }
         self.compare("sampling, tokens", tokens, &expected_tokens, 0.0);
         self.compare("sampling", read(sampled.stats).await?, &expected_stats, FORWARD);

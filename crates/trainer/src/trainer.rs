@@ -1,18 +1,23 @@
 //! The training step, in the order of the paper's algorithm: sample, score, weigh, update.
 
-use crate::config::{GroupOf, Objective, SftGate};
+use crate::config::{GroupOf, KlIn, Objective, SftGate};
 use crate::data::source::{Problem, Source};
 use crate::error::{Error, Result};
 use crate::learner::{Gradient, Learner};
 use crate::metrics::{StepReport, mean_of, mean_scores};
 use crate::objective::buffer::Buffer;
+use crate::objective::loss::kl_form;
 use crate::objective::{Update, assemble};
-use crate::ops::objective::column;
+use crate::ops::objective::kl::kl;
+use crate::ops::objective::{COLUMNS, column};
 use crate::optim::{AdamW, learning_rate};
 use crate::platform::Stopwatch;
-use crate::records::{Demonstration, Episode, Group, Origin, Role, Unscored};
+use crate::records::{
+    Demonstration, Episode, Group, Origin, Role, Sequence, Temperature, Unscored,
+};
 use crate::reward::{Grade, Grader, MEND, Submission};
 use crate::rollout::{Plan, respond};
+use crate::score::{score_sequences, to_score};
 
 /// A run in memory: the policy, its optimiser, and the data.
 pub struct Trainer {
@@ -52,24 +57,47 @@ impl Trainer {
         let rollout_secs = clock.elapsed_secs();
 
         let clock = Stopwatch::start();
-        let update = assemble(&groups, &objective);
-        let gradient = self.learner.gradient(&update, self.step).await?;
-        let lr = learning_rate(
-            &self.learner.config.optimizer,
-            self.step,
-            self.learner.config.train.steps,
-        );
+        let train = &self.learner.config.train;
+        let (epochs, steps) = (train.epochs, train.steps);
+        let updates = epochs * self.minibatches(&groups).count();
+        let lr = learning_rate(&self.learner.config.optimizer, self.step, steps);
+        let mut done = Done::default();
+        for _ in 0..epochs {
+            for part in self.minibatches(&groups) {
+                let update = assemble(part, &objective);
+                let gradient = self.learner.nth_gradient(&update, self.step, done.updates).await?;
+                check_finite(part, &update, &gradient).map_err(|what| {
+                    let of = if updates > 1 { format!(", update {} of {updates}", done.updates + 1) } else { String::new() };
+                    Error::numbers(format!(
+                        "step {}{of}: {what}; the update was not applied",
+                        self.step + 1
+                    ))
+                    .next("resume from the last checkpoint with a lower optimizer.lr or a smaller optimizer.clip_norm")
+                })?;
+                let Gradient { tensors, norm, sums } = gradient;
+                self.optimizer.step(&mut self.learner.policy, tensors, norm, lr);
+                done.add(update, sums, norm);
+            }
+        }
         let limit = self.learner.config.rollout.max_new_tokens;
-        let mut report = report(&groups, &update, &gradient, &objective, limit);
+        let mut report = report(&groups, &done, &objective, limit, epochs);
         report.step = self.step + 1;
         report.lr = lr;
-        check_finite(&report)?;
-        self.optimizer.step(&mut self.learner.policy, gradient.tensors, gradient.norm, lr);
         self.step += 1;
         self.buffer.settle(&groups, objective.buffer);
         report.rollout_secs = rollout_secs;
         report.train_secs = clock.elapsed_secs();
         Ok((report, groups))
+    }
+
+    /// A step's groups in the parts that each make an update, in order; as even as their number allows.
+    pub fn minibatches<'a>(
+        &self,
+        groups: &'a [Group],
+    ) -> impl Iterator<Item = &'a [Group]> + use<'a> {
+        let parts = self.learner.config.train.minibatches.min(groups.len()).max(1);
+        let count = groups.len();
+        (0..parts).map(move |i| &groups[i * count / parts..(i + 1) * count / parts])
     }
 
     /// Samples a group for each example and scores rollouts and demonstrations.
@@ -111,8 +139,31 @@ impl Trainer {
         self.grade_demonstrations(&mut groups, &cut, &objective)?;
         if objective.uses_rollouts() {
             self.sample(&mut groups, &objective).await?;
+            self.penalise(&mut groups, &objective).await?;
         }
         Ok(groups)
+    }
+
+    /// What a KL penalty in the reward takes off each rollout's.
+    async fn penalise(&self, groups: &mut [Group], objective: &Objective) -> Result<()> {
+        let in_reward = objective.rollout_kl > 0.0 && objective.rollout_kl_in == KlIn::Reward;
+        let Some(base) = self.learner.base.as_ref().filter(|_| in_reward) else { return Ok(()) };
+        let sequences: Vec<Sequence> = groups
+            .iter()
+            .flat_map(|g| g.episodes.iter().map(|e| to_score(&g.prompt_tokens, e)))
+            .collect();
+        let limit = self.learner.config.train.micro_batch_tokens;
+        let scored = score_sequences(base, &sequences, limit).await?;
+        let form = kl_form(objective);
+        for (episode, scored) in groups.iter_mut().flat_map(|g| &mut g.episodes).zip(scored) {
+            let pairs = episode.logprobs.iter().zip(&scored.logprobs);
+            let token = |(&logp, &base): (&f32, &f32)| {
+                kl(1.0, form, f64::from(logp), f64::from(base), f64::from(logp))
+            };
+            let sum: f64 = pairs.map(|pair| token(pair).value).sum();
+            episode.kl = (objective.rollout_kl * sum) as f32;
+        }
+        Ok(())
     }
 
     /// Grades the demonstrations that can be judged. One that was cut has no end, and one without a gold
@@ -189,7 +240,15 @@ impl Trainer {
                 Ok(Grade { right, score, loose_only, scores }) => {
                     let reward = objective.reward_values.at(score);
                     let episode = response.into_episode(text);
-                    group.episodes.push(Episode { reward, right, loose_only, scores, ..episode });
+                    let temperature = Temperature(plan.sampling.policy_temperature);
+                    group.episodes.push(Episode {
+                        reward,
+                        right,
+                        loose_only,
+                        scores,
+                        temperature,
+                        ..episode
+                    });
                 }
                 Err(why) => group.unscored.push(Unscored { why, tokens: response.tokens.len() }),
             }
@@ -208,18 +267,42 @@ fn require_some(what: &str, grades: &[std::result::Result<Grade, String>]) -> Re
     }
 }
 
+/// The updates of a step: what they had to learn from, and what was read back.
+#[derive(Default)]
+struct Done {
+    /// How many.
+    updates: u32,
+    /// The sequences of one after the other, with the kernel's sums.
+    sequences: Vec<(Sequence, [f64; COLUMNS])>,
+    /// Â of each group, again for each epoch.
+    advantages: Vec<Vec<f64>>,
+    /// Σ of the gradients' norms.
+    norms: f64,
+}
+
+impl Done {
+    fn add(&mut self, update: Update, sums: Vec<[f64; COLUMNS]>, norm: f64) {
+        self.updates += 1;
+        self.sequences.extend(update.sequences.into_iter().zip(sums));
+        self.advantages.extend(update.advantages);
+        self.norms += norm;
+    }
+}
+
 fn report(
     groups: &[Group],
-    update: &Update,
-    gradient: &Gradient,
+    done: &Done,
     objective: &Objective,
     limit: usize,
+    epochs: usize,
 ) -> StepReport {
     let episodes = || groups.iter().flat_map(|g| &g.episodes);
-    // An empty sum is -0.0 in Rust; adding 0.0 makes it 0.0.
-    let sum = |column: usize| gradient.sums.iter().map(|s| s[column]).sum::<f64>() + 0.0;
+    let updates = f64::from(done.updates.max(1));
+    // Each update's loss is a mean over its own tokens. An empty sum is -0.0 in Rust; adding 0.0 makes it 0.0.
+    let loss =
+        |column: usize| done.sequences.iter().map(|(_, s)| s[column]).sum::<f64>() / updates + 0.0;
     let of_role = |role: Role, column: usize| {
-        let rows = update.sequences.iter().zip(&gradient.sums);
+        let rows = done.sequences.iter();
         rows.filter(move |(s, _)| s.role == role && !s.terms.is_zero())
             .map(move |(s, row)| (row[column], s.loss_tokens() as f64))
     };
@@ -236,10 +319,10 @@ fn report(
     };
     let reward_of = |g: &Group| Some(f64::from(g.demonstration.as_ref()?.reward?));
     // Without rollouts in its group, or if it is kept out of the group, a demonstration has no advantage.
-    let compared = groups.iter().zip(&update.advantages).filter(|(g, _)| {
+    let compared = groups.iter().zip(&done.advantages).filter(|(g, _)| {
         objective.group_of != GroupOf::Apart && !g.episodes.is_empty() && reward_of(g).is_some()
     });
-    let terms = [column::SFT, column::RL_DEMO, column::SELF, column::REGULARISER].map(sum);
+    let terms = [column::SFT, column::RL_DEMO, column::SELF, column::BONUS, column::KL].map(loss);
     let share_of =
         |is: &dyn Fn(&Episode) -> bool| mean_of(episodes().map(|e| f64::from(u8::from(is(e)))));
     let entropies = episodes().flat_map(|e| &e.entropies).map(|&h| f64::from(h));
@@ -248,9 +331,9 @@ fn report(
         loss_sft: terms[0],
         loss_rl_demo: terms[1],
         loss_self: terms[2],
-        loss_entropy: total(Role::Rollout, column::REGULARISER),
-        loss_kl: total(Role::Demonstration, column::REGULARISER),
-        grad_norm: gradient.norm,
+        loss_entropy: terms[3],
+        loss_kl: terms[4],
+        grad_norm: done.norms / updates,
         reward: mean_of(episodes().map(|e| f64::from(e.reward))),
         rewards: mean_scores(episodes()),
         accuracy: share_of(&|e| e.right),
@@ -263,7 +346,7 @@ fn report(
         w_sft: mean_of(of_role(Role::Demonstration, column::WEIGHT).map(|(w, _)| w))
             .filter(|_| objective.sft),
         w_rl: mean_of(of_role(Role::Rollout, column::WEIGHT).map(|(w, _)| w)),
-        clip_share: share(total(Role::Rollout, column::CLIPPED), scored_tokens as f64),
+        clip_share: share(total(Role::Rollout, column::CLIPPED), (epochs * scored_tokens) as f64),
         response_tokens: mean_of(episodes().map(|e| e.tokens.len() as f64)),
         truncated_share: share_of(&|e| e.truncated),
         context_cut_share: share_of(&|e| e.truncated && e.tokens.len() < limit),
@@ -271,35 +354,39 @@ fn report(
         unscored: groups.iter().map(|g| g.unscored.len() as u64).sum(),
         unscored_demos: groups.iter().filter(|g| g.unscored_demo.is_some()).count() as u64,
         rollout_tokens: (scored_tokens + unscored_tokens) as u64,
-        trained_tokens: update
+        trained_tokens: done
             .sequences
             .iter()
-            .filter(|s| !s.terms.is_zero())
-            .map(|s| s.loss_tokens() as u64)
+            .filter(|(s, _)| !s.terms.is_zero())
+            .map(|(s, _)| s.loss_tokens() as u64)
             .sum(),
         ..Default::default()
     }
 }
 
-fn check_finite(report: &StepReport) -> Result<()> {
+/// What is not a finite number, and what it is.
+fn check_finite(
+    groups: &[Group],
+    update: &Update,
+    gradient: &Gradient,
+) -> std::result::Result<(), String> {
+    let sum = |column: usize| gradient.sums.iter().map(|s| s[column]).sum::<f64>();
+    let demonstrations = update.sequences.iter().zip(&gradient.sums);
+    let demonstrations = demonstrations.filter(|(s, _)| s.role == Role::Demonstration);
+    let entropies = groups.iter().flat_map(|g| &g.episodes).flat_map(|e| &e.entropies);
     let named = [
-        ("L_SFT", Some(report.loss_sft)),
-        ("L_RL,demo", Some(report.loss_rl_demo)),
-        ("L_self", Some(report.loss_self)),
-        ("entropy bonus", Some(report.loss_entropy)),
-        ("KL penalty", Some(report.loss_kl)),
-        ("gradient norm", Some(report.grad_norm)),
+        ("L_SFT", sum(column::SFT)),
+        ("L_RL,demo", sum(column::RL_DEMO)),
+        ("L_self", sum(column::SELF)),
+        ("entropy bonus", sum(column::BONUS)),
+        ("KL penalty", sum(column::KL)),
+        ("gradient norm", gradient.norm),
         // If no sequence carries loss, only these show that the policy is broken.
-        ("entropy of the rollouts", report.entropy),
-        ("entropy of the demonstrations", report.entropy_demo),
+        ("entropy of the rollouts", entropies.map(|&h| f64::from(h)).sum()),
+        ("entropy of the demonstrations", demonstrations.map(|(_, s)| s[column::ENTROPY]).sum()),
     ];
-    let known = named.iter().filter_map(|(name, value)| Some((name, (*value)?)));
-    match known.into_iter().find(|(_, value)| !value.is_finite()) {
-        Some((name, value)) => Err(Error::numbers(format!(
-            "step {}: {name} is {value}; the update was not applied",
-            report.step
-        ))
-        .next("resume from the last checkpoint with a lower optimizer.lr or a smaller optimizer.clip_norm")),
+    match named.into_iter().find(|(_, value)| !value.is_finite()) {
+        Some((name, value)) => Err(format!("{name} is {value}")),
         None => Ok(()),
     }
 }

@@ -393,3 +393,28 @@ fn presets_are_whole() {
         assert!(tasks.iter().any(|task| matches!(task, Task::Trial { .. })));
     }
 }
+
+/// Every row of the study of recent methods runs: one step of it, on little.
+#[test]
+fn each_row_of_the_methods_runs() {
+    let home = Home::new();
+    let (_, text) = PRESETS.into_iter().find(|(name, _)| *name == "methods").unwrap();
+    let mut spec: toml::Table = text.parse().unwrap();
+    let rows = spec["row"].as_array_mut().unwrap();
+    let names: Vec<String> = rows.iter().map(|r| r["name"].as_str().unwrap().into()).collect();
+    rows.iter_mut().for_each(|row| {
+        row.as_table_mut().unwrap().remove("grid");
+        row.as_table_mut().unwrap().remove("tune_in");
+    });
+    let small = "rollout = { prompts = 4, group = 3, max_new_tokens = 12 }\ntrain.steps = 1\n\
+                 eval.examples = 2\ncheckpoint = { every = 0, samples_every = 0 }";
+    spec.insert("settings".into(), toml::Value::Table(small.parse().unwrap()));
+    spec.insert("seeds".into(), 1.into());
+    spec.remove("tuning");
+    home.write("methods.toml", spec.to_string());
+    home.succeeds("study --spec methods.toml --out out --only main");
+    let tables = String::from_utf8(home.read("out/tables.md")).unwrap();
+    for name in names {
+        assert!(tables.contains(&format!("| {name} |")), "{name}: {tables}");
+    }
+}

@@ -129,6 +129,8 @@ fn update(layers: usize, recomputed: usize, device: &Device) -> Asked {
         response: vec![7 + i, 8, 9],
         learned: Vec::new(),
         old_logprobs: Vec::new(),
+        factors: Vec::new(),
+        temperature: 1.0,
         terms: TermCoefficients { sft: 0.1, ..TermCoefficients::default() },
     };
     let update = Update {

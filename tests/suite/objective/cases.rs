@@ -8,7 +8,10 @@ use crate::backends::{compare, devices, floats};
 use burn::tensor::{Tensor, TensorData};
 use srft::objective::advantage::advantages;
 use srft::objective::reference;
-use srft::ops::objective::{COLUMNS, Clip, EntropyOver, Row, Switches, Weight, column, objective};
+use srft::ops::objective::{
+    COLUMNS, Clip, ClipForm, EntropyOver, KlForm, Ratio, Row, Switches, TokenWeight, Weight,
+    column, objective,
+};
 use srft::records::TermCoefficients;
 
 /// A token as (−log2 p, H / ln 2, −log2 p_old).
@@ -27,7 +30,7 @@ fn check(
 ) {
     let tokens: Vec<Token> = sequences.iter().flat_map(|s| s.1).copied().collect();
     let stats: Vec<[f64; 2]> = tokens.iter().map(|t| [-t.0 * LN_2, t.1 * LN_2]).collect();
-    let old: Vec<f64> = tokens.iter().map(|t| -t.2 * LN_2).collect();
+    let given: Vec<[f64; 3]> = tokens.iter().map(|t| [-t.2 * LN_2, -t.2 * LN_2, 1.0]).collect();
     let mut start = 0;
     let mut rows = Vec::new();
     for &(demonstration, tokens, terms) in sequences {
@@ -36,7 +39,7 @@ fn check(
         start += len;
     }
 
-    let exact = reference::objective(&stats, &old, &rows, switches);
+    let exact = reference::objective(&stats, &given, &rows, switches);
     let sums: Vec<f32> = exact.sums.iter().map(|s| s[expected.0] as f32).collect();
     let slopes: Vec<f32> = exact.coefficients.iter().map(|c| c[0] as f32).collect();
     compare(&format!("{name}, reference"), &sums, expected.1, 1e-6).unwrap();
@@ -46,8 +49,9 @@ fn check(
         let single = |values: &[f64]| values.iter().map(|&x| x as f32).collect::<Vec<_>>();
         let stats = TensorData::new(single(stats.as_flattened()), [tokens.len(), 2]);
         let stats = Tensor::from_data(stats, &device);
-        let old = Tensor::from_data(TensorData::new(single(&old), [tokens.len()]), &device);
-        let got = objective(stats, old, &rows, switches);
+        let given = TensorData::new(single(given.as_flattened()), [tokens.len(), 3]);
+        let given = Tensor::from_data(given, &device);
+        let got = objective(stats, given, &rows, switches);
         let sums: Vec<f32> = floats(got.sums).chunks(COLUMNS).map(|s| s[expected.0]).collect();
         let slopes: Vec<f32> = floats(got.coefficients).chunks(2).map(|c| c[0]).collect();
         compare(&format!("{name}, {backend}"), &sums, expected.1, 2e-6).unwrap();
@@ -143,10 +147,37 @@ fn self_term_advantage() {
     // DAPO's ε_high = 0.28 moves only the first: −1/4 · (1.28 + 1) = −0.57.
     let dapo = Switches { clip: Clip { low: 0.2, high: 0.28 }, ..Default::default() };
     check("clip higher", rollouts, &dapo, (column::SELF, &[-0.57, 0.7]), &slopes);
-    // As the authors' code reportedly has it: positives times w_RL = 0.1 · 4.
+    // As the authors' code has it: positives times w_RL = 0.1 · 4.
     let weighted = TermCoefficients { self_positive: true, ..ratio(-0.25) };
     let right: Sequences = &[(false, &RIGHT, weighted)];
     check("weighted ratio", right, &ppo, (column::SELF, &[-0.22]), &[0.0, -0.1]);
+}
+
+/// What other trainers' clips make of the same two rollouts.
+#[test]
+fn other_clips_and_ratios() {
+    let rollouts: Sequences = &[(false, &RIGHT, ratio(-0.25)), (false, &WRONG, ratio(0.25))];
+    let printed = Switches::default();
+    // GSPO: the right one's ρ is √2 for both tokens, held at 1.2: −1/4 · 2.4. The wrong one's is 1: 1/4 · 2.
+    let gspo = Switches { ratio: Ratio::Sequence, ..printed };
+    let slopes = [0.0, 0.0, 0.25, 0.25];
+    check("gspo", rollouts, &gspo, (column::SELF, &[-0.6, 0.5]), &slopes);
+    check("gspo", rollouts, &gspo, (column::CLIPPED, &[2.0, 0.0]), &slopes);
+    // CISPO: weights 1.2, 1 of −ln p = ln 2, ln 2; 0.8, 1.2 of 2 ln 2, 3 ln 2: −1/4 · Â · weight is the slope.
+    let cispo = Switches { clip_form: ClipForm::Weight, ..printed };
+    let slopes = [-0.3, -0.25, 0.2, 0.3];
+    let sums = [0.55 * LN_2, -(0.4 + 0.9) * LN_2];
+    check("cispo", rollouts, &cispo, (column::SELF, &sums), &slopes);
+    // The dual clip at 1.5 takes the wrong one's second token, ρ = 2: 1/4 · (0.8 + 1.5).
+    let dual = Switches { dual_clip: Some(1.5), ..printed };
+    let slopes = [0.0, -0.25, 0.0, 0.0];
+    check("dual clip", rollouts, &dual, (column::SELF, &[-0.55, 0.575]), &slopes);
+    // k1 with the sampler's numbers for the base's: 1/2 · (ln p − ln p_base) = 1/2 · (1 + 0) ln 2.
+    let k1 = Switches { kl: KlForm::K1, ..printed };
+    let held = TermCoefficients { kl: 0.5, ..Default::default() };
+    check("k1", &[(false, &RIGHT, held)], &k1, (column::KL, &[0.5 * LN_2]), &[0.5, 0.5]);
+    // k3: r = 1/2 and 1: 1/2 · (1/2 − 1 + ln 2), slope 1/2 · (1 − r).
+    check("k3", &[(false, &RIGHT, held)], &printed, (column::KL, &[0.096_574]), &[0.25, 0.0]);
 }
 
 #[test]
@@ -184,7 +215,7 @@ fn entropy_coeff() {
     // 0.001, N = 2: −0.001/2 · (0 + 4) ln 2. No slope by ln p; the slope by H is the coefficient.
     let terms = TermCoefficients { entropy: -0.0005, ..Default::default() };
     let demonstration: Sequences = &[(true, &DEMONSTRATION, terms)];
-    let expected = (column::REGULARISER, [-0.001_386_294].as_slice());
+    let expected = (column::BONUS, [-0.001_386_294].as_slice());
     check("bonus", demonstration, &Switches::default(), expected, &[0.0; 2]);
 }
 
@@ -192,12 +223,23 @@ fn entropy_coeff() {
 fn sft_token_weight() {
     // φ = 3/16, 1/4, weight off: 1/2 · (3/16 · 2 + 1/4 · 1) ln 2 = 0.3125 ln 2; slopes −1/2 · φ.
     let demonstration: Sequences = &[(true, &DEMONSTRATION, sft(0.5))];
-    let phi = Switches { sft_phi: true, sft_weight: None, ..Default::default() };
+    let phi =
+        Switches { sft_token: TokenWeight::Undecided, sft_weight: None, ..Default::default() };
     let slopes = [-0.093_75, -0.125];
     check("phi", demonstration, &phi, (column::SFT, &[0.216_608_5]), &slopes);
     check("phi", demonstration, &phi, (column::WEIGHT, &[0.218_75]), &slopes);
+    // H/3 of 0 and ln 16: 1/2 · (4 ln 2)/3 · ln 2. DFT: 1/2 · (1/4 · 2 + 1/2 · 1) ln 2. TrSFT: p is above 0.1.
+    let weighs = |sft_token| Switches { sft_token, sft_weight: None, ..Default::default() };
+    let eaft = [0.0, -2.0 * LN_2 / 3.0];
+    let eaft_loss = [2.0 / 3.0 * LN_2 * LN_2];
+    let entropy = weighs(TokenWeight::Entropy);
+    check("eaft", demonstration, &entropy, (column::SFT, &eaft_loss), &eaft);
+    let probability = weighs(TokenWeight::Probability);
+    check("dft", demonstration, &probability, (column::SFT, &[LN_2 / 2.0]), &[-0.125, -0.25]);
+    let trusted = weighs(TokenWeight::Trusted);
+    check("trsft", demonstration, &trusted, (column::SFT, &[1.5 * LN_2]), &[-0.5, -0.5]);
     // Times w_SFT = 1/8.
-    let both = Switches { sft_phi: true, ..Default::default() };
+    let both = Switches { sft_token: TokenWeight::Undecided, ..Default::default() };
     let slopes = slopes.map(|slope| slope / 8.0);
     check("phi and weight", demonstration, &both, (column::SFT, &[0.027_076]), &slopes);
 }
@@ -209,11 +251,11 @@ fn kl_coeff() {
     let moved: [Token; 2] = [(2.0, 0.0, 1.0), (1.0, 4.0, 2.0)];
     let terms = TermCoefficients { kl: 0.1, ..Default::default() };
     let printed = Switches::default();
-    let expected = (column::REGULARISER, [0.05].as_slice());
+    let expected = (column::KL, [0.05].as_slice());
     check("kl", &[(true, &moved, terms)], &printed, expected, &[-0.1, 0.05]);
     // At the base it is 0, and so is its slope.
     let still: [Token; 2] = [(2.0, 0.0, 2.0), (1.0, 4.0, 1.0)];
-    let expected = (column::REGULARISER, [0.0].as_slice());
+    let expected = (column::KL, [0.0].as_slice());
     check("kl at the base", &[(true, &still, terms)], &printed, expected, &[0.0; 2]);
 }
 

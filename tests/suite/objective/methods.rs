@@ -101,7 +101,8 @@ fn outcomes_of(
     assert!(sequences.next().is_none());
 
     let stats: Vec<[f64; 2]> = tokens.iter().map(|t| [t[0], t[1]]).collect();
-    let old: Vec<f64> = tokens.iter().map(|t| t[2]).collect();
+    // The sampler's number stands for the base's, too.
+    let given: Vec<[f64; 3]> = tokens.iter().map(|t| [t[2], t[2], 1.0]).collect();
     let switches = switches(objective_of, BatchEntropy::default());
     let outcome = |sums: Vec<f64>, slopes: Vec<f64>| {
         let mut all = vec![0.0; place];
@@ -111,15 +112,16 @@ fn outcomes_of(
         let loss = sums.chunks(COLUMNS).flat_map(|s| &s[..column::LOSSES]).sum();
         Outcome { loss, slopes: all }
     };
-    let exact = reference::objective(&stats, &old, &rows, &switches);
+    let exact = reference::objective(&stats, &given, &rows, &switches);
     let slopes = exact.coefficients.iter().map(|c| c[0]).collect();
     let mut all = vec![("reference", outcome(exact.sums.concat(), slopes))];
     for (backend, device) in devices() {
         let single = |values: &[f64]| values.iter().map(|&x| x as f32).collect::<Vec<_>>();
         let n = tokens.len();
         let stats = TensorData::new(single(stats.as_flattened()), [n, 2]);
-        let old = Tensor::from_data(TensorData::new(single(&old), [n]), &device);
-        let got = objective(Tensor::from_data(stats, &device), old, &rows, &switches);
+        let given = TensorData::new(single(given.as_flattened()), [n, 3]);
+        let given = Tensor::from_data(given, &device);
+        let got = objective(Tensor::from_data(stats, &device), given, &rows, &switches);
         let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
         let slopes = wide(floats(got.coefficients)).chunks(2).map(|c| c[0]).collect();
         all.push((backend, outcome(wide(floats(got.sums)), slopes)));
@@ -161,6 +163,58 @@ fn two_prompts() -> Vec<Responses> {
 /// 1/(√2 + 1e-6), the advantage of rewards 1 and −1.
 const A: f64 = 0.707_106_281;
 
+/// What length and cutting do to a group: rewards 1, 1, −1 of responses of 4, 8 and 10 tokens, the last cut.
+#[test]
+fn long_and_cut_responses() {
+    let group = || {
+        let episode = |(sample, (tokens, reward)): (usize, (usize, f32))| Episode {
+            sample,
+            tokens: vec![7; tokens],
+            logprobs: vec![-1.0; tokens],
+            entropies: vec![0.0; tokens],
+            reward,
+            right: reward > 0.0,
+            truncated: tokens == 10,
+            ..Episode::default()
+        };
+        let episodes = [(4, 1.0), (8, 1.0), (10, -1.0)].into_iter().enumerate().map(episode);
+        vec![Group {
+            origin: Origin::Drawn,
+            prompt_tokens: vec![1],
+            episodes: episodes.collect(),
+            ..Group::default()
+        }]
+    };
+    let of = |settings: &str| {
+        let objective =
+            objective_at(0, &format!("method = \"grpo\"\nadvantage_std = false\n{settings}"));
+        let update = assemble(&group(), &objective);
+        let factors = update.sequences.iter().map(|s| f64::from(s.terms.self_ratio));
+        (update.advantages[0].clone(), factors.collect::<Vec<_>>())
+    };
+    let near = |got: &[f64], want: &[f64]| {
+        let single: Vec<f32> = got.iter().map(|&x| x as f32).collect();
+        compare("factors", &single, want, 1e-6).unwrap();
+    };
+    // Advantages 2/3, 2/3, −4/3; a mean over tokens divides by 22, of responses by 3 and their lengths.
+    let (advantages, factors) = of("aggregate = \"token-mean\"");
+    near(&advantages, &[2.0 / 3.0, 2.0 / 3.0, -4.0 / 3.0]);
+    near(&factors, &[-2.0 / 66.0, -2.0 / 66.0, 4.0 / 66.0]);
+    // Masked, the cut one keeps the others' advantages, and its tokens count in no mean; as a response it does.
+    let masked = "truncated = \"masked\"";
+    let (advantages, factors) = of(&format!("{masked}\naggregate = \"token-mean\""));
+    near(&advantages, &[2.0 / 3.0, 2.0 / 3.0, -4.0 / 3.0]);
+    near(&factors, &[-2.0 / 36.0, -2.0 / 36.0, 0.0]);
+    let (_, factors) = of(masked);
+    near(&factors, &[-2.0 / 36.0, -2.0 / 72.0, 0.0]);
+    // From 6 tokens on 1/4 a token: rewards 1, 1/2, −2, whose mean is −1/6.
+    let (advantages, _) = of("truncated = \"soft\"\nsoft_tokens = 4");
+    near(&advantages, &[7.0 / 6.0, 4.0 / 6.0, -11.0 / 6.0]);
+    // A limit of its own: beyond 8 tokens all of it.
+    let (advantages, _) = of("truncated = \"soft\"\nsoft_tokens = 2\nsoft_limit = 8");
+    near(&advantages, &[4.0 / 3.0, 1.0 / 3.0, -5.0 / 3.0]);
+}
+
 #[test]
 fn by_hand() {
     // N_d = 5, B = 4 rollouts, N_r = 8; the second prompt's rewards are equal. Slopes in the order
@@ -192,6 +246,28 @@ fn by_hand() {
         ("dr-grpo", 0, "", 0.6 / 40.0, rl(1.0 / A / 5.0)),
         // The first prompt alone, N_r = 4, clipped at 1.28: (−2.28 + 2.8)/4 A.
         ("dapo", 0, "", 0.13 * A, rl(2.0)),
+        // φ = p: 1/4 · 2 + 1/2 · 1 + 3 · 1/2 · 1 = 5/2 of ln 2 / 5.
+        ("dft", 0, "", 0.5 * LN_2, {
+            let mut slopes = [0.0; 13];
+            slopes[4] = -0.05;
+            [5, 10, 11, 12].into_iter().for_each(|t| slopes[t] = -0.1);
+            slopes
+        }),
+        // Every p is above 0.1, and no token has an entropy.
+        ("trsft", 0, "", sft, sft_slopes),
+        ("eaft", 0, "", 0.0, [0.0; 13]),
+        // The right one's s = √2 is held at 1.0004, the wrong one's is 1: (1 − 1.0004)/4 A.
+        ("gspo", 0, "", -1e-4 * A, {
+            let mut slopes = [0.0; 13];
+            slopes[2..4].copy_from_slice(&[A / 8.0; 2]);
+            slopes
+        }),
+        // Weights 2, 1 of −ln 2, −ln 2 and 1/2, 2 of −2 ln 2, −3 ln 2, over N_r = 8: (3 − 7)/8 ln 2 A.
+        ("cispo", 0, "", -0.5 * LN_2 * A, {
+            let mut slopes = [0.0; 13];
+            slopes[..4].copy_from_slice(&[-A / 4.0, -A / 8.0, A / 16.0, A / 4.0]);
+            slopes
+        }),
         ("sft+grpo", 0, "", sft + grpo, sum(sft_slopes, grpo_slopes, [1.0, 1.0])),
         // μ = 0.05 + 0.85/2 halfway through its decay; GRPO's token mean over 8 is here the same.
         (

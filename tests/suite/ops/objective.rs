@@ -4,7 +4,10 @@
 use crate::backends::{compare, devices, floats};
 use burn::tensor::{Device, Tensor, TensorData};
 use srft::objective::reference::{self, Reference};
-use srft::ops::objective::{COLUMNS, Clip, EntropyOver, Row, Switches, Weight, column, objective};
+use srft::ops::objective::{
+    COLUMNS, Clip, ClipForm, EntropyOver, KlForm, Ratio, Row, Switches, TokenWeight, Weight,
+    column, objective,
+};
 use srft::random::Stream;
 use srft::records::TermCoefficients;
 
@@ -16,7 +19,7 @@ const BACKWARD: f64 = 1e-4;
 /// A batch of packed sequences with gaps of padding between them.
 struct Batch {
     stats: Vec<f32>, // [n, 2]
-    old: Vec<f32>,   // [n]
+    given: Vec<[f32; 3]>,
     rows: Vec<Row>,
 }
 
@@ -24,7 +27,7 @@ impl Batch {
     /// Sequences of `lens` tokens; every fourth has no term at all.
     fn random(seed: u64, lens: &[u32], gap: u32) -> Self {
         let mut random = Stream::new(seed, 1, 0);
-        let mut batch = Self { stats: vec![], old: vec![], rows: vec![] };
+        let mut batch = Self { stats: vec![], given: vec![], rows: vec![] };
         let mut start = gap;
         for (i, &len) in lens.iter().enumerate() {
             let mut factor = || if i % 4 == 3 { 0.0 } else { random.normal() };
@@ -52,7 +55,8 @@ impl Batch {
             };
             let entropy = random.normal().abs().min(3.0);
             batch.stats.extend([logp, entropy]);
-            batch.old.push(logp + 0.5 * random.normal());
+            let mut near = || logp + 0.5 * random.normal();
+            batch.given.push([near(), near(), if t % 3 == 0 { 1.0 } else { random.normal() }]);
         }
         batch
     }
@@ -60,21 +64,24 @@ impl Batch {
     fn reference(&self, switches: &Switches) -> Reference {
         let stats: Vec<[f64; 2]> =
             self.stats.chunks(2).map(|s| [f64::from(s[0]), f64::from(s[1])]).collect();
-        let old: Vec<f64> = self.old.iter().copied().map(f64::from).collect();
-        reference::objective(&stats, &old, &self.rows, switches)
+        reference::objective(&stats, &self.given(), &self.rows, switches)
     }
 
-    fn tensors(&self, device: &Device) -> (Tensor<2>, Tensor<1>) {
-        let n = self.old.len();
+    fn given(&self) -> Vec<[f64; 3]> {
+        self.given.iter().map(|g| g.map(f64::from)).collect()
+    }
+
+    fn tensors(&self, device: &Device) -> (Tensor<2>, Tensor<2>) {
+        let n = self.given.len();
         let stats = TensorData::new(self.stats.clone(), [n, 2]);
-        let old = TensorData::new(self.old.clone(), [n]);
-        (Tensor::from_data(stats, device), Tensor::from_data(old, device))
+        let given = TensorData::new(self.given.concat(), [n, 3]);
+        (Tensor::from_data(stats, device), Tensor::from_data(given, device))
     }
 
     /// (coefficients, sums) of the kernel.
     fn kernel(&self, device: &Device, switches: &Switches) -> (Vec<f32>, Vec<f32>) {
-        let (stats, old) = self.tensors(device);
-        let got = objective(stats, old, &self.rows, switches);
+        let (stats, given) = self.tensors(device);
+        let got = objective(stats, given, &self.rows, switches);
         (floats(got.coefficients), floats(got.sums))
     }
 }
@@ -94,7 +101,15 @@ fn all_switches() -> Vec<(&'static str, Switches)> {
         ("plus", Switches { sft_weight: plus, ..printed }),
         ("sft weight off", Switches { sft_weight: None, ..printed }),
         ("self weight off", Switches { self_weight: None, ..printed }),
-        ("token weight", Switches { sft_phi: true, ..printed }),
+        ("phi", Switches { sft_token: TokenWeight::Undecided, ..printed }),
+        ("dft", Switches { sft_token: TokenWeight::Probability, ..printed }),
+        ("eaft", Switches { sft_token: TokenWeight::Entropy, ..printed }),
+        ("trsft", Switches { sft_token: TokenWeight::Trusted, ..printed }),
+        ("gspo", Switches { ratio: Ratio::Sequence, ..printed }),
+        ("cispo", Switches { clip_form: ClipForm::Weight, ..printed }),
+        ("dual clip", Switches { dual_clip: Some(1.5), ..printed }),
+        ("k1", Switches { kl: KlForm::K1, ..printed }),
+        ("k3 with ρ", Switches { kl: KlForm::K3Ratio, ..printed }),
         ("shaped", Switches { shaping: Some(0.1), ..printed }),
         ("clip", Switches { clip: Clip { low: 0.1, high: 0.4 }, ..printed }),
         ("max_prob", Switches { max_logp: Some(0.5f32.ln()), ..printed }),
@@ -141,7 +156,14 @@ fn extremes() {
     let penalty = TermCoefficients { kl: 1.0, ..Default::default() };
     let batch = Batch {
         stats: vec![-1.0, 0.5, -1e4, 0.0, 0.0, 0.0, -1e4, 12.0, -1e4, 0.5, -1.0, 0.0],
-        old: vec![-1e4, -1.0, f32::NAN, f32::NAN, -1.0, -1e4],
+        given: vec![
+            [-1e4, f32::NAN, 1.0],
+            [-1.0, f32::NAN, 1.0],
+            [f32::NAN, f32::NAN, 1.0],
+            [f32::NAN, f32::NAN, 1.0],
+            [f32::NAN, -1.0, 1.0],
+            [f32::NAN, -1e4, 1.0],
+        ],
         rows: vec![
             Row { start: 0, len: 2, demonstration: false, terms },
             Row { start: 2, len: 2, demonstration: true, terms: no_ratio },
@@ -164,7 +186,7 @@ fn vulkan_writes_every_element() {
     let want = batch.reference(&Switches::default());
     let (_, device) = devices().pop().expect("a backend");
     let inputs = batch.tensors(&device);
-    let shapes = [[batch.old.len(), 2], [batch.rows.len(), COLUMNS]];
+    let shapes = [[batch.given.len(), 2], [batch.rows.len(), COLUMNS]];
     drop(shapes.map(|shape| floats(Tensor::<2>::full(shape, f32::NAN, &device))));
     // The allocator hands the freed pages out again: this is what makes the poison count.
     let reused = shapes.map(|shape| floats(Tensor::<2>::empty(shape, &device)));
@@ -194,11 +216,11 @@ fn the_comparison_can_fail() {
 fn slopes(batch: &Batch, switches: &Switches) -> Vec<f64> {
     let stats: Vec<[f64; 2]> =
         batch.stats.chunks(2).map(|s| [f64::from(s[0]), f64::from(s[1])]).collect();
-    let old: Vec<f64> = batch.old.iter().copied().map(f64::from).collect();
+    let given = batch.given();
     let at = |i: usize, step: f64| {
         let mut moved = stats.clone();
         moved[i / 2][i % 2] += step;
-        reference::objective(&moved, &old, &batch.rows, switches).loss()
+        reference::objective(&moved, &given, &batch.rows, switches).loss()
     };
     (0..2 * stats.len()).map(|i| (at(i, 1e-6) - at(i, -1e-6)) / 2e-6).collect()
 }
@@ -207,47 +229,104 @@ fn slopes(batch: &Batch, switches: &Switches) -> Vec<f64> {
 /// it is less likely.
 #[test]
 fn the_kl_penalty_has_the_slope_of_its_value() {
-    let printed = Switches::default();
-    for seed in 20..24 {
+    let forms = [KlForm::K3, KlForm::K1, KlForm::K3Ratio];
+    for (seed, kl) in (20..24).flat_map(|seed| forms.map(|kl| (seed, kl))) {
+        let printed = Switches { kl, ..Switches::default() };
         let mut batch = Batch::random(seed, &[9, 6], 1);
         for row in &mut batch.rows {
             row.terms = TermCoefficients { kl: row.terms.kl, ..Default::default() };
         }
-        let ratios = batch.stats.chunks(2).zip(&batch.old).map(|(s, old)| old - s[0]);
+        let ratios = batch.stats.chunks(2).zip(&batch.given).map(|(s, given)| given[1] - s[0]);
         let (more, less): (Vec<f32>, Vec<f32>) = ratios.partition(|r| *r > 0.0);
         assert!(more.len() > 2 && less.len() > 2);
         let slopes = slopes(&batch, &printed);
         for (backend, device) in devices() {
             let (got, _) = batch.kernel(&device, &printed);
-            compare(&format!("seed {seed}, {backend}"), &got, &slopes, BACKWARD).unwrap();
+            compare(&format!("{kl:?}, seed {seed}, {backend}"), &got, &slopes, BACKWARD).unwrap();
         }
     }
 }
 
-/// φ is a constant for the gradient: the slope of a token is that of its loss with φ held where it is.
+/// φ and a ratio that only weighs are constants for the gradient: the slope of a token is that of its loss with them held
+/// where they are.
 #[test]
 fn no_gradient_flows_through_the_token_weight() {
-    let weighed = Switches { sft_phi: true, sft_weight: None, ..Default::default() };
-    let plain = Switches { sft_phi: false, ..weighed };
+    let plain = Switches { sft_weight: None, self_weight: None, ..Default::default() };
+    let imitated = TermCoefficients { sft: 0.7, ..Default::default() };
+    let weighs = |token: TokenWeight| Switches { sft_token: token, ..plain };
+    let p = |s: [f64; 2]| s[0].exp();
+    type Held = fn(f64, f64) -> f64;
+    let phis: [(&str, Switches, Held); 4] = [
+        ("phi", weighs(TokenWeight::Undecided), |p, _| p * (1.0 - p)),
+        ("dft", weighs(TokenWeight::Probability), |p, _| p),
+        ("eaft", weighs(TokenWeight::Entropy), |_, h| h / 3.0),
+        ("trsft", weighs(TokenWeight::Trusted), |p, _| (p / 0.1).min(1.0)),
+    ];
+    let mut differs = std::collections::BTreeSet::new();
     for seed in 30..34 {
+        for (name, weighed, phi) in phis {
+            let mut batch = Batch::random(seed, &[9], 0);
+            batch.rows[0].terms = imitated;
+            let stats: Vec<[f64; 2]> =
+                batch.stats.chunks(2).map(|s| [f64::from(s[0]), f64::from(s[1])]).collect();
+            let unweighed = slopes(&batch, &plain);
+            let held = stats.iter().zip(unweighed.chunks(2));
+            let held: Vec<f64> =
+                held.flat_map(|(&s, slope)| [slope[0] * phi(p(s), s[1]), 0.0]).collect();
+            let moving = slopes(&batch, &weighed);
+            for (backend, device) in devices() {
+                let (got, _) = batch.kernel(&device, &weighed);
+                compare(&format!("{name}, seed {seed}, {backend}"), &got, &held, BACKWARD).unwrap();
+                let apart = compare("moving", &got, &moving, 10.0 * BACKWARD).is_err();
+                differs.extend(apart.then_some(name));
+            }
+        }
+        // CISPO: −⊥[clip(ρ)] Â ln p.
         let mut batch = Batch::random(seed, &[9], 0);
-        batch.rows[0].terms = TermCoefficients { sft: 0.7, ..Default::default() };
-        let phi = |t: usize| {
-            let p = f64::from(batch.stats[2 * t]).exp();
-            p * (1.0 - p)
-        };
-        let held: Vec<f64> = slopes(&batch, &plain)
-            .chunks(2)
-            .enumerate()
-            .flat_map(|(t, s)| [s[0] * phi(t), s[1] * phi(t)])
-            .collect();
-        let moving = slopes(&batch, &weighed);
+        batch.rows[0].terms = TermCoefficients { self_ratio: 0.7, ..Default::default() };
+        let cispo = Switches { clip_form: ClipForm::Weight, ..plain };
+        let held = batch.stats.chunks(2).zip(batch.given()).flat_map(|(s, [old, _, factor])| {
+            let rho = (f64::from(s[0]) - old).exp().clamp(0.8, 1.2);
+            [f64::from(0.7f32) * factor * rho, 0.0]
+        });
+        let held: Vec<f64> = held.collect();
         for (backend, device) in devices() {
-            let (got, _) = batch.kernel(&device, &weighed);
-            compare(&format!("seed {seed}, {backend}"), &got, &held, BACKWARD).unwrap();
-            assert!(compare("moving", &got, &moving, 10.0 * BACKWARD).is_err());
+            let (got, _) = batch.kernel(&device, &cispo);
+            compare(&format!("cispo, seed {seed}, {backend}"), &got, &held, BACKWARD).unwrap();
         }
     }
+    assert_eq!(differs.len(), phis.len(), "where the weight moves, too, it shows: {differs:?}");
+}
+
+/// The ratio of a sequence has a slope by every one of its tokens.
+#[test]
+fn the_ratio_of_a_sequence_has_the_slope_of_its_value() {
+    let plain = Switches { sft_weight: None, self_weight: None, ..Default::default() };
+    let (mut free, mut held) = (0, 0);
+    for seed in 40..56 {
+        let mut batch = Batch::random(seed, &[9, 1, 5], 1);
+        for row in &mut batch.rows {
+            row.terms = TermCoefficients { self_ratio: row.terms.self_ratio, ..Default::default() };
+        }
+        let gspo = Switches { ratio: Ratio::Sequence, ..plain };
+        // With factors of the tokens' own, the slope of the ratio is not the sum of their losses'.
+        batch.given.iter_mut().for_each(|given| given[2] = 1.0);
+        let slopes = slopes(&batch, &gspo);
+        for (backend, device) in devices() {
+            let (got, sums) = batch.kernel(&device, &gspo);
+            compare(&format!("seed {seed}, {backend}"), &got, &slopes, BACKWARD).unwrap();
+            for (row, sums) in batch.rows.iter().zip(sums.chunks(COLUMNS)) {
+                match sums[column::CLIPPED] {
+                    0.0 => free += 1,
+                    all => {
+                        assert_eq!(all, row.len as f32);
+                        held += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(free > 10 && held > 10, "{free} free, {held} held");
 }
 
 /// The weights are constants for the gradient: freezing them at the sequence's entropy gives
@@ -255,13 +334,17 @@ fn no_gradient_flows_through_the_token_weight() {
 /// the coefficients, computed from rewards alone, so that no path leads through them either.
 #[test]
 fn no_gradient_flows_through_the_weights() {
-    // φ moves with ln p, not with the entropy: see above.
-    for (name, switches) in all_switches().into_iter().filter(|(_, s)| !s.sft_phi) {
+    // What is a constant besides is tested above.
+    let others = |s: &Switches| {
+        s.sft_token == TokenWeight::One && s.clip_form == ClipForm::Loss && s.ratio == Ratio::Token
+    };
+    for (name, switches) in all_switches().into_iter().filter(|(_, s)| others(s)) {
         // A sequence of one token has the same entropy by sequence and by token.
         let len = if switches.entropy_over == EntropyOver::Token { 1 } else { 9 };
         for seed in 10..16 {
             let mut batch = Batch::random(seed, &[len], 0);
             batch.rows[0].terms.self_positive = true;
+            batch.given.iter_mut().for_each(|given| given[2] = 1.0);
             let entropies = batch.stats.chunks(2).map(|s| f64::from(s[1]));
             let mean = (entropies.sum::<f64>() / f64::from(len)) as f32;
             let frozen = match switches.entropy_over {
@@ -320,7 +403,7 @@ fn max_prob_cuts_the_self_term_above_it_alone() {
 }
 
 /// The same loss from burn's own differentiable ops; `detach` decides about the weights.
-fn composed(batch: &Batch, stats: Tensor<2>, old: Tensor<1>, detach: bool) -> Tensor<1> {
+fn composed(batch: &Batch, stats: Tensor<2>, given: Tensor<2>, detach: bool) -> Tensor<1> {
     let mut loss = Tensor::zeros([1], &stats.device());
     for row in batch.rows.iter().filter(|row| row.len > 0) {
         let (from, to) = (row.start as usize, (row.start + row.len) as usize);
@@ -329,16 +412,22 @@ fn composed(batch: &Batch, stats: Tensor<2>, old: Tensor<1>, detach: bool) -> Te
         let entropy = stats.clone().slice([from..to, 1..2]).squeeze_dim::<1>(1);
         let mean = entropy.clone().mean();
         let mean = if detach { mean.detach() } else { mean };
+        let column = |i: usize| given.clone().slice([from..to, i..i + 1]).squeeze_dim::<1>(1);
+        let factor = column(2);
         let w_sft = mean.clone().neg().exp() * 0.5;
-        let w_self = if c.self_positive { mean.exp() * 0.1 } else { mean * 0.0 + 1.0 };
-        let rho = (logp.clone() - old.clone().slice([from..to])).exp();
-        let held = rho.clone().clamp(0.8, 1.2) * c.self_ratio;
-        let r = rho.clone().powf_scalar(-1.0);
+        // 1 for positives, whose sign the factor may turn, 0 for the others.
+        let same = factor.clone().greater_equal_elem(0.0).float();
+        let positive = if c.self_positive { same } else { same.neg() + 1.0 };
+        let w_self = (mean.exp() * 0.1 - 1.0) * positive + 1.0;
+        let rho = (logp.clone() - column(0)).exp();
+        let free = rho.clone() * factor.clone() * c.self_ratio;
+        let held = rho.clamp(0.8, 1.2) * factor.clone() * c.self_ratio;
+        let r = (column(1) - logp.clone()).exp();
         let penalty = (r.clone() - 1.0 - r.log()) * c.kl;
-        let own = logp.clone() * c.self_logp + (rho * c.self_ratio).max_pair(held);
-        loss = loss - w_sft * logp.clone().sum() * c.sft
-            + logp.exp().sum() * c.rl_demo
-            + w_self * own.sum()
+        let own = logp.clone() * factor.clone() * c.self_logp + free.max_pair(held);
+        loss = loss - (w_sft * logp.clone() * factor.clone()).sum() * c.sft
+            + (logp.exp() * factor).sum() * c.rl_demo
+            + (w_self * own).sum()
             + entropy.sum() * c.entropy
             + penalty.sum();
     }
@@ -354,9 +443,9 @@ fn matches_burns_own_autodiff() {
         let value: f32 = sums.chunks(COLUMNS).flat_map(|row| &row[..column::LOSSES]).sum();
         compare(backend, &[value], &[batch.reference(&printed).loss()], FORWARD).unwrap();
         let burns = |detach| {
-            let (stats, old) = batch.tensors(&device.clone().autodiff());
+            let (stats, given) = batch.tensors(&device.clone().autodiff());
             let stats = stats.require_grad();
-            let loss = composed(&batch, stats.clone(), old, detach);
+            let loss = composed(&batch, stats.clone(), given, detach);
             let gradient = stats.grad(&loss.backward()).expect("a gradient by the statistics");
             floats(gradient).into_iter().map(f64::from).collect::<Vec<_>>()
         };

@@ -60,8 +60,8 @@ fn check(
             let expected = reference::draw(&distribution, u);
             return Err(format!("{what}[{row}]: got token {token} (p {p}), expected {expected}"));
         }
-        exact.push(reference::log_probabilities(logits)[token]);
-        exact.push(reference::entropy(logits));
+        exact.push(reference::log_probabilities(logits, settings.policy_temperature)[token]);
+        exact.push(reference::entropy(logits, settings.policy_temperature));
     }
     compare(what, stats, &exact, FORWARD)
 }
@@ -88,8 +88,11 @@ fn all_settings() -> Vec<Sampling> {
     all.extend([1, 2, 20, 256, 1 << 20].map(|top_k| Sampling { top_k, ..policy }));
     all.extend([1e-6, 0.3, 0.9, 0.999].map(|top_p| Sampling { top_p, ..policy }));
     all.extend([1e-6, 0.05, 0.5, 1.0].map(|min_p| Sampling { min_p, ..policy }));
-    all.push(Sampling { temperature: 0.8, top_k: 15, top_p: 0.7, min_p: 0.0 });
-    all.push(Sampling { temperature: 1.4, top_k: 15, top_p: 0.95, min_p: 0.1 });
+    all.push(Sampling { temperature: 0.8, top_k: 15, top_p: 0.7, ..policy });
+    all.push(Sampling { temperature: 1.4, top_k: 15, top_p: 0.95, min_p: 0.1, ..policy });
+    // As a step samples: ln π and H at the temperature of the draw. And at another.
+    all.extend([0.6, 1.7].map(|t| Sampling { temperature: t, policy_temperature: t, ..policy }));
+    all.push(Sampling { temperature: 0.0, top_p: 0.9, policy_temperature: 2.0, ..policy });
     all
 }
 
@@ -112,7 +115,8 @@ fn matches_the_reference() {
 /// The vocabularies of Qwen and Gemma.
 #[test]
 fn large_vocabularies() {
-    let combined = Sampling { temperature: 0.8, top_k: 500, top_p: 0.9, min_p: 0.01 };
+    let combined =
+        Sampling { temperature: 0.8, top_k: 500, top_p: 0.9, min_p: 0.01, policy_temperature: 0.8 };
     for vocabulary in [151_936, 262_144] {
         let logits = rows(vocabulary);
         let draws = draws(7);
@@ -150,7 +154,7 @@ fn frequencies() {
         Sampling { top_k: 6, ..policy },
         Sampling { top_p: 0.8, ..policy },
         Sampling { min_p: 0.2, ..policy },
-        Sampling { temperature: 1.2, top_k: 9, top_p: 0.9, min_p: 0.01 },
+        Sampling { temperature: 1.2, top_k: 9, top_p: 0.9, min_p: 0.01, ..policy },
     ];
     for (settings, (backend, device)) in
         all.iter().flat_map(|&s| devices().into_iter().map(move |d| (s, d)))

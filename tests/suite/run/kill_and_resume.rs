@@ -23,12 +23,33 @@ fn tear(home: &Home, out: &str, kills: usize) {
 
 #[test]
 fn killed_at_twenty_random_moments_it_ends_as_if_nothing_had_been() {
+    ends_the_same("", 20);
+}
+
+/// Several updates a step, a ratio of sequences, a penalty in the reward, weights a token.
+#[test]
+fn so_it_does_by_other_methods() {
+    for settings in [
+        "--method gspo --set train.minibatches=2 --set train.epochs=2 --set rollout.temperature=0.8",
+        "--method cispo --set train.minibatches=2 --set objective.rollout_kl=0.05 \
+         --set objective.rollout_kl_in=reward --set objective.truncated=masked",
+        "--method trsft --set train.epochs=2",
+    ] {
+        ends_the_same(settings, 5);
+    }
+}
+
+/// Kills a run with `settings` so often, at random moments, and compares its end with that of a whole one.
+fn ends_the_same(settings: &str, most: usize) {
     let home = Home::with_sums();
-    let run = |out: &str| format!("{RUN} --steps 40 --set checkpoint.every=1 --out {out}");
+    let run =
+        |out: &str| format!("{RUN} {settings} --steps 40 --set checkpoint.every=1 --out {out}");
     home.succeeds(&run("whole"));
-    let accuracies: Vec<_> =
-        home.lines("whole/metrics.jsonl").iter().map(|m| m["accuracy"].to_string()).collect();
-    assert!(accuracies.iter().any(|a| a != "0.0"), "rewards vary: {accuracies:?}");
+    if settings.is_empty() {
+        let accuracies: Vec<_> =
+            home.lines("whole/metrics.jsonl").iter().map(|m| m["accuracy"].to_string()).collect();
+        assert!(accuracies.iter().any(|a| a != "0.0"), "rewards vary: {accuracies:?}");
+    }
 
     let mut stream = Stream::new(2, 1, 0);
     let (mut kills, mut underway) = (0, 0);
@@ -42,7 +63,7 @@ fn killed_at_twenty_random_moments_it_ends_as_if_nothing_had_been() {
             let begun = home.path(&out).join("config.toml").exists();
             let command = if begun { format!("train --resume {out}") } else { run(&out) };
             let mut child = spawn(&home, &command);
-            if kills < 20 {
+            if kills < most {
                 // Some steps on, so that most kills hit a run that is underway, and at any moment of a step.
                 let until = steps() + stream.below(4) as usize;
                 while child.try_wait().unwrap().is_none() && steps() < until {
@@ -64,11 +85,11 @@ fn killed_at_twenty_random_moments_it_ends_as_if_nothing_had_been() {
         }
         assert_same_run(&home, "whole", &out);
         assert_eq!(leftovers(&home.path(&out)), Vec::<std::path::PathBuf>::new());
-        if kills == 20 {
+        if kills == most {
             break;
         }
     }
-    assert!(underway >= 5, "only {underway} of 20 kills hit a run that had made a step");
+    assert!(4 * underway >= most, "only {underway} of {most} kills hit a run that had made a step");
 }
 
 #[cfg(unix)]

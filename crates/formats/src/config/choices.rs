@@ -222,6 +222,61 @@ choice! {
         None = "none",
         /// CHORD's φ: most for tokens of probability a half, nothing for certain and impossible ones.
         Phi = "p(1-p)",
+        /// DFT's: as little as p itself, so that no token's gradient grows as p falls.
+        Probability = "p",
+        /// EAFT's: little where the policy is sure.
+        Entropy = "H/3",
+        /// TrSFT's: DFT's below p = 0.1, none above.
+        Trusted = "min(p/0.1,1)",
+    }
+}
+choice! {
+    /// The ratio of the clipped self term.
+    RatioOf {
+        /// Each token's.
+        Token = "token",
+        /// The geometric mean over a response's tokens (GSPO).
+        Sequence = "sequence",
+    }
+}
+choice! {
+    /// What the clip of the ratio holds.
+    ClipOf {
+        /// The loss: a clipped token has no gradient (PPO).
+        Loss = "loss",
+        /// The weight of −ln p: every token has a gradient (CISPO).
+        Weight = "weight",
+    }
+}
+choice! {
+    /// What becomes of a rollout that the length limit cut.
+    Truncated {
+        /// It is wrong.
+        Wrong = "wrong",
+        /// It is wrong in its group's mean, and carries no loss.
+        Masked = "masked",
+        /// It is wrong, and long ones lose reward before the limit already (DAPO).
+        Soft = "soft",
+    }
+}
+choice! {
+    /// The estimate of KL(θ‖base) at a token.
+    KlForm {
+        /// r − 1 − ln r, r = p_base/p: never negative.
+        K3 = "k3",
+        /// −ln r.
+        K1 = "k1",
+        /// ρ times k3 (TRL's default): its gradient is the KL's where the policy has moved since it sampled.
+        K3Ratio = "k3-ratio",
+    }
+}
+choice! {
+    /// Where the KL penalty on rollouts stands.
+    KlIn {
+        /// In the loss, token by token.
+        Loss = "loss",
+        /// In the reward, summed over a response.
+        Reward = "reward",
     }
 }
 choice! {

@@ -31,7 +31,7 @@ impl Config {
     ///
     /// A layer is the name of its source (for messages) and a table of sections, as read from TOML. If
     /// a later layer names another method, the `[objective]` section that came with the earlier one is
-    /// dropped: `--config RUN/config.toml --method grpo` is plain GRPO.
+    /// dropped, and what else its preset set: `--config RUN/config.toml --method grpo` is plain GRPO.
     pub fn resolve(layers: &[(String, Table)]) -> Result<Self> {
         let spelled =
             |(place, layer): &(String, Table)| (place.clone(), named::spelled_out(layer.clone()));
@@ -49,7 +49,12 @@ impl Config {
         }
         for ((place, layer), named) in layers.iter().zip(named) {
             let mut layer = layer.clone();
-            if named.is_some() && named != method {
+            if let Some(other) = named.filter(|named| Some(*named) != method) {
+                for (section, keys) in other.preset() {
+                    let own = layer.get_mut(&section).and_then(Value::as_table_mut);
+                    own.into_iter()
+                        .for_each(|own| own.retain(|key, value| keys.get(key) != Some(value)));
+                }
                 layer.remove("objective");
             }
             settings.lay(&layer).map_err(|e| e.at(place))?;
@@ -111,8 +116,8 @@ impl Config {
 
 impl Settings {
     /// The objective of update `step`, counted from 0: the configured one, or in the second stage that
-    /// method's preset. μ has its value at that step, and a divisor of 0 is replaced by the longest
-    /// response.
+    /// method's preset. μ has its value at that step, and a temperature, a limit or a divisor of 0 is
+    /// replaced by what it stands for.
     pub fn objective_at(&self, step: u32) -> Objective {
         // 0.7 is a little less in binary; its product with 10 must still be 7.
         let share = self.objective.second_share * (1.0 + 2.0 * f64::EPSILON);
@@ -123,6 +128,14 @@ impl Settings {
             _ => (self.objective.clone(), step),
         };
         objective.mu = objective.mu_at(step);
+        if objective.temperature == 0.0 {
+            // A greedy run has no rollouts.
+            let sampled = self.rollout.temperature;
+            objective.temperature = if sampled > 0.0 { sampled } else { 1.0 };
+        }
+        if objective.soft_limit == 0 {
+            objective.soft_limit = self.rollout.max_new_tokens;
+        }
         if objective.aggregate_constant == 0.0 {
             objective.aggregate_constant = self.rollout.max_new_tokens as f64;
         }
@@ -316,6 +329,7 @@ mod tests {
         let config = Config::resolve(&[printed, gate, grpo]).unwrap();
         let expected = resolve("[objective]\nmethod = \"grpo\"\nsft_gate = \"reward\"").unwrap();
         let expected = expected.with(|settings| settings.optimizer.lr = 0.5).unwrap();
+        assert_eq!((official.train.minibatches, config.train.minibatches), (2, 1));
         assert_eq!(config, expected);
     }
 

@@ -18,6 +18,11 @@ const FREE_BEFORE: [&str; 10] = [
     "checkpoint.samples_every",
 ];
 
+/// Keys that came later, with the values that a run's file without them means, which are not today's defaults: the loss
+/// had the policy at temperature 1, and a step was one update.
+const MEANT_BEFORE: [(&str, &str, Value); 2] =
+    [("objective", "temperature", Value::Float(1.0)), ("train", "minibatches", Value::Integer(1))];
+
 /// A difference between two configs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
@@ -63,6 +68,16 @@ impl Settings {
         crc32fast::hash(lines.collect::<String>().as_bytes())
     }
 
+    /// Adds to a run's own file the keys that came later where their absence means another value than their default.
+    pub fn say_what_is_meant(file: &mut Table) {
+        for (section, key, value) in MEANT_BEFORE {
+            let keys = file.get_mut(section).and_then(Value::as_table_mut);
+            keys.into_iter().for_each(|keys| {
+                keys.entry(key).or_insert_with(|| value.clone());
+            });
+        }
+    }
+
     /// The checksum as version 0.1 computed it from its `config.toml`, over the keys that it had.
     pub fn fingerprint_before(file: &Table) -> u32 {
         let text = |section: &str, key: &str| file.get(section)?.get(key).map(Value::to_string);
@@ -72,7 +87,8 @@ impl Settings {
         for (section, key) in SECTIONS.iter().flat_map(|s| s.keys.iter().map(|k| (s.name, k.name)))
         {
             let name = format!("{section}.{key}");
-            let free = FREE_BEFORE.contains(&&*name) || constant && name == "train.steps";
+            let later = MEANT_BEFORE.iter().any(|later| (later.0, later.1) == (section, key));
+            let free = FREE_BEFORE.contains(&&*name) || constant && name == "train.steps" || later;
             if let Some(value) = text(section, key).filter(|_| !free) {
                 lines += &format!("{name} = {value}\n");
             }
@@ -174,5 +190,21 @@ mod tests {
         );
         assert_ne!(known, of(&text.replace("group = 8", "group = 4")));
         assert_ne!(known, of(&text.replace("group = 8\n", "")));
+    }
+
+    /// What a step of it did, it goes on doing.
+    #[test]
+    fn a_run_of_before_means_what_it_meant() {
+        let meant = |text: &str| {
+            let mut file: Table = text.parse().unwrap();
+            Settings::say_what_is_meant(&mut file);
+            let config = Config::resolve(&[("run".into(), file)]).unwrap();
+            (config.objective.temperature, config.train.minibatches)
+        };
+        let before = "[objective]\nmethod = \"srft-official\"\n[train]\nsteps = 3\n";
+        assert_eq!(meant(before), (1.0, 1));
+        let now =
+            "[objective]\nmethod = \"srft-official\"\ntemperature = 0.0\n[train]\nminibatches = 2";
+        assert_eq!(meant(now), (0.0, 2));
     }
 }

@@ -1,6 +1,9 @@
 //! The checks across keys. The check of a single key is beside it, in the table.
 
-use super::{Comparison, GroupOf, Mix, Objective, SelfTerm, Settings, SftGate};
+use super::{
+    ClipOf, Comparison, GroupOf, KlForm, Mix, Objective, RatioOf, SelfTerm, Settings, SftGate,
+    Truncated,
+};
 use crate::error::{Error, Result};
 use toml::Value;
 
@@ -91,6 +94,42 @@ impl Settings {
                 "objective.entropy_coeff",
                 objective.entropy_coeff == 0.0 || objective.self_term != SelfTerm::None,
                 "0 unless objective.self_term is on: the bonus is on the rollouts that it trains",
+            ),
+            (
+                "objective.rollout_kl",
+                objective.rollout_kl == 0.0 || objective.self_term != SelfTerm::None,
+                "0 unless objective.self_term is on: the penalty is on the rollouts that it trains",
+            ),
+            (
+                "objective.kl_form",
+                objective.kl_form != KlForm::K3Ratio || objective.kl_coeff == 0.0,
+                "k3 or k1 where objective.kl_coeff is on: demonstrations have no ratio",
+            ),
+            (
+                "objective.ratio",
+                objective.ratio == RatioOf::Token || objective.self_term == SelfTerm::Advantage,
+                "token unless objective.self_term is advantage: no other term has a ratio",
+            ),
+            (
+                "objective.clip",
+                objective.clip == ClipOf::Loss || objective.self_term == SelfTerm::Advantage,
+                "loss unless objective.self_term is advantage: no other term has a clip",
+            ),
+            (
+                "objective.dual_clip",
+                objective.dual_clip == 0.0 || objective.self_term == SelfTerm::Advantage,
+                "0 unless objective.self_term is advantage: no other term has a clip",
+            ),
+            (
+                "objective.top_entropy",
+                objective.top_entropy == 1.0 || objective.self_term != SelfTerm::None,
+                "1 unless objective.self_term is on: it chooses among the rollouts' tokens",
+            ),
+            (
+                "objective.soft_tokens",
+                objective.truncated != Truncated::Soft
+                    || (1..=self.objective_at(0).soft_limit).contains(&objective.soft_tokens),
+                "1 to objective.soft_limit (or rollout.max_new_tokens) where objective.truncated is soft",
             ),
             (
                 "objective.mix",

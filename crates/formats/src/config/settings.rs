@@ -191,7 +191,7 @@ settings! {
     }
     /// The loss: a method's preset and the switches that the paper leaves open.
     objective: Objective {
-        /// srft | srft-official | srft-hpt | sft | sft-kl | grpo | dr-grpo | dapo | sft+grpo | sft-grpo | grpo-sft | luffy | relift | chord | hpt (docs/methods.md); sets every key below.
+        /// srft | srft-official | srft-hpt | sft | sft-kl | dft | eaft | trsft | grpo | dr-grpo | dapo | top-entropy | gspo | cispo | sft+grpo | sft-grpo | grpo-sft | luffy | relift | chord | hpt (docs/methods.md); sets every key below.
         method: Method = Method::Srft;
         /// Supervised term on the demonstration, Eq. 8.
         sft: bool = true;
@@ -207,10 +207,20 @@ settings! {
         sft_weight_scale: f64 = 0.5;
         /// minus | plus: w_SFT = scale · exp(∓H); the paper prints minus.
         sft_weight_sign: Sign = Sign::Minus;
-        /// none | p(1-p): a second weight on each token of the SFT term, besides w_SFT (CHORD-φ); no gradient flows through it.
+        /// none | p(1-p) (CHORD-φ) | p (DFT) | H/3 (EAFT) | min(p/0.1,1) (TrSFT): a second weight on each token of the SFT term, besides w_SFT; no gradient flows through it.
         sft_token_weight: SftTokenWeight = SftTokenWeight::None;
         /// λ of λ·KL(θ‖base) on the tokens that the SFT term imitates; base is the model that the run began with (sft-kl).
         kl_coeff: f64 = 0.0;
+        /// β of β·KL(θ‖base) on the tokens of rollouts (GRPO's KL term).
+        rollout_kl: f64 = 0.0,
+            must "0 or more": |v| *v >= 0.0;
+        /// loss | reward: where that penalty stands; in the reward it is summed over a response and taken off before advantages.
+        rollout_kl_in: KlIn = KlIn::Loss;
+        /// k3 (r - 1 - ln r) | k1 (-ln r) | k3-ratio (ρ times k3, TRL's default; rollouts alone), r = p_base/p: how the KL of both penalties is estimated at a token.
+        kl_form: KlForm = KlForm::K3;
+        /// Temperature of the policy whose ln p, entropy and ratio the loss has on rollouts; 0: rollout.temperature, as in TRL and verl. Demonstrations are at 1.
+        temperature: f64 = 0.0,
+            must "0 (that of the rollouts) or 0.001 to 1000": |v| *v == 0.0 || (1e-3..=1e3).contains(v);
         /// Scale of w_RL = scale · exp(+H) on positive rollouts, 0.1 in Eq. 11.
         self_weight_scale: f64 = 0.1;
         /// sequence | token | batch: what the H of a weight is averaged over.
@@ -243,6 +253,22 @@ settings! {
         buffer: usize = 0;
         /// extra: G rollouts + 1 demonstration | shared: (G - 1) + 1 | apart: G rollouts, the demonstration has no advantage.
         group_of: GroupOf = GroupOf::Extra;
+        /// token | sequence (GSPO): over what the ratio of the advantage self term is taken.
+        ratio: RatioOf = RatioOf::Token;
+        /// loss (PPO) | weight (CISPO): what the clip holds: the loss, or the constant that weighs -ln p.
+        clip: ClipOf = ClipOf::Loss;
+        /// Most that a ratio counts where the advantage is negative (verl: 3); 0: no limit.
+        dual_clip: f64 = 0.0,
+            must "0 (no limit) or above 1": |v| *v == 0.0 || *v > 1.0;
+        /// Share of the rollouts' tokens, the highest in entropy, that the self term acts on (0.2: arXiv 2506.01939); 1: all.
+        top_entropy: f64 = 1.0,
+            must "a share in (0, 1]": |v| *v > 0.0 && *v <= 1.0;
+        /// wrong | masked (no loss) | soft (DAPO: less reward from soft_tokens before the limit on): a rollout that the length limit cut.
+        truncated: Truncated = Truncated::Wrong;
+        /// Longest response of truncated = soft, in tokens; 0: rollout.max_new_tokens.
+        soft_limit: usize = 0;
+        /// Tokens before soft_limit over which the reward falls by 1 (truncated = soft; DAPO: 4096 of 20480).
+        soft_tokens: usize = 0;
         /// PPO clip range below 1, for the advantage self term.
         clip_low: f64 = 0.2,
             must "in [0, 1]": |v| (0.0..=1.0).contains(v);
@@ -370,6 +396,12 @@ settings! {
         /// Most tokens of a micro-batch, where a prompt counts once for all that follow it; a larger update is split.
         micro_batch_tokens: usize = 4096,
             must "at least 1": |v| *v > 0;
+        /// Updates that a step's rollouts are cut into, by prompts, at most one a prompt (the paper: 2). Above 1 the policy moves away from the one that sampled, and the clip acts.
+        minibatches: usize = 1,
+            must "at least 1": |v| *v > 0;
+        /// How often a step goes through its rollouts.
+        epochs: usize = 1,
+            must "at least 1": |v| *v > 0;
         /// auto | true | false: keep only each layer's input and compute the rest again: less memory, a third more work. auto: for the layers that memory has no room for.
         checkpointing: Checkpointing = Checkpointing::None,
             free "what is computed twice comes out the same";
@@ -467,8 +499,18 @@ impl Objective {
         self.entropy_weights && self.fixed_weight != weight
     }
 
-    /// Whether the loss needs the model that the run began with.
+    /// Whether the model that the run began with is needed.
     pub fn uses_base(&self) -> bool {
-        self.kl_coeff > 0.0
+        self.kl_coeff > 0.0 || self.rollout_kl > 0.0
+    }
+
+    /// Whether the loss itself has a KL penalty.
+    pub fn holds_to_base(&self) -> bool {
+        self.kl_coeff > 0.0 || self.rollout_kl > 0.0 && self.rollout_kl_in == KlIn::Loss
+    }
+
+    /// The temperature of the policy that the loss has on rollouts.
+    pub fn policy_temperature(&self) -> f32 {
+        if self.temperature == 0.0 { 1.0 } else { self.temperature as f32 }
     }
 }

@@ -19,6 +19,10 @@ pub struct MicroBatch {
     pub targets: Vec<i32>,
     /// ln π_old of each response token, `[N]`; 0 where none is kept.
     pub old_logprobs: Vec<f32>,
+    /// The factor of each response token's terms, `[N]`.
+    pub factors: Vec<f32>,
+    /// What divides the logits of each, `[N]`.
+    pub temperatures: Vec<f32>,
     /// Offsets: sequence b owns response tokens `starts[b]..starts[b + 1]`, [B + 1].
     pub starts: Vec<usize>,
 }
@@ -80,6 +84,8 @@ fn pack(sequences: &[Sequence], trees: Vec<Shared>) -> MicroBatch {
         predicts: Vec::new(),
         targets: Vec::new(),
         old_logprobs: Vec::new(),
+        factors: Vec::new(),
+        temperatures: Vec::new(),
         starts: vec![0],
     };
     for Shared { prompt, members } in trees {
@@ -116,6 +122,9 @@ impl MicroBatch {
         self.targets.extend(taught.map(|t| t as i32));
         self.old_logprobs.extend(&sequence.old_logprobs);
         self.old_logprobs.resize(self.targets.len(), 0.0);
+        self.factors.extend(&sequence.factors);
+        self.factors.resize(self.targets.len(), 1.0);
+        self.temperatures.resize(self.targets.len(), sequence.temperature);
         self.starts.push(self.targets.len());
         self.tokens.len() - own
     }
@@ -133,6 +142,8 @@ mod tests {
             response: response.into(),
             learned: Vec::new(),
             old_logprobs: Vec::new(),
+            factors: Vec::new(),
+            temperature: 1.0,
             terms: TermCoefficients { sft: 1.0, ..Default::default() },
         }
     }

@@ -6,20 +6,20 @@ use burn::tensor::Shape;
 use rayon::prelude::*;
 
 use super::formula::sequence;
-use super::{COLUMNS, ObjectiveOps, Row, Switches, owned};
+use super::{COLUMNS, GIVEN, ObjectiveOps, Row, Switches, owned};
 use crate::cpu;
 
 impl ObjectiveOps for Flex {
     fn objective(
         stats: FlexTensor,
-        old_logprobs: FlexTensor,
+        given: FlexTensor,
         rows: Vec<Row>,
         switches: Switches,
     ) -> (FlexTensor, FlexTensor) {
         let n = stats.shape()[0];
-        let (stats, old_logprobs) = (cpu::dense(stats), cpu::dense(old_logprobs));
+        let (stats, given) = (cpu::dense(stats), cpu::dense(given));
         let (all_stats, _) = cpu::f32s(&stats).as_chunks::<2>();
-        let all_old = cpu::f32s(&old_logprobs);
+        let (all_given, _) = cpu::f32s(&given).as_chunks::<GIVEN>();
         let mut coefficients = vec![[0.0; 2]; n];
         let mut rest = coefficients.as_mut_slice();
         let mut outputs = Vec::with_capacity(rows.len());
@@ -30,7 +30,7 @@ impl ObjectiveOps for Flex {
         }
         let sums = outputs.into_par_iter().zip(&rows).map(|(output, row)| {
             let own = row.tokens();
-            let sums = sequence(row, &switches, &all_stats[own.clone()], &all_old[own], output);
+            let sums = sequence(row, &switches, &all_stats[own.clone()], &all_given[own], output);
             sums.map(|sum| sum as f32)
         });
         let sums: Vec<[f32; COLUMNS]> = sums.collect();

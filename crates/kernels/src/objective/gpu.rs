@@ -6,7 +6,8 @@ use burn::backend::wgpu::CubeBackend;
 use burn::tensor::{DType, Shape};
 
 use super::{
-    COLUMNS, Clip, EntropyOver, MAX_LOG_RATIO, ObjectiveOps, Row, Switches, Weight, owned,
+    COLUMNS, Clip, ClipForm, EntropyOver, KlForm, MAX_LOG_RATIO, ObjectiveOps, Ratio, Row,
+    Switches, TokenWeight, Weight, owned,
 };
 use crate::cube;
 use srft_formats::records::TermCoefficients;
@@ -14,18 +15,18 @@ use srft_formats::records::TermCoefficients;
 impl ObjectiveOps for CubeBackend {
     fn objective(
         stats: FloatTensor<Self>,
-        old_logprobs: FloatTensor<Self>,
+        given: FloatTensor<Self>,
         rows: Vec<Row>,
         switches: Switches,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (stats, old_logprobs) = (cube::dense(stats), cube::dense(old_logprobs));
+        let (stats, given) = (cube::dense(stats), cube::dense(given));
         let coefficients = cube::empty(&stats, stats.shape(), DType::F32);
         let sums = cube::empty(&stats, Shape::new([rows.len(), COLUMNS]), DType::F32);
         let words = cube::upload(&stats, &words(&rows, stats.shape()[0]));
         cube::launch(
             cube::Shader::new("objective", srft_shaders::OBJECTIVE),
             rows.len(),
-            &[&stats, &old_logprobs, &coefficients, &sums, &words],
+            &[&stats, &given, &coefficients, &sums, &words],
             &info(rows.len(), &switches),
         );
         (coefficients, sums)
@@ -51,7 +52,21 @@ fn info(rows: usize, switches: &Switches) -> Vec<u32> {
             .map(f32::to_bits),
     );
     words.push(switches.max_logp.unwrap_or(f32::MAX).to_bits());
-    words.push(u32::from(switches.sft_phi));
+    words.push(switches.dual_clip.unwrap_or(f32::MAX).to_bits());
+    words.push(match switches.sft_token {
+        TokenWeight::One => 0,
+        TokenWeight::Undecided => 1,
+        TokenWeight::Probability => 2,
+        TokenWeight::Entropy => 3,
+        TokenWeight::Trusted => 4,
+    });
+    words.push(u32::from(switches.ratio == Ratio::Sequence));
+    words.push(u32::from(switches.clip_form == ClipForm::Weight));
+    words.push(match switches.kl {
+        KlForm::K3 => 0,
+        KlForm::K1 => 1,
+        KlForm::K3Ratio => 2,
+    });
     words
 }
 

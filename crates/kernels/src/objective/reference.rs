@@ -2,7 +2,7 @@
 //! backend (see [`super::objective`]).
 
 use super::formula::sequence;
-use super::{COLUMNS, Row, Switches, column};
+use super::{COLUMNS, GIVEN, Row, Switches, column};
 
 /// What the kernel computes, in f64.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,18 +20,18 @@ impl Reference {
     }
 }
 
-/// `stats` is `[n]` pairs (ln p_t, H_t), `old_logprobs` is `[n]`.
+/// `stats` is `[n]` pairs (ln p_t, H_t), `given` is `[n]` triples as [`super::objective`] has them.
 pub fn objective(
     stats: &[[f64; 2]],
-    old_logprobs: &[f64],
+    given: &[[f64; GIVEN]],
     rows: &[Row],
     switches: &Switches,
 ) -> Reference {
     let mut coefficients = vec![[0.0; 2]; stats.len()];
     let sums = rows.iter().map(|row| {
         let own = row.tokens();
-        let (stats, old_logprobs) = (&stats[own.clone()], &old_logprobs[own.clone()]);
-        sequence(row, switches, stats, old_logprobs, &mut coefficients[own])
+        let (stats, given) = (&stats[own.clone()], &given[own.clone()]);
+        sequence(row, switches, stats, given, &mut coefficients[own])
     });
     let sums = sums.collect();
     Reference { coefficients, sums }

@@ -1,7 +1,7 @@
 //! Off-policy RL on the demonstration (Eqs. 9–10). With π_β = 1 and no clip, as the paper's text
 //! sets them, the ratio is the probability itself: −Â_demo · f(p_t), f(p) = p.
 //!
-//! LUFFY's shaping (arXiv 2504.14945), which the authors' script reportedly sets too, is
+//! LUFFY's shaping (arXiv 2504.14945), which the authors' script sets too, is
 //! f(p) = p / (p + γ) with γ = 0.1: it lifts the gradient of improbable tokens.
 
 use super::term::{Float, Term};

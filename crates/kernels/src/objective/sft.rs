@@ -1,17 +1,26 @@
 //! SFT on the demonstration (Eq. 8): w_SFT · E_demo[−ln π_θ(y_t | x, y_<t)].
 //!
-//! CHORD-φ (arXiv 2508.11408) also weighs each token by stop_grad(p_t (1 − p_t)): most where the policy
-//! is undecided, almost nothing where p_t is close to 0 or 1.
+//! A second weight of each token's own, φ_t, is a constant for the gradient, too ([`TokenWeight`]). CHORD's is most
+//! where the policy is undecided. DFT's takes from −ln p the slope 1/p, so that an improbable token pulls no
+//! harder than a probable one; TrSFT's does so below p = 0.1 alone. EAFT's is small where the policy is sure,
+//! which it may be of another token.
 
+use super::TokenWeight;
 use super::term::{Float, Term};
 
-/// φ_t = p_t (1 − p_t); a constant for the gradient.
-pub fn phi<F: Float>(logp: F) -> F {
-    let p = logp.exp();
-    p * (F::from(1.0) - p)
+/// φ_t from ln p_t and H_t (nats).
+pub fn phi<F: Float>(weight: TokenWeight, logp: F, entropy_nats: F) -> F {
+    let (one, p) = (F::from(1.0), logp.exp());
+    match weight {
+        TokenWeight::One => one,
+        TokenWeight::Undecided => p * (one - p),
+        TokenWeight::Probability => p,
+        TokenWeight::Entropy => entropy_nats / F::from(3.0),
+        TokenWeight::Trusted => (p / F::from(0.1)).min(one),
+    }
 }
 
-/// −c · w · ln p_t; `weight` is w_SFT, times φ_t where that is on, and c the gate / N_d.
+/// −c · w · ln p_t; `weight` is w_SFT · φ_t, and c the gate / N_d.
 pub fn sft<F: Float>(weight: F, c: F, logp: F) -> Term<F> {
     let scale = c * weight;
     Term { value: -(scale * logp), d_logp: -scale, ..Term::default() }

@@ -57,19 +57,20 @@ fn one(
         }
     }
     let max = logits[largest];
+    let per_policy = 1.0 / settings.policy_temperature;
     weights.clear();
-    weights.extend(logits.iter().map(|x| (x - max).exp()));
+    weights.extend(logits.iter().map(|x| ((x - max) * per_policy).exp()));
     // H = ln s − t / s with s = Σ e^(x−m), t = Σ e^(x−m)(x−m): no cancellation at large |m|.
     let (mut s, mut t) = (0.0f64, 0.0f64);
     for (&w, &x) in weights.iter().zip(logits) {
         s += f64::from(w);
-        t += f64::from(w * (x - max));
+        t += f64::from(w * ((x - max) * per_policy));
     }
 
     let token = if settings.temperature == 0.0 {
         largest
     } else {
-        if settings.temperature != 1.0 {
+        if settings.temperature != settings.policy_temperature {
             let per_temperature = 1.0 / settings.temperature;
             weights.clear();
             weights.extend(logits.iter().map(|x| ((x - max) * per_temperature).exp()));
@@ -79,7 +80,7 @@ fn one(
         }
         draw(weights, u)
     };
-    stats[0] = (f64::from(logits[token] - max) - s.ln()) as f32;
+    stats[0] = (f64::from((logits[token] - max) * per_policy) - s.ln()) as f32;
     stats[1] = (s.ln() - t / s) as f32;
     token
 }

@@ -37,6 +37,7 @@ impl SamplingOps for CubeBackend {
             top_k,
             top_p.to_bits(),
             settings.lowest_below_largest().to_bits(),
+            (1.0 / settings.policy_temperature).to_bits(),
         ];
         let draws = cube::owned(cube::dense(draws));
         cube::launch(shader, rows, &[&logits, &tokens, &stats, &draws], &info);

@@ -2,17 +2,19 @@
 
 use super::Sampling;
 
-/// ln π_v for every token at temperature 1, nats.
-pub fn log_probabilities(logits: &[f32]) -> Vec<f64> {
+/// ln π_v for every token, nats.
+pub fn log_probabilities(logits: &[f32], temperature: f32) -> Vec<f64> {
+    let temperature = f64::from(temperature);
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let shifted: Vec<f64> = logits.iter().map(|&x| f64::from(x) - f64::from(max)).collect();
+    let shifted: Vec<f64> =
+        logits.iter().map(|&x| (f64::from(x) - f64::from(max)) / temperature).collect();
     let log_sum = shifted.iter().map(|x| x.exp()).sum::<f64>().ln();
     shifted.iter().map(|x| x - log_sum).collect()
 }
 
-/// H = −Σ_v π_v ln π_v at temperature 1, nats.
-pub fn entropy(logits: &[f32]) -> f64 {
-    log_probabilities(logits).iter().map(|l| -l.exp() * l).sum()
+/// H = −Σ_v π_v ln π_v, nats.
+pub fn entropy(logits: &[f32], temperature: f32) -> f64 {
+    log_probabilities(logits, temperature).iter().map(|l| -l.exp() * l).sum()
 }
 
 /// The distribution that tokens are drawn from: temperature, then top-k, then top-p, then min-p.

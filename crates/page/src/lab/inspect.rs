@@ -5,12 +5,12 @@ use super::protocol::{
     Candidate, FormulaView, GroupView, Member, PromptView, TermValues, TokenView,
 };
 use super::slot::Slot;
-use crate::config::{Objective, RewardValues};
+use crate::config::{KlIn, Objective, RewardValues};
 use crate::data::batch::{MicroBatch, micro_batches};
 use crate::error::{Error, Result};
 use crate::model::Llama;
 use crate::objective::entropy_weight::entropy;
-use crate::objective::formula::token;
+use crate::objective::formula::{sequence_log_rho, token};
 use crate::objective::loss::response_logits;
 use crate::objective::{self, assemble};
 use crate::ops::objective::{Switches, Weight};
@@ -31,11 +31,19 @@ pub async fn inspect(slot: &Slot, run: u32, index: u32) -> Result<GroupView> {
             .next(format!("choose one from 0 to {last}"))
     })?;
     let objective = trainer.learner.config.objective_at(trainer.step - 1);
-    let update = assemble(groups, &objective);
+    // Of several updates in a step, all are shown from the policy before the first.
+    let mut before = index as usize;
+    let part = trainer.minibatches(groups).find(|part| {
+        let here = before < part.len();
+        before -= if here { 0 } else { part.len() };
+        here
+    });
+    let part = part.expect("every group is in a mini-batch");
+    let update = assemble(part, &objective);
     let switches = trainer.learner.switches(&objective, &slot.before, &update).await?;
-    let members = update.members(groups).swap_remove(index as usize);
+    let members = update.members(part).swap_remove(before);
     let sequences: Vec<&Sequence> = members.iter().map(|m| m.sequence).collect();
-    let base = trainer.learner.base.as_ref().filter(|_| objective.uses_base());
+    let base = trainer.learner.base.as_ref().filter(|_| objective.holds_to_base());
     let models: Vec<&Llama> =
         [&slot.before, &trainer.learner.policy].into_iter().chain(base).collect();
     let beliefs = beliefs(&models, &sequences).await?;
@@ -75,7 +83,7 @@ fn formula(objective: &Objective, switches: &Switches) -> FormulaView {
     FormulaView {
         sft_share,
         rl_share,
-        sft_phi: switches.sft_phi,
+        sft_token_weight: objective.sft_token_weight.name().into(),
         kl_coeff: objective.kl_coeff,
         sft_weight_scale: sft.0,
         sft_weight_sign: sft.1,
@@ -86,6 +94,14 @@ fn formula(objective: &Objective, switches: &Switches) -> FormulaView {
         self_term: objective.self_term.name().into(),
         clip_low: objective.clip_low,
         clip_high: objective.clip_high,
+        ratio: objective.ratio.name().into(),
+        clip: objective.clip.name().into(),
+        dual_clip: objective.dual_clip,
+        rollout_kl: match objective.rollout_kl_in {
+            KlIn::Loss => objective.rollout_kl,
+            KlIn::Reward => 0.0,
+        },
+        kl_form: objective.kl_form.name().into(),
         max_prob: objective.max_prob,
         entropy_coeff: objective.entropy_coeff,
         aggregate: objective.aggregate.name().into(),
@@ -164,6 +180,18 @@ impl Lines<'_> {
         let entropies = before.iter().map(|b| b.entropy);
         let shared = entropy(self.switches.entropy_over, is_demonstration, entropies);
         let mut terms = TermValues::default();
+        let is_held = is_demonstration || sequence.terms.kl != 0.0;
+        let sampled = |t: usize| sequence.old_logprobs.get(t).map(|&l| f64::from(l));
+        let (stats, given): (Vec<_>, Vec<_>) = before
+            .iter()
+            .enumerate()
+            .map(|(t, before)| {
+                let base = base.as_ref().map_or(before.logp, |beliefs| beliefs[t].logp);
+                let factor = sequence.factors.get(t).map_or(1.0, |&f| f64::from(f));
+                ([before.logp, before.entropy], [sampled(t).unwrap_or(before.logp), base, factor])
+            })
+            .unzip();
+        let log_rho = sequence_log_rho(&sequence.terms, self.switches, &stats, &given);
         let beliefs = before.into_iter().zip(after);
         let tokens: Vec<TokenView> = sequence
             .response
@@ -171,16 +199,10 @@ impl Lines<'_> {
             .zip(beliefs)
             .enumerate()
             .map(|(t, (&id, (before, after)))| {
-                let logp_base =
-                    base.as_ref().filter(|_| is_demonstration).map(|beliefs| beliefs[t].logp);
-                let sampled = sequence.old_logprobs.get(t).map(|&l| f64::from(l));
-                let old = logp_base.or(sampled).unwrap_or(before.logp);
-                let stats = [before.logp, before.entropy];
+                let [old, base_logp, factor] = given[t];
                 let h = shared.unwrap_or(before.entropy);
-                let part = token(&sequence.terms, self.switches, h, stats, old);
-                let [sft, rl_demo, self_term, regulariser] = part.terms.map(|term| term.value);
-                let (entropy, kl) =
-                    if is_demonstration { (0.0, regulariser) } else { (regulariser, 0.0) };
+                let part = token(&sequence.terms, self.switches, h, log_rho, stats[t], given[t]);
+                let [sft, rl_demo, self_term, entropy, kl] = part.terms.map(|term| term.value);
                 terms.sft += sft;
                 terms.rl_demo += rl_demo;
                 terms.self_term += self_term;
@@ -189,8 +211,9 @@ impl Lines<'_> {
                 let takes_ratio = sequence.terms.self_ratio != 0.0;
                 TokenView {
                     text: self.tokenizer.token(id),
-                    ratio: takes_ratio.then(|| (before.logp - old).exp()),
-                    logp_base,
+                    ratio: takes_ratio.then(|| log_rho.unwrap_or(before.logp - old).exp()),
+                    factor,
+                    logp_base: base.as_ref().filter(|_| is_held).map(|_| base_logp),
                     logp: before.logp,
                     entropy: before.entropy,
                     logp_after: after.logp,

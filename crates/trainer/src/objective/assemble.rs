@@ -2,7 +2,9 @@
 //! which sign, advantage, gate and normaliser.
 
 use super::advantage::advantages;
-use crate::config::{Aggregate, GroupOf, Objective, RlGate, SelfTerm, SftAggregate, SftGate};
+use crate::config::{
+    Aggregate, GroupOf, KlIn, Objective, RlGate, SelfTerm, SftAggregate, SftGate, Truncated,
+};
 use crate::records::{Episode, Group, Origin, Role, Sequence, TermCoefficients};
 
 /// Everything that an update trains on.
@@ -33,7 +35,7 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
     let rollouts = Normaliser::new(
         objective.aggregate,
         objective,
-        parts.iter().filter(|p| p.reinforces).flat_map(Part::rollout_lengths),
+        parts.iter().filter(|p| p.reinforces).flat_map(|p| p.rollout_lengths(objective)),
     );
     let demonstrations = Normaliser::new(
         objective.aggregate,
@@ -49,6 +51,7 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
         objective,
         parts.iter().filter(|p| p.imitates).filter_map(Part::demonstration_length),
     );
+    let lowest = lowest_entropy(&parts, objective);
     let mut update = Update { sequences: Vec::new(), advantages: Vec::new(), divisors: Vec::new() };
     for part in parts {
         let Part { group, ref advantages, .. } = part;
@@ -61,7 +64,12 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
                 response: episode.tokens.clone(),
                 learned: Vec::new(),
                 old_logprobs: episode.logprobs.clone(),
-                terms: match part.reinforces {
+                factors: lowest.map_or_else(Vec::new, |lowest| {
+                    let acts = |&h: &f32| if f64::from(h) >= lowest { 1.0 } else { 0.0 };
+                    episode.entropies.iter().map(acts).collect()
+                }),
+                temperature: episode.temperature.0,
+                terms: match part.reinforces && !masked(objective, episode) {
                     true => rollout_terms(objective, episode, advantage, divisor),
                     false => TermCoefficients::default(),
                 },
@@ -76,6 +84,8 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
                 response: shown.tokens.clone(),
                 learned: group.learned.clone(),
                 old_logprobs: Vec::new(),
+                factors: Vec::new(),
+                temperature: 1.0,
                 terms: demonstration_terms(objective, &part, divisors),
             });
         }
@@ -105,8 +115,13 @@ impl<'a> Part<'a> {
         let apart = objective.group_of == GroupOf::Apart;
         let demonstration_reward = demonstration.and_then(|d| d.reward);
         let member = demonstration_reward.filter(|_| !apart);
-        let rewards: Vec<f64> =
-            group.episodes.iter().map(|e| e.reward).chain(member).map(f64::from).collect();
+        let rewards: Vec<f64> = group
+            .episodes
+            .iter()
+            .map(|e| reward(e, objective))
+            .chain(member)
+            .map(f64::from)
+            .collect();
         let mut advantages = advantages(&rewards, objective.advantage_std);
         let all_equal = advantages.iter().all(|&a| a == 0.0);
         advantages.extend(demonstration.filter(|_| member.is_none()).map(|_| 0.0));
@@ -130,8 +145,13 @@ impl<'a> Part<'a> {
         }
     }
 
-    fn rollout_lengths(&self) -> impl Iterator<Item = usize> + use<'a> {
-        self.group.episodes.iter().map(|e| e.tokens.len())
+    /// Tokens of each rollout that carry loss: of a masked one none, but it counts as a sequence.
+    fn rollout_lengths<'b>(
+        &self,
+        objective: &'b Objective,
+    ) -> impl Iterator<Item = usize> + use<'a, 'b> {
+        let length = |e: &Episode| if masked(objective, e) { 0 } else { e.tokens.len() };
+        self.group.episodes.iter().map(length)
     }
 
     /// Tokens of the demonstration that carry loss, where one is used.
@@ -139,6 +159,39 @@ impl<'a> Part<'a> {
         let demonstration = self.group.demonstration.as_ref().filter(|_| self.demonstrates)?;
         Some(self.group.learned.len() + demonstration.tokens.len())
     }
+}
+
+/// A rollout's reward in its group, less what its KL and its length take off.
+fn reward(episode: &Episode, objective: &Objective) -> f32 {
+    episode.reward - episode.kl - overlong(episode.tokens.len(), objective)
+}
+
+/// DAPO's soft penalty on long responses (arXiv 2503.14476, Eq. 13): from 0 at `soft_limit` − `soft_tokens`
+/// tokens to 1 at `soft_limit`.
+fn overlong(tokens: usize, objective: &Objective) -> f32 {
+    let Objective { truncated, soft_limit, soft_tokens, .. } = *objective;
+    if truncated != Truncated::Soft {
+        return 0.0;
+    }
+    let beyond = tokens.saturating_sub(soft_limit - soft_tokens);
+    (beyond as f32 / soft_tokens as f32).min(1.0)
+}
+
+/// Whether a rollout carries no loss because it was cut.
+fn masked(objective: &Objective, episode: &Episode) -> bool {
+    objective.truncated == Truncated::Masked && episode.truncated
+}
+
+/// The entropy from which on a rollout's token is among the share that the self term acts on, if that is not all:
+/// the quantile over the rollouts of the update, between two entropies in a straight line, as TRL's.
+fn lowest_entropy(parts: &[Part], objective: &Objective) -> Option<f64> {
+    let episodes = parts.iter().filter(|p| p.reinforces).flat_map(|p| &p.group.episodes);
+    let with_loss = episodes.filter(|e| objective.top_entropy < 1.0 && !masked(objective, e));
+    let mut entropies: Vec<f32> = with_loss.flat_map(|e| &e.entropies).copied().collect();
+    entropies.sort_by(f32::total_cmp);
+    let place = (1.0 - objective.top_entropy) * (entropies.len().checked_sub(1)? as f64);
+    let [below, above] = [place.floor(), place.ceil()].map(|i| f64::from(entropies[i as usize]));
+    Some(below + (above - below) * place.fract())
 }
 
 fn rollout_terms(
@@ -150,12 +203,16 @@ fn rollout_terms(
     let (_, share) = objective.shares();
     let scale = share / divisor;
     let entropy = (-objective.entropy_coeff * scale) as f32;
-    let terms = TermCoefficients { entropy, ..Default::default() };
+    let kl = match objective.rollout_kl_in {
+        KlIn::Loss => (objective.rollout_kl * scale) as f32,
+        KlIn::Reward => 0.0,
+    };
+    let terms = TermCoefficients { entropy, kl, ..Default::default() };
     match objective.self_term {
         SelfTerm::None => TermCoefficients::default(),
         // Eq. 12: −w_RL ln π on positives, +ln π on negatives, each scaled by its reward's size.
         SelfTerm::Signed => {
-            let reward = objective.reward_values.signed(episode.reward);
+            let reward = objective.reward_values.signed(reward(episode, objective));
             TermCoefficients {
                 self_logp: (-reward * scale) as f32,
                 self_positive: reward > 0.0,

@@ -1,14 +1,18 @@
 //! A micro-batch's loss and its gradient: forward, loss, backward.
 
 use crate::config::{
-    DemoShaping, EntropyOver as Over, FixedWeight, Objective, SftTokenWeight, Sign,
+    ClipOf, DemoShaping, EntropyOver as Over, FixedWeight, KlForm as ByKl, Objective, RatioOf,
+    SftTokenWeight, Sign,
 };
 use crate::data::batch::MicroBatch;
 use crate::model::{How, Llama, Packed, ParameterGradients};
 use crate::ops::attention::Places;
 use crate::ops::fused::runs_on;
 use crate::ops::lm_head::{Head, logits_bytes};
-use crate::ops::objective::{Clip, EntropyOver, Row, Switches, Weight, objective};
+use crate::ops::objective::{
+    Clip, ClipForm, EntropyOver, GIVEN, KlForm, Ratio, Row, Switches, TokenWeight, Weight,
+    objective,
+};
 use crate::ops::weight;
 use crate::records::{Role, Sequence};
 use burn::tensor::{Int, Tensor, TensorData};
@@ -45,10 +49,35 @@ pub fn switches(config: &Objective, batch: BatchEntropy) -> Switches {
             scale: config.self_weight_scale as f32,
             sign: exponent(FixedWeight::SelfTerm, 1.0),
         }),
-        sft_phi: config.sft_token_weight == SftTokenWeight::Phi,
+        sft_token: match config.sft_token_weight {
+            SftTokenWeight::None => TokenWeight::One,
+            SftTokenWeight::Phi => TokenWeight::Undecided,
+            SftTokenWeight::Probability => TokenWeight::Probability,
+            SftTokenWeight::Entropy => TokenWeight::Entropy,
+            SftTokenWeight::Trusted => TokenWeight::Trusted,
+        },
         shaping: (config.demo_shaping == DemoShaping::Luffy).then_some(0.1),
+        ratio: match config.ratio {
+            RatioOf::Token => Ratio::Token,
+            RatioOf::Sequence => Ratio::Sequence,
+        },
         clip: Clip { low: config.clip_low as f32, high: config.clip_high as f32 },
+        clip_form: match config.clip {
+            ClipOf::Loss => ClipForm::Loss,
+            ClipOf::Weight => ClipForm::Weight,
+        },
+        dual_clip: (config.dual_clip > 0.0).then_some(config.dual_clip as f32),
+        kl: kl_form(config),
         max_logp: (config.max_prob < 1.0).then(|| config.max_prob.ln() as f32),
+    }
+}
+
+/// How the KL penalties are estimated at a token.
+pub fn kl_form(config: &Objective) -> KlForm {
+    match config.kl_form {
+        ByKl::K3 => KlForm::K3,
+        ByKl::K1 => KlForm::K1,
+        ByKl::K3Ratio => KlForm::K3Ratio,
     }
 }
 
@@ -56,7 +85,9 @@ pub fn switches(config: &Objective, batch: BatchEntropy) -> Switches {
 pub struct Inputs {
     packed: Packed,
     targets: Tensor<1, Int>, // [N]
-    old_logprobs: Tensor<1>, // [N]
+    given: Tensor<2>,        // [N, 3], as `ops::objective` has it, without the base model's
+    /// What the hidden states are multiplied by, [N, 1]: 1 over each token's temperature, unless all are 1.
+    cooled: Option<Tensor<2>>,
 }
 
 impl Inputs {
@@ -64,7 +95,14 @@ impl Inputs {
     pub fn new(batch: &MicroBatch, model: &Llama) -> Self {
         let device = model.device().inner();
         let ints = |v: &[i32]| Tensor::from_data(TensorData::new(v.to_vec(), [v.len()]), &device);
-        let old = TensorData::new(batch.old_logprobs.clone(), [batch.old_logprobs.len()]);
+        let floats = |v: Vec<f32>, columns: usize| {
+            let shape = [v.len() / columns, columns];
+            Tensor::from_data(TensorData::new(v, shape), &device)
+        };
+        let old_and_factor = batch.old_logprobs.iter().zip(&batch.factors);
+        let given = old_and_factor.flat_map(|(&old, &factor)| [old, 0.0, factor]).collect();
+        let tempered = batch.temperatures.iter().any(|&t| t != 1.0);
+        let cooled = || batch.temperatures.iter().map(|t| 1.0 / t).collect();
         Self {
             packed: Packed {
                 tokens: ints(&batch.tokens),
@@ -72,14 +110,23 @@ impl Inputs {
                 wanted: ints(&batch.predicts),
             },
             targets: ints(&batch.targets),
-            old_logprobs: Tensor::from_data(old, &device),
+            given: floats(given, GIVEN),
+            cooled: tempered.then(|| floats(cooled(), 1)),
         }
     }
 
     /// Hidden states [N, D] of the positions that predict a response token.
     fn hidden(&self, model: &Llama) -> Tensor<2> {
         let Packed { tokens, places, wanted } = self.packed.clone();
-        model.hidden(tokens, &places).select(0, wanted)
+        tempered(model.hidden(tokens, &places).select(0, wanted), &self.cooled)
+    }
+}
+
+/// Hidden states [N, D] whose logits are at each token's temperature, or the gradient with respect to them.
+fn tempered(hidden: Tensor<2>, cooled: &Option<Tensor<2>>) -> Tensor<2> {
+    match cooled {
+        Some(factors) => hidden * factors.clone(),
+        None => hidden,
     }
 }
 
@@ -94,24 +141,10 @@ pub fn response_logits(model: &Llama, batch: &MicroBatch) -> Tensor<2> {
     model.logits(Inputs::new(batch, model).hidden(model))
 }
 
-/// `old_logprobs` [N], with ln π of `base` put in for tokens of demonstrations.
-fn with_base(
-    old_logprobs: Tensor<1>,
-    base: &Llama,
-    batch: &MicroBatch,
-    sequences: &[Sequence],
-) -> Tensor<1> {
-    let demonstrates = |row: usize| sequences[batch.members[row]].role == Role::Demonstration;
-    let mask: Vec<f32> = (0..batch.members.len())
-        .flat_map(|row| {
-            let kept = if demonstrates(row) { 1.0 } else { 0.0 };
-            vec![kept; batch.starts[row + 1] - batch.starts[row]]
-        })
-        .collect();
-    let n = mask.len();
-    let mask = Tensor::from_data(TensorData::new(mask, [n]), &old_logprobs.device());
-    let logprobs = token_statistics(base, batch).slice([0..n, 0..1]).reshape([n]);
-    old_logprobs + logprobs * mask // a demonstration's are 0
+/// `given` [N, 3] with ln π of `base`.
+fn with_base(given: Tensor<2>, base: &Llama, batch: &MicroBatch) -> Tensor<2> {
+    let logprobs = token_statistics(base, batch).narrow(1, 0, 1);
+    Tensor::cat(vec![given.clone().narrow(1, 0, 1), logprobs, given.narrow(1, 2, 1)], 1)
 }
 
 /// Adds the gradient of a micro-batch's loss to `sum` and returns the kernel's sums, [B, 8]. `base` is
@@ -125,13 +158,14 @@ pub async fn micro_batch_gradient(
     how: How,
     sum: &mut ParameterGradients,
 ) -> Tensor<2> {
-    let Inputs { packed, targets, mut old_logprobs } = Inputs::new(batch, policy);
+    let Inputs { packed, targets, mut given, cooled } = Inputs::new(batch, policy);
     if let Some(base) = base {
-        old_logprobs = with_base(old_logprobs, base, batch, sequences);
+        given = with_base(given, base, batch);
     }
     let pass = policy.forward(packed, how).await;
-    let loss = loss(policy, pass.hidden(), targets, old_logprobs, batch, sequences, switches);
-    pass.backward(loss.d_hidden, loss.d_head, sum).await;
+    let hidden = tempered(pass.hidden(), &cooled);
+    let loss = loss(policy, hidden, targets, given, batch, sequences, switches);
+    pass.backward(tempered(loss.d_hidden, &cooled), loss.d_head, sum).await;
     loss.sums
 }
 
@@ -150,7 +184,7 @@ fn loss(
     policy: &Llama,
     hidden: Tensor<2>,
     targets: Tensor<1, Int>,
-    old_logprobs: Tensor<1>,
+    given: Tensor<2>,
     batch: &MicroBatch,
     sequences: &[Sequence],
     switches: &Switches,
@@ -162,7 +196,7 @@ fn loss(
         let tokens = batch.starts[rows.start]..batch.starts[rows.end];
         let chunk = head
             .forward(hidden.clone().slice(tokens.clone()), targets.clone().slice(tokens.clone()));
-        let old_logprobs = old_logprobs.clone().slice([tokens.clone()]);
+        let given = given.clone().slice(tokens.clone());
         let rows: Vec<Row> = rows
             .map(|row| {
                 let sequence = &sequences[batch.members[row]];
@@ -174,7 +208,7 @@ fn loss(
                 }
             })
             .collect();
-        let objective = objective(chunk.stats(), old_logprobs, &rows, switches);
+        let objective = objective(chunk.stats(), given, &rows, switches);
         d_hidden.push(head.backward(chunk, objective.coefficients, &mut d_head));
         sums.push(objective.sums);
     }

@@ -66,7 +66,10 @@ impl<'a> Plan<'a> {
         let Settings { rollout, run, .. } = &**config;
         Self {
             group: rollout.group,
-            sampling: Sampling::of(rollout),
+            sampling: Sampling {
+                policy_temperature: config.objective_at(step).policy_temperature(),
+                ..Sampling::of(rollout)
+            },
             max_new_tokens: rollout.max_new_tokens,
             eos_tokens,
             stops: Stops::new(tokenizer, &rollout.stop),

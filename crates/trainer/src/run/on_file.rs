@@ -5,7 +5,7 @@
 use super::Summary;
 use super::sampled::SampledGroup;
 use crate::checkpoint::STATE;
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::error::{Error, Result};
 use crate::eval::Score;
 use crate::metrics::StepReport;
@@ -95,7 +95,9 @@ impl<'a> OnFile<'a> {
     pub fn config_layer(&self) -> Result<(String, toml::Table)> {
         self.require_run()?;
         let file = self.path.join(CONFIG);
-        Config::layer(&read_text(&file)?, &file.display().to_string())
+        let (place, mut layer) = Config::layer(&read_text(&file)?, &file.display().to_string())?;
+        Settings::say_what_is_meant(&mut layer);
+        Ok((place, layer))
     }
 
     /// Every setting.

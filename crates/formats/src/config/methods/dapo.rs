@@ -6,8 +6,8 @@
 //!
 //! over the groups with both right and wrong rollouts; N_r counts only their tokens. The original
 //! (verl, `recipe/dapo/dapo_ray_trainer.py`, `filter_groups`) keeps sampling until the batch is full;
-//! here the update is smaller instead. The original's soft penalty on overlong responses is not
-//! implemented.
+//! here the update is smaller instead. The original's soft penalty on overlong responses is
+//! `truncated = "soft"` with `soft_tokens`, whose size depends on the task.
 
 /// The settings that differ from the defaults.
 pub const SETTINGS: &str = r#"

@@ -2,9 +2,13 @@
 //! make the trainer compute it. `docs/methods.md` compares them side by side.
 
 mod chord;
+mod cispo;
 mod dapo;
+mod dft;
 mod dr_grpo;
+mod eaft;
 mod grpo;
+mod gspo;
 mod hpt;
 mod luffy;
 mod relift;
@@ -15,6 +19,8 @@ mod srft;
 mod srft_hpt;
 mod srft_official;
 mod stages;
+mod top_entropy;
+mod trsft;
 
 use super::value::{Setting, named};
 use toml::{Table, Value};
@@ -46,7 +52,7 @@ macro_rules! methods {
                 match self { $(Method::$method => $name,)+ }
             }
 
-            /// The keys of `[objective]` that differ from the defaults, as TOML.
+            /// The keys of `[objective]` that differ from the defaults, as TOML, and after them those of other sections.
             fn settings(self) -> String {
                 match self { $(Method::$method => $settings.into(),)+ }
             }
@@ -61,9 +67,15 @@ methods! {
     "srft-hpt" => SrftHpt: srft_hpt::SETTINGS;
     "sft" => Sft: sft::SETTINGS;
     "sft-kl" => SftKl: sft_kl::SETTINGS;
+    "dft" => Dft: dft::SETTINGS;
+    "eaft" => Eaft: eaft::SETTINGS;
+    "trsft" => Trsft: trsft::SETTINGS;
     "grpo" => Grpo: grpo::SETTINGS;
     "dr-grpo" => DrGrpo: dr_grpo::SETTINGS;
     "dapo" => Dapo: dapo::SETTINGS;
+    "top-entropy" => TopEntropy: top_entropy::SETTINGS;
+    "gspo" => Gspo: gspo::SETTINGS;
+    "cispo" => Cispo: cispo::SETTINGS;
     "sft+grpo" => SftPlusGrpo: sft_plus_grpo::SETTINGS;
     "sft-grpo" | "sft→grpo" => SftGrpo: stages::settings(sft::SETTINGS, "grpo");
     "grpo-sft" | "grpo→sft" => GrpoSft: stages::settings(grpo::SETTINGS, "sft");
@@ -86,7 +98,12 @@ impl Method {
 
     /// What the method changes from the defaults, as a layer of settings.
     pub fn preset(self) -> Table {
-        let objective: Table = self.settings().parse().expect("TOML");
-        Table::from_iter([("objective".into(), Value::Table(objective))])
+        let mut objective: Table = self.settings().parse().expect("TOML");
+        let sections: Vec<_> = objective.iter().filter(|(_, value)| value.is_table()).collect();
+        let sections: Vec<String> = sections.into_iter().map(|(name, _)| name.clone()).collect();
+        let others = sections.into_iter().filter_map(|name| objective.remove_entry(&name));
+        let mut preset: Table = others.collect();
+        preset.insert("objective".into(), Value::Table(objective));
+        preset
     }
 }

@@ -169,10 +169,14 @@ pub struct FormulaView {
     pub sft_share: f64,
     /// What all other terms are multiplied by: 1 − μ, or 1.
     pub rl_share: f64,
-    /// Whether p(1 − p) weighs each token of L_SFT besides w_SFT.
-    pub sft_phi: bool,
-    /// λ of the KL penalty.
+    /// `none`, or the formula of what weighs each token of L_SFT besides w_SFT.
+    pub sft_token_weight: String,
+    /// λ of the KL penalty on what is imitated.
     pub kl_coeff: f64,
+    /// β of the KL penalty on rollouts, where it stands in the loss.
+    pub rollout_kl: f64,
+    /// `k3` or `k1`: how both are estimated at a token.
+    pub kl_form: String,
     /// Scale of w_SFT.
     pub sft_weight_scale: f64,
     /// Sign of H in w_SFT: −1, +1, or 0 where the weights are frozen.
@@ -187,6 +191,12 @@ pub struct FormulaView {
     pub shaping: Option<f64>,
     /// `none`, `signed` or `advantage`.
     pub self_term: String,
+    /// `token` or `sequence`: over what the ratio is taken.
+    pub ratio: String,
+    /// `loss` or `weight`: what the clip holds.
+    pub clip: String,
+    /// Most that a ratio counts where Â is negative; 0: no limit.
+    pub dual_clip: f64,
     /// PPO's clip range of the ratio below 1.
     pub clip_low: f64,
     /// PPO's clip range of the ratio above 1.
@@ -271,6 +281,8 @@ pub struct TokenView {
     pub after: Vec<Candidate>,
     /// ρ = π / π_old, for the ratio form of the self term; none elsewhere.
     pub ratio: Option<f64>,
+    /// What multiplies its terms but for bonus and penalty.
+    pub factor: f64,
     /// ln p under the base, where a KL penalty takes it.
     pub logp_base: Option<f64>,
     /// w_SFT·φ or w_RL at this token.
