@@ -827,6 +827,10 @@ truncated_share: number | null,
  */
 context_cut_share: number | null,
 /**
+ * Groups that had equal rewards and were drawn anew (objective.refill). What they sampled counts in the means over rollouts.
+ */
+refilled: number,
+/**
  * Rollouts that the verifier failed on: left out of the update and of every mean.
  */
 unscored: number,

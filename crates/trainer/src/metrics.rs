@@ -85,6 +85,9 @@ metrics! {
     /// Rollouts cut by the model's context before rollout.max_new_tokens / rollouts.
     #[serde(default)] // runs of before have no such key
     context_cut_share: Option<f64>, "share";
+    /// Groups that had equal rewards and were drawn anew (objective.refill). What they sampled counts in the means over rollouts.
+    #[serde(default)] // runs of before have no such key
+    refilled: u64, "groups";
     /// Rollouts that the verifier failed on: left out of the update and of every mean.
     unscored: u64, "rollouts";
     /// Demonstrations that the verifier failed on: still imitated, but not reinforced.

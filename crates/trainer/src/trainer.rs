@@ -7,7 +7,7 @@ use crate::learner::{Gradient, Learner};
 use crate::metrics::{StepReport, mean_of, mean_scores};
 use crate::objective::buffer::Buffer;
 use crate::objective::loss::kl_form;
-use crate::objective::{Update, assemble};
+use crate::objective::{Update, assemble, teaches_nothing};
 use crate::ops::objective::kl::kl;
 use crate::ops::objective::{COLUMNS, column};
 use crate::optim::{AdamW, learning_rate};
@@ -18,6 +18,9 @@ use crate::records::{
 use crate::reward::{Grade, Grader, MEND, Submission};
 use crate::rollout::{Plan, respond};
 use crate::score::{score_sequences, to_score};
+
+/// The first of the steps that groups are refilled from.
+const FIRST_REFILL: u32 = 1 << 31;
 
 /// A run in memory: the policy, its optimiser, and the data.
 pub struct Trainer {
@@ -45,13 +48,11 @@ impl Trainer {
     pub async fn step(&mut self) -> Result<(StepReport, Vec<Group>)> {
         let clock = Stopwatch::start();
         let objective = self.objective();
-        let groups = match self.buffer.due(objective.buffer) {
-            Some(held) => held,
+        let (groups, left_out) = match self.buffer.due(objective.buffer) {
+            Some(held) => (held, Vec::new()),
             None => {
-                let prompts = self.learner.config.rollout.prompts;
-                let examples =
-                    self.source.examples(self.learner.config.run.seed, self.step, prompts);
-                self.groups(examples).await?
+                let groups = self.drawn(self.step, usize::MAX).await?;
+                self.refilled(groups, &objective).await?
             }
         };
         let rollout_secs = clock.elapsed_secs();
@@ -80,7 +81,7 @@ impl Trainer {
             }
         }
         let limit = self.learner.config.rollout.max_new_tokens;
-        let mut report = report(&groups, &done, &objective, limit, epochs);
+        let mut report = report(&groups, &left_out, &done, &objective, limit, epochs);
         report.step = self.step + 1;
         report.lr = lr;
         self.step += 1;
@@ -88,6 +89,37 @@ impl Trainer {
         report.rollout_secs = rollout_secs;
         report.train_secs = clock.elapsed_secs();
         Ok((report, groups))
+    }
+
+    /// The groups of the first `most` prompts of step `step`.
+    async fn drawn(&self, step: u32, most: usize) -> Result<Vec<Group>> {
+        let config = &self.learner.config;
+        let mut problems = self.source.examples(config.run.seed, step, config.rollout.prompts);
+        problems.truncate(most);
+        self.groups_at(problems, step).await
+    }
+
+    /// Groups with others, freshly drawn, in the place of those that teach nothing, `refill` times at most; and those
+    /// that were replaced.
+    async fn refilled(
+        &self,
+        mut groups: Vec<Group>,
+        objective: &Objective,
+    ) -> Result<(Vec<Group>, Vec<Group>)> {
+        let mut left_out = Vec::new();
+        for round in 0..objective.refill {
+            let places: Vec<usize> =
+                (0..groups.len()).filter(|&i| teaches_nothing(&groups[i], objective)).collect();
+            if places.is_empty() {
+                break;
+            }
+            // A step that no run comes to: its prompts and its random numbers are no other's.
+            let step = FIRST_REFILL + self.step * objective.refill + round;
+            let fresh = self.drawn(step, places.len()).await?;
+            let places = places.into_iter().zip(fresh);
+            left_out.extend(places.map(|(i, group)| std::mem::replace(&mut groups[i], group)));
+        }
+        Ok((groups, left_out))
     }
 
     /// A step's groups in the parts that each make an update, in order; as even as their number allows.
@@ -102,6 +134,11 @@ impl Trainer {
 
     /// Samples a group for each example and scores rollouts and demonstrations.
     pub async fn groups<P: Into<Problem>>(&self, problems: Vec<P>) -> Result<Vec<Group>> {
+        self.groups_at(problems, self.step).await
+    }
+
+    /// [`Trainer::groups`] by the random numbers of step `step`.
+    async fn groups_at<P: Into<Problem>>(&self, problems: Vec<P>, step: u32) -> Result<Vec<Group>> {
         let objective = self.objective();
         let limit = self.learner.config.data.most_tokens(self.learner.policy.config.max_positions);
         let eos_tokens = &self.learner.policy.config.eos_tokens;
@@ -138,7 +175,7 @@ impl Trainer {
         }
         self.grade_demonstrations(&mut groups, &cut, &objective)?;
         if objective.uses_rollouts() {
-            self.sample(&mut groups, &objective).await?;
+            self.sample(&mut groups, &objective, step).await?;
             self.penalise(&mut groups, &objective).await?;
         }
         Ok(groups)
@@ -212,11 +249,12 @@ impl Trainer {
         Ok(())
     }
 
-    async fn sample(&self, groups: &mut [Group], objective: &Objective) -> Result<()> {
+    async fn sample(&self, groups: &mut [Group], objective: &Objective, step: u32) -> Result<()> {
         let Learner { config, policy, tokenizer, .. } = &self.learner;
         let shared = objective.group_of == GroupOf::Shared;
         let plan = Plan {
             group: config.rollout.group - usize::from(shared),
+            step,
             ..Plan::of(config, tokenizer, &policy.config.eos_tokens, self.step)
         };
         let prompts: Vec<Vec<u32>> = groups.iter().map(|g| g.prompt_tokens.clone()).collect();
@@ -291,12 +329,15 @@ impl Done {
 
 fn report(
     groups: &[Group],
+    left_out: &[Group],
     done: &Done,
     objective: &Objective,
     limit: usize,
     epochs: usize,
 ) -> StepReport {
-    let episodes = || groups.iter().flat_map(|g| &g.episodes);
+    // What was sampled, whether it teaches anything or not; a mean over what is left would say too little of the policy.
+    let sampled = || groups.iter().chain(left_out);
+    let episodes = || sampled().flat_map(|g| &g.episodes);
     let updates = f64::from(done.updates.max(1));
     // Each update's loss is a mean over its own tokens. An empty sum is -0.0 in Rust; adding 0.0 makes it 0.0.
     let loss =
@@ -309,13 +350,14 @@ fn report(
     let total =
         |role: Role, column: usize| of_role(role, column).map(|(v, _)| v).sum::<f64>() + 0.0;
     let scored_tokens: usize = episodes().map(|e| e.tokens.len()).sum();
-    let unscored_tokens: usize = groups.iter().flat_map(|g| &g.unscored).map(|u| u.tokens).sum();
+    let kept_tokens: usize = groups.iter().flat_map(|g| &g.episodes).map(|e| e.tokens.len()).sum();
+    let unscored_tokens: usize = sampled().flat_map(|g| &g.unscored).map(|u| u.tokens).sum();
     let demo_tokens: f64 = of_role(Role::Demonstration, 0).map(|(_, n)| n).sum();
     let share = |part: f64, of: f64| (of > 0.0).then(|| part / of);
     let all = |right: bool| {
         let same = |g: &&Group| g.episodes.iter().all(|e| e.right == right);
-        let sampled = groups.iter().filter(|g| !g.episodes.is_empty());
-        mean_of(sampled.map(|g| f64::from(u8::from(same(&g)))))
+        let judged = sampled().filter(|g| !g.episodes.is_empty());
+        mean_of(judged.map(|g| f64::from(u8::from(same(&g)))))
     };
     let reward_of = |g: &Group| Some(f64::from(g.demonstration.as_ref()?.reward?));
     // Without rollouts in its group, or if it is kept out of the group, a demonstration has no advantage.
@@ -346,12 +388,13 @@ fn report(
         w_sft: mean_of(of_role(Role::Demonstration, column::WEIGHT).map(|(w, _)| w))
             .filter(|_| objective.sft),
         w_rl: mean_of(of_role(Role::Rollout, column::WEIGHT).map(|(w, _)| w)),
-        clip_share: share(total(Role::Rollout, column::CLIPPED), (epochs * scored_tokens) as f64),
+        clip_share: share(total(Role::Rollout, column::CLIPPED), (epochs * kept_tokens) as f64),
         response_tokens: mean_of(episodes().map(|e| e.tokens.len() as f64)),
         truncated_share: share_of(&|e| e.truncated),
         context_cut_share: share_of(&|e| e.truncated && e.tokens.len() < limit),
         loose_only: episodes().filter(|e| e.loose_only).count() as u64,
-        unscored: groups.iter().map(|g| g.unscored.len() as u64).sum(),
+        refilled: left_out.len() as u64,
+        unscored: sampled().map(|g| g.unscored.len() as u64).sum(),
         unscored_demos: groups.iter().filter(|g| g.unscored_demo.is_some()).count() as u64,
         rollout_tokens: (scored_tokens + unscored_tokens) as u64,
         trained_tokens: done

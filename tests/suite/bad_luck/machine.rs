@@ -20,7 +20,7 @@ fn a_full_disk_loses_nothing_that_was_saved() {
     home.succeeds(&format!("{run} --steps 6 --out whole"));
     home.succeeds(&format!("{run} --steps 2 --out run"));
     let program = env!("CARGO_BIN_EXE_srft");
-    let script = format!("trap '' XFSZ; ulimit -f 24; exec {program} train --resume run --steps 6");
+    let script = format!("trap '' XFSZ; ulimit -f 32; exec {program} train --resume run --steps 6");
     let output =
         Command::new("sh").args(["-c", &script]).current_dir(home.path("")).output().unwrap();
     let words = ["run/", "File too large", "free some space", "--resume"];

@@ -11,7 +11,7 @@ use srft::learner::Gradient;
 use srft::metrics::StepReport;
 use srft::model::{Llama, ModelConfig, ModelFolder};
 use srft::objective::advantage::advantages;
-use srft::objective::{Update, assemble};
+use srft::objective::{Update, assemble, teaches_nothing};
 use srft::ops::adamw::squared_norm;
 use srft::ops::objective::column;
 use srft::ops::readback;
@@ -506,6 +506,38 @@ fn a_step_may_hold_several_updates() {
             trainer.learner.policy.parameters().into_iter().map(|p| floats(p.tensor)).collect()
         };
         assert!(weights(&whole) == weights(&by_hand), "{backend}: other weights");
+    }
+}
+
+/// Groups of equal rewards are drawn anew, at most so often: by other prompts, the same in every run, and what they
+/// sampled is counted.
+#[test]
+fn groups_that_teach_nothing_are_refilled() {
+    for (backend, device) in devices() {
+        let stepped = |refill: u32| {
+            let mut trainer = trainer(&device, "dapo", TINY_STEP, problems(40));
+            change(&mut trainer, |s| {
+                s.objective.refill = refill;
+                // Nothing is right yet: some groups differ by length.
+                (s.objective.truncated, s.objective.soft_tokens) = (Truncated::Soft, 1);
+                (s.rollout.prompts, s.rollout.group, s.rollout.max_new_tokens) = (8, 2, 6);
+            });
+            let (report, groups) = block_on(trainer.step()).unwrap();
+            let prompts: Vec<String> = groups.iter().map(|g| g.example.prompt.clone()).collect();
+            let idle = groups.iter().filter(|g| teaches_nothing(g, &trainer.objective())).count();
+            (report, prompts, idle)
+        };
+        let (alone, first, idle) = stepped(0);
+        assert!(idle > 2 && alone.refilled == 0, "{backend}: {idle}");
+        let (once, second, left) = stepped(1);
+        assert_eq!(once.refilled, idle as u64, "{backend}");
+        assert!(left < idle, "{backend}: {left} of {idle}");
+        let changed = first.iter().zip(&second).filter(|(a, b)| a != b).count();
+        assert!(0 < changed && changed <= idle, "{backend}: {changed}");
+        assert!(once.rollout_tokens > alone.rollout_tokens, "{backend}");
+        let (often, _, none) = stepped(50);
+        assert_eq!(none, 0, "{backend}: {} drawn anew", often.refilled);
+        assert_eq!(stepped(50).0.without_times(), often.without_times(), "{backend}");
     }
 }
 

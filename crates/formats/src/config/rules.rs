@@ -106,6 +106,11 @@ impl Settings {
                 "k3 or k1 where objective.kl_coeff is on: demonstrations have no ratio",
             ),
             (
+                "objective.refill",
+                objective.refill == 0 || objective.drop_equal_groups,
+                "0 unless objective.drop_equal_groups is on: else every group has its place",
+            ),
+            (
                 "objective.ratio",
                 objective.ratio == RatioOf::Token || objective.self_term == SelfTerm::Advantage,
                 "token unless objective.self_term is advantage: no other term has a ratio",

@@ -249,6 +249,9 @@ settings! {
             must "in [0, 1]": |v| (0.0..=1.0).contains(v);
         /// If a group's rewards are all equal, leave its rollouts out of the update and its means (DAPO).
         drop_equal_groups: bool = false;
+        /// Most times that a step draws other prompts in the place of groups that drop_equal_groups leaves out (DAPO's dynamic sampling); 0: the update is smaller.
+        refill: u32 = 0,
+            must "0 to 1000": |v| *v <= 1000;
         /// Collect this many right demonstrations of unsolved prompts, then imitate only these in one step (ReLIFT); 0: off.
         buffer: usize = 0;
         /// extra: G rollouts + 1 demonstration | shared: (G - 1) + 1 | apart: G rollouts, the demonstration has no advantage.

@@ -94,6 +94,11 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
     update
 }
 
+/// Whether a group's rewards are all equal, so that every advantage is 0.
+pub fn teaches_nothing(group: &Group, objective: &Objective) -> bool {
+    Part::of(group, objective).advantages.iter().all(|&a| a == 0.0)
+}
+
 /// What a group contributes to the update.
 struct Part<'a> {
     group: &'a Group,

@@ -7,6 +7,6 @@ pub mod buffer;
 pub mod loss;
 mod members;
 
-pub use assemble::{Divisors, Update, assemble};
+pub use assemble::{Divisors, Update, assemble, teaches_nothing};
 pub use members::Member;
 pub use srft_kernels::objective::{entropy_weight, formula, reference};

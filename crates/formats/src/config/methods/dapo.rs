@@ -5,8 +5,8 @@
 //! ```
 //!
 //! over the groups with both right and wrong rollouts; N_r counts only their tokens. The original
-//! (verl, `recipe/dapo/dapo_ray_trainer.py`, `filter_groups`) keeps sampling until the batch is full;
-//! here the update is smaller instead. The original's soft penalty on overlong responses is
+//! (verl, `recipe/dapo/dapo_ray_trainer.py`, `filter_groups`) keeps sampling until the batch is full; here the update is
+//! smaller unless `refill` says how often. The original's soft penalty on overlong responses is
 //! `truncated = "soft"` with `soft_tokens`, whose size depends on the task.
 
 /// The settings that differ from the defaults.
