@@ -2,16 +2,20 @@
 
 use crate::error::{OrRaise, input};
 use crate::example::{Example, Extras, written_out};
+use crate::gym::InProcess;
 use crate::reward::{Function, verifier_named};
 use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyString};
 use srft::config::{Config, NamedReward, RewardBy};
-use srft::run::{GIVEN, Given};
+use srft::run::{GIVEN, Given, Program};
 use srft_hub::{Hub, Unwatched, fetched};
 use std::sync::Arc;
 
 /// The name of the examples that a trainer is given.
 const TRAIN: &str = "train";
+
+/// Reads what a config names; tasks are made by the interpreter that runs.
+static READS: Program = Program { tasks: &InProcess };
 
 /// What a trainer is asked for.
 pub struct Asked {
@@ -89,7 +93,7 @@ impl Asked {
         let config = py.detach(|| fetched(&config, &hub)).or_raise()?;
         // A reward command reads what the examples carry; a function is given it as it is.
         let is_written = !config.reward_commands().is_empty();
-        let (mut given, mut extras) = (Given::default(), Extras::default());
+        let (mut given, mut extras) = (Given::of(&READS), Extras::default());
         for (name, list) in lists {
             let row = |(index, example): (usize, &Py<Example>)| match is_written {
                 false => Ok(extras.keep(py, example.get())),

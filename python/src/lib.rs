@@ -13,6 +13,7 @@ mod episode;
 mod error;
 mod example;
 mod group;
+mod gym;
 mod model;
 mod objective;
 mod reward;

@@ -134,8 +134,8 @@ pub struct Judge {
 pub fn verifier_named(name: &Bound<'_, PyString>) -> PyResult<Comparison> {
     let name = name.to_str()?;
     let all = Comparison::ALL.iter().copied();
-    // A function takes the place of the two that judge elsewhere.
-    let own = all.filter(|c| !matches!(c, Comparison::Command | Comparison::Given));
+    // A function takes the place of those that judge elsewhere.
+    let own = all.filter(|c| c.is_of_answers());
     own.clone().find(|c| c.name() == name).ok_or_else(|| {
         let names: Vec<&str> = own.map(Comparison::name).collect();
         input(

@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import threading
+import types
 import weakref
 
 import pytest
@@ -133,6 +134,54 @@ def test_rewards_have_names_and_weights(tmp_path):
     with pytest.raises(ValueError) as raised:
         srft.Trainer(SMALL, rewards={"broken": broken}).step()
     assert raised.value is trouble
+
+
+def test_a_task_of_reasoning_gym_is_made_and_judged_here(monkeypatch, tmp_path):
+    asked = []
+
+    class Sums:
+        def __init__(self, size=30, seed=None, first=2):
+            self.size, self.first = size, first
+            assert seed == 0, "the same problems again"
+
+        def __len__(self):
+            return self.size
+
+        def __getitem__(self, index):
+            return {"question": f"{self.first}+{index}=", "answer": self.first + index, "metadata": (1,)}
+
+        def score_answer(self, answer, entry):
+            asked.append(entry)
+            if len(asked) == 1:
+                raise ZeroDivisionError("no way")
+            return 0.0 if answer is None else min(1.0, len(answer) / 4)
+
+    gym = types.ModuleType("reasoning_gym")
+    gym.create_dataset = lambda name, **settings: {"sums": Sums}[name](**settings)
+    monkeypatch.setitem(sys.modules, "reasoning_gym", gym)
+    settings = SMALL | {"objective.method": "grpo", "data.answer_after": ">", "train.steps": 2}
+    task = settings | {"data.task": "reasoning_gym:sums?first=3"}
+    trainer = srft.Trainer(task, out=tmp_path / "run")
+    assert trainer.config["data.verifier"] == "task"
+    reports = list(trainer)
+    assert sum(report["unscored"] for report in reports) <= 1, "what a scorer raises is no score"
+    assert asked and all(entry["metadata"] == (1,) for entry in asked), "a tuple stays one"
+    for group in trainer.groups:
+        assert group.example.prompt.startswith("3+") and group.example.extra["index"] < 30
+        for reward, episode in zip(group.rewards, group.episodes):
+            before, marker, answer = episode.response.rpartition(">")
+            score = min(1.0, len(answer.strip()) / 4) if marker and not episode.truncated else 0.0
+            assert reward == pytest.approx(2 * score - 1)
+    for wrong, words in [
+        ("products", "KeyError: 'products'"),
+        ("sums?first", "not of the form key=value"),
+        ("sums?size=0", "has no problems"),
+    ]:
+        with pytest.raises(srft.InputError, match=words):
+            srft.Trainer(settings | {"data.task": f"reasoning_gym:{wrong}"})
+    monkeypatch.setitem(sys.modules, "reasoning_gym", None)
+    with pytest.raises(srft.InputError, match="pip install reasoning-gym"):
+        srft.Trainer(settings | {"data.task": "reasoning_gym:sums?first=4"})
 
 
 def test_a_reward_function_that_raises_ends_the_step(expected):

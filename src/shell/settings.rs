@@ -3,8 +3,9 @@
 
 use super::progress::Downloading;
 use clap::Args;
-use srft::config::Config;
+use srft::config::{Comparison, Config};
 use srft::error::Result;
+use srft::names::REASONING_GYM;
 use srft::platform::read_text;
 use srft::run::{BEST, OnFile};
 use srft_hub::Hub;
@@ -44,6 +45,10 @@ pub struct Settings {
     /// a name on the hub: org/name[:config/split][@revision].
     #[arg(long, value_name = "FILE|NAME")]
     pub data: Vec<String>,
+    /// Built-in task (arithmetic), or one of reasoning-gym's, judged by its own scorer:
+    /// reasoning_gym:chain_sum?max_terms=3&size=500. That needs python3 with the package reasoning-gym.
+    #[arg(long, value_name = "NAME")]
+    pub task: Option<String>,
     /// Evaluation data in the same formats, one suite per file (repeatable).
     #[arg(long, value_name = "FILE")]
     pub eval_data: Vec<String>,
@@ -51,7 +56,7 @@ pub struct Settings {
     /// (`data.columns`).
     #[arg(long, value_name = "PART=COLUMN,…", value_delimiter = ',')]
     pub columns: Vec<String>,
-    /// exact | numeric | gsm8k (numeric after ####) | math | choice | regex | command.
+    /// exact | numeric | gsm8k (numeric after ####) | math | choice | regex | command | task.
     #[arg(long)]
     pub verifier: Option<String>,
     /// A program that scores responses: for each, it reads one JSON line and writes one.
@@ -103,6 +108,7 @@ impl Settings {
             ("--base", "model.base", self.base.clone()),
             ("--device", "run.device", self.device.clone()),
             ("--seed", "run.seed", self.seed.map(|s| s.to_string())),
+            ("--task", "data.task", self.task.clone()),
             ("--verifier", "data.verifier", self.verifier.clone()),
             ("--reward-cmd", "reward.command", self.reward_cmd.clone()),
             ("--max-new-tokens", MAX_NEW, self.max_new_tokens.map(|n| n.to_string())),
@@ -127,10 +133,16 @@ impl Settings {
         Config::resolve(&layers)
     }
 
-    /// Takes `--data` for evaluation, unless `--eval-data` is given: for commands that only look.
+    /// Takes `--data` or `--task` for evaluation, unless `--eval-data` is given: for commands that only look.
     pub fn look_at_data(&mut self) {
         if self.eval_data.is_empty() {
             self.eval_data = std::mem::take(&mut self.data);
+        }
+        if let Some(task) = self.task.take_if(|task| task.starts_with(REASONING_GYM)) {
+            self.verifier.get_or_insert(Comparison::Task.name().into());
+            if self.eval_data.is_empty() {
+                self.eval_data.push(task);
+            }
         }
     }
 }

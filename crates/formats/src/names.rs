@@ -1,4 +1,7 @@
-//! The names of a model folder's files.
+//! The names of a model folder's files, and the prefix of tasks.
+
+/// What is before the name of a task of reasoning-gym, where data are named.
+pub const REASONING_GYM: &str = "reasoning_gym:";
 
 /// The model's shape.
 pub const CONFIG: &str = "config.json";

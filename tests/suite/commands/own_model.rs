@@ -276,6 +276,81 @@ fn a_command_that_wants_batches_gets_them_and_gsm8k_has_a_name() {
     assert_error(&output, "train", MACHINE, &["which has 1 answers for"]);
 }
 
+/// A package of reasoning-gym's interface: the longer the answer, the better.
+#[cfg(unix)]
+const GYM: &str = "
+class Long:
+    def __init__(self, size, seed, most):
+        self.size, self.most = size, most
+    def __len__(self):
+        return self.size
+    def __getitem__(self, index):
+        return {'question': f'{index} + 1', 'answer': str(index + 1), 'metadata': {}}
+    def score_answer(self, answer, entry):
+        if entry['answer'] == '7':
+            raise ZeroDivisionError
+        return min(1.0, len(answer or '') / self.most)
+def create_dataset(name, size=30, seed=None, most=8):
+    assert name == 'long' and seed is not None, 'no such task'
+    return Long(size, seed, most)
+";
+
+/// Its problems by name, in conversations, and its own scorer as the judge.
+#[cfg(unix)]
+#[test]
+fn a_task_of_reasoning_gym_trains_evaluates_and_resumes() {
+    let home = home();
+    home.write("reasoning_gym.py", GYM);
+    let run = |arguments: &str| {
+        let mut command = home.command(arguments);
+        command
+            .env("PYTHONPATH", home.path(""))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .output()
+            .unwrap()
+    };
+    let succeeds = |arguments: &str| {
+        let output = run(arguments);
+        assert!(output.status.success(), "{arguments}: {}", crate::program::stderr(&output));
+        output
+    };
+    let task = "--task reasoning_gym:long?most=16 --set optimizer.schedule=constant";
+    let set = "--method grpo --set checkpoint.samples_every=1 --set reward.answer_weight=1";
+    succeeds(&format!("{TRAIN} {TWO} {task} {set} --out run"));
+    let samples = home.lines("run/samples.jsonl");
+    let episodes = || samples.iter().flat_map(|s| s["episodes"].as_array().unwrap());
+    assert!(samples.iter().all(|s| s["suite"] == "long" && s["templated"] == true));
+    for episode in episodes().filter(|e| e["truncated"] == false) {
+        let length = episode["response"].as_str().unwrap().trim().chars().count() as f64;
+        let reward = 2.0 * (length / 16.0).min(1.0) - 1.0;
+        assert!((episode["reward"].as_f64().unwrap() - reward).abs() < 1e-6, "{episode}");
+    }
+    succeeds("train --resume run --steps 3");
+    home.write("reasoning_gym.py", GYM.replace("+ 1'", "+ 2'"));
+    let changed = run("train --resume run --steps 4");
+    assert_error(&changed, "train", INPUT, &["changed since the run began", "reasoning_gym:long"]);
+    let evaluated =
+        succeeds("eval --device cpu --model qwen --task reasoning_gym:long --max-new-tokens 6");
+    let said = String::from_utf8(evaluated.stdout).unwrap();
+    assert!(said.contains("long") && said.contains("30"), "all 30 problems: {said}");
+    for (arguments, words) in [
+        (format!("{TRAIN} {task} --out a"), &["no demonstrations to imitate", "grpo"][..]),
+        (
+            format!("{TRAIN} --method grpo --task reasoning_gym:short --out b"),
+            &["no such task", "create_dataset"],
+        ),
+        (
+            format!("{TRAIN} --method grpo --data sums.jsonl --verifier task --out c"),
+            &["data.verifier must be"],
+        ),
+    ] {
+        assert_error(&run(&arguments), "train", INPUT, words);
+    }
+    home.write("reasoning_gym.py", "raise ImportError('no numpy')");
+    let missing = run(&format!("{TRAIN} --method grpo {task} --out d"));
+    assert_error(&missing, "train", INPUT, &["(no numpy)", "pip install reasoning-gym"]);
+}
+
 #[test]
 fn parts_of_the_reward_are_weighed() {
     let home = home();

@@ -89,10 +89,19 @@ choice! {
         Regex = "regex",
         /// By `reward.command`: right from a score of a half on.
         Command = "command",
+        /// By the own scorer of the task that the data name: right from a score of a half on.
+        Task = "task",
         /// By a function of the program that holds the library: right from a score of a half on.
         Given = "given",
     }
 }
+impl Comparison {
+    /// Whether it compares a response's answer with the gold answer, and needs nothing else.
+    pub fn is_of_answers(self) -> bool {
+        !matches!(self, Self::Command | Self::Task | Self::Given)
+    }
+}
+
 choice! {
     /// In which form an answer with the gold answer's value is right.
     MathForm {

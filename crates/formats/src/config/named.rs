@@ -3,6 +3,7 @@
 use super::value::Setting;
 use super::{Comparison, Settings};
 use crate::error::Error;
+use crate::names::REASONING_GYM;
 use toml::{Table, Value};
 
 /// The name of what `data.verifier` judges.
@@ -101,8 +102,8 @@ impl NamedReward {
         if let Some(value) = item.get("verifier") {
             let comparison = Comparison::read("verifier", value);
             let comparison = comparison.map_err(|e| of(format!("verifier is {e}")))?;
-            if matches!(comparison, Comparison::Command | Comparison::Given) {
-                return Err(of(format!("write {} instead of verifier", comparison.name())));
+            if !comparison.is_of_answers() {
+                return Err(of(format!("{} compares no answers", comparison.name())));
             }
             ways.push(RewardBy::Verifier(comparison, marker.unwrap_or_default()));
         }
@@ -166,7 +167,8 @@ impl Setting for Vec<NamedReward> {
     }
 }
 
-/// A layer in which `[[reward]]` is written as the keys of `[reward]` that it stands for.
+/// A layer in which `[[reward]]` is written as the keys of `[reward]` that it stands for, and a task of
+/// reasoning-gym as data and their verifier.
 pub(super) fn spelled_out(mut layer: Table) -> Table {
     if let Some(Value::Array(items)) = layer.get_mut("reward") {
         let (mut keys, items) = (Table::new(), std::mem::take(items));
@@ -186,6 +188,14 @@ pub(super) fn spelled_out(mut layer: Table) -> Table {
         }
         keys.insert("named".into(), Value::Array(named));
         layer.insert("reward".into(), Value::Table(keys));
+    }
+    if let Some(Value::Table(data)) = layer.get_mut("data")
+        && let Some(Value::String(task)) = data.get("task").cloned()
+        && task.starts_with(REASONING_GYM)
+    {
+        data.remove("task");
+        data.entry("train").or_insert_with(|| Value::Array(vec![task.into()]));
+        data.entry("verifier").or_insert_with(|| Comparison::Task.write());
     }
     layer
 }
@@ -277,6 +287,27 @@ mod tests {
     }
 
     #[test]
+    fn a_task_of_reasoning_gym_is_data_and_a_verifier() {
+        let task = "reasoning_gym:chain_sum?max_terms=3";
+        let of = |settings: &[String]| {
+            let layers: Vec<_> = settings.iter().map(|s| Config::setting(s).unwrap()).collect();
+            Config::resolve(&layers)
+        };
+        let named = format!("data.task={task}");
+        let config = of(std::slice::from_ref(&named)).unwrap();
+        let data = &config.data;
+        assert_eq!((&data.train[..], data.task.as_str()), (&[task.to_string()][..], "arithmetic"));
+        assert_eq!(data.verifier, Comparison::Task);
+        assert_eq!(resolve(&config.to_annotated_toml()).unwrap(), config);
+        let config = of(&[named.clone(), "data.verifier=numeric".into()]).unwrap();
+        assert_eq!(config.data.verifier, Comparison::Numeric);
+        for wrong in ["data.train=x.jsonl", "data.eval=x.jsonl", "data.train=[]"] {
+            let error = of(&[named.clone(), wrong.into()]).unwrap_err().to_string();
+            assert!(error.contains("data.verifier must be"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
     fn what_is_no_reward_is_named() {
         for (items, expected) in [
             ("name = \"a\"", "`a`: it needs one of format, command, verifier or given"),
@@ -287,7 +318,7 @@ mod tests {
             ("name = \"a\"\ngiven = true\nbatch = 2", "batch belongs to a command"),
             ("name = \"a\"\ncommand = \"x\"\nbatch = -2", "`a`: batch is out of range"),
             ("name = \"a\"\nverifier = \"maths\"", "`a`: verifier is unknown"),
-            ("name = \"a\"\nverifier = \"command\"", "write command instead"),
+            ("name = \"a\"\nverifier = \"command\"", "command compares no answers"),
             ("name = \"a\"\ngiven = true\nwieght = 2", "there is no key wieght"),
             ("name = \"a\"\ngiven = true\nweight = \"2\"", "`a`: weight is of type string"),
             ("name = \"a\"\ngiven = true\nweight = inf", "`a`: weight must be finite"),

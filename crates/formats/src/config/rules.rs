@@ -5,6 +5,7 @@ use super::{
     Truncated,
 };
 use crate::error::{Error, Result};
+use crate::names::REASONING_GYM;
 use toml::Value;
 
 /// Most rollouts per step. More is a typing error: no memory would hold them.
@@ -162,6 +163,14 @@ impl Settings {
                 "reward.command",
                 data.verifier != Comparison::Command || !reward.command.is_empty(),
                 "given if data.verifier is command",
+            ),
+            (
+                "data.verifier",
+                data.verifier != Comparison::Task || {
+                    let mut all = data.train.iter().chain(&data.eval).peekable();
+                    all.peek().is_some() && all.all(|name| name.starts_with(REASONING_GYM))
+                },
+                "another one than task, unless all data are tasks such as reasoning_gym:chain_sum",
             ),
             (
                 "reward.named",

@@ -2,6 +2,7 @@
 
 use super::choices::*;
 use super::{Columns, Method, NamedReward, value::Setting};
+use std::time::Duration;
 use toml::Value;
 
 /// A section of the config as `srft config` shows it.
@@ -150,7 +151,7 @@ settings! {
     }
     /// What the policy is trained on.
     data: Data {
-        /// Built-in task, used if no file is given.
+        /// Built-in task, used if no file is given; or `reasoning_gym:NAME?key=value&…`, which sets `train` and `verifier`.
         task: String = "arithmetic".into();
         /// JSONL, JSON, CSV or Parquet files of problems, or names on the hub, one after the other (docs/guide.md, "Your model, your data"); none: the built-in task.
         train: Vec<String> = Vec::new();
@@ -161,7 +162,7 @@ settings! {
             must "PART=COLUMN, each part once: prompt, response, messages, text, answer, tools, system, user, assistant": |v| Columns::new(v).is_some();
         /// A system message for conversations that begin without one; empty: none.
         system: String = String::new();
-        /// exact | numeric | gsm8k (numeric after ####) | math | choice | regex | command | given (by the program that trains): how a response's answer is judged.
+        /// exact | numeric | gsm8k (numeric after ####) | math | choice | regex | command | task (the own scorer of a reasoning_gym task) | given (by the program that trains): how a response's answer is judged.
         verifier: Comparison = Comparison::Exact;
         /// The answer is what follows this marker in a response, and in a gold answer that has it; empty: all of it.
         answer_after: String = String::new();
@@ -463,6 +464,13 @@ impl Data {
             (TooLong::Cut, most) => most.min(takes),
             _ => usize::MAX,
         }
+    }
+}
+
+impl RewardSettings {
+    /// How long a command or a task may take for an answer.
+    pub fn longest_wait(&self) -> Duration {
+        Duration::from_secs_f64(self.command_secs)
     }
 }
 

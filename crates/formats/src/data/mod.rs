@@ -8,6 +8,7 @@ mod csv;
 pub mod encode;
 mod fields;
 pub mod file;
+pub mod gym;
 mod messages;
 pub mod packed;
 #[cfg(target_family = "wasm")]

@@ -123,15 +123,17 @@ impl Command {
         };
         let mut words = words.into_iter();
         match words.next() {
-            Some(program) if !program.is_empty() => Ok(Self {
-                program,
-                arguments: words.collect(),
-                time_limit,
-                batch: 0,
-                state: Mutex::default(),
-            }),
+            Some(program) if !program.is_empty() => {
+                Ok(Self::of(&program, words.collect(), time_limit))
+            }
             _ => wrong("the command names no program"),
         }
+    }
+
+    /// A program with its arguments, as they are.
+    pub fn of(program: &str, arguments: Vec<String>, time_limit: Duration) -> Self {
+        let (program, state) = (program.into(), Mutex::default());
+        Self { program, arguments, time_limit, batch: 0, state }
     }
 
     /// The same program, which is to be asked for at most so many episodes in a line; 0: for one, without an

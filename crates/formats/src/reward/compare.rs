@@ -48,7 +48,7 @@ pub fn of(comparison: Comparison) -> &'static dyn Compare {
         Comparison::Math => &Math,
         Comparison::Choice => &Choice,
         Comparison::Regex => &Regex,
-        Comparison::Command | Comparison::Given => &Elsewhere,
+        Comparison::Command | Comparison::Task | Comparison::Given => &Elsewhere,
     }
 }
 
@@ -154,7 +154,7 @@ impl Compare for Regex {
     }
 }
 
-/// The answer is judged elsewhere: by a command, or by the embedding program.
+/// The answer is judged elsewhere: by a command, a task, or the embedding program.
 #[derive(Debug)]
 struct Elsewhere;
 

@@ -10,7 +10,7 @@ mod compare;
 mod grade;
 pub mod math;
 mod parts;
-mod process;
+pub(crate) mod process;
 mod rational;
 
 pub use grade::{Grade, Grader, Part, Scores, Submission, Weighted};

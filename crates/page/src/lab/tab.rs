@@ -63,6 +63,10 @@ impl Reads for Tab {
         config.train.checkpointing.recomputed(model.config.layers).unwrap_or(0)
     }
 
+    fn contents(&self, name: &str, _: &Config) -> Result<Vec<u8>> {
+        Err(no_files(name))
+    }
+
     fn examples<'a>(&self, _: For<'a>) -> Result<Box<dyn Examples + 'a>> {
         Ok(Box::new(NoExamples))
     }

@@ -4,6 +4,7 @@ use super::reads::{Examples, For};
 use super::wanted::Wanted;
 use crate::config::{Columns, TooLong, Turns, Unreadable};
 use crate::data::encode::{Encoded, encode};
+use crate::data::gym::{self, Tasks};
 use crate::data::shape::{Needs, Row};
 use crate::data::source::Problem;
 use crate::data::{file, packed, render};
@@ -66,6 +67,7 @@ pub fn data_template(folder: &ModelFolder) -> Result<Option<ChatTemplate>> {
 /// Reads files of examples.
 pub struct Files<'a> {
     of: For<'a>,
+    tasks: &'static dyn Tasks,
     template: Option<ChatTemplate>,
 }
 
@@ -78,11 +80,19 @@ impl Examples for Files<'_> {
         notes: &mut Vec<String>,
     ) -> Result<Vec<Problem>> {
         let needs = Needs { response: wanted.response, answer: wanted.answer };
-        let bytes = read(&located(path, Kind::Data)).map_err(|e| not_a_list(path, e))?;
-        let bytes = packed::unpack(bytes, path)?;
-        let columns = Columns::new(&self.of.data.columns).expect("checked with the settings");
+        let task = gym::task_of(path);
+        let bytes = match task {
+            Some(task) => self.task(task, path, wanted)?,
+            None => {
+                let bytes = read(&located(path, Kind::Data)).map_err(|e| not_a_list(path, e))?;
+                packed::unpack(bytes, path)?
+            }
+        };
+        let columns = if task.is_some() { &[][..] } else { &self.of.data.columns };
+        let columns = Columns::new(columns).expect("checked with the settings");
         let file = file::parse_columns(bytes, path, &columns, needs)?;
-        notes.extend(file.notes);
+        // A task's rows have columns of ours, which nobody need be told of.
+        notes.extend(file.notes.into_iter().filter(|_| task.is_none()));
         let at = |number: usize| file.numbered.at(path, number);
         let place = Place { of: path, rows: file.numbered.what(), at: &at };
         self.problems(file.rows, suite, wanted, &place, notes)
@@ -110,8 +120,19 @@ impl Examples for Files<'_> {
 
 impl<'a> Files<'a> {
     /// A reader of files for a model.
-    pub fn new(of: For<'a>) -> Result<Self> {
-        Ok(Self { of, template: data_template(of.folder)? })
+    pub fn new(of: For<'a>, tasks: &'static dyn Tasks) -> Result<Self> {
+        Ok(Self { of, tasks, template: data_template(of.folder)? })
+    }
+
+    /// The rows of a task: conversations if the model has a chat template.
+    fn task(&self, task: &str, path: &str, wanted: Wanted) -> Result<Vec<u8>> {
+        if wanted.response {
+            return Err(Error::input("the task has answers, but no demonstrations to imitate")
+                .at(path)
+                .next("use a method without demonstrations, such as --method grpo"));
+        }
+        let problems = self.tasks.problems(task, self.of.longest_wait)?;
+        Ok(gym::jsonl(task, &problems, self.template.is_some()))
     }
 
     fn problems(

@@ -4,6 +4,7 @@ use super::program::Program;
 use super::reads::{Reads, Watch};
 use crate::config::{self, Comparison, Config, NamedReward, RewardBy};
 use crate::data::builtin;
+use crate::data::gym::ByProcess;
 use crate::data::shape::Row;
 use crate::error::{Error, Result};
 use crate::hub::{Kind, located};
@@ -33,7 +34,7 @@ pub struct Given {
 }
 
 /// No examples and no judge: the program's run on files and verifiers.
-pub static NOTHING: Given = Given::of(&Program);
+pub static NOTHING: Given = Given::of(&Program { tasks: &ByProcess });
 
 impl Default for Given {
     fn default() -> Self {

@@ -6,7 +6,6 @@ use super::given::{GIVEN, Given, NOTHING};
 use super::on_file::INPUTS;
 use crate::config::{Config, Model, Objective, Settings};
 use crate::error::{Error, Result};
-use crate::hub::{Kind, located};
 use crate::model::ModelFolder;
 use crate::names::CONFIG;
 use crate::platform::{exists, read, write_atomic};
@@ -61,7 +60,7 @@ impl Inputs {
             let print = match path.strip_prefix(GIVEN).map(|name| given.examples(name)) {
                 Some(Ok(examples)) => print(&serde_json::to_vec(examples).expect("plain records")),
                 Some(Err(_)) => continue, // whoever reads them says so
-                None => print(&read(&located(path, Kind::Data))?),
+                None => print(&given.reads.contents(path, config)?),
             };
             files.insert(format!("{key}: {path}"), print);
         }

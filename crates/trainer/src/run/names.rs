@@ -1,7 +1,7 @@
 //! The names of the user's suites: a file's stem, or as much of its path as is needed to tell files apart.
 
 use super::{GIVEN, numbered};
-use crate::data::builtin;
+use crate::data::{builtin, gym};
 use crate::hub::as_path;
 use std::collections::BTreeMap;
 
@@ -49,6 +49,10 @@ pub fn suite_names<'a>(files: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str
 /// Possible names of a file, the shortest first: its stem, the stem with its folder, and so on, last the
 /// whole path.
 fn candidates(file: &str) -> Vec<String> {
+    if let Some(task) = gym::task_of(file) {
+        let name = task.split('?').next().unwrap_or(task);
+        return [name, task].map(|name| name.replace(['/', '\\'], "_")).to_vec();
+    }
     let path = as_path(file).replace('\\', "/");
     let unpacked = PACKED.iter().find_map(|end| path.strip_suffix(end)).unwrap_or(&path);
     let (folder, name) = unpacked.rsplit_once('/').unwrap_or(("", unpacked));
@@ -82,6 +86,10 @@ mod tests {
             (&["my/add.jsonl", "two.csv"], &["my/add", "two.csv"]),
             (&["given:later", "later.jsonl"], &["later", "later.jsonl"]),
             (&["given:v1.5", "given:add"], &["v1.5", "add"]),
+            (
+                &["reasoning_gym:sums?size=9", "reasoning_gym:lcm?a=1", "reasoning_gym:lcm?a=2"],
+                &["sums", "lcm?a=1", "lcm?a=2"],
+            ),
             (&[".jsonl", "plain", "a/a.jsonl", "a/a.jsonl"], &[".jsonl", "plain", "a", "a"]),
         ] {
             let names = suite_names(files.iter().copied());

@@ -4,24 +4,28 @@ use super::adapters::adapt;
 use super::files::Files;
 use super::reads::{Examples, For, Reads};
 use crate::config::{Comparison, Config, NamedReward, RewardBy, Settings};
+use crate::data::gym::{self, Tasks};
 use crate::error::Result;
+use crate::hub::{Kind, located};
 use crate::model::{Llama, ModelFolder};
 use crate::plan::{self, Circumstances};
+use crate::platform::read;
 use crate::reward::command::Command;
 use crate::reward::{Format, Grader, Part, Verifier, Weighted};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The program that a line names, asked for so many responses at once.
 fn command(line: &str, batch: usize, config: &Config) -> Result<Arc<dyn Part>> {
-    let limit = Duration::from_secs_f64(config.reward.command_secs);
-    Ok(Arc::new(Command::new(line, limit)?.in_batches(batch)))
+    Ok(Arc::new(Command::new(line, config.reward.longest_wait())?.in_batches(batch)))
 }
 
 /// Reads from disk.
 #[derive(Debug)]
-pub struct Program;
+pub struct Program {
+    /// What makes and judges the tasks that data name.
+    pub tasks: &'static dyn Tasks,
+}
 
 impl Reads for Program {
     fn model(&self, path: &Path, base: Option<&str>) -> Result<ModelFolder> {
@@ -33,9 +37,11 @@ impl Reads for Program {
         let marker = (!data.answer_after.is_empty()).then(|| data.answer_after.clone());
         let verifier = Verifier::new(data.verifier, marker, math.form);
         let mut grader = Grader::of(verifier, data.reward);
-        if data.verifier == Comparison::Command {
-            grader.judge = Some(command(&reward.command, reward.command_batch, config)?);
-        }
+        grader.judge = match data.verifier {
+            Comparison::Command => Some(command(&reward.command, reward.command_batch, config)?),
+            Comparison::Task => Some(self.tasks.judge(&data.answer_after, reward.longest_wait())),
+            _ => None,
+        };
         Ok(grader)
     }
 
@@ -83,6 +89,16 @@ impl Reads for Program {
     }
 
     fn examples<'a>(&self, reader: For<'a>) -> Result<Box<dyn Examples + 'a>> {
-        Ok(Box::new(Files::new(reader)?))
+        Ok(Box::new(Files::new(reader, self.tasks)?))
+    }
+
+    fn contents(&self, name: &str, config: &Config) -> Result<Vec<u8>> {
+        match gym::task_of(name) {
+            Some(task) => {
+                let problems = self.tasks.problems(task, config.reward.longest_wait())?;
+                Ok(gym::jsonl(task, &problems, false))
+            }
+            None => read(&located(name, Kind::Data)),
+        }
     }
 }

@@ -60,7 +60,8 @@ impl<'a> Reader<'a> {
     ) -> Result<Self> {
         let data = &config.data;
         let watch = given.watch.as_deref();
-        let read_for = For { data, folder, tokenizer, model, grader, watch };
+        let longest_wait = config.reward.longest_wait();
+        let read_for = For { data, folder, tokenizer, model, grader, watch, longest_wait };
         Ok(Self {
             config,
             given,

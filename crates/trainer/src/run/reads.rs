@@ -13,6 +13,7 @@ use crate::reward::{Grader, Weighted};
 use crate::text::Tokenizer;
 use std::fmt::Debug;
 use std::path::Path;
+use std::time::Duration;
 
 /// Reads what a user brings.
 pub trait Reads: Debug + Send + Sync {
@@ -37,6 +38,9 @@ pub trait Reads: Debug + Send + Sync {
         budget: Option<usize>,
     ) -> usize;
 
+    /// What a name in `data.train` or `data.eval` stands for, as bytes by which it is known again.
+    fn contents(&self, name: &str, config: &Config) -> Result<Vec<u8>>;
+
     /// What reads a user's examples for a model.
     fn examples<'a>(&self, reader: For<'a>) -> Result<Box<dyn Examples + 'a>>;
 }
@@ -56,6 +60,8 @@ pub struct For<'a> {
     pub grader: &'a Grader,
     /// Told how far the reading has got.
     pub watch: Option<&'a dyn Watch>,
+    /// The longest wait for a task's problem.
+    pub longest_wait: Duration,
 }
 
 /// Told how far the reading of a file has got; a large one takes minutes.
