@@ -15,7 +15,7 @@ use common::median;
 use srft::bench::shape;
 use srft::config::CacheDtype;
 use srft::model::{Activation, Decoding, Llama, Lora, ModelConfig, Scaling, lora};
-use srft::ops::attention::{Packing, Places};
+use srft::ops::attention::{Packing, Places, Tree};
 use srft::ops::sampling::Sampling;
 use srft::rollout::{Plan, Stops, respond};
 use std::time::Instant;
@@ -121,8 +121,8 @@ fn steps(device: &Device) {
     let ways = [Decoding::new(&model, CacheDtype::F32), Decoding::plain(&model)];
     for (rows, past) in STEPS {
         let prompts = Tensor::<1, Int>::from_ints(vec![7; rows * past].as_slice(), device);
-        let lengths = vec![past as u32; rows];
-        let (_, caches) = ways[0].prefill(prompts, &lengths, past, past + 64);
+        let tree = Tree { prompt: past, branches: vec![0] };
+        let (_, caches) = ways[0].prefill(prompts, Packing { trees: vec![tree; rows] }, 64);
         let mut caches = [caches.clone(), caches];
         let tokens = || Tensor::<1, Int>::from_ints(vec![9; rows].as_slice(), device);
         let mut step = |way: usize| {

@@ -301,8 +301,11 @@ fn main() {
     );
 
     let plain = device.clone().without_autodiff();
+    let tree = Tree { prompt: 1, branches: vec![0; DECODE_ROWS] };
+    let begun = Places::new(Packing { trees: vec![tree] }, &plain);
     let cache = || {
-        KvCache::new(&plain, [DECODE_ROWS, 64], [SHAPE.kv_heads, SHAPE.head_dim], CacheDtype::F32)
+        let kv = [0, 1].map(|_| Tensor::zeros([1, SHAPE.kv_heads * SHAPE.head_dim], &plain));
+        KvCache::new(kv, SHAPE.head_dim, &begun, 64, CacheDtype::F32, &model.rope)
     };
     let row_ids = ids(DECODE_ROWS).inner();
     let decode = (0..10).map(|_| {

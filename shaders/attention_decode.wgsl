@@ -1,6 +1,7 @@
 // Attention of one new position a row, with grouped queries: takes q, k and v from the parts of their product, norms the
 // heads of q and k where the model does, turns them to the position (RoPE), appends k and v to the cache, and attends
-// over what the row's past holds, however much would fit.
+// over what the row's past holds, however much would fit: its prompt's positions, which stand once for all rows that go
+// on from it, and then its own.
 //
 //   out = Σ_t p_t·v_t,   p = softmax of q·k_t / √dh over the positions that the new one sees
 //
@@ -14,9 +15,10 @@
 
 @group(0) @binding(2) var<storage, read_write> norms: array<f32>;     // of q's heads and of k's, [2, dh], if NORMED
 @group(0) @binding(3) var<storage, read_write> turns: array<f32>;     // [2, positions, dh/2]: cos, sin
-@group(0) @binding(4) var<storage, read_write> keys: array<Words>;    // [B·Hkv·capacity, dh], turned
-@group(0) @binding(5) var<storage, read_write> values: array<Words>;  // [B·Hkv·capacity, dh]
-@group(0) @binding(6) var<storage, read_write> lengths: array<u32>;   // a workgroup's past; 1 more afterwards
+@group(0) @binding(4) var<storage, read_write> keys: array<Words>;    // [slots, Hkv, dh], turned
+@group(0) @binding(5) var<storage, read_write> values: array<Words>;  // [slots, Hkv, dh]
+@group(0) @binding(6) var<storage, read_write> table: array<u32>;     // a workgroup's past, 1 more afterwards; then
+// for each of the cache's rows how many positions are its prompt's, and what is added to one of these, or to another, for its slot
 @group(0) @binding(7) var<storage, read_write> out: array<Vector>;    // [M, Hq·dh]; [B, Hq, blocks, dh + WIDTH] if SPLIT
 @group(0) @binding(8) var<uniform> info: Info;
 
@@ -28,7 +30,6 @@ struct Info {
     first: u32,     // the product's row that is the cache's first
     groups: u32,    // B·Hkv·PIECES
     blocks: u32,    // the grid has groups · blocks
-    capacity: u32,  // positions that a row has room for
     positions: u32, // in `turns`
     window: u32,    // how many positions one sees, its own included
     scale: f32,     // of q
@@ -90,6 +91,11 @@ fn packed(low: Vector, high: Vector) -> Words {
     return words;
 }
 
+// Where a position of a key head begins among keys and values, in Vectors.
+fn at(t: u32, row: vec3<u32>, key_head: u32) -> u32 {
+    return ((t + select(row.z, row.y, t < row.x)) * KEY_HEADS + key_head) * VECTORS;
+}
+
 // 1 / √(mean of squares + ε) of one head.
 fn inverse_of(head: u32) -> f32 {
     var sum = 0.0;
@@ -111,11 +117,13 @@ fn main(
         return; // the grid's last line may overshoot
     }
     if local == 0u {
-        length = lengths[index];
+        length = table[index];
     }
     let position = workgroupUniformLoad(&length);
     let head = index / PIECES; // of B·Hkv
-    let past = head * info.capacity;
+    let key_head = head % KEY_HEADS;
+    let of_row = info.groups + 3u * (head / KEY_HEADS);
+    let past = vec3<u32>(table[of_row], table[of_row + 1u], table[of_row + 2u]);
     let unseen = max(position + 1u, info.window) - info.window;
     let begin = max(unseen, block * BLOCK);
     let end = select(position, min(position, (block + 1u) * BLOCK), SPLIT);
@@ -126,7 +134,7 @@ fn main(
 
     let row = info.first + head / KEY_HEADS;
     let of_keys = KEY_HEADS * PIECES * HEADS * DH; // the first column of k
-    let key = of_keys + head % KEY_HEADS * DH;
+    let key = of_keys + key_head * DH;
     let value = key + KEY_HEADS * DH;
     if RANK > 0u {
         read_low(row, local, W);
@@ -189,7 +197,7 @@ fn main(
         }
     }
     let keeps = newest && index % PIECES == 0u;
-    let place_of_new = place((past + position) * VECTORS);
+    let place_of_new = place(at(position, past, key_head));
     if HALVES {
         folded[local] = fresh;
         workgroupBarrier();
@@ -214,10 +222,11 @@ fn main(
     for (var first = begin; first < end; first += W) {
         // Scores: an invocation a position.
         let t = first + local;
+        let first_of_key = at(t, past, key_head);
         var scores = array<f32, HEADS>();
         if t < end {
             for (var j = 0u; j < VECTORS; j++) {
-                let of_key = vector(keys[place((past + t) * VECTORS + j)], j);
+                let of_key = vector(keys[place(first_of_key + j)], j);
                 for (var h = 0u; h < HEADS; h++) {
                     scores[h] += dot(query[h * VECTORS + j], of_key);
                 }
@@ -254,7 +263,7 @@ fn main(
         // Values: an invocation a few dimensions of one band of positions.
         let seen = select(0u, min(W, end - first), band < BANDS);
         for (var i = band; i < seen; i += BANDS) {
-            let of_value = vector(values[place((past + first + i) * VECTORS + column)], column);
+            let of_value = vector(values[place(at(first + i, past, key_head) + column)], column);
             for (var h = 0u; h < HEADS; h++) {
                 sums[h] += weight[h * W + i] * of_value;
                 masses[h] += weight[h * W + i];
@@ -293,6 +302,6 @@ fn main(
         workgroupBarrier();
     }
     if !SPLIT && local == 0u {
-        lengths[index] = position + 1u;
+        table[index] = position + 1u;
     }
 }

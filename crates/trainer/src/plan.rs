@@ -144,9 +144,10 @@ pub fn plan(
     config: &Settings,
     model: &ModelConfig,
     lora: Option<&Lora>,
-    Circumstances { on_cpu, frozen, longest, evaluates }: Circumstances,
+    here: Circumstances,
     recomputed: usize,
 ) -> Plan {
+    let Circumstances { on_cpu, frozen, longest, evaluates } = here;
     let s = Sizes::new(model, lora);
     let (d, f, layers) = (model.hidden_size, model.intermediate_size, model.layers);
     let item = |name, numbers: usize, of: String| Item { name, bytes: numbers * F32, of };
@@ -181,31 +182,13 @@ pub fn plan(
         ));
     }
 
-    let objective = config.stages();
-    let samples = objective.iter().any(|o| o.uses_rollouts()) || evaluates;
+    let trains = config.stages().iter().any(|o| o.uses_rollouts());
     let longest = longest.unwrap_or_else(|| assumed(config, model));
-    let rows = config.rollout.prompts * config.rollout.group;
-    let slots = if config.rollout.slots == 0 { 512 } else { config.rollout.slots };
-    let slots = slots.min(rows);
-    let mut sampling = Vec::new();
-    if samples {
-        let head = if on_cpu { model.head_dim.next_multiple_of(LANES) } else { model.head_dim };
-        let cache = 2 * layers * model.kv_heads * head;
-        let halved = match config.rollout.cache_dtype {
-            CacheDtype::F32 => 1,
-            CacheDtype::F16 => 2,
-        };
-        sampling.push(item(
-            "KV cache",
-            slots * longest * cache * (layers + 1) / layers / halved, // one layer's is copied at a time
-            format!("{slots} rows of {longest} positions"),
-        ));
-        sampling.push(item(
-            "logits",
-            3 * slots * model.vocab_size,
-            format!("{slots} rows of {}", model.vocab_size),
-        ));
-    }
+    let sampling = if trains || evaluates {
+        of_sampling(config, model, &s, Circumstances { longest: Some(longest), ..here }, trains)
+    } else {
+        Vec::new()
+    };
 
     // A micro-batch is as large as its setting, or one sequence.
     let tokens = config.train.micro_batch_tokens.max(longest);
@@ -258,6 +241,51 @@ pub fn plan(
         update.push(item("in f16", factors * halves / 2, "a product's factors, for matrix units"));
     }
     Plan { lasting, sampling, update }
+}
+
+/// What sampling takes, for training or for evaluation.
+fn of_sampling(
+    config: &Settings,
+    model: &ModelConfig,
+    s: &Sizes,
+    Circumstances { on_cpu, longest, evaluates, .. }: Circumstances,
+    trains: bool,
+) -> Vec<Item> {
+    let (d, f, layers) = (model.hidden_size, model.intermediate_size, model.layers);
+    let rollout = &config.rollout;
+    let slots = if rollout.slots == 0 { 512 } else { rollout.slots };
+    let slots = slots.min(rollout.prompts * rollout.group);
+    let longest = longest.unwrap_or_else(|| assumed(config, model));
+    let response = rollout.max_new_tokens.min(longest);
+    let prompt = longest - response;
+    // Rows end at different times, so that those under way may be of twice as many prompts.
+    let trained = rollout.prompts.min(2 * slots.div_ceil(rollout.group));
+    let evaluated = slots.div_ceil(config.eval.samples);
+    let either = |does: bool, prompts: usize| if does { prompts } else { 0 };
+    let prompts = either(trains, trained).max(either(evaluates, evaluated));
+
+    let head = if on_cpu { model.head_dim.next_multiple_of(LANES) } else { model.head_dim };
+    let position = 2 * layers * model.kv_heads * head;
+    let number = match rollout.cache_dtype {
+        CacheDtype::F32 => F32,
+        CacheDtype::F16 => F32 / 2,
+    };
+    let cache = (prompts * prompt + slots * response) * position * number;
+    let copied = if on_cpu { 0 } else { cache / layers }; // one layer's at a time, as rows join
+    // As the prompts are read; the logits come after that.
+    let reading = prompts * prompt * (3 * f + d).max(d + 2 * s.query + 4 * s.kv);
+    let logits = 3 * slots * model.vocab_size;
+    let passing = match logits > reading {
+        true => ("logits", format!("{slots} rows of {}", model.vocab_size)),
+        false => ("prompts", format!("{} tokens, as they are read", prompts * prompt)),
+    };
+    let of = format!(
+        "{prompts} prompts of {prompt} positions, and {slots} rows of {response} after them"
+    );
+    vec![
+        Item { name: "KV cache", bytes: cache + copied, of },
+        Item { name: passing.0, bytes: logits.max(reading) * F32, of: passing.1 },
+    ]
 }
 
 /// Changes of settings that lower the peak, each on top of those before, with the peak that remains, until

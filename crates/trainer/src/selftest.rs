@@ -489,39 +489,43 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
         Ok(())
     }
 
-    /// One new position a row, twice, over pasts of up to two turns of the shader.
+    /// One new position a row, twice, over pasts of up to two turns of the shader, two of them after the same prompt.
     async fn attention(&mut self) -> Result<()> {
-        let (lengths, positions) = ([300u32, 3, 256], 302);
+        const STEPS: usize = 2;
         let (heads, kv_heads, head_dim) = (6, 2, 16);
-        let batch = lengths.len();
-        let packing = Packing::apart([positions; 3]);
+        let tree = |prompt: usize, branches: &[usize]| Tree { prompt, branches: branches.to_vec() };
+        let packing = Packing { trees: vec![tree(200, &[102, 58]), tree(1, &[4])] };
         let setting = Setting { packing: &packing, head_dim, window: usize::MAX, theta: 1e4 };
-        let (q_dim, kv_dim) = (heads * head_dim, kv_heads * head_dim);
-        let width = [q_dim, kv_dim, kv_dim];
-        let qkv = [0, 1, 2].map(|i| peaky(batch * positions * width[i], 10 + i as u32));
-        let rope = Rope::new(positions, head_dim, 1e4, Scaling::None, &self.device);
-        let mut cache =
-            KvCache::new(&self.device, [batch, positions], [kv_heads, head_dim], CacheDtype::F32);
-        let whole = |i: usize| self.floats(&qkv[i], [batch * positions, width[i]]);
-        cache.prefill(whole(1), whole(2), &lengths, &rope);
+        let width = [heads, kv_heads, kv_heads].map(|heads| heads * head_dim);
+        let qkv = [0, 1, 2].map(|i| peaky(packing.rows() * width[i], 10 + i as u32));
+        let pick = |i: usize, rows: &[usize]| {
+            let row = |&row: &usize| &qkv[i][row * width[i]..][..width[i]];
+            let picked: Vec<f32> = rows.iter().flat_map(row).copied().collect();
+            self.floats(&picked, [rows.len(), width[i]])
+        };
+        let mut begun = packing.clone();
+        let branches = begun.trees.iter_mut().flat_map(|tree| &mut tree.branches);
+        branches.for_each(|rows| *rows -= STEPS);
+        let news: Vec<usize> = packing
+            .segments()
+            .filter(|branch| !branch.past.is_empty())
+            .map(|branch| branch.rows.end - STEPS)
+            .collect();
+        let is_new = |row: &usize| news.iter().any(|&new| (new..new + STEPS).contains(row));
+        let old: Vec<usize> = (0..packing.rows()).filter(|row| !is_new(row)).collect();
+        let rope = Rope::new(packing.positions(), head_dim, 1e4, Scaling::None, &self.device);
+        let places = Places::new(begun, &self.device);
+        let kv = [pick(1, &old), pick(2, &old)];
+        let mut cache = KvCache::new(kv, head_dim, &places, 102, CacheDtype::F32, &rope);
         let exact = qkv.each_ref().map(|x| wide(x));
         let exact = exact.each_ref().map(|x| &x[..]);
         let (mut got, mut wanted) = (Vec::new(), Vec::new());
-        for step in 0..2 {
-            let at = [0, 1, 2].map(|b| [b, lengths[b] as usize + step]);
-            let [q, k, v] = [0, 1, 2].map(|i| {
-                let row =
-                    |&[b, t]: &[usize; 2]| &qkv[i][(b * positions + t) * width[i]..][..width[i]];
-                let rows: Vec<f32> = at.iter().flat_map(row).copied().collect();
-                self.floats(&rows, [batch, width[i]])
-            });
-            self.poison(&[batch * q_dim]).await?;
+        for step in 0..STEPS {
+            let at: Vec<usize> = news.iter().map(|new| new + step).collect();
+            let [q, k, v] = [0, 1, 2].map(|i| pick(i, &at));
+            self.poison(&[at.len() * width[0]]).await?;
             got.extend(read(decode_attention(q, k, v, &mut cache, &rope)).await?);
-            let row = |[b, t]: [usize; 2]| {
-                let row = b * positions + t;
-                setting.rows(exact, row..row + 1)
-            };
-            wanted.extend(at.into_iter().flat_map(row));
+            wanted.extend(at.into_iter().flat_map(|row| setting.rows(exact, row..row + 1)));
         }
         self.compare("attention_decode", got, &wanted, FORWARD);
         Ok(())
@@ -664,15 +668,16 @@ impl<F: FnMut(&str, &mut Vec<f32>)> Checks<F> {
             self.compare("model's gradient", read(gradient(&model)).await?, &expected, BACKWARD);
         }
 
-        let prompts = [4u32, 3];
-        let start: Vec<i32> = [&text[..4], &text[9..13]].concat();
+        let start: Vec<i32> = [&text[..4], &text[9..12]].concat();
+        let trees = [4, 3].map(|prompt| Tree { prompt, branches: vec![0] }).to_vec();
         let mut ways = vec![("cached decoding", Decoding::plain(&model))];
         let step = Decoding::new(&model, CacheDtype::F32);
         if step.by_kernels() {
             ways.push(("decoding step", step));
         }
         for (name, decoding) in ways {
-            let (_, mut caches) = decoding.prefill(self.ints(&start), &prompts, 4, 16);
+            let packing = Packing { trees: trees.clone() };
+            let (_, mut caches) = decoding.prefill(self.ints(&start), packing, 12);
             let (mut got, mut wanted) = (Vec::new(), Vec::new());
             for step in 0..4 {
                 let at = [4 + step, 9 + 3 + step];

@@ -532,11 +532,14 @@ fn a_plan_says_what_goes_where_before_anything_is_loaded() {
         let cache = items.into_iter().find(|i| i["for"] == "KV cache").unwrap();
         cache["of"].as_str().unwrap().to_string()
     };
-    assert!(cache("").ends_with(" rows of 128 positions"), "{}", cache(""));
+    assert!(cache("").ends_with(" rows of 128 after them"), "{}", cache(""));
     home.write(
         "short.jsonl",
         "{\"prompt\": \"1+1=\", \"completion\": \"2\", \"answer\": \"2\"}\n".repeat(3),
     );
     let short = cache("--data short.jsonl --verifier numeric --max-new-tokens 9");
-    assert!(short.ends_with(" rows of 13 positions"), "{short}");
+    assert!(
+        short.contains(" prompts of 4 positions, and ") && short.ends_with(" rows of 9 after them"),
+        "{short}"
+    );
 }

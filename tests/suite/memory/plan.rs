@@ -4,12 +4,16 @@ use super::{COUNTED, MODEL};
 use crate::alone::alone;
 use crate::backends::devices;
 use burn::backend::DispatchDevice;
-use burn::tensor::Device;
+use burn::tensor::{Device, Int, Tensor};
 use pollster::block_on;
-use srft::config::{Frozen, Storage};
-use srft::model::{Llama, ModelConfig, ModelFolder, StoredBytes};
+use srft::config::{CacheDtype, Frozen, Storage};
+use srft::model::{Decoding, Llama, ModelConfig, ModelFolder, StoredBytes};
+use srft::ops::attention::{Packing, Tree};
+use srft::ops::readback;
+use srft::ops::sampling::Sampling;
 use srft::plan::{Circumstances, plan, recomputed};
 use srft::records::Example;
+use srft::rollout::{Plan as RolloutPlan, Stops, respond};
 use srft::run::lora_settings;
 use srft::text::Tokenizer;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -108,7 +112,7 @@ fn compare(settings: &str, halves: bool, device: &Device, counter: &dyn Counter)
     let shape = ModelConfig::from_json(work.model.as_bytes(), "test").unwrap();
     let lora = lora_settings(&config).unwrap();
     let frozen = halves.then_some(StoredBytes { matrices: 2.0, tables: 2.0 });
-    let here = Circumstances { on_cpu, frozen, longest: None, evaluates: true };
+    let here = Circumstances { on_cpu, frozen, longest: None, evaluates: false };
     let again = config.train.checkpointing.recomputed(shape.layers).unwrap_or(shape.layers / 3);
     let predicted = plan(&config, &shape, lora.as_ref(), here, again).peak_bytes();
     let before = counter.held();
@@ -188,6 +192,74 @@ fn predictions() {
                 _ => &OfAdapter(device),
             };
             wrong.extend(compare(settings, halves, device, counter));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Prompts of 192 tokens, with eight responses of 24 to each of four, and one to each of 32: what a rollout takes besides the
+/// model.
+#[test]
+fn a_rollout_holds_a_prompt_once() {
+    alone("memory::plan::a_rollout_holds_a_prompt_once", rollouts);
+}
+
+fn rollouts() {
+    const PROMPT: usize = 192;
+    const RESPONSE: usize = 24;
+    const ROWS: usize = 32;
+    let shape = ModelConfig::from_json(MODEL.as_bytes(), "test").unwrap();
+    let prompts: Vec<Vec<u32>> = (0..ROWS as u32).map(|i| vec![5 + i; PROMPT]).collect();
+    let mut wrong = Vec::new();
+    for (_, device) in &devices() {
+        let on_cpu = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
+        let model = Llama::random(shape.clone(), 1, device);
+        for (group, cache) in [(8, CacheDtype::F32), (8, CacheDtype::F16), (1, CacheDtype::F32)] {
+            let name = if cache == CacheDtype::F16 { "f16" } else { "f32" };
+            let config = crate::common::config(&format!(
+                "[rollout]\nprompts = {}\ngroup = {group}\nmax_new_tokens = {RESPONSE}\ncache_dtype = \"{name}\"\n",
+                ROWS / group
+            ));
+            let longest = Some(PROMPT + RESPONSE);
+            let here = Circumstances { on_cpu, frozen: None, longest, evaluates: false };
+            let predicted = plan(&config, &shape, None, here, 0).sampling;
+            let (counted, predicted) = if on_cpu {
+                let plan = RolloutPlan {
+                    group,
+                    sampling: Sampling::of(&config.rollout),
+                    max_new_tokens: RESPONSE,
+                    eos_tokens: &[],
+                    stops: Stops::default(),
+                    slots: 0,
+                    cache,
+                    seed: 1,
+                    step: 1,
+                };
+                let before = OfProcess.held();
+                let peak = OfProcess.peak(&mut || {
+                    let responses = block_on(respond(&model, &prompts[..ROWS / group], &plan));
+                    assert_eq!(responses.unwrap().len(), ROWS);
+                });
+                (peak - before, predicted.iter().map(|item| item.bytes).sum::<usize>())
+            } else {
+                // A software adapter would decode for minutes: what is held before the first token.
+                let counter = OfAdapter(device);
+                let tree = Tree { prompt: PROMPT, branches: vec![0; group] };
+                let packing = Packing { trees: vec![tree; ROWS / group] };
+                let tokens = Tensor::<1, Int>::ones([packing.rows()], device);
+                let before = counter.held();
+                let (_, caches) = Decoding::new(&model, cache).prefill(tokens, packing, RESPONSE);
+                readback::wait(device).unwrap();
+                let held = counter.held() - before;
+                drop(caches);
+                (held, predicted[0].bytes / (shape.layers + 1) * shape.layers)
+            };
+            let ratio = predicted as f64 / counted as f64;
+            if !(0.9..=1.15).contains(&ratio) {
+                wrong.push(format!(
+                    "on CPU {on_cpu}, {group} a prompt, {name}: predicted {predicted}, counted {counted}"
+                ));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

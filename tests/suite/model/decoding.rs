@@ -5,7 +5,7 @@ use crate::models::{TOLERANCE, folder, uncached_logits};
 use burn::tensor::{Device, Int, Tensor};
 use srft::config::CacheDtype;
 use srft::model::{BlockType, Decoding, Llama, Lora, quantise};
-use srft::ops::attention::KvCache;
+use srft::ops::attention::{KvCache, Packing, Tree};
 use srft::ops::stored::StoredMatrix;
 use std::sync::Arc;
 
@@ -17,18 +17,22 @@ fn ints(values: impl IntoIterator<Item = u32>, device: &Device) -> Tensor<1, Int
 const ROOM: usize = 24;
 const LENGTH: usize = 8; // as many positions as the smallest model has
 
-/// Caches of three rows' beginnings, of 4, 1 and 3 tokens.
+/// Caches of three rows' beginnings: two go on from one prompt, of which one is a token further.
 fn begun(decoding: &Decoding<'_>, rows: &[Vec<u32>; 3]) -> Vec<KvCache> {
-    let padded = rows.iter().flat_map(|row| row[..4].to_vec());
-    decoding.prefill(ints(padded, &decoding.model().device()), &BEGUN, 4, ROOM).1
+    let tree = |prompt: usize, branches: &[usize]| Tree { prompt, branches: branches.to_vec() };
+    let packing = Packing { trees: vec![tree(SHARED, &[1, 0]), tree(1, &[0])] };
+    let tokens = rows[0][..SHARED + 1].iter().chain(&rows[2][..1]).copied();
+    decoding.prefill(ints(tokens, &decoding.model().device()), packing, ROOM).1
 }
 
-const BEGUN: [u32; 3] = [4, 1, 3];
+const SHARED: usize = 3;
+const BEGUN: [u32; 3] = [4, 3, 1];
 const STEPS: usize = 4;
 
 fn rows(vocabulary: usize) -> [Vec<u32>; 3] {
     let token = |row: usize, i: usize| ((row * 31 + i * 17 + 5) % vocabulary) as u32;
-    [0, 1, 2].map(|row| (0..LENGTH).map(|i| token(row, i)).collect())
+    let of = |row: usize, i| token(if row == 1 && i < SHARED { 0 } else { row }, i);
+    [0, 1, 2].map(|row| (0..LENGTH).map(|i| of(row, i)).collect())
 }
 
 /// What `STEPS` steps give, and what one pass gives there.

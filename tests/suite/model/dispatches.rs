@@ -10,6 +10,7 @@ use srft::device::DISPATCHES;
 use srft::learner::Learner;
 use srft::model::{Activation, Decoding, Llama, Lora, ModelConfig, ModelFolder, Scaling};
 use srft::objective::Update;
+use srft::ops::attention::{Packing, Tree};
 use srft::ops::matmul::{Tile, Way, matmul_nt, matmul_nt_by};
 use srft::ops::readback;
 use srft::ops::sampling::{Draw, Draws, Sampling, sample};
@@ -99,11 +100,12 @@ fn steps(layers: usize, device: &Device) -> Asked {
     let mut model = Llama::random(qwen(layers), 0, device);
     let targets = TARGETS.map(String::from).to_vec();
     model.adapt(Lora { rank: 16, alpha: 32.0, rslora: false, dropout: 0.0, targets }, 0);
-    let prompts = ints(&[1; 3 * ROWS as usize], device);
+    let tree = Tree { prompt: 3, branches: vec![0; ROWS as usize / 2] };
+    let prompts = ints(&[1; 6], device);
     let mut draws =
         Draws::new((0..ROWS).map(|prompt| Draw { prompt, sample: 0, position: 0 }), device);
     let decoding = Decoding::new(&model, CacheDtype::F32);
-    let (_, mut caches) = decoding.prefill(prompts, &[3; ROWS as usize], 3, 64);
+    let (_, mut caches) = decoding.prefill(prompts, Packing { trees: vec![tree; 2] }, 61);
     let mut run = |steps: usize| {
         let mut tokens = ints(&[1; ROWS as usize], device);
         for _ in 0..steps {

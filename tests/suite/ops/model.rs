@@ -362,62 +362,100 @@ fn constants_and_tracked_inputs_mix() {
     assert_close("untracked", &untracked, &linear_reference(&[x, w]), FORWARD);
 }
 
-/// Sequences of different lengths, prefilled as padded prompts, repeated, decoded step by step with
-/// rows dropped on the way: every output is the full attention's at that position.
-fn decode_as_full_attention(device: &Device, window: usize, tolerance: f64) -> Vec<f32> {
-    let (heads, kv_heads, head_dim, total) = (4, 2, 10, 21);
-    let (prompts, lengths, group) = (3, [5u32, 1, 7], 2);
-    let longest = 7;
-    let full = Batch::apart(prompts * group, total, [heads, kv_heads, head_dim]);
-    let mut stream = Stream::new(8, 1, 0);
-    // Sequences of one group share their prompt.
-    let mut sequences = full.shapes().map(|s| Matrix::random(s, 1.0, &mut stream));
-    for sequence in &mut sequences {
-        let width = sequence.shape[1];
-        for p in 0..prompts {
-            let from = p * group * total * width;
-            for sample in 1..group {
-                let to = from + sample * total * width;
-                sequence.values.copy_within(from..from + longest * width, to);
+/// A tree's prompt and branches.
+fn tree(prompt: usize, branches: &[usize]) -> Tree {
+    Tree { prompt, branches: branches.to_vec() }
+}
+
+/// Queries, keys and values of trees, with what attention makes of them, from which caches begin.
+struct Decoded<'a> {
+    batch: Batch,
+    qkv: [Matrix; 3],
+    rope: Rope,
+    device: &'a Device,
+}
+
+impl Decoded<'_> {
+    /// The given rows of `x`.
+    fn rows(&self, x: &Matrix, rows: &[usize]) -> Tensor<2> {
+        let values = rows.iter().flat_map(|&row| x.row(row).to_vec()).collect();
+        Matrix { shape: [rows.len(), x.shape[1]], values }.on(self.device)
+    }
+
+    /// A cache after a pass over the beginnings of the trees: of each its prompt or nothing, and some rows of each branch.
+    fn begun(&self, trees: &[Tree], room: usize, dtype: CacheDtype) -> KvCache {
+        let mut rows = Vec::new();
+        for ((start, whole), begun) in self.batch.packing.placed().zip(trees) {
+            rows.extend(start..start + begun.prompt);
+            let mut at = start + whole.prompt;
+            for (whole, begun) in whole.branches.iter().zip(&begun.branches) {
+                rows.extend(at..at + begun);
+                at += whole;
             }
         }
+        let [_, k, v] = self.qkv.each_ref().map(|x| self.rows(x, &rows));
+        let places = Places::new(Packing { trees: trees.to_vec() }, self.device);
+        KvCache::new([k, v], self.batch.shape.head_dim, &places, room, dtype, &self.rope)
     }
-    let expected = full.reference(window, sequences.each_ref());
-    let rows_at = |x: &Matrix, rows: &[(usize, usize)]| {
-        let values = rows.iter().flat_map(|&(s, t)| x.row(s * total + t).to_vec()).collect();
-        Matrix { shape: [rows.len(), x.shape[1]], values }
-    };
-    let padded: Vec<_> =
-        (0..prompts).flat_map(|p| (0..longest).map(move |t| (p * group, t))).collect();
-    let rope = Rope::new(32, head_dim, THETA, Scaling::None, device).within(window);
-    let mut cache = KvCache::new(device, [prompts, total], [kv_heads, head_dim], CacheDtype::F32);
-    let [q, k, v] = &sequences;
-    cache.prefill(rows_at(k, &padded).on(device), rows_at(v, &padded).on(device), &lengths, &rope);
-    // In two parts, so that they are joined as refilled slots are.
-    let samples = |rows: std::ops::Range<usize>| -> Vec<usize> {
-        rows.flat_map(|row| std::iter::repeat_n(row, group)).collect()
-    };
-    let later = cache.clone().keep(&samples(1..prompts));
-    let mut cache = cache.keep(&samples(0..1)).join(later);
-    assert_eq!(cache.lengths(), [5, 5, 1, 1, 7, 7]);
 
-    let mut alive: Vec<usize> = (0..prompts * group).collect();
+    /// Where the next positions of some branches are among the batch's rows.
+    fn next(&self, branches: &[usize], lengths: &[u32]) -> Vec<usize> {
+        let segments = self.batch.packing.segments().filter(|branch| !branch.past.is_empty());
+        let segments: Vec<_> = segments.collect();
+        let next = |(&branch, &n): (&usize, &u32)| {
+            let branch = &segments[branch];
+            branch.rows.start + n as usize - branch.past.len()
+        };
+        branches.iter().zip(lengths).map(next).collect()
+    }
+}
+
+/// Branches decoded step by step, which begin with their prompt or after it, with rows dropped on the way: every output is the
+/// full attention's at that position. The first row's outputs, which may be decoded `alone`.
+fn decode_as_full_attention(
+    device: &Device,
+    window: usize,
+    tolerance: f64,
+    alone: bool,
+) -> Vec<f32> {
+    const ROOM: usize = 17;
+    let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim: 10 };
+    let trees = [5, 1, 7].map(|prompt| tree(prompt, &[ROOM; 2])).to_vec();
+    let batch = Batch { packing: Packing { trees }, shape };
+    let mut stream = Stream::new(8, 1, 0);
+    let qkv = batch.shapes().map(|s| Matrix::random(s, 1.0, &mut stream));
+    let expected = batch.reference(window, qkv.each_ref());
+    let rope = Rope::new(32, shape.head_dim, THETA, Scaling::None, device).within(window);
+    let of = Decoded { batch, qkv, rope, device };
+    let begun = |trees: &[Tree]| of.begun(trees, ROOM, CacheDtype::F32);
+    let (mut cache, mut alive) = if alone {
+        (begun(&[tree(5, &[0])]), vec![0])
+    } else {
+        // In two parts, which are joined as refilled slots are, after a row of the first was dropped.
+        let first = begun(&[tree(5, &[0, 0])]).keep(&[0]).settled();
+        let cache = first.join(begun(&[tree(0, &[]), tree(1, &[0, 2]), tree(7, &[1, 0])]));
+        assert_eq!(cache.lengths(), [5, 1, 3, 8, 7]);
+        (cache, vec![0, 2, 3, 4, 5])
+    };
     let mut first_row = Vec::new();
     for step in 0..14 {
-        let at: Vec<_> = alive.iter().map(|&s| (s, lengths[s / group] as usize + step)).collect();
-        let [q, k, v] = [q, k, v].map(|x| rows_at(x, &at).on(device));
-        let out = decode_attention(q, k, v, &mut cache, &rope);
+        let at = of.next(&alive, cache.lengths());
+        let [q, k, v] = of.qkv.each_ref().map(|x| of.rows(x, &at));
+        let out = decode_attention(q, k, v, &mut cache, &of.rope);
         let what = format!("step {step} of rows {alive:?}");
-        assert_close(&what, &out, &rows_at(&expected, &at), tolerance);
+        let wanted = at.iter().flat_map(|&row| expected.row(row).to_vec()).collect();
+        let wanted = Matrix { shape: [at.len(), expected.shape[1]], values: wanted };
+        assert_close(&what, &out, &wanted, tolerance);
         let out: Vec<f32> = out.to_data().try_into_vec().expect("f32");
-        first_row.extend(&out[..heads * head_dim]);
-        if step == 3 {
-            alive = vec![0, 3, 4, 5];
-            cache = cache.keep(&alive);
+        first_row.extend(&out[..expected.shape[1]]);
+        let kept: &[usize] = if step == 3 { &[0, 2, 3] } else { &[0, 2] };
+        if !alone && (step == 3 || step == 8) {
+            alive = kept.iter().map(|&row| alive[row]).collect();
+            cache = cache.keep(kept);
         }
-        if step == 8 {
-            cache = cache.keep(&[0, 2]);
-            alive = vec![0, 4];
+        if !alone && step == 8 {
+            // Whose slots lie before and between what is kept.
+            cache = begun(&[tree(5, &[0, 7])]).keep(&[1]).join(cache).keep(&[1, 2]).settled();
         }
     }
     first_row
@@ -427,17 +465,22 @@ fn decode_as_full_attention(device: &Device, window: usize, tolerance: f64) -> V
 fn decoding_is_full_attention() {
     for (_, device) in devices() {
         for window in [ALL, 3, 8] {
-            decode_as_full_attention(&device, window, FORWARD);
+            decode_as_full_attention(&device, window, FORWARD, false);
         }
     }
 }
 
-/// The shaders' sizes: groups of any number, heads read by two and by four, pasts of several turns and blocks, windows.
-/// A row's bits depend neither on its neighbours nor on the cache's room, and a copied cache keeps its past.
+/// The shaders' sizes: groups of any number, heads read by two and by four, prompts and what comes after them of several
+/// turns and blocks, windows over both. A row's bits depend neither on its neighbours nor on the cache's room, and a
+/// copied cache keeps its past.
 #[test]
 fn decoding_over_long_pasts() {
-    let lengths = [600u32, 1, 255, 257, 256];
-    let total = 603;
+    let begun = [tree(150, &[450, 107]), tree(1, &[0]), tree(255, &[1]), tree(520, &[0, 3])];
+    const STEPS: usize = 2;
+    let longer = |tree: &Tree| {
+        let branches = tree.branches.iter().map(|rows| rows + STEPS);
+        Tree { branches: branches.collect(), ..tree.clone() }
+    };
     for (heads, kv_heads, head_dim, window) in [
         (14, 2, 64, ALL),
         (9, 3, 64, 300),
@@ -447,34 +490,22 @@ fn decoding_over_long_pasts() {
         (11, 1, 6, 40),
         (1, 1, 514, ALL), // too wide for the shader
     ] {
-        let full = Batch::apart(lengths.len(), total, [heads, kv_heads, head_dim]);
+        let shape = AttentionShape { heads, kv_heads, head_dim };
+        let batch = Batch { packing: Packing { trees: begun.iter().map(longer).collect() }, shape };
         let mut stream = Stream::new(12, 1, 0);
-        let sequences = full.shapes().map(|s| Matrix::random(s, 1.0, &mut stream));
+        let qkv = batch.shapes().map(|s| Matrix::random(s, 1.0, &mut stream));
         for (backend, device) in devices() {
-            let rope = Rope::new(total, head_dim, THETA, Scaling::None, &device).within(window);
-            let cache_of = |rows: std::ops::Range<usize>, room: usize, dtype: CacheDtype| {
-                let (size, heads) = ([rows.len(), room], [kv_heads, head_dim]);
-                let mut cache = KvCache::new(&device, size, heads, dtype);
-                let [_, k, v] = sequences.each_ref().map(|x| {
-                    let [width, from] = [x.shape[1], rows.start * total * x.shape[1]];
-                    let values = x.values[from..][..rows.len() * total * width].to_vec();
-                    Matrix { shape: [rows.len() * total, width], values }.on(&device)
-                });
-                cache.prefill(k, v, &lengths[rows], &rope);
-                cache
-            };
+            let rope = Rope::new(610, head_dim, THETA, Scaling::None, &device).within(window);
+            let (batch, qkv) = (batch.clone(), qkv.clone());
+            let of = Decoded { batch, qkv, rope, device: &device };
             type Form = fn(Tensor<2>, Tensor<2>, Tensor<2>, &mut KvCache, &Rope) -> Tensor<2>;
-            let step = |form: Form, cache: &mut KvCache, rows: std::ops::Range<usize>| {
-                let places: Vec<_> = rows.zip(cache.lengths().to_vec()).collect();
-                let [q, k, v] = sequences.each_ref().map(|x| {
-                    let at = |&(row, t): &(usize, u32)| x.row(row * total + t as usize).to_vec();
-                    let values: Vec<f64> = places.iter().flat_map(at).collect();
-                    Matrix { shape: [places.len(), x.shape[1]], values }.on(&device)
-                });
-                floats(Tensor::<2>::full([places.len(), heads * head_dim], f32::NAN, &device));
-                floats(form(q, k, v, cache, &rope))
+            let step = |form: Form, cache: &mut KvCache, branches: &[usize]| {
+                let at = of.next(branches, cache.lengths());
+                let [q, k, v] = of.qkv.each_ref().map(|x| of.rows(x, &at));
+                floats(Tensor::<2>::full([at.len(), heads * head_dim], f32::NAN, &device));
+                (floats(form(q, k, v, cache, &of.rope)), at)
             };
-            let all = 0..lengths.len();
+            let all = [0, 1, 2, 3, 4, 5];
             // Keys and values in half precision have 11 bits; burn's operations take none.
             for (form, dtype, tolerance) in [
                 (decode_attention as Form, CacheDtype::F32, FORWARD),
@@ -485,27 +516,54 @@ fn decoding_over_long_pasts() {
                 if dtype == CacheDtype::F16 && backend == "vulkan" && has_no_halves {
                     continue;
                 }
-                let mut cache = cache_of(all.clone(), total + 40, dtype);
+                let mut cache = of.begun(&begun, 460, dtype);
                 // With room for less than a block of the past, and for more.
-                let mut alone = cache_of(3..4, 300, dtype);
-                for more in 0..2 {
+                let mut alone = of.begun(&[tree(150, &[0, 107])], 110, dtype).keep(&[1]);
+                for _ in 0..STEPS {
                     let what =
                         format!("{heads}/{kv_heads} heads of {head_dim}, {dtype:?}, {backend}");
                     let mut copy = cache.clone();
-                    let got = step(form, &mut cache, all.clone());
-                    let rows = lengths.iter().enumerate();
-                    let rows = rows.map(|(b, &t)| b * total + t as usize + more);
-                    let want: Vec<f64> = rows
-                        .flat_map(|row| full.rows(window, sequences.each_ref(), row..row + 1))
-                        .collect();
-                    compare(&what, &got, &want, tolerance).unwrap();
-                    assert_eq!(step(form, &mut copy, all.clone()), got, "{what}: of a copy");
-                    let of_one = step(form, &mut alone, 3..4);
+                    let (got, at) = step(form, &mut cache, &all);
+                    let rows = at
+                        .iter()
+                        .flat_map(|&row| of.batch.rows(window, of.qkv.each_ref(), row..row + 1));
+                    compare(&what, &got, &rows.collect::<Vec<f64>>(), tolerance).unwrap();
+                    assert_eq!(step(form, &mut copy, &all).0, got, "{what}: of a copy");
+                    let (of_one, _) = step(form, &mut alone, &[1]);
                     if form as usize == decode_attention as Form as usize && head_dim < 512 {
                         let width = heads * head_dim;
-                        assert_eq!(of_one, got[3 * width..4 * width], "{what}: a row alone");
+                        assert_eq!(of_one, got[width..2 * width], "{what}: a row alone");
                     }
                 }
+            }
+        }
+    }
+}
+
+/// What goes back in its past, into the prompt or not, and on from there, is what never went further.
+#[test]
+fn a_past_gone_back_to_is_as_if_it_had_ended_there() {
+    let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim: 16 };
+    let batch = Batch { packing: Packing { trees: vec![tree(9, &[12])] }, shape };
+    let mut stream = Stream::new(14, 1, 0);
+    let qkv = batch.shapes().map(|s| Matrix::random(s, 1.0, &mut stream));
+    for ((_, device), dtype) in
+        devices().iter().flat_map(|d| [(d, CacheDtype::F32), (d, CacheDtype::F16)])
+    {
+        let rope = Rope::new(32, shape.head_dim, THETA, Scaling::None, device);
+        let of = Decoded { batch: batch.clone(), qkv: qkv.clone(), rope, device };
+        let begun = || of.begun(&[tree(9, &[4])], 5, dtype);
+        // Positions that stay, and those that there must be room for.
+        for (stays, positions) in [(11, 12), (11, 20), (9, 12), (4, 6), (4, 20)] {
+            let rows: Vec<usize> = (stays..positions.min(21)).collect();
+            let mut back = begun().back_to(stays as u32, positions);
+            let mut anew = of.begun(&[tree(stays.min(9), &[stays.max(9) - 9])], 21, dtype);
+            for &row in &rows {
+                let [got, want] = [&mut back, &mut anew].map(|cache| {
+                    let [q, k, v] = of.qkv.each_ref().map(|x| of.rows(x, &[row]));
+                    floats(decode_attention(q, k, v, cache, &of.rope))
+                });
+                assert_eq!(got, want, "position {row} after {stays}, {dtype:?}");
             }
         }
     }
@@ -514,25 +572,8 @@ fn decoding_over_long_pasts() {
 /// A row's numbers are the same bits alone as among others.
 #[test]
 fn decoding_does_not_depend_on_the_batch() {
-    let device = Device::flex();
-    let among_others = decode_as_full_attention(&device, ALL, FORWARD);
-    let mut stream = Stream::new(8, 1, 0);
-    let full = Batch::apart(6, 21, [4, 2, 10]);
-    let sequences = full.shapes().map(|s| Matrix::random(s, 1.0, &mut stream));
-    let first = |x: &Matrix, rows: std::ops::Range<usize>| {
-        let values = rows.clone().flat_map(|t| x.row(t).to_vec()).collect();
-        Matrix { shape: [rows.len(), x.shape[1]], values }.on(&device)
-    };
-    let [q, k, v] = &sequences;
-    let rope = Rope::new(32, 10, THETA, Scaling::None, &device);
-    let mut cache = KvCache::new(&device, [1, 30], [2, 10], CacheDtype::F32);
-    cache.prefill(first(k, 0..5), first(v, 0..5), &[5], &rope);
-    let mut alone: Vec<f32> = Vec::new();
-    for t in 5..19 {
-        let [q, k, v] = [q, k, v].map(|x| first(x, t..t + 1));
-        let out = decode_attention(q, k, v, &mut cache, &rope);
-        alone.extend(out.to_data().try_into_vec::<f32>().expect("f32"));
-    }
+    let [alone, among_others] =
+        [true, false].map(|alone| decode_as_full_attention(&Device::flex(), ALL, FORWARD, alone));
     assert_eq!(alone, among_others);
 }
 

@@ -8,6 +8,7 @@ use srft::model::{Llama, ModelFolder};
 use srft::ops::readback;
 use srft::ops::sampling::Sampling;
 use srft::rollout::{Past, Plan, Response, Stops, respond, stream};
+use srft::score::score;
 use srft::text::Tokenizer;
 use std::task::{Context, Waker};
 
@@ -70,6 +71,31 @@ fn refilled_slots_change_nothing_and_readbacks_are_bounded() {
                     let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
                     compare(&what, got, &expected, tolerance).unwrap();
                 }
+            }
+        }
+    }
+}
+
+/// What rollouts report of each token is what the pass that scores texts says of it.
+#[test]
+fn a_rollouts_statistics_are_the_scoring_passes() {
+    for ((backend, device), cache) in
+        devices().iter().flat_map(|d| [(d, CacheDtype::F32), (d, CacheDtype::F16)])
+    {
+        let tolerance = if cache == CacheDtype::F16 { 1e-2 } else { 1e-4 };
+        let (model, tokenizer) = ModelFolder::tiny().load(device).unwrap();
+        // Refilled in the middle of a group.
+        let plan = Plan { slots: 8, cache, ..plan(&model, Stops::default()) };
+        let responses = sampled(&model, &tokenizer, &plan);
+        let prompt = |r: &Response| tokenizer.encode(PROMPTS[r.prompt]).unwrap();
+        let pairs = responses.iter().map(|r| (prompt(r), r.tokens.clone())).collect();
+        let scored = block_on(score(&model, pairs, 256)).unwrap();
+        for (response, scored) in responses.iter().zip(&scored) {
+            for (got, want) in
+                [(&response.logprobs, &scored.logprobs), (&response.entropies, &scored.entropies)]
+            {
+                let want: Vec<f64> = want.iter().map(|&x| f64::from(x)).collect();
+                compare(&format!("{backend}, {cache:?}"), got, &want, tolerance).unwrap();
             }
         }
     }

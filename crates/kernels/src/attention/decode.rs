@@ -1,7 +1,9 @@
 //! Attention of one new position per row over the keys and values of the row's past.
 
-use super::cache::{Both, Held, KvCache, Store, host, store_key, store_value};
+use super::cache::{KvCache, Store, host};
 use super::gpu::{self, HeadNorms, Past, Split};
+use super::pool::{Both, Pool};
+use super::rows::{self, Held, Row};
 use super::{AttentionShape, MASKED, Rope, Table};
 use crate::cube::{self, runs_on};
 use crate::matmul::matmul_nt;
@@ -53,25 +55,23 @@ fn decode(
         Store::Host(past) => {
             let (q, k, v) = (host(q), host(k), host(v));
             let new = [&q[..], &k, &v];
+            let lengths = [&cache.lengths[..], &cache.shared];
             let out = match past {
-                Both::F32(past) => attend_rows(past, new, shape, &cache.lengths, rope),
-                Both::F16(past, _) => attend_rows(past, new, shape, &cache.lengths, rope),
+                Both::F32(past) => attend_rows(past, new, shape, lengths, rope),
+                Both::F16(past, _) => attend_rows(past, new, shape, lengths, rope),
             };
             let width = out.len() / rows;
             Tensor::from_data(TensorData::new(out, [rows, width]), &device)
         }
-        Store::Device { past, lengths } => {
+        Store::Device(pool) => {
             let qkv = [q, k, v].map(Tensor::without_autodiff);
             if runs_on(&device) && by_shader && takes_parts(shape, 1) {
                 let whole = Tensor::cat(qkv.to_vec(), 1);
                 let added = Added::nothing(whole.dims()[1]);
                 return decode_parts(&Parts::whole(whole, &added), cache, rope, None, 1.0);
             }
-            *lengths = None;
-            let Both::F32([keys, values]) = past else {
-                panic!("burn's operations take a past in f32");
-            };
-            stock(shape, qkv, [keys, values], cache.capacity, &cache.lengths, rope)
+            pool.table = None;
+            stock(shape, qkv, pool, [&cache.lengths, &cache.shared], cache.room, rope)
         }
     };
     cache.lengths.iter_mut().for_each(|n| *n += 1);
@@ -101,38 +101,28 @@ pub fn decode_parts(
     assert_eq!(parts.rows(), times * rows, "a product of whole times {rows} rows");
     let shape = cache.shape(parts.columns() - 2 * cache.kv_heads * cache.head_dim);
     cache.require_room(times, rope);
-    let Store::Device { past, lengths } = &mut cache.store else {
+    let positions = cache.positions();
+    let Store::Device(pool) = &mut cache.store else {
         panic!("a cache of the GPU");
     };
     let split = Split::of(shape, parts.low_words()).expect("heads that the shader takes");
-    let device = rope.turns.device();
-    let counted = lengths.take().unwrap_or_else(|| {
+    let table = pool.table.take().unwrap_or_else(|| {
         let each = shape.kv_heads * split.pieces;
-        let of_groups = |&n: &u32| std::iter::repeat_n(n as i32, each);
-        let all: Vec<i32> = cache.lengths.iter().flat_map(of_groups).collect();
-        Tensor::from_ints(all.as_slice(), &device)
+        let words = pool.words([&cache.lengths, &cache.shared], each);
+        Tensor::from_ints(words.as_slice(), &rope.turns.device())
     });
     // Taken out, a tensor has one owner and is written in place.
-    let (stored, halves) = match past {
+    let (stored, halves) = match &mut pool.past {
         Both::F32(past) => (past.each_mut().map(gpu::taken), None),
         Both::F16(past, native) => (past.each_mut().map(gpu::taken), Some(*native)),
     };
-    let of = Past {
-        rows,
-        shape,
-        split,
-        capacity: cache.capacity,
-        rope,
-        norms,
-        factor,
-        halves: halves.is_some(),
-    };
-    let (out, stored, counted) = gpu::decode(parts, &of, stored, counted);
-    *past = match halves {
+    let of = Past { rows, shape, split, positions, rope, norms, factor, halves: halves.is_some() };
+    let (out, stored, table) = gpu::decode(parts, &of, stored, table);
+    pool.past = match halves {
         None => Both::F32(stored.map(cube::tensor)),
         Some(native) => Both::F16(stored.map(cube::tensor), native),
     };
-    *lengths = Some(counted);
+    pool.table = Some(table);
     cache.lengths.iter_mut().for_each(|n| *n += times as u32);
     out
 }
@@ -141,91 +131,106 @@ pub fn decode_parts(
 fn stock(
     shape: AttentionShape,
     [q, k, v]: [Tensor<2>; 3],
-    [keys, values]: [&mut Tensor<2>; 2],
-    capacity: usize,
-    lengths: &[u32],
+    pool: &mut Pool,
+    [lengths, shared]: [&[u32]; 2],
+    room: usize,
     rope: &Rope,
 ) -> Tensor<2> {
-    let rows = lengths.len();
-    let ints = |values: Vec<i32>| Tensor::<1, Int>::from_ints(values.as_slice(), &keys.device());
-    let lengths = lengths.iter().map(|&n| n as i32);
-    let position = ints(lengths.clone().collect()); // [B]
-    let heads_of = |(row, n): (usize, i32)| {
-        let first = row * shape.kv_heads;
-        (first..first + shape.kv_heads).map(move |head| (head * capacity) as i32 + n)
+    let Both::F32([keys, values]) = &mut pool.past else {
+        panic!("burn's operations take a past in f32");
     };
-    let slot = ints(lengths.enumerate().flat_map(heads_of).collect()); // [B·Hkv]
+    let rows = lengths.len();
+    // The slot of a row's position; of one that it has no room for, some other of its slots.
+    let slot = |row: usize, t: usize| {
+        let (place, shared) = (pool.places[row], shared[row] as usize);
+        let slot = match t.checked_sub(shared) {
+            None => place.prompt + t,
+            Some(after) => place.own + after.min(room - 1),
+        };
+        slot as i32
+    };
+    let most = shared.iter().max().map_or(0, |&shared| shared as usize + room);
+    let all = |row: usize| (0..most).map(move |t| (row, t));
+    // One upload: each ends a batch of dispatches.
+    let words: Vec<i32> = (lengths.iter().map(|&n| n as i32))
+        .chain(lengths.iter().enumerate().map(|(row, &n)| slot(row, n as usize)))
+        .chain((0..rows).flat_map(all).map(|(row, t)| slot(row, t)))
+        .collect();
+    let words = Tensor::<1, Int>::from_ints(&*words, &keys.device());
+    let position = words.clone().narrow(0, 0, rows); // [B]
+    let new = words.clone().narrow(0, rows, rows);
+    let seen = words.narrow(0, 2 * rows, rows * most);
     let turn = |x: Tensor<2>, heads: usize| {
         let x = x.reshape([rows, heads, shape.head_dim]);
         let at =
             |table: &Tensor<2>| table.clone().select(0, position.clone()).unsqueeze_dim::<3>(1);
-        Rope::rotate(x, at(&rope.cos), at(&rope.sin))
+        Rope::rotate(x, at(&rope.cos), at(&rope.sin)).reshape([rows, heads * shape.head_dim])
     };
     let append = |past: &mut Tensor<2>, x: Tensor<2>| {
         // Take the past out and leave `x` in its place: with one owner it is written in place.
         let taken = std::mem::replace(past, x.clone());
-        *past = taken.select_assign(0, slot.clone(), x, IndexingUpdateOp::Assign);
+        *past = taken.select_assign(0, new.clone(), x, IndexingUpdateOp::Assign);
+        let seen = past.clone().select(0, seen.clone());
+        seen.reshape([rows, most, shape.kv_heads, shape.head_dim]).swap_dims(1, 2)
     };
-    let heads = [rows * shape.kv_heads, shape.head_dim];
-    append(keys, turn(k, shape.kv_heads).reshape(heads));
-    append(values, v.reshape(heads));
+    let keys = append(keys, turn(k, shape.kv_heads)); // [B, Hkv, most, dh]
+    let values = append(values, v);
 
-    let matrices = [rows, shape.kv_heads, capacity, shape.head_dim];
     let q = turn(q, shape.heads);
     let q = q.reshape([rows, shape.kv_heads, shape.group(), shape.head_dim]);
-    let scores = matmul_nt(q, keys.clone().reshape(matrices)) * shape.scale();
-    let columns = Tensor::<1, Int>::arange(0..capacity as i64, &keys.device()).unsqueeze::<2>();
-    let mut unseen = columns.clone().greater(position.clone().unsqueeze_dim(1)); // [B, capacity]
-    if rope.window < capacity {
+    let scores = matmul_nt(q, keys) * shape.scale();
+    let columns = Tensor::<1, Int>::arange(0..most as i64, &position.device()).unsqueeze::<2>();
+    let mut unseen = columns.clone().greater(position.clone().unsqueeze_dim(1)); // [B, most]
+    if rope.window < most {
         let past = position.sub_scalar(rope.window as i32).unsqueeze_dim(1);
         unseen = unseen.bool_or(columns.lower_equal(past));
     }
-    let unseen = unseen.reshape([rows, 1, 1, capacity]);
+    let unseen = unseen.reshape([rows, 1, 1, most]);
     let weights = activation::softmax(scores.mask_fill(unseen, MASKED), 3);
-    let mixed = matmul_nt(weights, values.clone().reshape(matrices).swap_dims(2, 3));
+    let mixed = matmul_nt(weights, values.swap_dims(2, 3));
     mixed.reshape([rows, shape.heads * shape.head_dim])
 }
 
 /// Each row's new position on the CPU: appended to keys and values, and what it attends to, [B, Hq·dh].
 fn attend_rows<T: Held>(
-    [keys, values]: &mut [Vec<T>; 2],
+    pasts: &mut [Row<T>],
     [q, k, v]: [&[f32]; 3],
     shape: AttentionShape,
-    lengths: &[u32],
+    [lengths, shared]: [&[u32]; 2],
     rope: &Rope,
 ) -> Vec<f32> {
     let AttentionShape { heads, kv_heads, head_dim } = shape;
     let mut out = vec![0.0; q.len()];
     let (q_dim, kv_dim) = (heads * head_dim, kv_heads * head_dim);
-    let stride = kv_heads * head_dim.next_multiple_of(LANES);
-    let row = keys.len() / lengths.len();
-    let pasts = keys.par_chunks_exact_mut(row).zip(values.par_chunks_exact_mut(row));
+    let stride = rows::stride(kv_heads, head_dim);
     let news = q.par_chunks_exact(q_dim).zip(k.par_chunks_exact(kv_dim));
     let news = news.zip(v.par_chunks_exact(kv_dim));
-    let outs = out.par_chunks_exact_mut(q_dim).zip(lengths);
-    outs.zip(pasts.zip(news)).with_min_len(8).for_each(
-        |((out, &length), ((keys, values), ((q, k), v)))| {
-            let position = length as usize;
-            let end = position + 1;
-            store_key(&rope.table, position, k, &mut keys[position * stride..end * stride]);
-            store_value(head_dim, v, &mut values[position * stride..end * stride]);
-            let seen = end.saturating_sub(rope.window) * stride..end * stride;
-            let (keys, values) = (&keys[seen.clone()], &values[seen]);
+    let outs = out.par_chunks_exact_mut(q_dim).zip(lengths.par_iter().zip(shared));
+    // Rows of a prompt lie side by side, so that a thread finds its keys near at hand.
+    outs.zip(pasts.par_iter_mut().zip(news)).with_min_len(8).for_each(
+        |((out, (&length, &shared)), (past, ((q, k), v)))| {
+            let (position, shared) = (length as usize, shared as usize);
+            rows::append(&mut past.own, position, [k, v], stride, &rope.table);
+            let first = (position + 1).saturating_sub(rope.window);
+            let of_prompt = first.min(shared) * stride..shared * stride;
+            let own = first.saturating_sub(shared) * stride..;
+            let seen = |x: usize| [&past.prompt[x][of_prompt.clone()], &past.own[x][own.clone()]];
+            let (keys, values) = (seen(0), seen(1));
             wide(AttendRow { shape, rope: &rope.table, position, q, keys, values, out });
         },
     );
     out
 }
 
-/// One row on the CPU: q [Hq·dh] unrotated, the keys and values that it sees, its own among them,
-/// [seen, Hkv·dh'], → out [Hq·dh].
+/// One row on the CPU: q [Hq·dh] unrotated, the keys and values that it sees, its prompt's and then its own, with
+/// the new one's among them, [seen, Hkv·dh'], → out [Hq·dh].
 struct AttendRow<'a, T> {
     shape: AttentionShape,
     rope: &'a Table,
     position: usize,
     q: &'a [f32],
-    keys: &'a [T],
-    values: &'a [T],
+    keys: [&'a [T]; 2],
+    values: [&'a [T]; 2],
     out: &'a mut [f32],
 }
 
@@ -238,22 +243,34 @@ impl<T: Held> WithSimd for AttendRow<'_, T> {
         let AttentionShape { kv_heads, head_dim, .. } = shape;
         let width = head_dim.next_multiple_of(LANES);
         let stride = kv_heads * width;
-        let (mut wide_keys, mut wide_values) = (Vec::new(), Vec::new());
-        let (keys, values) =
-            (T::widened(keys, &mut wide_keys), T::widened(values, &mut wide_values));
-        let seen = keys.len() / stride;
+        let (mut first_keys, mut first_values) = (Vec::new(), Vec::new());
+        let (mut more_keys, mut more_values) = (Vec::new(), Vec::new());
+        let keys = [T::widened(keys[0], &mut first_keys), T::widened(keys[1], &mut more_keys)];
+        let values =
+            [T::widened(values[0], &mut first_values), T::widened(values[1], &mut more_values)];
+        let (of_prompt, own) = (keys[0].len() / stride, keys[1].len() / stride);
+        let seen = of_prompt + own;
         let mut weights = vec![0.0; seen.next_multiple_of(LANES)];
-        let (mut query, mut mixed) = (vec![0.0; width], vec![0.0; width]);
+        let (mut query, mut mixed, mut more) =
+            (vec![0.0; width], vec![0.0; width], vec![0.0; width]);
         let heads = q.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim));
         for (head, (q, out)) in heads.enumerate() {
             let first = (head / shape.group()) * width;
             rope.rotate(position, shape.scale(), q, &mut query[..head_dim]);
-            for (weight, key) in weights.iter_mut().zip(keys.chunks_exact(stride)) {
+            let (of_first, of_more) = weights.split_at_mut(of_prompt);
+            for (weight, key) in of_first.iter_mut().zip(keys[0].chunks_exact(stride)) {
+                *weight = dot(simd, &query, &key[first..][..width]);
+            }
+            for (weight, key) in of_more.iter_mut().zip(keys[1].chunks_exact(stride)) {
                 *weight = dot(simd, &query, &key[first..][..width]);
             }
             softmax(simd, &mut weights, 0..seen);
-            weighted_rows(simd, &weights[..seen], values, stride, first, &mut mixed);
-            out.copy_from_slice(&mixed[..head_dim]);
+            let (of_first, of_more) = weights[..seen].split_at(of_prompt);
+            weighted_rows(simd, of_first, values[0], stride, first, &mut mixed);
+            weighted_rows(simd, of_more, values[1], stride, first, &mut more);
+            for (out, (&a, &b)) in out.iter_mut().zip(mixed.iter().zip(&more)) {
+                *out = a + b;
+            }
         }
     }
 }

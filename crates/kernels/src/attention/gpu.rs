@@ -62,8 +62,8 @@ pub struct Past<'a> {
     pub shape: AttentionShape,
     /// Of its heads among workgroups.
     pub split: Split,
-    /// Its room.
-    pub capacity: usize,
+    /// The most that a row of it may come to.
+    pub positions: usize,
     /// What positions mean.
     pub rope: &'a Rope,
     /// What the heads go through.
@@ -75,18 +75,18 @@ pub struct Past<'a> {
 }
 
 /// New positions, the rows of a product of q, k and v, unturned; the cache's rows take as many at a time as they are,
-/// one after the other → [M, Hq·dh]. Gives `keys` and `values` of the cache back with the new positions, and
-/// `lengths`, the past of each workgroup, with as many more.
+/// one after the other → [M, Hq·dh]. Gives keys and values of the cache back with the new positions, and
+/// `table` (`Pool::words`) with as many more in each length.
 pub fn decode(
     parts: &Parts<'_>,
     past: &Past<'_>,
     stored: [CubeTensor; 2],
-    lengths: Tensor<1, Int>,
+    table: Tensor<1, Int>,
 ) -> (Tensor<2>, [CubeTensor; 2], Tensor<1, Int>) {
     let Past { shape, split: Split { width, heads, pieces }, rope, .. } = *past;
     let groups = past.rows * shape.kv_heads * pieces;
     let [keys, values] = stored.map(cube::owned);
-    let lengths = cube::owned(cube::buffer(lengths));
+    let table = cube::owned(cube::buffer(table));
     let turns = cube::buffer(rope.turns.clone());
     let [product, added] = parts.buffers();
     let norms = past.norms.map(|norms| cube::buffer(norms.weights.clone()));
@@ -103,11 +103,11 @@ pub fn decode(
         Shader { workgroup: LANES as u32, ..shader }
     };
     let out = cube::empty(product, [parts.rows(), shape.heads * shape.head_dim], DType::F32);
-    let blocks = past.capacity.div_ceil(BLOCK);
+    let blocks = past.positions.div_ceil(BLOCK);
     let of_blocks = [past.rows * shape.heads * blocks, shape.head_dim + width];
     let of_blocks = (blocks > 1).then(|| cube::empty(product, of_blocks, DType::F32));
     let to = of_blocks.as_ref().unwrap_or(&out);
-    let buffers = [product, added, norms, &turns, &keys, &values, &lengths, to];
+    let buffers = [product, added, norms, &turns, &keys, &values, &table, to];
     let window = rope.window.min(u32::MAX as usize);
     let scale = shape.scale() * past.factor;
     let epsilon = past.norms.map_or(0.0, |norms| norms.epsilon);
@@ -116,17 +116,17 @@ pub fn decode(
             .with("normed", past.norms.is_some())
             .with("split", blocks > 1)
             .with("halves", past.halves);
-        let sizes = [first, groups, blocks, past.capacity, rope.positions(), window];
+        let sizes = [first, groups, blocks, rope.positions(), window];
         let info: Vec<u32> = parts.info().into_iter().chain(sizes.map(|n| n as u32)).collect();
         let info = [info, vec![scale.to_bits(), epsilon.to_bits()]].concat();
         cube::launch(parts.taken_by(shader), groups * blocks, &buffers, &info);
         if let Some(of_blocks) = &of_blocks {
             let shader = of_heads("attention_join", srft_shaders::ATTENTION_JOIN);
             let info = [first, groups, blocks, window].map(|n| n as u32);
-            cube::launch(shader, groups, &[of_blocks, &lengths, &out], &info);
+            cube::launch(shader, groups, &[of_blocks, &table, &out], &info);
         }
     }
-    (cube::tensor(out), [keys, values], cube::tensor(lengths))
+    (cube::tensor(out), [keys, values], cube::tensor(table))
 }
 
 /// x [M, K] in F16, two numbers a word [M, K/2]; numbers beyond F16's are its largest.

@@ -9,8 +9,10 @@ mod decode;
 mod fused;
 mod gpu;
 mod places;
+mod pool;
 pub mod reference;
 mod rope;
+mod rows;
 mod tiled;
 mod tiles;
 

@@ -26,6 +26,12 @@ impl Places {
         self.tiles.words.clone().narrow(0, 0, self.rows())
     }
 
+    /// The last row of each prompt, `[P]`.
+    pub fn ends(&self) -> Tensor<1, Int> {
+        let ends = self.packing.placed().map(|(start, tree)| (start + tree.prompt) as i32 - 1);
+        Tensor::from_ints(&*ends.collect::<Vec<_>>(), &self.tiles.words.device())
+    }
+
     /// N, all rows.
     pub fn rows(&self) -> usize {
         self.packing.rows()

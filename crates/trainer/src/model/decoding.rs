@@ -4,7 +4,9 @@
 use super::layers::{Layer, as_multiplied};
 use super::{Llama, ModelConfig};
 use crate::config::CacheDtype;
-use crate::ops::attention::{HeadNorms, KvCache, decode_parts, fits_in_halves, takes_parts};
+use crate::ops::attention::{
+    HeadNorms, KvCache, Packing, Places, decode_parts, fits_in_halves, takes_parts,
+};
 use crate::ops::cube::runs_on;
 use crate::ops::fused::runs_on as runs_on_cpu;
 use crate::ops::step::{Embedding, Joined, Norms};
@@ -54,15 +56,21 @@ impl<'a> Decoding<'a> {
         Self { model, step: None, cache: CacheDtype::F32 }
     }
 
-    /// [`Llama::prefill`], into caches of this decoding.
+    /// Reads packed prompts, whose tokens are `[N]`. Each branch of `packing` is a row that goes on from its prompt, which the
+    /// caches hold once, and has room for `room` more positions. Logits [B, V] after the rows' prompts, and the caches.
     pub fn prefill(
         &self,
         tokens: Tensor<1, Int>,
-        lengths: &[u32],
-        positions: usize,
-        capacity: usize,
+        packing: Packing,
+        room: usize,
     ) -> (Tensor<2>, Vec<KvCache>) {
-        self.model.prefill(tokens, lengths, positions, capacity, self.cache)
+        let device = tokens.device();
+        let trees = packing.trees.iter().enumerate();
+        let prompts = trees.flat_map(|(i, tree)| tree.branches.iter().map(move |_| i as i32));
+        let prompts = Tensor::<1, Int>::from_ints(&*prompts.collect::<Vec<_>>(), &device);
+        let places = Places::new(packing, &device);
+        let (ends, caches) = self.model.prefill(tokens, &places, room, self.cache);
+        (self.logits(ends).select(0, prompts), caches)
     }
 
     /// Whether a step goes by the kernels of `ops::step`.

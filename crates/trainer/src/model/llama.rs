@@ -7,9 +7,7 @@ use super::lora::Lora;
 use super::table::Table;
 use super::{Local, ModelConfig, Parameter, ParameterMut, Scaling, grow};
 use crate::config::CacheDtype;
-use crate::ops::attention::{
-    AttentionShape, KvCache, Packing, Places, Rope, attention, decode_attention,
-};
+use crate::ops::attention::{AttentionShape, KvCache, Places, Rope, attention, decode_attention};
 use crate::ops::fused::{in_pool, runs_on};
 use crate::ops::linear::linear_by;
 use crate::ops::weight::Weight;
@@ -213,33 +211,28 @@ impl Llama {
         self.layers[index].forward(x, &self.config, Linear::forward, attend)
     }
 
-    /// Hidden states [P·T, D] of right-padded prompts of `lengths` tokens, [P·T], leaving their keys and values in
-    /// fresh caches, one a layer, with room for `capacity` positions. Padding comes after the text: causal attention
-    /// alone keeps it from mattering.
+    /// Hidden states [P, D] at the ends of packed prompts, whose tokens are `[N]`, leaving their keys and values in fresh
+    /// caches, one a layer: a row for each branch of `places`, with room for `room` more positions.
     pub fn prefill(
         &self,
         tokens: Tensor<1, Int>,
-        lengths: &[u32],
-        positions: usize,
-        capacity: usize,
+        places: &Places,
+        room: usize,
         cache: CacheDtype,
     ) -> (Tensor<2>, Vec<KvCache>) {
         let shape = self.attention_shape();
-        let padded = lengths.iter().map(|_| positions);
-        let places = Places::new(Packing::apart(padded), &tokens.device());
         let mut caches = Vec::with_capacity(self.layers.len());
+        let ends = places.ends();
         let mut x = self.embed(tokens);
         for (index, layer) in self.layers.iter().enumerate() {
             let rope = self.rope(index);
             x = layer.forward(x, &self.config, Linear::step, |q, k, v| {
-                let heads = [shape.kv_heads, shape.head_dim];
-                let mut cache = KvCache::new(&q.device(), [lengths.len(), capacity], heads, cache);
-                cache.prefill(k.clone(), v.clone(), lengths, rope);
-                caches.push(cache);
-                attention(q, k, v, shape, &places, rope)
+                let kv = [k.clone(), v.clone()];
+                caches.push(KvCache::new(kv, shape.head_dim, places, room, cache, rope));
+                attention(q, k, v, shape, places, rope)
             });
         }
-        (self.final_norm(x), caches)
+        (self.final_norm(x.select(0, ends)), caches)
     }
 
     /// Hidden states [B, D] of one more token a row, `[B]`, appended to the caches.

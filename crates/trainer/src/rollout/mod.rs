@@ -10,7 +10,7 @@ pub use stream::{Past, stream};
 use crate::config::{CacheDtype, Config, Settings};
 use crate::error::{Error, Result};
 use crate::model::{Decoding, Llama};
-use crate::ops::attention::KvCache;
+use crate::ops::attention::{KvCache, Packing, Tree};
 use crate::ops::readback;
 use crate::ops::sampling::{Draw, Draws, Sampled, Sampling, sample};
 use crate::platform::give_way;
@@ -216,7 +216,7 @@ struct Decoder<'a> {
     plan: &'a Plan<'a>,
     responses: Vec<Response>,
     slots: usize,
-    capacity: usize,                     // positions of a row's cache
+    room: usize,                         // positions of a row's cache after its prompt
     waiting: std::ops::Range<usize>,     // responses not begun
     alive: Vec<usize>,                   // the response behind each row of the tensors
     draws: Option<Draws>,                // of `alive`; none where that has changed
@@ -230,14 +230,14 @@ impl<'a> Decoder<'a> {
         let responses: Vec<Response> = (0..prompts.len() * plan.group)
             .map(|row| Response::empty(row / plan.group, row % plan.group))
             .collect();
-        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        let shortest = prompts.iter().map(Vec::len).min().unwrap_or(0);
         Self {
             model,
             decoding: Decoding::new(model, plan.cache),
             prompts,
             plan,
             slots: if plan.slots == 0 { SLOTS } else { plan.slots },
-            capacity: (longest + plan.max_new_tokens).min(model.config.max_positions),
+            room: (model.config.max_positions - shortest).min(plan.max_new_tokens),
             waiting: 0..responses.len(),
             responses,
             alive: Vec::new(),
@@ -280,8 +280,8 @@ impl<'a> Decoder<'a> {
 
     /// The most tokens that a response may have.
     fn limit(&self, row: usize) -> usize {
-        let room = self.capacity - self.prompts[self.responses[row].prompt].len();
-        room.min(self.plan.max_new_tokens)
+        let prompt = self.prompts[self.responses[row].prompt].len();
+        (self.model.config.max_positions - prompt).min(self.plan.max_new_tokens)
     }
 
     /// Moves waiting responses into free slots; `logits` [b, V] are those of the rows decoded so far. New
@@ -293,29 +293,24 @@ impl<'a> Decoder<'a> {
             return logits;
         }
         let rows: Vec<usize> = self.waiting.by_ref().take(free).collect();
-        let prompt_of = |&row: &usize| self.responses[row].prompt;
-        let (first, last) = (prompt_of(&rows[0]), prompt_of(&rows[rows.len() - 1]));
-        let prompts = &self.prompts[first..=last];
-        let lengths: Vec<u32> = prompts.iter().map(|p| p.len() as u32).collect();
-        let positions = prompts.iter().map(Vec::len).max().unwrap_or(0);
-        let mut tokens = vec![0i32; prompts.len() * positions];
-        for (row, prompt) in tokens.chunks_mut(positions).zip(prompts) {
-            row.iter_mut().zip(prompt).for_each(|(slot, &t)| *slot = t as i32);
+        let of_prompt =
+            rows.chunk_by(|&a, &b| self.responses[a].prompt == self.responses[b].prompt);
+        let (mut tokens, mut packing) = (Vec::new(), Packing::default());
+        for rows in of_prompt {
+            let prompt = &self.prompts[self.responses[rows[0]].prompt];
+            tokens.extend(prompt.iter().map(|&token| token as i32));
+            packing.trees.push(Tree { prompt: prompt.len(), branches: vec![0; rows.len()] });
         }
-        let (hidden, caches) =
-            self.decoding.prefill(self.ints(tokens), &lengths, positions, self.capacity);
-        let ends = (0..).zip(&lengths).map(|(row, &len)| row * positions as i32 + len as i32 - 1);
-        let ends = hidden.select(0, self.ints(ends.collect())); // [P, D]
-        let sources: Vec<usize> = rows.iter().map(|row| prompt_of(row) - first).collect();
-        let fresh = self.decoding.logits(ends).select(0, self.ints(as_i32(&sources))); // [new, V]
-        let caches = caches.into_iter().map(|cache| cache.keep(&sources));
+        // What ended makes room before the new is there.
+        let old = std::mem::take(&mut self.caches).into_iter().map(KvCache::settled);
+        let old: Vec<KvCache> = old.collect();
+        let (fresh, caches) = self.decoding.prefill(self.ints(tokens), packing, self.room);
         self.alive.extend(rows);
         self.draws = None;
         let Some(logits) = logits else {
-            self.caches = caches.collect();
+            self.caches = caches;
             return Some(fresh);
         };
-        let old = std::mem::take(&mut self.caches);
         self.caches = old.into_iter().zip(caches).map(|(old, new)| old.join(new)).collect();
         Some(Tensor::cat(vec![logits, fresh], 0))
     }

@@ -4,7 +4,7 @@
 use super::{Plan, Response, require_room};
 use crate::error::Result;
 use crate::model::{Decoding, Llama};
-use crate::ops::attention::KvCache;
+use crate::ops::attention::{KvCache, Packing, Tree};
 use crate::ops::readback;
 use crate::ops::sampling::{Draw, Draws, Sampled, sample};
 use crate::platform::give_way;
@@ -36,10 +36,11 @@ impl Past {
             self.caches = old.into_iter().map(|c| c.back_to(known as u32, capacity)).collect();
             return decoding.extend(ints(&prompt[known..]), &mut self.caches);
         }
-        let length = prompt.len();
-        let (hidden, caches) = decoding.prefill(ints(prompt), &[length as u32], length, capacity);
+        let tree = Tree { prompt: prompt.len(), branches: vec![0] };
+        let packing = Packing { trees: vec![tree] };
+        let (logits, caches) = decoding.prefill(ints(prompt), packing, capacity - prompt.len());
         self.caches = caches;
-        decoding.logits(hidden.narrow(0, length - 1, 1))
+        logits
     }
 
     /// Reads one more token.
