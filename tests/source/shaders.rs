@@ -261,8 +261,7 @@ fn translate(module: &Module, info: &ModuleInfo, source: &str) -> Vec<String> {
     note("SPIR-V", spirv.err().map(|e| e.to_string()));
 
     let lang_version = if source.contains(UNITS) { (2, 3) } else { (1, 0) };
-    let options =
-        msl::Options { fake_missing_bindings: true, lang_version, ..Default::default() };
+    let options = msl::Options { fake_missing_bindings: true, lang_version, ..Default::default() };
     let metal = msl::write_string(module, info, &options, &msl::PipelineOptions::default());
     note("MSL", metal.err().map(|e| e.to_string()));
 
