@@ -325,7 +325,7 @@ settings! {
         command_secs: f64 = 60.0,
             must "0.001 to 86400 seconds": |v| (0.001..=86_400.0).contains(v),
             free "a response that takes too long is left out, not judged otherwise";
-        /// More rewards, each with a name and a weight; better written as [[reward]] (docs/verifiers.md).
+        /// More rewards, each with a name and a weight; better written as `[[reward]]` (docs/verifiers.md).
         named: Vec<NamedReward> = Vec::new();
     }
     /// The math verifier (docs/verifiers.md).
