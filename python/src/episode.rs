@@ -100,6 +100,7 @@ impl Episode {
             entropies: self.entropies.bind(py).to_vec()?,
             temperature: records::Temperature(self.temperature),
             kl: 0.0,
+            taught: Vec::new(),
             truncated: self.truncated,
             response: self.response.clone(),
             reward: reward as f32,

@@ -437,6 +437,10 @@ shaping: number | null,
  */
 self_term: string, 
 /**
+ * `rewards` or `teacher`: what Â is; a teacher's is each token's factor.
+ */
+advantage_of: string, 
+/**
  * `token` or `sequence`: over what the ratio is taken.
  */
 ratio: string, 
@@ -830,6 +834,10 @@ context_cut_share: number | null,
  * Groups that had equal rewards and were drawn anew (objective.refill). What they sampled counts in the means over rollouts.
  */
 refilled: number,
+/**
+ * Rollouts without a teacher's word (objective.advantage_of = teacher): no demonstration, or too long with it. They carry no loss.
+ */
+untaught: number,
 /**
  * Rollouts that the verifier failed on: left out of the update and of every mean.
  */

@@ -227,7 +227,8 @@ function self(formula, member, token) {
     const n = rlN(formula, member);
     if (formula.self_term === "none") return nothing("self_term = none: there are no rollouts to learn from");
     if (Math.exp(token.logp) > formula.max_prob) return nothing(`max_prob = ${formula.max_prob}, and p is above it`);
-    if (token.factor === 0) return nothing("top_entropy: other tokens have a higher entropy");
+    if (token.factor === 0 && formula.advantage_of === "rewards")
+        return nothing("top_entropy: other tokens have a higher entropy");
     if (formula.self_term === "signed") {
         // A reward between right and wrong acts by its size, |v|.
         const size = Math.abs(member.signed);
@@ -249,8 +250,10 @@ function self(formula, member, token) {
             zero: null,
         };
     }
-    if (member.advantage === 0) return nothing("Â = 0: every reward of the group is the same");
-    if (token.ratio === null) return nothing("rl_gate = solved, and this prompt is not");
+    const taught = formula.advantage_of === "teacher";
+    const advantage = taught ? token.factor : member.advantage;
+    if (advantage === 0) return nothing(taught ? "Â = 0: the teacher says the same" : "Â = 0: every reward of the group is the same");
+    if (token.ratio === null) return nothing(taught ? "there is no teacher" : "rl_gate = solved, and this prompt is not");
     const ratio = token.ratio;
     const whose = formula.ratio === "sequence" ? " (ρ: the response’s)" : "";
     const held = Math.min(1 + formula.clip_high, Math.max(1 - formula.clip_low, ratio));
@@ -258,16 +261,16 @@ function self(formula, member, token) {
     if (formula.clip === "weight") {
         return {
             symbols: `−w · clip(ρ) · Â · ln p / N${whose}`,
-            calculation: [-weight, " · ", held, " · ", member.advantage, " · ", token.logp, " / ", n],
-            value: (-weight * held * member.advantage * token.logp) / n,
+            calculation: [-weight, " · ", held, " · ", advantage, " · ", token.logp, " / ", n],
+            value: (-weight * held * advantage * token.logp) / n,
             zero: null,
         };
     }
-    if (formula.dual_clip > 0 && member.advantage < 0 && ratio > formula.dual_clip) {
+    if (formula.dual_clip > 0 && advantage < 0 && ratio > formula.dual_clip) {
         return {
             symbols: `−w · c · Â / N, c = dual_clip${whose}`,
-            calculation: [-weight, " · ", formula.dual_clip, " · ", member.advantage, " / ", n],
-            value: (-weight * formula.dual_clip * member.advantage) / n,
+            calculation: [-weight, " · ", formula.dual_clip, " · ", advantage, " / ", n],
+            value: (-weight * formula.dual_clip * advantage) / n,
             zero: null,
         };
     }
@@ -278,15 +281,15 @@ function self(formula, member, token) {
             " · min(",
             ratio,
             " · ",
-            member.advantage,
+            advantage,
             ", ",
             held,
             " · ",
-            member.advantage,
+            advantage,
             ") / ",
             n,
         ],
-        value: (-weight * Math.min(ratio * member.advantage, held * member.advantage)) / n,
+        value: (-weight * Math.min(ratio * advantage, held * advantage)) / n,
         zero: null,
     };
 }

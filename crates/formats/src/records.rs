@@ -62,6 +62,9 @@ pub struct Episode {
     /// What a KL penalty in the reward takes off it: β times the sum over the tokens, nats.
     #[serde(default, skip_serializing_if = "is_default")]
     pub kl: f32,
+    /// ln π of each token where the policy has the demonstration before the prompt, nats; empty where it was not asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taught: Vec<f32>,
     /// Whether the length limit cut it before end-of-text.
     pub truncated: bool,
     /// The response as text, without end-of-text.

@@ -1,5 +1,6 @@
 //! Taking an update apart: advantages, entropies, weights, each term's value and gradient norm.
 
+use crate::config::AdvantageOf;
 use crate::data::encode::encode;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
@@ -9,7 +10,7 @@ use crate::records::{
     Demonstration, Episode, Example, Group, Layout, Origin, Role, Sequence, Temperature,
     TermCoefficients,
 };
-use crate::score::{score_sequences, to_score};
+use crate::score::{score_sequences, teach, to_score};
 use serde::{Deserialize, Serialize};
 
 /// One number for each term, and for their sum.
@@ -154,6 +155,9 @@ pub fn parse_episodes(text: &str, place: &str, learner: &Learner) -> Result<Vec<
 /// Explains the update that `groups` would make.
 pub async fn explain(learner: &Learner, groups: &mut [Group]) -> Result<Explanation> {
     fill_logprobs(learner, groups).await?;
+    if learner.config.objective_at(0).advantage_of == AdvantageOf::Teacher {
+        teach(&learner.policy, groups, learner.config.train.micro_batch_tokens).await?;
+    }
     let update = assemble(groups, &learner.config.objective_at(0));
     let masks: [fn(TermCoefficients) -> TermCoefficients; 6] = [
         |t| TermCoefficients { sft: t.sft, ..Default::default() },

@@ -88,6 +88,9 @@ metrics! {
     /// Groups that had equal rewards and were drawn anew (objective.refill). What they sampled counts in the means over rollouts.
     #[serde(default)] // runs of before have no such key
     refilled: u64, "groups";
+    /// Rollouts without a teacher's word (objective.advantage_of = teacher): no demonstration, or too long with it. They carry no loss.
+    #[serde(default)] // runs of before have no such key
+    untaught: u64, "rollouts";
     /// Rollouts that the verifier failed on: left out of the update and of every mean.
     unscored: u64, "rollouts";
     /// Demonstrations that the verifier failed on: still imitated, but not reinforced.

@@ -7,7 +7,7 @@ use crate::model::Llama;
 use crate::objective::loss::token_statistics;
 use crate::ops::readback;
 use crate::platform::give_way;
-use crate::records::{Episode, Sequence};
+use crate::records::{Episode, Group, Sequence};
 
 /// A response's tokens with the model's log-probability and entropy at each.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -37,6 +37,28 @@ pub fn to_score(prompt: &[u32], episode: &Episode) -> Sequence {
         temperature: episode.temperature.0,
         ..Sequence::to_score(prompt.to_vec(), episode.tokens.clone())
     }
+}
+
+/// Asks the policy for its rollouts' tokens once more, with the demonstration before the prompt: the teacher of
+/// self-distillation. A rollout without one, or too long with it for the model, is not asked about.
+pub async fn teach(model: &Llama, groups: &mut [Group], micro_batch_tokens: usize) -> Result<()> {
+    let mut asked = Vec::new();
+    for (i, group) in groups.iter().enumerate() {
+        let Some(shown) = &group.demonstration else { continue };
+        let prompt = &group.prompt_tokens;
+        let context = [&prompt[..], &shown.earlier, &shown.tokens, prompt].concat();
+        for (k, episode) in group.episodes.iter().enumerate() {
+            if model.config.require_fits(context.len(), episode.tokens.len()).is_ok() {
+                asked.push((i, k, to_score(&context, episode)));
+            }
+        }
+    }
+    let sequences: Vec<Sequence> = asked.iter().map(|(.., sequence)| sequence.clone()).collect();
+    let scored = score_sequences(model, &sequences, micro_batch_tokens).await?;
+    for ((i, k, _), scored) in asked.into_iter().zip(scored) {
+        groups[i].episodes[k].taught = scored.logprobs;
+    }
+    Ok(())
 }
 
 /// Scores the tokens of sequences that carry loss, in order.

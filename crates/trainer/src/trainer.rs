@@ -3,7 +3,7 @@
 mod report;
 
 use self::report::{Done, check_finite, report};
-use crate::config::{GroupOf, KlIn, Objective, SftGate};
+use crate::config::{AdvantageOf, GroupOf, KlIn, Objective, SftGate};
 use crate::data::source::{Problem, Source};
 use crate::error::{Error, Result};
 use crate::learner::{Gradient, Learner};
@@ -17,7 +17,7 @@ use crate::platform::Stopwatch;
 use crate::records::{Demonstration, Episode, Group, Origin, Sequence, Temperature, Unscored};
 use crate::reward::{Grade, Grader, MEND, Submission};
 use crate::rollout::{Plan, respond};
-use crate::score::{score_sequences, to_score};
+use crate::score::{score_sequences, teach, to_score};
 
 /// The first of the steps that groups are refilled from.
 const FIRST_REFILL: u32 = 1 << 31;
@@ -183,6 +183,10 @@ impl Trainer {
         if objective.uses_rollouts() {
             self.sample(&mut groups, &objective, step).await?;
             self.penalise(&mut groups, &objective).await?;
+            if objective.advantage_of == AdvantageOf::Teacher {
+                let limit = self.learner.config.train.micro_batch_tokens;
+                teach(&self.learner.policy, &mut groups, limit).await?;
+            }
         }
         Ok(groups)
     }

@@ -379,6 +379,7 @@ fn every_method_and_every_switch_trains() {
         ("refill", &["2 --set objective.drop_equal_groups=true"]),
         ("buffer", &["1"]),
         ("group_of", &["extra", "shared", "apart --set objective.rl_demo=false"]),
+        ("advantage_of", &["rewards", "teacher --set objective.self_term=advantage"]),
         ("ratio", &["token", "sequence --set objective.self_term=advantage"]),
         ("clip", &["loss", "weight --set objective.self_term=advantage"]),
         ("dual_clip", &["3 --set objective.self_term=advantage"]),

@@ -52,7 +52,7 @@ fn trl_3199_a_group_of_one_is_refused_where_its_gradient_is_0() {
         Config::resolve(&[Config::layer(&text, "test").unwrap()])
     };
     for method in Method::ALL {
-        let taken = ["srft", "srft-official", "sft", "sft-kl", "dft", "eaft", "trsft"]
+        let taken = ["srft", "srft-official", "sft", "sft-kl", "dft", "eaft", "trsft", "opsd"]
             .contains(&method.name());
         match resolve(method.name(), "") {
             Ok(_) => assert!(taken, "{}", method.name()),

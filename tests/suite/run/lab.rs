@@ -215,6 +215,7 @@ fn groups_taken_apart_add_up_to_the_loss() {
         ("dft", &[]),
         ("eaft", &[]),
         ("trsft", &[]),
+        ("opsd", &[]),
         ("top-entropy", &["objective.rollout_kl=0.1", "objective.kl_form=k3-ratio"]),
         ("srft-hpt", &[]),
         ("grpo", &[]),

@@ -509,6 +509,58 @@ fn a_step_may_hold_several_updates() {
     }
 }
 
+/// The teacher is the policy with the demonstration before the prompt; each token's advantage is what it says more than
+/// the sampler. Who has none, or too long a one, carries no loss and is counted.
+#[test]
+fn the_teacher_is_the_policy_that_sees_the_demonstration() {
+    for (backend, device) in devices() {
+        let mut examples = problems(3);
+        examples[1].demonstration = None;
+        // Prompt, demonstration and prompt once more do not fit in 64 positions.
+        examples[2].demonstration = Some(format!("{}>7", "1+1=2,".repeat(8)));
+        let mut trainer = trainer(&device, "opsd", TINY_STEP, examples);
+        let groups = block_on(trainer.groups(trainer.source.examples(0, 0, 3))).unwrap();
+        let update = assemble(&groups, &trainer.objective());
+        let policy = &trainer.learner.policy;
+        let mut sequences = update.sequences.iter();
+        let (mut taught, mut loss_expected, mut tokens) = (0, 0.0, 0);
+        for group in &groups {
+            let own = sequences
+                .by_ref()
+                .take(group.episodes.len() + usize::from(group.demonstration.is_some()));
+            let own: Vec<_> = own.collect();
+            for (episode, sequence) in group.episodes.iter().zip(&own) {
+                tokens += episode.tokens.len();
+                let context = group.demonstration.as_ref().map(|shown| {
+                    [&group.prompt_tokens[..], &shown.tokens, &group.prompt_tokens].concat()
+                });
+                let fits = |context: &Vec<u32>| {
+                    policy.config.require_fits(context.len(), episode.tokens.len()).is_ok()
+                };
+                let context = context.filter(fits);
+                assert_eq!(episode.taught.is_empty(), context.is_none(), "{backend}");
+                assert_eq!(sequence.terms.is_zero(), context.is_none(), "{backend}");
+                let Some(context) = context else { continue };
+                let pair = vec![(context, episode.tokens.clone())];
+                let scored = block_on(score(policy, pair, 128)).unwrap().remove(0);
+                let wide: Vec<f64> = scored.logprobs.iter().map(|&l| f64::from(l)).collect();
+                compare(backend, &episode.taught, &wide, 1e-4).unwrap();
+                let gains = episode.taught.iter().zip(&episode.logprobs).map(|(t, l)| t - l);
+                assert!(gains.clone().eq(sequence.factors.iter().copied()), "{backend}");
+                loss_expected -= gains.map(f64::from).sum::<f64>();
+                taught += 1;
+            }
+        }
+        assert!((1..8).contains(&taught), "{backend}: {taught}");
+        let gradient = block_on(trainer.learner.gradient(&update, 0)).unwrap();
+        compare(backend, &[loss(&gradient) as f32], &[loss_expected / tokens as f64], 1e-4)
+            .unwrap();
+        assert!(gradient.norm > 0.0);
+        let report = &train(&mut trainer, 1)[0];
+        assert_eq!(report.untaught, 12 - taught, "{backend}");
+    }
+}
+
 /// Groups of equal rewards are drawn anew, at most so often: by other prompts, the same in every run, and what they
 /// sampled is counted.
 #[test]

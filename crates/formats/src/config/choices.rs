@@ -240,6 +240,15 @@ choice! {
     }
 }
 choice! {
+    /// What the advantage self term reinforces.
+    AdvantageOf {
+        /// Responses, by their rewards within the group.
+        Rewards = "rewards",
+        /// Tokens, by how much likelier they are to the policy that also sees the demonstration.
+        Teacher = "teacher",
+    }
+}
+choice! {
     /// The ratio of the clipped self term.
     RatioOf {
         /// Each token's.

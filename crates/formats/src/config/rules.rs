@@ -1,8 +1,8 @@
 //! The checks across keys. The check of a single key is beside it, in the table.
 
 use super::{
-    ClipOf, Comparison, GroupOf, KlForm, Mix, Objective, RatioOf, SelfTerm, Settings, SftGate,
-    Truncated,
+    AdvantageOf, ClipOf, Comparison, GroupOf, KlForm, Mix, Objective, RatioOf, SelfTerm, Settings,
+    SftGate, Truncated,
 };
 use crate::error::{Error, Result};
 use crate::names::REASONING_GYM;
@@ -112,6 +112,12 @@ impl Settings {
                 "0 unless objective.drop_equal_groups is on: else every group has its place",
             ),
             (
+                "objective.advantage_of",
+                objective.advantage_of == AdvantageOf::Rewards
+                    || objective.self_term == SelfTerm::Advantage,
+                "rewards unless objective.self_term is advantage: no other term has an advantage a token",
+            ),
+            (
                 "objective.ratio",
                 objective.ratio == RatioOf::Token || objective.self_term == SelfTerm::Advantage,
                 "token unless objective.self_term is advantage: no other term has a ratio",
@@ -206,6 +212,7 @@ impl Settings {
         let shared = usize::from(objective.group_of == GroupOf::Shared);
         let rollouts = self.rollout.group.saturating_sub(shared);
         objective.self_term == SelfTerm::Advantage
+            && objective.advantage_of == AdvantageOf::Rewards
             && rollouts + usize::from(with_demonstrations) < 2
     }
 }

@@ -192,7 +192,7 @@ settings! {
     }
     /// The loss: a method's preset and the switches that the paper leaves open.
     objective: Objective {
-        /// srft | srft-official | srft-hpt | sft | sft-kl | dft | eaft | trsft | grpo | dr-grpo | dapo | top-entropy | gspo | cispo | sft+grpo | sft-grpo | grpo-sft | luffy | relift | chord | hpt (docs/methods.md); sets every key below.
+        /// srft | srft-official | srft-hpt | sft | sft-kl | dft | eaft | trsft | grpo | dr-grpo | dapo | top-entropy | gspo | cispo | opsd | sft+grpo | sft-grpo | grpo-sft | luffy | relift | chord | hpt (docs/methods.md); sets every key below.
         method: Method = Method::Srft;
         /// Supervised term on the demonstration, Eq. 8.
         sft: bool = true;
@@ -257,6 +257,8 @@ settings! {
         buffer: usize = 0;
         /// extra: G rollouts + 1 demonstration | shared: (G - 1) + 1 | apart: G rollouts, the demonstration has no advantage.
         group_of: GroupOf = GroupOf::Extra;
+        /// rewards (of responses, within the group) | teacher (of tokens: ln p with the demonstration in view less ln p without, OPSD): what the advantage self term's Â is.
+        advantage_of: AdvantageOf = AdvantageOf::Rewards;
         /// token | sequence (GSPO): over what the ratio of the advantage self term is taken.
         ratio: RatioOf = RatioOf::Token;
         /// loss (PPO) | weight (CISPO): what the clip holds: the loss, or the constant that weighs -ln p.
@@ -497,7 +499,7 @@ impl Objective {
 
     /// Whether the loss needs demonstrations.
     pub fn uses_demonstrations(&self) -> bool {
-        self.sft || self.rl_demo
+        self.sft || self.rl_demo || self.advantage_of == AdvantageOf::Teacher
     }
 
     /// Whether it matters what is right: then every example needs an answer.

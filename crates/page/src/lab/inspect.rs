@@ -94,6 +94,7 @@ fn formula(objective: &Objective, switches: &Switches) -> FormulaView {
         self_term: objective.self_term.name().into(),
         clip_low: objective.clip_low,
         clip_high: objective.clip_high,
+        advantage_of: objective.advantage_of.name().into(),
         ratio: objective.ratio.name().into(),
         clip: objective.clip.name().into(),
         dual_clip: objective.dual_clip,

@@ -3,7 +3,8 @@
 
 use super::advantage::advantages;
 use crate::config::{
-    Aggregate, GroupOf, KlIn, Objective, RlGate, SelfTerm, SftAggregate, SftGate, Truncated,
+    AdvantageOf, Aggregate, GroupOf, KlIn, Objective, RlGate, SelfTerm, SftAggregate, SftGate,
+    Truncated,
 };
 use crate::records::{Episode, Group, Origin, Role, Sequence, TermCoefficients};
 
@@ -64,10 +65,7 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
                 response: episode.tokens.clone(),
                 learned: Vec::new(),
                 old_logprobs: episode.logprobs.clone(),
-                factors: lowest.map_or_else(Vec::new, |lowest| {
-                    let acts = |&h: &f32| if f64::from(h) >= lowest { 1.0 } else { 0.0 };
-                    episode.entropies.iter().map(acts).collect()
-                }),
+                factors: factors(episode, objective, lowest),
                 temperature: episode.temperature.0,
                 terms: match part.reinforces && !masked(objective, episode) {
                     true => rollout_terms(objective, episode, advantage, divisor),
@@ -199,6 +197,21 @@ fn lowest_entropy(parts: &[Part], objective: &Objective) -> Option<f64> {
     Some(below + (above - below) * place.fract())
 }
 
+/// What multiplies each token of a rollout: its own advantage, and 0 where its entropy is below `lowest`; none where
+/// all are 1.
+fn factors(episode: &Episode, objective: &Objective, lowest: Option<f64>) -> Vec<f32> {
+    let taught = objective.advantage_of == AdvantageOf::Teacher;
+    if !taught && lowest.is_none() {
+        return Vec::new();
+    }
+    let factor = |t: usize| match lowest {
+        Some(lowest) if f64::from(episode.entropies[t]) < lowest => 0.0,
+        _ if taught => episode.taught.get(t).map_or(0.0, |teacher| teacher - episode.logprobs[t]),
+        _ => 1.0,
+    };
+    (0..episode.tokens.len()).map(factor).collect()
+}
+
 fn rollout_terms(
     objective: &Objective,
     episode: &Episode,
@@ -223,6 +236,11 @@ fn rollout_terms(
                 self_positive: reward > 0.0,
                 ..terms
             }
+        }
+        SelfTerm::Advantage if objective.advantage_of == AdvantageOf::Teacher => {
+            let asked = !episode.taught.is_empty();
+            let self_ratio = if asked { -scale as f32 } else { 0.0 };
+            TermCoefficients { self_ratio, self_positive: true, ..terms }
         }
         SelfTerm::Advantage => TermCoefficients {
             self_ratio: (-advantage * scale) as f32,

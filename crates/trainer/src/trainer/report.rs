@@ -1,6 +1,6 @@
 //! What a step reports of its groups and its updates.
 
-use crate::config::{GroupOf, Objective};
+use crate::config::{AdvantageOf, GroupOf, Objective};
 use crate::learner::Gradient;
 use crate::metrics::{StepReport, mean_of, mean_scores};
 use crate::objective::Update;
@@ -98,6 +98,10 @@ pub(super) fn report(
         context_cut_share: share_of(&|e| e.truncated && e.tokens.len() < limit),
         loose_only: episodes().filter(|e| e.loose_only).count() as u64,
         refilled: left_out.len() as u64,
+        untaught: match objective.advantage_of {
+            AdvantageOf::Rewards => 0,
+            AdvantageOf::Teacher => episodes().filter(|e| e.taught.is_empty()).count() as u64,
+        },
         unscored: sampled().map(|g| g.unscored.len() as u64).sum(),
         unscored_demos: groups.iter().filter(|g| g.unscored_demo.is_some()).count() as u64,
         rollout_tokens: (scored_tokens + unscored_tokens) as u64,

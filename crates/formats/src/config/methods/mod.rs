@@ -11,6 +11,7 @@ mod grpo;
 mod gspo;
 mod hpt;
 mod luffy;
+mod opsd;
 mod relift;
 mod sft;
 mod sft_kl;
@@ -76,6 +77,7 @@ methods! {
     "top-entropy" => TopEntropy: top_entropy::SETTINGS;
     "gspo" => Gspo: gspo::SETTINGS;
     "cispo" => Cispo: cispo::SETTINGS;
+    "opsd" => Opsd: opsd::SETTINGS;
     "sft+grpo" => SftPlusGrpo: sft_plus_grpo::SETTINGS;
     "sft-grpo" | "sft→grpo" => SftGrpo: stages::settings(sft::SETTINGS, "grpo");
     "grpo-sft" | "grpo→sft" => GrpoSft: stages::settings(grpo::SETTINGS, "sft");
