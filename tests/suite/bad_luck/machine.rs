@@ -83,7 +83,10 @@ fn a_folder_that_may_not_be_written_is_named() {
     let mut command = home.command(&arguments);
     if fs::metadata(home.path("")).unwrap().uid() == 0 {
         // Root may write anywhere: run a copy that everyone can reach as nobody.
-        fs::copy(env!("CARGO_BIN_EXE_srft"), home.path("srft")).unwrap();
+        // By another process: a program that this one has open for writing, or a child of another thread, cannot start.
+        let copied =
+            Command::new("cp").arg(env!("CARGO_BIN_EXE_srft")).arg(home.path("srft")).status();
+        assert!(copied.unwrap().success());
         command = Command::new(home.path("srft"));
         command.args(arguments.split_whitespace()).current_dir(home.path("")).uid(65534);
     }

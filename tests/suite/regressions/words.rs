@@ -24,10 +24,12 @@ fn a_plan_counts_what_a_run_holds_and_advises_what_helps() {
     home.write_model("long", sizes);
     let readme = "plan --model long --lora-rank 16 --memory 8";
     let printed = home.succeeds(readme);
-    assert!(printed.contains("rows of 1024 positions") && printed.contains("fits"), "{printed}");
+    assert!(printed.contains("64 rows of 512 after them") && printed.contains("fits"), "{printed}");
     let words = said(&home, readme);
     assert!(words.contains("no --data") && words.contains("up to 1024 tokens"), "{words}");
-    assert!(home.succeeds(&format!("{readme} --max-new-tokens 88")).contains("of 600 positions"));
+    assert!(
+        home.succeeds(&format!("{readme} --max-new-tokens 88")).contains("rows of 88 after them")
+    );
 
     let small = "--memory 0.01";
     let given =
