@@ -1,6 +1,6 @@
 // Every shader in shaders/, as the launchers fill it in, compiled by the browser's own compiler at
 // WebGPU's default limits: what naga lets pass and Chromium refuses is found here. All failures come
-// in one message.
+// in one message. Products by matrix units are left out: a page has none, and naga alone knows their words.
 
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
@@ -25,6 +25,7 @@ const PARAMETERS = {
     top_p: BOOLEANS,
     kind: [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 30],
     rows: [1, 4, 16],
+    by_k: BOOLEANS,
     a_by_k: BOOLEANS,
     b_by_k: BOOLEANS,
     tile: [64, 128],
@@ -100,7 +101,8 @@ function complaints(page, sources) {
 }
 
 browserTest("the browser compiles every shader at default limits", { webgpu: true, timeout: 600 }, async (page) => {
-    const names = readdirSync(folder).filter((file) => file.endsWith(".wgsl"));
+    const ofUnits = (/** @type {string} */ file) => /^enable f16;$/m.test(whole(file));
+    const names = readdirSync(folder).filter((file) => file.endsWith(".wgsl") && !ofUnits(file));
     assert(names.length >= 4, "the shaders were found");
     const sources = names.flatMap((file) => variants(file, whole(file)));
     const found = await complaints(page, sources);
