@@ -775,9 +775,9 @@ grad_norm: number,
  */
 reward: number | null,
 /**
- * Mean score of each reward by its name, from 0 to 1, over the same rollouts; empty where the answer is all that is rewarded.
+ * Mean score of each reward by its name, from 0 to 1, over the same rollouts; absent where the answer is all that is rewarded.
  */
-rewards: Record<string, number>,
+rewards?: Record<string, number>,
 /**
  * Rollouts that the verifier accepts / rollouts that it could judge.
  */

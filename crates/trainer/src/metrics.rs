@@ -15,11 +15,11 @@ pub struct Definition {
 }
 
 macro_rules! metrics {
-    ($($(#[doc = $doc:literal])+ $(#[serde($serde:ident)])? $name:ident: $type:ty, $unit:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $(#[serde($($serde:tt)+)])? $name:ident: $type:ty, $unit:literal;)+) => {
         /// The report of one training step, a line of `metrics.jsonl`.
         #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
-        pub struct StepReport { $($(#[doc = $doc])+ $(#[serde($serde)])? pub $name: $type,)+ }
+        pub struct StepReport { $($(#[doc = $doc])+ $(#[serde($($serde)+)])? pub $name: $type,)+ }
 
         /// The definitions, in the order of the keys.
         pub const DEFINITIONS: &[Definition] = &[$(Definition {
@@ -54,8 +54,9 @@ metrics! {
     grad_norm: f64, "";
     /// Mean reward of the rollouts that the verifier could judge, in the values that objective.reward_values names.
     reward: Option<f64>, "";
-    /// Mean score of each reward by its name, from 0 to 1, over the same rollouts; empty where the answer is all that is rewarded.
-    #[serde(default)] // runs of before have no such key
+    /// Mean score of each reward by its name, from 0 to 1, over the same rollouts; absent where the answer is all that is rewarded.
+    // Only where there are any: a table of all other numbers stays one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     rewards: BTreeMap<String, f64>, "score";
     /// Rollouts that the verifier accepts / rollouts that it could judge.
     accuracy: Option<f64>, "share";

@@ -73,7 +73,9 @@ fn a_run_folder_holds_what_is_documented() {
 
     let metrics = home.lines("run/metrics.jsonl");
     assert_finite(&home, "run", 5);
-    let defined: Vec<&str> = DEFINITIONS.iter().map(|d| d.name).collect();
+    // The answer is all that is rewarded.
+    let defined = DEFINITIONS.iter().map(|d| d.name).filter(|&name| name != "rewards");
+    let defined: Vec<&str> = defined.collect();
     for (index, line) in metrics.iter().enumerate() {
         assert_eq!(keys(line), defined);
         assert_eq!(line["step"], index + 1);

@@ -51,7 +51,8 @@ fn declarations() -> String {
 
 /// From the table of metrics, whose crate knows no TypeScript.
 fn step_report() -> String {
-    let report = serde_json::to_value(StepReport::default()).unwrap();
+    let rewards = [(String::new(), 0.0)].into();
+    let report = serde_json::to_value(StepReport { rewards, ..Default::default() }).unwrap();
     let mut text = String::from(
         "\n/**\n * The report of one training step, a line of `metrics.jsonl`.\n */\nexport type StepReport = {\n",
     );
@@ -61,6 +62,8 @@ fn step_report() -> String {
             Value::Object(_) => "Record<string, number>",
             _ => "number",
         };
+        // Left out where there are none.
+        let name = if report[name].is_object() { format!("{name}?") } else { (*name).into() };
         text += &format!("/**\n * {doc}\n */\n{name}: {kind},\n");
     }
     text + "};\n"
