@@ -31,6 +31,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
 use burn::tensor::Tensor;
 
+use srft_formats::config::{ClipOf, KlForm, RatioOf, SftTokenWeight};
 use srft_formats::records::TermCoefficients;
 use std::ops::Range;
 
@@ -91,50 +92,6 @@ pub struct Weight {
     pub sign: f32,
 }
 
-/// What weighs a token of the SFT term besides w_SFT: a constant for the gradient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenWeight {
-    /// 1.
-    One,
-    /// p(1 − p): CHORD-φ (arXiv 2508.11408).
-    Undecided,
-    /// p: DFT (arXiv 2508.05629).
-    Probability,
-    /// H/3, the entropy in units of 3 nats: EAFT (arXiv 2601.02151).
-    Entropy,
-    /// min(p/0.1, 1): TrSFT (arXiv 2512.17636).
-    Trusted,
-}
-
-/// Which ratio ρ the self term takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ratio {
-    /// Each token's own.
-    Token,
-    /// exp of the mean of ln ρ over the sequence, for all of its tokens: GSPO (arXiv 2507.18071, Eq. 7).
-    Sequence,
-}
-
-/// What the clip of the ratio does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClipForm {
-    /// −min(ρ Â, clip(ρ) Â): a clipped token has no gradient (PPO, arXiv 1707.06347, Eq. 7).
-    Loss,
-    /// −⊥[clip(ρ)] Â ln p: every token has one, weighed (CISPO, arXiv 2506.13585, Eq. 4).
-    Weight,
-}
-
-/// How the KL penalty is estimated at a token, r = p_base / p.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KlForm {
-    /// r − 1 − ln r, never negative.
-    K3,
-    /// −ln r.
-    K1,
-    /// ρ·(r − 1 − ln r), whose gradient is that of the KL itself where the sampler's p was another (TRL's default).
-    K3Ratio,
-}
-
 /// PPO's clip range of the ratio: [1 − low, 1 + high].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Clip {
@@ -151,18 +108,20 @@ pub struct Switches {
     pub entropy_over: EntropyOver,
     /// w_SFT (Eq. 8), 0.5·exp(−H); `None` is a weight of exactly 1.
     pub sft_weight: Option<Weight>,
-    /// φ, which also weighs each token of the SFT term.
-    pub sft_token: TokenWeight,
+    /// φ, which also weighs each token of the SFT term: a constant for the gradient.
+    pub sft_token: SftTokenWeight,
     /// w_RL (Eq. 12), 0.1·exp(+H), used where `self_positive`; `None` is a weight of exactly 1.
     pub self_weight: Option<Weight>,
     /// f(p) = p / (p + γ) instead of f(p) = p in the demonstration's RL term; γ > 0.
     pub shaping: Option<f32>,
-    /// The ratio of the self term's ratio form.
-    pub ratio: Ratio,
+    /// The ratio of the self term's ratio form; that of a sequence is the exp of the mean of ln ρ (GSPO, arXiv 2507.18071,
+    /// Eq. 7).
+    pub ratio: RatioOf,
     /// Its clip.
     pub clip: Clip,
-    /// What that clip does.
-    pub clip_form: ClipForm,
+    /// What that clip holds: the loss (PPO, arXiv 1707.06347, Eq. 7), or a constant that weighs −ln p (CISPO, arXiv
+    /// 2506.13585, Eq. 4).
+    pub clip_form: ClipOf,
     /// The most that a ratio counts where the advantage is negative (dual clip, arXiv 1912.09729, Eq. 5);
     /// above 1.
     pub dual_clip: Option<f32>,
@@ -178,12 +137,12 @@ impl Default for Switches {
         Self {
             entropy_over: EntropyOver::Sequence,
             sft_weight: Some(Weight { scale: 0.5, sign: -1.0 }),
-            sft_token: TokenWeight::One,
+            sft_token: SftTokenWeight::None,
             self_weight: Some(Weight { scale: 0.1, sign: 1.0 }),
             shaping: None,
-            ratio: Ratio::Token,
+            ratio: RatioOf::Token,
             clip: Clip { low: 0.2, high: 0.2 },
-            clip_form: ClipForm::Loss,
+            clip_form: ClipOf::Loss,
             dual_clip: None,
             kl: KlForm::K3,
             max_logp: None,

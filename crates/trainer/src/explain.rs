@@ -7,10 +7,9 @@ use crate::learner::Learner;
 use crate::objective::{Member, Update, assemble};
 use crate::ops::objective::{COLUMNS, column};
 use crate::records::{
-    Demonstration, Episode, Example, Group, Layout, Origin, Role, Sequence, Temperature,
-    TermCoefficients,
+    Demonstration, Episode, Example, Group, Layout, Origin, Role, Temperature, TermCoefficients,
 };
-use crate::score::{score_sequences, teach, to_score};
+use crate::score::{score_rollouts, teach};
 use serde::{Deserialize, Serialize};
 
 /// One number for each term, and for their sum.
@@ -87,7 +86,7 @@ pub fn parse_episodes(text: &str, place: &str, learner: &Learner) -> Result<Vec<
     let eos_tokens = &learner.policy.config.eos_tokens;
     let objective = learner.config.objective_at(0);
     let (values, temperature) =
-        (objective.reward_values, Temperature(objective.policy_temperature()));
+        (objective.reward_values, Temperature(objective.temperature as f32));
     let group = |line: &str| -> Result<Group> {
         let line: Line = serde_json::from_str(line).map_err(|e| {
             Error::input(e.to_string()).next(
@@ -231,11 +230,8 @@ pub async fn explain(learner: &Learner, groups: &mut [Group]) -> Result<Explanat
 /// Episodes from a file have no sampler's log-probabilities: they get the policy's own, so that every
 /// ratio is 1.
 async fn fill_logprobs(learner: &Learner, groups: &mut [Group]) -> Result<()> {
-    let of =
-        |g: &Group| g.episodes.iter().map(|e| to_score(&g.prompt_tokens, e)).collect::<Vec<_>>();
-    let sequences: Vec<Sequence> = groups.iter().flat_map(of).collect();
     let limit = learner.config.train.micro_batch_tokens;
-    let scored = score_sequences(&learner.policy, &sequences, limit).await?;
+    let scored = score_rollouts(&learner.policy, groups, limit).await?;
     let episodes = groups.iter_mut().flat_map(|g| &mut g.episodes);
     for (episode, scored) in episodes.zip(scored).filter(|(e, _)| e.logprobs.is_empty()) {
         episode.logprobs = scored.logprobs;

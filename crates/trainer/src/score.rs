@@ -32,30 +32,41 @@ pub async fn score(
 }
 
 /// A rollout to be scored as it was sampled.
-pub fn to_score(prompt: &[u32], episode: &Episode) -> Sequence {
+fn as_sampled(prompt: &[u32], episode: &Episode) -> Sequence {
     Sequence {
         temperature: episode.temperature.0,
         ..Sequence::to_score(prompt.to_vec(), episode.tokens.clone())
     }
 }
 
+/// Scores the rollouts of groups as they were sampled, in order.
+pub async fn score_rollouts(
+    model: &Llama,
+    groups: &[Group],
+    micro_batch_tokens: usize,
+) -> Result<Vec<Scored>> {
+    let pairs = groups.iter().flat_map(|g| g.episodes.iter().map(|e| (&g.prompt_tokens, e)));
+    let sequences: Vec<Sequence> = pairs.map(|(prompt, e)| as_sampled(prompt, e)).collect();
+    score_sequences(model, &sequences, micro_batch_tokens).await
+}
+
 /// Asks the policy for its rollouts' tokens once more, with the demonstration before the prompt: the teacher of
 /// self-distillation. A rollout without one, or too long with it for the model, is not asked about.
 pub async fn teach(model: &Llama, groups: &mut [Group], micro_batch_tokens: usize) -> Result<()> {
-    let mut asked = Vec::new();
+    let (mut asked, mut sequences) = (Vec::new(), Vec::new());
     for (i, group) in groups.iter().enumerate() {
         let Some(shown) = &group.demonstration else { continue };
         let prompt = &group.prompt_tokens;
         let context = [&prompt[..], &shown.earlier, &shown.tokens, prompt].concat();
         for (k, episode) in group.episodes.iter().enumerate() {
             if model.config.require_fits(context.len(), episode.tokens.len()).is_ok() {
-                asked.push((i, k, to_score(&context, episode)));
+                asked.push((i, k));
+                sequences.push(as_sampled(&context, episode));
             }
         }
     }
-    let sequences: Vec<Sequence> = asked.iter().map(|(.., sequence)| sequence.clone()).collect();
     let scored = score_sequences(model, &sequences, micro_batch_tokens).await?;
-    for ((i, k, _), scored) in asked.into_iter().zip(scored) {
+    for ((i, k), scored) in asked.into_iter().zip(scored) {
         groups[i].episodes[k].taught = scored.logprobs;
     }
     Ok(())

@@ -9,15 +9,14 @@ use crate::error::{Error, Result};
 use crate::learner::{Gradient, Learner};
 use crate::metrics::StepReport;
 use crate::objective::buffer::Buffer;
-use crate::objective::loss::kl_form;
 use crate::objective::{assemble, teaches_nothing};
 use crate::ops::objective::kl::kl;
 use crate::optim::{AdamW, learning_rate};
 use crate::platform::Stopwatch;
-use crate::records::{Demonstration, Episode, Group, Origin, Sequence, Temperature, Unscored};
+use crate::records::{Demonstration, Episode, Group, Origin, Temperature, Unscored};
 use crate::reward::{Grade, Grader, MEND, Submission};
 use crate::rollout::{Plan, respond};
-use crate::score::{score_sequences, teach, to_score};
+use crate::score::{score_rollouts, teach};
 
 /// The first of the steps that groups are refilled from.
 const FIRST_REFILL: u32 = 1 << 31;
@@ -105,8 +104,8 @@ impl Trainer {
         self.groups_at(problems, step).await
     }
 
-    /// Groups with others, freshly drawn, in the place of those that teach nothing, `refill` times at most; and those
-    /// that were replaced.
+    /// Replaces groups that teach nothing by freshly drawn ones, at most `refill` times. Gives the groups to learn from,
+    /// and those that were replaced.
     async fn refilled(
         &self,
         mut groups: Vec<Group>,
@@ -195,17 +194,12 @@ impl Trainer {
     async fn penalise(&self, groups: &mut [Group], objective: &Objective) -> Result<()> {
         let in_reward = objective.rollout_kl > 0.0 && objective.rollout_kl_in == KlIn::Reward;
         let Some(base) = self.learner.base.as_ref().filter(|_| in_reward) else { return Ok(()) };
-        let sequences: Vec<Sequence> = groups
-            .iter()
-            .flat_map(|g| g.episodes.iter().map(|e| to_score(&g.prompt_tokens, e)))
-            .collect();
         let limit = self.learner.config.train.micro_batch_tokens;
-        let scored = score_sequences(base, &sequences, limit).await?;
-        let form = kl_form(objective);
+        let scored = score_rollouts(base, groups, limit).await?;
         for (episode, scored) in groups.iter_mut().flat_map(|g| &mut g.episodes).zip(scored) {
             let pairs = episode.logprobs.iter().zip(&scored.logprobs);
             let token = |(&logp, &base): (&f32, &f32)| {
-                kl(1.0, form, f64::from(logp), f64::from(base), f64::from(logp))
+                kl(1.0, objective.kl_form, f64::from(logp), f64::from(base), f64::from(logp))
             };
             let sum: f64 = pairs.map(|pair| token(pair).value).sum();
             episode.kl = (objective.rollout_kl * sum) as f32;

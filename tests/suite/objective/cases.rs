@@ -6,12 +6,10 @@ use std::f64::consts::LN_2;
 
 use crate::backends::{compare, devices, floats};
 use burn::tensor::{Tensor, TensorData};
+use srft::config::{ClipOf, KlForm, RatioOf, SftTokenWeight};
 use srft::objective::advantage::advantages;
 use srft::objective::reference;
-use srft::ops::objective::{
-    COLUMNS, Clip, ClipForm, EntropyOver, KlForm, Ratio, Row, Switches, TokenWeight, Weight,
-    column, objective,
-};
+use srft::ops::objective::{COLUMNS, Clip, EntropyOver, Row, Switches, Weight, column, objective};
 use srft::records::TermCoefficients;
 
 /// A token as (−log2 p, H / ln 2, −log2 p_old).
@@ -159,12 +157,12 @@ fn other_clips_and_ratios() {
     let rollouts: Sequences = &[(false, &RIGHT, ratio(-0.25)), (false, &WRONG, ratio(0.25))];
     let printed = Switches::default();
     // GSPO: the right one's ρ is √2 for both tokens, held at 1.2: −1/4 · 2.4. The wrong one's is 1: 1/4 · 2.
-    let gspo = Switches { ratio: Ratio::Sequence, ..printed };
+    let gspo = Switches { ratio: RatioOf::Sequence, ..printed };
     let slopes = [0.0, 0.0, 0.25, 0.25];
     check("gspo", rollouts, &gspo, (column::SELF, &[-0.6, 0.5]), &slopes);
     check("gspo", rollouts, &gspo, (column::CLIPPED, &[2.0, 0.0]), &slopes);
     // CISPO: weights 1.2, 1 of −ln p = ln 2, ln 2; 0.8, 1.2 of 2 ln 2, 3 ln 2: −1/4 · Â · weight is the slope.
-    let cispo = Switches { clip_form: ClipForm::Weight, ..printed };
+    let cispo = Switches { clip_form: ClipOf::Weight, ..printed };
     let slopes = [-0.3, -0.25, 0.2, 0.3];
     let sums = [0.55 * LN_2, -(0.4 + 0.9) * LN_2];
     check("cispo", rollouts, &cispo, (column::SELF, &sums), &slopes);
@@ -223,8 +221,7 @@ fn entropy_coeff() {
 fn sft_token_weight() {
     // φ = 3/16, 1/4, weight off: 1/2 · (3/16 · 2 + 1/4 · 1) ln 2 = 0.3125 ln 2; slopes −1/2 · φ.
     let demonstration: Sequences = &[(true, &DEMONSTRATION, sft(0.5))];
-    let phi =
-        Switches { sft_token: TokenWeight::Undecided, sft_weight: None, ..Default::default() };
+    let phi = Switches { sft_token: SftTokenWeight::Phi, sft_weight: None, ..Default::default() };
     let slopes = [-0.093_75, -0.125];
     check("phi", demonstration, &phi, (column::SFT, &[0.216_608_5]), &slopes);
     check("phi", demonstration, &phi, (column::WEIGHT, &[0.218_75]), &slopes);
@@ -232,14 +229,14 @@ fn sft_token_weight() {
     let weighs = |sft_token| Switches { sft_token, sft_weight: None, ..Default::default() };
     let eaft = [0.0, -2.0 * LN_2 / 3.0];
     let eaft_loss = [2.0 / 3.0 * LN_2 * LN_2];
-    let entropy = weighs(TokenWeight::Entropy);
+    let entropy = weighs(SftTokenWeight::Entropy);
     check("eaft", demonstration, &entropy, (column::SFT, &eaft_loss), &eaft);
-    let probability = weighs(TokenWeight::Probability);
+    let probability = weighs(SftTokenWeight::Probability);
     check("dft", demonstration, &probability, (column::SFT, &[LN_2 / 2.0]), &[-0.125, -0.25]);
-    let trusted = weighs(TokenWeight::Trusted);
+    let trusted = weighs(SftTokenWeight::Trusted);
     check("trsft", demonstration, &trusted, (column::SFT, &[1.5 * LN_2]), &[-0.5, -0.5]);
     // Times w_SFT = 1/8.
-    let both = Switches { sft_token: TokenWeight::Undecided, ..Default::default() };
+    let both = Switches { sft_token: SftTokenWeight::Phi, ..Default::default() };
     let slopes = slopes.map(|slope| slope / 8.0);
     check("phi and weight", demonstration, &both, (column::SFT, &[0.027_076]), &slopes);
 }

@@ -3,11 +3,9 @@
 
 use crate::backends::{compare, devices, floats};
 use burn::tensor::{Device, Tensor, TensorData};
+use srft::config::{ClipOf, KlForm, RatioOf, SftTokenWeight};
 use srft::objective::reference::{self, Reference};
-use srft::ops::objective::{
-    COLUMNS, Clip, ClipForm, EntropyOver, KlForm, Ratio, Row, Switches, TokenWeight, Weight,
-    column, objective,
-};
+use srft::ops::objective::{COLUMNS, Clip, EntropyOver, Row, Switches, Weight, column, objective};
 use srft::random::Stream;
 use srft::records::TermCoefficients;
 
@@ -101,12 +99,12 @@ fn all_switches() -> Vec<(&'static str, Switches)> {
         ("plus", Switches { sft_weight: plus, ..printed }),
         ("sft weight off", Switches { sft_weight: None, ..printed }),
         ("self weight off", Switches { self_weight: None, ..printed }),
-        ("phi", Switches { sft_token: TokenWeight::Undecided, ..printed }),
-        ("dft", Switches { sft_token: TokenWeight::Probability, ..printed }),
-        ("eaft", Switches { sft_token: TokenWeight::Entropy, ..printed }),
-        ("trsft", Switches { sft_token: TokenWeight::Trusted, ..printed }),
-        ("gspo", Switches { ratio: Ratio::Sequence, ..printed }),
-        ("cispo", Switches { clip_form: ClipForm::Weight, ..printed }),
+        ("phi", Switches { sft_token: SftTokenWeight::Phi, ..printed }),
+        ("dft", Switches { sft_token: SftTokenWeight::Probability, ..printed }),
+        ("eaft", Switches { sft_token: SftTokenWeight::Entropy, ..printed }),
+        ("trsft", Switches { sft_token: SftTokenWeight::Trusted, ..printed }),
+        ("gspo", Switches { ratio: RatioOf::Sequence, ..printed }),
+        ("cispo", Switches { clip_form: ClipOf::Weight, ..printed }),
         ("dual clip", Switches { dual_clip: Some(1.5), ..printed }),
         ("k1", Switches { kl: KlForm::K1, ..printed }),
         ("k3 with ρ", Switches { kl: KlForm::K3Ratio, ..printed }),
@@ -253,14 +251,14 @@ fn the_kl_penalty_has_the_slope_of_its_value() {
 fn no_gradient_flows_through_the_token_weight() {
     let plain = Switches { sft_weight: None, self_weight: None, ..Default::default() };
     let imitated = TermCoefficients { sft: 0.7, ..Default::default() };
-    let weighs = |token: TokenWeight| Switches { sft_token: token, ..plain };
+    let weighs = |token: SftTokenWeight| Switches { sft_token: token, ..plain };
     let p = |s: [f64; 2]| s[0].exp();
     type Held = fn(f64, f64) -> f64;
     let phis: [(&str, Switches, Held); 4] = [
-        ("phi", weighs(TokenWeight::Undecided), |p, _| p * (1.0 - p)),
-        ("dft", weighs(TokenWeight::Probability), |p, _| p),
-        ("eaft", weighs(TokenWeight::Entropy), |_, h| h / 3.0),
-        ("trsft", weighs(TokenWeight::Trusted), |p, _| (p / 0.1).min(1.0)),
+        ("phi", weighs(SftTokenWeight::Phi), |p, _| p * (1.0 - p)),
+        ("dft", weighs(SftTokenWeight::Probability), |p, _| p),
+        ("eaft", weighs(SftTokenWeight::Entropy), |_, h| h / 3.0),
+        ("trsft", weighs(SftTokenWeight::Trusted), |p, _| (p / 0.1).min(1.0)),
     ];
     let mut differs = std::collections::BTreeSet::new();
     for seed in 30..34 {
@@ -284,7 +282,7 @@ fn no_gradient_flows_through_the_token_weight() {
         // CISPO: −⊥[clip(ρ)] Â ln p.
         let mut batch = Batch::random(seed, &[9], 0);
         batch.rows[0].terms = TermCoefficients { self_ratio: 0.7, ..Default::default() };
-        let cispo = Switches { clip_form: ClipForm::Weight, ..plain };
+        let cispo = Switches { clip_form: ClipOf::Weight, ..plain };
         let held = batch.stats.chunks(2).zip(batch.given()).flat_map(|(s, [old, _, factor])| {
             let rho = (f64::from(s[0]) - old).exp().clamp(0.8, 1.2);
             [f64::from(0.7f32) * factor * rho, 0.0]
@@ -308,7 +306,7 @@ fn the_ratio_of_a_sequence_has_the_slope_of_its_value() {
         for row in &mut batch.rows {
             row.terms = TermCoefficients { self_ratio: row.terms.self_ratio, ..Default::default() };
         }
-        let gspo = Switches { ratio: Ratio::Sequence, ..plain };
+        let gspo = Switches { ratio: RatioOf::Sequence, ..plain };
         // With factors of the tokens' own, the slope of the ratio is not the sum of their losses'.
         batch.given.iter_mut().for_each(|given| given[2] = 1.0);
         let slopes = slopes(&batch, &gspo);
@@ -336,7 +334,9 @@ fn the_ratio_of_a_sequence_has_the_slope_of_its_value() {
 fn no_gradient_flows_through_the_weights() {
     // What is a constant besides is tested above.
     let others = |s: &Switches| {
-        s.sft_token == TokenWeight::One && s.clip_form == ClipForm::Loss && s.ratio == Ratio::Token
+        s.sft_token == SftTokenWeight::None
+            && s.clip_form == ClipOf::Loss
+            && s.ratio == RatioOf::Token
     };
     for (name, switches) in all_switches().into_iter().filter(|(_, s)| others(s)) {
         // A sequence of one token has the same entropy by sequence and by token.

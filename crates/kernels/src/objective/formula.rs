@@ -8,7 +8,8 @@ use super::rl_demo::rl_demo;
 use super::self_term::{ratio, signed};
 use super::sft::{phi, sft};
 use super::term::{Float, Term};
-use super::{COLUMNS, GIVEN, MAX_LOG_RATIO, Ratio, Row, Switches, column};
+use super::{COLUMNS, GIVEN, MAX_LOG_RATIO, Row, Switches, column};
+use srft_formats::config::RatioOf;
 use srft_formats::records::TermCoefficients;
 
 /// One token's part in the loss.
@@ -71,7 +72,7 @@ pub fn sequence_log_rho<F: Float>(
     stats: &[[F; 2]],
     given: &[[F; GIVEN]],
 ) -> Option<F> {
-    let taken = switches.ratio == Ratio::Sequence && terms.self_ratio != 0.0;
+    let taken = switches.ratio == RatioOf::Sequence && terms.self_ratio != 0.0;
     taken.then(|| {
         let log_rhos = stats.iter().zip(given).map(|(s, g)| -> f64 { (s[0] - g[0]).into() });
         F::of(log_rhos.sum::<f64>() / stats.len().max(1) as f64)

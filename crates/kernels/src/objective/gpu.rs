@@ -6,10 +6,10 @@ use burn::backend::wgpu::CubeBackend;
 use burn::tensor::{DType, Shape};
 
 use super::{
-    COLUMNS, Clip, ClipForm, EntropyOver, KlForm, MAX_LOG_RATIO, ObjectiveOps, Ratio, Row,
-    Switches, TokenWeight, Weight, owned,
+    COLUMNS, Clip, EntropyOver, MAX_LOG_RATIO, ObjectiveOps, Row, Switches, Weight, owned,
 };
 use crate::cube;
+use srft_formats::config::{ClipOf, KlForm, RatioOf, SftTokenWeight};
 use srft_formats::records::TermCoefficients;
 
 impl ObjectiveOps for CubeBackend {
@@ -54,14 +54,14 @@ fn info(rows: usize, switches: &Switches) -> Vec<u32> {
     words.push(switches.max_logp.unwrap_or(f32::MAX).to_bits());
     words.push(switches.dual_clip.unwrap_or(f32::MAX).to_bits());
     words.push(match switches.sft_token {
-        TokenWeight::One => 0,
-        TokenWeight::Undecided => 1,
-        TokenWeight::Probability => 2,
-        TokenWeight::Entropy => 3,
-        TokenWeight::Trusted => 4,
+        SftTokenWeight::None => 0,
+        SftTokenWeight::Phi => 1,
+        SftTokenWeight::Probability => 2,
+        SftTokenWeight::Entropy => 3,
+        SftTokenWeight::Trusted => 4,
     });
-    words.push(u32::from(switches.ratio == Ratio::Sequence));
-    words.push(u32::from(switches.clip_form == ClipForm::Weight));
+    words.push(u32::from(switches.ratio == RatioOf::Sequence));
+    words.push(u32::from(switches.clip_form == ClipOf::Weight));
     words.push(match switches.kl {
         KlForm::K3 => 0,
         KlForm::K1 => 1,

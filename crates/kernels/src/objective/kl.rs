@@ -2,8 +2,9 @@
 //! r_t = π_base / π_θ = exp(ln p_base,t − ln p_t); by k1, −ln r; or by ρ_t·k3, ρ_t = π_θ / π_old: its slope is
 //! ρ_t·(−ln r), whose mean over the sampler's tokens is the gradient of the KL (arXiv 2512.02556).
 
+use super::MAX_LOG_RATIO;
 use super::term::{Float, Term};
-use super::{KlForm, MAX_LOG_RATIO};
+use srft_formats::config::KlForm;
 
 /// c times the estimate, with c = λ / N; `old_logp` is read for ρ alone.
 pub fn kl<F: Float>(c: F, form: KlForm, logp: F, base_logp: F, old_logp: F) -> Term<F> {

@@ -10,7 +10,8 @@
 //! they add nothing to the term but still count in its normaliser.
 
 use super::term::{Float, Term};
-use super::{Clip, ClipForm, Switches};
+use super::{Clip, Switches};
+use srft_formats::config::ClipOf;
 
 /// w · c · ln p_t; c is −1/N_r for right rollouts and +1/N_r for wrong ones.
 pub fn signed<F: Float>(weight: F, c: F, logp: F) -> Term<F> {
@@ -30,7 +31,7 @@ pub fn ratio<F: Float>(
     let rho = log_rho.exp();
     let [low, high] = [F::from(1.0) - F::from(low), F::from(1.0) + F::from(high)];
     let inside = rho.max(low).min(high);
-    if clip_form == ClipForm::Weight {
+    if clip_form == ClipOf::Weight {
         let clipped = c < F::default() && rho > high;
         return (signed(weight, c * inside, logp), clipped);
     }

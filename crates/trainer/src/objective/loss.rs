@@ -1,18 +1,12 @@
 //! A micro-batch's loss and its gradient: forward, loss, backward.
 
-use crate::config::{
-    ClipOf, DemoShaping, EntropyOver as Over, FixedWeight, KlForm as ByKl, Objective, RatioOf,
-    SftTokenWeight, Sign,
-};
+use crate::config::{DemoShaping, EntropyOver as Over, FixedWeight, Objective, Sign};
 use crate::data::batch::MicroBatch;
 use crate::model::{How, Llama, Packed, ParameterGradients};
 use crate::ops::attention::Places;
 use crate::ops::fused::runs_on;
 use crate::ops::lm_head::{Head, logits_bytes};
-use crate::ops::objective::{
-    Clip, ClipForm, EntropyOver, GIVEN, KlForm, Ratio, Row, Switches, TokenWeight, Weight,
-    objective,
-};
+use crate::ops::objective::{Clip, EntropyOver, GIVEN, Row, Switches, Weight, objective};
 use crate::ops::weight;
 use crate::records::{Role, Sequence};
 use burn::tensor::{Int, Tensor, TensorData};
@@ -49,35 +43,14 @@ pub fn switches(config: &Objective, batch: BatchEntropy) -> Switches {
             scale: config.self_weight_scale as f32,
             sign: exponent(FixedWeight::SelfTerm, 1.0),
         }),
-        sft_token: match config.sft_token_weight {
-            SftTokenWeight::None => TokenWeight::One,
-            SftTokenWeight::Phi => TokenWeight::Undecided,
-            SftTokenWeight::Probability => TokenWeight::Probability,
-            SftTokenWeight::Entropy => TokenWeight::Entropy,
-            SftTokenWeight::Trusted => TokenWeight::Trusted,
-        },
+        sft_token: config.sft_token_weight,
         shaping: (config.demo_shaping == DemoShaping::Luffy).then_some(0.1),
-        ratio: match config.ratio {
-            RatioOf::Token => Ratio::Token,
-            RatioOf::Sequence => Ratio::Sequence,
-        },
+        ratio: config.ratio,
         clip: Clip { low: config.clip_low as f32, high: config.clip_high as f32 },
-        clip_form: match config.clip {
-            ClipOf::Loss => ClipForm::Loss,
-            ClipOf::Weight => ClipForm::Weight,
-        },
+        clip_form: config.clip,
         dual_clip: (config.dual_clip > 0.0).then_some(config.dual_clip as f32),
-        kl: kl_form(config),
+        kl: config.kl_form,
         max_logp: (config.max_prob < 1.0).then(|| config.max_prob.ln() as f32),
-    }
-}
-
-/// How the KL penalties are estimated at a token.
-pub fn kl_form(config: &Objective) -> KlForm {
-    match config.kl_form {
-        ByKl::K3 => KlForm::K3,
-        ByKl::K1 => KlForm::K1,
-        ByKl::K3Ratio => KlForm::K3Ratio,
     }
 }
 

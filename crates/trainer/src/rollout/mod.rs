@@ -67,7 +67,7 @@ impl<'a> Plan<'a> {
         Self {
             group: rollout.group,
             sampling: Sampling {
-                policy_temperature: config.objective_at(step).policy_temperature(),
+                policy_temperature: config.objective_at(step).temperature as f32,
                 ..Sampling::of(rollout)
             },
             max_new_tokens: rollout.max_new_tokens,
