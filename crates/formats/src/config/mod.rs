@@ -35,20 +35,19 @@ impl Config {
     pub fn resolve(layers: &[(String, Table)]) -> Result<Self> {
         let spelled =
             |(place, layer): &(String, Table)| (place.clone(), named::spelled_out(layer.clone()));
-        let layers: &[(String, Table)] = &layers.iter().map(spelled).collect::<Vec<_>>();
+        let layers: Vec<(String, Table)> = layers.iter().map(spelled).collect();
         let mut named = Vec::with_capacity(layers.len());
-        for (place, layer) in layers {
+        for (place, layer) in &layers {
             check_keys(layer).map_err(|e| e.at(place))?;
             named.push(method_of(layer).map_err(|e| e.at(place))?);
         }
         let mut settings = Settings::default();
-        settings.lay(&presets::of_model(layers))?;
+        settings.lay(&presets::of_model(&layers))?;
         let method = named.iter().flatten().last().copied();
         if let Some(method) = method {
             settings.lay(&method.preset())?;
         }
-        for ((place, layer), named) in layers.iter().zip(named) {
-            let mut layer = layer.clone();
+        for ((place, mut layer), named) in layers.into_iter().zip(named) {
             if let Some(other) = named.filter(|named| Some(*named) != method) {
                 for (section, keys) in other.preset() {
                     let own = layer.get_mut(&section).and_then(Value::as_table_mut);

@@ -250,7 +250,7 @@ settings! {
             must "in [0, 1]": |v| (0.0..=1.0).contains(v);
         /// If a group's rewards are all equal, leave its rollouts out of the update and its means (DAPO).
         drop_equal_groups: bool = false;
-        /// Most times that a step draws other prompts in the place of groups that drop_equal_groups leaves out (DAPO's dynamic sampling); 0: the update is smaller.
+        /// How many times at most a step draws new prompts to replace the groups that drop_equal_groups leaves out (DAPO's dynamic sampling); 0: never, so the update is smaller.
         refill: u32 = 0,
             must "0 to 1000": |v| *v <= 1000;
         /// Collect this many right demonstrations of unsolved prompts, then imitate only these in one step (ReLIFT); 0: off.
@@ -520,10 +520,5 @@ impl Objective {
     /// Whether the loss itself has a KL penalty.
     pub fn holds_to_base(&self) -> bool {
         self.kl_coeff > 0.0 || self.rollout_kl > 0.0 && self.rollout_kl_in == KlIn::Loss
-    }
-
-    /// The temperature of the policy that the loss has on rollouts.
-    pub fn policy_temperature(&self) -> f32 {
-        if self.temperature == 0.0 { 1.0 } else { self.temperature as f32 }
     }
 }

@@ -100,11 +100,9 @@ impl Method {
 
     /// What the method changes from the defaults, as a layer of settings.
     pub fn preset(self) -> Table {
-        let mut objective: Table = self.settings().parse().expect("TOML");
-        let sections: Vec<_> = objective.iter().filter(|(_, value)| value.is_table()).collect();
-        let sections: Vec<String> = sections.into_iter().map(|(name, _)| name.clone()).collect();
-        let others = sections.into_iter().filter_map(|name| objective.remove_entry(&name));
-        let mut preset: Table = others.collect();
+        let settings: Table = self.settings().parse().expect("TOML");
+        let (mut preset, objective): (Table, Table) =
+            settings.into_iter().partition(|(_, value)| value.is_table());
         preset.insert("objective".into(), Value::Table(objective));
         preset
     }
