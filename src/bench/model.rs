@@ -16,7 +16,7 @@ use crate::ops::weight::Weight;
 use crate::optim::AdamW;
 use crate::plan::{Circumstances, plan};
 use crate::platform::Stopwatch;
-use crate::records::{Role, Sequence, TermCoefficients};
+use crate::records::{Sequence, TermCoefficients};
 use crate::rollout::{Plan, Stops, respond};
 use crate::run::lora_settings;
 use burn::tensor::Device;
@@ -233,18 +233,10 @@ impl Subject {
 
     /// A demonstration of a prompt that no other has, whose loss is the mean of -ln p over all of the update.
     fn sequence(&self, i: usize, prompt: usize, response: usize, sequences: usize) -> Sequence {
+        let sft = 1.0 / (sequences * response) as f32;
         Sequence {
-            role: Role::Demonstration,
-            prompt: self.tokens(i, prompt),
-            response: self.tokens(0, response),
-            learned: Vec::new(),
-            old_logprobs: Vec::new(),
-            factors: Vec::new(),
-            temperature: 1.0,
-            terms: TermCoefficients {
-                sft: 1.0 / (sequences * response) as f32,
-                ..TermCoefficients::default()
-            },
+            terms: TermCoefficients { sft, ..TermCoefficients::default() },
+            ..Sequence::to_score(self.tokens(i, prompt), self.tokens(0, response))
         }
     }
 }

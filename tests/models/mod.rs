@@ -11,7 +11,7 @@ use srft::model::{CONFIG, Llama, ModelFolder, TOKENIZER};
 use srft::objective::Update;
 use srft::ops::attention::{Packing, Places};
 use srft::ops::objective::column;
-use srft::records::{Role, Sequence, TermCoefficients};
+use srft::records::{Sequence, TermCoefficients};
 use srft::score::score;
 use srft::trainer::Trainer;
 use std::collections::HashMap;
@@ -77,14 +77,8 @@ impl Golden {
     pub fn update(&self) -> Update {
         let count: usize = self.rows.iter().map(|row| row.len() - 1).sum();
         let sequence = |(prompt, response)| Sequence {
-            role: Role::Demonstration,
-            prompt,
-            response,
-            learned: Vec::new(),
-            old_logprobs: Vec::new(),
-            factors: Vec::new(),
-            temperature: 1.0,
             terms: TermCoefficients { sft: 1.0 / count as f32, ..Default::default() },
+            ..Sequence::to_score(prompt, response)
         };
         let sequences = self.pairs().into_iter().map(sequence).collect();
         Update { sequences, advantages: Vec::new(), divisors: Vec::new() }

@@ -15,7 +15,7 @@ use srft::ops::matmul::{Tile, Way, matmul_nt, matmul_nt_by};
 use srft::ops::readback;
 use srft::ops::sampling::{Draw, Draws, Sampling, sample};
 use srft::optim::AdamW;
-use srft::records::{Role, Sequence, TermCoefficients};
+use srft::records::{Sequence, TermCoefficients};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Dispatches, submissions, uploads.
@@ -126,14 +126,8 @@ fn update(layers: usize, recomputed: usize, device: &Device) -> Asked {
     let targets = TARGETS.map(String::from).to_vec();
     model.adapt(Lora { rank: 16, alpha: 32.0, rslora: false, dropout: 0.0, targets }, 0);
     let sequence = |i: u32| Sequence {
-        role: Role::Demonstration,
-        prompt: vec![1, 3 + i / 2, 5],
-        response: vec![7 + i, 8, 9],
-        learned: Vec::new(),
-        old_logprobs: Vec::new(),
-        factors: Vec::new(),
-        temperature: 1.0,
         terms: TermCoefficients { sft: 0.1, ..TermCoefficients::default() },
+        ..Sequence::to_score(vec![1, 3 + i / 2, 5], vec![7 + i, 8, 9])
     };
     let update = Update {
         sequences: (0..4).map(sequence).collect(),

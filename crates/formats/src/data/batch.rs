@@ -133,19 +133,10 @@ impl MicroBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::{Role, TermCoefficients};
+    use crate::records::TermCoefficients;
 
     fn sequence(prompt: &[u32], response: &[u32]) -> Sequence {
-        Sequence {
-            role: Role::Demonstration,
-            prompt: prompt.into(),
-            response: response.into(),
-            learned: Vec::new(),
-            old_logprobs: Vec::new(),
-            factors: Vec::new(),
-            temperature: 1.0,
-            terms: TermCoefficients { sft: 1.0, ..Default::default() },
-        }
+        Sequence::to_score(prompt.into(), response.into())
     }
 
     fn tree(prompt: usize, branches: &[usize]) -> Tree {

@@ -76,15 +76,11 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
         if let (Some(length), Some(shown)) = (part.demonstration_length(), &group.demonstration) {
             let divisors = Divisors { sft: imitated.of(length), rl: demonstrations.of(length) };
             update.divisors.push(divisors);
+            let prompt = [&group.prompt_tokens[..], &shown.earlier].concat();
             update.sequences.push(Sequence {
-                role: Role::Demonstration,
-                prompt: [&group.prompt_tokens[..], &shown.earlier].concat(),
-                response: shown.tokens.clone(),
                 learned: group.learned.clone(),
-                old_logprobs: Vec::new(),
-                factors: Vec::new(),
-                temperature: 1.0,
                 terms: demonstration_terms(objective, &part, divisors),
+                ..Sequence::to_score(prompt, shown.tokens.clone())
             });
         }
         update.advantages.push(part.advantages);
@@ -188,8 +184,11 @@ fn masked(objective: &Objective, episode: &Episode) -> bool {
 /// The entropy from which on a rollout's token is among the share that the self term acts on, if that is not all:
 /// the quantile over the rollouts of the update, between two entropies in a straight line, as TRL's.
 fn lowest_entropy(parts: &[Part], objective: &Objective) -> Option<f64> {
+    if objective.top_entropy == 1.0 {
+        return None;
+    }
     let episodes = parts.iter().filter(|p| p.reinforces).flat_map(|p| &p.group.episodes);
-    let with_loss = episodes.filter(|e| objective.top_entropy < 1.0 && !masked(objective, e));
+    let with_loss = episodes.filter(|e| !masked(objective, e));
     let mut entropies: Vec<f32> = with_loss.flat_map(|e| &e.entropies).copied().collect();
     entropies.sort_by(f32::total_cmp);
     let place = (1.0 - objective.top_entropy) * (entropies.len().checked_sub(1)? as f64);
