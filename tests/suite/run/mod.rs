@@ -5,3 +5,4 @@ mod kill_and_resume;
 mod lab;
 mod rollout;
 mod training;
+mod updates;
