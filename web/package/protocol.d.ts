@@ -405,7 +405,7 @@ kl_coeff: number,
  */
 rollout_kl: number, 
 /**
- * `k3` or `k1`: how both are estimated at a token.
+ * `k3`, `k1` or `k3-ratio`: how both are estimated at a token.
  */
 kl_form: string, 
 /**

@@ -32,16 +32,18 @@ pub async fn inspect(slot: &Slot, run: u32, index: u32) -> Result<GroupView> {
     })?;
     let objective = trainer.learner.config.objective_at(trainer.step - 1);
     // Of several updates in a step, all are shown from the policy before the first.
-    let mut before = index as usize;
-    let part = trainer.minibatches(groups).find(|part| {
-        let here = before < part.len();
-        before -= if here { 0 } else { part.len() };
-        here
-    });
-    let part = part.expect("every group is in a mini-batch");
+    let mut place = index as usize; // within its mini-batch
+    let mut parts = trainer.minibatches(groups);
+    let part = loop {
+        let part = parts.next().expect("every group is in a mini-batch");
+        match place.checked_sub(part.len()) {
+            Some(beyond) => place = beyond,
+            None => break part,
+        }
+    };
     let update = assemble(part, &objective);
     let switches = trainer.learner.switches(&objective, &slot.before, &update).await?;
-    let members = update.members(part).swap_remove(before);
+    let members = update.members(part).swap_remove(place);
     let sequences: Vec<&Sequence> = members.iter().map(|m| m.sequence).collect();
     let base = trainer.learner.base.as_ref().filter(|_| objective.holds_to_base());
     let models: Vec<&Llama> =

@@ -175,7 +175,7 @@ pub struct FormulaView {
     pub kl_coeff: f64,
     /// β of the KL penalty on rollouts, where it stands in the loss.
     pub rollout_kl: f64,
-    /// `k3` or `k1`: how both are estimated at a token.
+    /// `k3`, `k1` or `k3-ratio`: how both are estimated at a token.
     pub kl_form: String,
     /// Scale of w_SFT.
     pub sft_weight_scale: f64,
