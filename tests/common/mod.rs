@@ -96,5 +96,5 @@ pub fn trainer(
     let buffer = Buffer::default();
     let recomputed = config.train.checkpointing.recomputed(model.config.layers).unwrap_or(0);
     let learner = Learner { config, policy: model, base, tokenizer, recomputed };
-    Trainer { learner, optimizer, source, grader, step: 0, buffer }
+    Trainer { learner, optimizer, source, grader, step: 0, buffer, bonus: None }
 }

@@ -32,7 +32,7 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 from verl.trainer.ppo import core_algos
-from verl.workers.config import ActorConfig
+from verl.workers.config import ActorConfig, PolicyLossConfig
 
 from common import header
 from make_models import eager
@@ -146,8 +146,9 @@ def tokens_kept(groups):
     return sum(len(r["logprobs"]) for g in groups for r in g["responses"] if not r["truncated"])
 
 
-def verl(groups, loss_agg_mode, by_std, dual_clip, loss_of="vanilla", kl_in_loss=None, kl_in_reward=None):
-    old, new = padded(groups, "old_logprobs"), padded(groups, "logprobs").requires_grad_()
+def verl(groups, loss_agg_mode, by_std, dual_clip, loss_of="vanilla", kl_in_loss=None, kl_in_reward=None, cov=None):
+    # Clip-Cov asks the policy that trains: in a step's first update the one that sampled.
+    old, new = padded(groups, "old_logprobs"), padded(groups, "old_logprobs" if cov else "logprobs").requires_grad_()
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones(n) for lengths in LENGTHS for n in lengths], batch_first=True)
     rewards = torch.zeros_like(old)
     rewards[:, 0] = torch.tensor([r for g in groups for r in g["rewards"]], dtype=torch.float64)
@@ -156,17 +157,22 @@ def verl(groups, loss_agg_mode, by_std, dual_clip, loss_of="vanilla", kl_in_loss
         rewards = rewards - beta * core_algos.kl_penalty(old, padded(groups, "base_logprobs"), kind) * mask
     index = np.array([k for k, lengths in enumerate(LENGTHS) for _ in lengths])
     scaled, _ = core_algos.compute_grpo_outcome_advantage(rewards, mask, index, norm_adv_by_std_in_grpo=by_std)
+    own = {}
+    if cov:  # all of those in range: none is drawn
+        own = {"policy_loss": PolicyLossConfig(clip_cov_ratio=1.0, clip_cov_lb=cov[0], clip_cov_ub=cov[1])}
     config = ActorConfig(strategy="fsdp", rollout_n=len(REWARDS[0]), ppo_micro_batch_size_per_gpu=1,
-                         clip_ratio_low=CLIP_LOW, clip_ratio_high=CLIP_HIGH, clip_ratio_c=dual_clip)
+                         clip_ratio_low=CLIP_LOW, clip_ratio_high=CLIP_HIGH, clip_ratio_c=dual_clip, **own)
     config.global_batch_info["loss_scale_factor"] = LONGEST
-    compute = {"vanilla": core_algos.compute_policy_loss_vanilla, "gspo": core_algos.compute_policy_loss_gspo}[loss_of]
+    compute = {"vanilla": core_algos.compute_policy_loss_vanilla, "gspo": core_algos.compute_policy_loss_gspo,
+               "clip_cov": core_algos.compute_policy_loss_clip_cov}[loss_of]
     loss, metrics = compute(old, new, scaled, mask, loss_agg_mode, config)
     if kl_in_loss:  # workers/utils/losses.py
         kind, beta = kl_in_loss
         kld = core_algos.kl_penalty(new, padded(groups, "base_logprobs"), kind)
         loss = loss + beta * core_algos.agg_loss(kld, mask, loss_agg_mode)
     loss.backward()
-    return scaled[:, 0], loss, new.grad, metrics["actor/pg_clipfrac"]
+    # Of Clip-Cov verl counts the tokens that lost their gradient, srft those that the ratio's clip held.
+    return scaled[:, 0], loss, new.grad, None if cov else metrics["actor/pg_clipfrac"]
 
 
 def plain_loops(groups, settings, epsilon):
@@ -185,6 +191,12 @@ def plain_loops(groups, settings, epsilon):
     by_ratio = get("kl_form") == "k3-ratio"
     kl = lambda p, base: p - base if k1 else np.exp(base - p) - 1 - (base - p)
     loss, gradients, held = 0.0, [], 0
+    cov, at = settings.get("clip_cov"), "old_logprobs" if "clip_cov" in settings else "logprobs"
+    if cov:
+        each = [advantages(np.array(g["rewards"]), settings["advantage_std"], epsilon) for g in groups]
+        pairs = np.array([(a, p) for of, g in zip(each, groups) for a, r in zip(of, g["responses"]) for p in r[at]])
+        products = iter(np.prod(pairs - pairs.mean(0), 1))
+        between = lambda: settings["clip_cov_low"] < next(products) < settings["clip_cov_high"]
     for group in groups:
         rewards = np.array(group["rewards"])
         if in_reward:
@@ -198,9 +210,10 @@ def plain_loops(groups, settings, epsilon):
             if masked and r["truncated"]:
                 tokens.extend([0.0] * n)
                 continue
-            mean = np.mean(np.array(r["logprobs"]) - r["old_logprobs"])
-            for new, old, base, h in zip(r["logprobs"], r["old_logprobs"], r["base_logprobs"], r["entropies"]):
+            mean = np.mean(np.array(r[at]) - r["old_logprobs"])
+            for new, old, base, h in zip(r[at], r["old_logprobs"], r["base_logprobs"], r["entropies"]):
                 ratio, c = np.exp(mean if get("ratio") == "sequence" else new - old), -a / divisor(n) * (h >= lowest)
+                c *= not (cov and between())
                 inside = np.clip(ratio, low, high)
                 if get("clip") == "weight":
                     value, slope = c * inside * new, c * inside
@@ -305,6 +318,15 @@ def main():
         verl(groups, "token-mean", True, OFF, kl_in_reward=("kl", 0.1)),
         objective(True, "token-mean", rollout_kl=0.1, kl_form="k1", rollout_kl_in="reward"))
 
+    cov = (0.5, 2.0)
+    add("verl clip-cov, at the sampler", "verl",
+        verl_settings | {"loss_mode": "clip_cov", "clip_cov_ratio": 1.0, "clip_cov_lb": cov[0], "clip_cov_ub": cov[1]},
+        verl(groups, "token-mean", True, OFF, loss_of="clip_cov", cov=cov),
+        objective(True, "token-mean", clip_cov=1.0, clip_cov_low=cov[0], clip_cov_high=cov[1]))
+    dropped = sum(x == 0 for k, g in enumerate(configurations["verl clip-cov, at the sampler"]["d_logprobs"])
+                  if k != 1 for r in g for x in r)
+    assert dropped > 5, dropped
+
     # The inputs show every case, none on the brink, and every setting of srft.
     ratio = (padded(groups, "logprobs") - padded(groups, "old_logprobs")).exp()
     sign = torch.tensor([a for g in configurations["verl token-mean, std"]["advantages"] for a in g]).sign()[:, None]
@@ -316,7 +338,7 @@ def main():
     for edge in (low, high, 1 + CLIP_LOW, 3.0):
         assert (ratio - edge)[inside].abs().min() > 1e-3, edge
     apart = {json.dumps(c["d_logprobs"]) for c in configurations.values() if c["library"] == "verl"}
-    assert len(apart) == 15, "two configurations of verl coincide"
+    assert len(apart) == 16, "two configurations of verl coincide"
 
     stds = [float(np.std(g["rewards"], ddof=1)) for g in groups]
     golden = {**HEADER, "apart_from_plain_loops": worst,

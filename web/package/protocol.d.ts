@@ -437,7 +437,7 @@ shaping: number | null,
  */
 self_term: string, 
 /**
- * `rewards` or `teacher`: what Â is; a teacher's is each token's factor.
+ * `rewards`, `entropy` or `teacher`: what Â is; of the last two it is each token's factor.
  */
 advantage_of: string, 
 /**
@@ -806,6 +806,10 @@ entropy: number | null,
  * Mean of H = −Σ p·ln p over the tokens of demonstrations that carry loss, before the update.
  */
 entropy_demo: number | null,
+/**
+ * Coefficient of the entropy bonus in this step, where objective.entropy_control moves it.
+ */
+entropy_coeff: number | null,
 /**
  * Mean of w_SFT = scale·exp(∓H) over the demonstrations that carry loss, Eq. 8.
  */

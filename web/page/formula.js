@@ -228,7 +228,7 @@ function self(formula, member, token) {
     if (formula.self_term === "none") return nothing("self_term = none: there are no rollouts to learn from");
     if (Math.exp(token.logp) > formula.max_prob) return nothing(`max_prob = ${formula.max_prob}, and p is above it`);
     if (token.factor === 0 && formula.advantage_of === "rewards")
-        return nothing("top_entropy: other tokens have a higher entropy");
+        return nothing("top_entropy or clip_cov: this token is left out");
     if (formula.self_term === "signed") {
         // A reward between right and wrong acts by its size, |v|.
         const size = Math.abs(member.signed);
@@ -251,7 +251,7 @@ function self(formula, member, token) {
         };
     }
     const taught = formula.advantage_of === "teacher";
-    const advantage = taught ? token.factor : member.advantage;
+    const advantage = formula.advantage_of === "rewards" ? member.advantage : token.factor;
     if (advantage === 0) return nothing(taught ? "Â = 0: the teacher says the same" : "Â = 0: every reward of the group is the same");
     if (token.ratio === null) return nothing(taught ? "there is no teacher" : "rl_gate = solved, and this prompt is not");
     const ratio = token.ratio;

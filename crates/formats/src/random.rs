@@ -99,6 +99,8 @@ pub mod purpose {
     pub const ADAPTERS: u32 = 4;
     /// Which inputs adapters drop.
     pub const DROPOUT: u32 = 5;
+    /// Which tokens of an update lose their gradient.
+    pub const CLIP_COV: u32 = 6;
     /// The built-in task: problems to train on.
     pub const TRAIN: u32 = 0x100;
     /// Its problems to evaluate on.

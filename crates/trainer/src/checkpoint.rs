@@ -3,6 +3,7 @@
 use crate::config::Storage;
 use crate::error::{Error, Result};
 use crate::model::{Llama, ModelFolder, Parameter, serialize};
+use crate::objective::bonus::Bonus;
 use crate::objective::buffer::Buffer;
 use crate::optim::AdamW;
 use crate::platform::{Bytes, FileWriter, FolderWriter};
@@ -35,6 +36,9 @@ pub struct State {
     pub step: u32,
     /// AdamW's own count, for bias correction.
     pub optimizer_updates: u32,
+    /// The entropy bonus's coefficient, if the run moves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bonus: Option<Bonus>,
     /// Best mean accuracy in distribution so far.
     pub best_accuracy: Option<f64>,
     /// Evaluations since the best one.
@@ -56,6 +60,7 @@ impl State {
             device,
             step: 0,
             optimizer_updates: 0,
+            bonus: None,
             best_accuracy: None,
             stale_evaluations: 0,
             other_secs: 0.0,

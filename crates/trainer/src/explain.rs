@@ -233,9 +233,13 @@ async fn fill_logprobs(learner: &Learner, groups: &mut [Group]) -> Result<()> {
     let limit = learner.config.train.micro_batch_tokens;
     let scored = score_rollouts(&learner.policy, groups, limit).await?;
     let episodes = groups.iter_mut().flat_map(|g| &mut g.episodes);
-    for (episode, scored) in episodes.zip(scored).filter(|(e, _)| e.logprobs.is_empty()) {
-        episode.logprobs = scored.logprobs;
-        episode.entropies = scored.entropies;
+    for (episode, scored) in episodes.zip(scored) {
+        if episode.logprobs.is_empty() || episode.entropies.is_empty() {
+            episode.entropies = scored.entropies;
+        }
+        if episode.logprobs.is_empty() {
+            episode.logprobs = scored.logprobs;
+        }
     }
     Ok(())
 }

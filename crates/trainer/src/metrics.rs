@@ -72,6 +72,9 @@ metrics! {
     entropy: Option<f64>, "nats";
     /// Mean of H = −Σ p·ln p over the tokens of demonstrations that carry loss, before the update.
     entropy_demo: Option<f64>, "nats";
+    /// Coefficient of the entropy bonus in this step, where objective.entropy_control moves it.
+    #[serde(default)] // runs of before have no such key
+    entropy_coeff: Option<f64>, "1/nat";
     /// Mean of w_SFT = scale·exp(∓H) over the demonstrations that carry loss, Eq. 8.
     w_sft: Option<f64>, "";
     /// Mean of w_RL = scale·exp(H) over the rollouts that carry loss, Eq. 11; the loss uses it on the

@@ -7,9 +7,10 @@ use crate::config::{AdvantageOf, GroupOf, KlIn, Objective, SftGate};
 use crate::data::source::{Problem, Source};
 use crate::error::{Error, Result};
 use crate::learner::{Gradient, Learner};
-use crate::metrics::StepReport;
+use crate::metrics::{StepReport, mean_of};
+use crate::objective::bonus::Bonus;
 use crate::objective::buffer::Buffer;
-use crate::objective::{assemble, teaches_nothing};
+use crate::objective::{Draw, assemble_with, teaches_nothing};
 use crate::ops::objective::kl::kl;
 use crate::optim::{AdamW, learning_rate};
 use crate::platform::Stopwatch;
@@ -39,6 +40,8 @@ pub struct Trainer {
     pub step: u32,
     /// Demonstrations held for a later step (ReLIFT).
     pub buffer: Buffer,
+    /// The entropy bonus's coefficient, once a step has moved it.
+    pub bonus: Option<Bonus>,
 }
 
 impl Trainer {
@@ -50,7 +53,7 @@ impl Trainer {
     /// One step of SRFT: rollouts, rewards, advantages, loss, update.
     pub async fn step(&mut self) -> Result<(StepReport, Vec<Group>)> {
         let clock = Stopwatch::start();
-        let objective = self.objective();
+        let mut objective = self.objective();
         let (groups, left_out) = match self.buffer.due(objective.buffer) {
             Some(held) => (held, Vec::new()),
             None => {
@@ -58,6 +61,7 @@ impl Trainer {
                 self.refilled(groups, &objective).await?
             }
         };
+        let moved = self.move_bonus(&groups, &mut objective);
         let rollout_secs = clock.elapsed_secs();
 
         let clock = Stopwatch::start();
@@ -68,7 +72,8 @@ impl Trainer {
         let mut done = Done::default();
         for _ in 0..epochs {
             for part in self.minibatches(&groups) {
-                let update = assemble(part, &objective);
+                let draw = self.draw(self.step, done.updates);
+                let update = assemble_with(part, &objective, draw);
                 let gradient = self.learner.nth_gradient(&update, self.step, done.updates).await?;
                 check_finite(part, &update, &gradient).map_err(|what| {
                     let (step, nth) = (self.step + 1, done.updates + 1);
@@ -89,11 +94,29 @@ impl Trainer {
         let mut report = report(&groups, &left_out, &done, &objective, limit, epochs);
         report.step = self.step + 1;
         report.lr = lr;
+        report.entropy_coeff = moved.map(|_| objective.entropy_coeff);
+        self.bonus = moved.or(self.bonus);
         self.step += 1;
         self.buffer.settle(&groups, objective.buffer);
         report.rollout_secs = rollout_secs;
         report.train_secs = clock.elapsed_secs();
         Ok((report, groups))
+    }
+
+    /// The random numbers of update `update` of step `step`, both counted from 0.
+    pub fn draw(&self, step: u32, update: u32) -> Draw {
+        Draw { seed: self.learner.config.run.seed, step, update }
+    }
+
+    /// Sets the coefficient of the entropy bonus where the rollouts' entropy moves it, and gives what it is after this step.
+    fn move_bonus(&self, groups: &[Group], objective: &mut Objective) -> Option<Bonus> {
+        let mut bonus = Bonus::of(objective).map(|fresh| self.bonus.unwrap_or(fresh))?;
+        let entropies = groups.iter().flat_map(|g| &g.episodes).flat_map(|e| &e.entropies);
+        let entropy = mean_of(entropies.map(|&h| f64::from(h)))?;
+        let acting = bonus.acting(objective, entropy);
+        bonus.follow(objective, entropy);
+        objective.entropy_coeff = acting;
+        Some(bonus)
     }
 
     /// The groups of the first `most` prompts of step `step`.

@@ -85,7 +85,10 @@ impl Rollouts {
         assert!(sequences.next().is_none(), "rollouts only");
 
         let n = given.len();
-        let stats = self.logprobs.iter().flat_map(|&logp| [logp as f32, 0.0]).collect();
+        let sampled = given.iter().map(|&[old, ..]| f64::from(old)).collect();
+        // A configuration of Clip-Cov is of a step's first update.
+        let logprobs = if settings.clip_cov > 0.0 { &sampled } else { &self.logprobs };
+        let stats = logprobs.iter().flat_map(|&logp| [logp as f32, 0.0]).collect();
         let stats = Tensor::from_data(TensorData::new::<f32, _>(stats, [n, 2]), device);
         let given = Tensor::from_data(TensorData::new(given.concat(), [n, 3]), device);
         let got = objective(stats, given, &rows, &switches(settings, BatchEntropy::default()));
@@ -185,7 +188,7 @@ fn matches_trl_and_verl() {
     }
     assert_eq!(
         (trl, verl),
-        (8 + 13, 10 + 5),
+        (8 + 13, 10 + 6),
         "four losses of TRL and five of verl, with std and without"
     );
 }
@@ -212,6 +215,7 @@ fn the_comparison_can_fail() {
         ("rollout_kl", json!(0.1), &PARTS[1..3]),
         ("truncated", json!("masked"), &PARTS[1..]),
         ("top_entropy", json!(0.2), &PARTS[1..]),
+        ("clip_cov", json!(1.0), &PARTS[1..]),
     ];
     assert_eq!(differing(&configuration["objective"], 1e-4), [""; 0]);
     for (key, value, parts) in cases {

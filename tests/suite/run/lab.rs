@@ -216,6 +216,18 @@ fn groups_taken_apart_add_up_to_the_loss() {
         ("eaft", &[]),
         ("trsft", &[]),
         ("opsd", &[]),
+        (
+            "gtpo",
+            &[
+                "objective.drop_equal_groups=false",
+                "objective.entropy_control=step",
+                "objective.entropy_target=9",
+            ],
+        ),
+        (
+            "clip-cov",
+            &["objective.clip_cov=0.2", "objective.clip_cov_low=0", "objective.entropy_coeff=0.01"],
+        ),
         ("top-entropy", &["objective.rollout_kl=0.1", "objective.kl_form=k3-ratio"]),
         ("srft-hpt", &[]),
         ("grpo", &[]),

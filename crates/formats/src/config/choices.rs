@@ -244,8 +244,21 @@ choice! {
     AdvantageOf {
         /// Responses, by their rewards within the group.
         Rewards = "rewards",
+        /// Tokens, by their response's reward and their share of the group's entropy at their position (GTPO).
+        Entropy = "entropy",
         /// Tokens, by how much likelier they are to the policy that also sees the demonstration.
         Teacher = "teacher",
+    }
+}
+choice! {
+    /// How the coefficient of the entropy bonus follows the rollouts' entropy.
+    EntropyControl {
+        /// Not at all.
+        None = "none",
+        /// By a fixed amount a step; it acts only where the entropy is at or below the target.
+        Step = "step",
+        /// Its logarithm by AdamW, so that it grows below the target and shrinks above.
+        Gradient = "gradient",
     }
 }
 choice! {

@@ -1,8 +1,8 @@
 //! The checks across keys. The check of a single key is beside it, in the table.
 
 use super::{
-    AdvantageOf, ClipOf, Comparison, GroupOf, KlForm, Mix, Objective, RatioOf, SelfTerm, Settings,
-    SftGate, Truncated,
+    AdvantageOf, ClipOf, Comparison, EntropyControl, GroupOf, KlForm, Mix, Objective, RatioOf,
+    SelfTerm, Settings, SftGate, Truncated,
 };
 use crate::error::{Error, Result};
 use crate::names::REASONING_GYM;
@@ -95,6 +95,28 @@ impl Settings {
                 "objective.entropy_coeff",
                 objective.entropy_coeff == 0.0 || objective.self_term != SelfTerm::None,
                 "0 unless objective.self_term is on: the bonus is on the rollouts that it trains",
+            ),
+            (
+                "objective.entropy_control",
+                objective.entropy_control == EntropyControl::None
+                    || objective.self_term != SelfTerm::None,
+                "none unless objective.self_term is on: the bonus is on the rollouts that it trains",
+            ),
+            (
+                "objective.entropy_coeff",
+                objective.entropy_control != EntropyControl::Gradient
+                    || objective.entropy_coeff > 0.0,
+                "above 0 where objective.entropy_control is gradient, which moves its logarithm",
+            ),
+            (
+                "objective.clip_cov",
+                objective.clip_cov == 0.0 || objective.self_term == SelfTerm::Advantage,
+                "0 unless objective.self_term is advantage: no other term has an advantage",
+            ),
+            (
+                "objective.clip_cov_low",
+                objective.clip_cov_low < objective.clip_cov_high,
+                "below objective.clip_cov_high",
             ),
             (
                 "objective.rollout_kl",
@@ -212,7 +234,7 @@ impl Settings {
         let shared = usize::from(objective.group_of == GroupOf::Shared);
         let rollouts = self.rollout.group.saturating_sub(shared);
         objective.self_term == SelfTerm::Advantage
-            && objective.advantage_of == AdvantageOf::Rewards
+            && objective.advantage_of != AdvantageOf::Teacher
             && rollouts + usize::from(with_demonstrations) < 2
     }
 }

@@ -192,7 +192,7 @@ settings! {
     }
     /// The loss: a method's preset and the switches that the paper leaves open.
     objective: Objective {
-        /// srft | srft-official | srft-hpt | sft | sft-kl | dft | eaft | trsft | grpo | dr-grpo | dapo | top-entropy | gspo | cispo | opsd | sft+grpo | sft-grpo | grpo-sft | luffy | relift | chord | hpt (docs/methods.md); sets every key below.
+        /// srft | srft-official | srft-hpt | sft | sft-kl | dft | eaft | trsft | grpo | dr-grpo | dapo | top-entropy | clip-cov | gtpo | gspo | cispo | opsd | sft+grpo | sft-grpo | grpo-sft | luffy | relift | chord | hpt (docs/methods.md); sets every key below.
         method: Method = Method::Srft;
         /// Supervised term on the demonstration, Eq. 8.
         sft: bool = true;
@@ -239,8 +239,19 @@ settings! {
         sft_aggregate: SftAggregate = SftAggregate::Same;
         /// signed {1, -1} | binary {1, 0}: the rewards for right and wrong.
         reward_values: RewardValues = RewardValues::Signed;
-        /// Coefficient of the entropy bonus on rollouts, 1/nat.
+        /// Coefficient of the entropy bonus on rollouts, 1/nat; where it begins if entropy_control moves it.
         entropy_coeff: f64 = 0.0;
+        /// none | step (entropy_rate up or down a step, and 0 above the target: Skywork-OR1, TRL) | gradient (of ln entropy_coeff, by AdamW: SRFT's authors' adaptive temperature): how the coefficient follows the rollouts' entropy.
+        entropy_control: EntropyControl = EntropyControl::None;
+        /// Entropy that entropy_control aims at, nats a token.
+        entropy_target: f64 = 0.2,
+            must "0 or more": |v| *v >= 0.0;
+        /// What entropy_control = step adds or takes off; learning rate of entropy_control = gradient.
+        entropy_rate: f64 = 0.005,
+            must "positive": |v| *v > 0.0;
+        /// Largest coefficient that entropy_control comes to.
+        entropy_coeff_max: f64 = 1.0,
+            must "positive": |v| *v > 0.0;
         /// none | reward | advantage (beyond the paper) | unsolved (HPT, ReLIFT): which demonstrations the SFT term imitates.
         sft_gate: SftGate = SftGate::None;
         /// none | solved (HPT): which prompts' rollouts are trained on.
@@ -257,8 +268,11 @@ settings! {
         buffer: usize = 0;
         /// extra: G rollouts + 1 demonstration | shared: (G - 1) + 1 | apart: G rollouts, the demonstration has no advantage.
         group_of: GroupOf = GroupOf::Extra;
-        /// rewards (of responses, within the group) | teacher (of tokens: ln p with the demonstration in view less ln p without, OPSD): what the advantage self term's Â is.
+        /// rewards (of responses, within the group) | entropy (of tokens, by rewards that their entropy shapes: GTPO) | teacher (of tokens: ln p with the demonstration in view less ln p without, OPSD): what the advantage self term's Â is.
         advantage_of: AdvantageOf = AdvantageOf::Rewards;
+        /// How much a token's share of its group's entropy adds to its reward, where advantage_of is entropy (GTPO's α₂ where α₁ is 1).
+        entropy_reward: f64 = 0.1,
+            must "0 or more": |v| *v >= 0.0;
         /// token | sequence (GSPO): over what the ratio of the advantage self term is taken.
         ratio: RatioOf = RatioOf::Token;
         /// loss (PPO) | weight (CISPO): what the clip holds: the loss, or the constant that weighs -ln p.
@@ -269,6 +283,13 @@ settings! {
         /// Share of the rollouts' tokens, the highest in entropy, that the self term acts on (0.2: arXiv 2506.01939); 1: all.
         top_entropy: f64 = 1.0,
             must "a share in (0, 1]": |v| *v > 0.0 && *v <= 1.0;
+        /// Share of the rollouts' tokens that lose their gradient, drawn from those where (Â - its mean)(ln p - its mean) lies between clip_cov_low and clip_cov_high (Clip-Cov: 0.0002); 0: none, else one at least.
+        clip_cov: f64 = 0.0,
+            must "a share in [0, 1]": |v| (0.0..=1.0).contains(v);
+        /// Smallest product of those that clip_cov draws from.
+        clip_cov_low: f64 = 1.0;
+        /// Largest product of those that clip_cov draws from.
+        clip_cov_high: f64 = 5.0;
         /// wrong | masked (no loss) | soft (DAPO: less reward from soft_tokens before the limit on): a rollout that the length limit cut.
         truncated: Truncated = Truncated::Wrong;
         /// Longest response of truncated = soft, in tokens; 0: rollout.max_new_tokens.

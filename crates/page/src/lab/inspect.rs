@@ -12,7 +12,7 @@ use crate::model::Llama;
 use crate::objective::entropy_weight::entropy;
 use crate::objective::formula::{sequence_log_rho, token};
 use crate::objective::loss::response_logits;
-use crate::objective::{self, assemble};
+use crate::objective::{self, assemble_with};
 use crate::ops::objective::{Switches, Weight};
 use crate::ops::readback;
 use crate::records::{Group, Role, Sequence, TermCoefficients};
@@ -30,18 +30,20 @@ pub async fn inspect(slot: &Slot, run: u32, index: u32) -> Result<GroupView> {
         Error::input(format!("prompt {index} of {}", groups.len()))
             .next(format!("choose one from 0 to {last}"))
     })?;
-    let objective = trainer.learner.config.objective_at(trainer.step - 1);
+    let mut objective = trainer.learner.config.objective_at(trainer.step - 1);
+    let moved = slot.run.reports()?.last().and_then(|report| report.entropy_coeff);
+    objective.entropy_coeff = moved.unwrap_or(objective.entropy_coeff);
     // Of several updates in a step, all are shown from the policy before the first.
     let mut place = index as usize; // within its mini-batch
-    let mut parts = trainer.minibatches(groups);
-    let part = loop {
-        let part = parts.next().expect("every group is in a mini-batch");
+    let mut parts = trainer.minibatches(groups).zip(0..);
+    let (part, nth) = loop {
+        let (part, nth) = parts.next().expect("every group is in a mini-batch");
         match place.checked_sub(part.len()) {
             Some(beyond) => place = beyond,
-            None => break part,
+            None => break (part, nth),
         }
     };
-    let update = assemble(part, &objective);
+    let update = assemble_with(part, &objective, trainer.draw(trainer.step - 1, nth));
     let switches = trainer.learner.switches(&objective, &slot.before, &update).await?;
     let members = update.members(part).swap_remove(place);
     let sequences: Vec<&Sequence> = members.iter().map(|m| m.sequence).collect();

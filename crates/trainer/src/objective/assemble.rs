@@ -1,12 +1,10 @@
 //! From scored groups to the sequences of an update: which terms act on which sequence, with
 //! which sign, advantage, gate and normaliser.
 
-use super::advantage::advantages;
-use crate::config::{
-    AdvantageOf, Aggregate, GroupOf, KlIn, Objective, RlGate, SelfTerm, SftAggregate, SftGate,
-    Truncated,
-};
-use crate::records::{Episode, Group, Origin, Role, Sequence, TermCoefficients};
+use super::factors::{Draw, factors};
+use super::part::{Part, masked, reward};
+use crate::config::{AdvantageOf, Aggregate, KlIn, Objective, SelfTerm, SftAggregate, SftGate};
+use crate::records::{Episode, Group, Role, Sequence, TermCoefficients};
 
 /// Everything that an update trains on.
 #[derive(Debug, Clone)]
@@ -32,6 +30,11 @@ pub struct Divisors {
 /// normalised by the token counts of the whole update. `objective` is the one of the update's step
 /// ([`Settings::objective_at`](crate::config::Settings::objective_at)).
 pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
+    assemble_with(groups, objective, Draw::default())
+}
+
+/// [`assemble`] by random numbers of its own, which `clip_cov` alone takes.
+pub fn assemble_with(groups: &[Group], objective: &Objective, draw: Draw) -> Update {
     let parts: Vec<Part> = groups.iter().map(|g| Part::of(g, objective)).collect();
     let rollouts = Normaliser::new(
         objective.aggregate,
@@ -52,11 +55,12 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
         objective,
         parts.iter().filter(|p| p.imitates).filter_map(Part::demonstration_length),
     );
-    let lowest = lowest_entropy(&parts, objective);
+    let mut factors = factors(&parts, objective, draw).into_iter();
     let mut update = Update { sequences: Vec::new(), advantages: Vec::new(), divisors: Vec::new() };
     for part in parts {
         let Part { group, ref advantages, .. } = part;
-        for (episode, &advantage) in group.episodes.iter().zip(advantages) {
+        let own = group.episodes.iter().zip(advantages).zip(factors.by_ref());
+        for ((episode, &advantage), factors) in own {
             let divisor = rollouts.of(episode.tokens.len());
             update.divisors.push(Divisors { sft: divisor, rl: divisor });
             update.sequences.push(Sequence {
@@ -65,7 +69,7 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
                 response: episode.tokens.clone(),
                 learned: Vec::new(),
                 old_logprobs: episode.logprobs.clone(),
-                factors: factors(episode, objective, lowest),
+                factors,
                 temperature: episode.temperature.0,
                 terms: match part.reinforces && !masked(objective, episode) {
                     true => rollout_terms(objective, episode, advantage, divisor),
@@ -93,124 +97,6 @@ pub fn teaches_nothing(group: &Group, objective: &Objective) -> bool {
     Part::of(group, objective).advantages.iter().all(|&a| a == 0.0)
 }
 
-/// What a group contributes to the update.
-struct Part<'a> {
-    group: &'a Group,
-    demonstrates: bool,
-    /// Whether the demonstration has a reward: then it is in the RL term, and counts in that term's mean.
-    graded: bool,
-    /// Â of the rollouts, then of the demonstration.
-    advantages: Vec<f64>,
-    /// Whether its rollouts carry loss, and count in the self term's mean.
-    reinforces: bool,
-    /// Whether its demonstration may be imitated, and counts in the SFT term's mean.
-    imitates: bool,
-}
-
-impl<'a> Part<'a> {
-    fn of(group: &'a Group, objective: &Objective) -> Self {
-        let demonstration =
-            group.demonstration.as_ref().filter(|_| objective.uses_demonstrations());
-        let apart = objective.group_of == GroupOf::Apart;
-        let demonstration_reward = demonstration.and_then(|d| d.reward);
-        let member = demonstration_reward.filter(|_| !apart);
-        let rewards: Vec<f64> = group
-            .episodes
-            .iter()
-            .map(|e| reward(e, objective))
-            .chain(member)
-            .map(f64::from)
-            .collect();
-        let mut advantages = advantages(&rewards, objective.advantage_std);
-        let all_equal = advantages.iter().all(|&a| a == 0.0);
-        advantages.extend(demonstration.filter(|_| member.is_none()).map(|_| 0.0));
-
-        // `None` if no rollout could be judged: the prompt is then neither solved nor unsolved.
-        let right = group.episodes.iter().filter(|e| e.right).count() as f64;
-        let share = (!group.episodes.is_empty()).then(|| right / group.episodes.len() as f64);
-        let solved = share.map(|share| share > objective.gate_share);
-        Self {
-            group,
-            demonstrates: demonstration.is_some(),
-            graded: demonstration_reward.is_some(),
-            advantages,
-            reinforces: (solved == Some(true) || objective.rl_gate == RlGate::None)
-                && !(all_equal && objective.drop_equal_groups),
-            imitates: match group.origin {
-                Origin::Held => true,
-                Origin::Drawn if objective.buffer > 0 => false,
-                Origin::Drawn => objective.sft_gate != SftGate::Unsolved || solved == Some(false),
-            },
-        }
-    }
-
-    /// Tokens of each rollout that carry loss: of a masked one none, but it counts as a sequence.
-    fn rollout_lengths<'b>(
-        &self,
-        objective: &'b Objective,
-    ) -> impl Iterator<Item = usize> + use<'a, 'b> {
-        let length = |e: &Episode| if masked(objective, e) { 0 } else { e.tokens.len() };
-        self.group.episodes.iter().map(length)
-    }
-
-    /// Tokens of the demonstration that carry loss, where one is used.
-    fn demonstration_length(&self) -> Option<usize> {
-        let demonstration = self.group.demonstration.as_ref().filter(|_| self.demonstrates)?;
-        Some(self.group.learned.len() + demonstration.tokens.len())
-    }
-}
-
-/// A rollout's reward in its group, less what its KL and its length take off.
-fn reward(episode: &Episode, objective: &Objective) -> f32 {
-    episode.reward - episode.kl - overlong(episode.tokens.len(), objective)
-}
-
-/// DAPO's soft penalty on long responses (arXiv 2503.14476, Eq. 13): from 0 at `soft_limit` − `soft_tokens`
-/// tokens to 1 at `soft_limit`.
-fn overlong(tokens: usize, objective: &Objective) -> f32 {
-    let Objective { truncated, soft_limit, soft_tokens, .. } = *objective;
-    if truncated != Truncated::Soft {
-        return 0.0;
-    }
-    let beyond = tokens.saturating_sub(soft_limit - soft_tokens);
-    (beyond as f32 / soft_tokens as f32).min(1.0)
-}
-
-/// Whether a rollout carries no loss because it was cut.
-fn masked(objective: &Objective, episode: &Episode) -> bool {
-    objective.truncated == Truncated::Masked && episode.truncated
-}
-
-/// The entropy from which on a rollout's token is among the share that the self term acts on, if that is not all:
-/// the quantile over the rollouts of the update, between two entropies in a straight line, as TRL's.
-fn lowest_entropy(parts: &[Part], objective: &Objective) -> Option<f64> {
-    if objective.top_entropy == 1.0 {
-        return None;
-    }
-    let episodes = parts.iter().filter(|p| p.reinforces).flat_map(|p| &p.group.episodes);
-    let with_loss = episodes.filter(|e| !masked(objective, e));
-    let mut entropies: Vec<f32> = with_loss.flat_map(|e| &e.entropies).copied().collect();
-    entropies.sort_by(f32::total_cmp);
-    let place = (1.0 - objective.top_entropy) * (entropies.len().checked_sub(1)? as f64);
-    let [below, above] = [place.floor(), place.ceil()].map(|i| f64::from(entropies[i as usize]));
-    Some(below + (above - below) * place.fract())
-}
-
-/// What multiplies each token of a rollout: its own advantage, and 0 where its entropy is below `lowest`; none where
-/// all are 1.
-fn factors(episode: &Episode, objective: &Objective, lowest: Option<f64>) -> Vec<f32> {
-    let taught = objective.advantage_of == AdvantageOf::Teacher;
-    if !taught && lowest.is_none() {
-        return Vec::new();
-    }
-    let factor = |t: usize| match lowest {
-        Some(lowest) if f64::from(episode.entropies[t]) < lowest => 0.0,
-        _ if taught => episode.taught.get(t).map_or(0.0, |teacher| teacher - episode.logprobs[t]),
-        _ => 1.0,
-    };
-    (0..episode.tokens.len()).map(factor).collect()
-}
-
 fn rollout_terms(
     objective: &Objective,
     episode: &Episode,
@@ -236,9 +122,11 @@ fn rollout_terms(
                 ..terms
             }
         }
-        SelfTerm::Advantage if objective.advantage_of == AdvantageOf::Teacher => {
-            let asked = !episode.taught.is_empty();
-            let self_ratio = if asked { -scale as f32 } else { 0.0 };
+        // The advantages of its tokens are its factors.
+        SelfTerm::Advantage if objective.advantage_of != AdvantageOf::Rewards => {
+            let untaught =
+                objective.advantage_of == AdvantageOf::Teacher && episode.taught.is_empty();
+            let self_ratio = if untaught { 0.0 } else { -scale as f32 };
             TermCoefficients { self_ratio, self_positive: true, ..terms }
         }
         SelfTerm::Advantage => TermCoefficients {

@@ -3,10 +3,14 @@
 
 pub mod advantage;
 mod assemble;
+pub mod bonus;
 pub mod buffer;
+mod factors;
 pub mod loss;
 mod members;
+mod part;
 
-pub use assemble::{Divisors, Update, assemble, teaches_nothing};
+pub use assemble::{Divisors, Update, assemble, assemble_with, teaches_nothing};
+pub use factors::Draw;
 pub use members::Member;
 pub use srft_kernels::objective::{entropy_weight, formula, reference};

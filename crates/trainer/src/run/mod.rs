@@ -359,7 +359,8 @@ impl Run {
             return Ok(path);
         }
         let clock = Stopwatch::start();
-        let state = State { step, other_secs: self.summary.other_secs, ..self.state.clone() };
+        let other_secs = self.summary.other_secs;
+        let state = State { step, bonus: self.trainer.bonus, other_secs, ..self.state.clone() };
         let path = self.folder.checkpoint(step)?;
         let Trainer { learner, optimizer, buffer, .. } = &self.trainer;
         let Learner { policy, config, .. } = learner;

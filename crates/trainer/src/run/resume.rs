@@ -57,6 +57,7 @@ impl Run {
             checkpoint::restore_moments(&mut trainer.optimizer, &moments, updates)
                 .map_err(|e| e.at(latest.display()))?;
             trainer.step = state.step;
+            trainer.bonus = state.bonus;
             if state.checksums.contains_key(checkpoint::BUFFER) {
                 let held = map(&latest.join(checkpoint::BUFFER))?;
                 let buffer = checkpoint::restore_buffer(&held);

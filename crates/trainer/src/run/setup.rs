@@ -136,6 +136,7 @@ pub(super) fn trainer_of(
         grader,
         step: 0,
         buffer: Buffer::default(),
+        bonus: None,
     };
     Ok(Parts { trainer, suites, notes })
 }

@@ -99,7 +99,7 @@ pub(super) fn report(
         loose_only: episodes().filter(|e| e.loose_only).count() as u64,
         refilled: left_out.len() as u64,
         untaught: match objective.advantage_of {
-            AdvantageOf::Rewards => 0,
+            AdvantageOf::Rewards | AdvantageOf::Entropy => 0,
             AdvantageOf::Teacher => episodes().filter(|e| e.taught.is_empty()).count() as u64,
         },
         unscored: sampled().map(|g| g.unscored.len() as u64).sum(),

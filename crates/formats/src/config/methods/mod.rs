@@ -3,12 +3,14 @@
 
 mod chord;
 mod cispo;
+mod clip_cov;
 mod dapo;
 mod dft;
 mod dr_grpo;
 mod eaft;
 mod grpo;
 mod gspo;
+mod gtpo;
 mod hpt;
 mod luffy;
 mod opsd;
@@ -75,6 +77,8 @@ methods! {
     "dr-grpo" => DrGrpo: dr_grpo::SETTINGS;
     "dapo" => Dapo: dapo::SETTINGS;
     "top-entropy" => TopEntropy: top_entropy::SETTINGS;
+    "clip-cov" => ClipCov: clip_cov::SETTINGS;
+    "gtpo" => Gtpo: gtpo::SETTINGS;
     "gspo" => Gspo: gspo::SETTINGS;
     "cispo" => Cispo: cispo::SETTINGS;
     "opsd" => Opsd: opsd::SETTINGS;

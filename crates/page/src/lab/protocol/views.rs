@@ -191,7 +191,7 @@ pub struct FormulaView {
     pub shaping: Option<f64>,
     /// `none`, `signed` or `advantage`.
     pub self_term: String,
-    /// `rewards` or `teacher`: what Â is; a teacher's is each token's factor.
+    /// `rewards`, `entropy` or `teacher`: what Â is; of the last two it is each token's factor.
     pub advantage_of: String,
     /// `token` or `sequence`: over what the ratio is taken.
     pub ratio: String,

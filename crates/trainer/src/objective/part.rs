@@ -1,0 +1,93 @@
+//! What a group contributes to an update: its advantages, and which terms it takes part in.
+
+use super::advantage::advantages;
+use crate::config::{GroupOf, Objective, RlGate, SftGate, Truncated};
+use crate::records::{Episode, Group, Origin};
+
+/// What a group contributes to the update.
+pub(super) struct Part<'a> {
+    pub group: &'a Group,
+    demonstrates: bool,
+    /// Whether the demonstration has a reward: then it is in the RL term, and counts in that term's mean.
+    pub graded: bool,
+    /// Â of the rollouts, then of the demonstration.
+    pub advantages: Vec<f64>,
+    /// Whether its rollouts carry loss, and count in the self term's mean.
+    pub reinforces: bool,
+    /// Whether its demonstration may be imitated, and counts in the SFT term's mean.
+    pub imitates: bool,
+}
+
+impl<'a> Part<'a> {
+    pub fn of(group: &'a Group, objective: &Objective) -> Self {
+        let demonstration =
+            group.demonstration.as_ref().filter(|_| objective.uses_demonstrations());
+        let apart = objective.group_of == GroupOf::Apart;
+        let demonstration_reward = demonstration.and_then(|d| d.reward);
+        let member = demonstration_reward.filter(|_| !apart);
+        let rewards: Vec<f64> = group
+            .episodes
+            .iter()
+            .map(|e| reward(e, objective))
+            .chain(member)
+            .map(f64::from)
+            .collect();
+        let mut advantages = advantages(&rewards, objective.advantage_std);
+        let all_equal = advantages.iter().all(|&a| a == 0.0);
+        advantages.extend(demonstration.filter(|_| member.is_none()).map(|_| 0.0));
+
+        // `None` if no rollout could be judged: the prompt is then neither solved nor unsolved.
+        let right = group.episodes.iter().filter(|e| e.right).count() as f64;
+        let share = (!group.episodes.is_empty()).then(|| right / group.episodes.len() as f64);
+        let solved = share.map(|share| share > objective.gate_share);
+        Self {
+            group,
+            demonstrates: demonstration.is_some(),
+            graded: demonstration_reward.is_some(),
+            advantages,
+            reinforces: (solved == Some(true) || objective.rl_gate == RlGate::None)
+                && !(all_equal && objective.drop_equal_groups),
+            imitates: match group.origin {
+                Origin::Held => true,
+                Origin::Drawn if objective.buffer > 0 => false,
+                Origin::Drawn => objective.sft_gate != SftGate::Unsolved || solved == Some(false),
+            },
+        }
+    }
+
+    /// Tokens of each rollout that carry loss: of a masked one none, but it counts as a sequence.
+    pub fn rollout_lengths<'b>(
+        &self,
+        objective: &'b Objective,
+    ) -> impl Iterator<Item = usize> + use<'a, 'b> {
+        let length = |e: &Episode| if masked(objective, e) { 0 } else { e.tokens.len() };
+        self.group.episodes.iter().map(length)
+    }
+
+    /// Tokens of the demonstration that carry loss, where one is used.
+    pub fn demonstration_length(&self) -> Option<usize> {
+        let demonstration = self.group.demonstration.as_ref().filter(|_| self.demonstrates)?;
+        Some(self.group.learned.len() + demonstration.tokens.len())
+    }
+}
+
+/// A rollout's reward in its group, less what its KL and its length take off.
+pub(super) fn reward(episode: &Episode, objective: &Objective) -> f32 {
+    episode.reward - episode.kl - overlong(episode.tokens.len(), objective)
+}
+
+/// DAPO's soft penalty on long responses (arXiv 2503.14476, Eq. 13): from 0 at `soft_limit` − `soft_tokens`
+/// tokens to 1 at `soft_limit`.
+fn overlong(tokens: usize, objective: &Objective) -> f32 {
+    let Objective { truncated, soft_limit, soft_tokens, .. } = *objective;
+    if truncated != Truncated::Soft {
+        return 0.0;
+    }
+    let beyond = tokens.saturating_sub(soft_limit - soft_tokens);
+    (beyond as f32 / soft_tokens as f32).min(1.0)
+}
+
+/// Whether a rollout carries no loss because it was cut.
+pub(super) fn masked(objective: &Objective, episode: &Episode) -> bool {
+    objective.truncated == Truncated::Masked && episode.truncated
+}
