@@ -164,6 +164,7 @@ mod tests {
     fn what_only_watches_may_change() {
         for setting in [
             "run.device=cpu",
+            "run.tensorboard=true",
             "reward.command_secs=90",
             "model.frozen=f32",
             "eval.every=5",

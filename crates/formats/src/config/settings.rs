@@ -121,6 +121,9 @@ settings! {
             free "another device rounds otherwise, which the run says when it is taken up";
         /// f32 | f16x3 (22 bits) | f16 (11 bits): experimental, a GPU's matrix units for large products (docs/gpu.md, "Matrix units").
         precision: Precision = Precision::F32;
+        /// Write the numbers of metrics.jsonl and evaluations.jsonl for `tensorboard --logdir runs` too, into the run's folder.
+        tensorboard: bool = false,
+            free "what is written besides";
     }
     /// The policy that is trained.
     model: Model {

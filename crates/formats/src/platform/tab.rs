@@ -128,13 +128,9 @@ pub fn remove_file(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Appends one line to a file, creating it if needed.
-pub fn append_line(path: &Path, line: &str) -> Result<()> {
-    files(|all| {
-        let file = all.entry(path.into()).or_default();
-        file.extend_from_slice(line.as_bytes());
-        file.push(b'\n');
-    });
+/// Appends to a file, creating it if needed.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
+    files(|all| all.entry(path.into()).or_default().extend_from_slice(bytes));
     Ok(())
 }
 
@@ -185,8 +181,8 @@ mod tests {
         assert_eq!(writer.checksums(), [("b".to_string(), 0x11ca_8a66)].into());
         assert_eq!(names_in(best).unwrap(), ["a", "b"], "until the new one is whole");
         writer.finish().unwrap();
-        append_line(Path::new("run/lines"), "one").unwrap();
-        append_line(Path::new("run/lines"), "two").unwrap();
+        append(Path::new("run/lines"), b"one\n").unwrap();
+        append(Path::new("run/lines"), b"two\n").unwrap();
         write_atomic(Path::new("runner"), &[4]).unwrap();
         assert_eq!(names_in(run).unwrap(), ["best", "lines"], "`runner` is no file of `run`");
         assert_eq!(names_in(best).unwrap(), ["b"], "the older folder is gone");

@@ -28,7 +28,7 @@ impl Run {
         if self.evaluated_at.is_some() {
             return Ok(());
         }
-        self.record(Evaluation { step: 0, eval_secs: 0.0, scores })
+        self.record(Evaluation { step: 0, eval_secs: 0.0, scores }, &mut ())
     }
 
     /// The evaluations on file.
@@ -88,7 +88,7 @@ impl Run {
             // Before the evaluation's line, which says that all of it is done.
             self.write_best().await?;
         }
-        self.record(Evaluation { step, eval_secs, scores: scores.clone() })?;
+        self.record(Evaluation { step, eval_secs, scores: scores.clone() }, observer)?;
         self.saved_at = None;
         self.tell_cut(samples.iter().flatten().map(|s| (s.tokens, s.truncated)), observer);
         observer.evaluated(step, &scores);
@@ -149,8 +149,10 @@ impl Run {
         }
     }
 
-    fn record(&mut self, evaluation: Evaluation) -> Result<()> {
+    fn record(&mut self, evaluation: Evaluation, observer: &mut dyn Observer) -> Result<()> {
         self.folder.append_evaluation(&evaluation)?;
+        let failed = self.events.as_mut().and_then(|events| events.evaluation(&evaluation));
+        failed.iter().for_each(|why| observer.noted(why));
         self.count(&evaluation);
         Ok(())
     }

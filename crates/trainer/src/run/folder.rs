@@ -6,6 +6,7 @@ use super::on_file::{
     METRICS, OnFile, SAMPLES, SUMMARY,
 };
 use super::sampled::SampledGroup;
+use super::tensorboard;
 use crate::checkpoint::{STATE, State};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -13,9 +14,8 @@ use crate::eval::{Sample, Suite};
 use crate::metrics::StepReport;
 use crate::platform::FolderWriter;
 use crate::platform::{
-    FolderLock, absolute, append_line, create_folder, exists, lock_folder, mend_folder,
-    mend_folders_in, mend_older, names_in, read, remove_file, remove_folder_atomic, sync_file,
-    write_atomic,
+    FolderLock, absolute, append, create_folder, exists, lock_folder, mend_folder, mend_folders_in,
+    mend_older, names_in, read, remove_file, remove_folder_atomic, sync_file, write_atomic,
 };
 use crate::records::Group;
 use serde::Serialize;
@@ -138,6 +138,7 @@ impl RunFolder {
         if exists(&folder.best()) {
             remove_folder_atomic(&folder.best())?;
         }
+        tensorboard::files(path)?.iter().try_for_each(|(_, events)| remove_file(events))?;
         // The config last: it is what makes the folder a run.
         let files = LINES.iter().chain(&[INPUTS, SUMMARY, DIVERGED, CONFIG]);
         files.map(|name| path.join(name)).try_for_each(|file| remove_file(&file))
@@ -242,7 +243,7 @@ impl RunFolder {
 
     fn append(&self, name: &str, line: &impl Serialize) -> Result<()> {
         let line = serde_json::to_value(line).expect("a plain record");
-        append_line(&self.path.join(name), &line.to_string())
+        append(&self.path.join(name), format!("{line}\n").as_bytes())
     }
 
     /// The evaluations on file.

@@ -8,6 +8,7 @@ mod given;
 mod inputs;
 mod names;
 mod on_file;
+pub mod points;
 mod pretrain;
 mod program;
 mod reader;
@@ -16,6 +17,7 @@ mod resume;
 mod sampled;
 mod setup;
 mod summary;
+mod tensorboard;
 mod wanted;
 
 pub use adapters::{held, lora_settings};
@@ -41,11 +43,12 @@ use crate::eval::{Score, Suite};
 use crate::learner::Learner;
 use crate::metrics::StepReport;
 use crate::model::ModelFolder;
-use crate::platform::{Stopwatch, unless_stopped};
+use crate::platform::{NATIVE, Stopwatch, unless_stopped};
 use crate::records::Group;
 use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use tensorboard::Events;
 
 /// Receives a run's events while it trains: the terminal, the page or Python.
 pub trait Observer {
@@ -67,6 +70,7 @@ pub struct Run {
     reads: &'static dyn Reads,
     trainer: Trainer,
     folder: RunFolder,
+    events: Option<Events>,
     base: ModelFolder,
     driver: Listener,
     suites: Vec<Suite>,
@@ -107,7 +111,11 @@ impl Run {
         let inputs = Inputs::of(&parts.trainer.learner.config, given, Some(&base), state.run)?;
         let folder = RunFolder::create(path, &parts.trainer.learner.config)?;
         inputs.write(folder.path())?;
-        Ok(Self::assembled(given, parts, folder, base, state, selected, driver))
+        let mut run = Self::assembled(given, parts, folder, base, state, selected, driver);
+        if let Some(native) = NATIVE.filter(|_| run.config().run.tensorboard) {
+            run.events = Some(Events::begin(run.path(), 0, native)?);
+        }
+        Ok(run)
     }
 
     fn assembled(
@@ -127,6 +135,7 @@ impl Run {
             reads: given.reads,
             trainer,
             folder,
+            events: None,
             base,
             driver,
             suites,
@@ -279,7 +288,7 @@ impl Run {
 
     /// What is due after a step.
     async fn settle(&mut self, observer: &mut dyn Observer) -> Result<(StepReport, Vec<Group>)> {
-        self.write_applied()?;
+        self.write_applied(observer)?;
         let (step, steps) = (self.trainer.step, self.trainer.learner.config.train.steps);
         let due = |every: u32| every > 0 && step.is_multiple_of(every) && step < steps;
         if due(self.trainer.learner.config.eval.every) {
@@ -293,12 +302,14 @@ impl Run {
     }
 
     /// Writes the report of the applied step into the folder, and its samples if they are due.
-    fn write_applied(&mut self) -> Result<()> {
+    fn write_applied(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let Some(applied) = self.applied.as_mut().filter(|a| !a.is_written) else { return Ok(()) };
         let (report, steps) = (&applied.report, self.trainer.learner.config.train.steps);
         let clock = Stopwatch::start();
         self.folder.append_step(report)?;
         applied.is_written = true;
+        let failed = self.events.as_mut().and_then(|events| events.step(report));
+        failed.iter().for_each(|why| observer.noted(why));
         let every = self.trainer.learner.config.checkpoint.samples_every;
         if every > 0 && (report.step % every == 1 || every == 1 || report.step == steps) {
             self.folder.append_samples(report.step, &applied.groups)?;
@@ -354,7 +365,7 @@ impl Run {
     /// Writes a checkpoint of the present step, unless there is one already.
     pub async fn save(&mut self, observer: &mut dyn Observer) -> Result<PathBuf> {
         let step = self.trainer.step;
-        self.write_applied()?; // a checkpoint never stands without the lines before it
+        self.write_applied(observer)?; // a checkpoint never stands without the lines before it
         if let Some(path) = self.folder.latest()?.filter(|_| self.saved_at == Some(step)) {
             return Ok(path);
         }

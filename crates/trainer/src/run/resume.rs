@@ -3,12 +3,13 @@
 use super::given::{Given, NOTHING};
 use super::inputs::Inputs;
 use super::setup;
+use super::tensorboard::{self, Events};
 use super::{OnFile, Run, RunFolder, device_name};
 use crate::checkpoint::{self, State};
 use crate::config::{Config, Settings};
 use crate::device::Selected;
 use crate::error::{Error, Result};
-use crate::platform::map;
+use crate::platform::{NATIVE, map};
 use std::path::Path;
 
 impl Run {
@@ -76,6 +77,7 @@ impl Run {
         run.moved_from = (began_on != run.state.device).then_some(began_on);
         run.saved_at = latest.map(|_| run.trainer.step);
         run.read_lines()?;
+        run.resume_events()?;
         Ok(run)
     }
 
@@ -85,6 +87,31 @@ impl Run {
         self.folder.steps(self.trainer.step)?.iter().for_each(|report| self.summary.add(report));
         (self.state.best_accuracy, self.state.stale_evaluations) = (None, 0);
         self.folder.evaluations()?.iter().for_each(|evaluation| self.count(evaluation));
+        Ok(())
+    }
+}
+
+impl Run {
+    /// Cuts what is written for TensorBoard back as well. A new file then has what the others lack: steps that a crash
+    /// took, or all, where the run is watched only from here on.
+    fn resume_events(&mut self) -> Result<()> {
+        let Some(native) = NATIVE else { return Ok(()) };
+        let (path, step) = (self.folder.path(), self.trainer.step);
+        let left = tensorboard::rewind(path, step, native)?;
+        if !self.config().run.tensorboard {
+            return Ok(());
+        }
+        let count = |step: u32| left.iter().filter(|s| **s == step).count();
+        let mut events = Events::begin(path, step + 1, native)?;
+        for report in self.folder.steps(step)?.iter().filter(|r| count(r.step) == 0) {
+            self.notes.extend(events.step(report));
+        }
+        // A step's points are written before those of its evaluation; the base has no step.
+        let evaluations = self.folder.evaluations()?;
+        for evaluation in evaluations.iter().filter(|e| count(e.step) <= e.step.min(1) as usize) {
+            self.notes.extend(events.evaluation(evaluation));
+        }
+        self.events = Some(events);
         Ok(())
     }
 }

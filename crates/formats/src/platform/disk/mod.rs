@@ -281,14 +281,12 @@ pub fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Appends one line to a file, creating it if needed. If the line cannot be written whole, none of it
-/// stays.
-pub fn append_line(path: &Path, line: &str) -> Result<()> {
+/// Appends to a file, creating it if needed. What cannot be written whole leaves nothing.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
     let append = || {
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         let before = file.metadata()?.len();
-        let written = file.write_all(format!("{line}\n").as_bytes());
-        written.inspect_err(|_| drop(file.set_len(before)))
+        file.write_all(bytes).inspect_err(|_| drop(file.set_len(before)))
     };
     append().map_err(|e| io(path, e))
 }
@@ -415,7 +413,7 @@ mod tests {
     fn a_file_that_is_synced_stays_as_it_is() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("lines");
-        append_line(&path, "one").unwrap();
+        append(&path, b"one\n").unwrap();
         sync_file(&path).unwrap();
         assert_eq!(read(&path).unwrap(), b"one\n");
         assert!(sync_file(&home.path().join("none")).is_err());
