@@ -1,9 +1,11 @@
 //! Batched decoding with the KV cache: G samples a prompt, prompts of different lengths. A row that has
 //! ended makes room for a new one, so that short responses don't wait for long ones.
 
+mod response;
 mod stop;
 mod stream;
 
+pub use response::{Response, all_cut};
 pub use stop::Stops;
 pub use stream::{Past, stream};
 
@@ -14,7 +16,6 @@ use crate::ops::attention::{KvCache, Packing, Tree};
 use crate::ops::readback;
 use crate::ops::sampling::{Draw, Draws, Sampled, Sampling, sample};
 use crate::platform::give_way;
-use crate::records::Episode;
 use crate::text::Tokenizer;
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -81,93 +82,15 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// A sampled response, not yet decoded or scored.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Response {
+/// Where responses begin: what is read before them, and whose they are.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// All that is read first: a prompt, and perhaps the beginning of an answer to it.
+    pub read: Vec<u32>,
     /// Index of the prompt.
     pub prompt: usize,
-    /// Index within the group.
-    pub sample: usize,
-    /// Tokens, including what ended the response, if anything did: an end-of-text, or a stop text's tokens.
-    pub tokens: Vec<u32>,
-    /// ln π of each token, nats.
-    pub logprobs: Vec<f32>,
-    /// Entropy at each token, nats.
-    pub entropies: Vec<f32>,
-    /// Whether it reached the length limit before it ended.
-    pub truncated: bool,
-}
-
-impl Response {
-    /// Not begun: as long as nothing has ended it, it counts as cut.
-    fn empty(prompt: usize, sample: usize) -> Self {
-        let (tokens, logprobs, entropies) = (Vec::new(), Vec::new(), Vec::new());
-        Self { prompt, sample, tokens, logprobs, entropies, truncated: true }
-    }
-
-    /// Takes sampled `ids` up to the one that ends it; tells whether it goes on. `limit` is the most tokens
-    /// that it may have.
-    fn take(&mut self, ids: impl IntoIterator<Item = u32>, limit: usize, plan: &Plan<'_>) -> bool {
-        let before = self.tokens.len();
-        for id in ids {
-            if self.truncated && self.tokens.len() < limit {
-                self.tokens.push(id);
-                self.truncated = !plan.eos_tokens.contains(&id);
-            }
-        }
-        if let Some(length) = plan.stops.first_in(&self.tokens, before) {
-            self.tokens.truncate(length);
-            self.truncated = false;
-        }
-        self.truncated && self.tokens.len() < limit
-    }
-
-    /// The episode, not yet judged; `text` is the decoded response.
-    pub fn into_episode(self, text: String) -> Episode {
-        Episode {
-            prompt: self.prompt,
-            sample: self.sample,
-            tokens: self.tokens,
-            logprobs: self.logprobs,
-            entropies: self.entropies,
-            truncated: self.truncated,
-            response: text,
-            ..Episode::default()
-        }
-    }
-}
-
-/// A warning to the user if every one of the responses, (tokens, cut), was cut: none can have given a
-/// whole answer.
-pub fn all_cut(
-    responses: impl Iterator<Item = (usize, bool)>,
-    max_new_tokens: usize,
-) -> Option<String> {
-    let (mut by_limit, mut by_context, mut longest) = (0, 0, 0);
-    for (tokens, cut) in responses {
-        match cut {
-            false => return None,
-            true if tokens >= max_new_tokens => by_limit += 1,
-            true => (by_context, longest) = (by_context + 1, longest.max(tokens)),
-        }
-    }
-    let of_limit = format!(
-        "at rollout.max_new_tokens = {max_new_tokens}: raise it (--max-new-tokens), or check that \
-         the model ends its texts"
-    );
-    let of_context = format!(
-        "by the model's context, which leaves at most {longest} tokens after the prompts: shorten \
-         the prompts, or use a model with a longer context"
-    );
-    let all = by_limit + by_context;
-    match (by_limit, by_context) {
-        (0, 0) => None,
-        (_, 0) => Some(format!("every response was cut ({all} of {all}), {of_limit}")),
-        (0, _) => Some(format!("every response was cut ({all} of {all}), {of_context}")),
-        _ => Some(format!(
-            "every response was cut, {by_limit} of {all} {of_limit}; {by_context} {of_context}"
-        )),
-    }
+    /// Indices within the group.
+    pub samples: std::ops::Range<usize>,
 }
 
 /// Samples `plan.group` responses to each prompt, in order of (prompt, sample).
@@ -176,7 +99,6 @@ pub async fn respond(
     prompts: &[Vec<u32>],
     plan: &Plan<'_>,
 ) -> Result<Vec<Response>> {
-    require_room(model, prompts, plan)?;
     let responses = prompts.len().checked_mul(plan.group);
     if !prompts.is_empty() && !responses.is_some_and(|n| (1..=MOST).contains(&n)) {
         return Err(Error::input(format!(
@@ -186,13 +108,32 @@ pub async fn respond(
         ))
         .next(format!("ask for at least one, and for at most {MOST} in total")));
     }
-    Decoder::new(model, prompts, plan).run().await
+    let start = |(prompt, read): (usize, &Vec<u32>)| Start {
+        read: read.clone(),
+        prompt,
+        samples: 0..plan.group,
+    };
+    respond_from(model, &Vec::from_iter(prompts.iter().enumerate().map(start)), plan).await
+}
+
+/// Samples the responses of each start, in order. Their random numbers are those of (prompt, sample).
+pub async fn respond_from(
+    model: &Llama,
+    starts: &[Start],
+    plan: &Plan<'_>,
+) -> Result<Vec<Response>> {
+    require_room(model, starts.iter().map(|s| &s.read[..]), plan)?;
+    Decoder::new(model, starts, plan).run().await
 }
 
 /// Refuses prompts after which no token can be sampled.
-fn require_room(model: &Llama, prompts: &[impl AsRef<[u32]>], plan: &Plan<'_>) -> Result<()> {
+fn require_room<'a>(
+    model: &Llama,
+    prompts: impl Iterator<Item = &'a [u32]> + Clone,
+    plan: &Plan<'_>,
+) -> Result<()> {
     let limit = model.config.max_positions;
-    let mut lengths = prompts.iter().map(|prompt| prompt.as_ref().len());
+    let mut lengths = prompts.map(<[u32]>::len);
     if let Some(index) = lengths.clone().position(|length| length == 0 || length >= limit) {
         return Err(Error::input(format!(
             "a prompt has {} tokens; the model takes 1 to {}",
@@ -212,9 +153,10 @@ fn require_room(model: &Llama, prompts: &[impl AsRef<[u32]>], plan: &Plan<'_>) -
 struct Decoder<'a> {
     model: &'a Llama,
     decoding: Decoding<'a>,
-    prompts: &'a [Vec<u32>],
+    starts: &'a [Start],
     plan: &'a Plan<'a>,
     responses: Vec<Response>,
+    start_of: Vec<usize>, // of each response, among `starts`
     slots: usize,
     room: usize,                         // positions of a row's cache after its prompt
     waiting: std::ops::Range<usize>,     // responses not begun
@@ -226,20 +168,23 @@ struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    fn new(model: &'a Llama, prompts: &'a [Vec<u32>], plan: &'a Plan<'a>) -> Self {
-        let responses: Vec<Response> = (0..prompts.len() * plan.group)
-            .map(|row| Response::empty(row / plan.group, row % plan.group))
-            .collect();
-        let shortest = prompts.iter().map(Vec::len).min().unwrap_or(0);
+    fn new(model: &'a Llama, starts: &'a [Start], plan: &'a Plan<'a>) -> Self {
+        let each = |(at, start): (usize, &'a Start)| {
+            start.samples.clone().map(move |sample| (at, Response::empty(start.prompt, sample)))
+        };
+        let (start_of, responses): (Vec<_>, Vec<_>) =
+            starts.iter().enumerate().flat_map(each).unzip();
+        let shortest = starts.iter().map(|s| s.read.len()).min().unwrap_or(0);
         Self {
             model,
             decoding: Decoding::new(model, plan.cache),
-            prompts,
+            starts,
             plan,
             slots: if plan.slots == 0 { SLOTS } else { plan.slots },
             room: (model.config.max_positions - shortest).min(plan.max_new_tokens),
             waiting: 0..responses.len(),
             responses,
+            start_of,
             alive: Vec::new(),
             draws: None,
             caches: Vec::new(),
@@ -280,8 +225,8 @@ impl<'a> Decoder<'a> {
 
     /// The most tokens that a response may have.
     fn limit(&self, row: usize) -> usize {
-        let prompt = self.prompts[self.responses[row].prompt].len();
-        (self.model.config.max_positions - prompt).min(self.plan.max_new_tokens)
+        let read = self.starts[self.start_of[row]].read.len();
+        (self.model.config.max_positions - read).min(self.plan.max_new_tokens)
     }
 
     /// Moves waiting responses into free slots; `logits` [b, V] are those of the rows decoded so far. New
@@ -293,13 +238,12 @@ impl<'a> Decoder<'a> {
             return logits;
         }
         let rows: Vec<usize> = self.waiting.by_ref().take(free).collect();
-        let of_prompt =
-            rows.chunk_by(|&a, &b| self.responses[a].prompt == self.responses[b].prompt);
+        let of_start = rows.chunk_by(|&a, &b| self.start_of[a] == self.start_of[b]);
         let (mut tokens, mut packing) = (Vec::new(), Packing::default());
-        for rows in of_prompt {
-            let prompt = &self.prompts[self.responses[rows[0]].prompt];
-            tokens.extend(prompt.iter().map(|&token| token as i32));
-            packing.trees.push(Tree { prompt: prompt.len(), branches: vec![0; rows.len()] });
+        for rows in of_start {
+            let read = &self.starts[self.start_of[rows[0]]].read;
+            tokens.extend(read.iter().map(|&token| token as i32));
+            packing.trees.push(Tree { prompt: read.len(), branches: vec![0; rows.len()] });
         }
         // What ended makes room before the new is there.
         let old = std::mem::take(&mut self.caches).into_iter().map(KvCache::settled);

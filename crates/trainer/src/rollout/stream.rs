@@ -61,7 +61,7 @@ pub async fn stream(
     past: &mut Past,
     mut told: impl FnMut(&str) -> Result<bool>,
 ) -> Result<Response> {
-    require_room(model, &[prompt], plan)?;
+    require_room(model, std::iter::once(prompt), plan)?;
     let capacity = (prompt.len() + plan.max_new_tokens).min(model.config.max_positions);
     let limit = capacity - prompt.len();
     let mut response = Response::empty(0, 0);
