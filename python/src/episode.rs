@@ -42,6 +42,9 @@ pub struct Episode {
     /// What divided the logits of that π; `loss` takes its ln π at the same.
     #[pyo3(get)]
     pub temperature: f32,
+    /// How many of the demonstration's first tokens stood before these: read, not sampled. `response` begins with them.
+    #[pyo3(get)]
+    pub given: usize,
     /// Whether the length limit cut it.
     #[pyo3(get)]
     pub truncated: bool,
@@ -66,6 +69,7 @@ impl Episode {
             logprobs: PyArray1::from_vec(py, episode.logprobs).unbind(),
             entropies: PyArray1::from_vec(py, episode.entropies).unbind(),
             temperature: episode.temperature.0,
+            given: episode.given,
             truncated: episode.truncated,
             response: episode.response,
             asked: Some(asked.into()),
@@ -101,6 +105,10 @@ impl Episode {
             temperature: records::Temperature(self.temperature),
             kl: 0.0,
             taught: Vec::new(),
+            given: self.given,
+            given_text: String::new(),
+            given_logprobs: Vec::new(),
+            given_entropies: Vec::new(),
             truncated: self.truncated,
             response: self.response.clone(),
             reward: reward as f32,
@@ -116,7 +124,7 @@ impl Episode {
     #[new]
     #[pyo3(signature = (
         tokens, logprobs = None, entropies = None, *, response, prompt = 0, sample = 0, truncated = false,
-        asked = None, vocabulary = None, temperature = 1.0
+        asked = None, vocabulary = None, temperature = 1.0, given = 0
     ))]
     #[expect(clippy::too_many_arguments, reason = "Python names them")]
     fn new(
@@ -131,6 +139,7 @@ impl Episode {
         asked: Option<String>,
         vocabulary: Option<u64>,
         temperature: f32,
+        given: usize,
     ) -> PyResult<Self> {
         if !(1e-3..=1e3).contains(&temperature) {
             return Err(input(
@@ -139,9 +148,9 @@ impl Episode {
             ));
         }
         let tokens = token_ids(tokens)?;
-        let each = |given: Option<&Bound<'_, PyAny>>, what: &str| {
-            let Some(given) = given else { return Ok(Vec::new()) };
-            let values = float_list(given, what)?;
+        let each = |numbers: Option<&Bound<'_, PyAny>>, what: &str| {
+            let Some(numbers) = numbers else { return Ok(Vec::new()) };
+            let values = float_list(numbers, what)?;
             match [0, tokens.len()].contains(&values.len()) {
                 true => Ok(values.into_iter().map(|v| v as f32).collect()),
                 false => Err(input(
@@ -157,6 +166,7 @@ impl Episode {
             entropies: PyArray1::from_vec(py, each(entropies, "entropies")?).unbind(),
             tokens: PyArray1::from_vec(py, tokens).unbind(),
             temperature,
+            given,
             truncated,
             response,
             asked,
@@ -173,6 +183,7 @@ impl Episode {
         named.set_item("prompt", self.prompt)?;
         named.set_item("sample", self.sample)?;
         named.set_item("temperature", self.temperature)?;
+        named.set_item("given", self.given)?;
         named.set_item("truncated", self.truncated)?;
         named.set_item("asked", &self.asked)?;
         named.set_item("vocabulary", self.vocabulary)?;

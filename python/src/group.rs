@@ -159,7 +159,7 @@ impl Group {
         let right = self.right.clone();
         let right = right.unwrap_or_else(|| all.map(|r| values.is_right(r as f32)).collect());
         let scored = self.episodes.iter().zip(rewards).zip(&right);
-        let episodes: Vec<_> = scored
+        let mut episodes: Vec<_> = scored
             .map(|((e, reward), &right)| e.get().record(py, reward, right))
             .collect::<PyResult<_>>()?;
         let (prompt, read) = (encoded.prompt.len(), encoded.read());
@@ -169,8 +169,22 @@ impl Group {
             reward: self.demonstration_reward.map(|reward| reward as f32),
             right: right.get(episodes.len()).is_some_and(|&right| right),
         });
-        for episode in &episodes {
-            model.require_fits(prompt, episode.tokens.len()).or_raise()?;
+        // In a demonstration of several turns others speak, too.
+        let shown = demonstration.as_ref().filter(|d| d.earlier.is_empty());
+        let shown = shown.map_or(&[][..], |d| &d.tokens);
+        for episode in &mut episodes {
+            let given = episode.given;
+            if given > 0 && given >= shown.len() {
+                return Err(input(
+                    format!(
+                        "an episode has {given} given tokens of a demonstration of {}",
+                        shown.len()
+                    ),
+                    "give the example the demonstration that it began with; its last token is never given",
+                ));
+            }
+            episode.given_text = of.tokenizer.decode(&shown[..given]);
+            model.require_fits(prompt + given, episode.tokens.len()).or_raise()?;
         }
         if let Some(shown) = &demonstration {
             model.require_fits(read, shown.tokens.len()).or_raise()?;

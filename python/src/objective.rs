@@ -122,7 +122,8 @@ pub struct Loss {
     /// Global L2 norm of each term's gradient over all weights, by the same keys.
     grad_norm: Py<PyAny>,
     /// A dict a group: "prompt", "responses", "rewards", "advantages" and "entropy" of its members, the
-    /// demonstration last, "w_sft" of the demonstration, "w_rl" of each rollout.
+    /// demonstration last, "given", what each response begins with that the demonstration gave, "w_sft" of the
+    /// demonstration, "w_rl" of each rollout.
     prompts: Py<PyAny>,
     /// dL/dθ by the names of `Model.parameters()`, before clipping; None unless asked for.
     gradients: Option<Py<PyDict>>,

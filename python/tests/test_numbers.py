@@ -1,6 +1,7 @@
 """Every function against a few lines of numpy, and against the program."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -98,6 +99,25 @@ def test_log_probabilities_are_at_the_temperature_that_drew(model):
         assert loss.terms["self"] == pytest.approx(expected, rel=1e-3, abs=1e-4)
     with pytest.raises(srft.InputError, match="temperature 0"):
         srft.Episode([5], response="1", temperature=0)
+
+
+def test_what_was_given_is_read_and_not_sampled(model):
+    prompt, shown = "59+63=", "59+63=122>122"
+    example = srft.Example(prompt, "122", shown)
+    # A character is a token of the built-in model.
+    whole = srft.rollout(model, prompt + shown[:6], group=2, seed=3)
+    given = [
+        srft.Episode(e.tokens.tolist(), e.logprobs, e.entropies, response=shown[:6] + e.response, given=6) for e in whole
+    ]
+    assert [e.given for e in given] == [6, 6]
+    loss = srft.loss(model, srft.Group(example, given, [1.0, -1.0], 1.0), "bread")
+    tokens = [len(e.tokens) for e in given]
+    # The ratio of the policy to itself is 1, so a mean over responses of equal and opposite advantages is 0.
+    assert loss.terms["self"] == pytest.approx(0, abs=1e-4) and min(tokens) > 0
+    assert loss.prompts[0]["given"] == [shown[:6]] * 2
+    assert pickle.loads(pickle.dumps(given[0])).given == 6
+    with pytest.raises(srft.InputError, match="99 given tokens of a demonstration of"):
+        srft.loss(model, srft.Group(example, [srft.Episode([5, 2], response="2", given=99)], [1.0], 1.0), "bread")
 
 
 def test_advantages():

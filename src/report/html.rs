@@ -258,6 +258,7 @@ mod tests {
         ];
         let episode = SampledEpisode {
             response: HOSTILE.into(),
+            given: HOSTILE.into(),
             reward: 1.0,
             scores: [(HOSTILE.into(), 1.0)].into(),
             right: true,

@@ -21,9 +21,8 @@ pub struct Settings {
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
     /// srft | srft-official | srft-hpt | sft | sft-kl | dft | eaft | trsft | grpo | dr-grpo | dapo |
-    /// top-entropy | clip-cov | gtpo | gspo | cispo | opsd | sft+grpo | sft-grpo | grpo-sft | luffy | relift |
-    /// chord | hpt
-    /// (docs/methods.md).
+    /// top-entropy | clip-cov | gtpo | gspo | cispo | opsd | uft | prefix-rft | bread | sft+grpo | sft-grpo |
+    /// grpo-sft | luffy | relift | chord | hpt (docs/methods.md).
     #[arg(long)]
     pub method: Option<String>,
     /// Model folder, a run's folder (its `best`), GGUF file, `tiny`, or a name on the Hugging Face hub:

@@ -101,6 +101,8 @@ pub mod purpose {
     pub const DROPOUT: u32 = 5;
     /// Which tokens of an update lose their gradient.
     pub const CLIP_COV: u32 = 6;
+    /// How much of a demonstration rollouts begin with.
+    pub const PREFIX: u32 = 7;
     /// The built-in task: problems to train on.
     pub const TRAIN: u32 = 0x100;
     /// Its problems to evaluate on.

@@ -65,9 +65,21 @@ pub struct Episode {
     /// ln π of each token where the policy has the demonstration before the prompt, nats; empty where it was not asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taught: Vec<f32>,
+    /// How many of the demonstration's first tokens stood between the prompt and `tokens`: read, not sampled.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub given: usize,
+    /// Those as text, which `response` begins with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub given_text: String,
+    /// ln π of each of those, as of `tokens`; empty where it was not asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_logprobs: Vec<f32>,
+    /// Entropy of π at each of those; empty where it was not asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_entropies: Vec<f32>,
     /// Whether the length limit cut it before end-of-text.
     pub truncated: bool,
-    /// The response as text, without end-of-text.
+    /// The response as text, without end-of-text; what was given is part of it.
     pub response: String,
     /// The reward, in the configured reward values.
     pub reward: f32,
@@ -148,9 +160,26 @@ pub struct Group {
     pub demonstration: Option<Demonstration>,
     /// The rollouts on which the verifier failed: they have no reward and no part in the update.
     pub unscored: Vec<Unscored>,
+    /// Rollouts that others took the place of, since none of them or all were right after their prefix: no part
+    /// in the update.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Episode>,
     /// Why the demonstration has no reward, if the verifier failed on it.
     #[serde(default)]
     pub unscored_demo: Option<String>,
+}
+
+impl Group {
+    /// The tokens of the demonstration that a rollout began with.
+    pub fn given(&self, episode: &Episode) -> &[u32] {
+        let shown = self.demonstration.as_ref().map_or(&[][..], |d| &d.tokens);
+        &shown[..episode.given.min(shown.len())]
+    }
+
+    /// What the policy had read before a rollout's own tokens: the prompt, and what was given.
+    pub fn read_before(&self, episode: &Episode) -> Vec<u32> {
+        [&self.prompt_tokens[..], self.given(episode)].concat()
+    }
 }
 
 /// Whether a sequence of the update is a rollout of the policy or a teacher's demonstration.
@@ -177,9 +206,9 @@ pub struct Sequence {
     pub response: Vec<u32>,
     /// Positions of the prompt that also carry loss, rising, never 0.
     pub learned: Vec<usize>,
-    /// ln π_old of each response token, from sampling; empty if no ratio is taken.
+    /// ln π_old of each token that carries loss, from sampling; empty if no ratio is taken.
     pub old_logprobs: Vec<f32>,
-    /// What multiplies each response token's terms but for entropy bonus and KL penalty: a weight, or the token's share
+    /// What multiplies the terms of each token that carries loss but for entropy bonus and KL penalty: a weight, or the token's share
     /// of an advantage; empty where all are 1.
     pub factors: Vec<f32>,
     /// What divides the logits of its tokens.

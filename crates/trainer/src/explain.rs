@@ -9,7 +9,7 @@ use crate::ops::objective::{COLUMNS, column};
 use crate::records::{
     Demonstration, Episode, Example, Group, Layout, Origin, Role, Temperature, TermCoefficients,
 };
-use crate::score::{score_rollouts, teach};
+use crate::score::{score_given, score_rollouts, teach};
 use serde::{Deserialize, Serialize};
 
 /// One number for each term, and for their sum.
@@ -37,6 +37,8 @@ pub struct PromptExplanation {
     pub prompt: String,
     /// Responses, the demonstration last.
     pub responses: Vec<String>,
+    /// The beginning of each that the demonstration gave; empty where all was sampled.
+    pub given: Vec<String>,
     /// Rewards, the demonstration's last; null where it was not judged.
     pub rewards: Vec<Option<f64>>,
     /// Â, the demonstration's last.
@@ -79,6 +81,9 @@ struct Line {
 struct LineEpisode {
     response: String,
     reward: f32,
+    /// How many of the demonstration's first tokens it begins with, which were not sampled.
+    #[serde(default)]
+    given: usize,
 }
 
 /// Reads given episodes, one JSON object a prompt.
@@ -102,20 +107,6 @@ pub fn parse_episodes(text: &str, place: &str, learner: &Learner) -> Result<Vec<
             let encoded = encode(&learner.tokenizer, eos_tokens, &example)?;
             Ok(encoded.demonstration.unwrap_or_default())
         };
-        let mut episodes = Vec::new();
-        for (sample, e) in line.episodes.into_iter().enumerate() {
-            let tokens = respond(&e.response)?;
-            // There was no sampler: `fill_logprobs` puts the policy's own log-probabilities here (ratio 1).
-            episodes.push(Episode {
-                sample,
-                tokens,
-                response: e.response,
-                reward: e.reward,
-                right: values.is_right(e.reward),
-                temperature,
-                ..Episode::default()
-            });
-        }
         let demonstration = match &line.demonstration {
             Some(text) => {
                 let reward = line.demonstration_reward.unwrap_or(1.0);
@@ -125,8 +116,26 @@ pub fn parse_episodes(text: &str, place: &str, learner: &Learner) -> Result<Vec<
             }
             None => None,
         };
+        let mut episodes = Vec::new();
+        for (sample, e) in line.episodes.into_iter().enumerate() {
+            let mut tokens = respond(&e.response)?;
+            let shown = demonstration.as_ref().map_or(&[][..], |d| &d.tokens);
+            let own = begun_with(&mut tokens, shown, e.given)?;
+            // There was no sampler: `fill_logprobs` puts the policy's own log-probabilities here (ratio 1).
+            episodes.push(Episode {
+                sample,
+                tokens: own,
+                given_text: learner.tokenizer.decode(&shown[..e.given]),
+                given: e.given,
+                response: e.response,
+                reward: e.reward,
+                right: values.is_right(e.reward),
+                temperature,
+                ..Episode::default()
+            });
+        }
         example.demonstration = line.demonstration;
-        let rollouts = episodes.iter().map(|e| e.tokens.len());
+        let rollouts = episodes.iter().map(|e| e.given + e.tokens.len());
         for response in rollouts.chain(demonstration.iter().map(|d| d.tokens.len())) {
             learner.policy.config.require_fits(prompt_tokens.len(), response)?;
         }
@@ -151,11 +160,31 @@ pub fn parse_episodes(text: &str, place: &str, learner: &Learner) -> Result<Vec<
     Ok(groups)
 }
 
+/// The tokens of a response after the first `given`, which must be the demonstration's.
+fn begun_with(tokens: &mut Vec<u32>, shown: &[u32], given: usize) -> Result<Vec<u32>> {
+    let (whole, own) = (shown.len(), tokens.len());
+    if given > 0 && given >= whole {
+        let what = format!("{given} tokens are given of a demonstration of {whole}");
+        return Err(Error::input(what)
+            .next("give fewer: at least its last token is the policy's to sample"));
+    }
+    if given > 0 && (given >= own || tokens[..given] != shown[..given]) {
+        let what =
+            format!("a response that does not go on from the demonstration's first {given} tokens");
+        return Err(Error::input(what)
+            .next("begin `response` with that part of the demonstration, or leave out `given`"));
+    }
+    Ok(tokens.split_off(given))
+}
+
 /// Explains the update that `groups` would make.
 pub async fn explain(learner: &Learner, groups: &mut [Group]) -> Result<Explanation> {
     fill_logprobs(learner, groups).await?;
     if learner.config.objective_at(0).advantage_of == AdvantageOf::Teacher {
         teach(&learner.policy, groups, learner.config.train.micro_batch_tokens).await?;
+    }
+    if learner.config.objective_at(0).prefix_learned > 0.0 {
+        score_given(&learner.policy, groups, learner.config.train.micro_batch_tokens).await?;
     }
     let update = assemble(groups, &learner.config.objective_at(0));
     let masks: [fn(TermCoefficients) -> TermCoefficients; 6] = [
@@ -211,6 +240,7 @@ pub async fn explain(learner: &Learner, groups: &mut [Group]) -> Result<Explanat
             PromptExplanation {
                 prompt: group.example.prompt.clone(),
                 responses: members.iter().map(|m| m.response.into()).collect(),
+                given: members.iter().map(|m| m.given_text.into()).collect(),
                 rewards: members.iter().map(|m| m.reward.map(f64::from)).collect(),
                 advantages: members.iter().map(|m| m.advantage).collect(),
                 entropy: members.iter().zip(&rows).map(entropy).collect(),

@@ -92,6 +92,12 @@ metrics! {
     /// Groups that had equal rewards and were drawn anew (objective.refill). What they sampled counts in the means over rollouts.
     #[serde(default)] // runs of before have no such key
     refilled: u64, "groups";
+    /// Mean share of its demonstration that a rollout began with (objective.prefix), over the rollouts of prompts that have one.
+    #[serde(default)] // runs of before have no such key
+    given_share: Option<f64>, "share";
+    /// Rollouts of prompts that none or all of them solved, and that were sampled again after another prefix (objective.prefix = success). They count in the means over rollouts.
+    #[serde(default)] // runs of before have no such key
+    tried: u64, "rollouts";
     /// Rollouts without a teacher's word (objective.advantage_of = teacher): no demonstration, or too long with it. They carry no loss.
     #[serde(default)] // runs of before have no such key
     untaught: u64, "rollouts";

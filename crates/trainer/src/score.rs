@@ -31,11 +31,11 @@ pub async fn score(
     score_sequences(model, &Vec::from_iter(sequences), micro_batch_tokens).await
 }
 
-/// A rollout to be scored as it was sampled.
-fn as_sampled(prompt: &[u32], episode: &Episode) -> Sequence {
+/// A rollout to be scored as it was sampled, after `read`.
+fn as_sampled(read: Vec<u32>, episode: &Episode) -> Sequence {
     Sequence {
         temperature: episode.temperature.0,
-        ..Sequence::to_score(prompt.to_vec(), episode.tokens.clone())
+        ..Sequence::to_score(read, episode.tokens.clone())
     }
 }
 
@@ -45,9 +45,31 @@ pub async fn score_rollouts(
     groups: &[Group],
     micro_batch_tokens: usize,
 ) -> Result<Vec<Scored>> {
-    let pairs = groups.iter().flat_map(|g| g.episodes.iter().map(|e| (&g.prompt_tokens, e)));
-    let sequences: Vec<Sequence> = pairs.map(|(prompt, e)| as_sampled(prompt, e)).collect();
-    score_sequences(model, &sequences, micro_batch_tokens).await
+    let of = |g: &'_ Group, e: &Episode| as_sampled(g.read_before(e), e);
+    let sequences = groups.iter().flat_map(|g| g.episodes.iter().map(move |e| of(g, e)));
+    score_sequences(model, &sequences.collect::<Vec<_>>(), micro_batch_tokens).await
+}
+
+/// Asks the policy about the tokens that its rollouts were given, as it is asked about their own.
+pub async fn score_given(
+    model: &Llama,
+    groups: &mut [Group],
+    micro_batch_tokens: usize,
+) -> Result<()> {
+    let (mut asked, mut sequences) = (Vec::new(), Vec::new());
+    for (i, group) in groups.iter().enumerate() {
+        for (k, episode) in group.episodes.iter().enumerate().filter(|(_, e)| e.given > 0) {
+            let given = Episode { tokens: group.given(episode).to_vec(), ..episode.clone() };
+            asked.push((i, k));
+            sequences.push(as_sampled(group.prompt_tokens.clone(), &given));
+        }
+    }
+    let scored = score_sequences(model, &sequences, micro_batch_tokens).await?;
+    for ((i, k), scored) in asked.into_iter().zip(scored) {
+        let episode = &mut groups[i].episodes[k];
+        (episode.given_logprobs, episode.given_entropies) = (scored.logprobs, scored.entropies);
+    }
+    Ok(())
 }
 
 /// Asks the policy for its rollouts' tokens once more, with the demonstration before the prompt: the teacher of
@@ -59,9 +81,10 @@ pub async fn teach(model: &Llama, groups: &mut [Group], micro_batch_tokens: usiz
         let prompt = &group.prompt_tokens;
         let context = [&prompt[..], &shown.earlier, &shown.tokens, prompt].concat();
         for (k, episode) in group.episodes.iter().enumerate() {
+            let context = [&context, group.given(episode)].concat();
             if model.config.require_fits(context.len(), episode.tokens.len()).is_ok() {
                 asked.push((i, k));
-                sequences.push(as_sampled(&context, episode));
+                sequences.push(as_sampled(context, episode));
             }
         }
     }

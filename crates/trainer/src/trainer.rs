@@ -1,9 +1,10 @@
 //! The training step, in the order of the paper's algorithm: sample, score, weigh, update.
 
+mod prefix;
 mod report;
 
 use self::report::{Done, check_finite, report};
-use crate::config::{AdvantageOf, GroupOf, KlIn, Objective, SftGate};
+use crate::config::{AdvantageOf, KlIn, Objective, SftGate};
 use crate::data::source::{Problem, Source};
 use crate::error::{Error, Result};
 use crate::learner::{Gradient, Learner};
@@ -16,8 +17,8 @@ use crate::optim::{AdamW, learning_rate};
 use crate::platform::Stopwatch;
 use crate::records::{Demonstration, Episode, Group, Origin, Temperature, Unscored};
 use crate::reward::{Grade, Grader, MEND, Submission};
-use crate::rollout::{Plan, respond};
-use crate::score::{score_rollouts, teach};
+use crate::rollout::{Plan, Start, respond_from};
+use crate::score::{score_given, score_rollouts, teach};
 
 /// The first of the steps that groups are refilled from.
 const FIRST_REFILL: u32 = 1 << 31;
@@ -203,11 +204,14 @@ impl Trainer {
         }
         self.grade_demonstrations(&mut groups, &cut, &objective)?;
         if objective.uses_rollouts() {
-            self.sample(&mut groups, &objective, step).await?;
+            self.roll_out(&mut groups, &objective, step).await?;
             self.penalise(&mut groups, &objective).await?;
+            let limit = self.learner.config.train.micro_batch_tokens;
             if objective.advantage_of == AdvantageOf::Teacher {
-                let limit = self.learner.config.train.micro_batch_tokens;
                 teach(&self.learner.policy, &mut groups, limit).await?;
+            }
+            if objective.prefix_learned > 0.0 {
+                score_given(&self.learner.policy, &mut groups, limit).await?;
             }
         }
         Ok(groups)
@@ -276,18 +280,34 @@ impl Trainer {
         Ok(())
     }
 
-    async fn sample(&self, groups: &mut [Group], objective: &Objective, step: u32) -> Result<()> {
+    /// Samples a group's rollouts from each of `starts`, and judges them.
+    async fn sample(
+        &self,
+        groups: &mut [Group],
+        starts: &[Start],
+        objective: &Objective,
+        step: u32,
+    ) -> Result<()> {
         let Learner { config, policy, tokenizer, .. } = &self.learner;
-        let shared = objective.group_of == GroupOf::Shared;
-        let plan = Plan {
-            group: config.rollout.group - usize::from(shared),
-            step,
-            ..Plan::of(config, tokenizer, &policy.config.eos_tokens, self.step)
-        };
-        let prompts: Vec<Vec<u32>> = groups.iter().map(|g| g.prompt_tokens.clone()).collect();
-        let responses = respond(policy, &prompts, &plan).await?;
-        let texts: Vec<String> =
-            responses.iter().map(|r| plan.stops.text(tokenizer, &r.tokens)).collect();
+        let plan =
+            Plan { step, ..Plan::of(config, tokenizer, &policy.config.eos_tokens, self.step) };
+        let responses = respond_from(policy, starts, &plan).await?;
+        let given = starts.iter().flat_map(|start| {
+            let given = start.read.len() - groups[start.prompt].prompt_tokens.len();
+            start.samples.clone().map(move |_| given)
+        });
+        let given: Vec<usize> = given.collect();
+        let texts: Vec<String> = responses
+            .iter()
+            .zip(&given)
+            .map(|(r, &given)| {
+                let own = plan.stops.text(tokenizer, &r.tokens);
+                let shown = groups[r.prompt].demonstration.as_ref();
+                shown.map_or(own.clone(), |shown| {
+                    prefix::text(tokenizer, &shown.tokens[..given], &r.tokens, own)
+                })
+            })
+            .collect();
         let submissions: Vec<Submission> = responses
             .iter()
             .zip(&texts)
@@ -299,11 +319,14 @@ impl Trainer {
             .collect();
         let grades = self.grader.grade(&submissions)?;
         require_some("response", &grades)?;
-        for ((response, text), grade) in responses.into_iter().zip(texts).zip(grades) {
+        let judged = responses.into_iter().zip(given).zip(texts).zip(grades);
+        for (((response, given), text), grade) in judged {
             let group = &mut groups[response.prompt];
             match grade {
                 Ok(Grade { right, score, loose_only, scores }) => {
                     let reward = objective.reward_values.at(score);
+                    let shown = group.demonstration.as_ref().map_or(&[][..], |d| &d.tokens);
+                    let given_text = tokenizer.decode(&shown[..given]);
                     let episode = response.into_episode(text);
                     let temperature = Temperature(plan.sampling.policy_temperature);
                     group.episodes.push(Episode {
@@ -312,6 +335,8 @@ impl Trainer {
                         loose_only,
                         scores,
                         temperature,
+                        given,
+                        given_text,
                         ..episode
                     });
                 }

@@ -179,3 +179,38 @@ fn the_program_scores_a_file() {
         }
     }
 }
+
+/// A response that goes on from the demonstration's beginning: what was given is told apart, and carries no loss.
+#[test]
+fn what_was_given_is_told_apart() {
+    let device = devices().remove(0).1;
+    let mut trainer = trainer(&device);
+    trainer.learner.config = config("[objective]\nmethod = \"bread\"");
+    let parsed = |given: usize, response: &str| {
+        let episodes = json!([
+            {"response": response, "reward": 1.0, "given": given},
+            {"response": ">9", "reward": -1.0},
+        ]);
+        let line = json!({"prompt": "1+1=", "demonstration": "1+1=2,>2", "episodes": episodes});
+        parse_episodes(&line.to_string(), "e.jsonl", &trainer.learner)
+    };
+    let mut groups = parsed(5, "1+1=2>2").unwrap();
+    let episode = &groups[0].episodes[0];
+    assert_eq!((episode.given, &*episode.given_text, episode.tokens.len()), (5, "1+1=2", 3));
+    assert_eq!(groups[0].read_before(episode).len(), groups[0].prompt_tokens.len() + 5);
+    let explained = block_on(explain(&trainer.learner, &mut groups)).unwrap();
+    assert_eq!(explained.prompts[0].given, ["1+1=2", ""]);
+    assert_eq!(groups[0].episodes[0].logprobs.len(), 3);
+    // Of the ratio form at ρ = 1, a mean over responses: −(Â − Â)/2.
+    assert!(explained.terms.self_term.abs() < 1e-6 && explained.grad_norm.self_term > 0.0);
+    for (given, response, complaint) in [
+        (9, "1+1=2,>2", "9 tokens are given of a demonstration of 9"),
+        (500, "1+1=2,>2", "500 tokens are given of a demonstration of 9"),
+        (5, "1+1=3>3", "does not go on from the demonstration's first 5 tokens"),
+        (5, "1+1", "does not go on from the demonstration's first 5 tokens"),
+    ] {
+        let error = parsed(given, response).unwrap_err();
+        assert!(error.what.contains(complaint) && error.next.is_some(), "{error}");
+        assert_eq!(error.place.as_deref(), Some("e.jsonl:1"));
+    }
+}

@@ -79,7 +79,7 @@ fn outcomes_of(
             let is_demonstration = index == responses.len() - 1;
             let length = response.tokens.len();
             let is_used = match is_demonstration {
-                true => objective_of.uses_demonstrations(),
+                true => objective_of.has_demonstrations(),
                 false => !record.episodes.is_empty(),
             };
             if is_used {
@@ -244,6 +244,16 @@ fn by_hand() {
         ("grpo", 0, "", grpo, grpo_slopes),
         // Â = ±1, divided by B · 10.
         ("dr-grpo", 0, "", 0.6 / 40.0, rl(1.0 / A / 5.0)),
+        // Where nothing is given, they are these; KL by k3 is ln 2 of eight tokens here, and nothing is imitated.
+        ("bread", 0, "", grpo, grpo_slopes),
+        ("prefix-rft", 0, "", 0.6 / 40.0, rl(1.0 / A / 5.0)),
+        ("uft", 0, "", grpo + 0.001 / 8.0 * LN_2, {
+            let mut slopes = grpo_slopes;
+            for (t, slope) in [(0, 0.5), (2, -1.0), (3, 0.5)] {
+                slopes[t] += 0.001 / 8.0 * slope;
+            }
+            slopes
+        }),
         // The first prompt alone, N_r = 4, clipped at 1.28: (−2.28 + 2.8)/4 A.
         ("dapo", 0, "", 0.13 * A, rl(2.0)),
         // φ = p: 1/4 · 2 + 1/2 · 1 + 3 · 1/2 · 1 = 5/2 of ln 2 / 5.

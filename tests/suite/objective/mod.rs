@@ -4,3 +4,4 @@ mod cases;
 mod factors;
 mod losses;
 mod methods;
+mod prefix;

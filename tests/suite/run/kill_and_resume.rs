@@ -26,7 +26,8 @@ fn killed_at_twenty_random_moments_it_ends_as_if_nothing_had_been() {
     ends_the_same("", 20);
 }
 
-/// Several updates a step, a ratio of sequences, a penalty in the reward, weights a token.
+/// Several updates a step, a ratio of sequences, a penalty in the reward, weights a token, prefixes that are drawn and
+/// sought.
 #[test]
 fn so_it_does_by_other_methods() {
     for settings in [
@@ -37,6 +38,8 @@ fn so_it_does_by_other_methods() {
         "--method gtpo --set train.minibatches=2 --set objective.entropy_control=step",
         "--method clip-cov --set objective.clip_cov=0.1 --set objective.entropy_control=gradient \
          --set objective.entropy_coeff=0.01",
+        "--method prefix-rft --set objective.prefix_steps=30 --set train.minibatches=2",
+        "--method bread --set objective.prefix_rounds=3",
     ] {
         ends_the_same(settings, 5);
     }
@@ -175,6 +178,7 @@ fn methods_with_a_state_of_their_own_resume_to_the_same_bytes() {
         ("relift", "--method relift --set objective.buffer=3"),
         ("chord", "--method chord --set objective.mu_decay_steps=9"),
         ("sft-kl", "--method sft-kl"),
+        ("uft", "--method uft --set objective.prefix_steps=6"),
     ] {
         let run = |out: &str| {
             format!(

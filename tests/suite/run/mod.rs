@@ -3,6 +3,7 @@
 mod device_loss;
 mod kill_and_resume;
 mod lab;
+mod prefix;
 mod rollout;
 mod training;
 mod updates;

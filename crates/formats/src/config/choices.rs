@@ -240,6 +240,30 @@ choice! {
     }
 }
 choice! {
+    /// How much of its demonstration a rollout begins with.
+    Prefix {
+        /// Nothing: it begins after the prompt.
+        None = "none",
+        /// The share that the schedule has come to.
+        Share = "share",
+        /// So many of five equal parts, each by a coin that falls as the schedule says (UFT).
+        Parts = "parts",
+        /// A share drawn between the schedule's and `prefix_share` (Prefix-RFT).
+        Uniform = "uniform",
+        /// Where no rollout is right, so much that some are and some are not (BREAD).
+        Success = "success",
+    }
+}
+choice! {
+    /// Which of a demonstration's tokens the SFT term imitates.
+    SftOver {
+        /// All.
+        Demonstration = "demonstration",
+        /// Those that its rollouts began with.
+        Prefix = "prefix",
+    }
+}
+choice! {
     /// What the advantage self term reinforces.
     AdvantageOf {
         /// Responses, by their rewards within the group.

@@ -115,7 +115,7 @@ impl Config {
 
 impl Settings {
     /// The objective of update `step`, counted from 0: the configured one, or in the second stage that
-    /// method's preset. μ has its value at that step, and a temperature, a limit or a divisor of 0 is
+    /// method's preset. μ has its value at that step, `prefix_end` that of the prefix's share, and a temperature, a limit or a divisor of 0 is
     /// replaced by what it stands for.
     pub fn objective_at(&self, step: u32) -> Objective {
         // 0.7 is a little less in binary; its product with 10 must still be 7.
@@ -127,6 +127,10 @@ impl Settings {
             _ => (self.objective.clone(), step),
         };
         objective.mu = objective.mu_at(step);
+        match objective.prefix_at(step) {
+            Some(share) => objective.prefix_end = share,
+            None => objective.prefix = Prefix::None,
+        }
         if objective.temperature == 0.0 {
             // A greedy run has no rollouts.
             let sampled = self.rollout.temperature;
@@ -352,6 +356,29 @@ mod tests {
                 "[objective]\nmethod = \"sft\"\nentropy_coeff = 0.01",
                 "objective.entropy_coeff must be 0 unless objective.self_term is on",
             ),
+            (
+                "[objective]\nprefix_share = -0.1",
+                "objective.prefix_share must be a share in [0, 1]",
+            ),
+            ("[objective]\nprefix_end = 1.5", "objective.prefix_end must be a share in [0, 1]"),
+            (
+                "[objective]\nprefix = \"share\"\nprefix_share = 0.5\nprefix_end = 0.6",
+                "objective.prefix_end must be at most objective.prefix_share",
+            ),
+            (
+                "[objective]\nprefix = \"share\"\nprefix_rollouts = 9",
+                "objective.prefix_rollouts must be 0 (all), or at most",
+            ),
+            (
+                "[objective]\nmethod = \"bread\"\nprefix_rollouts = 1",
+                "objective.prefix another than success",
+            ),
+            (
+                "[objective]\nmethod = \"sft\"\nprefix = \"share\"",
+                "objective.prefix must be none unless a term on rollouts",
+            ),
+            ("[objective]\nprefix_learned = 0.2", "objective.prefix_learned must be 0 unless"),
+            ("[objective]\nsft_over = \"prefix\"", "objective.sft_over must be demonstration"),
             ("[rollout]\nprompts = 1000000", "rollout.prompts must be"),
             ("[optimizer]\nlr = -1", "optimizer.lr must be positive"),
             ("[objective]\nmethod = \"ppo\"", "one of: srft"),

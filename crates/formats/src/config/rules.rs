@@ -1,8 +1,8 @@
 //! The checks across keys. The check of a single key is beside it, in the table.
 
 use super::{
-    AdvantageOf, ClipOf, Comparison, EntropyControl, GroupOf, KlForm, Mix, Objective, RatioOf,
-    SelfTerm, Settings, SftGate, Truncated,
+    AdvantageOf, ClipOf, Comparison, EntropyControl, GroupOf, KlForm, Mix, Objective, Prefix,
+    RatioOf, SelfTerm, Settings, SftGate, SftOver, Truncated,
 };
 use crate::error::{Error, Result};
 use crate::names::REASONING_GYM;
@@ -140,6 +140,40 @@ impl Settings {
                 "rewards unless objective.self_term is advantage: no other term has an advantage a token",
             ),
             (
+                "objective.prefix",
+                objective.prefix == Prefix::None || objective.uses_rollouts(),
+                "none unless a term on rollouts (self_term or rl_demo) is on: nothing else begins with it",
+            ),
+            (
+                "objective.prefix_end",
+                objective.prefix == Prefix::None || objective.prefix_end <= objective.prefix_share,
+                "at most objective.prefix_share, from which it falls",
+            ),
+            (
+                "objective.prefix_rollouts",
+                objective.prefix_rollouts == 0
+                    || objective.prefix != Prefix::Success
+                        && objective.prefix_rollouts <= self.rollouts_of(objective),
+                "0 (all), or at most a group's rollouts and objective.prefix another than success",
+            ),
+            (
+                "objective.prefix_learned",
+                objective.prefix_learned == 0.0
+                    || objective.prefix != Prefix::None
+                        && objective.self_term != SelfTerm::None
+                        && objective.advantage_of == AdvantageOf::Rewards,
+                "0 unless objective.prefix and self_term are on, with an advantage a response",
+            ),
+            (
+                "objective.sft_over",
+                objective.sft_over == SftOver::Demonstration
+                    || objective.prefix != Prefix::None
+                        && objective.sft
+                        && !objective.rl_demo
+                        && objective.buffer == 0,
+                "demonstration unless objective.prefix and sft are on, and rl_demo and buffer are not",
+            ),
+            (
                 "objective.ratio",
                 objective.ratio == RatioOf::Token || objective.self_term == SelfTerm::Advantage,
                 "token unless objective.self_term is advantage: no other term has a ratio",
@@ -226,13 +260,17 @@ impl Settings {
         broken.map(|(key, _, must)| (key, must))
     }
 
+    /// How many rollouts a group has.
+    fn rollouts_of(&self, objective: &Objective) -> usize {
+        self.rollout.group.saturating_sub(usize::from(objective.group_of == GroupOf::Shared))
+    }
+
     /// Whether the self term's advantages are taken over one response, so that its gradient is 0.
     fn compares_nothing(&self, objective: &Objective) -> bool {
-        let with_demonstrations = objective.uses_demonstrations()
+        let with_demonstrations = objective.has_demonstrations()
             && objective.group_of != GroupOf::Apart
             && (self.data.demonstrations > 0.0 || !self.data.train.is_empty());
-        let shared = usize::from(objective.group_of == GroupOf::Shared);
-        let rollouts = self.rollout.group.saturating_sub(shared);
+        let rollouts = self.rollouts_of(objective);
         objective.self_term == SelfTerm::Advantage
             && objective.advantage_of != AdvantageOf::Teacher
             && rollouts + usize::from(with_demonstrations) < 2

@@ -195,7 +195,7 @@ settings! {
     }
     /// The loss: a method's preset and the switches that the paper leaves open.
     objective: Objective {
-        /// srft | srft-official | srft-hpt | sft | sft-kl | dft | eaft | trsft | grpo | dr-grpo | dapo | top-entropy | clip-cov | gtpo | gspo | cispo | opsd | sft+grpo | sft-grpo | grpo-sft | luffy | relift | chord | hpt (docs/methods.md); sets every key below.
+        /// srft | srft-official | srft-hpt | sft | sft-kl | dft | eaft | trsft | grpo | dr-grpo | dapo | top-entropy | clip-cov | gtpo | gspo | cispo | opsd | uft | prefix-rft | bread | sft+grpo | sft-grpo | grpo-sft | luffy | relift | chord | hpt (docs/methods.md); sets every key below.
         method: Method = Method::Srft;
         /// Supervised term on the demonstration, Eq. 8.
         sft: bool = true;
@@ -276,6 +276,27 @@ settings! {
         /// How much a token's share of its group's entropy adds to its reward, where advantage_of is entropy (GTPO's α₂ where α₁ is 1).
         entropy_reward: f64 = 0.1,
             must "0 or more": |v| *v >= 0.0;
+        /// none | share | parts (k of five, k binomial: UFT) | uniform (between the schedule's share and prefix_share: Prefix-RFT) | success (where no rollout is right, what some succeed after: BREAD): how much of its demonstration a rollout begins with. What is given is read, not sampled.
+        prefix: Prefix = Prefix::None;
+        /// Share of the demonstration where the schedule begins (share, parts, uniform).
+        prefix_share: f64 = 0.95,
+            must "a share in [0, 1]": |v| (0.0..=1.0).contains(v);
+        /// Share where it ends, after half a cosine.
+        prefix_end: f64 = 0.05,
+            must "a share in [0, 1]": |v| (0.0..=1.0).contains(v);
+        /// Steps of the schedule; after them rollouts begin at the prompt.
+        prefix_steps: u32 = 300,
+            must "at least 1": |v| *v > 0;
+        /// How many of a group's rollouts begin so (Prefix-RFT: 1); 0: all.
+        prefix_rollouts: usize = 0;
+        /// How many prefixes at most are tried for a prompt that no rollout solved (success).
+        prefix_rounds: u32 = 4,
+            must "1 to 20": |v| (1..=20).contains(v);
+        /// Share of the given tokens, the highest in entropy, that the self term acts on as well (Prefix-RFT: 0.2).
+        prefix_learned: f64 = 0.0,
+            must "a share in [0, 1]": |v| (0.0..=1.0).contains(v);
+        /// demonstration | prefix (UFT): which of a demonstration's tokens the SFT term imitates: all, or those that its rollouts began with.
+        sft_over: SftOver = SftOver::Demonstration;
         /// token | sequence (GSPO): over what the ratio of the advantage self term is taken.
         ratio: RatioOf = RatioOf::Token;
         /// loss (PPO) | weight (CISPO): what the clip holds: the loss, or the constant that weighs -ln p.
@@ -521,8 +542,13 @@ impl Objective {
         self.self_term != SelfTerm::None || self.rl_demo
     }
 
-    /// Whether the loss needs demonstrations.
+    /// Whether demonstrations are needed: for the loss, or for rollouts to begin with.
     pub fn uses_demonstrations(&self) -> bool {
+        self.has_demonstrations() || self.prefix != Prefix::None
+    }
+
+    /// Whether the loss needs demonstrations: they are members of their groups.
+    pub fn has_demonstrations(&self) -> bool {
         self.sft || self.rl_demo || self.advantage_of == AdvantageOf::Teacher
     }
 

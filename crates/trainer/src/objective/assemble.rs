@@ -2,7 +2,7 @@
 //! which sign, advantage, gate and normaliser.
 
 use super::factors::{Draw, factors};
-use super::part::{Part, masked, reward};
+use super::part::{Part, learned_of_given, lowest_given, masked, reward};
 use crate::config::{AdvantageOf, Aggregate, KlIn, Objective, SelfTerm, SftAggregate, SftGate};
 use crate::records::{Episode, Group, Role, Sequence, TermCoefficients};
 
@@ -36,10 +36,14 @@ pub fn assemble(groups: &[Group], objective: &Objective) -> Update {
 /// [`assemble`] by random numbers of its own, which `clip_cov` alone takes.
 pub fn assemble_with(groups: &[Group], objective: &Objective, draw: Draw) -> Update {
     let parts: Vec<Part> = groups.iter().map(|g| Part::of(g, objective)).collect();
+    let lowest_given = lowest_given(&parts, objective);
     let rollouts = Normaliser::new(
         objective.aggregate,
         objective,
-        parts.iter().filter(|p| p.reinforces).flat_map(|p| p.rollout_lengths(objective)),
+        parts
+            .iter()
+            .filter(|p| p.reinforces)
+            .flat_map(|p| p.rollout_lengths(objective, lowest_given)),
     );
     let demonstrations = Normaliser::new(
         objective.aggregate,
@@ -61,15 +65,22 @@ pub fn assemble_with(groups: &[Group], objective: &Objective, draw: Draw) -> Upd
         let Part { group, ref advantages, .. } = part;
         let own = group.episodes.iter().zip(advantages).zip(factors.by_ref());
         for ((episode, &advantage), factors) in own {
-            let divisor = rollouts.of(episode.tokens.len());
+            let learned = learned_of_given(episode, lowest_given);
+            let divisor = rollouts.of(learned.len() + episode.tokens.len());
             update.divisors.push(Divisors { sft: divisor, rl: divisor });
             update.sequences.push(Sequence {
                 role: Role::Rollout,
-                prompt: group.prompt_tokens.clone(),
+                prompt: group.read_before(episode),
                 response: episode.tokens.clone(),
-                learned: Vec::new(),
-                old_logprobs: episode.logprobs.clone(),
-                factors,
+                old_logprobs: {
+                    let of_given = learned.iter().map(|&t| episode.given_logprobs[t]);
+                    of_given.chain(episode.logprobs.iter().copied()).collect()
+                },
+                factors: match factors {
+                    own if own.is_empty() => own,
+                    own => learned.iter().map(|_| 1.0).chain(own).collect(),
+                },
+                learned: learned.into_iter().map(|t| group.prompt_tokens.len() + t).collect(),
                 temperature: episode.temperature.0,
                 terms: match part.reinforces && !masked(objective, episode) {
                     true => rollout_terms(objective, episode, advantage, divisor),
@@ -81,10 +92,11 @@ pub fn assemble_with(groups: &[Group], objective: &Objective, draw: Draw) -> Upd
             let divisors = Divisors { sft: imitated.of(length), rl: demonstrations.of(length) };
             update.divisors.push(divisors);
             let prompt = [&group.prompt_tokens[..], &shown.earlier].concat();
+            let imitated = part.imitated.unwrap_or(shown.tokens.len());
             update.sequences.push(Sequence {
-                learned: group.learned.clone(),
+                learned: part.learned().to_vec(),
                 terms: demonstration_terms(objective, &part, divisors),
-                ..Sequence::to_score(prompt, shown.tokens.clone())
+                ..Sequence::to_score(prompt, shown.tokens[..imitated].to_vec())
             });
         }
         update.advantages.push(part.advantages);

@@ -34,6 +34,7 @@ impl Buffer {
             origin: Origin::Held,
             episodes: Vec::new(),
             unscored: Vec::new(),
+            tried: Vec::new(),
             ..g.clone()
         };
         self.held.splice(0..0, unsolved.map(bare));

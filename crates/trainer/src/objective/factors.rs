@@ -94,16 +94,19 @@ fn carriers<'a>(parts: &'a [Part], objective: &Objective) -> Vec<Carrier<'a>> {
         .collect()
 }
 
+/// What a `share` of the numbers is not below, between two of them in a straight line; `None` of none.
+pub(super) fn quantile(mut numbers: Vec<f32>, share: f64) -> Option<f64> {
+    numbers.sort_by(f32::total_cmp);
+    let place = (1.0 - share) * (numbers.len().checked_sub(1)? as f64);
+    let [below, above] = [place.floor(), place.ceil()].map(|i| f64::from(numbers[i as usize]));
+    Some(below + (above - below) * place.fract())
+}
+
 /// Takes the gradient from the tokens whose entropy is not among the highest `share`: below the quantile over the
 /// update, between two entropies in a straight line, as TRL's.
 fn keep_highest(carriers: &[Carrier], factors: &mut [Vec<f32>], share: f64) {
-    let mut entropies: Vec<f32> =
-        carriers.iter().flat_map(|c| &c.episode.entropies).copied().collect();
-    entropies.sort_by(f32::total_cmp);
-    let Some(last) = entropies.len().checked_sub(1) else { return };
-    let place = (1.0 - share) * last as f64;
-    let [below, above] = [place.floor(), place.ceil()].map(|i| f64::from(entropies[i as usize]));
-    let lowest = below + (above - below) * place.fract();
+    let entropies = carriers.iter().flat_map(|c| &c.episode.entropies).copied();
+    let Some(lowest) = quantile(entropies.collect(), share) else { return };
     for Carrier { place, episode, .. } in carriers {
         let low = |t: &usize| f64::from(episode.entropies[*t]) < lowest;
         drop_tokens(

@@ -11,6 +11,10 @@ pub struct Member<'a> {
     pub role: Role,
     /// The response as text.
     pub response: &'a str,
+    /// The beginning of it that the demonstration gave, as text; empty where it was sampled from the prompt.
+    pub given_text: &'a str,
+    /// How many of the last tokens of its sequence's prompt that is.
+    pub given: usize,
     /// Its reward; `None` if there was nothing to judge, or the verifier failed.
     pub reward: Option<f32>,
     /// Whether its answer is right.
@@ -46,16 +50,36 @@ fn member<'a>(
     advantage: f64,
 ) -> Member<'a> {
     let role = sequence.role;
-    let (response, reward, right, truncated) = match (role, &group.demonstration) {
+    let none = Member {
+        role,
+        response: "",
+        given_text: "",
+        given: 0,
+        reward: None,
+        right: false,
+        truncated: false,
+        advantage,
+        sequence,
+        divisors,
+    };
+    match (role, &group.demonstration) {
         (Role::Rollout, _) => {
             let e = &group.episodes[index];
-            (&*e.response, Some(e.reward), e.right, e.truncated)
+            Member {
+                response: &e.response,
+                given_text: &e.given_text,
+                given: group.given(e).len(),
+                reward: Some(e.reward),
+                right: e.right,
+                truncated: e.truncated,
+                ..none
+            }
         }
-        (Role::Demonstration, shown) => {
-            let text = group.example.demonstration.as_deref().unwrap_or_default();
-            let right = shown.as_ref().is_some_and(|d| d.right);
-            (text, shown.as_ref().and_then(|d| d.reward), right, false)
-        }
-    };
-    Member { role, response, reward, right, truncated, advantage, sequence, divisors }
+        (Role::Demonstration, shown) => Member {
+            response: group.example.demonstration.as_deref().unwrap_or_default(),
+            reward: shown.as_ref().and_then(|d| d.reward),
+            right: shown.as_ref().is_some_and(|d| d.right),
+            ..none
+        },
+    }
 }

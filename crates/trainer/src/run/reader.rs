@@ -5,7 +5,7 @@ use super::given::{GIVEN, Given, NOTHING};
 use super::names::suite_names;
 use super::reads::{Examples, For};
 use super::wanted::{PROBLEMS, Wanted};
-use crate::config::{Config, Objective, Settings};
+use crate::config::{Config, Objective, Prefix, Settings};
 use crate::data::builtin;
 use crate::data::source::{Problem, Source};
 use crate::error::{Error, Result};
@@ -135,9 +135,12 @@ impl<'a> Reader<'a> {
     }
 
     fn measure(&mut self, problems: &[Problem]) {
+        let begins_inside = self.config.stages().iter().any(|o| o.prefix != Prefix::None);
         for encoded in problems.iter().filter_map(|problem| problem.encoded.as_ref()) {
-            let asked = encoded.prompt.len() + self.config.rollout.max_new_tokens;
             let shown = encoded.demonstration.as_ref().map_or(0, |d| encoded.read() + d.len());
+            // A rollout may go on from near the demonstration's end.
+            let read = if begins_inside { shown } else { 0 }.max(encoded.prompt.len());
+            let asked = read + self.config.rollout.max_new_tokens;
             self.longest = self.longest.max(Some(asked.max(shown)));
         }
     }

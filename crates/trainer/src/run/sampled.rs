@@ -37,6 +37,9 @@ pub struct SampledGroup {
 pub struct SampledEpisode {
     /// The response as text, without end-of-text.
     pub response: String,
+    /// The beginning of it that the demonstration gave, as text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub given: String,
     /// Its reward.
     pub reward: f32,
     /// Each reward's score by its name; empty where the answer is all.
@@ -53,6 +56,7 @@ impl SampledGroup {
     pub fn of(step: u32, group: &Group) -> Self {
         let episode = |e: &Episode| SampledEpisode {
             response: e.response.clone(),
+            given: e.given_text.clone(),
             reward: e.reward,
             scores: e.scores.clone(),
             right: e.right,
@@ -83,6 +87,10 @@ impl SampledGroup {
             entropies: vec![0.0],
             truncated: e.truncated,
             response: e.response.clone(),
+            given: usize::from(!e.given.is_empty()),
+            given_text: e.given.clone(),
+            given_logprobs: vec![0.0],
+            given_entropies: vec![0.0],
             reward: e.reward,
             scores: e.scores.clone(),
             right: e.right,
@@ -90,7 +98,7 @@ impl SampledGroup {
         };
         // The file has the demonstration's reward but not its verdict.
         let demonstration = |_: &String| Demonstration {
-            tokens: vec![0],
+            tokens: vec![0; 2], // so that one may be given
             reward: self.demonstration_reward,
             right: self.demonstration_reward.is_some_and(|r| objective.reward_values.is_right(r)),
             ..Demonstration::default()

@@ -1,6 +1,6 @@
 //! What a step reports of its groups and its updates.
 
-use crate::config::{AdvantageOf, GroupOf, Objective};
+use crate::config::{AdvantageOf, GroupOf, Objective, Prefix};
 use crate::learner::Gradient;
 use crate::metrics::{StepReport, mean_of, mean_scores};
 use crate::objective::Update;
@@ -41,7 +41,7 @@ pub(super) fn report(
 ) -> StepReport {
     // What was sampled, whether it teaches anything or not; a mean over what is left would say too little of the policy.
     let sampled = || groups.iter().chain(left_out);
-    let episodes = || sampled().flat_map(|g| &g.episodes);
+    let episodes = || sampled().flat_map(|g| g.episodes.iter().chain(&g.tried));
     let updates = f64::from(done.updates.max(1));
     // Each update's loss is a mean over its own tokens. An empty sum is -0.0 in Rust; adding 0.0 makes it 0.0.
     let loss =
@@ -66,8 +66,15 @@ pub(super) fn report(
     let reward_of = |g: &Group| Some(f64::from(g.demonstration.as_ref()?.reward?));
     // Without rollouts in its group, or if it is kept out of the group, a demonstration has no advantage.
     let compared = groups.iter().zip(&done.advantages).filter(|(g, _)| {
-        objective.group_of != GroupOf::Apart && !g.episodes.is_empty() && reward_of(g).is_some()
+        let member = objective.has_demonstrations() && objective.group_of != GroupOf::Apart;
+        member && !g.episodes.is_empty() && reward_of(g).is_some()
     });
+    let given = sampled().filter_map(|g| {
+        let whole = g.demonstration.as_ref()?.tokens.len() as f64;
+        Some(g.episodes.iter().map(move |e| e.given as f64 / whole))
+    });
+    let learned = done.sequences.iter().filter(|(s, _)| s.role == Role::Rollout);
+    let learned: usize = learned.map(|(s, _)| s.learned.len()).sum();
     let terms = [column::SFT, column::RL_DEMO, column::SELF, column::BONUS, column::KL].map(loss);
     let share_of =
         |is: &dyn Fn(&Episode) -> bool| mean_of(episodes().map(|e| f64::from(u8::from(is(e)))));
@@ -92,12 +99,17 @@ pub(super) fn report(
         w_sft: mean_of(of_role(Role::Demonstration, column::WEIGHT).map(|(w, _)| w))
             .filter(|_| objective.sft),
         w_rl: mean_of(of_role(Role::Rollout, column::WEIGHT).map(|(w, _)| w)),
-        clip_share: share(total(Role::Rollout, column::CLIPPED), (epochs * kept_tokens) as f64),
+        clip_share: share(
+            total(Role::Rollout, column::CLIPPED),
+            (epochs * kept_tokens + learned) as f64,
+        ),
         response_tokens: mean_of(episodes().map(|e| e.tokens.len() as f64)),
         truncated_share: share_of(&|e| e.truncated),
         context_cut_share: share_of(&|e| e.truncated && e.tokens.len() < limit),
         loose_only: episodes().filter(|e| e.loose_only).count() as u64,
         refilled: left_out.len() as u64,
+        given_share: mean_of(given.flatten()).filter(|_| objective.prefix != Prefix::None),
+        tried: sampled().map(|g| g.tried.len() as u64).sum(),
         untaught: match objective.advantage_of {
             AdvantageOf::Rewards | AdvantageOf::Entropy => 0,
             AdvantageOf::Teacher => episodes().filter(|e| e.taught.is_empty()).count() as u64,

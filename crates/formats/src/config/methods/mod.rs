@@ -1,6 +1,7 @@
 //! Methods as settings. Each file holds one method: its formula, and the keys of `[objective]` that
 //! make the trainer compute it. `docs/methods.md` compares them side by side.
 
+mod bread;
 mod chord;
 mod cispo;
 mod clip_cov;
@@ -14,6 +15,7 @@ mod gtpo;
 mod hpt;
 mod luffy;
 mod opsd;
+mod prefix_rft;
 mod relift;
 mod sft;
 mod sft_kl;
@@ -24,6 +26,7 @@ mod srft_official;
 mod stages;
 mod top_entropy;
 mod trsft;
+mod uft;
 
 use super::value::{Setting, named};
 use toml::{Table, Value};
@@ -82,6 +85,9 @@ methods! {
     "gspo" => Gspo: gspo::SETTINGS;
     "cispo" => Cispo: cispo::SETTINGS;
     "opsd" => Opsd: opsd::SETTINGS;
+    "uft" => Uft: uft::SETTINGS;
+    "prefix-rft" => PrefixRft: prefix_rft::SETTINGS;
+    "bread" => Bread: bread::SETTINGS;
     "sft+grpo" => SftPlusGrpo: sft_plus_grpo::SETTINGS;
     "sft-grpo" | "sft→grpo" => SftGrpo: stages::settings(sft::SETTINGS, "grpo");
     "grpo-sft" | "grpo→sft" => GrpoSft: stages::settings(grpo::SETTINGS, "sft");
