@@ -4,7 +4,7 @@ use super::chart::{Chart, Line, Subject, layout};
 use super::look::Look;
 use super::read::RunRecord;
 use super::results::{Estimate, Mean, mean_of};
-use crate::config::{FixedWeight, Objective, SelfTerm, SftGate};
+use crate::config::{FixedWeight, Objective, Prefix, SelfTerm, SftGate};
 use crate::metrics::{DEFINITIONS, Definition, StepReport};
 use crate::run::Evaluation;
 use serde::Serialize;
@@ -104,6 +104,15 @@ const METRICS: &[Metric] = &[
     metric!(LOSS, loss_entropy, "Entropy bonus", |o| o.entropy_coeff != 0.0, None, rare),
     metric!(GROUPS, groups_all_right, "Groups all right", rollouts, PERCENT, averaged),
     metric!(GROUPS, groups_all_wrong, "Groups all wrong", rollouts, PERCENT, averaged),
+    metric!(
+        GROUPS,
+        given_share,
+        "Demonstration given",
+        |o| o.prefix != Prefix::None,
+        FROM_ZERO,
+        averaged
+    ),
+    metric!(GROUPS, tried as f64, "Rollouts replaced", rollouts, FROM_ZERO, rare),
     metric!(GROUPS, advantage_demo, "Advantage of demonstrations", compared, FROM_ZERO, averaged),
     metric!(GROUPS, reward_demo, "Reward of demonstrations", compared, None, averaged),
     metric!(RESPONSES, response_tokens, "Length of a rollout", rollouts, FROM_ZERO, averaged),

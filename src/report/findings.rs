@@ -11,6 +11,8 @@ use crate::metrics::StepReport;
 const COLLAPSED: f64 = 0.2;
 /// From this share on, groups that are all right or all wrong are reported.
 const MOST_GROUPS: f64 = 0.5;
+/// From this share of a demonstration on, what rollouts began with is reported.
+const MUCH_GIVEN: f64 = 0.1;
 /// From this share on, rollouts cut by the length limit are reported.
 const MANY_CUT: f64 = 0.1;
 /// From this share on, rollouts that are right only in the looser form are reported.
@@ -34,7 +36,7 @@ pub struct Finding {
 
 /// What stands out in a run, the gravest first.
 pub fn findings(run: &RunRecord) -> Vec<Finding> {
-    let rules: [fn(&RunRecord) -> Option<String>; 12] = [
+    let rules: [fn(&RunRecord) -> Option<String>; 13] = [
         diverged,
         reward_fell,
         gradient_jumped,
@@ -44,6 +46,7 @@ pub fn findings(run: &RunRecord) -> Vec<Finding> {
         within_interval,
         unscored,
         cut,
+        guided,
         collapsed,
         all_wrong,
         all_right,
@@ -217,6 +220,19 @@ fn cut(run: &RunRecord) -> Option<String> {
         .then(|| format!("{} of its rollouts were cut {at} {}", percent(share), lately(n)))
 }
 
+/// Its reward in training is not the policy's own.
+fn guided(run: &RunRecord) -> Option<String> {
+    let (_, share, n) = of_rollouts(run, |r| r.given_share)?;
+    (share >= MUCH_GIVEN).then(|| {
+        format!(
+            "its rollouts began with {} of their demonstrations {}, so its reward is not the policy's \
+             own: compare evaluations",
+            percent(share),
+            lately(n)
+        )
+    })
+}
+
 fn collapsed(run: &RunRecord) -> Option<String> {
     let (first, last, _) = of_rollouts(run, |r| r.entropy)?;
     (last < COLLAPSED * first)
@@ -273,6 +289,15 @@ mod tests {
                  on to reinforce"
             ]
         );
+    }
+
+    #[test]
+    fn rewards_of_guided_rollouts_are_told() {
+        let mut run = run("a", 40);
+        run.steps.iter_mut().for_each(|step| step.given_share = Some(0.25));
+        let told = "its rollouts began with 25.0% of their demonstrations in the last 4 steps, so its \
+                    reward is not the policy's own: compare evaluations";
+        assert_eq!(texts(&run), [told]);
     }
 
     #[test]

@@ -73,6 +73,9 @@ pub struct GroupView {
 pub struct Member {
     who: String,
     demonstration: bool,
+    /// The beginning of the response that the demonstration gave.
+    given: Text,
+    /// The rest of it.
     response: Text,
     /// right, wrong or unjudged.
     verdict: &'static str,
@@ -104,12 +107,13 @@ impl Text {
 
 impl GroupView {
     fn bytes(&self) -> usize {
-        let responses: usize = self.members.iter().map(|m| m.response.text.len()).sum();
+        let responses: usize =
+            self.members.iter().map(|m| m.given.text.len() + m.response.text.len()).sum();
         self.prompt.text.len() + responses
     }
 
     fn texts_cut(&self) -> usize {
-        let texts = self.members.iter().map(|m| &m.response).chain([&self.prompt]);
+        let texts = self.members.iter().flat_map(|m| [&m.given, &m.response]).chain([&self.prompt]);
         texts.filter(|t| t.left_out > 0).count()
     }
 }
@@ -166,10 +170,12 @@ fn view_of(group: &SampledGroup, objective: &Objective) -> GroupView {
     let rewards: Vec<f64> = members.iter().filter_map(|m| m.reward).map(f64::from).collect();
     let shown = |(i, m): (usize, &objective::Member)| {
         let demonstration = m.role == Role::Demonstration;
+        let own = m.response.strip_prefix(m.given_text);
         Member {
             who: if demonstration { "demonstration".into() } else { format!("rollout {}", i + 1) },
             demonstration,
-            response: Text::new(m.response),
+            given: Text::new(own.map_or("", |_| m.given_text)),
+            response: Text::new(own.unwrap_or(m.response)),
             verdict: match (m.reward, m.right) {
                 (None, _) => "unjudged",
                 (_, true) => "right",
@@ -296,6 +302,28 @@ mod tests {
                  (Eqs. 9–10)"
             ]
         );
+    }
+
+    #[test]
+    fn what_was_given_is_shown_apart() {
+        let mut group = group(1, "2+2=", &[("2+2>4", true), ("5", false)]);
+        group.episodes[0].given = "2+2".into();
+        let texts = |method: &str| -> Vec<(String, String, String)> {
+            let method = format!("objective.method={method}");
+            let members = view_of(&group, &config(&[&method]).objective_at(0)).members.into_iter();
+            members.map(|m| (m.given.text, m.response.text, m.acts.join("; "))).collect()
+        };
+        let ratio = |way| format!("self term: {way} likely by Â (clipped ratio)");
+        let rollouts = [
+            ("2+2".to_string(), ">4".to_string(), ratio("more")),
+            (String::new(), "5".into(), ratio("less")),
+        ];
+        assert_eq!(texts("bread"), rollouts);
+        assert_eq!(texts("prefix-rft"), rollouts);
+        // What was given is imitated, and the demonstration is a member.
+        let of_uft = texts("uft");
+        assert_eq!(of_uft.len(), 3);
+        assert_eq!(of_uft[2].2, "SFT: more likely, weighed by 0.001 (Eq. 8)");
     }
 
     #[test]

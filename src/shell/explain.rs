@@ -62,8 +62,10 @@ fn print(e: &Explanation) -> Result<()> {
                 Some(w) if i >= rollouts => ("demonstration", format!("w_SFT {w:.4}")),
                 _ => ("rollout", format!("w_RL {:.4}", p.w_rl[i])),
             };
+            // A line stands between what was given and what was sampled.
+            let own = response.strip_prefix(&*p.given[i]).filter(|_| !p.given[i].is_empty());
             vec![
-                response.clone(),
+                own.map_or(response.clone(), |own| format!("{}│{own}", p.given[i])),
                 kind.into(),
                 p.rewards[i].map_or("–".into(), |r| format!("{r:+.1}")),
                 format!("{:+.3}", p.advantages[i]),

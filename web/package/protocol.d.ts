@@ -569,6 +569,10 @@ export type TokenView = {
  */
 text: string, 
 /**
+ * The demonstration gave it: it was read, not sampled.
+ */
+given: boolean, 
+/**
  * ln p before the update, nats.
  */
 logp: number, 
@@ -838,6 +842,14 @@ context_cut_share: number | null,
  * Groups that had equal rewards and were drawn anew (objective.refill). What they sampled counts in the means over rollouts.
  */
 refilled: number,
+/**
+ * Mean share of its demonstration that a rollout began with (objective.prefix), over the rollouts of prompts that have one.
+ */
+given_share: number | null,
+/**
+ * Rollouts of prompts that none or all of them solved, and that were sampled again after another prefix (objective.prefix = success). They count in the means over rollouts.
+ */
+tried: number,
 /**
  * Rollouts without a teacher's word (objective.advantage_of = teacher): no demonstration, or too long with it. They carry no loss.
  */

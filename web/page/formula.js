@@ -227,6 +227,7 @@ function self(formula, member, token) {
     const n = rlN(formula, member);
     if (formula.self_term === "none") return nothing("self_term = none: there are no rollouts to learn from");
     if (Math.exp(token.logp) > formula.max_prob) return nothing(`max_prob = ${formula.max_prob}, and p is above it`);
+    if (token.given && token.factor === 0) return nothing("it was given, not sampled");
     if (token.factor === 0 && formula.advantage_of === "rewards")
         return nothing("top_entropy or clip_cov: this token is left out");
     if (formula.self_term === "signed") {

@@ -194,7 +194,8 @@ export class Group {
         const { right } = member;
         const tokens = member.tokens.map((token) => ({
             text: token.text,
-            says: `Δ ln p ${signed(token.logp_after - token.logp, 2)}`,
+            says: `${token.given ? "given, " : ""}Δ ln p ${signed(token.logp_after - token.logp, 2)}`,
+            given: token.given,
             shade: (token.logp_after - token.logp) / FULL_NATS,
         }));
         const weight = h(
@@ -258,7 +259,7 @@ export class Group {
         );
         write(
             byId("token-title"),
-            `${member.role === "demonstration" ? "Demonstration" : `Rollout ${m + 1}`}, token ${t + 1}: ${visible(token.text)}`,
+            `${member.role === "demonstration" ? "Demonstration" : `Rollout ${m + 1}`}, ${token.given ? "given " : ""}token ${t + 1}: ${visible(token.text)}`,
         );
         byId("token-title").setAttribute("aria-label", `Token ${t + 1}, ${spoken(token.text)}`);
         byId("token-terms").replaceChildren(...formulas(group, settings, member, token));

@@ -7,6 +7,7 @@ import { spoken, visible } from "./format.js";
  * @typedef {object} Token
  * @property {string} text
  * @property {string} says for screen readers, after the token
+ * @property {boolean} [given] it stood before what was sampled
  * @property {number} [shade] how strongly it is coloured: from −1, down, to 1, up
  */
 
@@ -18,13 +19,17 @@ import { spoken, visible } from "./format.js";
  * @returns {HTMLElement}
  */
 export function tokenRow(label, tokens, preview, choose) {
-    const buttons = tokens.map(({ text, says, shade = 0 }, i) => {
+    const buttons = tokens.map(({ text, says, given = false, shade = 0 }, i) => {
         const element = h(
             "button",
             { type: "button", class: "token", tabindex: i === 0 ? 0 : -1, "aria-label": `${spoken(text)}, ${says}` },
             visible(text),
         );
         if (choose) element.setAttribute("aria-pressed", "false");
+        if (given) {
+            element.classList.add("given");
+            element.title = "given by the demonstration, not sampled";
+        }
         shadeBy(element, shade);
         element.addEventListener("pointerenter", () => preview(i));
         element.addEventListener("focus", () => preview(i));

@@ -46,7 +46,7 @@ pub async fn inspect(slot: &Slot, run: u32, index: u32) -> Result<GroupView> {
     let update = assemble_with(part, &objective, trainer.draw(trainer.step - 1, nth));
     let switches = trainer.learner.switches(&objective, &slot.before, &update).await?;
     let members = update.members(part).swap_remove(place);
-    let sequences: Vec<&Sequence> = members.iter().map(|m| m.sequence).collect();
+    let sequences: Vec<Sequence> = members.iter().map(all_shown).collect();
     let base = trainer.learner.base.as_ref().filter(|_| objective.holds_to_base());
     let models: Vec<&Llama> =
         [&slot.before, &trainer.learner.policy].into_iter().chain(base).collect();
@@ -138,13 +138,21 @@ impl Belief {
     }
 }
 
+/// A member's sequence with all of its tokens that are shown, whether they carry loss or were only given.
+fn all_shown(member: &objective::Member) -> Sequence {
+    let prompt = &member.sequence.prompt;
+    let given = prompt.len() - member.given..prompt.len();
+    Sequence {
+        learned: if given.is_empty() { member.sequence.learned.clone() } else { given.collect() },
+        // Any coefficient but 0 keeps the sequence from being skipped.
+        terms: TermCoefficients { sft: 1.0, ..Default::default() },
+        ..member.sequence.clone()
+    }
+}
+
 /// What each model believes at each token of each sequence, in one readback.
-async fn beliefs(models: &[&Llama], sequences: &[&Sequence]) -> Result<Vec<Vec<Vec<Belief>>>> {
-    // Any coefficient but 0 keeps the sequence from being skipped.
-    let kept = TermCoefficients { sft: 1.0, ..Default::default() };
-    let all: Vec<Sequence> =
-        sequences.iter().map(|&s| Sequence { terms: kept, ..s.clone() }).collect();
-    let batches = micro_batches(&all, usize::MAX);
+async fn beliefs(models: &[&Llama], sequences: &[Sequence]) -> Result<Vec<Vec<Vec<Belief>>>> {
+    let batches = micro_batches(sequences, usize::MAX);
     let Some(batch) = batches.first() else { return Ok(vec![Vec::new(); models.len()]) };
     let logits: Vec<_> = models.iter().map(|model| response_logits(model, batch)).collect(); // [N, V]
     let [tokens, vocabulary] = logits[0].dims();
@@ -182,40 +190,52 @@ impl Lines<'_> {
         let [before, after] = [(); 2].map(|()| beliefs.next().unwrap_or_default());
         let base = beliefs.next();
         let is_demonstration = member.role == Role::Demonstration;
-        let entropies = before.iter().map(|b| b.entropy);
+        // The tokens that are shown before the response's, and which of all carry loss.
+        let first = all_shown(member).learned;
+        let carries = first.iter().map(|position| sequence.learned.contains(position));
+        let carries: Vec<bool> = carries.chain(sequence.response.iter().map(|_| true)).collect();
+        let mut numbers = Vec::new(); // of the tokens that carry loss
+        for (i, before) in before.iter().enumerate().filter(|(i, _)| carries[*i]) {
+            let t = numbers.len();
+            let old = sequence.old_logprobs.get(t).map_or(before.logp, |&l| f64::from(l));
+            let base = base.as_ref().map_or(before.logp, |beliefs| beliefs[i].logp);
+            let factor = sequence.factors.get(t).map_or(1.0, |&f| f64::from(f));
+            numbers.push(([before.logp, before.entropy], [old, base, factor]));
+        }
+        let (stats, given): (Vec<_>, Vec<_>) = numbers.into_iter().unzip();
+        let entropies = stats.iter().map(|[_, entropy]| *entropy);
         let shared = entropy(self.switches.entropy_over, is_demonstration, entropies);
         let mut terms = TermValues::default();
         let is_held = is_demonstration || sequence.terms.kl != 0.0;
-        let sampled = |t: usize| sequence.old_logprobs.get(t).map(|&l| f64::from(l));
-        let (stats, given): (Vec<_>, Vec<_>) = before
-            .iter()
-            .enumerate()
-            .map(|(t, before)| {
-                let base = base.as_ref().map_or(before.logp, |beliefs| beliefs[t].logp);
-                let factor = sequence.factors.get(t).map_or(1.0, |&f| f64::from(f));
-                ([before.logp, before.entropy], [sampled(t).unwrap_or(before.logp), base, factor])
-            })
-            .unzip();
         let log_rho = sequence_log_rho(&sequence.terms, self.switches, &stats, &given);
-        let beliefs = before.into_iter().zip(after);
-        let tokens: Vec<TokenView> = sequence
-            .response
-            .iter()
-            .zip(beliefs)
+        let ids = first.iter().map(|&position| sequence.prompt[position]);
+        let ids = ids.chain(sequence.response.iter().copied());
+        let mut with_loss = stats.iter().zip(&given);
+        let tokens: Vec<TokenView> = ids
+            .zip(before.into_iter().zip(after))
             .enumerate()
-            .map(|(t, (&id, (before, after)))| {
-                let [old, base_logp, factor] = given[t];
+            .map(|(i, (id, (before, after)))| {
+                let of_loss = if carries[i] { with_loss.next() } else { None };
+                // What was only given has no part in the loss.
+                let only_given = ([before.logp, before.entropy], [before.logp, before.logp, 0.0]);
+                let none = TermCoefficients::default();
+                let (stats, given, coefficients) = match of_loss {
+                    Some((stats, given)) => (stats, given, &sequence.terms),
+                    None => (&only_given.0, &only_given.1, &none),
+                };
+                let [old, base_logp, factor] = *given;
                 let h = shared.unwrap_or(before.entropy);
-                let part = token(&sequence.terms, self.switches, h, log_rho, stats[t], given[t]);
+                let part = token(coefficients, self.switches, h, log_rho, *stats, *given);
                 let [sft, rl_demo, self_term, entropy, kl] = part.terms.map(|term| term.value);
                 terms.sft += sft;
                 terms.rl_demo += rl_demo;
                 terms.self_term += self_term;
                 terms.entropy += entropy;
                 terms.kl += kl;
-                let takes_ratio = sequence.terms.self_ratio != 0.0;
+                let takes_ratio = coefficients.self_ratio != 0.0;
                 TokenView {
                     text: self.tokenizer.token(id),
+                    given: i < member.given,
                     ratio: takes_ratio.then(|| log_rho.unwrap_or(before.logp - old).exp()),
                     factor,
                     logp_base: base.as_ref().filter(|_| is_held).map(|_| base_logp),
@@ -232,7 +252,8 @@ impl Lines<'_> {
             })
             .collect();
         let mean = |value: fn(&TokenView) -> f64| {
-            tokens.iter().map(value).sum::<f64>() / tokens.len().max(1) as f64
+            let with_loss = || tokens.iter().zip(&carries).filter(|(_, carries)| **carries);
+            with_loss().map(|(t, _)| value(t)).sum::<f64>() / with_loss().count().max(1) as f64
         };
         let coefficients = &sequence.terms;
         Member {

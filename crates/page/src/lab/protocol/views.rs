@@ -269,6 +269,8 @@ pub struct TermValues {
 pub struct TokenView {
     /// As text.
     pub text: String,
+    /// The demonstration gave it: it was read, not sampled.
+    pub given: bool,
     /// ln p before the update, nats.
     pub logp: f64,
     /// Entropy before the update, nats.
