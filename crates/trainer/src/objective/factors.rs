@@ -1,7 +1,7 @@
 //! What a method weighs or rewards a token at a time: one factor for each token of a rollout.
 
 use super::advantage::advantages;
-use super::part::{Part, masked, reward};
+use super::part::{Part, masked, quantile, reward};
 use crate::config::{AdvantageOf, Objective};
 use crate::random::{purpose, threefry4x32};
 use crate::records::{Episode, Group};
@@ -92,14 +92,6 @@ fn carriers<'a>(parts: &'a [Part], objective: &Objective) -> Vec<Carrier<'a>> {
         .filter(|(_, (reinforces, episode, _))| *reinforces && !masked(objective, episode))
         .map(|(place, (_, episode, advantage))| Carrier { place, episode, advantage })
         .collect()
-}
-
-/// What a `share` of the numbers is not below, between two of them in a straight line; `None` of none.
-pub(super) fn quantile(mut numbers: Vec<f32>, share: f64) -> Option<f64> {
-    numbers.sort_by(f32::total_cmp);
-    let place = (1.0 - share) * (numbers.len().checked_sub(1)? as f64);
-    let [below, above] = [place.floor(), place.ceil()].map(|i| f64::from(numbers[i as usize]));
-    Some(below + (above - below) * place.fract())
 }
 
 /// Takes the gradient from the tokens whose entropy is not among the highest `share`: below the quantile over the

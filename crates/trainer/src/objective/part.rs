@@ -1,7 +1,6 @@
 //! What a group contributes to an update: its advantages, and which terms it takes part in.
 
 use super::advantage::advantages;
-use super::factors::quantile;
 use crate::config::{GroupOf, Objective, RlGate, SftGate, SftOver, Truncated};
 use crate::records::{Episode, Group, Origin};
 
@@ -123,4 +122,12 @@ fn overlong(tokens: usize, objective: &Objective) -> f32 {
 /// Whether a rollout carries no loss because it was cut.
 pub(super) fn masked(objective: &Objective, episode: &Episode) -> bool {
     objective.truncated == Truncated::Masked && episode.truncated
+}
+
+/// What a `share` of the numbers is not below, between two of them in a straight line; `None` of none.
+pub(super) fn quantile(mut numbers: Vec<f32>, share: f64) -> Option<f64> {
+    numbers.sort_by(f32::total_cmp);
+    let place = (1.0 - share) * (numbers.len().checked_sub(1)? as f64);
+    let [below, above] = [place.floor(), place.ceil()].map(|i| f64::from(numbers[i as usize]));
+    Some(below + (above - below) * place.fract())
 }
