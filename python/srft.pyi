@@ -33,6 +33,7 @@ __all__ = [
     "rollout",
     "task",
     "token_stats",
+    "track",
     "weights",
 ]
 
@@ -44,6 +45,10 @@ _Verifier: TypeAlias = Literal["exact", "numeric", "gsm8k", "math", "choice", "r
 _Reward: TypeAlias = _Function | _Verifier
 _Messages: TypeAlias = Sequence[Mapping[str, Any]]
 _Ids: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
+
+# A function (values, step), or an object with any of begin(config), step(report), evaluation(step, scores),
+# log(values, step), end(summary).
+_Callback: TypeAlias = Callable[[dict[str, float], int], Any] | object
 
 class Error(Exception):
     what: str
@@ -94,6 +99,7 @@ def loss(
     *,
     gradients: bool = False,
 ) -> Loss: ...
+def track(name: Literal["trackio", "wandb", "mlflow"], /, **settings: Any) -> Any: ...
 @final
 class Example:
     def __new__(
@@ -299,6 +305,7 @@ class Trainer:
         accept_changes: bool = False,
     ) -> Trainer: ...
     def step(self) -> dict[str, Any]: ...
+    def run(self, callbacks: _Callback | Iterable[_Callback] | None = None) -> dict[str, Any]: ...
     def evaluate(self) -> list[dict[str, Any]]: ...
     def save(self, path: str | PathLike[str] | None = None, *, overwrite: bool = False) -> Path: ...
     def finish(self) -> dict[str, Any]: ...

@@ -5,6 +5,7 @@
 //! reward function takes it back for as long as it runs.
 
 mod asked;
+mod callbacks;
 mod contents;
 mod convert;
 mod device;
@@ -30,6 +31,8 @@ use pyo3::prelude::*;
 /// `srft.devices()` lists first as a GPU, or on the CPU; `device="cpu"` and so on choose another.
 #[pymodule(name = "srft")]
 mod module {
+    #[pymodule_export]
+    use super::callbacks::track;
     #[pymodule_export]
     use super::device::devices;
     #[pymodule_export]

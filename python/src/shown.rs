@@ -68,6 +68,11 @@ impl Shown {
         self.groups.iter().map(|group| group.episodes.len()).sum()
     }
 
+    /// All evaluations, each with the step after which it was made.
+    pub fn evaluated(&self) -> &[(u32, Vec<Score>)] {
+        &self.evaluations
+    }
+
     /// Suite by suite.
     pub fn evaluations(&self) -> Vec<Evaluated> {
         let rows = |(step, scores): &(u32, Vec<Score>)| {
@@ -105,5 +110,9 @@ impl Observer for Watcher<'_> {
 
     fn stepped(&mut self, report: &StepReport, _of: u32) {
         self.show(|shown| shown.reports.push(report.clone()));
+    }
+
+    fn noted(&mut self, note: &str) {
+        self.show(|shown| shown.notes.push(in_python(note)));
     }
 }

@@ -1,11 +1,13 @@
 //! Training from Python: the core's run, a step at a time.
 
+mod steps;
+
 use crate::asked::{Asked, Judges};
+use crate::callbacks::Callbacks;
 use crate::convert::{layers, to_python};
 use crate::device::open;
-use crate::drive::{Driven, drive, drive_with};
-use crate::episode::warn_of_cuts;
-use crate::error::{OrRaise, input};
+use crate::drive::drive;
+use crate::error::OrRaise;
 use crate::example::{Example, Extras};
 use crate::group::Group;
 use crate::model::Model;
@@ -13,12 +15,12 @@ use crate::reward::Function;
 use crate::shown::{Shown, Watcher};
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
-use srft::error::{Error, Result};
+use srft::error::Error;
+use srft::metrics::StepReport;
 use srft::records;
 use srft::run::{OnFile, Run, RunFolder};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, TryLockError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 /// A run: a model, its optimiser, its problems, and a folder that keeps what happened.
@@ -58,66 +60,19 @@ pub struct Trainer {
 struct State {
     run: Run,
     /// The report of a step that is done, where an interrupt came before it was given.
-    kept: Option<srft::metrics::StepReport>,
+    kept: Option<StepReport>,
     has_warned: bool,
     adapter: String,
     /// The folder, where nobody asked for one.
     _temporary: Option<TempDir>,
 }
 
-/// How long an interrupt waits for the step to end.
-const GRACE: Duration = Duration::from_secs(2);
-
-impl Trainer {
-    /// Works on the run with the interpreter let go; nobody waits for a step of another thread.
-    fn with<T: Send>(
-        &self,
-        py: Python<'_>,
-        work: impl FnOnce(&mut State) -> PyResult<T> + Send,
-    ) -> PyResult<T> {
-        py.detach(|| match self.state.try_lock() {
-            Ok(mut state) => {
-                let done = work(&mut state);
-                // What the reward function raised is the reason for whatever else went wrong.
-                match self.functions.iter().find_map(|function| function.raised()) {
-                    Some(raised) => Err(raised),
-                    None => done,
-                }
-            }
-            Err(TryLockError::WouldBlock) => Err(input(
-                "the trainer is in a step",
-                "wait until it ends; a reward function can't use its own trainer",
-            )),
-            Err(TryLockError::Poisoned(_)) => {
-                Err(Error::machine("a step of this trainer was broken off")
-                    .next("make a new one; Trainer.resume continues from the last checkpoint"))
-                .or_raise()
-            }
-        })
-    }
-
-    /// What can be read at any time.
-    fn shown<T>(&self, read: impl FnOnce(&Shown) -> T) -> T {
-        read(&self.shown.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
-    }
-
-    fn of(
-        (run, adapter, temporary): (Run, String, Option<TempDir>),
-        functions: Vec<Arc<Function>>,
-        extras: Arc<Extras>,
-    ) -> Result<Self> {
-        let shown = Mutex::new(Shown::of(&run)?);
-        let state = State { run, kept: None, has_warned: false, adapter, _temporary: temporary };
-        Ok(Self { state: Mutex::new(state), shown, functions, extras })
-    }
-}
-
 #[pymethods]
 impl Trainer {
     #[new]
     #[pyo3(signature = (
-        config = None, *, out = None, examples = None, suites = None, reward = None, rewards = None,
-        overwrite = false
+        config = None, *, out = None, examples = None, suites = None, reward = None,
+        rewards = None, overwrite = false
     ))]
     #[expect(clippy::too_many_arguments, reason = "Python names them")]
     fn new(
@@ -158,8 +113,8 @@ impl Trainer {
     /// are an error unless `accept_changes`.
     #[staticmethod]
     #[pyo3(signature = (
-        out, config = None, *, examples = None, suites = None, reward = None, rewards = None,
-        accept_changes = false
+        out, config = None, *, examples = None, suites = None, reward = None,
+        rewards = None, accept_changes = false
     ))]
     #[expect(clippy::too_many_arguments, reason = "Python names them")]
     fn resume(
@@ -190,20 +145,34 @@ impl Trainer {
     /// (evaluation, checkpoint, samples) is done as well. Where an interrupt or an error came after the
     /// update, the next call does what is left of that step, and returns its report.
     fn step<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        py.check_signals()?;
-        let (report, cut) = self.with(py, |state| {
-            let report = self.advance(state)?;
-            Watcher(&self.shown).gave(report.step);
-            let limit = state.run.config().rollout.max_new_tokens;
-            let all_cut = report.truncated_share.is_some_and(|share| share >= 1.0);
-            let cut = all_cut && !state.has_warned;
-            state.has_warned |= cut;
-            Ok((report, cut.then_some(limit)))
-        })?;
-        if let Some(limit) = cut {
-            warn_of_cuts(py, self.shown(Shown::episodes), limit)?;
+        to_python(py, &self.stepped(py)?)
+    }
+
+    /// Trains to the end, as `srft train` does: evaluates the base, does all steps that are left, and what `finish()`
+    /// does. Returns the summary.
+    ///
+    /// `callbacks` are told of it, one or a list. A function is called as `(values, step)` after every step and
+    /// evaluation, with a flat dict of numbers such as "reward/accuracy" and "eval/SUITE/accuracy": `wandb.log` and the like
+    /// are such functions. An object has any of these methods: `begin(config)`, `step(report)`, `evaluation(step, scores)`,
+    /// `log(values, step)`, `end(summary)`, where the summary is None if the run ends too early. `srft.track` makes
+    /// objects that feed trackio, W&B and MLflow.
+    ///
+    /// What ends the run too early, an interrupt or an error of a callback's, a reward's or the machine's, leaves it
+    /// saved, and is raised: calling `run()` again goes on.
+    #[pyo3(signature = (callbacks = None))]
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        callbacks: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let callbacks = Callbacks::of(callbacks)?;
+        let done = self.run_to_end(py, &callbacks);
+        if done.is_err() {
+            // What failed is the news; if this fails too, the last checkpoint is there.
+            let _ = self.save(py, None, false);
         }
-        to_python(py, &report)
+        callbacks.end(done.as_ref().ok())?;
+        done
     }
 
     /// Scores the present policy on the suites: a list of dicts with "suite", "ood" (out of
@@ -302,7 +271,7 @@ impl Trainer {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        match self.with(py, |state| Ok(state.kept.is_none() && state.run.is_done()))? {
+        match self.is_done(py)? {
             true => Ok(None),
             false => self.step(py).map(Some),
         }
@@ -324,33 +293,5 @@ impl Trainer {
             let (method, steps) = (shown.config.objective.method.name(), shown.config.train.steps);
             format!("Trainer({method}, {} of {steps} steps)", shown.step())
         })
-    }
-}
-
-impl Trainer {
-    /// A step, or what is left of one.
-    fn advance(&self, state: &mut State) -> PyResult<srft::metrics::StepReport> {
-        if let Some(report) = state.kept.take() {
-            return Ok(report);
-        }
-        let steps = state.run.config().train.steps;
-        if state.run.step() >= steps && !state.run.is_amid_step() {
-            return Err(Error::input(format!("all {steps} steps are done"))
-                .next("make a trainer with more train.steps"))
-            .or_raise();
-        }
-        let driven = drive_with(GRACE, state.run.advance(&mut Watcher(&self.shown)))?;
-        let ((report, groups), raised) = match driven {
-            Driven::Done(done) => (done, None),
-            Driven::DoneAnd(done, raised) => (done, Some(raised)),
-        };
-        Watcher(&self.shown).trained_on(groups);
-        match raised {
-            None => Ok(report),
-            Some(raised) => {
-                state.kept = Some(report);
-                Err(raised)
-            }
-        }
     }
 }
