@@ -149,6 +149,11 @@ function finish(name, equation, body, reported) {
     return { name, equation, ...body, mismatch };
 }
 
+const GIVEN = "it was given, not sampled";
+
+/** Whether a token was given and carries no loss. @param {TokenView} token */
+const onlyGiven = (token) => token.given && token.factor === 0;
+
 /** @param {FormulaView} formula @param {Settings} settings @param {Member} member @param {TokenView} token @returns {Body} */
 function sft(formula, settings, member, token) {
     if (member.role !== "demonstration") return nothing("only the demonstration is imitated");
@@ -158,6 +163,8 @@ function sft(formula, settings, member, token) {
         return nothing("sft_gate = reward, and the verifier rejects this demonstration");
     if (gate === "advantage" && member.advantage <= 0)
         return nothing("sft_gate = advantage, and this demonstration’s Â is not above 0");
+    if (!member.weight_applies && settings["objective.sft_over"] === "prefix")
+        return nothing("sft_over = prefix, and its rollouts were given nothing");
     if (!member.weight_applies) return nothing("sft_gate = unsolved, and this prompt is solved");
     const n = sftN(formula, member);
     return {
@@ -173,6 +180,7 @@ function kl(formula, member, token) {
     const demonstrates = member.role === "demonstration";
     const lambda = demonstrates ? formula.kl_coeff : formula.rollout_kl;
     if (lambda === 0) return nothing(demonstrates ? "kl_coeff = 0" : "rollout_kl = 0");
+    if (onlyGiven(token)) return nothing(GIVEN);
     if (token.logp_base === null || (demonstrates && !member.weight_applies))
         return nothing("only what carries loss is held to the base");
     const n = demonstrates ? sftN(formula, member) : rlN(formula, member);
@@ -227,7 +235,7 @@ function self(formula, member, token) {
     const n = rlN(formula, member);
     if (formula.self_term === "none") return nothing("self_term = none: there are no rollouts to learn from");
     if (Math.exp(token.logp) > formula.max_prob) return nothing(`max_prob = ${formula.max_prob}, and p is above it`);
-    if (token.given && token.factor === 0) return nothing("it was given, not sampled");
+    if (onlyGiven(token)) return nothing(GIVEN);
     if (token.factor === 0 && formula.advantage_of === "rewards")
         return nothing("top_entropy or clip_cov: this token is left out");
     if (formula.self_term === "signed") {
@@ -299,6 +307,7 @@ function self(formula, member, token) {
 function entropyBonus(formula, member, token) {
     if (formula.entropy_coeff === 0) return nothing("entropy_coeff = 0: there is no bonus");
     if (member.role === "demonstration") return nothing("the bonus is for rollouts only");
+    if (onlyGiven(token)) return nothing(GIVEN);
     return {
         symbols: "−entropy_coeff · H / N",
         calculation: [-formula.entropy_coeff, " · ", token.entropy, " / ", rlN(formula, member)],

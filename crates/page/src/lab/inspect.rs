@@ -238,7 +238,7 @@ impl Lines<'_> {
                     given: i < member.given,
                     ratio: takes_ratio.then(|| log_rho.unwrap_or(before.logp - old).exp()),
                     factor,
-                    logp_base: base.as_ref().filter(|_| is_held).map(|_| base_logp),
+                    logp_base: base.as_ref().filter(|_| is_held && carries[i]).map(|_| base_logp),
                     logp: before.logp,
                     entropy: before.entropy,
                     logp_after: after.logp,
