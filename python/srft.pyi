@@ -6,7 +6,7 @@ Docstrings stand in the module itself: help(srft.Trainer).
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Literal, Protocol, TypeAlias, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,6 +49,10 @@ _Ids: TypeAlias = Sequence[int] | NDArray[np.integer[Any]]
 # A function (values, step), or an object with any of begin(config), step(report), evaluation(step, scores),
 # log(values, step), end(summary).
 _Callback: TypeAlias = Callable[[dict[str, float], int], Any] | object
+
+# With a length and entries {"question", "answer", ...}, or an iterator over them.
+class _Environment(Protocol):
+    def score_answer(self, answer: Any, entry: Any) -> Any: ...
 
 class Error(Exception):
     what: str
@@ -220,6 +224,9 @@ class Tokenizer:
         suite: str = "",
         extra: dict[Any, Any] | None = None,
     ) -> Example: ...
+    def apply_chat_template(
+        self, messages: _Messages, *, tools: _Messages | None = None, add_generation_prompt: bool = False, **kwargs: Any
+    ) -> str: ...
     def decode(self, ids: _Ids) -> str: ...
     def pieces(self, ids: _Ids) -> list[str]: ...
     def __len__(self) -> int: ...
@@ -241,6 +248,7 @@ class Model:
         pre: str | None = None,
         overwrite: bool = False,
     ) -> None: ...
+    def merge(self) -> Model: ...
     @property
     def tokenizer(self) -> Tokenizer: ...
     @property
@@ -288,7 +296,8 @@ class Trainer:
         *,
         out: str | PathLike[str] | None = None,
         examples: Sequence[Example] | None = None,
-        suites: Mapping[str, Sequence[Example]] | None = None,
+        environment: _Environment | None = None,
+        suites: Mapping[str, Sequence[Example] | _Environment] | None = None,
         reward: _Reward | None = None,
         rewards: Mapping[str, _Function | tuple[float, _Function]] | None = None,
         overwrite: bool = False,
@@ -299,7 +308,8 @@ class Trainer:
         config: _Config | None = None,
         *,
         examples: Sequence[Example] | None = None,
-        suites: Mapping[str, Sequence[Example]] | None = None,
+        environment: _Environment | None = None,
+        suites: Mapping[str, Sequence[Example] | _Environment] | None = None,
         reward: _Reward | None = None,
         rewards: Mapping[str, _Function | tuple[float, _Function]] | None = None,
         accept_changes: bool = False,

@@ -1,5 +1,6 @@
 //! What a trainer is made from: settings, examples, suites, a reward.
 
+use crate::environment::{Environments, entries, is_environment};
 use crate::error::{OrRaise, input};
 use crate::example::{Example, Extras, written_out};
 use crate::gym::InProcess;
@@ -9,6 +10,7 @@ use pyo3::types::{PyMapping, PyString};
 use srft::config::{Config, NamedReward, RewardBy};
 use srft::run::{GIVEN, Given, Program};
 use srft_hub::{Hub, Unwatched, fetched};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The name of the examples that a trainer is given.
@@ -25,13 +27,22 @@ pub struct Asked {
     pub given: Given,
     /// The functions that reward.
     pub functions: Vec<Arc<Function>>,
+    /// The environments that judge.
+    pub environments: Option<Arc<Environments>>,
     /// The examples' own dicts.
     pub extras: Arc<Extras>,
 }
 
-/// What rewards, as a caller gives it.
-pub struct Judges<'a, 'py> {
-    /// Of the answer: a function, or a verifier's name.
+/// What a caller brings besides settings.
+#[derive(Default)]
+pub struct Brought<'a, 'py> {
+    /// Problems to train on.
+    pub examples: Option<Vec<Py<Example>>>,
+    /// The same, and their judge.
+    pub environment: Option<&'a Bound<'py, PyAny>>,
+    /// Examples to evaluate on, or environments, by name.
+    pub suites: Option<&'a Bound<'py, PyAny>>,
+    /// Judges the answer: a function, or a verifier's name.
     pub reward: Option<&'a Bound<'py, PyAny>>,
     /// Others by their names: functions, or pairs of a weight and a function.
     pub rewards: Option<&'a Bound<'py, PyAny>>,
@@ -42,33 +53,55 @@ impl Asked {
     pub fn read(
         py: Python<'_>,
         mut layers: Vec<(String, toml::Table)>,
-        examples: Option<Vec<Py<Example>>>,
-        suites: Option<&Bound<'_, PyAny>>,
-        Judges { reward, rewards }: Judges<'_, '_>,
+        brought: Brought<'_, '_>,
     ) -> PyResult<Self> {
+        let Brought { examples, environment, suites, reward, rewards } = brought;
         let mut lists: Vec<(String, Vec<Py<Example>>)> = Vec::new();
+        let mut environments = BTreeMap::new();
         let mut settings = Vec::new();
         let named = reward.and_then(|reward| reward.cast::<PyString>().ok());
-        if let Some(examples) = examples {
-            settings.push(format!("data.train=[\"{GIVEN}{TRAIN}\"]"));
+        if let Some(environment) = environment {
+            if examples.is_some() {
+                return Err(input("examples= and environment= are given", "leave one out"));
+            }
+            lists.push((TRAIN.into(), entries(environment, "environment")?));
+            environments.insert(TRAIN.into(), environment.clone().unbind());
+        } else if let Some(examples) = examples {
             lists.push((TRAIN.into(), examples));
         } else if named.is_some() {
             let what = "a verifier's name, but no examples";
             return Err(input(what, "give examples=; the built-in task has its own verifier"));
         }
+        if !lists.is_empty() {
+            settings.push(format!("data.train=[\"{GIVEN}{TRAIN}\"]"));
+        }
         let mut names = Vec::new();
-        for (name, list) in suites.map(named_lists).transpose()?.unwrap_or_default() {
+        for (name, given) in suites.map(named_lists).transpose()?.unwrap_or_default() {
+            let list = match is_environment(&given)? {
+                true => {
+                    environments.insert(name.clone(), given.clone().unbind());
+                    entries(&given, &format!("the suite {name:?}"))?
+                }
+                false => given.extract()?,
+            };
             names.push(format!("{GIVEN}{name}"));
             lists.push((name, list));
         }
         if !names.is_empty() {
             settings.push(format!("data.eval={}", toml::Value::from(names)));
         }
+        // A reward of the caller's takes the place of the environments' own scores.
+        let judged = !environments.is_empty() && reward.is_none();
+        if judged && environments.len() < lists.len() {
+            let next = "give environments alone, or a reward= that judges both";
+            return Err(input("environments beside lists of examples", next));
+        }
         match (named, reward) {
             (Some(name), _) => {
                 settings.push(format!("data.verifier={:?}", verifier_named(name)?.name()));
             }
             (None, Some(_)) => settings.push("data.verifier=\"given\"".into()),
+            (None, None) if judged => settings.push("data.verifier=\"given\"".into()),
             (None, None) => {}
         }
         for setting in &settings {
@@ -108,13 +141,18 @@ impl Asked {
             None => None,
         };
         given.judge = reward.clone().map(|function| function as _);
+        let marker = &config.data.answer_after;
+        let environments = judged.then(|| Environments::new(environments, marker, extras.clone()));
+        if let Some(environments) = &environments {
+            given.judge = Some(environments.clone());
+        }
         let mut functions: Vec<Arc<Function>> = reward.into_iter().collect();
         for (name, _, function) in others {
             let function = Function::new(&function, extras.clone())?;
             functions.push(function.clone());
             given.rewards.insert(name, function);
         }
-        Ok(Self { config, given, functions, extras })
+        Ok(Self { config, given, functions, environments, extras })
     }
 }
 
@@ -138,10 +176,10 @@ fn named_functions<'py>(
 }
 
 /// The suites by their names.
-fn named_lists(suites: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Vec<Py<Example>>)>> {
+fn named_lists<'py>(suites: &Bound<'py, PyAny>) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
     let mut lists = Vec::new();
     for pair in suites.cast::<PyMapping>()?.items()? {
-        let (name, list): (String, Vec<Py<Example>>) = pair.extract()?;
+        let (name, list): (String, Bound<'py, PyAny>) = pair.extract()?;
         let is_plain = !name.contains(['/', '\\']) && name.trim() == name && !name.is_empty();
         if !is_plain || name == TRAIN {
             let next = format!("use letters and digits, and not {TRAIN:?}");

@@ -94,7 +94,7 @@ impl Example {
 
     /// What else a reward function may know: the dict that was given.
     #[getter]
-    fn extra(&self, py: Python<'_>) -> Py<PyDict> {
+    pub fn extra(&self, py: Python<'_>) -> Py<PyDict> {
         self.extra.clone_ref(py)
     }
 
@@ -208,6 +208,7 @@ impl Example {
         static NONE: Layout = Layout { templated: false, learned: Vec::new() };
         match &self.row.content {
             Content::Made { prompt, response, layout } => (prompt, response.as_deref(), layout),
+            Content::Question(question) => (question, None, &NONE),
             _ => ("", None, &NONE),
         }
     }

@@ -1,11 +1,13 @@
 //! reasoning-gym's tasks in the interpreter that runs, by the same program as `srft train --task` uses.
 
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use srft::data::gym::{INDEX, Problems, SCRIPT, TASK, Tasks, refused};
 use srft::error::{Error, Result};
 use srft::names::REASONING_GYM;
 use srft::reward::{Part, Scores, Submission};
+use std::cell::RefCell;
 use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +23,42 @@ fn module(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     MODULE.get_or_try_init(py, made).map(|module| module.bind(py))
 }
 
+thread_local! {
+    /// An interrupt that came while a scorer ran; whoever asks for scores waits for them in the same thread.
+    static INTERRUPT: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
+
+/// A score, or why there is none; an interrupt, which is no mistake of a scorer's, ends the judging.
+pub fn unless_interrupted(
+    py: Python<'_>,
+    score: PyResult<f64>,
+) -> Result<std::result::Result<f64, String>> {
+    match score {
+        Err(raised) if !raised.is_instance_of::<PyException>(py) => {
+            let why = Error::machine(raised.to_string());
+            INTERRUPT.set(Some(raised));
+            Err(why)
+        }
+        score => Ok(score.map_err(|raised| described(py, &raised))),
+    }
+}
+
+/// That interrupt, once.
+pub fn interrupted() -> Option<PyErr> {
+    INTERRUPT.take()
+}
+
+/// The answer in a response: what follows the last marker, or stands in the last `<answer>…</answer>`, or all of it.
+pub fn answer_in<'py>(
+    py: Python<'py>,
+    response: &str,
+    marker: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    module(py)?.call_method1("answer_in", (response, marker))
+}
+
 /// What was raised, as the program says it.
-fn described(py: Python<'_>, error: &PyErr) -> String {
+pub fn described(py: Python<'_>, error: &PyErr) -> String {
     let named = || module(py)?.call_method1("described", (error.value(py),))?.extract();
     named().unwrap_or_else(|_: PyErr| error.to_string())
 }
@@ -78,8 +114,8 @@ impl Part for Scorer {
 
     fn scores(&self, submissions: &[Submission]) -> std::result::Result<Scores, Error> {
         Python::attach(|py| {
-            let score = |s: &Submission| self.score(py, s).map_err(|e| described(py, &e));
-            Ok(submissions.iter().map(score).collect())
+            let score = |s: &Submission| unless_interrupted(py, self.score(py, s));
+            submissions.iter().map(score).collect()
         })
     }
 }

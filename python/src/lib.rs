@@ -10,6 +10,7 @@ mod contents;
 mod convert;
 mod device;
 mod drive;
+mod environment;
 mod episode;
 mod error;
 mod example;
@@ -20,6 +21,7 @@ mod objective;
 mod reward;
 mod shown;
 mod task;
+mod tokenizer;
 mod trainer;
 
 use pyo3::prelude::*;
@@ -42,13 +44,15 @@ mod module {
     #[pymodule_export]
     use super::group::Group;
     #[pymodule_export]
-    use super::model::{Model, TokenStats, Tokenizer, token_stats};
+    use super::model::{Model, TokenStats, token_stats};
     #[pymodule_export]
     use super::objective::{Loss, advantages, loss, weights};
     #[pymodule_export]
     use super::reward::rewards;
     #[pymodule_export]
     use super::task::{Task, task};
+    #[pymodule_export]
+    use super::tokenizer::Tokenizer;
     #[pymodule_export]
     use super::trainer::Trainer;
 

@@ -1,111 +1,30 @@
-//! Models, their tokenizers, and what they think of a text.
+//! Models, and what they think of a text.
 
-use crate::contents::Contents;
 use crate::convert::{float_list, to_python};
 use crate::device::open;
 use crate::drive::{drive, require_own_process};
-use crate::error::{OrRaise, exception, input, wrong_type};
-use crate::example::{Example, Prompt};
+use crate::error::{OrRaise, exception, input};
+use crate::example::Prompt;
+use crate::tokenizer::{Tokenizer, folder_of, token_ids};
 use burn::tensor::Tensor;
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use serde_json::Value;
-use srft::config::{self, Frozen, Precision, Storage};
+use srft::config::{Frozen, Precision, Storage};
 use srft::data::batch::{MicroBatch, micro_batches};
 use srft::data::encode::encode;
-use srft::error::{Error, Result};
+use srft::error::Error;
 use srft::model::{Llama, ModelFolder, Parameter, gguf_file, quantise};
 use srft::objective::loss::{response_logits, token_statistics};
 use srft::ops::readback;
 use srft::platform::OutFile;
-use srft::records::{Layout, Sequence};
-use srft::run::open_model;
+use srft::records::Sequence;
 use srft::text;
-use srft_hub::{Hub, Unwatched, fetched_base, fetched_model};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Text to tokens and back, as a `tokenizer.json` says.
-#[pyclass(frozen, weakref, module = "srft")]
-pub struct Tokenizer(text::Tokenizer, /** The folder that it is of. */ Arc<ModelFolder>);
-
-#[pymethods]
-impl Tokenizer {
-    /// Reads a model folder's `tokenizer.json`; "tiny" is the built-in model's. `base` is as in `Model.load`.
-    #[staticmethod]
-    #[pyo3(signature = (path = None, *, base = None))]
-    fn load(path: Option<PathBuf>, base: Option<PathBuf>) -> PyResult<Self> {
-        let folder = folder_of(path, base).or_raise()?;
-        Ok(Self(folder.tokenizer().or_raise()?, Arc::new(folder)))
-    }
-
-    /// Token ids of a text that starts a sequence (with begin-of-text, where the tokenizer has it and
-    /// the text hasn't), or with `continuation=True` of one that goes on, such as a response: uint32 [N].
-    /// `special=False` puts nothing before a text that has its special tokens written out.
-    #[pyo3(signature = (text, *, continuation = false, special = true))]
-    fn encode<'py>(
-        &self,
-        py: Python<'py>,
-        text: &str,
-        continuation: bool,
-        special: bool,
-    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
-        let ids = match (continuation, special) {
-            (true, _) => self.0.encode_continuation(text),
-            (_, false) => self.0.pieces(text).map(|pieces| pieces.ids),
-            (_, true) => self.0.encode(text),
-        };
-        Ok(PyArray1::from_vec(py, ids.or_raise()?))
-    }
-
-    /// A conversation as the model's chat template writes it: an `Example` to sample from or to train on.
-    ///
-    /// `messages` is a list of dicts with "role" and "content". Where the assistant speaks last, that is the
-    /// demonstration, and its prompt is what stands before; else the prompt ends where the assistant is asked.
-    /// `Example(messages=...)` is the same for whatever model reads it, learns all of the assistant's turns, not
-    /// the last alone, and says what the other arguments are. A template that writes the date writes 26 July 2024.
-    #[pyo3(signature = (
-        messages, answer = "", *, tools = None, chat_template_kwargs = None, suite = "", extra = None
-    ))]
-    #[expect(clippy::too_many_arguments, reason = "Python names them")]
-    fn chat(
-        &self,
-        py: Python<'_>,
-        messages: Bound<'_, PyAny>,
-        answer: &str,
-        tools: Option<Bound<'_, PyAny>>,
-        chat_template_kwargs: Option<Bound<'_, PyAny>>,
-        suite: &str,
-        extra: Option<Py<PyDict>>,
-    ) -> PyResult<Example> {
-        let given = Contents { tools, chat_template_kwargs, ..Contents::conversation(messages) };
-        let example = Example::made(py, given.read(Layout::default())?, answer, suite, None);
-        let record = example.written(&self.1, false).or_raise()?;
-        Ok(Example::of(py, record)?.with_extra(extra))
-    }
-
-    /// The text of token ids, without begin- and end-of-text and padding.
-    fn decode(&self, ids: &Bound<'_, PyAny>) -> PyResult<String> {
-        Ok(self.0.decode(&token_ids(ids)?))
-    }
-
-    /// Each token as the vocabulary spells it.
-    fn pieces(&self, ids: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
-        Ok(self.0.spelled(&token_ids(ids)?))
-    }
-
-    /// V, gaps included.
-    fn __len__(&self) -> usize {
-        self.0.vocab_size()
-    }
-
-    fn __repr__(&self) -> String {
-        format!("Tokenizer({} tokens)", self.0.vocab_size())
-    }
-}
 
 /// A model on a device, as it is now: a trainer that goes on does not change it.
 #[pyclass(frozen, weakref, module = "srft")]
@@ -182,6 +101,22 @@ impl Model {
             let name = path.file_stem().unwrap_or_default().to_string_lossy();
             drive(self.folder.write_gguf(&mut writer.file, &self.policy, kind, &name, pre))?;
             writer.finish().or_raise()
+        })
+    }
+
+    /// The model with its adapters' change in its weights, as `srft merge` writes it: `merge().save(path)`.
+    fn merge(&self, py: Python<'_>) -> PyResult<Self> {
+        if self.policy.lora().is_none() {
+            let what = Error::input("the model has no adapters").at(&self.folder.place);
+            return Err(exception(what.next("it can be saved as it is")));
+        }
+        py.detach(|| {
+            require_own_process().or_raise()?;
+            let mut policy = self.policy.clone();
+            policy.merge();
+            let mut folder = (*self.folder).clone();
+            folder.adapter = None;
+            Ok(Self::of(folder, policy, self.tokenizer.clone(), self.adapter.clone()))
         })
     }
 
@@ -262,37 +197,11 @@ impl<'py> FromPyObject<'_, 'py> for Response {
     }
 }
 
-/// A list of token ids: an array of whole numbers, or a sequence of them.
-pub fn token_ids(given: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
-    if let Ok(array) = given.cast::<PyArray1<u32>>() {
-        return Ok(array.to_vec()?);
-    }
-    given.extract().map_err(|_| {
-        let got = given.getattr("dtype").unwrap_or_else(|_| given.get_type().into_any());
-        wrong_type("tokens", &got, "a list of token ids: whole numbers from 0 on")
-    })
-}
-
 /// A fingerprint of a folder's tokenizer.
 pub fn vocabulary(folder: &ModelFolder) -> u64 {
     let mut hasher = DefaultHasher::new();
     folder.tokenizer.hash(&mut hasher);
     hasher.finish()
-}
-
-/// A folder, an adapter's over `base` where that is given; without a path the built-in model's.
-fn folder_of(path: Option<PathBuf>, base: Option<PathBuf>) -> Result<ModelFolder> {
-    let mut model = config::Model::default();
-    let text = |path: PathBuf| path.to_string_lossy().into_owned();
-    model.path = path.map_or_else(|| "tiny".into(), text);
-    model.base = base.map(text).unwrap_or_default();
-    let hub = Hub::from_env(false, Box::new(Unwatched));
-    model.path = fetched_model(&model.path, &hub)?;
-    match model.base.is_empty() {
-        true => model.base = fetched_base(&model.path, &hub)?.unwrap_or_default(),
-        false => model.base = fetched_model(&model.base, &hub)?,
-    }
-    open_model(&model)
 }
 
 impl Model {

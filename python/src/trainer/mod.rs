@@ -2,11 +2,12 @@
 
 mod steps;
 
-use crate::asked::{Asked, Judges};
+use crate::asked::{Asked, Brought};
 use crate::callbacks::Callbacks;
 use crate::convert::{layers, to_python};
 use crate::device::open;
 use crate::drive::drive;
+use crate::environment::Environments;
 use crate::error::OrRaise;
 use crate::example::{Example, Extras};
 use crate::group::Group;
@@ -35,6 +36,14 @@ use tempfile::TempDir;
 /// `srft train --resume` read too; with None it is a temporary one that goes with the trainer. A run that is
 /// there already is an error, unless `overwrite`: then it is removed, and nothing else in the folder is.
 ///
+/// `environment` is data and judge in one: an object with a length and entries `{"question": …, "answer": …, …}` by their
+/// number (or an iterator over them), and `score_answer(answer, entry) -> score in [0, 1]`, such as
+/// `reasoning_gym.create_dataset("chain_sum")`. Questions are users' messages where the model has a chat template; the answer
+/// is what follows `data.answer_after`, or is in the last `<answer>…</answer>`, or else the whole response. What the
+/// scorer raises, and what is no such number, is counted as `unscored`. Nothing in this process can end a scorer that
+/// hangs but an interrupt. An environment has no demonstrations: take a method without, such as grpo. In `suites`
+/// environments may stand, too.
+///
 /// `examples`, a list of `Example`s, take the built-in task's place; `suites`, a dict of lists by name,
 /// are evaluated on (else a tenth of the examples). `reward` is a function `(example, response) ->
 /// score in [0, 1]`, which judges rollouts, demonstrations and evaluation, or the name of a verifier; a half
@@ -53,6 +62,7 @@ pub struct Trainer {
     state: Mutex<State>,
     shown: Mutex<Shown>,
     functions: Vec<Arc<Function>>,
+    environments: Option<Arc<Environments>>,
     extras: Arc<Extras>,
 }
 
@@ -71,7 +81,7 @@ struct State {
 impl Trainer {
     #[new]
     #[pyo3(signature = (
-        config = None, *, out = None, examples = None, suites = None, reward = None,
+        config = None, *, out = None, examples = None, environment = None, suites = None, reward = None,
         rewards = None, overwrite = false
     ))]
     #[expect(clippy::too_many_arguments, reason = "Python names them")]
@@ -80,13 +90,15 @@ impl Trainer {
         config: Option<&Bound<'_, PyAny>>,
         out: Option<PathBuf>,
         examples: Option<Vec<Py<Example>>>,
+        environment: Option<&Bound<'_, PyAny>>,
         suites: Option<&Bound<'_, PyAny>>,
         reward: Option<&Bound<'_, PyAny>>,
         rewards: Option<&Bound<'_, PyAny>>,
         overwrite: bool,
     ) -> PyResult<Self> {
-        let Asked { config, given, functions, extras } =
-            Asked::read(py, layers(config)?, examples, suites, Judges { reward, rewards })?;
+        let brought = Brought { examples, environment, suites, reward, rewards };
+        let Asked { config, given, functions, environments, extras } =
+            Asked::read(py, layers(config)?, brought)?;
         let made = py.detach(|| {
             let temporary = match out {
                 Some(_) => None,
@@ -101,7 +113,7 @@ impl Trainer {
                 RunFolder::remove(&path)?;
             }
             let run = Run::create_with(config, &given, &selected, &path)?;
-            Self::of((run, selected.name, temporary), functions, extras)
+            Self::of((run, selected.name, temporary), (functions, environments), extras)
         });
         py.check_signals()?;
         made.or_raise()
@@ -113,7 +125,7 @@ impl Trainer {
     /// are an error unless `accept_changes`.
     #[staticmethod]
     #[pyo3(signature = (
-        out, config = None, *, examples = None, suites = None, reward = None,
+        out, config = None, *, examples = None, environment = None, suites = None, reward = None,
         rewards = None, accept_changes = false
     ))]
     #[expect(clippy::too_many_arguments, reason = "Python names them")]
@@ -122,6 +134,7 @@ impl Trainer {
         out: PathBuf,
         config: Option<&Bound<'_, PyAny>>,
         examples: Option<Vec<Py<Example>>>,
+        environment: Option<&Bound<'_, PyAny>>,
         suites: Option<&Bound<'_, PyAny>>,
         reward: Option<&Bound<'_, PyAny>>,
         rewards: Option<&Bound<'_, PyAny>>,
@@ -129,12 +142,13 @@ impl Trainer {
     ) -> PyResult<Self> {
         let mut all = vec![OnFile::of(&out).config_layer().or_raise()?];
         all.extend(layers(config)?);
-        let Asked { config, given, functions, extras } =
-            Asked::read(py, all, examples, suites, Judges { reward, rewards })?;
+        let brought = Brought { examples, environment, suites, reward, rewards };
+        let Asked { config, given, functions, environments, extras } =
+            Asked::read(py, all, brought)?;
         let resumed = py.detach(|| {
             let selected = open(&config.run.device, config.run.precision)?;
             let run = Run::resume_with(config, &given, accept_changes, &selected, &out)?;
-            Self::of((run, selected.name, None), functions, extras)
+            Self::of((run, selected.name, None), (functions, environments), extras)
         });
         py.check_signals()?;
         resumed.or_raise()
@@ -279,10 +293,12 @@ impl Trainer {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
         self.extras.traverse(&visit)?;
+        self.environments.iter().try_for_each(|environments| environments.traverse(&visit))?;
         self.functions.iter().try_for_each(|function| function.traverse(&visit))
     }
 
     fn __clear__(&self) {
+        self.environments.iter().for_each(|environments| environments.clear());
         for function in &self.functions {
             function.clear();
         }

@@ -3,9 +3,11 @@
 use super::{State, Trainer};
 use crate::callbacks::Callbacks;
 use crate::drive::{Driven, drive, drive_with};
+use crate::environment::Environments;
 use crate::episode::warn_of_cuts;
 use crate::error::{OrRaise, input};
 use crate::example::Extras;
+use crate::gym;
 use crate::reward::Function;
 use crate::shown::{Shown, Watcher};
 use pyo3::prelude::*;
@@ -30,7 +32,8 @@ impl Trainer {
             Ok(mut state) => {
                 let done = work(&mut state);
                 // What the reward function raised is the reason for whatever else went wrong.
-                match self.functions.iter().find_map(|function| function.raised()) {
+                let raised = self.functions.iter().find_map(|function| function.raised());
+                match raised.or_else(gym::interrupted) {
                     Some(raised) => Err(raised),
                     None => done,
                 }
@@ -54,12 +57,12 @@ impl Trainer {
 
     pub(super) fn of(
         (run, adapter, temporary): (Run, String, Option<TempDir>),
-        functions: Vec<Arc<Function>>,
+        (functions, environments): (Vec<Arc<Function>>, Option<Arc<Environments>>),
         extras: Arc<Extras>,
     ) -> Result<Self> {
         let shown = Mutex::new(Shown::of(&run)?);
         let state = State { run, kept: None, has_warned: false, adapter, _temporary: temporary };
-        Ok(Self { state: Mutex::new(state), shown, functions, extras })
+        Ok(Self { state: Mutex::new(state), shown, functions, environments, extras })
     }
 
     /// Everything that is left to do, with all who are told.

@@ -22,6 +22,7 @@ pub fn example(
         Content::Completion { prompt, response } => (prompt, response, Layout::default()),
         Content::Text(text) => (String::new(), Some(text), Layout::default()),
         Content::Made { prompt, response, layout } => (prompt, response, layout),
+        Content::Question(prompt) => (prompt, None, Layout::default()),
         Content::Chat(chat) => {
             let template = template.ok_or_else(|| {
                 Error::input("the row has messages, but the model has no chat template").next(

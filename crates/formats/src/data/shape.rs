@@ -76,6 +76,8 @@ pub enum Content {
     Chat(Chat),
     /// Text to be imitated as a whole.
     Text(String),
+    /// A question, of a program's: what a user says where the model has a chat template, else text.
+    Question(String),
     /// Made by an embedding program: text with its layout.
     Made {
         /// The prompt as the model reads it.
@@ -108,7 +110,7 @@ impl Row {
                 *response = None;
             }
             Content::Chat(chat) => chat.response.clear(),
-            Content::Text(_) => {}
+            Content::Text(_) | Content::Question(_) => {}
         }
         self
     }
@@ -132,7 +134,21 @@ impl Row {
             }
             Content::Chat(chat) => !chat.response.is_empty(),
             Content::Text(_) => true,
+            Content::Question(_) => false,
         }
+    }
+
+    /// The row for a model with a chat template: a question is a conversation.
+    pub fn asked(mut self) -> Self {
+        if let Content::Question(text) = self.content {
+            self.content = Content::Chat(Chat {
+                messages: vec![json!({"role": "user", "content": text})],
+                response: Vec::new(),
+                tools: None,
+                template_arguments: Map::new(),
+            });
+        }
+        self
     }
 }
 

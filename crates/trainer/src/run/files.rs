@@ -211,6 +211,7 @@ impl<'a> Files<'a> {
         let line = row.line;
         let row = if wanted.keeps_responses { row } else { row.without_response() };
         let all_turns = self.of.data.turns == Turns::All;
+        let row = if self.template.is_some() { row.asked() } else { row };
         let row = row.with_system(&self.of.data.system);
         let (mut example, rewritten) =
             render::example(row, suite, self.template.as_ref(), all_turns)?;
