@@ -6,6 +6,7 @@ use crate::model::{Lora, ModelConfig, StoredBytes, part_bytes};
 use crate::ops::lm_head::logits_bytes;
 use crate::ops::vector::LANES;
 use crate::platform::free_memory_bytes;
+use crate::rollout::TOKENS_PER_PASS;
 
 /// Bytes of an f32.
 const F32: usize = 4;
@@ -272,12 +273,20 @@ fn of_sampling(
     };
     let cache = (prompts * prompt + slots * response) * position * number;
     let copied = if on_cpu { 0 } else { cache / layers }; // one layer's at a time, as rows join
-    // As the prompts are read; the logits come after that.
-    let reading = prompts * prompt * (3 * f + d).max(d + 2 * s.query + 4 * s.kv);
+    // As the prompts are read, pass by pass: beyond the whole cache, of which the last pass's is not there before it. The
+    // logits come after that.
+    let tokens = prompts * prompt;
+    let pass = tokens.min(TOKENS_PER_PASS / prompt.max(1) * prompt).max(prompt);
+    let (whole, rest) = (tokens / pass.max(1), tokens % pass.max(1));
+    let beyond = |before: usize, read: usize| {
+        let to_come = number * position * (tokens - before - read) / F32;
+        (read * (3 * f + d).max(d + 2 * s.query + 4 * s.kv)).saturating_sub(to_come)
+    };
+    let reading = beyond(whole.saturating_sub(1) * pass, pass).max(beyond(whole * pass, rest));
     let logits = 3 * slots * model.vocab_size;
     let passing = match logits > reading {
         true => ("logits", format!("{slots} rows of {}", model.vocab_size)),
-        false => ("prompts", format!("{} tokens, as they are read", prompts * prompt)),
+        false => ("prompts", format!("{pass} tokens of them, as they are read")),
     };
     let of = format!(
         "{prompts} prompts of {prompt} positions, and {slots} rows of {response} after them"

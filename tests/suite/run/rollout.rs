@@ -7,7 +7,7 @@ use srft::config::CacheDtype;
 use srft::model::{Llama, ModelFolder};
 use srft::ops::readback;
 use srft::ops::sampling::Sampling;
-use srft::rollout::{Past, Plan, Response, Stops, respond, stream};
+use srft::rollout::{Past, Plan, Response, Stops, TOKENS_PER_PASS, respond, stream};
 use srft::score::score;
 use srft::text::Tokenizer;
 use std::task::{Context, Waker};
@@ -72,6 +72,32 @@ fn refilled_slots_change_nothing_and_readbacks_are_bounded() {
                     compare(&what, got, &expected, tolerance).unwrap();
                 }
             }
+        }
+    }
+}
+
+/// Prompts of more tokens than a pass takes are read in several, and give what they give a few at a time.
+#[test]
+fn many_prompts_are_read_in_passes() {
+    for (backend, device) in devices() {
+        let (model, tokenizer) = ModelFolder::tiny().load(&device).unwrap();
+        let prompt = |i: usize| format!("{}{i}+1=", "12+34=46;".repeat(8 + i % 2));
+        let prompts: Vec<Vec<u32>> =
+            (0..64).map(|i| tokenizer.encode(&prompt(i)).unwrap()).collect();
+        let tokens: usize = prompts.iter().map(Vec::len).sum();
+        assert!(tokens > TOKENS_PER_PASS, "{tokens} tokens are one pass");
+        let of = |slots| {
+            let plan =
+                Plan { group: 2, max_new_tokens: 3, slots, ..plan(&model, Stops::default()) };
+            block_on(respond(&model, &prompts, &plan)).unwrap()
+        };
+        for (few, all) in of(24).iter().zip(&of(0)) {
+            assert_eq!(
+                (few.prompt, few.sample, &few.tokens),
+                (all.prompt, all.sample, &all.tokens)
+            );
+            let expected: Vec<f64> = all.logprobs.iter().map(|&x| f64::from(x)).collect();
+            compare(backend, &few.logprobs, &expected, 1e-4).unwrap();
         }
     }
 }

@@ -33,6 +33,10 @@ const MOST: usize = 10_000_000;
 /// New rows wait until a quarter (1 / this) of the slots is free: prefilling one row at a time is slow.
 const REFILL_AT: usize = 4;
 
+/// Most tokens of prompts that are read at once, unless one prompt has more. What a pass holds besides the cache grows
+/// with them, and more make it hardly faster.
+pub const TOKENS_PER_PASS: usize = 4096;
+
 /// How a batch of responses is sampled.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
@@ -195,7 +199,7 @@ impl<'a> Decoder<'a> {
 
     async fn run(mut self) -> Result<Vec<Response>> {
         give_way().await;
-        let Some(mut next) = self.refill(None) else { return Ok(self.responses) };
+        let Some(mut next) = self.refill(None).await else { return Ok(self.responses) };
         loop {
             give_way().await;
             let Sampled { mut tokens, stats } = self.draw(next);
@@ -211,7 +215,7 @@ impl<'a> Decoder<'a> {
             }
             let goes_on = !self.alive.is_empty();
             let logits = goes_on.then(|| self.decoding.decode(tokens, &mut self.caches));
-            match self.refill(logits) {
+            match self.refill(logits).await {
                 Some(logits) => next = logits,
                 None => return self.finish().await,
             }
@@ -231,32 +235,44 @@ impl<'a> Decoder<'a> {
 
     /// Moves waiting responses into free slots; `logits` [b, V] are those of the rows decoded so far. New
     /// rows join only after all ids have been read, so that each look covers the same rows.
-    fn refill(&mut self, logits: Option<Tensor<2>>) -> Option<Tensor<2>> {
+    async fn refill(&mut self, logits: Option<Tensor<2>>) -> Option<Tensor<2>> {
         let free = self.slots - self.alive.len();
         let enough = free >= self.slots.div_ceil(REFILL_AT) || self.alive.is_empty();
         if self.waiting.is_empty() || !self.unread.is_empty() || !enough {
             return logits;
         }
         let rows: Vec<usize> = self.waiting.by_ref().take(free).collect();
-        let of_start = rows.chunk_by(|&a, &b| self.start_of[a] == self.start_of[b]);
-        let (mut tokens, mut packing) = (Vec::new(), Packing::default());
-        for rows in of_start {
+        // What ended makes room before the new is there.
+        self.caches = std::mem::take(&mut self.caches).into_iter().map(KvCache::settled).collect();
+        let mut all: Vec<Tensor<2>> = logits.into_iter().collect();
+        for (tokens, packing) in self.passes(&rows) {
+            give_way().await;
+            let (fresh, caches) = self.decoding.prefill(self.ints(tokens), packing, self.room);
+            all.push(fresh);
+            let old = std::mem::take(&mut self.caches);
+            self.caches = match old.is_empty() {
+                true => caches,
+                false => old.into_iter().zip(caches).map(|(old, new)| old.join(new)).collect(),
+            };
+        }
+        self.alive.extend(rows);
+        self.draws = None;
+        Some(Tensor::cat(all, 0))
+    }
+
+    /// What new rows have to read, in passes of a limited number of tokens. What several of them begin with is read once.
+    fn passes(&self, rows: &[usize]) -> Vec<(Vec<i32>, Packing)> {
+        let mut passes: Vec<(Vec<i32>, Packing)> = Vec::new();
+        for rows in rows.chunk_by(|&a, &b| self.start_of[a] == self.start_of[b]) {
             let read = &self.starts[self.start_of[rows[0]]].read;
+            if passes.last().is_none_or(|(tokens, _)| tokens.len() + read.len() > TOKENS_PER_PASS) {
+                passes.push(Default::default());
+            }
+            let (tokens, packing) = passes.last_mut().expect("just made");
             tokens.extend(read.iter().map(|&token| token as i32));
             packing.trees.push(Tree { prompt: read.len(), branches: vec![0; rows.len()] });
         }
-        // What ended makes room before the new is there.
-        let old = std::mem::take(&mut self.caches).into_iter().map(KvCache::settled);
-        let old: Vec<KvCache> = old.collect();
-        let (fresh, caches) = self.decoding.prefill(self.ints(tokens), packing, self.room);
-        self.alive.extend(rows);
-        self.draws = None;
-        let Some(logits) = logits else {
-            self.caches = caches;
-            return Some(fresh);
-        };
-        self.caches = old.into_iter().zip(caches).map(|(old, new)| old.join(new)).collect();
-        Some(Tensor::cat(vec![logits, fresh], 0))
+        passes
     }
 
     fn draw(&mut self, logits: Tensor<2>) -> Sampled {
