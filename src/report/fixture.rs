@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::eval::Score;
 use crate::metrics::StepReport;
 use crate::run::{Evaluation, SampledEpisode, SampledGroup};
+use std::collections::BTreeMap;
 
 /// A config of settings `section.key=value`.
 pub fn config(settings: &[&str]) -> Config {
@@ -69,6 +70,7 @@ pub fn evaluation(step: u32, suites: &[(&str, bool, f64)]) -> Evaluation {
         interval: [accuracy - 0.03, accuracy + 0.03],
         pass: accuracy,
         pass_interval: [accuracy - 0.03, accuracy + 0.03],
+        rewards: BTreeMap::new(),
         unscored: 0,
     };
     Evaluation { step, eval_secs: 1.5, scores: suites.iter().map(score).collect() }

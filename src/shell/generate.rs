@@ -14,6 +14,7 @@ use srft::ops::sampling::Sampling;
 use srft::platform::{FolderWriter, require_folder};
 use srft::rollout::{Past, Plan, all_cut, respond, stream};
 use srft::run::{Given, Reader, grader, suite_files, write_suites};
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
     if arguments.json {
         return say(json!({"model": config.model.path, "scores": scores}));
     }
+    let named: BTreeSet<&String> = scores.iter().flat_map(|s| s.rewards.keys()).collect();
     let mut rows: Vec<Vec<String>> = scores
         .iter()
         .map(|s| {
@@ -62,6 +64,10 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
                 with_interval(s.pass, s.pass_interval),
             ];
             row.truncate(if k > 1 { 4 } else { 3 });
+            // A suite that could not be scored has none.
+            let mean =
+                |name| s.rewards.get(name).map_or(String::new(), |mean| format!("{mean:.2}"));
+            row.extend(named.iter().map(|&name| mean(name)));
             row
         })
         .collect();
@@ -72,8 +78,10 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
         }
     }
     let (avg, pass) = (format!("avg@{k} % [95%]"), format!("pass@{k} % [95%]"));
-    let header = ["suite", "problems", &avg, &pass];
-    say(table(&header[..if k > 1 { 4 } else { 3 }], rows))?;
+    let mut header = vec!["suite", "problems", &avg, &pass];
+    header.truncate(if k > 1 { 4 } else { 3 });
+    header.extend(named.iter().map(|name| name.as_str()));
+    say(table(&header, rows))?;
     let sampled = all.iter().flatten().map(|s| (s.tokens, s.truncated));
     if let Some(why) = all_cut(sampled, config.rollout.max_new_tokens) {
         note(format_args!("note: {why}"));

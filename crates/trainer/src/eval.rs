@@ -4,6 +4,7 @@
 use crate::config::Config;
 use crate::data::source::Problem;
 use crate::error::{Error, Result};
+use crate::metrics::mean_scores;
 use crate::model::Llama;
 use crate::ops::sampling::Sampling;
 use crate::platform::give_way;
@@ -54,6 +55,9 @@ pub struct Score {
     pub pass: f64,
     /// The 95% confidence interval of pass@k.
     pub pass_interval: [f64; 2],
+    /// Mean score of each reward by its name, 0 to 1; empty where the answer is all that is rewarded.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rewards: BTreeMap<String, f64>,
     /// Samples that the verifier failed on, left out of all this.
     pub unscored: usize,
 }
@@ -73,6 +77,8 @@ struct Written {
     pass_interval: Option<[f64; 2]>,
     #[serde(default)]
     pass_margin: f64,
+    #[serde(default)]
+    rewards: BTreeMap<String, f64>,
     unscored: usize,
 }
 
@@ -88,6 +94,7 @@ impl From<Written> for Score {
             samples: w.samples,
             accuracy: w.accuracy,
             pass: w.pass,
+            rewards: w.rewards,
             unscored: w.unscored,
         }
     }
@@ -246,6 +253,7 @@ pub fn score(suite: &Suite, samples: &[Sample], k: usize) -> Score {
         interval,
         pass,
         pass_interval,
+        rewards: mean_scores(samples.iter().filter(|s| s.right.is_some()).map(|s| &s.scores)),
         unscored: samples.iter().filter(|s| s.right.is_none()).count(),
     }
 }

@@ -1,6 +1,5 @@
 //! What a step reports: each metric defined once, with unit and formula.
 
-use crate::records::Episode;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -133,12 +132,14 @@ pub fn mean_of(values: impl Iterator<Item = f64>) -> Option<f64> {
     (count > 0).then(|| sum / f64::from(count))
 }
 
-/// The mean score of each reward over episodes, which all have the same ones.
-pub fn mean_scores<'a>(episodes: impl Iterator<Item = &'a Episode>) -> BTreeMap<String, f64> {
+/// The mean of each reward's score over responses, which all have the same rewards.
+pub fn mean_scores<'a>(
+    responses: impl Iterator<Item = &'a BTreeMap<String, f64>>,
+) -> BTreeMap<String, f64> {
     let (mut means, mut count) = (BTreeMap::<String, f64>::new(), 0.0);
-    for episode in episodes {
+    for scores in responses {
         count += 1.0;
-        for (name, score) in &episode.scores {
+        for (name, score) in scores {
             *means.entry(name.clone()).or_default() += score;
         }
     }

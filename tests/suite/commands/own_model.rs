@@ -407,6 +407,16 @@ fn several_rewards_have_names_and_weights() {
     home.succeeds("report run --out report.html");
     let report = String::from_utf8(home.read("report.html")).unwrap();
     assert!(report.contains("Rewards, one by one") && report.contains("shown 0.00"));
+    let eval = "eval --model run/best --data sums.jsonl --verifier exact --config rewards.toml --samples 2";
+    let result = home.succeeds(&format!("{eval} --out judged --json"));
+    let result: Value = serde_json::from_str(&result).unwrap();
+    let judged = home.lines("judged/sums.jsonl");
+    for (name, mean) in result["scores"][0]["rewards"].as_object().unwrap() {
+        let sum: f64 = judged.iter().map(|s| s["scores"][name].as_f64().unwrap()).sum();
+        assert!((mean.as_f64().unwrap() - sum / judged.len() as f64).abs() < 1e-12, "{name}");
+    }
+    let table = home.succeeds(eval);
+    assert!(table.contains("digits") && table.contains("0.25"), "{table}");
     home.succeeds("train --resume run --steps 3");
     let weight = "train --resume run --steps 4 --set reward.answer_weight=1";
     home.fails(weight, INPUT, &["reward.answer_weight", "was 2"]);

@@ -24,9 +24,12 @@ pub fn of_step(report: &StepReport) -> Vec<(String, f64)> {
 /// Those of an evaluation.
 pub fn of_scores(scores: &[Score]) -> Vec<(String, f64)> {
     let mut points = Vec::new();
-    for Score { suite, accuracy, pass, .. } in scores {
+    for Score { suite, accuracy, pass, rewards, .. } in scores {
         points.push((format!("eval/{suite}/accuracy"), *accuracy));
         points.push((format!("eval/{suite}/pass"), *pass));
+        points.extend(
+            rewards.iter().map(|(name, mean)| (format!("eval/{suite}/rewards/{name}"), *mean)),
+        );
     }
     for (tag, ood) in [("eval/accuracy", false), ("eval/accuracy_ood", true)] {
         points.extend(mean_accuracy(scores, ood).map(|mean| (tag.to_string(), mean)));

@@ -88,7 +88,7 @@ pub(super) fn report(
         loss_kl: terms[4],
         grad_norm: done.norms / updates,
         reward: mean_of(episodes().map(|e| f64::from(e.reward))),
-        rewards: mean_scores(episodes()),
+        rewards: mean_scores(episodes().map(|e| &e.scores)),
         accuracy: share_of(&|e| e.right),
         reward_demo: mean_of(groups.iter().filter_map(reward_of)),
         advantage_demo: mean_of(compared.filter_map(|(_, a)| a.last().copied())),

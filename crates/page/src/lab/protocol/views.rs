@@ -366,6 +366,7 @@ impl From<eval::Score> for Score {
             interval,
             pass,
             pass_interval,
+            rewards: _, // a page has one reward
             unscored,
         } = score;
         Self { suite, ood, n, samples, accuracy, interval, pass, pass_interval, unscored }
