@@ -45,7 +45,9 @@ fn check(read: &Rows, bytes: &[u8]) {
             Content::Completion { prompt, .. } => assert!(!prompt.trim().is_empty()),
             Content::Chat(chat) => assert!(!chat.messages.is_empty()),
             Content::Text(text) => assert!(!text.trim().is_empty()),
-            Content::Made { .. } => panic!("no file holds what a program made"),
+            Content::Question(_) | Content::Made { .. } => {
+                panic!("no file holds what a program made")
+            }
         }
     }
 }
