@@ -20,7 +20,7 @@ pub struct Settings {
     /// Any setting, for example --set optimizer.lr=5e-4 (repeatable).
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
-    /// srft | srft-official | srft-hpt | sft | sft-kl | dft | eaft | trsft | grpo | dr-grpo | dapo |
+    /// srft | srft-official | srft-hpt | srft-lean | sft | sft-kl | dft | eaft | trsft | grpo | dr-grpo | dapo |
     /// top-entropy | clip-cov | gtpo | gspo | cispo | opsd | uft | prefix-rft | bread | sft+grpo | sft-grpo |
     /// grpo-sft | luffy | relift | chord | hpt (docs/methods.md).
     #[arg(long)]

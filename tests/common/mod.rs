@@ -11,6 +11,7 @@ use srft::data::source::Source;
 use srft::learner::Learner;
 use srft::model::{Llama, ModelFolder};
 use srft::objective::buffer::Buffer;
+use srft::objective::turns::Turns;
 use srft::optim::AdamW;
 use srft::records::Example;
 use srft::run::grader;
@@ -96,5 +97,14 @@ pub fn trainer(
     let buffer = Buffer::default();
     let recomputed = config.train.checkpointing.recomputed(model.config.layers).unwrap_or(0);
     let learner = Learner { config, policy: model, base, tokenizer, recomputed };
-    Trainer { learner, optimizer, source, grader, step: 0, buffer, bonus: None }
+    Trainer {
+        learner,
+        optimizer,
+        source,
+        grader,
+        step: 0,
+        buffer,
+        bonus: None,
+        turns: Turns::default(),
+    }
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::model::{Llama, ModelFolder, Parameter, serialize};
 use crate::objective::bonus::Bonus;
 use crate::objective::buffer::Buffer;
+use crate::objective::turns::Turns;
 use crate::optim::AdamW;
 use crate::platform::{Bytes, FileWriter, FolderWriter};
 use burn::tensor::{Tensor, TensorData};
@@ -17,6 +18,8 @@ use std::path::Path;
 pub const MOMENTS: &str = "optimizer.safetensors";
 /// ReLIFT's held demonstrations, a JSON object a line; only written if there are any.
 pub const BUFFER: &str = "buffer.jsonl";
+/// Which demonstrations are passed over, and what else decides which step imitates alone; only written if that is on.
+pub const TURNS: &str = "turns.json";
 /// Step, best result and the checksums of the other files.
 pub const STATE: &str = "state.json";
 const FORMAT: &str = "srft-checkpoint-1";
@@ -75,13 +78,22 @@ impl State {
     }
 }
 
+/// What a run carries from step to step besides weights and moments.
+#[derive(Debug, Clone, Copy)]
+pub struct Held<'a> {
+    /// ReLIFT's demonstrations.
+    pub buffer: &'a Buffer,
+    /// Of a run whose steps may imitate alone.
+    pub turns: Option<&'a Turns>,
+}
+
 /// Writes the checkpoint `path`, whole or not at all, `state.json` last.
 pub async fn write(
     path: &Path,
     base: &ModelFolder,
     model: &Llama,
     optimizer: &AdamW,
-    buffer: &Buffer,
+    Held { buffer, turns }: Held<'_>,
     mut state: State,
 ) -> Result<()> {
     let mut folder = FolderWriter::begin(path)?;
@@ -93,6 +105,9 @@ pub async fn write(
             let line = serde_json::to_string(held).expect("a plain record");
             file.write(format!("{line}\n").as_bytes())?;
         }
+    }
+    if let Some(turns) = turns {
+        folder.file(TURNS)?.write(&serde_json::to_vec(turns).expect("a plain record"))?;
     }
     state.optimizer_updates = optimizer.updates;
     state.checksums = folder.checksums();
@@ -156,6 +171,15 @@ pub fn restore_buffer(bytes: &[u8]) -> Result<Buffer> {
             .next("the file was altered, or another version of srft wrote it")
     })?;
     Ok(Buffer { held })
+}
+
+/// Whose turn it is, from its file's bytes.
+pub fn restore_turns(bytes: &[u8]) -> Result<Turns> {
+    serde_json::from_slice(bytes).map_err(|e| {
+        Error::input(e.to_string())
+            .at(TURNS)
+            .next("the file was altered, or another version of srft wrote it")
+    })
 }
 
 /// Restores the moments into an optimiser made for the same model.

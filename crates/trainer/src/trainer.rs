@@ -1,5 +1,6 @@
 //! The training step, in the order of the paper's algorithm: sample, score, weigh, update.
 
+mod imitate;
 mod prefix;
 mod report;
 
@@ -11,6 +12,7 @@ use crate::learner::{Gradient, Learner};
 use crate::metrics::{StepReport, mean_of};
 use crate::objective::bonus::Bonus;
 use crate::objective::buffer::Buffer;
+use crate::objective::turns::Turns;
 use crate::objective::{Draw, assemble_with, teaches_nothing};
 use crate::ops::objective::kl::kl;
 use crate::optim::{AdamW, learning_rate};
@@ -43,6 +45,8 @@ pub struct Trainer {
     pub buffer: Buffer,
     /// The entropy bonus's coefficient, once a step has moved it.
     pub bonus: Option<Bonus>,
+    /// Which step imitates alone, and which demonstrations are read.
+    pub turns: Turns,
 }
 
 impl Trainer {
@@ -53,6 +57,12 @@ impl Trainer {
 
     /// One step of SRFT: rollouts, rewards, advantages, loss, update.
     pub async fn step(&mut self) -> Result<(StepReport, Vec<Group>)> {
+        // Set when the step is done: one that fails is done again.
+        let mut turns = self.turns.clone();
+        if let Some(imitated) = self.imitate(&mut turns).await? {
+            self.turns = turns;
+            return Ok(imitated);
+        }
         let clock = Stopwatch::start();
         let mut objective = self.objective();
         let (groups, left_out) = match self.buffer.due(objective.buffer) {
@@ -87,7 +97,11 @@ impl Trainer {
                         .next(SMALLER_STEPS)
                 })?;
                 let Gradient { tensors, norm, sums } = gradient;
-                self.optimizer.step(&mut self.learner.policy, tensors, norm, lr);
+                let rate = lr * rate_share(part, &objective);
+                // Nothing learned is no update: AdamW's moments would go on.
+                if rate > 0.0 {
+                    self.optimizer.step(&mut self.learner.policy, tensors, norm, rate);
+                }
                 done.add(update, sums, norm);
             }
         }
@@ -95,6 +109,8 @@ impl Trainer {
         let mut report = report(&groups, &left_out, &done, &objective, limit, epochs);
         report.step = self.step + 1;
         report.lr = lr;
+        turns.success = report.accuracy.unwrap_or(turns.success);
+        self.turns = turns;
         report.entropy_coeff = moved.map(|_| objective.entropy_coeff);
         self.bonus = moved.or(self.bonus);
         self.step += 1;
@@ -125,7 +141,7 @@ impl Trainer {
         let config = &self.learner.config;
         let mut problems = self.source.examples(config.run.seed, step, config.rollout.prompts);
         problems.truncate(most);
-        self.groups_at(problems, step).await
+        self.groups_at(problems, step, &self.objective()).await
     }
 
     /// Replaces groups that teach nothing by freshly drawn ones, at most `refill` times. Gives the groups to learn from,
@@ -163,12 +179,16 @@ impl Trainer {
 
     /// Samples a group for each example and scores rollouts and demonstrations.
     pub async fn groups<P: Into<Problem>>(&self, problems: Vec<P>) -> Result<Vec<Group>> {
-        self.groups_at(problems, self.step).await
+        self.groups_at(problems, self.step, &self.objective()).await
     }
 
     /// [`Trainer::groups`] by the random numbers of step `step`.
-    async fn groups_at<P: Into<Problem>>(&self, problems: Vec<P>, step: u32) -> Result<Vec<Group>> {
-        let objective = self.objective();
+    async fn groups_at<P: Into<Problem>>(
+        &self,
+        problems: Vec<P>,
+        step: u32,
+        objective: &Objective,
+    ) -> Result<Vec<Group>> {
         let limit = self.learner.config.data.most_tokens(self.learner.policy.config.max_positions);
         let eos_tokens = &self.learner.policy.config.eos_tokens;
         let mut groups = Vec::with_capacity(problems.len());
@@ -202,10 +222,10 @@ impl Trainer {
                 ..Group::default()
             });
         }
-        self.grade_demonstrations(&mut groups, &cut, &objective)?;
+        self.grade_demonstrations(&mut groups, &cut, objective)?;
         if objective.uses_rollouts() {
-            self.roll_out(&mut groups, &objective, step).await?;
-            self.penalise(&mut groups, &objective).await?;
+            self.roll_out(&mut groups, objective, step).await?;
+            self.penalise(&mut groups, objective).await?;
             let limit = self.learner.config.train.micro_batch_tokens;
             if objective.advantage_of == AdvantageOf::Teacher {
                 teach(&self.learner.policy, &mut groups, limit).await?;
@@ -263,7 +283,7 @@ impl Trainer {
             .collect();
         let grades = self.grader.grade(&submissions)?;
         // A method that learns from rollouts too can do without graded demonstrations.
-        if gated && !objective.uses_rollouts() {
+        if gated && !objective.uses_rollouts() && objective.imitation == 0.0 {
             require_some("demonstration", &grades)?;
         }
         for (i, grade) in judged.into_iter().zip(grades) {
@@ -345,6 +365,15 @@ impl Trainer {
         }
         Ok(())
     }
+}
+
+/// What `mixed_rate` multiplies the learning rate by: full from half of the groups on.
+fn rate_share(groups: &[Group], objective: &Objective) -> f64 {
+    if !objective.mixed_rate {
+        return 1.0;
+    }
+    let mixed = groups.iter().filter(|g| !teaches_nothing(g, objective)).count();
+    (2.0 * mixed as f64 / groups.len() as f64).min(1.0)
 }
 
 /// An error if the verifier failed on everything: then it is broken, and there is nothing to learn.

@@ -4,7 +4,7 @@ use super::{COUNTED, MODEL};
 use crate::alone::alone;
 use burn::tensor::Device;
 use pollster::block_on;
-use srft::checkpoint::{self, State};
+use srft::checkpoint::{self, Held, State};
 use srft::config::Storage;
 use srft::model::{Llama, ModelConfig, ModelFolder};
 use srft::objective::buffer::Buffer;
@@ -52,7 +52,8 @@ fn saved_and_restored() {
     let path = home.path().join("step-000001");
     let state = State::new(0, "test".into());
     let buffer = Buffer::default();
-    let write = checkpoint::write(&path, &folder, &model, &optimizer, &buffer, state);
+    let held = Held { buffer: &buffer, turns: None };
+    let write = checkpoint::write(&path, &folder, &model, &optimizer, held, state);
     let (saved, peak) = peak_bytes(|| block_on(write));
     saved.unwrap();
     assert!(peak <= most, "checkpoint: {peak} bytes, at most {most} expected");

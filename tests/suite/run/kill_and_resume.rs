@@ -35,6 +35,7 @@ fn so_it_does_by_other_methods() {
         "--method cispo --set train.minibatches=2 --set objective.rollout_kl=0.05 \
          --set objective.rollout_kl_in=reward --set objective.truncated=masked",
         "--method trsft --set train.epochs=2",
+        "--method srft-lean --set objective.known=0.001 --set objective.imitation=0.5",
         "--method gtpo --set train.minibatches=2 --set objective.entropy_control=step",
         "--method clip-cov --set objective.clip_cov=0.1 --set objective.entropy_control=gradient \
          --set objective.entropy_coeff=0.01",

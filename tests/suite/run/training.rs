@@ -391,6 +391,38 @@ fn an_update_reads_back_once_and_a_rollout_a_bounded_number_of_times() {
     }
 }
 
+/// A step that imitates alone makes as many updates as its rollouts would have cost, on demonstrations that are not known.
+#[test]
+fn lean_imitates_what_is_not_known() {
+    for (backend, device) in devices() {
+        let of = |known: f64| {
+            let settings = format!("known = {known}\n{TINY_STEP}");
+            let mut trainer = trainer(&device, "srft-lean", &settings, problems(9));
+            let mut step = || block_on(trainer.step()).unwrap();
+            let steps: Vec<_> = (0..4).map(|_| step()).collect();
+            let read: Vec<usize> = steps.iter().map(|(_, groups)| groups.len()).collect();
+            let sampled: Vec<bool> = steps.iter().map(|(r, _)| r.rollout_tokens > 0).collect();
+            let waits = trainer.turns.waits.len();
+            (read, sampled, waits, steps)
+        };
+        // Four rollouts cost as much as five updates and a third, of three prompts each. No rollout is right, so that after
+        // the step that samples all imitate.
+        let (read, sampled, waits, steps) = of(0.999);
+        assert_eq!((sampled, waits), (vec![false, false, true, false], 0), "{backend}");
+        assert_eq!(read, [15, 15, 3, 15], "{backend}");
+        for (report, groups) in steps.iter().filter(|(r, _)| r.rollout_tokens == 0) {
+            let tokens = |g: &Group| g.demonstration.as_ref().unwrap().tokens.len() as u64;
+            assert_eq!(report.trained_tokens, groups.iter().map(tokens).sum::<u64>(), "{backend}");
+            assert!(report.loss_sft > 0.0 && report.accuracy.is_none(), "{backend}");
+        }
+        // Everything counts as known once it is read: nine, and a round in which they wait; again, and then they wait for
+        // two rounds, so that the fourth step finds nothing to read.
+        let (read, sampled, waits, _) = of(1e-30);
+        assert_eq!((sampled, waits), (vec![false, false, true, true], 9), "{backend}");
+        assert_eq!(read, [9, 9, 3, 3], "{backend}");
+    }
+}
+
 /// A policy that knows nothing solves nothing: what is taught right is held until there are two, then
 /// imitated in a step that samples nothing, the latest first.
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     AdvantageOf, ClipOf, Comparison, EntropyControl, GroupOf, KlForm, Mix, Objective, Prefix,
-    RatioOf, SelfTerm, Settings, SftGate, SftOver, Truncated,
+    RatioOf, SelfTerm, Settings, SftGate, SftOver, SftTokenWeight, Truncated,
 };
 use crate::error::{Error, Result};
 use crate::names::REASONING_GYM;
@@ -95,6 +95,16 @@ impl Settings {
                 "objective.entropy_coeff",
                 objective.entropy_coeff == 0.0 || objective.self_term != SelfTerm::None,
                 "0 unless objective.self_term is on: the bonus is on the rollouts that it trains",
+            ),
+            (
+                "objective.imitation",
+                objective.imitation == 0.0
+                    || has_both
+                        && objective.sft_token_weight == SftTokenWeight::Probability
+                        && !objective.entropy_weights
+                        && objective.sft_weight_scale == 1.0,
+                "0 unless sft and a term on rollouts are on, with sft_token_weight = p and no other weight: \
+                 p says how well a demonstration is known",
             ),
             (
                 "objective.entropy_control",

@@ -195,7 +195,7 @@ settings! {
     }
     /// The loss: a method's preset and the switches that the paper leaves open.
     objective: Objective {
-        /// srft | srft-official | srft-hpt | sft | sft-kl | dft | eaft | trsft | grpo | dr-grpo | dapo | top-entropy | clip-cov | gtpo | gspo | cispo | opsd | uft | prefix-rft | bread | sft+grpo | sft-grpo | grpo-sft | luffy | relift | chord | hpt (docs/methods.md); sets every key below.
+        /// srft | srft-official | srft-hpt | srft-lean | sft | sft-kl | dft | eaft | trsft | grpo | dr-grpo | dapo | top-entropy | clip-cov | gtpo | gspo | cispo | opsd | uft | prefix-rft | bread | sft+grpo | sft-grpo | grpo-sft | luffy | relift | chord | hpt (docs/methods.md); sets every key below.
         method: Method = Method::Srft;
         /// Supervised term on the demonstration, Eq. 8.
         sft: bool = true;
@@ -255,6 +255,14 @@ settings! {
         /// Largest coefficient that entropy_control comes to.
         entropy_coeff_max: f64 = 1.0,
             must "positive": |v| *v > 0.0;
+        /// Share of the steps that imitate alone as long as demonstrations teach, if all rollouts are right; more if fewer are (beyond the paper: srft-lean). Such a step samples nothing, and makes as many updates as cost what its rollouts would have. 0: off.
+        imitation: f64 = 0.0,
+            must "a share in [0, 1)": |v| (0.0..1.0).contains(v);
+        /// Probability of a whole demonstration from which on it is known, and steps that imitate alone pass it over, at each reading for twice as long.
+        known: f64 = 0.98,
+            must "a probability in (0, 1)": |v| *v > 0.0 && *v < 1.0;
+        /// Multiply the learning rate of an update on rollouts by twice the share of its groups whose rewards differ, if that is below 1.
+        mixed_rate: bool = false;
         /// none | reward | advantage (beyond the paper) | unsolved (HPT, ReLIFT): which demonstrations the SFT term imitates.
         sft_gate: SftGate = SftGate::None;
         /// none | solved (HPT): which prompts' rollouts are trained on.

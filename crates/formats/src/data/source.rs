@@ -70,6 +70,15 @@ impl Source {
         Source::Examples(Arc::new(Problems { all, order: Mutex::default() }))
     }
 
+    /// How many different examples there are, if there is an end to them.
+    pub fn count(&self) -> Option<u64> {
+        match self {
+            Source::Builtin(data) => (data.pool > 0).then_some(data.pool.into()),
+            Source::Pretraining => None,
+            Source::Examples(problems) => Some(problems.all.len() as u64),
+        }
+    }
+
     /// The `count` examples of update `step`.
     pub fn examples(&self, seed: u64, step: u32, count: usize) -> Vec<Problem> {
         let first = u64::from(step) * count as u64;

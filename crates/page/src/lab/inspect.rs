@@ -31,6 +31,10 @@ pub async fn inspect(slot: &Slot, run: u32, index: u32) -> Result<GroupView> {
             .next(format!("choose one from 0 to {last}"))
     })?;
     let mut objective = trainer.learner.config.objective_at(trainer.step - 1);
+    if objective.imitation > 0.0 && group.episodes.is_empty() {
+        return Err(Error::input("this step imitated alone, in several updates")
+            .next("take a group of a step that sampled"));
+    }
     let moved = slot.run.reports()?.last().and_then(|report| report.entropy_coeff);
     objective.entropy_coeff = moved.unwrap_or(objective.entropy_coeff);
     // Of several updates in a step, all are shown from the policy before the first.

@@ -9,6 +9,7 @@ mod factors;
 pub mod loss;
 mod members;
 mod part;
+pub mod turns;
 
 pub use assemble::{Divisors, Update, assemble, assemble_with, teaches_nothing};
 pub use factors::Draw;

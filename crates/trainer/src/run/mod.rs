@@ -35,7 +35,7 @@ pub use setup::{Parts, grader, load_model, model_folder, open_model, trainer};
 pub use summary::{SuiteSummary, Summary};
 pub use wanted::Wanted;
 
-use crate::checkpoint::{self, State};
+use crate::checkpoint::{self, Held, State};
 use crate::config::Config;
 use crate::device::{Listener, Selected};
 use crate::error::{Error, Kind, Result};
@@ -373,9 +373,11 @@ impl Run {
         let other_secs = self.summary.other_secs;
         let state = State { step, bonus: self.trainer.bonus, other_secs, ..self.state.clone() };
         let path = self.folder.checkpoint(step)?;
-        let Trainer { learner, optimizer, buffer, .. } = &self.trainer;
+        let Trainer { learner, optimizer, buffer, turns, .. } = &self.trainer;
         let Learner { policy, config, .. } = learner;
-        checkpoint::write(&path, &self.base, policy, optimizer, buffer, state).await?;
+        let turns = config.stages().iter().any(|o| o.imitation > 0.0).then_some(turns);
+        let held = Held { buffer, turns };
+        checkpoint::write(&path, &self.base, policy, optimizer, held, state).await?;
         self.folder.remove_older(config.checkpoint.keep, self.state.run)?;
         self.saved_at = Some(step);
         self.summary.other_secs += clock.elapsed_secs();

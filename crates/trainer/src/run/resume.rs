@@ -59,6 +59,10 @@ impl Run {
                 .map_err(|e| e.at(latest.display()))?;
             trainer.step = state.step;
             trainer.bonus = state.bonus;
+            if state.checksums.contains_key(checkpoint::TURNS) {
+                let turns = checkpoint::restore_turns(&map(&latest.join(checkpoint::TURNS))?);
+                trainer.turns = turns.map_err(|e| e.at(latest.display()))?;
+            }
             if state.checksums.contains_key(checkpoint::BUFFER) {
                 let held = map(&latest.join(checkpoint::BUFFER))?;
                 let buffer = checkpoint::restore_buffer(&held);

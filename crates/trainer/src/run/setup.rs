@@ -9,6 +9,7 @@ use crate::eval::Suite;
 use crate::learner::Learner;
 use crate::model::{Llama, ModelFolder};
 use crate::objective::buffer::Buffer;
+use crate::objective::turns::Turns;
 use crate::ops::{adapter, fused};
 use crate::optim::AdamW;
 use crate::plan::{Circumstances, budget};
@@ -137,6 +138,7 @@ pub(super) fn trainer_of(
         step: 0,
         buffer: Buffer::default(),
         bonus: None,
+        turns: Turns::default(),
     };
     Ok(Parts { trainer, suites, notes })
 }

@@ -22,6 +22,7 @@ mod sft_kl;
 mod sft_plus_grpo;
 mod srft;
 mod srft_hpt;
+mod srft_lean;
 mod srft_official;
 mod stages;
 mod top_entropy;
@@ -71,6 +72,7 @@ methods! {
     "srft" => Srft: srft::SETTINGS;
     "srft-official" => SrftOfficial: srft_official::SETTINGS;
     "srft-hpt" => SrftHpt: srft_hpt::SETTINGS;
+    "srft-lean" => SrftLean: srft_lean::SETTINGS;
     "sft" => Sft: sft::SETTINGS;
     "sft-kl" => SftKl: sft_kl::SETTINGS;
     "dft" => Dft: dft::SETTINGS;
