@@ -98,7 +98,7 @@ impl Trainer {
                 })?;
                 let Gradient { tensors, norm, sums } = gradient;
                 let rate = lr * rate_share(part, &objective);
-                // Nothing learned is no update: AdamW's moments would go on.
+                // A rate of 0 skips the update: AdamW would still change its moments.
                 if rate > 0.0 {
                     self.optimizer.step(&mut self.learner.policy, tensors, norm, rate);
                 }

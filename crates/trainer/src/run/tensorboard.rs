@@ -157,7 +157,7 @@ fn as_record(event: &[u8]) -> Vec<u8> {
     [&length, &masked(&length)[..], event, &masked(event)].concat()
 }
 
-/// The event of the first record, and what follows it; `None` where there is no whole one.
+/// Splits the first record off: its event, and the bytes after it. `None` where the record is cut short or damaged.
 fn record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<8>()?;
     let (sum, rest) = rest.split_first_chunk::<4>()?;

@@ -7,7 +7,7 @@
 //! Â_t = (r_t − mean) / std over the tokens of the group,  α = 0.1
 //! ```
 //!
-//! There is no code of the authors'. An independent one takes mean and std over right and wrong tokens apart; then right
+//! The authors have published no code. An independent implementation takes mean and std over right and wrong tokens apart; then right
 //! responses are no better than wrong ones, which is not what the paper proves of its reward.
 
 /// The settings that differ from the defaults.
