@@ -78,31 +78,13 @@ impl Trainer {
         let clock = Stopwatch::start();
         let train = &self.learner.config.train;
         let (epochs, steps) = (train.epochs, train.steps);
-        let updates = epochs * self.minibatches(&groups).count();
+        let updates = (epochs * self.minibatches(&groups).count()) as u32;
         let lr = learning_rate(&self.learner.config.optimizer, self.step, steps);
         let mut done = Done::default();
         for _ in 0..epochs {
             for part in self.minibatches(&groups) {
-                let draw = self.draw(self.step, done.updates);
-                let update = assemble_with(part, &objective, draw);
-                let gradient = self.learner.nth_gradient(&update, self.step, done.updates).await?;
-                check_finite(part, &update, &gradient).map_err(|what| {
-                    let (step, nth) = (self.step + 1, done.updates + 1);
-                    let of = if updates > 1 {
-                        format!(", update {nth} of {updates}")
-                    } else {
-                        String::new()
-                    };
-                    Error::numbers(format!("step {step}{of}: {what}; the update was not applied"))
-                        .next(SMALLER_STEPS)
-                })?;
-                let Gradient { tensors, norm, sums } = gradient;
                 let rate = lr * rate_share(part, &objective);
-                // A rate of 0 skips the update: AdamW would still change its moments.
-                if rate > 0.0 {
-                    self.optimizer.step(&mut self.learner.policy, tensors, norm, rate);
-                }
-                done.add(update, sums, norm);
+                self.update(part, &objective, rate, updates, &mut done).await?;
             }
         }
         let limit = self.learner.config.rollout.max_new_tokens;
@@ -118,6 +100,35 @@ impl Trainer {
         report.rollout_secs = rollout_secs;
         report.train_secs = clock.elapsed_secs();
         Ok((report, groups))
+    }
+
+    /// The next of a step's `updates`: adds what it learned from to `done`.
+    async fn update(
+        &mut self,
+        groups: &[Group],
+        objective: &Objective,
+        rate: f64,
+        updates: u32,
+        done: &mut Done,
+    ) -> Result<()> {
+        let update = assemble_with(groups, objective, self.draw(self.step, done.updates));
+        let gradient = self.learner.nth_gradient(&update, self.step, done.updates).await?;
+        check_finite(groups, &update, &gradient).map_err(|what| {
+            let (step, nth) = (self.step + 1, done.updates + 1);
+            let of = match updates {
+                1 => String::new(),
+                _ => format!(", update {nth} of {updates}"),
+            };
+            Error::numbers(format!("step {step}{of}: {what}; the update was not applied"))
+                .next(SMALLER_STEPS)
+        })?;
+        let Gradient { tensors, norm, sums } = gradient;
+        // A rate of 0 skips the update: AdamW would still change its moments.
+        if rate > 0.0 {
+            self.optimizer.step(&mut self.learner.policy, tensors, norm, rate);
+        }
+        done.add(update, sums, norm);
+        Ok(())
     }
 
     /// The random numbers of update `update` of step `step`, both counted from 0.

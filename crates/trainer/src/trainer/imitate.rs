@@ -1,18 +1,16 @@
 //! Steps that imitate alone, for what a step's rollouts would have cost.
 
-use super::report::{Done, check_finite, report};
-use super::{SMALLER_STEPS, Trainer};
+use super::Trainer;
+use super::report::{Done, report};
 use crate::config::{Objective, Prefix, SelfTerm, SftGate};
 use crate::data::source::Problem;
-use crate::error::{Error, Result};
-use crate::learner::Gradient;
+use crate::error::Result;
 use crate::metrics::StepReport;
-use crate::objective::assemble_with;
 use crate::objective::turns::Turns;
 use crate::ops::objective::column;
 use crate::optim::learning_rate;
 use crate::platform::Stopwatch;
-use crate::records::{Group, Role};
+use crate::records::Group;
 
 /// Problems that have a turn for each demonstration of an update, at most.
 const TURNS: u64 = 32;
@@ -41,23 +39,16 @@ impl Trainer {
         let updates = (group * (READ + TRAINED) / TRAINED).max(1) as u32;
         let lr = learning_rate(&config.optimizer, self.step, steps);
         let (mut done, mut all) = (Done::default(), Vec::new());
-        for nth in 0..updates {
+        for _ in 0..updates {
             let groups = self.to_read(turns, prompts, &alone).await?;
             // A few left over would each weigh as much as a whole batch.
             if 4 * groups.len() < prompts {
                 break;
             }
-            let update = assemble_with(&groups, &alone, self.draw(self.step, nth));
-            let gradient = self.learner.nth_gradient(&update, self.step, nth).await?;
-            check_finite(&groups, &update, &gradient).map_err(|what| {
-                let (step, nth) = (self.step + 1, nth + 1);
-                let told = format!("step {step}, update {nth}: {what}; the update was not applied");
-                Error::numbers(told).next(SMALLER_STEPS)
-            })?;
-            let Gradient { tensors, norm, sums } = gradient;
-            let read = update.sequences.iter().zip(&sums);
-            let read = read.filter(|(sequence, _)| sequence.role == Role::Demonstration);
-            for (group, (sequence, sums)) in groups.iter().zip(read) {
+            let first = done.count();
+            self.update(&groups, &alone, lr, updates, &mut done).await?;
+            // No group has rollouts, so that each sequence is a group's demonstration.
+            for (group, (sequence, sums)) in groups.iter().zip(done.since(first)) {
                 // What weighs a token is its p, and Σ (1 − p) ≈ −ln Π p where that is small.
                 let unsure = (1.0 - sums[column::WEIGHT]) * sequence.loss_tokens() as f64;
                 match unsure < -alone.known.ln() {
@@ -65,8 +56,6 @@ impl Trainer {
                     false => turns.unknown(&group.example),
                 }
             }
-            self.optimizer.step(&mut self.learner.policy, tensors, norm, lr);
-            done.add(update, sums, norm);
             all.extend(groups);
         }
         if all.is_empty() {

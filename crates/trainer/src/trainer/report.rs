@@ -21,6 +21,16 @@ pub(super) struct Done {
 }
 
 impl Done {
+    /// The sequences of the updates from the one on that began at `first`, with the kernel's sums.
+    pub fn since(&self, first: usize) -> &[(Sequence, [f64; COLUMNS])] {
+        &self.sequences[first..]
+    }
+
+    /// How many sequences there were so far.
+    pub fn count(&self) -> usize {
+        self.sequences.len()
+    }
+
     pub fn add(&mut self, update: Update, sums: Vec<[f64; COLUMNS]>, norm: f64) {
         self.updates += 1;
         self.sequences.extend(update.sequences.into_iter().zip(sums));
