@@ -10,6 +10,8 @@ pub const TINY_TOKENIZER: &str = include_str!("tiny/tokenizer.json");
 pub const TINY_WEIGHTS: &[u8] = include_bytes!("tiny/model.safetensors");
 /// The study of the paper's table, made small.
 pub const PAPER_SMALL: &str = include_str!("studies/paper-small.toml");
+/// The regimes of that study at equal compute alone.
+pub const EQUAL_COMPUTE: &str = include_str!("studies/equal-compute.toml");
 /// The study of the losses that came after that paper.
 pub const METHODS: &str = include_str!("studies/methods.toml");
 /// The shortest study that has everything.

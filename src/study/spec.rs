@@ -10,8 +10,9 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// The studies that come with the program: name and text.
-pub const PRESETS: [(&str, &str); 3] = [
+pub const PRESETS: [(&str, &str); 4] = [
     ("paper-small", srft_assets::PAPER_SMALL),
+    ("equal-compute", srft_assets::EQUAL_COMPUTE),
     ("methods", srft_assets::METHODS),
     ("smoke", srft_assets::SMOKE),
 ];
