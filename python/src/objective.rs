@@ -161,13 +161,9 @@ pub fn loss(
         return Err(input("no groups", "give at least one"));
     }
     let policy = model.policy.clone();
-    let learner = Learner {
-        base: config.stages().iter().any(Objective::uses_base).then(|| policy.clone()),
-        tokenizer: model.tokenizer.clone(),
-        recomputed: config.train.checkpointing.recomputed(policy.config.layers).unwrap_or(0),
-        policy,
-        config,
-    };
+    let base = config.stages().iter().any(Objective::uses_base).then(|| policy.clone());
+    let recomputed = config.train.checkpointing.recomputed(policy.config.layers).unwrap_or(0);
+    let learner = Learner::new(config, policy, base, model.tokenizer.clone(), recomputed);
     let (explanation, gradient) = py.detach(|| {
         drive(async {
             let explanation = explain(&learner, &mut groups).await?;

@@ -181,8 +181,7 @@ impl Subject {
         let config = self.config.clone();
         let rank = config.lora.rank;
         let lr = config.optimizer.lr;
-        let mut learner =
-            Learner { config, policy: model, base: None, tokenizer, recomputed: layers };
+        let mut learner = Learner::new(config, model, None, tokenizer, layers);
         let batch = |sequences: usize| Update {
             sequences: (0..sequences)
                 .map(|i| self.sequence(i, prompt, response, sequences))

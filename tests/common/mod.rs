@@ -96,7 +96,7 @@ pub fn trainer(
     let base = config.stages().iter().any(Objective::uses_base).then(|| model.clone());
     let buffer = Buffer::default();
     let recomputed = config.train.checkpointing.recomputed(model.config.layers).unwrap_or(0);
-    let learner = Learner { config, policy: model, base, tokenizer, recomputed };
+    let learner = Learner::new(config, model, base, tokenizer, recomputed);
     Trainer {
         learner,
         optimizer,

@@ -196,7 +196,7 @@ pub enum Role {
 ///
 /// The coefficients already include signs, advantages, gates and the global normaliser, so the
 /// objective kernel knows nothing of methods. See `objective` for how each method sets them.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sequence {
     /// Rollout or demonstration.
     pub role: Role,
@@ -244,7 +244,7 @@ impl Sequence {
 /// Per token t with p_t = π(token), the loss is
 /// `a_t·(sft·w_SFT·φ_t·(−ln p_t) + rl_demo·f(p_t) + self_logp·w_RL'·ln p_t + self_ratio·w_RL'·clip(ρ_t))
 ///  + entropy·H_t + kl·k3_t`, where a_t is the token's factor and `w_RL' = w_RL` if `self_positive`, else 1.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct TermCoefficients {
     /// SFT (Eq. 8): `+gate / normaliser`.
     pub sft: f32,

@@ -4,14 +4,13 @@
 use crate::config::Config;
 use crate::data::source::Problem;
 use crate::error::{Error, Result};
+use crate::learner::Learner;
 use crate::metrics::mean_scores;
 use crate::model::Llama;
-use crate::ops::sampling::Sampling;
 use crate::platform::give_way;
-use crate::random::step;
 use crate::records::Example;
 use crate::reward::{Grade, Grader, MEND, Submission};
-use crate::rollout::{Plan, Response, respond};
+use crate::rollout::{By, Plan, Response, Start, respond_from};
 use crate::text::Tokenizer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -143,28 +142,39 @@ pub struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Scores the model on every suite.
-    pub async fn evaluate(&self, model: &Llama, suites: &[Suite]) -> Result<Vec<Score>> {
-        let samples = self.samples(model, suites).await?;
-        let k = self.config.eval.samples;
-        Ok(suites.iter().zip(samples).map(|(suite, samples)| score(suite, &samples, k)).collect())
-    }
-
     /// Every sample of every suite, judged.
     pub async fn samples(&self, model: &Llama, suites: &[Suite]) -> Result<Vec<Vec<Sample>>> {
-        // All suites in one batch, so that suites with short responses don't wait for long ones.
-        let problems: Vec<&Problem> = suites.iter().flat_map(|s| &s.problems).collect();
         let eos = &model.config.eos_tokens;
-        let prompt = |p: &&Problem| Ok(p.in_tokens(self.tokenizer, eos)?.prompt.clone());
-        let prompts = problems.iter().map(prompt).collect::<Result<Vec<_>>>()?;
-        let eval = &self.config.eval;
-        let sampling = Sampling { temperature: eval.temperature as f32, ..Sampling::default() };
-        let plan = Plan {
-            group: eval.samples,
-            sampling,
-            ..Plan::of(self.config, self.tokenizer, eos, step::EVALUATION)
+        let plan = Plan::by(By::Evaluation, self.config, self.tokenizer, eos);
+        let responses = respond_from(model, &self.starts(eos, suites)?, &plan).await?;
+        self.judged(suites, responses, &plan).await
+    }
+
+    /// [`Judge::samples`] of a learner's policy, by whoever does its work.
+    pub async fn samples_of(&self, by: &Learner, suites: &[Suite]) -> Result<Vec<Vec<Sample>>> {
+        let eos = &by.policy.config.eos_tokens;
+        let plan = Plan::by(By::Evaluation, self.config, self.tokenizer, eos);
+        let responses = by.respond(&self.starts(eos, suites)?, By::Evaluation).await?;
+        self.judged(suites, responses, &plan).await
+    }
+
+    /// All suites in one batch, so that suites with short responses don't wait for long ones.
+    fn starts(&self, eos: &[u32], suites: &[Suite]) -> Result<Vec<Start>> {
+        let start = |(prompt, problem): (usize, &Problem)| {
+            let read = problem.in_tokens(self.tokenizer, eos)?.prompt.clone();
+            Ok(Start { read, prompt, samples: 0..self.config.eval.samples })
         };
-        let responses = respond(model, &prompts, &plan).await?;
+        suites.iter().flat_map(|s| &s.problems).enumerate().map(start).collect()
+    }
+
+    async fn judged(
+        &self,
+        suites: &[Suite],
+        responses: Vec<Response>,
+        plan: &Plan<'_>,
+    ) -> Result<Vec<Vec<Sample>>> {
+        let eval = &self.config.eval;
+        let problems: Vec<&Problem> = suites.iter().flat_map(|s| &s.problems).collect();
         let text = |r: &Response| plan.stops.text(self.tokenizer, &r.tokens);
         let texts: Vec<String> = responses.iter().map(text).collect();
         let submissions: Vec<Submission> = responses

@@ -9,7 +9,7 @@ use crate::ops::objective::{COLUMNS, column};
 use crate::records::{
     Demonstration, Episode, Example, Group, Layout, Origin, Role, Temperature, TermCoefficients,
 };
-use crate::score::{score_given, score_rollouts, teach};
+use crate::shards::Which;
 use serde::{Deserialize, Serialize};
 
 /// One number for each term, and for their sum.
@@ -181,10 +181,10 @@ fn begun_with(tokens: &mut Vec<u32>, shown: &[u32], given: usize) -> Result<Vec<
 pub async fn explain(learner: &Learner, groups: &mut [Group]) -> Result<Explanation> {
     fill_logprobs(learner, groups).await?;
     if learner.config.objective_at(0).advantage_of == AdvantageOf::Teacher {
-        teach(&learner.policy, groups, learner.config.train.micro_batch_tokens).await?;
+        learner.teach(groups).await?;
     }
     if learner.config.objective_at(0).prefix_learned > 0.0 {
-        score_given(&learner.policy, groups, learner.config.train.micro_batch_tokens).await?;
+        learner.score_given(groups).await?;
     }
     let update = assemble(groups, &learner.config.objective_at(0));
     let masks: [fn(TermCoefficients) -> TermCoefficients; 6] = [
@@ -260,8 +260,7 @@ pub async fn explain(learner: &Learner, groups: &mut [Group]) -> Result<Explanat
 /// Episodes from a file have no sampler's log-probabilities: they get the policy's own, so that every
 /// ratio is 1.
 async fn fill_logprobs(learner: &Learner, groups: &mut [Group]) -> Result<()> {
-    let limit = learner.config.train.micro_batch_tokens;
-    let scored = score_rollouts(&learner.policy, groups, limit).await?;
+    let scored = learner.score_rollouts(Which::Policy, groups).await?;
     let episodes = groups.iter_mut().flat_map(|g| &mut g.episodes);
     for (episode, scored) in episodes.zip(scored) {
         if episode.logprobs.is_empty() || episode.entropies.is_empty() {

@@ -1,18 +1,25 @@
 //! What learns: the policy, its loss and its gradient, without an optimiser.
 
+mod ask;
+mod work;
+
 use crate::config::{Config, EntropyOver, Objective};
 use crate::data::batch::micro_batches;
 use crate::error::Result;
-use crate::model::{DropoutKey, How, Llama};
+use crate::model::Llama;
 use crate::objective::Update;
-use crate::objective::loss::{BatchEntropy, micro_batch_gradient, switches, token_statistics};
+use crate::objective::loss::{BatchEntropy, switches};
 use crate::ops::adamw::squared_norm;
 use crate::ops::objective::{COLUMNS, Switches};
 use crate::ops::readback;
-use crate::platform::give_way;
-use crate::records::Role;
+use crate::records::{Role, Sequence};
+use crate::score::{Scored, score_sequences};
+use crate::shards::{Job, Outcome, Part, Which, shards};
 use crate::text::Tokenizer;
 use burn::tensor::Tensor;
+use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// A policy with all that its loss depends on.
 pub struct Learner {
@@ -26,6 +33,25 @@ pub struct Learner {
     pub tokenizer: Tokenizer,
     /// How many layers, from the lowest on, the backward pass computes again: what `train.checkpointing` comes to.
     pub recomputed: usize,
+    /// How often the policy's weights have changed: a team's copies are of one of these versions.
+    pub version: u64,
+    /// The devices that share a step's work, unless it is all done here.
+    pub team: Option<Arc<dyn Team>>,
+}
+
+/// Devices that do jobs.
+pub trait Team: Debug + Send + Sync {
+    /// Does `jobs` with the learner's weights, anywhere and in any order, and gives what came of them in theirs.
+    /// Blocks.
+    fn perform(
+        &self,
+        learner: &Learner,
+        jobs: Vec<Job>,
+        each: &mut dyn FnMut(Outcome),
+    ) -> Result<()>;
+
+    /// What has happened since the last call that the user should know.
+    fn news(&self) -> Vec<String>;
 }
 
 /// The gradient of an update and what was read back with it: a training step's one readback.
@@ -40,63 +66,68 @@ pub struct Gradient {
 }
 
 impl Learner {
+    /// A learner whose work is all done here.
+    pub fn new(
+        config: Config,
+        policy: Llama,
+        base: Option<Llama>,
+        tokenizer: Tokenizer,
+        recomputed: usize,
+    ) -> Self {
+        Self { config, policy, base, tokenizer, recomputed, version: 0, team: None }
+    }
+
     /// Loss and gradient of the first update of step `step`, accumulated over its micro-batches.
     pub async fn gradient(&self, update: &Update, step: u32) -> Result<Gradient> {
         self.nth_gradient(update, step, 0).await
     }
 
-    /// [`Learner::gradient`] of update `nth` of a step, counted from 0.
+    /// [`Learner::gradient`] of update `nth` of a step, counted from 0. Shard by shard, added in their order.
     pub async fn nth_gradient(&self, update: &Update, step: u32, nth: u32) -> Result<Gradient> {
-        let parameters = self.policy.parameters();
-        let batches = micro_batches(&update.sequences, self.config.train.micro_batch_tokens);
-        if batches.is_empty() {
-            // Every coefficient is zero (all rewards equal under GRPO): nothing to learn from.
-            return Ok(Gradient {
-                tensors: parameters.iter().map(|p| p.tensor.zeros_like()).collect(),
-                norm: 0.0,
-                sums: vec![[0.0; COLUMNS]; update.sequences.len()],
-            });
-        }
+        let limit = self.config.train.micro_batch_tokens;
+        let with_loss = |s: &&Sequence| !s.terms.is_zero() && !s.response.is_empty();
+        let sequences: Vec<Sequence> = update.sequences.iter().filter(with_loss).cloned().collect();
         let objective = self.config.objective_at(step);
-        let switches = self.switches(&objective, &self.policy, update).await?;
-        let base = self.base.as_ref().filter(|_| objective.holds_to_base());
-        let mut total: Vec<Option<Tensor<2>>> = vec![None; parameters.len()];
-        let mut packed = Vec::new();
-        for (micro_batch, batch) in batches.iter().enumerate() {
-            give_way().await;
-            let how = How {
-                recomputed: self.recomputed,
-                dropout: DropoutKey {
-                    seed: self.config.run.seed,
-                    step,
-                    // Two updates of a step draw different masks.
-                    micro_batch: nth << 16 | micro_batch as u32,
-                },
+        let entropy = match objective.entropy_over {
+            EntropyOver::Batch if !sequences.is_empty() => {
+                let asked = all_with_loss(update);
+                batch_entropy(&asked, &self.score(Which::Policy, &asked).await?)
+            }
+            _ => BatchEntropy::default(),
+        };
+        // Two updates of a step draw different masks.
+        let mut key = nth << 16;
+        let cut = shards(&sequences, self.config.train.shards).into_iter();
+        let job = |range: Range<usize>| {
+            let sequences = sequences[range].to_vec();
+            let first = key;
+            key += micro_batches(&sequences, limit).len() as u32;
+            Job::Gradient { step, key: first, entropy, sequences }
+        };
+        let (mut total, mut packed): (Option<Vec<Tensor<2>>>, _) = (None, Vec::new());
+        let mut each = |outcome| {
+            let Outcome::Gradient(Part { tensors, sums }) = outcome else {
+                unreachable!("gradients were asked for")
             };
-            let sums = micro_batch_gradient(
-                &self.policy,
-                base,
-                batch,
-                &update.sequences,
-                &switches,
-                how,
-                &mut total,
-            )
-            .await;
-            packed.push(sums.flatten::<1>(0, 1));
-        }
-        let tensors: Vec<Tensor<2>> = total
-            .into_iter()
-            .zip(&parameters)
-            .map(|(g, p)| g.unwrap_or_else(|| p.tensor.zeros_like()))
-            .collect();
+            packed.extend(sums);
+            total = Some(match total.take() {
+                None => tensors,
+                Some(sum) => sum.into_iter().zip(tensors).map(|(a, b)| a + b).collect(),
+            });
+        };
+        self.share(cut.map(job).collect(), &mut each).await?;
+        let mut sums = vec![[0.0; COLUMNS]; update.sequences.len()];
+        let Some(tensors) = total else {
+            // Every coefficient is zero (all rewards equal under GRPO): nothing to learn from.
+            let zeros = self.policy.parameters().iter().map(|p| p.tensor.zeros_like()).collect();
+            return Ok(Gradient { tensors: zeros, norm: 0.0, sums });
+        };
         packed.push(squared_norm(&tensors));
         let values = readback::floats(Tensor::cat(packed, 0)).await?;
         let (squared, rows) = values.split_last().expect("the norm is always there");
-        let mut sums = vec![[0.0; COLUMNS]; update.sequences.len()];
-        let members = batches.iter().flat_map(|b| &b.members);
-        for (&member, row) in members.zip(rows.chunks_exact(COLUMNS)) {
-            for (slot, &value) in sums[member].iter_mut().zip(row) {
+        let of_update = sums.iter_mut().zip(&update.sequences).filter(|(_, s)| with_loss(s));
+        for ((slots, _), row) in of_update.zip(rows.chunks_exact(COLUMNS)) {
+            for (slot, &value) in slots.iter_mut().zip(row) {
                 *slot = f64::from(value);
             }
         }
@@ -111,36 +142,32 @@ impl Learner {
         update: &Update,
     ) -> Result<Switches> {
         let entropy = match objective.entropy_over {
-            EntropyOver::Batch => self.batch_entropy(model, update).await?,
+            EntropyOver::Batch => {
+                let (asked, limit) = (all_with_loss(update), self.config.train.micro_batch_tokens);
+                batch_entropy(&asked, &score_sequences(model, &asked, limit).await?)
+            }
             EntropyOver::Sequence | EntropyOver::Token => BatchEntropy::default(),
         };
         Ok(switches(objective, entropy))
     }
+}
 
-    /// A forward pass over the whole update, for the mean entropies that weights over the batch need. The
-    /// kernels take them as numbers, so this setting alone costs a second readback.
-    async fn batch_entropy(&self, model: &Llama, update: &Update) -> Result<BatchEntropy> {
-        // Every response counts, even one that carries no loss in this update.
-        let mut sequences = update.sequences.clone();
-        sequences.iter_mut().for_each(|s| s.terms.sft = 1.0);
-        let batches = micro_batches(&sequences, self.config.train.micro_batch_tokens);
-        let mut sums = [[0.0f64; 2]; 2]; // [demonstrations, rollouts] × [nats, tokens]
-        let mut stats = Vec::with_capacity(batches.len());
-        for batch in &batches {
-            give_way().await;
-            stats.push(token_statistics(model, batch));
-        }
-        let stats = readback::floats(Tensor::cat(stats, 0)).await?; // [Σ N, 2]
-        let mut pairs = stats.chunks_exact(2);
-        for &member in batches.iter().flat_map(|b| &b.members) {
-            let sequence = &sequences[member];
-            let slot = &mut sums[usize::from(sequence.role == Role::Rollout)];
-            for pair in pairs.by_ref().take(sequence.loss_tokens()) {
-                slot[0] += f64::from(pair[1]);
-                slot[1] += 1.0;
-            }
-        }
-        let mean = |[nats, tokens]: [f64; 2]| (nats / tokens.max(1.0)) as f32;
-        Ok(BatchEntropy { demonstrations_nats: mean(sums[0]), rollouts_nats: mean(sums[1]) })
+/// An update's sequences, to be scored: every response counts for a mean entropy, even one that carries no loss.
+fn all_with_loss(update: &Update) -> Vec<Sequence> {
+    let mut sequences = update.sequences.clone();
+    sequences.iter_mut().for_each(|s| s.terms.sft = 1.0);
+    sequences
+}
+
+/// The mean entropies of sequences that were scored. The kernels take them as numbers, so weights over the
+/// batch alone cost a forward pass and a readback of their own.
+fn batch_entropy(sequences: &[Sequence], scored: &[Scored]) -> BatchEntropy {
+    let mut sums = [[0.0f64; 2]; 2]; // [demonstrations, rollouts] × [nats, tokens]
+    for (sequence, scored) in sequences.iter().zip(scored) {
+        let slot = &mut sums[usize::from(sequence.role == Role::Rollout)];
+        slot[0] += scored.entropies.iter().map(|&h| f64::from(h)).sum::<f64>();
+        slot[1] += scored.entropies.len() as f64;
     }
+    let mean = |[nats, tokens]: [f64; 2]| (nats / tokens.max(1.0)) as f32;
+    BatchEntropy { demonstrations_nats: mean(sums[0]), rollouts_nats: mean(sums[1]) }
 }

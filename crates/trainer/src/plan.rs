@@ -204,7 +204,11 @@ pub fn plan(
     // Gradients of a layer's activations during the backward pass.
     let flowing = tokens * if on_cpu { 3 * f + 2 * d } else { f + d };
     let logits = (logits_bytes(on_cpu) / F32).min(tokens * model.vocab_size) + 2 * tokens * d;
-    let gradients = item("gradients", s.trainable, "one per trained number".into());
+    let (sets, of) = match config.train.shards {
+        1 => (1, "one per trained number"),
+        _ => (2, "one per trained number: the sum, and a shard's"),
+    };
+    let gradients = item("gradients", sets * s.trainable, of.into());
     let item = |name, numbers, of: &str| item(name, numbers, format!("{tokens} tokens: {of}"));
     let mut update = vec![gradients];
     let kept = layers - recomputed;

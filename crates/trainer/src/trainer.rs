@@ -19,8 +19,8 @@ use crate::optim::{AdamW, learning_rate};
 use crate::platform::Stopwatch;
 use crate::records::{Demonstration, Episode, Group, Origin, Temperature, Unscored};
 use crate::reward::{Grade, Grader, MEND, Submission};
-use crate::rollout::{Plan, Start, respond_from};
-use crate::score::{score_given, score_rollouts, teach};
+use crate::rollout::{By, Plan, Start};
+use crate::shards::Which;
 
 /// The first of the steps that groups are refilled from.
 const FIRST_REFILL: u32 = 1 << 31;
@@ -126,6 +126,7 @@ impl Trainer {
         // A rate of 0 skips the update: AdamW would still change its moments.
         if rate > 0.0 {
             self.optimizer.step(&mut self.learner.policy, tensors, norm, rate);
+            self.learner.version += 1;
         }
         done.add(update, sums, norm);
         Ok(())
@@ -237,12 +238,11 @@ impl Trainer {
         if objective.uses_rollouts() {
             self.roll_out(&mut groups, objective, step).await?;
             self.penalise(&mut groups, objective).await?;
-            let limit = self.learner.config.train.micro_batch_tokens;
             if objective.advantage_of == AdvantageOf::Teacher {
-                teach(&self.learner.policy, &mut groups, limit).await?;
+                self.learner.teach(&mut groups).await?;
             }
             if objective.prefix_learned > 0.0 {
-                score_given(&self.learner.policy, &mut groups, limit).await?;
+                self.learner.score_given(&mut groups).await?;
             }
         }
         Ok(groups)
@@ -251,9 +251,10 @@ impl Trainer {
     /// What a KL penalty in the reward takes off each rollout's.
     async fn penalise(&self, groups: &mut [Group], objective: &Objective) -> Result<()> {
         let in_reward = objective.rollout_kl > 0.0 && objective.rollout_kl_in == KlIn::Reward;
-        let Some(base) = self.learner.base.as_ref().filter(|_| in_reward) else { return Ok(()) };
-        let limit = self.learner.config.train.micro_batch_tokens;
-        let scored = score_rollouts(base, groups, limit).await?;
+        if !in_reward {
+            return Ok(());
+        }
+        let scored = self.learner.score_rollouts(Which::Base, groups).await?;
         for (episode, scored) in groups.iter_mut().flat_map(|g| &mut g.episodes).zip(scored) {
             let pairs = episode.logprobs.iter().zip(&scored.logprobs);
             let token = |(&logp, &base): (&f32, &f32)| {
@@ -320,9 +321,9 @@ impl Trainer {
         step: u32,
     ) -> Result<()> {
         let Learner { config, policy, tokenizer, .. } = &self.learner;
-        let plan =
-            Plan { step, ..Plan::of(config, tokenizer, &policy.config.eos_tokens, self.step) };
-        let responses = respond_from(policy, starts, &plan).await?;
+        let by = By::Rollout { step: self.step, draws: step };
+        let plan = Plan::by(by, config, tokenizer, &policy.config.eos_tokens);
+        let responses = self.learner.respond(starts, by).await?;
         let given = starts.iter().flat_map(|start| {
             let given = start.read.len() - groups[start.prompt].prompt_tokens.len();
             start.samples.clone().map(move |_| given)

@@ -137,7 +137,7 @@ fn update(layers: usize, recomputed: usize, device: &Device) -> Asked {
     let config = config("");
     let tokenizer = ModelFolder::tiny().text_and_shape().unwrap().0;
     let mut optimizer = AdamW::new(config.optimizer.clone(), &model);
-    let mut learner = Learner { config, policy: model, base: None, tokenizer, recomputed };
+    let mut learner = Learner::new(config, model, None, tokenizer, recomputed);
     let mut step = || {
         let gradient = pollster::block_on(learner.gradient(&update, 0)).unwrap();
         optimizer.step(&mut learner.policy, gradient.tensors, gradient.norm, 1e-3);

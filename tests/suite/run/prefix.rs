@@ -9,7 +9,7 @@ use srft::objective::advantage::advantages;
 use srft::objective::assemble;
 use srft::ops::objective::column;
 use srft::records::{Demonstration, Example, Group};
-use srft::score::{score_given, score_rollouts};
+use srft::shards::Which;
 use srft::trainer::Trainer;
 
 fn wide(values: &[f32]) -> Vec<f64> {
@@ -37,7 +37,7 @@ fn what_goes_on_from_a_prefix_is_scored_as_it_was_sampled() {
                 (s.objective.prefix_rollouts, s.rollout.temperature) = (some, 0.8);
             });
             let groups = groups(&trainer);
-            let scored = block_on(score_rollouts(&trainer.learner.policy, &groups, 128)).unwrap();
+            let scored = block_on(trainer.learner.score_rollouts(Which::Policy, &groups)).unwrap();
             let episodes = groups.iter().flat_map(|g| &g.episodes);
             for (episode, scored) in episodes.zip(scored) {
                 compare(backend, &scored.logprobs, &wide(&episode.logprobs), 1e-4).unwrap();
@@ -115,7 +115,7 @@ fn given_tokens_that_are_learned_have_their_rollouts_loss() {
             assert_eq!(guided.given_logprobs.len(), guided.given, "{backend}");
             let numbers = (guided.given_logprobs.clone(), guided.given_entropies.clone());
             let mut again = vec![group.clone()];
-            block_on(score_given(&trainer.learner.policy, &mut again, 128)).unwrap();
+            block_on(trainer.learner.score_given(&mut again)).unwrap();
             let guided = &again[0].episodes[3];
             assert_eq!(numbers, (guided.given_logprobs.clone(), guided.given_entropies.clone()));
         }

@@ -79,7 +79,7 @@ pub(super) fn other_model(device: &Device) -> Llama {
 }
 
 /// Every weight's bits, so that even a NaN equals itself.
-fn weight_bits(model: &Llama) -> Vec<u32> {
+pub(super) fn weight_bits(model: &Llama) -> Vec<u32> {
     let values = model.parameters().into_iter().flat_map(|p| floats(p.tensor.clone()));
     values.map(f32::to_bits).collect()
 }

@@ -461,6 +461,9 @@ settings! {
         /// How often a step goes through its rollouts.
         epochs: usize = 1,
             must "at least 1": |v| *v > 0;
+        /// Shards that a step's prompts and its gradient are cut into. Devices share them; however many there are, the same shards give the same bits.
+        shards: usize = 1,
+            must "at least 1": |v| *v > 0;
         /// auto | true | false: keep only each layer's input and compute the rest again: less memory, a third more work. auto: for the layers that memory has no room for.
         checkpointing: Checkpointing = Checkpointing::None,
             free "what is computed twice comes out the same";

@@ -10,11 +10,12 @@ use crate::ops::objective::{Clip, EntropyOver, GIVEN, Row, Switches, Weight, obj
 use crate::ops::weight;
 use crate::records::{Role, Sequence};
 use burn::tensor::{Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Mean entropies over an update's demonstration and rollout tokens, nats; only used where the H of the
 /// weights is averaged over the batch.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct BatchEntropy {
     /// Over demonstration tokens.
     pub demonstrations_nats: f32,

@@ -16,8 +16,10 @@ use crate::ops::attention::{KvCache, Packing, Tree};
 use crate::ops::readback;
 use crate::ops::sampling::{Draw, Draws, Sampled, Sampling, sample};
 use crate::platform::give_way;
+use crate::random::step;
 use crate::text::Tokenizer;
 use burn::tensor::{Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
 /// Decoding steps between two looks at the sampled ids. Each look is a readback; an ended row may go on
 /// for up to this many tokens, which are dropped.
@@ -61,6 +63,23 @@ pub struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
+    /// How a run samples.
+    pub fn by(by: By, config: &'a Config, tokenizer: &'a Tokenizer, eos_tokens: &'a [u32]) -> Self {
+        match by {
+            By::Rollout { step, draws } => {
+                Self { step: draws, ..Self::of(config, tokenizer, eos_tokens, step) }
+            }
+            By::Evaluation => Self {
+                group: config.eval.samples,
+                sampling: Sampling {
+                    temperature: config.eval.temperature as f32,
+                    ..Sampling::default()
+                },
+                ..Self::of(config, tokenizer, eos_tokens, step::EVALUATION)
+            },
+        }
+    }
+
     /// How a run samples in its step `step`: a group for each prompt.
     pub fn of(
         config: &'a Config,
@@ -86,8 +105,22 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// How responses are sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum By {
+    /// As rollouts.
+    Rollout {
+        /// The step, which decides the temperature where a method has two stages.
+        step: u32,
+        /// Key of the random numbers: the step, or one that no run comes to.
+        draws: u32,
+    },
+    /// As in an evaluation.
+    Evaluation,
+}
+
 /// Where responses begin: what is read before them, and whose they are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Start {
     /// All that is read first: a prompt, and perhaps the beginning of an answer to it.
     pub read: Vec<u32>,
@@ -103,15 +136,6 @@ pub async fn respond(
     prompts: &[Vec<u32>],
     plan: &Plan<'_>,
 ) -> Result<Vec<Response>> {
-    let responses = prompts.len().checked_mul(plan.group);
-    if !prompts.is_empty() && !responses.is_some_and(|n| (1..=MOST).contains(&n)) {
-        return Err(Error::input(format!(
-            "{} responses to each of {} prompts",
-            plan.group,
-            prompts.len()
-        ))
-        .next(format!("ask for at least one, and for at most {MOST} in total")));
-    }
     let start = |(prompt, read): (usize, &Vec<u32>)| Start {
         read: read.clone(),
         prompt,
@@ -126,8 +150,20 @@ pub async fn respond_from(
     starts: &[Start],
     plan: &Plan<'_>,
 ) -> Result<Vec<Response>> {
+    require_count(starts)?;
     require_room(model, starts.iter().map(|s| &s.read[..]), plan)?;
     Decoder::new(model, starts, plan).run().await
+}
+
+/// Refuses to sample nothing, or more than there is memory for.
+fn require_count(starts: &[Start]) -> Result<()> {
+    let each = starts.iter().map(|start| start.samples.len()).max().unwrap_or(1);
+    match each.checked_mul(starts.len()) {
+        Some(0) if starts.is_empty() => Ok(()),
+        Some(all) if (1..=MOST).contains(&all) => Ok(()),
+        _ => Err(Error::input(format!("{each} responses to each of {} prompts", starts.len()))
+            .next(format!("ask for at least one, and for at most {MOST} in total"))),
+    }
 }
 
 /// Refuses prompts after which no token can be sampled.

@@ -4,7 +4,7 @@ use super::Plan;
 use crate::records::Episode;
 
 /// A sampled response, not yet decoded or scored.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Response {
     /// Index of the prompt.
     pub prompt: usize,

@@ -44,7 +44,9 @@ impl Run {
 
     /// Scores the policy on given suites; nothing is recorded.
     pub async fn score(&self, suites: &[Suite]) -> Result<Vec<Score>> {
-        self.judge().evaluate(&self.trainer.learner.policy, suites).await
+        let samples = self.judge().samples_of(&self.trainer.learner, suites).await?;
+        let k = self.trainer.learner.config.eval.samples;
+        Ok(suites.iter().zip(samples).map(|(suite, samples)| score(suite, &samples, k)).collect())
     }
 
     /// How this run's responses are sampled and judged in evaluation.
@@ -71,11 +73,12 @@ impl Run {
             return self.take_as_best().await;
         }
         let clock = Stopwatch::start();
-        let samples = match self.judge().samples(&self.trainer.learner.policy, &self.suites).await {
+        let samples = match self.judge().samples_of(&self.trainer.learner, &self.suites).await {
             Ok(samples) => samples,
             Err(e) => return Err(self.halted(e, observer).await),
         };
         self.driver.require_silence()?;
+        self.tell_news(observer);
         let k = self.trainer.learner.config.eval.samples;
         let scored = self.suites.iter().zip(&samples);
         let scores: Vec<Score> = scored.map(|(suite, samples)| score(suite, samples, k)).collect();

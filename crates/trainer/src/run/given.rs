@@ -1,5 +1,6 @@
 //! Examples and a judge that an embedding program passes to a run in memory.
 
+use super::hire::Hire;
 use super::program::Program;
 use super::reads::{Reads, Watch};
 use crate::config::{self, Comparison, Config, NamedReward, RewardBy};
@@ -31,6 +32,8 @@ pub struct Given {
     pub rewards: BTreeMap<String, Arc<dyn Part>>,
     /// Told how far the reading of a file has got.
     pub watch: Option<Arc<dyn Watch>>,
+    /// Finds the devices that share the run's work; none: its own does it all.
+    pub team: Option<Arc<dyn Hire>>,
 }
 
 /// No examples and no judge: the program's run on files and verifiers.
@@ -51,6 +54,7 @@ impl Given {
             judge: None,
             rewards: BTreeMap::new(),
             watch: None,
+            team: None,
         }
     }
 

@@ -5,6 +5,7 @@ mod evaluate;
 mod files;
 mod folder;
 mod given;
+mod hire;
 mod inputs;
 mod names;
 mod on_file;
@@ -24,6 +25,7 @@ pub use adapters::{held, lora_settings};
 pub use files::data_template;
 pub use folder::{RunFolder, fresh_folder, numbered, samples_of, suite_files, write_suites};
 pub use given::{GIVEN, Given, NOTHING};
+pub use hire::{Hire, Shared};
 pub use inputs::Inputs;
 pub use on_file::{BEST, CHECKPOINTS, CONFIG, Evaluation, METRICS, OnFile, SUMMARY, parse_lines};
 pub use pretrain::{PRETRAIN, pretraining, take_base};
@@ -278,12 +280,19 @@ impl Run {
         };
         // A browser that refuses a shader skips the shader's work; only this check finds that out.
         self.driver.require_silence()?;
+        self.tell_news(observer);
         self.summary.add(&report);
         observer.stepped(&report, self.trainer.learner.config.train.steps);
         let episodes = groups.iter().flat_map(|group| &group.episodes);
         self.tell_cut(episodes.map(|e| (e.tokens.len(), e.truncated)), observer);
         self.applied = Some(Applied { report, groups, is_written: false });
         Ok(())
+    }
+
+    /// Passes on what has happened to those who share the work.
+    fn tell_news(&self, observer: &mut dyn Observer) {
+        let news = self.trainer.learner.team.iter().flat_map(|team| team.news());
+        news.for_each(|line| observer.noted(&line));
     }
 
     /// What is due after a step.

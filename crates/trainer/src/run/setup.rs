@@ -2,15 +2,16 @@
 
 use super::adapters::held;
 use super::given::{Given, NOTHING};
+use super::hire::{Shared, models};
 use super::reader::Reader;
-use crate::config::{self, Checkpointing, Config, Frozen, Objective, Precision};
+use crate::config::{self, Checkpointing, Config, Frozen, Objective};
 use crate::error::{Error, Result};
 use crate::eval::Suite;
 use crate::learner::Learner;
 use crate::model::{Llama, ModelFolder};
 use crate::objective::buffer::Buffer;
 use crate::objective::turns::Turns;
-use crate::ops::{adapter, fused};
+use crate::ops::fused;
 use crate::optim::AdamW;
 use crate::plan::{Circumstances, budget};
 use crate::reward::Grader;
@@ -43,37 +44,13 @@ pub fn grader(config: &Config) -> Result<Grader> {
     NOTHING.grader(config)
 }
 
-/// The base of a resumed run, read from `began`; `model` is the run's model now.
-fn began_with(
-    began: &config::Model,
-    given: &Given,
-    model: &Llama,
-    device: &Device,
-) -> Result<Llama> {
-    let folder = given.open(began).map_err(|e| {
+/// The folder of the model that a resumed run began with.
+fn folder_of_base(began: &config::Model, given: &Given) -> Result<ModelFolder> {
+    given.open(began).map_err(|e| {
         let why = "the KL penalty needs the model that the run began with";
         Error { what: format!("{}; {why}", e.what), next: None, ..e }
             .next("put its folder back where it was, and resume")
-    })?;
-    if model.lora().is_some() && folder.adapter.is_none() {
-        return Ok(model.without_adapters()); // the frozen weights are its own
-    }
-    Ok(folder.load(device)?.0)
-}
-
-/// Refuses a device that computes in another precision than the config's.
-fn require_precision(asked: Precision, device: &Device) -> Result<()> {
-    let has = match adapter::units_of(device) {
-        None => Precision::F32,
-        Some(units) if units.split => Precision::F16x3,
-        Some(_) => Precision::F16,
-    };
-    if has == asked {
-        return Ok(());
-    }
-    Err(Error::input(format!("the device was opened for {}", has.name()))
-        .at(format!("run.precision = {}", asked.name()))
-        .next("open it by `select_in`; in a browser, and on the CPU, there is only f32"))
+    })
 }
 
 /// What a run is made of.
@@ -100,17 +77,14 @@ pub(super) fn trainer_of(
     given: &Given,
     device: &Device,
 ) -> Result<Parts> {
-    require_precision(config.run.precision, device)?;
     let (on_cpu, held) = (fused::runs_on(device), held(&config, folder)?);
     let budget = budget(&config, on_cpu); // what is free before the model is loaded
-    let (mut model, tokenizer) = folder.load_frozen(held, device)?;
-    let base = match began {
-        _ if !config.stages().iter().any(Objective::uses_base) => None,
-        None => Some(model.clone()), // weights that do not train stay shared
-        Some(began) => Some(began_with(began, given, &model, device)?),
-    };
+    let held_to_base = config.stages().iter().any(Objective::uses_base);
+    let began = began.filter(|_| held_to_base);
+    let began = began.map(|model| folder_of_base(model, given)).transpose()?;
+    let began = began.as_ref();
+    let (model, base, tokenizer) = models(&config, folder, began, given.reads, device)?;
     let told = folder.notes(&model.config);
-    given.reads.adapt(&mut model, &config)?;
     let grader = given.grader(&config)?;
     let mut reader = Reader::of(&config, given, folder, &tokenizer, &model.config, &grader)?;
     let (source, suites) = reader.source_and_suites()?;
@@ -130,8 +104,17 @@ pub(super) fn trainer_of(
     }
     drop(reader);
     let optimizer = AdamW::new(config.optimizer.clone(), &model);
+    let mut learner = Learner::new(config, model, base, tokenizer, recomputed);
+    if let Some(hire) = &given.team {
+        let config = &learner.config;
+        let reads = given.reads;
+        let run = Shared { config, folder, began, reads, recomputed, device };
+        let team = hire.team(&run)?;
+        notes.extend(team.news());
+        learner.team = Some(team);
+    }
     let trainer = Trainer {
-        learner: Learner { config, policy: model, base, tokenizer, recomputed },
+        learner,
         optimizer,
         source,
         grader,
