@@ -72,6 +72,7 @@ pub enum Command {
   srft train --method grpo --steps 100 --out runs/grpo
   srft train --data train.jsonl --eval-data test.jsonl --verifier numeric --model ./my-model
   srft train --config runs/grpo/config.toml --seed 1
+  srft train --devices 1,2                        two GPUs share each step
   srft train --resume runs/grpo                   continue after Ctrl-C, a crash, a full disk")]
 pub struct Train {
     #[command(flatten)]
@@ -82,6 +83,10 @@ pub struct Train {
     /// Train adapters of this rank instead of the whole model.
     #[arg(long, value_name = "R")]
     pub lora_rank: Option<usize>,
+    /// Devices of this machine that share each step, named as for --device; the first holds the weights. A new
+    /// run has a shard for each (`train.shards`).
+    #[arg(long, value_name = "DEVICE,…", value_delimiter = ',', conflicts_with = "device")]
+    pub devices: Vec<String>,
     /// Run folder; by default a new one under runs/.
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub out: Option<PathBuf>,
@@ -545,7 +550,7 @@ pub struct AnalyzeDynamics {
   srft study --out studies/paper-small --tables   the tables of what is done so far
   srft study --spec my.toml --only main/srft      a study of your own; one of its cells")]
 pub struct Study {
-    /// A study that comes with the program: paper-small | methods | smoke.
+    /// A study that comes with the program: paper-small | equal-compute | methods | smoke.
     #[arg(long, conflicts_with = "spec")]
     pub preset: Option<String>,
     /// A study file of your own (see assets/studies in the sources).

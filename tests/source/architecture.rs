@@ -8,8 +8,14 @@ use std::path::{Path, PathBuf};
 use crate::root;
 
 /// Folders of the crates, in the order that they stand on one another.
-const CRATES: [&str; 5] =
-    ["crates/formats/src", "crates/kernels/src", "crates/trainer/src", "src", "crates/page/src"];
+const CRATES: [&str; 6] = [
+    "crates/formats/src",
+    "crates/kernels/src",
+    "crates/trainer/src",
+    "crates/team/src",
+    "src",
+    "crates/page/src",
+];
 
 fn rust_files(path: &Path, found: &mut Vec<PathBuf>) {
     if path.is_dir() {

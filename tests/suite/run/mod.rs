@@ -5,5 +5,6 @@ mod kill_and_resume;
 mod lab;
 mod prefix;
 mod rollout;
+mod team;
 mod training;
 mod updates;

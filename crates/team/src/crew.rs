@@ -1,0 +1,338 @@
+//! A crew: hands the jobs of a step to its members, each on a thread of its own, and does some itself.
+
+use crate::queue::{KINDS, PATIENCE, Round, Times, Turn, kind};
+use crate::worker::{Again, Weights, Worker};
+use pollster::block_on;
+use srft_trainer::error::Result;
+use srft_trainer::learner::{Learner, Team};
+use srft_trainer::shards::{Job, Outcome};
+use std::fmt::{self, Debug, Formatter};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The learner's own device, among the members.
+const HERE: usize = 0;
+
+/// How long a member waits before it looks again whether another's job is stuck.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A member that failed waits this part of the patience before it tries again, then twice as long each time.
+const RETRY: u32 = 20;
+
+/// The longest of these waits.
+const RETRY_AT_LEAST: Duration = Duration::from_secs(30);
+
+/// The stack of a member's thread: a training step's futures are large.
+const STACK_BYTES: usize = 16 << 20;
+
+/// How long the end waits for members to finish.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Members that share a learner's work, and the learner's own device.
+pub struct Crew {
+    shared: Arc<Shared>,
+    /// Whether the learner's own device works, or only when no one else is left.
+    works_here: bool,
+    turn: Turn,
+    weights: Mutex<Option<Arc<Weights>>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    patience: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    names: Vec<String>,
+    works: Vec<bool>,
+    open: Option<Open>,
+    number: u64,
+    times: [Times; KINDS],
+    news: Vec<String>,
+    threads: usize,
+    is_closed: bool,
+}
+
+/// The round that is open.
+struct Open {
+    number: u64,
+    kind: usize,
+    round: Round,
+    jobs: Arc<Vec<Job>>,
+    weights: Arc<Weights>,
+}
+
+/// A job that a member has taken.
+struct Task {
+    number: u64,
+    job: usize,
+    jobs: Arc<Vec<Job>>,
+    weights: Arc<Weights>,
+}
+
+impl Crew {
+    /// A crew of workers. The learner's own device, if its kind is given, works too; else only when no one
+    /// else is left.
+    pub fn new(home: Option<&str>, workers: Vec<Box<dyn Worker>>) -> Self {
+        Self::patient(home, workers, PATIENCE)
+    }
+
+    /// [`Crew::new`], with the least time after which a job is thought to be stuck.
+    pub fn patient(home: Option<&str>, workers: Vec<Box<dyn Worker>>, patience: Duration) -> Self {
+        let kinds: Vec<&str> = home.into_iter().chain(workers.iter().map(|w| w.kind())).collect();
+        let alike = kinds.windows(2).all(|pair| pair[0] == pair[1]);
+        let turn = match alike {
+            true => Turn::Any,
+            false => Turn::Fixed { first: usize::from(home.is_none()), members: kinds.len() },
+        };
+        let works_here = home.is_some();
+        let mut state = State { threads: workers.len(), ..State::default() };
+        state.names.push("this device".into());
+        state.names.extend(workers.iter().map(|worker| worker.name().to_string()));
+        state.works = vec![true; state.names.len()];
+        if !alike {
+            state.news.push(
+                "warning: the devices are not alike, and neither are their last bits: each shard is \
+                 always the same device's, and other devices would give other numbers"
+                    .into(),
+            );
+        }
+        let state = Mutex::new(state);
+        let shared = Arc::new(Shared { state, changed: Condvar::new(), patience });
+        for (worker, member) in workers.into_iter().zip(HERE + 1..) {
+            let shared = shared.clone();
+            let work = move || {
+                shared.work(member, worker);
+                shared.lock().threads -= 1;
+                shared.changed.notify_all();
+            };
+            let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(work);
+            thread.expect("a process has room for a thread");
+        }
+        Self { shared, works_here, turn, weights: Mutex::new(None) }
+    }
+
+    /// A learner's weights, read back where they have changed.
+    fn weights(&self, learner: &Learner) -> Result<Arc<Weights>> {
+        let mut held = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(weights) = held.as_ref().filter(|w| w.version == learner.version) {
+            return Ok(weights.clone());
+        }
+        *held = None; // its memory first
+        Ok(held.insert(Arc::new(block_on(Weights::of(learner))?)).clone())
+    }
+}
+
+impl Team for Crew {
+    fn perform(
+        &self,
+        learner: &Learner,
+        jobs: Vec<Job>,
+        each: &mut dyn FnMut(Outcome),
+    ) -> Result<()> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let weights = self.weights(learner)?;
+        let jobs = Arc::new(jobs);
+        self.shared.begin(jobs.clone(), weights, self.turn);
+        let result = self.shared.see_through(learner, self.works_here, &jobs, each);
+        self.shared.lock().close();
+        result
+    }
+
+    fn news(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.lock().news)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn begin(&self, jobs: Arc<Vec<Job>>, weights: Arc<Weights>, turn: Turn) {
+        let mut state = self.lock();
+        state.number += 1;
+        let (number, kind) = (state.number, kind(&jobs[0]));
+        let times = std::mem::take(&mut state.times[kind]);
+        let round = Round::new(jobs.len(), turn, self.patience, times);
+        state.open = Some(Open { number, kind, round, jobs, weights });
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Passes on the outcomes of the open round in order, and does jobs in between.
+    fn see_through(
+        &self,
+        learner: &Learner,
+        works_here: bool,
+        jobs: &[Job],
+        each: &mut dyn FnMut(Outcome),
+    ) -> Result<()> {
+        let mut state = self.lock();
+        loop {
+            let open = state.open.as_mut().expect("this round is open");
+            if let Some(outcome) = open.round.pass_on() {
+                drop(state);
+                each(outcome);
+                state = self.lock();
+                continue;
+            }
+            if open.round.is_over() {
+                return Ok(());
+            }
+            let is_alone = !state.works[HERE + 1..].contains(&true);
+            let task = (works_here || is_alone).then(|| state.take(HERE)).flatten();
+            match task {
+                Some(task) => {
+                    drop(state);
+                    let outcome = block_on(learner.perform(&jobs[task.job]))?;
+                    state = self.lock();
+                    state.settle(HERE, &task, outcome);
+                }
+                None => state = self.wait(state, LOOK),
+            }
+        }
+    }
+
+    /// A member's work, until the crew is closed or the member can do no more.
+    fn work(&self, member: usize, mut worker: Box<dyn Worker>) {
+        while let Some(task) = self.next(member) {
+            let job = &task.jobs[task.job];
+            let outcome = catch_unwind(AssertUnwindSafe(|| worker.perform(&task.weights, job)));
+            let why = match outcome {
+                Ok(Ok(outcome)) => {
+                    self.lock().settle(member, &task, outcome);
+                    self.changed.notify_all();
+                    continue;
+                }
+                Ok(Err(e)) => e.to_string(),
+                Err(_) => "it panicked".into(),
+            };
+            self.lock().fail(member, &task, &why);
+            self.changed.notify_all();
+            if !self.recovered(member, worker.as_mut()) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until a member can work again; false if it never will, or the crew is closed.
+    fn recovered(&self, member: usize, worker: &mut dyn Worker) -> bool {
+        let mut pause = self.patience / RETRY;
+        loop {
+            let again = catch_unwind(AssertUnwindSafe(|| worker.recover()));
+            let again = again.unwrap_or_else(|_| Again::Never("it panicked again".into()));
+            let mut state = self.lock();
+            match again {
+                _ if state.is_closed => return false,
+                Again::Never(why) => {
+                    let name = state.names[member].clone();
+                    state.news.push(format!("{name} will not be asked again: {why}"));
+                    return false;
+                }
+                Again::Now => {
+                    state.works[member] = true;
+                    let name = state.names[member].clone();
+                    state.news.push(format!("{name} works again"));
+                    return true;
+                }
+                Again::Later => {
+                    let until = Instant::now() + pause;
+                    while Instant::now() < until && !state.is_closed {
+                        state = self.wait(state, LOOK);
+                    }
+                    pause = (2 * pause).min(RETRY_AT_LEAST);
+                }
+            }
+        }
+    }
+
+    /// The next job for a member; none once the crew is closed.
+    fn next(&self, member: usize) -> Option<Task> {
+        let mut state = self.lock();
+        loop {
+            if state.is_closed {
+                return None;
+            }
+            match state.take(member) {
+                Some(task) => return Some(task),
+                None => state = self.wait(state, LOOK),
+            }
+        }
+    }
+}
+
+impl State {
+    /// A job of the open round for `member`.
+    fn take(&mut self, member: usize) -> Option<Task> {
+        let (works, names, open) = (&self.works, &self.names, self.open.as_mut()?);
+        let now = Instant::now();
+        let job = open.round.take(member, now, |i| works[i])?;
+        for (other, since) in open.round.others(job, member, now) {
+            self.news.push(format!(
+                "{} has had a job for {:.0} s; {} does it too",
+                names[other],
+                since.as_secs_f64(),
+                names[member]
+            ));
+        }
+        let (jobs, weights) = (open.jobs.clone(), open.weights.clone());
+        Some(Task { number: open.number, job, jobs, weights })
+    }
+
+    /// The round that a task is of, if that is still open.
+    fn round_of(&mut self, task: &Task) -> Option<&mut Open> {
+        self.open.as_mut().filter(|open| open.number == task.number)
+    }
+
+    fn settle(&mut self, member: usize, task: &Task, outcome: Outcome) {
+        if let Some(open) = self.round_of(task) {
+            open.round.settle(member, task.job, outcome, Instant::now());
+        }
+    }
+
+    /// Ends the open round.
+    fn close(&mut self) {
+        if let Some(Open { kind, round, .. }) = self.open.take() {
+            self.times[kind] = round.into_times();
+        }
+    }
+
+    fn fail(&mut self, member: usize, task: &Task, why: &str) {
+        if let Some(open) = self.round_of(task) {
+            open.round.give_back(member, task.job);
+        }
+        self.works[member] = false;
+        self.news.push(format!("{} has failed ({why}); others do its work", self.names[member]));
+    }
+}
+
+impl Drop for Crew {
+    /// Members that are at work get a while to finish: a driver may not like to be cut off.
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.is_closed = true;
+        self.shared.changed.notify_all();
+        let end = Instant::now() + FAREWELL;
+        while state.threads > 0 && Instant::now() < end {
+            state = self.shared.wait(state, LOOK);
+        }
+    }
+}
+
+impl Debug for Crew {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let state = self.shared.lock();
+        f.debug_struct("Crew").field("names", &state.names).field("works", &state.works).finish()
+    }
+}

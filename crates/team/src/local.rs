@@ -1,0 +1,91 @@
+//! Members on the devices of this machine.
+
+use crate::crew::Crew;
+use crate::worker::{Again, Weights, Worker};
+use burn::tensor::Device;
+use pollster::block_on;
+use srft_trainer::device::{Listener, Selected};
+use srft_trainer::error::Result;
+use srft_trainer::learner::{Learner, Team};
+use srft_trainer::run::{Hire, Shared};
+use srft_trainer::shards::{Job, Outcome, Part};
+use std::sync::Arc;
+
+/// Devices of this machine: the run's own, and others that share its work.
+#[derive(Debug)]
+pub struct Devices {
+    /// The run's own.
+    pub home: Selected,
+    /// The others.
+    pub others: Vec<Selected>,
+}
+
+impl Hire for Devices {
+    fn team(&self, run: &Shared<'_>) -> Result<Arc<dyn Team>> {
+        let open = |(device, number): (&Selected, usize)| {
+            let name = format!("device {number} ({})", device.name);
+            Ok(Box::new(OnDevice::open(run, device, name)?) as Box<dyn Worker>)
+        };
+        let workers = self.others.iter().zip(2..).map(open).collect::<Result<_>>()?;
+        Ok(Arc::new(Crew::new(Some(&kind(&self.home)), workers)))
+    }
+}
+
+/// What a device's bits depend on.
+pub fn kind(device: &Selected) -> String {
+    format!("{}, {}, {}", device.name, device.backend, device.driver)
+}
+
+/// A device of this machine that works for a run on another.
+pub struct OnDevice {
+    name: String,
+    kind: String,
+    learner: Learner,
+    home: Device,
+    driver: Listener,
+}
+
+impl OnDevice {
+    /// The run's learner once more, on `device`.
+    pub fn open(run: &Shared<'_>, device: &Selected, name: String) -> Result<Self> {
+        Ok(Self {
+            name,
+            kind: kind(device),
+            // Of no version: its weights are to be replaced.
+            learner: Learner { version: u64::MAX, ..run.learner(&device.device)? },
+            home: run.device.clone(),
+            driver: device.listener(),
+        })
+    }
+}
+
+impl Worker for OnDevice {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    fn perform(&mut self, weights: &Weights, job: &Job) -> Result<Outcome> {
+        if self.learner.version != weights.version {
+            weights.put_into(&mut self.learner);
+        }
+        let outcome = block_on(self.learner.perform(job))?;
+        let outcome = match outcome {
+            Outcome::Gradient(Part { tensors, sums }) => Outcome::Gradient(Part {
+                tensors: tensors.into_iter().map(|t| t.to_device(&self.home)).collect(),
+                sums: sums.into_iter().map(|t| t.to_device(&self.home)).collect(),
+            }),
+            other => other,
+        };
+        self.driver.require_silence()?;
+        Ok(outcome)
+    }
+
+    /// A device that has failed is lost, until the run is resumed.
+    fn recover(&mut self) -> Again {
+        Again::Never("a device that failed is lost until the run is resumed".into())
+    }
+}

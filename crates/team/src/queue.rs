@@ -1,0 +1,173 @@
+//! A round of jobs: what waits, what is being done and by whom, what is done.
+
+use srft_trainer::shards::{Job, Outcome};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// The least time after which a job is thought to be stuck.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A job is thought to be stuck after this many times the median of its kind.
+const STUCK: u32 = 4;
+
+/// How many times are kept of a kind.
+const KEPT: usize = 64;
+
+/// Nothing is known of a kind's first jobs, in which shaders are compiled.
+const AT_FIRST: Duration = Duration::from_secs(600);
+
+/// How long the latest jobs of a kind have taken.
+#[derive(Debug, Clone, Default)]
+pub struct Times(VecDeque<Duration>);
+
+impl Times {
+    fn add(&mut self, time: Duration) {
+        self.0.push_back(time);
+        self.0.drain(..self.0.len().saturating_sub(KEPT));
+    }
+
+    /// The time after which a job is thought to be stuck.
+    fn limit(&self, patience: Duration) -> Duration {
+        let mut sorted: Vec<Duration> = self.0.iter().copied().collect();
+        sorted.sort();
+        let known = sorted.get(sorted.len() / 2).map(|&median| median * STUCK);
+        known.unwrap_or(AT_FIRST).max(patience)
+    }
+}
+
+/// Whose turn a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Whoever comes first.
+    Any,
+    /// Each shard has one member, as long as that one works: members differ in their bits.
+    Fixed {
+        /// The first member that has shards; the others follow.
+        first: usize,
+        /// How many have.
+        members: usize,
+    },
+}
+
+/// A job that a member has begun.
+#[derive(Debug)]
+struct Begun {
+    job: usize,
+    member: usize,
+    at: Instant,
+}
+
+/// A round of jobs. Times are passed in, so that tests need not wait.
+#[derive(Debug)]
+pub struct Round {
+    turn: Turn,
+    patience: Duration,
+    waiting: VecDeque<usize>,
+    begun: Vec<Begun>,
+    outcomes: Vec<Option<Outcome>>,
+    passed_on: usize,
+    times: Times,
+}
+
+impl Round {
+    /// `jobs` jobs, of which none is begun. `times` are those of their kind so far; a job may be stuck once it has
+    /// taken `patience`.
+    pub fn new(jobs: usize, turn: Turn, patience: Duration, times: Times) -> Self {
+        Self {
+            turn,
+            patience,
+            waiting: (0..jobs).collect(),
+            begun: Vec::new(),
+            outcomes: (0..jobs).map(|_| None).collect(),
+            passed_on: 0,
+            times,
+        }
+    }
+
+    /// The next job for `member`: one that waits, or else one that seems stuck, which is then done twice.
+    /// `works` says which members do.
+    pub fn take(
+        &mut self,
+        member: usize,
+        now: Instant,
+        works: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let is_mine = |job: usize| match self.turn {
+            Turn::Any => true,
+            Turn::Fixed { first, members } => {
+                let whose = first + job % members;
+                whose == member || !works(whose)
+            }
+        };
+        let job = match self.waiting.iter().position(|&job| is_mine(job)) {
+            Some(at) => self.waiting.remove(at)?,
+            None => self.stuck(now)?,
+        };
+        self.begun.push(Begun { job, member, at: now });
+        Some(job)
+    }
+
+    /// The first job that only members have begun who have had it for too long.
+    fn stuck(&self, now: Instant) -> Option<usize> {
+        let limit = self.times.limit(self.patience);
+        let late = |b: &&Begun| now.duration_since(b.at) > limit;
+        let of = |job: usize| self.begun.iter().filter(move |b| b.job == job);
+        self.begun.iter().filter(late).map(|b| b.job).find(|&job| of(job).all(|b| late(&b)))
+    }
+
+    /// Who else has begun a job, and how long ago.
+    pub fn others(&self, job: usize, member: usize, now: Instant) -> Vec<(usize, Duration)> {
+        let of = self.begun.iter().filter(|b| b.job == job && b.member != member);
+        of.map(|b| (b.member, now.duration_since(b.at))).collect()
+    }
+
+    /// A member has done a job. The first outcome counts; another of the same kind has the same bits.
+    pub fn settle(&mut self, member: usize, job: usize, outcome: Outcome, now: Instant) {
+        if let Some(at) = self.begun.iter().position(|b| b.job == job && b.member == member) {
+            self.times.add(now.duration_since(self.begun.swap_remove(at).at));
+        }
+        let is_open = job >= self.passed_on && self.outcomes[job].is_none();
+        if is_open {
+            self.outcomes[job] = Some(outcome);
+            self.begun.retain(|b| b.job != job);
+        }
+    }
+
+    /// A member has failed at a job: it waits again, unless another does it or has done it.
+    pub fn give_back(&mut self, member: usize, job: usize) {
+        self.begun.retain(|b| !(b.job == job && b.member == member));
+        let is_open = job >= self.passed_on && self.outcomes[job].is_none();
+        if is_open && self.begun.iter().all(|b| b.job != job) && !self.waiting.contains(&job) {
+            self.waiting.push_front(job);
+        }
+    }
+
+    /// The next outcome in order, once it is there.
+    pub fn pass_on(&mut self) -> Option<Outcome> {
+        let outcome = self.outcomes.get_mut(self.passed_on)?.take()?;
+        self.passed_on += 1;
+        Some(outcome)
+    }
+
+    /// Whether every outcome was passed on.
+    pub fn is_over(&self) -> bool {
+        self.passed_on == self.outcomes.len()
+    }
+
+    /// How long jobs of the kind have taken, these included.
+    pub fn into_times(self) -> Times {
+        self.times
+    }
+}
+
+/// The kinds of jobs, whose times differ.
+pub fn kind(job: &Job) -> usize {
+    match job {
+        Job::Respond { .. } => 0,
+        Job::Score { .. } => 1,
+        Job::Gradient { .. } => 2,
+    }
+}
+
+/// How many kinds there are.
+pub const KINDS: usize = 3;
