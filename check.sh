@@ -13,6 +13,7 @@
 #   lint         clippy on the program, tests and benches; links in the documentation
 #   portability  the core compiles for browsers, the program for Windows and macOS
 #   tests        unit and integration tests, on the CPU backend and on software Vulkan
+#   workers      runs shared with other processes (the feature `remote`): killed, stopped, cut off
 #   windows      the readers' tests as a Windows program, under Wine: its locks, maps and renames
 #   fuzz         every reader of files from elsewhere, 20 seconds each; SRFT_FUZZ_SECS=600 for long
 #   web          the page: built, its types checked, tested in Chromium on the CPU backend and on
@@ -26,7 +27,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-STAGES=(tools format lint portability tests windows fuzz web python)
+STAGES=(tools format lint portability tests workers windows fuzz web python)
 APART=(tests/source fuzz) # crates outside of the workspace
 TARGETS=(wasm32-unknown-unknown x86_64-pc-windows-gnu aarch64-apple-darwin)
 left_out=()
@@ -182,6 +183,14 @@ tests() {
         try "cargo test --release NAME runs one test alone" \
             count cargo test --locked --release --workspace "$kind" --no-fail-fast
     done
+}
+
+# What only a build with the feature `remote` has: burn is built once more for it.
+workers() {
+    try "mend what clippy names" \
+        cargo clippy --locked --release -p srft -p srft-team --features remote --lib --bins --test workers -- -D warnings
+    try "cargo test --release --features remote --test workers NAME runs one test alone" \
+        count cargo test --locked --release --features remote -p srft --test workers --no-fail-fast
 }
 
 # The unit tests of formats alone: the whole program under Wine would build burn once more, for ten minutes.

@@ -1,9 +1,9 @@
 //! `srft analyze`.
 
 use super::arguments::{Analyze, AnalyzeDynamics, AnalyzeTokenShift};
+use super::ready::ready;
 use super::settings::{Settings, of_run};
 use super::tables::table;
-use super::train::ready;
 use super::{load, note, say};
 use serde::Serialize;
 use srft::analysis::dynamics::{Dynamics, METRIC, Reference, RunPath, path, prompts};

@@ -33,6 +33,8 @@ pub struct Arguments {
 pub enum Command {
     /// Train a model; ends with a table of accuracy before and after.
     Train(Train),
+    /// Work for runs that are started elsewhere: do shards of their steps.
+    Worker(Worker),
     /// Evaluate a model on the built-in suites or on your data.
     Eval(Eval),
     /// Sample responses to a prompt.
@@ -87,6 +89,12 @@ pub struct Train {
     /// run has a shard for each (`train.shards`).
     #[arg(long, value_name = "DEVICE,…", value_delimiter = ',', conflicts_with = "device")]
     pub devices: Vec<String>,
+    /// Machines that share each step, on which `srft worker` runs: HOST[:PORT], or a file with one a line.
+    #[arg(long, value_name = "HOST,…|FILE", value_delimiter = ',', requires = "token_file")]
+    pub workers: Vec<String>,
+    /// The workers' token.
+    #[arg(long, value_name = "FILE", requires = "workers")]
+    pub token_file: Option<PathBuf>,
     /// Run folder; by default a new one under runs/.
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub out: Option<PathBuf>,
@@ -99,6 +107,25 @@ pub struct Train {
     /// One JSON object per line instead of a progress bar and tables.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  srft worker --token-file token                  makes the token, if there is none; copy it to the other machines
+  srft train --workers lab1,lab2 --token-file token")]
+pub struct Worker {
+    /// The token that workers and the run share; made, if there is no such file.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
+    /// The UDP port that it listens on.
+    #[arg(long, default_value_t = 7117)]
+    pub port: u16,
+    /// auto | cpu | vulkan | metal | dx12 | gl | index or part of a name.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Where it keeps the models that it is sent; nothing is written elsewhere.
+    #[arg(long, value_name = "DIR", default_value = "srft-worker")]
+    pub folder: PathBuf,
 }
 
 #[derive(Args)]
@@ -432,7 +459,8 @@ pub struct Export {
 #[derive(Args)]
 #[command(after_help = "Examples:
   srft plan --model ./Qwen2.5-0.5B-Instruct --lora-rank 16 --memory 8
-  srft plan --model ./SmolLM2-135M --device cpu --set data.max_tokens=1024")]
+  srft plan --model ./SmolLM2-135M --device cpu --set data.max_tokens=1024
+  srft plan --model ./Qwen2.5-0.5B-Instruct --lora-rank 16 --workers 8 --link 1g --step-secs 34")]
 pub struct Plan {
     #[command(flatten)]
     pub settings: Settings,
@@ -442,6 +470,15 @@ pub struct Plan {
     /// The device's memory; not needed with --device cpu.
     #[arg(long, value_name = "GIB")]
     pub memory: Option<f64>,
+    /// Also what sharing each step with up to so many machines costs on the wire.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub workers: Option<u16>,
+    /// The coordinator's link, bits a second: 100m, 1g, 10g.
+    #[arg(long, value_name = "RATE", default_value = "1g", requires = "workers")]
+    pub link: String,
+    /// How long a step takes on one device, in seconds: then also how much faster it gets.
+    #[arg(long, value_name = "SECS", requires = "workers")]
+    pub step_secs: Option<f64>,
     /// JSON instead of a table.
     #[arg(long)]
     pub json: bool,

@@ -1,9 +1,9 @@
 //! `srft explain`.
 
 use super::arguments::Explain;
+use super::ready::ready;
 use super::say;
 use super::tables::table;
-use super::train::ready;
 use srft::error::Result;
 use srft::explain::{Explanation, Terms, explain as explain_update, parse_episodes};
 use srft::platform::read_text;

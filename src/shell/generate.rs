@@ -3,8 +3,8 @@
 use super::arguments::{Eval, Generate};
 use super::chat::{message, prompt_of, template_of};
 use super::progress::Reading;
+use super::ready::ready;
 use super::tables::{percent, problems, table, with_interval};
-use super::train::ready;
 use super::{load, note, print, say};
 use serde_json::json;
 use srft::config::Config;

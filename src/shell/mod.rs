@@ -11,12 +11,14 @@ mod generate;
 mod merge;
 mod plan;
 mod progress;
+mod ready;
 mod report;
 mod score;
 mod settings;
 mod stop;
 mod study;
 mod tables;
+mod team;
 mod train;
 
 pub use arguments::Arguments;
@@ -34,11 +36,15 @@ use std::path::Path;
 
 /// Runs the requested command.
 pub async fn run(arguments: Arguments) -> Result<()> {
-    if matches!(arguments.command, Command::Train(_) | Command::Pretrain(_) | Command::Study(_)) {
+    if matches!(
+        arguments.command,
+        Command::Train(_) | Command::Worker(_) | Command::Pretrain(_) | Command::Study(_)
+    ) {
         stop::hold_signals();
     }
     match arguments.command {
         Command::Train(a) => train::train(a).await,
+        Command::Worker(a) => team::worker(a).await,
         Command::Pretrain(a) => train::pretrain(a).await,
         Command::Eval(a) => generate::eval(a).await,
         Command::Generate(a) => generate::generate(a).await,

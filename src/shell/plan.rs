@@ -5,11 +5,14 @@ use super::tables::table;
 use super::{note, say};
 use srft::config::Frozen;
 use srft::error::{Error, Result};
+use srft::model::ModelFolder;
 use srft::plan::{
     Circumstances, Item, assumed, budget, plan as memory_plan, recomputed, savings, stored_bytes,
+    trained,
 };
 use srft::platform::memory_bytes;
 use srft::run::{Reader, grader, held, lora_settings, open_model};
+use srft_team::traffic::{Traffic, link};
 
 /// Rank of the adapters suggested if the whole model does not fit.
 const ADVISED_RANK: usize = 16;
@@ -61,15 +64,43 @@ pub fn plan(arguments: Plan) -> Result<()> {
     }
     let peak = plan.peak_bytes();
     rows.push(vec!["peak".into(), mib(peak), String::new(), "always + the larger of both".into()]);
+    let shared = match arguments.workers {
+        Some(most) => {
+            let tokens = config.rollout.prompts
+                * config.rollout.group
+                * longest.unwrap_or_else(|| assumed(&config, &model));
+            let traffic = Traffic {
+                trained: trained(&model, lora.as_ref()),
+                files: sent_bytes(&folder),
+                shards: config.train.shards,
+                updates: config.train.epochs * config.train.minibatches,
+                tokens,
+            };
+            Some(sharing(traffic, usize::from(most), &arguments.link, arguments.step_secs)?)
+        }
+        None => None,
+    };
     if arguments.json {
         let rows: Vec<_> = rows
             .iter()
             .map(|r| serde_json::json!({"for": r[0], "mib": r[1], "when": r[2], "of": r[3]}))
             .collect();
-        return say(serde_json::json!({"peak_bytes": peak, "items": rows}));
+        let mut found = serde_json::json!({"peak_bytes": peak, "items": rows});
+        if let Some(shared) = shared {
+            found["workers"] = shared.iter().map(Shared::to_json).collect();
+        }
+        return say(found);
     }
     say(table(&["for", "MiB", "when", "of"], rows))?;
     say(format_args!("on disk: {} MiB", mib(stored_bytes(&config, &model, lora.as_ref()))))?;
+    if let Some(shared) = shared {
+        let heads =
+            ["workers", "shards", "MB to join", "MB a step", "seconds on the wire", "faster"];
+        say(table(&heads, shared.iter().map(Shared::row).collect()))?;
+        note(
+            "every byte passes the coordinator; workers alike, none of its own work (docs/cluster.md)",
+        );
+    }
     let has = match config.train.memory_gib {
         0.0 if on_cpu => memory_bytes().map(|bytes| bytes as usize),
         _ => budget(&config, on_cpu),
@@ -91,4 +122,69 @@ pub fn plan(arguments: Plan) -> Result<()> {
         }
         None => say("the adapter's memory is unknown: give --memory GIB to check whether it fits"),
     }
+}
+
+/// What sharing a step with some workers costs.
+struct Shared {
+    workers: usize,
+    shards: usize,
+    join_bytes: usize,
+    step_bytes: usize,
+    secs: f64,
+    speedup: Option<f64>,
+}
+
+/// One worker, and twice as many each time up to `most`. A step that no setting cuts has a shard for each.
+fn sharing(traffic: Traffic, most: usize, rate: &str, alone: Option<f64>) -> Result<Vec<Shared>> {
+    let bits = link(rate).ok_or_else(|| {
+        Error::input(format!("`{rate}` is no rate"))
+            .at("--link")
+            .next("for example 100m, 1g or 10g")
+    })?;
+    if alone.is_some_and(|secs| !(secs > 0.0 && secs.is_finite())) {
+        return Err(Error::input("a step takes more than 0 seconds")
+            .at("--step-secs")
+            .next("give what a run's first steps say"));
+    }
+    let powers = (0..).map(|power| 1 << power).take_while(|&workers| workers < most);
+    let of = |workers: usize| {
+        let shards = if traffic.shards == 1 { workers } else { traffic.shards };
+        let traffic = Traffic { shards, ..traffic };
+        Shared {
+            workers,
+            shards,
+            join_bytes: workers * traffic.files,
+            step_bytes: traffic.step_bytes(workers),
+            secs: traffic.step_secs(workers, bits),
+            speedup: alone.map(|secs| traffic.speedup(workers, bits, secs)),
+        }
+    };
+    Ok(powers.chain([most]).map(of).collect())
+}
+
+impl Shared {
+    fn row(&self) -> Vec<String> {
+        let mb = |bytes: usize| format!("{:.1}", bytes as f64 / 1e6);
+        vec![
+            self.workers.to_string(),
+            self.shards.to_string(),
+            mb(self.join_bytes),
+            mb(self.step_bytes),
+            format!("{:.2}", self.secs),
+            self.speedup.map_or("?".into(), |times| format!("{times:.2}×")),
+        ]
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "workers": self.workers, "shards": self.shards, "join_bytes": self.join_bytes,
+            "step_bytes": self.step_bytes, "step_secs": self.secs, "speedup": self.speedup,
+        })
+    }
+}
+
+/// Bytes of the files that a worker is sent.
+fn sent_bytes(folder: &ModelFolder) -> usize {
+    let whole = if folder.is_built_in() { Vec::new() } else { folder.files() };
+    whole.iter().chain(&folder.adapter_files()).map(|(_, bytes)| bytes.len()).sum()
 }

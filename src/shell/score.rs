@@ -1,7 +1,7 @@
 //! `srft score`.
 
 use super::arguments::Score;
-use super::train::ready;
+use super::ready::ready;
 use super::{load, note, say};
 use serde_json::{Map, Value};
 use srft::data::encode::encode;

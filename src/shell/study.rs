@@ -1,8 +1,8 @@
 //! `srft study`.
 
 use super::arguments::Study as Arguments;
+use super::ready::ready;
 use super::stop::{SAVING, stop_on_interrupt};
-use super::train::ready;
 use super::{note, say};
 use indicatif::{ProgressBar, ProgressStyle};
 use srft::config::Config;

@@ -2,22 +2,18 @@
 
 use super::arguments::{Pretrain, Train};
 use super::progress::{Progress, Reading};
+use super::ready::ready;
 use super::settings::Settings;
 use super::stop::{SAVING, stop_on_interrupt};
 use super::tables::before_and_after;
+use super::team::Members;
 use super::{note, say};
-use srft::config::{Config, Objective, Precision};
-use srft::device::{Selected, select_in};
-use srft::error::{Error, Result};
+use srft::config::{Config, Objective};
+use srft::error::Result;
 use srft::run::{
-    BEST, Given, Hire, OnFile, PRETRAIN, Run, Summary, fresh_folder, pretraining, take_base,
+    BEST, Given, OnFile, PRETRAIN, Run, Summary, fresh_folder, pretraining, take_base,
 };
-use srft::selftest;
-use srft_team::local::Devices;
 use std::sync::Arc;
-
-/// The flag that names several devices.
-const DEVICES: &str = "--devices";
 
 /// Explains a step's line.
 const LEGEND: &str = "a step's line: mean reward, entropy in nats, and w_SFT and w_RL, which weigh \
@@ -25,19 +21,16 @@ const LEGEND: &str = "a step's line: mean reward, entropy in nats, and w_SFT and
 
 /// Trains, from the start or from a checkpoint.
 pub async fn train(mut arguments: Train) -> Result<()> {
-    let devices = std::mem::take(&mut arguments.devices);
-    let others = devices.get(1..).unwrap_or_default();
-    arguments.settings.device = devices.first().cloned().or(arguments.settings.device);
+    let members = Members::of(&mut arguments)?;
     let base = match &arguments.resume {
         Some(path) => vec![OnFile::of(path).config_layer()?],
-        None if others.is_empty() => Vec::new(),
-        None => vec![Config::flag(DEVICES, "train.shards", &devices.len().to_string())],
+        None => members.shards().into_iter().collect(),
     };
     let steps = ("--steps", "train.steps", arguments.steps.map(|s| s.to_string()));
     let rank = ("--lora-rank", "lora.rank", arguments.lora_rank.map(|r| r.to_string()));
     let config = arguments.settings.resolve(base, &[steps, rank])?;
     let selected = ready(&config, arguments.json).await?;
-    let team = team(&config, &selected, others, arguments.json).await?;
+    let team = members.ready(&config, &selected, arguments.json).await?;
     let given = Given { watch: Some(Arc::new(Reading::new())), team, ..Given::default() };
     let mut run = match &arguments.resume {
         Some(path) => {
@@ -70,34 +63,6 @@ pub async fn train(mut arguments: Train) -> Result<()> {
     report(&result?, &run, arguments.json)
 }
 
-/// The devices that share the run's steps, if there are others than its own.
-async fn team(
-    config: &Config,
-    home: &Selected,
-    others: &[String],
-    json: bool,
-) -> Result<Option<Arc<dyn Hire>>> {
-    let shards = config.train.shards;
-    match others.len() {
-        0 => return Ok(None),
-        _ if shards == 1 => {
-            return Err(Error::input("train.shards is 1: one device does all of every step")
-                .at(DEVICES)
-                .next("start a run with --set train.shards=N, or give one --device"));
-        }
-        more if more >= shards => note(format_args!(
-            "train.shards = {shards}: at most so many of the {} devices are at work at a time",
-            more + 1
-        )),
-        _ => {}
-    }
-    let mut opened = Vec::new();
-    for device in others {
-        opened.push(ready_on(device, config, json).await?);
-    }
-    Ok(Some(Arc::new(Devices { home: home.clone(), others: opened })))
-}
-
 /// What the run is about to do. How long it takes is told after the first step.
 fn intent(run: &Run) -> String {
     let config = run.config();
@@ -122,29 +87,6 @@ fn intent(run: &Run) -> String {
         config.train.steps,
         config.objective.method.name()
     )
-}
-
-/// Opens the configured device, says which one and why, and runs its self-test.
-pub async fn ready(config: &Config, json: bool) -> Result<Selected> {
-    ready_on(&config.run.device, config, json).await
-}
-
-/// [`ready`], for the device of that name.
-async fn ready_on(device: &str, config: &Config, json: bool) -> Result<Selected> {
-    let selected = select_in(device, config.run.precision).await?;
-    if !json {
-        let Selected { name, backend, reason, .. } = &selected;
-        note(format_args!("device: {name} ({backend}), {reason}"));
-        if config.run.precision != Precision::F32 {
-            let precision = config.run.precision.name();
-            note(format_args!(
-                "run.precision = {precision}: large products go by the GPU's matrix units, which is \
-                 experimental and not measured on hardware (docs/gpu.md)"
-            ));
-        }
-    }
-    selftest::require(&selected).await?;
-    Ok(selected)
 }
 
 fn report(summary: &Summary, run: &Run, json: bool) -> Result<()> {

@@ -163,10 +163,14 @@ pub fn assert_same_run(home: &Home, one: &str, other: &str) {
     }
     let [a, b] = both("checkpoints").map(|path| home.names(&path));
     assert_eq!(a, b, "checkpoints of {one} and {other}");
-    let files = ["model", "optimizer"].map(|f| format!("{f}.safetensors"));
-    let checkpoints =
-        a.iter().flat_map(|n| files.each_ref().map(|f| format!("checkpoints/{n}/{f}")));
-    for name in checkpoints.chain(["best/model.safetensors", "samples.jsonl"].map(String::from)) {
+    let folders = a.iter().map(|n| format!("checkpoints/{n}")).chain(["best".into()]);
+    let weights = folders.flat_map(|folder| {
+        let names = home.names(&format!("{one}/{folder}")).into_iter();
+        let names: Vec<_> = names.filter(|name| name.ends_with(".safetensors")).collect();
+        assert!(!names.is_empty(), "{one}/{folder} has no weights");
+        names.into_iter().map(move |name| format!("{folder}/{name}"))
+    });
+    for name in weights.chain(["samples.jsonl".into()]) {
         let [a, b] = both(&name).map(|path| home.read(&path));
         assert!(a == b, "{name} of {one} and {other} differ");
     }

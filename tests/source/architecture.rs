@@ -243,6 +243,7 @@ fn few_test_binaries_are_linked() {
         entries.filter(is_binary).map(|path| path.strip_prefix(root).unwrap().into()).collect();
     found.sort_unstable();
     // Two of them link no burn.
-    let known = ["crates/formats/tests/readers", "crates/hub/tests/hub", "tests/suite"];
+    let known =
+        ["crates/formats/tests/readers", "crates/hub/tests/hub", "tests/suite", "tests/workers"];
     assert_eq!(found, known.map(PathBuf::from));
 }

@@ -5,9 +5,12 @@
 //! it before: the outcomes are added in the order of the shards, and the run's numbers are those of one device.
 //!
 //! [`crew::Crew`] hands jobs to [`worker::Worker`]s, each on a thread of its own, and does some itself.
-//! [`local::Devices`] makes workers of the devices of this machine.
+//! [`local::Devices`] makes workers of the devices of this machine; the feature `remote` adds those of others.
 
 pub mod worker;
 pub mod queue;
 pub mod crew;
 pub mod local;
+pub mod traffic;
+#[cfg(feature = "remote")]
+pub mod remote;

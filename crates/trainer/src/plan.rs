@@ -88,6 +88,11 @@ impl Sizes {
     }
 }
 
+/// How many numbers of a model train.
+pub fn trained(model: &ModelConfig, lora: Option<&Lora>) -> usize {
+    Sizes::new(model, lora).trainable
+}
+
 /// What a run's memory depends on besides the config and the model.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances {

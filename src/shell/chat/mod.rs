@@ -11,9 +11,9 @@ pub use speaker::{message, prompt_of, template_of};
 
 use super::arguments::Chat;
 use super::generate::sampling;
+use super::ready::ready;
 use super::settings::of_run;
 use super::stop::stop_on_interrupt;
-use super::train::ready;
 use super::{load, note, print};
 use lines::Lines;
 use serde_json::json;

@@ -5,17 +5,20 @@ use super::tensors::{Shard, Tensors};
 use super::{AdapterFiles, Llama, ModelConfig, weights};
 use crate::config::{Frozen, Storage};
 use crate::error::Result;
-use crate::names::{BESIDE, CONFIG, TOKENIZER, WEIGHTS};
+use crate::names::{ADAPTER_CONFIG, BESIDE, CONFIG, INDEX, TOKENIZER, WEIGHTS};
 use crate::platform::{FolderWriter, exists, read, tiny_weights};
 use crate::text::Tokenizer;
 use burn::tensor::Device;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
 
 /// What an error calls a model that cannot be saved.
 pub const EXPORT: &str = "model";
+/// The name of the model that the program has built in.
+const BUILT_IN: &str = "tiny";
 /// The config's field that says whether the head is the embedding.
 const TIED: &str = "tie_word_embeddings";
 pub(super) const QUANTISED: &str = "quantization_config";
@@ -110,7 +113,7 @@ impl ModelFolder {
             tiny_weights(),
             srft_assets::TINY_TOKENIZER.into(),
         );
-        Self { name: "tiny".into(), ..folder }
+        Self { name: BUILT_IN.into(), ..folder }
     }
 
     /// A folder of three files that srft wrote.
@@ -136,6 +139,37 @@ impl ModelFolder {
         let place = path.display().to_string();
         let folder = Self::own(&place, file(CONFIG)?, file(WEIGHTS)?, file(TOKENIZER)?);
         Ok(Self { beside: read_beside(path)?, ..folder })
+    }
+
+    /// The files of the whole model by their names, without adapters: what [`ModelFolder::read`] reads.
+    pub fn files(&self) -> Vec<(&str, Cow<'_, [u8]>)> {
+        let shards = self.shards.iter().map(|s| (s.name.as_str(), Cow::Borrowed(&*s.bytes)));
+        if self.is_gguf() {
+            return shards.collect();
+        }
+        let texts = [(CONFIG, &self.config), (TOKENIZER, &self.tokenizer)];
+        let beside = self.beside.iter().map(|(name, bytes)| (name.as_str(), bytes));
+        let texts = texts.into_iter().chain(beside);
+        let texts = texts.map(|(name, bytes)| (name, Cow::Borrowed(bytes.as_slice())));
+        let index = (!self.index.is_empty()).then(|| {
+            let text = serde_json::json!({"weight_map": &self.index}).to_string();
+            (INDEX, Cow::Owned(text.into_bytes()))
+        });
+        shards.chain(texts).chain(index).collect()
+    }
+
+    /// The files of the adapters over the whole model, by their names; none where there are none.
+    pub fn adapter_files(&self) -> Vec<(&str, Cow<'_, [u8]>)> {
+        let Some(adapter) = &self.adapter else { return Vec::new() };
+        vec![
+            (ADAPTER_CONFIG, Cow::Borrowed(adapter.config.as_slice())),
+            (adapter.weights.name.as_str(), Cow::Borrowed(&*adapter.weights.bytes)),
+        ]
+    }
+
+    /// Whether the whole model, under adapters or not, is the built-in one.
+    pub fn is_built_in(&self) -> bool {
+        self.name == BUILT_IN
     }
 
     /// One of the other files, by name.

@@ -1,0 +1,297 @@
+//! Members on other machines.
+
+use super::endpoint::SILENCE;
+use super::keys::Keys;
+use super::line::Line;
+use super::message::{
+    Answer, FILE_PART, Model, Opening, Part as File, Request, bits, floats, words_of,
+};
+use crate::crew::Crew;
+use crate::local::{OnDevice, kind};
+use crate::worker::{Again, Weights, Worker};
+use burn::tensor::{Device, Tensor, TensorData};
+use sha2::{Digest, Sha256};
+use srft_trainer::device::Selected;
+use srft_trainer::error::{Error, Kind, Result};
+use srft_trainer::learner::Team;
+use srft_trainer::model::ModelFolder;
+use srft_trainer::run::{Hire, Shared};
+use srft_trainer::shards::{Job, Outcome, Part};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Instant;
+
+/// Workers on other machines, and further devices of this one.
+#[derive(Debug)]
+pub struct Workers {
+    /// The run's own device.
+    pub home: Selected,
+    /// Other devices of this machine.
+    pub others: Vec<Selected>,
+    /// The workers as the user named them.
+    pub names: Vec<String>,
+    /// What they and the run know each other by.
+    pub keys: Keys,
+}
+
+impl Hire for Workers {
+    /// Each worker must be there when the run begins. The run's own device works too, unless it is unlike all of
+    /// them: it would hold them up, and round otherwise.
+    fn team(&self, run: &Shared<'_>) -> Result<Arc<dyn Team>> {
+        let own = kind(&self.home);
+        let files = Files::of(run);
+        let opening = Arc::new(files.opening(run));
+        let mut workers: Vec<Box<dyn Worker>> = Vec::new();
+        for (device, number) in self.others.iter().zip(2..) {
+            let name = format!("device {number} ({})", device.name);
+            workers.push(Box::new(OnDevice::open(run, device, name)?));
+        }
+        for name in &self.names {
+            let mut worker = OnMachine {
+                line: Line::new(name, &self.keys)?,
+                name: format!("worker {name}"),
+                kind: String::new(),
+                opening: opening.clone(),
+                home: run.device.clone(),
+                is_busy: false,
+                version: None,
+            };
+            worker.greet()?;
+            worker.send(&files)?;
+            worker.take_over()?;
+            workers.push(Box::new(worker));
+        }
+        let works_here = !self.others.is_empty() || workers.iter().all(|w| w.kind() == own);
+        Ok(Arc::new(Crew::new(works_here.then_some(&own), workers)))
+    }
+}
+
+/// The files of a run's models, by their hashes.
+struct Files<'a> {
+    model: Vec<(File, Cow<'a, [u8]>)>,
+    adapter: Vec<(File, Cow<'a, [u8]>)>,
+    began: Option<Vec<(File, Cow<'a, [u8]>)>>,
+    began_adapter: Vec<(File, Cow<'a, [u8]>)>,
+}
+
+/// Files with their names and hashes.
+fn hashed<'a>(files: Vec<(&str, Cow<'a, [u8]>)>) -> Vec<(File, Cow<'a, [u8]>)> {
+    let one = |(name, bytes): (&str, Cow<'a, [u8]>)| {
+        (File { name: name.into(), sha256: sha256(&bytes) }, bytes)
+    };
+    files.into_iter().map(one).collect()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl<'a> Files<'a> {
+    fn of(run: &Shared<'a>) -> Self {
+        let whole = |folder: &'a ModelFolder| match folder.is_built_in() {
+            true => Vec::new(),
+            false => hashed(folder.files()),
+        };
+        let adapter = |folder: &'a ModelFolder| hashed(folder.adapter_files());
+        Self {
+            model: whole(run.folder),
+            adapter: adapter(run.folder),
+            began: run.began.map(whole),
+            began_adapter: run.began.map(adapter).unwrap_or_default(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &(File, Cow<'a, [u8]>)> {
+        let began = self.began.iter().flatten().chain(&self.began_adapter);
+        self.model.iter().chain(&self.adapter).chain(began)
+    }
+
+    fn opening(&self, run: &Shared<'_>) -> Opening {
+        let names = |files: &[(File, Cow<[u8]>)]| files.iter().map(|(f, _)| f.clone()).collect();
+        let model = |base: &[(File, Cow<[u8]>)], adapter: &[(File, Cow<[u8]>)]| Model {
+            base: names(base),
+            adapter: names(adapter),
+        };
+        let opening = Opening {
+            run: String::new(),
+            config: run.config.to_annotated_toml(),
+            model: model(&self.model, &self.adapter),
+            began: self.began.as_ref().map(|base| model(base, &self.began_adapter)),
+            recomputed: run.recomputed,
+        };
+        let name = sha256(format!("{opening:?}").as_bytes());
+        Opening { run: name[..16].into(), ..opening }
+    }
+}
+
+struct OnMachine {
+    line: Line,
+    name: String,
+    kind: String,
+    opening: Arc<Opening>,
+    home: Device,
+    is_busy: bool,
+    version: Option<u64>,
+}
+
+impl OnMachine {
+    /// Connects, and learns what it is.
+    fn greet(&mut self) -> Result<()> {
+        self.line.connect()?;
+        let own = env!("CARGO_PKG_VERSION");
+        let (answer, _) = self.line.ask(&Request::Hello { version: own.into() }, &[])?;
+        let Answer::Hello { kind, version } = answer else { return Err(self.strange(&answer)) };
+        if version != own {
+            return Err(self
+                .wrong(format!("it has srft {version}, and this is {own}"))
+                .next("start both with the same srft"));
+        }
+        if !self.kind.is_empty() && kind != self.kind {
+            return Err(self
+                .wrong(format!("it is {kind} now, and was {}", self.kind))
+                .next("start it on the device that it had, or resume the run"));
+        }
+        self.kind = kind;
+        Ok(())
+    }
+
+    /// Sends the files that it lacks.
+    fn send(&mut self, files: &Files<'_>) -> Result<()> {
+        for (file, bytes) in self.missing(files.all().map(|(f, b)| (f.sha256.clone(), b)))? {
+            for (index, part) in bytes.chunks(FILE_PART).enumerate() {
+                let (length, from) = (bytes.len() as u64, (index * FILE_PART) as u64);
+                let request = Request::File { sha256: file.clone(), length, from };
+                self.done(&request, &[&words_of(part)])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of the files that it lacks.
+    fn missing<T>(&mut self, files: impl Iterator<Item = (String, T)>) -> Result<Vec<(String, T)>> {
+        let (names, bytes): (Vec<String>, Vec<T>) = files.unzip();
+        let (answer, _) = self.line.ask(&Request::Missing { files: names.clone() }, &[])?;
+        let Answer::Missing(missing) = answer else { return Err(self.strange(&answer)) };
+        let mut lacks: Vec<(String, T)> =
+            names.into_iter().zip(bytes).filter(|(name, _)| missing.contains(name)).collect();
+        lacks.dedup_by(|a, b| a.0 == b.0);
+        Ok(lacks)
+    }
+
+    /// Opens the run there.
+    fn open(&mut self) -> Result<()> {
+        let opening = self.opening.clone();
+        (self.version, self.is_busy) = (None, false);
+        match self.line.ask(&Request::Open((*opening).clone()), &[])? {
+            (Answer::Done, _) => {}
+            (Answer::Busy, _) => {
+                self.is_busy = true;
+                return Err(Error::machine("it works for another run")
+                    .at(&self.name)
+                    .next("wait until that has ended, or leave this worker out"));
+            }
+            (answer, _) => return Err(self.strange(&answer)),
+        }
+        Ok(())
+    }
+
+    /// Opens the run there, once the coordinator that was killed before has been missed.
+    fn take_over(&mut self) -> Result<()> {
+        let end = Instant::now() + 2 * SILENCE;
+        loop {
+            match self.open() {
+                Err(_) if self.is_busy && Instant::now() < end => sleep(SILENCE / 10),
+                other => return other,
+            }
+        }
+    }
+
+    fn done(&mut self, request: &Request, lists: &[&[u32]]) -> Result<()> {
+        match self.line.ask(request, lists)? {
+            (Answer::Done, _) => Ok(()),
+            (answer, _) => Err(self.strange(&answer)),
+        }
+    }
+
+    fn wrong(&self, what: String) -> Error {
+        Error::input(what).at(&self.name)
+    }
+
+    fn strange(&self, answer: &Answer) -> Error {
+        let what = match answer {
+            Answer::Unknown => "it was started anew, or works for another run",
+            _ => "it answered something else than was asked",
+        };
+        Error::machine(what).at(&self.name)
+    }
+
+    /// Brings the weights up to date.
+    fn update(&mut self, weights: &Weights) -> Result<()> {
+        if self.version == Some(weights.version) {
+            return Ok(());
+        }
+        let last = weights.blocks.len() - 1;
+        for (block, values) in weights.blocks.iter().enumerate() {
+            let run = self.opening.run.clone();
+            let version = (block == last).then_some(weights.version);
+            self.done(&Request::Weights { run, block, version }, &[&bits(values)])?;
+        }
+        self.version = Some(weights.version);
+        Ok(())
+    }
+
+    fn gradient(&mut self, weights: &Weights, count: usize, sums: Vec<Vec<u32>>) -> Result<Part> {
+        if count != weights.shapes.len() {
+            return Err(self.strange(&Answer::Done));
+        }
+        let mut tensors = Vec::with_capacity(count);
+        for (block, &shape) in weights.shapes.iter().enumerate() {
+            let (answer, lists) = self.line.ask(&Request::Gradient { block }, &[])?;
+            let [values] = &lists[..] else { return Err(self.strange(&answer)) };
+            if values.len() != shape[0] * shape[1] {
+                return Err(self.strange(&answer));
+            }
+            let data = TensorData::new(floats(values), shape);
+            tensors.push(Tensor::from_data(data, &self.home));
+        }
+        let sums = sums.into_iter().map(|words| {
+            let length = words.len();
+            Tensor::from_data(TensorData::new(floats(&words), [length]), &self.home)
+        });
+        Ok(Part { tensors, sums: sums.collect() })
+    }
+}
+
+impl Worker for OnMachine {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    fn perform(&mut self, weights: &Weights, job: &Job) -> Result<Outcome> {
+        self.update(weights)?;
+        let (run, version) = (self.opening.run.clone(), weights.version);
+        let request = Request::Perform { run, version, job: job.clone() };
+        match self.line.ask(&request, &[])? {
+            (Answer::Responses(responses), _) => Ok(Outcome::Responses(responses)),
+            (Answer::Scores(scores), _) => Ok(Outcome::Scores(scores)),
+            (Answer::Gradient { blocks }, sums) => {
+                Ok(Outcome::Gradient(self.gradient(weights, blocks, sums)?))
+            }
+            (answer, _) => Err(self.strange(&answer)),
+        }
+    }
+
+    fn recover(&mut self) -> Again {
+        let again = self.greet().and_then(|()| self.open());
+        match again {
+            Ok(()) => Again::Now,
+            Err(e) if e.kind == Kind::Machine => Again::Later,
+            Err(e) => Again::Never(e.to_string()),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Who may: a token that coordinator and workers share, and the identities that follow from it.
+
+use iroh::{EndpointId, SecretKey};
+use sha2::{Digest, Sha256};
+use srft_trainer::error::{Error, Result, io};
+use srft_trainer::platform::read_text;
+use std::collections::HashSet;
+use std::fmt::{self, Debug, Formatter};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+
+/// The least length of a token, characters: whoever can guess it may use the workers.
+const LEAST: usize = 32;
+
+/// How many identities coordinators have: one connection each, since burn holds one socket an identity.
+const COORDINATORS: u32 = 1024;
+
+/// The identities of a token. Whoever knows it can be a worker and a coordinator; a connection shows that
+/// either side knows it, by TLS, before anything else is read.
+#[derive(Clone)]
+pub struct Keys {
+    token: String,
+}
+
+impl Keys {
+    /// Of a token.
+    pub fn of(token: &str) -> Result<Self> {
+        let token = token.trim();
+        if token.len() < LEAST {
+            return Err(Error::input(format!(
+                "a token of {} characters; it needs at least {LEAST}",
+                token.len()
+            ))
+            .next(
+                "let `srft worker --token-file F` make one: give it a file that is not there yet",
+            ));
+        }
+        Ok(Self { token: token.into() })
+    }
+
+    fn key(&self, role: &str) -> SecretKey {
+        let hash = Sha256::digest(format!("srft {role} 1\0{}", self.token));
+        SecretKey::from_bytes(&hash.into())
+    }
+
+    /// The workers'.
+    pub fn worker(&self) -> SecretKey {
+        self.key("worker")
+    }
+
+    /// One of the coordinators', which is no other connection's but by the rarest chance.
+    pub fn coordinator(&self) -> SecretKey {
+        let random = SecretKey::generate().to_bytes();
+        let number = u32::from_le_bytes([random[0], random[1], random[2], random[3]]);
+        self.key(&format!("coordinator {}", number % COORDINATORS))
+    }
+
+    /// All of the coordinators'.
+    pub fn coordinators(&self) -> HashSet<EndpointId> {
+        (0..COORDINATORS).map(|i| self.key(&format!("coordinator {i}")).public()).collect()
+    }
+
+    /// Of the token in a file.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::of(&read_text(path)?).map_err(|e| e.at(path.display()))
+    }
+}
+
+impl Debug for Keys {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys(..)")
+    }
+}
+
+/// Writes a fresh token into a file that only its owner can read; refused if there is one.
+pub fn make_token(path: &Path) -> Result<()> {
+    let bytes = SecretKey::generate().to_bytes(); // 256 random bits
+    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(path).and_then(|mut file| writeln!(file, "{token}"));
+    written.map_err(|e| io(path, e))
+}

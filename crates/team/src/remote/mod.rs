@@ -1,0 +1,18 @@
+//! Workers on other machines, over burn's remote backend: QUIC and TLS by Iroh, and one custom operation that
+//! carries our messages. Nothing else of burn's goes over the line, so a worker computes what the coordinator
+//! would, by the same code on its own device.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `message` | what is asked and answered, as words |
+//! | `keys`, `endpoint` | who may, and how either side is reached |
+//! | `place`, `server` | a worker: its folder and its run; the server before it |
+//! | `line`, `client` | a coordinator: the line to a worker; the member that speaks over it |
+
+pub mod client;
+pub mod endpoint;
+pub mod keys;
+pub mod line;
+pub mod message;
+pub mod place;
+pub mod server;

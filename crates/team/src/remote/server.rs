@@ -1,0 +1,123 @@
+//! A worker: burn's remote server, with one operation of ours, behind an identity that follows from the token.
+
+use super::endpoint::{bind, runtime};
+use super::keys::Keys;
+use super::message::{Answer, encode};
+use super::place::Place;
+use burn::backend::Flex;
+use burn::backend::ops::IntTensorOps;
+use burn::server::{BURN_REMOTE_ALPN, CustomOpIr, HandleContainer, RemoteServer};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use iroh::EndpointId;
+use iroh::endpoint::Connection;
+use iroh::protocol::{AcceptError, DynProtocolHandler, ProtocolHandler, Router};
+use pollster::block_on;
+use srft_trainer::error::{Error, Result};
+use srft_trainer::ops::readback;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// The operation: a message in, a message out.
+pub const OPERATION: &str = "srft";
+
+/// The stack of the thread that works: a training step's futures are large.
+const STACK_BYTES: usize = 16 << 20;
+
+/// A message, and where its answer goes.
+type Asked = (Vec<u32>, Sender<Vec<u32>>);
+
+/// Serves until `is_stopped`. What a coordinator sends are tensors of burn's CPU backend, which only carry
+/// messages; the work is done on the place's own device.
+pub fn serve(keys: &Keys, port: u16, place: Place, is_stopped: impl Fn() -> bool) -> Result<()> {
+    let endpoint = bind(&keys.worker(), Some(port))?;
+    let connected = place.connected();
+    let asked = worker_of(place)?;
+    let server = RemoteServer::new([Device::flex()])
+        .with_custom_op::<Flex, _>(OPERATION, move |handles, ir, device| {
+            heed(&asked, handles, ir, device)
+        });
+    let inner = server.into_protocol(&endpoint).map_err(|e| Error::machine(e.to_string()))?;
+    let coordinators = keys.coordinators();
+    let gate = Gate { inner: inner.into(), coordinators, connected };
+    let _entered = runtime().enter();
+    let router = Router::builder(endpoint).accept(BURN_REMOTE_ALPN, gate).spawn();
+    while !is_stopped() {
+        thread::sleep(Duration::from_millis(100));
+    }
+    let _ = runtime().block_on(router.shutdown());
+    Ok(())
+}
+
+/// Starts the thread that does the work; all of it, since a device's queues belong to threads.
+fn worker_of(mut place: Place) -> Result<Mutex<Sender<Asked>>> {
+    let (sender, receiver): (Sender<Asked>, Receiver<Asked>) = channel();
+    let work = move || {
+        for (words, answer) in receiver {
+            let _ = answer.send(place.answer(&words)); // the coordinator may be gone
+        }
+    };
+    let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(work);
+    thread.map_err(|e| Error::machine(e.to_string()))?;
+    Ok(Mutex::new(sender))
+}
+
+/// The operation, on the session's own thread.
+fn heed(
+    asked: &Mutex<Sender<Asked>>,
+    handles: &mut HandleContainer<<Flex as burn_ir::BackendIr>::Handle>,
+    ir: &CustomOpIr,
+    device: &<Flex as burn::backend::BackendTypes>::Device,
+) {
+    let message = handles.get_int_tensor::<Flex>(&ir.inputs[0]);
+    let numbers = block_on(readback::ints(Tensor::<1, Int>::from_primitive::<Flex>(message)));
+    let answer = numbers.ok().and_then(|numbers| {
+        let words = numbers.into_iter().map(i32::cast_unsigned).collect();
+        let (sender, receiver) = channel();
+        asked.lock().unwrap_or_else(PoisonError::into_inner).send((words, sender)).ok()?;
+        receiver.recv().ok()
+    });
+    let answer = answer.unwrap_or_else(|| {
+        let gone = Error::machine("the worker's device has failed; it must be started again");
+        encode(&Answer::failed(&gone), &[])
+    });
+    let data = data_of(answer);
+    handles.register_int_tensor::<Flex>(&ir.outputs[0].id, Flex::int_from_data(data, device));
+}
+
+/// Words as a tensor's data.
+pub fn data_of(words: Vec<u32>) -> TensorData {
+    let length = words.len();
+    TensorData::new(words.into_iter().map(u32::cast_signed).collect::<Vec<i32>>(), [length])
+}
+
+/// Lets in only who knows the token: burn reads a frame of up to a gibibyte from whoever gets past.
+#[derive(Debug)]
+struct Gate {
+    inner: Box<dyn DynProtocolHandler>,
+    coordinators: HashSet<EndpointId>,
+    connected: Arc<AtomicUsize>,
+}
+
+impl ProtocolHandler for Gate {
+    async fn accept(&self, connection: Connection) -> std::result::Result<(), AcceptError> {
+        if !self.coordinators.contains(&connection.remote_id()) {
+            return Err(AcceptError::from_err(std::io::Error::other("not with this token")));
+        }
+        self.connected.fetch_add(1, Ordering::SeqCst);
+        let _one = One(&self.connected);
+        self.inner.accept(connection).await
+    }
+}
+
+/// A coordinator that is connected, however its connection ends.
+struct One<'a>(&'a AtomicUsize);
+
+impl Drop for One<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,170 @@
+//! Who shares a run's steps: `--devices`, `--workers`, and `srft worker` on the other side.
+
+use super::arguments::{Train, Worker};
+use super::note;
+use super::ready::ready_on;
+use srft::config::Config;
+use srft::device::Selected;
+use srft::error::{Error, Result};
+use srft::platform::read_text;
+use srft::run::Hire;
+use srft_team::local::Devices;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The flags that name others than the run's own device.
+const FLAGS: &str = "--devices, --workers";
+
+/// Those who share a run's steps with its own device.
+pub struct Members {
+    /// Other devices of this machine.
+    devices: Vec<String>,
+    /// Other machines.
+    workers: Vec<String>,
+    token_file: Option<PathBuf>,
+}
+
+impl Members {
+    /// Takes them from the arguments; the first device is the run's own.
+    pub fn of(arguments: &mut Train) -> Result<Self> {
+        let mut devices = std::mem::take(&mut arguments.devices).into_iter();
+        arguments.settings.device = devices.next().or(arguments.settings.device.take());
+        let mut workers = Vec::new();
+        for named in &arguments.workers {
+            match Path::new(named).is_file() {
+                true => workers.extend(listed(&read_text(Path::new(named))?)),
+                false => workers.push(named.clone()),
+            }
+        }
+        let token_file = arguments.token_file.clone();
+        Ok(Self { devices: devices.collect(), workers, token_file })
+    }
+
+    fn count(&self) -> usize {
+        self.devices.len() + self.workers.len()
+    }
+
+    /// The setting of a new run that its settings can override: a shard for each.
+    pub fn shards(&self) -> Option<(String, toml::Table)> {
+        let shards = (self.count() + 1).to_string();
+        (self.count() > 0).then(|| Config::flag(FLAGS, "train.shards", &shards))
+    }
+
+    /// Opens the devices and finds the workers, if there are any.
+    pub async fn ready(
+        &self,
+        config: &Config,
+        home: &Selected,
+        json: bool,
+    ) -> Result<Option<Arc<dyn Hire>>> {
+        let shards = config.train.shards;
+        match self.count() {
+            0 => return Ok(None),
+            _ if shards == 1 => {
+                return Err(Error::input("train.shards is 1: one device does all of every step")
+                    .at(FLAGS)
+                    .next("start a run with --set train.shards=N, or leave these out"));
+            }
+            more if more >= shards => note(format_args!(
+                "train.shards = {shards}: at most so many of the {} devices are at work at a time",
+                more + 1
+            )),
+            _ => {}
+        }
+        let mut others = Vec::new();
+        for device in &self.devices {
+            others.push(ready_on(device, config, json).await?);
+        }
+        match &self.token_file {
+            Some(token_file) => remote::find(home, others, self.workers.clone(), token_file),
+            None => Ok(Some(Arc::new(Devices { home: home.clone(), others }))),
+        }
+    }
+}
+
+/// The workers that a file lists, one a line; `#` begins a comment.
+fn listed(text: &str) -> impl Iterator<Item = String> {
+    let name = |line: &str| line.split('#').next().unwrap_or_default().trim().to_string();
+    text.lines().map(name).filter(|name| !name.is_empty())
+}
+
+/// Works for runs that are started elsewhere, until Ctrl-C.
+pub async fn worker(arguments: Worker) -> Result<()> {
+    remote::work(arguments).await
+}
+
+#[cfg(feature = "remote")]
+mod remote {
+    use super::super::arguments::Worker;
+    use super::super::note;
+    use super::super::ready::ready_on;
+    use super::super::stop::stop_on_interrupt;
+    use srft::config::Config;
+    use srft::device::Selected;
+    use srft::error::Result;
+    use srft::run::Hire;
+    use srft_team::remote::client::Workers;
+    use srft_team::remote::keys::{Keys, make_token};
+    use srft_team::remote::place::Place;
+    use srft_team::remote::server::serve;
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    pub fn find(
+        home: &Selected,
+        others: Vec<Selected>,
+        names: Vec<String>,
+        token_file: &Path,
+    ) -> Result<Option<Arc<dyn Hire>>> {
+        let keys = Keys::read(token_file)?;
+        Ok(Some(Arc::new(Workers { home: home.clone(), others, names, keys })))
+    }
+
+    pub async fn work(arguments: Worker) -> Result<()> {
+        let Worker { token_file, port, device, folder } = arguments;
+        let shown = token_file.display();
+        if !token_file.exists() {
+            make_token(&token_file)?;
+            note(format_args!(
+                "a token was made: copy {shown} to the other machines, and show it to no one"
+            ));
+        }
+        let keys = Keys::read(&token_file)?;
+        let selected = ready_on(&device, &Config::default(), false).await?;
+        let place = Place::new(&folder, selected, |news| note(news))?;
+        let stop = stop_on_interrupt("\nends; press Ctrl-C again to end at once")?;
+        note(format_args!(
+            "listening on UDP port {port}: srft train … --workers HOST:{port} --token-file {shown}. Ctrl-C ends it"
+        ));
+        serve(&keys, port, place, || stop.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(not(feature = "remote"))]
+mod remote {
+    use super::super::arguments::Worker;
+    use srft::device::Selected;
+    use srft::error::{Error, Result};
+    use srft::run::Hire;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    fn absent() -> Error {
+        Error::input("this srft was built without workers on other machines")
+            .next("build it with them: cargo install --path . --features remote")
+    }
+
+    pub fn find(
+        _: &Selected,
+        _: Vec<Selected>,
+        _: Vec<String>,
+        _: &Path,
+    ) -> Result<Option<Arc<dyn Hire>>> {
+        Err(absent())
+    }
+
+    pub async fn work(_: Worker) -> Result<()> {
+        Err(absent())
+    }
+}

@@ -1,0 +1,63 @@
+//! Who may not, and what cannot be.
+
+use crate::program::{Home, RUN};
+use crate::worker::{free_port, start, start_at, with};
+
+#[test]
+fn a_token_is_made_once_and_only_its_holders_get_in() {
+    let home = Home::with_sums();
+    let worker = start(&home, "w");
+    assert!(worker.said.lock().unwrap().iter().any(|l| l.contains("a token was made")));
+    #[cfg(unix)]
+    {
+        let mode = std::fs::metadata(home.path("token")).unwrap().permissions();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+    }
+    let token = home.read("token");
+    let again = start(&home, "w2");
+    assert_eq!(home.read("token"), token, "a token that is there is kept");
+    drop(again);
+
+    let run = format!("{RUN} --steps 2 --out run");
+    home.write("other", "0123456789abcdef0123456789abcdef");
+    let workers = with(&[&worker]).replace("--token-file token", "--token-file other");
+    home.fails(
+        &format!("{run} {workers}"),
+        3,
+        &["no connection", &worker.name(), "the same token"],
+    );
+    home.write("short", "secret");
+    let workers = with(&[&worker]).replace("--token-file token", "--token-file short");
+    home.fails(&format!("{run} {workers}"), 2, &["a token of 6 characters", "short"]);
+    // It still works for who has it.
+    home.succeeds(&format!("{run} {}", with(&[&worker])));
+}
+
+#[test]
+fn what_is_not_there_or_taken_is_named() {
+    let home = Home::with_sums();
+    let worker = start(&home, "w");
+    let run = format!("{RUN} --steps 2 --out run");
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let workers = format!("--workers {nobody} --token-file token");
+    home.fails(&format!("{run} {workers}"), 3, &["no connection", &nobody, "srft worker"]);
+    let workers = "--workers no-such-host.invalid --token-file token";
+    home.fails(&format!("{run} {workers}"), 2, &["no-such-host.invalid", "HOST:PORT"]);
+    let taken = format!("worker --token-file token --device cpu --port {}", worker.port);
+    home.fails(&taken, 3, &[&format!("UDP port {}", worker.port), "--port"]);
+    home.fails("worker --token-file token --device warp9", 2, &["warp9"]);
+}
+
+/// A worker keeps what it is sent in its folder, and a file only if it has the hash that was said.
+#[test]
+fn a_worker_writes_nothing_outside_of_its_folder() {
+    let home = Home::with_sums();
+    let worker = start_at(&home, "w", free_port());
+    let before = home.names(".");
+    home.succeeds(&format!("{RUN} --steps 2 {} --out run", with(&[&worker])));
+    let mut after = home.names(".");
+    after.retain(|name| name != "run");
+    assert_eq!(before, after);
+    assert_eq!(home.names("w"), ["files", "runs"]);
+    assert!(!home.names("w/files").is_empty());
+}
