@@ -13,6 +13,7 @@ use srft::plan::{
 use srft::platform::memory_bytes;
 use srft::run::{Reader, grader, held, lora_settings, open_model};
 use srft_team::traffic::{Traffic, link};
+use std::cmp::Ordering;
 
 /// Rank of the adapters suggested if the whole model does not fit.
 const ADVISED_RANK: usize = 16;
@@ -94,9 +95,15 @@ pub fn plan(arguments: Plan) -> Result<()> {
     say(table(&["for", "MiB", "when", "of"], rows))?;
     say(format_args!("on disk: {} MiB", mib(stored_bytes(&config, &model, lora.as_ref()))))?;
     if let Some(shared) = shared {
+        let most = shared.last().map_or(0, |row| row.workers);
         let heads =
             ["workers", "shards", "MB to join", "MB a step", "seconds on the wire", "faster"];
         say(table(&heads, shared.iter().map(Shared::row).collect()))?;
+        let faster = |one: &&Shared, other: &&Shared| one.speedup.partial_cmp(&other.speedup);
+        let best = shared.iter().max_by(|a, b| faster(a, b).unwrap_or(Ordering::Equal));
+        if let Some(best) = best.filter(|best| best.speedup.is_some() && best.workers < most) {
+            say(format_args!("it stops paying beyond {} workers or so", best.workers))?;
+        }
         note(
             "every byte passes the coordinator; workers alike, none of its own work (docs/cluster.md)",
         );

@@ -86,14 +86,20 @@ fn a_killed_coordinator_is_resumed_with_its_workers() {
 /// them once they are back.
 #[test]
 fn a_stopped_worker_and_a_cut_wire_hold_nothing_up_for_long() {
-    let home = Home::with_sums();
-    let steps = "--steps 4000 --set train.shards=4 --set checkpoint.every=0 --set eval.every=0 \
-                 --set checkpoint.samples_every=0 --set optimizer.schedule=constant";
+    let home = Home::new();
+    // The built-in model, with steps of a tenth of a second: more than there is time for.
+    let run = |steps: usize, out: &str| {
+        format!(
+            "train --device cpu --steps {steps} --set train.shards=4 --set rollout.prompts=16 \
+             --set rollout.group=8 --set eval.examples=1 --set checkpoint.every=0 \
+             --set checkpoint.samples_every=0 --set optimizer.schedule=constant --out {out}"
+        )
+    };
     let (stopped, cut) = (start(&home, "a"), start(&home, "b"));
     let relay = Relay::new(cut.port);
     let workers =
         format!("--workers {},127.0.0.1:{} --token-file token", stopped.name(), relay.port);
-    let mut command = home.command(&format!("{RUN} {steps} {workers} --out shared"));
+    let mut command = home.command(&format!("{} {workers}", run(1_000_000, "shared")));
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let done = || match home.path("shared/metrics.jsonl").exists() {
         true => home.read("shared/metrics.jsonl").split(|&b| b == b'\n').count() - 1,
@@ -128,7 +134,7 @@ fn a_stopped_worker_and_a_cut_wire_hold_nothing_up_for_long() {
         assert!(said.contains(words), "{words}\n{said}");
     }
     let count = done();
-    home.succeeds(&format!("{RUN} {steps} --out alone").replace("4000", &count.to_string()));
+    home.succeeds(&run(count, "alone"));
     let weights =
         |run: &str| home.read(&format!("{run}/checkpoints/step-{count:06}/model.safetensors"));
     assert!(weights("alone") == weights("shared"), "after {count} steps");

@@ -2,6 +2,9 @@
 
 use crate::program::{Home, RUN};
 use crate::worker::{free_port, start, start_at, with};
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::Duration;
 
 #[test]
 fn a_token_is_made_once_and_only_its_holders_get_in() {
@@ -58,6 +61,27 @@ fn a_worker_writes_nothing_outside_of_its_folder() {
     let mut after = home.names(".");
     after.retain(|name| name != "run");
     assert_eq!(before, after);
-    assert_eq!(home.names("w"), ["files", "runs"]);
+    assert_eq!(home.names("w"), ["files"]);
     assert!(!home.names("w/files").is_empty());
+}
+
+/// The same run twice at once, by the same worker, has weights of its own each: the second waits, and is refused.
+#[test]
+fn a_worker_works_for_one_run_at_a_time() {
+    let home = Home::with_sums();
+    let worker = start(&home, "w");
+    let run = |out: &str, steps: u32| {
+        let shared = with(&[&worker]);
+        format!("{RUN} --steps {steps} --set train.shards=2 {shared} --out {out}")
+    };
+    let mut first = home.command(&run("first", 100_000));
+    let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !home.path("first/metrics.jsonl").exists() {
+        sleep(Duration::from_millis(20));
+    }
+    home.fails(&run("second", 100_000), 3, &["it works for another run", &worker.name()]);
+    assert!(first.try_wait().unwrap().is_none(), "the first goes on");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    home.succeeds(&run("third", 2));
 }

@@ -22,10 +22,14 @@ const LOOK: Duration = Duration::from_millis(500);
 const RETRY: u32 = 20;
 
 /// The longest of these waits.
-const RETRY_AT_LEAST: Duration = Duration::from_secs(30);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// The stack of a member's thread: a training step's futures are large.
 const STACK_BYTES: usize = 16 << 20;
+
+/// What is said where the learner's own device does what was the workers'.
+const ALONE: &str = "no worker is left: this device does the work, until one is back. If it is not of their kind, \
+                     the last bits are others from here on";
 
 /// How long the end waits for members to finish.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -49,6 +53,8 @@ struct Shared {
 struct State {
     names: Vec<String>,
     works: Vec<bool>,
+    /// Whether the learner's own device has stood in for workers that it is unlike.
+    stood_in: bool,
     open: Option<Open>,
     number: u64,
     times: [Times; KINDS],
@@ -194,6 +200,10 @@ impl Shared {
             let task = (works_here || is_alone).then(|| state.take(HERE)).flatten();
             match task {
                 Some(task) => {
+                    if !works_here && !state.stood_in {
+                        state.stood_in = true;
+                        state.news.push(ALONE.into());
+                    }
                     drop(state);
                     let outcome = block_on(learner.perform(&jobs[task.job]))?;
                     state = self.lock();
@@ -251,7 +261,7 @@ impl Shared {
                     while Instant::now() < until && !state.is_closed {
                         state = self.wait(state, LOOK);
                     }
-                    pause = (2 * pause).min(RETRY_AT_LEAST);
+                    pause = (2 * pause).min(LONGEST_RETRY);
                 }
             }
         }

@@ -4,7 +4,7 @@ use crate::crew::Crew;
 use crate::worker::{Again, Weights, Worker};
 use burn::tensor::Device;
 use pollster::block_on;
-use srft_trainer::device::{Listener, Selected};
+use srft_trainer::device::{Kind, Listener, Selected};
 use srft_trainer::error::Result;
 use srft_trainer::learner::{Learner, Team};
 use srft_trainer::run::{Hire, Shared};
@@ -31,9 +31,30 @@ impl Hire for Devices {
     }
 }
 
-/// What a device's bits depend on.
+/// What a device's bits depend on: also the system, whose mathematics the CPU uses, and the CPU's vectors.
 pub fn kind(device: &Selected) -> String {
-    format!("{}, {}, {}", device.name, device.backend, device.driver)
+    let Selected { name, backend, driver, kind, .. } = device;
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    match kind {
+        // Its driver is a number of threads, on which nothing depends.
+        Kind::Cpu => format!("{name}, {backend}, {os}, {arch}{}", vectors()),
+        _ => format!("{name}, {backend}, {driver}, {os}, {arch}"),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn vectors() -> &'static str {
+    match (is_x86_feature_detected!("avx512f"), is_x86_feature_detected!("fma")) {
+        (true, _) => " with AVX-512",
+        (_, true) => " with AVX2",
+        _ => "",
+    }
+}
+
+/// Others have one kind of vectors.
+#[cfg(not(target_arch = "x86_64"))]
+fn vectors() -> &'static str {
+    ""
 }
 
 /// A device of this machine that works for a run on another.

@@ -260,7 +260,9 @@ fn a_plan_says_what_sharing_costs_on_the_wire() {
     let faster = shared[3]["speedup"].as_f64().unwrap();
     assert!((faster - 10.0 / (10.0 / 6.0 + secs)).abs() < 1e-9, "{faster}");
     let text = home.succeeds(&format!("{plan} --set train.shards=12"));
-    assert!(text.contains("seconds on the wire"), "{text}");
+    assert!(text.contains("seconds on the wire") && !text.contains("stops paying"), "{text}");
+    let text = home.succeeds(&format!("{plan} --link 1m --step-secs 1"));
+    assert!(text.contains("it stops paying beyond 1 workers"), "{text}");
     home.fails(&format!("{plan} --link fast"), 2, &["--link", "`fast` is no rate", "1g"]);
     home.fails(&format!("{plan} --step-secs 0"), 2, &["--step-secs"]);
 }

@@ -10,6 +10,7 @@ use crate::crew::Crew;
 use crate::local::{OnDevice, kind};
 use crate::worker::{Again, Weights, Worker};
 use burn::tensor::{Device, Tensor, TensorData};
+use iroh::SecretKey;
 use sha2::{Digest, Sha256};
 use srft_trainer::device::Selected;
 use srft_trainer::error::{Error, Kind, Result};
@@ -113,15 +114,15 @@ impl<'a> Files<'a> {
             base: names(base),
             adapter: names(adapter),
         };
-        let opening = Opening {
-            run: String::new(),
+        // Of this process alone: another run of the same settings has weights of its own.
+        let name = sha256(&SecretKey::generate().to_bytes());
+        Opening {
+            run: name[..16].into(),
             config: run.config.to_annotated_toml(),
             model: model(&self.model, &self.adapter),
             began: self.began.as_ref().map(|base| model(base, &self.began_adapter)),
             recomputed: run.recomputed,
-        };
-        let name = sha256(format!("{opening:?}").as_bytes());
-        Opening { run: name[..16].into(), ..opening }
+        }
     }
 }
 

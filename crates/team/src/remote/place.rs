@@ -13,6 +13,7 @@ use srft_trainer::error::{Error, Result, io};
 use srft_trainer::learner::Learner;
 use srft_trainer::model::ModelFolder;
 use srft_trainer::ops::readback;
+use srft_trainer::platform::map;
 use srft_trainer::run::{NOTHING, Shared};
 use srft_trainer::shards::{Job, Outcome};
 use std::fs;
@@ -61,6 +62,11 @@ impl Place {
 
     fn files(&self) -> PathBuf {
         self.folder.join("files")
+    }
+
+    /// Where a run's models are laid out while they are read.
+    fn runs(&self) -> PathBuf {
+        self.folder.join("runs")
     }
 
     /// The answer to a message, whatever is in it.
@@ -147,7 +153,8 @@ impl Place {
             return Ok(());
         }
         drop(file);
-        let hash = Sha256::digest(fs::read(&part).map_err(|e| io(&part, e))?);
+        // Dropped at once: Windows renames no file that is mapped.
+        let hash = Sha256::digest(&*map(&part)?);
         let found: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         if found != sha256 {
             let _ = fs::remove_file(&part);
@@ -185,6 +192,8 @@ impl Place {
         };
         let learner = run.learner(&self.device.device)?;
         self.driver.require_silence()?;
+        drop((folder, base));
+        let _ = fs::remove_dir_all(self.runs()); // the files stay
         (self.tell)(&format!("works for a run of {}", config.objective.method.name()));
         let run = opening.run.clone();
         self.open = Some(Open { run, learner, version: None, gradient: Vec::new() });
@@ -193,7 +202,7 @@ impl Place {
 
     /// A model whose files are all here, laid out as its folder.
     fn model(&self, run: &str, name: &str, model: &Model) -> Result<ModelFolder> {
-        let home = self.folder.join("runs").join(checked(run)?).join(name);
+        let home = self.runs().join(checked(run)?).join(name);
         if model.base.is_empty() && model.adapter.is_empty() {
             return Ok(ModelFolder::tiny());
         }
