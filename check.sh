@@ -70,6 +70,7 @@ install_packages() {
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
     command -v c++ >/dev/null || missing+=(g++)
     python3 -m ensurepip --version >/dev/null 2>&1 || missing+=(python3-venv)
+    command -v ip >/dev/null || missing+=(iproute2) # networks of their own for workers
     install "${missing[@]}" libvulkan1 mesa-vulkan-drivers chromium || return
     # The stage that needs these is left out, aloud, where they cannot be had.
     [ "$(dpkg --print-architecture)" != amd64 ] || install gcc-mingw-w64-x86-64 wine wine64 || true

@@ -89,7 +89,13 @@ impl srft_hub::Watch for Downloading {
 }
 
 /// Prints a run's events.
-pub enum Progress {
+pub struct Progress {
+    form: Form,
+    /// How many devices share the steps now, and of how many.
+    team: Option<[usize; 2]>,
+}
+
+enum Form {
     /// On a terminal; keeps the steps so far.
     Bar(ProgressBar, Vec<StepReport>),
     /// Into a file or a pipe.
@@ -99,35 +105,41 @@ pub enum Progress {
 }
 
 impl Progress {
-    /// The form for this standard output; `done` are the steps already recorded.
+    /// In the form for this standard output; `done` are the steps already recorded.
     pub fn new(json: bool, steps: u32, done: Vec<StepReport>) -> Self {
-        if json {
-            return Progress::Json;
-        }
-        if !std::io::stderr().is_terminal() {
-            return Progress::Lines;
-        }
-        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta:>4} left\n{msg}")
-            .expect("a valid template");
-        let bar = ProgressBar::new(u64::from(steps)).with_style(style);
-        bar.set_position(done.len() as u64);
-        Progress::Bar(bar, done)
+        Self { form: Form::new(json, steps, done), team: None }
     }
 
     /// Prints a line of text, above the bar if there is one.
     pub fn say(&self, text: &str) {
-        match self {
-            Progress::Bar(bar, _) => bar.println(text),
-            Progress::Lines => line(text),
-            Progress::Json => {}
+        match &self.form {
+            Form::Bar(bar, _) => bar.println(text),
+            Form::Lines => line(text),
+            Form::Json => {}
         }
     }
 
     /// Removes the bar.
     pub fn finish(&self) {
-        if let Progress::Bar(bar, _) = self {
+        if let Form::Bar(bar, _) = &self.form {
             bar.finish_and_clear();
         }
+    }
+}
+
+impl Form {
+    fn new(json: bool, steps: u32, done: Vec<StepReport>) -> Self {
+        if json {
+            return Form::Json;
+        }
+        if !std::io::stderr().is_terminal() {
+            return Form::Lines;
+        }
+        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta:>4} left\n{msg}")
+            .expect("a valid template");
+        let bar = ProgressBar::new(u64::from(steps)).with_style(style);
+        bar.set_position(done.len() as u64);
+        Form::Bar(bar, done)
     }
 }
 
@@ -160,7 +172,7 @@ fn sentence(r: &StepReport) -> String {
 
 impl Observer for Progress {
     fn evaluated(&mut self, step: u32, scores: &[Score]) {
-        if let Progress::Json = self {
+        if let Form::Json = self.form {
             line(json!({"event": "evaluation", "step": step, "scores": scores}));
             return;
         }
@@ -183,34 +195,45 @@ impl Observer for Progress {
                 "the first step took {secs:.1} s: about {left} to go, plus the evaluations"
             ));
         }
-        match self {
-            Progress::Bar(bar, steps) => {
+        let team = self.team.map(|[at_work, of]| format!("{at_work} of {of} devices at work"));
+        match &mut self.form {
+            Form::Bar(bar, steps) => {
                 steps.push(report.clone());
                 bar.set_position(u64::from(report.step));
                 // A line that reaches the last column would wrap on some terminals.
-                bar.set_message(live_lines(steps, error_width().saturating_sub(1)).join("\n"));
+                let mut lines = live_lines(steps, error_width().saturating_sub(1));
+                lines.extend(team);
+                bar.set_message(lines.join("\n"));
             }
-            Progress::Lines if report.step.is_multiple_of(LINE_EVERY) || report.step == 1 => {
-                line(format_args!("step {}/{of}: {}", report.step, sentence(report)));
+            Form::Lines if report.step.is_multiple_of(LINE_EVERY) || report.step == 1 => {
+                let team = team.map_or(String::new(), |team| format!("  {team}"));
+                line(format_args!("step {}/{of}: {}{team}", report.step, sentence(report)));
             }
-            Progress::Lines => {}
-            Progress::Json => {
+            Form::Lines => {}
+            Form::Json => {
                 let mut value = serde_json::to_value(report).expect("a plain record");
                 value["event"] = "step".into();
+                if let Some([at_work, of]) = self.team {
+                    value["devices"] = json!({"at_work": at_work, "of": of});
+                }
                 line(value);
             }
         }
     }
 
+    fn shared(&mut self, at_work: usize, of: usize) {
+        self.team = Some([at_work, of]);
+    }
+
     fn noted(&mut self, text: &str) {
-        match self {
-            Progress::Bar(bar, _) => bar.println(format!("note: {text}")),
-            Progress::Lines | Progress::Json => note(format_args!("note: {text}")),
+        match &mut self.form {
+            Form::Bar(bar, _) => bar.println(format!("note: {text}")),
+            Form::Lines | Form::Json => note(format_args!("note: {text}")),
         }
     }
 
     fn saved(&mut self, path: &Path) {
-        if let Progress::Json = self {
+        if let Form::Json = self.form {
             line(json!({"event": "checkpoint", "path": path}));
         }
     }

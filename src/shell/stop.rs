@@ -23,7 +23,7 @@ pub fn stop_on_interrupt(told: &'static str) -> Result<Arc<AtomicBool>> {
     })
     .map_err(|e| Error::machine(format!("cannot listen for Ctrl-C: {e}")))?;
     #[cfg(unix)]
-    termination::ask(&stop);
+    termination::ask(&stop, told);
     Ok(stop)
 }
 
@@ -41,8 +41,8 @@ mod termination {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, OnceLock};
 
-    /// The flag that asks a run to stop; empty until there is something to save.
-    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    /// The flag that asks a run to stop, and what is said then; empty until there is something to save.
+    static STOP: OnceLock<(Arc<AtomicBool>, &'static str)> = OnceLock::new();
 
     /// Blocks the signals in every thread but one, which waits for them. Must be called before any
     /// other thread starts, since threads inherit the mask. Child processes get the default mask from
@@ -62,8 +62,8 @@ mod termination {
         while let Ok(signal) = signals.wait() {
             match STOP.get() {
                 // A second signal changes nothing: `timeout` and others send two.
-                Some(stop) if stop.swap(true, Ordering::SeqCst) => {}
-                Some(_) => note(format_args!("{signal}: finishing this step and saving")),
+                Some((stop, _)) if stop.swap(true, Ordering::SeqCst) => {}
+                Some((_, told)) => note(format_args!("{signal}: {told}")),
                 None => {
                     // Nothing to save yet: let the signal take its default action.
                     let _ = signals.thread_unblock().and_then(|()| raise(signal));
@@ -72,8 +72,10 @@ mod termination {
         }
     }
 
-    pub fn ask(stop: &Arc<AtomicBool>) {
-        let _ = STOP.set(stop.clone());
+    /// Of what Ctrl-C is answered with, what is about Ctrl-C itself is left out.
+    pub fn ask(stop: &Arc<AtomicBool>, told: &'static str) {
+        let told = told.trim_start().split(';').next().unwrap_or_default();
+        let _ = STOP.set((stop.clone(), told));
     }
 
     /// Whether the parent process had the signal ignored. If that can't be told, assume so, and leave

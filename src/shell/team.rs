@@ -133,7 +133,7 @@ mod remote {
         let keys = Keys::read(&token_file)?;
         let selected = ready_on(&device, &Config::default(), false).await?;
         let place = Place::new(&folder, selected, |news| note(news))?;
-        let stop = stop_on_interrupt("\nends; press Ctrl-C again to end at once")?;
+        let stop = stop_on_interrupt("\nthe worker ends; press Ctrl-C again to end at once")?;
         note(format_args!(
             "listening on UDP port {port}: srft train … --workers HOST:{port} --token-file {shown}. Ctrl-C ends it"
         ));

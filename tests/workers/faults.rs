@@ -10,6 +10,35 @@ use std::time::{Duration, Instant};
 
 const STEPS: &str = "--steps 60 --set train.shards=4 --set checkpoint.every=5 --set eval.every=20";
 
+/// More steps than there is time for.
+pub const ENDLESS: usize = 1_000_000;
+
+/// A run of the built-in model, whose steps take a tenth of a second or so.
+pub fn run(steps: usize, out: &str) -> String {
+    format!(
+        "train --device cpu --steps {steps} --set train.shards=4 --set rollout.prompts=16 \
+         --set rollout.group=8 --set eval.examples=1 --set checkpoint.every=0 \
+         --set checkpoint.samples_every=0 --set optimizer.schedule=constant --out {out}"
+    )
+}
+
+/// Steps that a run has reported.
+fn done(home: &Home, run: &str) -> usize {
+    match home.path(run).join("metrics.jsonl").exists() {
+        true => home.read(&format!("{run}/metrics.jsonl")).split(|&b| b == b'\n').count() - 1,
+        false => 0,
+    }
+}
+
+/// The run in `shared`, wherever it was stopped, has the weights of one that is not shared.
+pub fn assert_as_alone(home: &Home) {
+    let count = home.lines("shared/metrics.jsonl").len();
+    home.succeeds(&run(count, "alone"));
+    let weights =
+        |run: &str| home.read(&format!("{run}/checkpoints/step-{count:06}/model.safetensors"));
+    assert!(weights("alone") == weights("shared"), "after {count} steps");
+}
+
 /// Twenty workers are killed at random moments, and started again on their ports.
 #[test]
 fn killed_workers_change_no_number() {
@@ -63,7 +92,10 @@ fn a_killed_coordinator_is_resumed_with_its_workers() {
             let mut command = home.command(&command);
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
             if kills < 5 {
-                sleep(Duration::from_millis(u64::from(600 + stream.below(1500))));
+                let until = done(&home, &out) + 1 + stream.below(20) as usize;
+                while child.try_wait().unwrap().is_none() && done(&home, &out) < until {
+                    sleep(Duration::from_millis(1));
+                }
                 if child.try_wait().unwrap().is_none() {
                     child.kill().unwrap();
                     child.wait().unwrap();
@@ -79,6 +111,7 @@ fn a_killed_coordinator_is_resumed_with_its_workers() {
         if kills >= 5 {
             break;
         }
+        assert!(attempt < 40, "{kills} kills only");
     }
 }
 
@@ -87,24 +120,13 @@ fn a_killed_coordinator_is_resumed_with_its_workers() {
 #[test]
 fn a_stopped_worker_and_a_cut_wire_hold_nothing_up_for_long() {
     let home = Home::new();
-    // The built-in model, with steps of a tenth of a second: more than there is time for.
-    let run = |steps: usize, out: &str| {
-        format!(
-            "train --device cpu --steps {steps} --set train.shards=4 --set rollout.prompts=16 \
-             --set rollout.group=8 --set eval.examples=1 --set checkpoint.every=0 \
-             --set checkpoint.samples_every=0 --set optimizer.schedule=constant --out {out}"
-        )
-    };
     let (stopped, cut) = (start(&home, "a"), start(&home, "b"));
     let relay = Relay::new(cut.port);
     let workers =
         format!("--workers {},127.0.0.1:{} --token-file token", stopped.name(), relay.port);
-    let mut command = home.command(&format!("{} {workers}", run(1_000_000, "shared")));
+    let mut command = home.command(&format!("{} {workers}", run(ENDLESS, "shared")));
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let done = || match home.path("shared/metrics.jsonl").exists() {
-        true => home.read("shared/metrics.jsonl").split(|&b| b == b'\n').count() - 1,
-        false => 0,
-    };
+    let done = || done(&home, "shared");
     let wait = |steps: usize| {
         let (from, begun) = (done(), Instant::now());
         while done() < from + steps {
@@ -133,9 +155,5 @@ fn a_stopped_worker_and_a_cut_wire_hold_nothing_up_for_long() {
     for words in ["has failed", "works again", &wire, &stopped.name()] {
         assert!(said.contains(words), "{words}\n{said}");
     }
-    let count = done();
-    home.succeeds(&run(count, "alone"));
-    let weights =
-        |run: &str| home.read(&format!("{run}/checkpoints/step-{count:06}/model.safetensors"));
-    assert!(weights("alone") == weights("shared"), "after {count} steps");
+    assert_as_alone(&home);
 }

@@ -10,4 +10,6 @@ mod worker;
 mod bits;
 mod faults;
 mod messages;
+#[cfg(target_os = "linux")]
+mod namespaces;
 mod refusals;

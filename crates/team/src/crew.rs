@@ -154,6 +154,12 @@ impl Team for Crew {
     fn news(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.lock().news)
     }
+
+    fn at_work(&self) -> [usize; 2] {
+        let state = self.shared.lock();
+        let counted = &state.works[usize::from(!self.works_here)..];
+        [counted.iter().filter(|works| **works).count(), counted.len()]
+    }
 }
 
 impl Shared {
@@ -225,7 +231,7 @@ impl Shared {
                     self.changed.notify_all();
                     continue;
                 }
-                Ok(Err(e)) => e.to_string(),
+                Ok(Err(e)) => e.to_string().lines().next().unwrap_or_default().to_string(),
                 Err(_) => "it panicked".into(),
             };
             self.lock().fail(member, &task, &why);

@@ -52,6 +52,9 @@ pub trait Team: Debug + Send + Sync {
 
     /// What has happened since the last call that the user should know.
     fn news(&self) -> Vec<String>;
+
+    /// How many devices can work now, and of how many.
+    fn at_work(&self) -> [usize; 2];
 }
 
 /// The gradient of an update and what was read back with it: a training step's one readback.

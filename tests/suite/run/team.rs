@@ -232,8 +232,8 @@ fn the_program_shares_a_run_among_devices_and_resumes_it_on_others() {
     home.succeeds("train --resume moved --steps 12 --devices cpu,cpu,cpu");
     assert_same_run(&home, "one", "moved");
 
-    let shards = home.succeeds(&format!("{run} --steps 1 --devices cpu,cpu --out told"));
-    assert!(!shards.contains("warning"), "{shards}");
+    let told = home.succeeds(&format!("{run} --steps 1 --devices cpu,cpu --out told"));
+    assert!(!told.contains("warning") && told.contains("2 of 2 devices at work"), "{told}");
     let config = String::from_utf8(home.read("told/config.toml")).unwrap();
     assert!(config.contains("shards = 2"), "{config}");
     home.succeeds(&format!("{run} --steps 1 --device cpu --out alone"));

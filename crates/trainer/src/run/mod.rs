@@ -60,6 +60,8 @@ pub trait Observer {
     fn stepped(&mut self, _report: &StepReport, _of: u32) {}
     /// A checkpoint is on disk.
     fn saved(&mut self, _path: &Path) {}
+    /// So many devices share the steps now, of how many; told before each step's update is.
+    fn shared(&mut self, _at_work: usize, _of: usize) {}
     /// A note that the user should see at once.
     fn noted(&mut self, _note: &str) {}
 }
@@ -291,8 +293,10 @@ impl Run {
 
     /// Passes on what has happened to those who share the work.
     fn tell_news(&self, observer: &mut dyn Observer) {
-        let news = self.trainer.learner.team.iter().flat_map(|team| team.news());
-        news.for_each(|line| observer.noted(&line));
+        let Some(team) = &self.trainer.learner.team else { return };
+        team.news().iter().for_each(|line| observer.noted(line));
+        let [at_work, of] = team.at_work();
+        observer.shared(at_work, of);
     }
 
     /// What is due after a step.
