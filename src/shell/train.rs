@@ -74,6 +74,8 @@ fn intent(run: &Run) -> String {
         ),
         false => format!("each imitates {prompts} demonstrations"),
     };
+    let alone = config.stages().iter().any(|o| o.imitation > 0.0);
+    let step = if alone { format!("{step}, or imitates alone for the same compute") } else { step };
     let problems: usize = run.suites().iter().map(|suite| suite.problems.len()).sum();
     let evaluated = match (problems, config.eval.every) {
         (0, _) => "nothing is evaluated".into(),
