@@ -118,11 +118,14 @@ pub struct Worker {
     #[arg(long, value_name = "FILE")]
     pub token_file: PathBuf,
     /// The UDP port that it listens on.
-    #[arg(long, default_value_t = 7117)]
+    #[arg(long, default_value_t = 7117, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
     /// auto | cpu | vulkan | metal | dx12 | gl | index or part of a name.
     #[arg(long, default_value = "auto")]
     pub device: String,
+    /// f32 | f16x3 | f16, as `run.precision` of the runs that it works for.
+    #[arg(long, default_value = "f32")]
+    pub precision: String,
     /// Where it keeps the models that it is sent; nothing is written elsewhere.
     #[arg(long, value_name = "DIR", default_value = "srft-worker")]
     pub folder: PathBuf,

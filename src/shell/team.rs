@@ -36,6 +36,18 @@ impl Members {
                 false => workers.push(named.clone()),
             }
         }
+        workers.retain(|name| !name.trim().is_empty());
+        let refused = |what: String| {
+            Err(Error::input(what).at("--workers").next("name each worker once, or leave it out"))
+        };
+        if workers.is_empty() && !arguments.workers.is_empty() {
+            return refused("it names no worker".into());
+        }
+        let mut sorted = workers.clone();
+        sorted.sort();
+        if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return refused(format!("`{}` is named twice", twice[0]));
+        }
         let token_file = arguments.token_file.clone();
         Ok(Self { devices: devices.collect(), workers, token_file })
     }
@@ -122,7 +134,7 @@ mod remote {
     }
 
     pub async fn work(arguments: Worker) -> Result<()> {
-        let Worker { token_file, port, device, folder } = arguments;
+        let Worker { token_file, port, device, precision, folder } = arguments;
         let shown = token_file.display();
         if !token_file.exists() {
             make_token(&token_file)?;
@@ -131,13 +143,17 @@ mod remote {
             ));
         }
         let keys = Keys::read(&token_file)?;
-        let selected = ready_on(&device, &Config::default(), false).await?;
+        let precision = Config::flag("--precision", "run.precision", &precision);
+        let config = Config::resolve(&[precision])?;
+        let selected = ready_on(&device, &config, false).await?;
         let place = Place::new(&folder, selected, |news| note(news))?;
         let stop = stop_on_interrupt("\nthe worker ends; press Ctrl-C again to end at once")?;
-        note(format_args!(
-            "listening on UDP port {port}: srft train … --workers HOST:{port} --token-file {shown}. Ctrl-C ends it"
-        ));
-        serve(&keys, port, place, || stop.load(Ordering::SeqCst))
+        let listens = || {
+            note(format_args!(
+                "listening on UDP port {port}: srft train … --workers HOST:{port} --token-file {shown}. Ctrl-C ends it"
+            ));
+        };
+        serve(&keys, port, place, listens, || stop.load(Ordering::SeqCst))
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::program::{Home, RUN, assert_same_run, stderr};
 use crate::relay::Relay;
-use crate::worker::{start, start_at, with};
+use crate::worker::{interrupt, start, start_at, with};
 use srft::random::Stream;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -147,8 +147,7 @@ fn a_stopped_worker_and_a_cut_wire_hold_nothing_up_for_long() {
     stopped.signal("-CONT");
     sleep(Duration::from_secs(10));
     wait(5);
-    let signal = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(signal.unwrap().success());
+    interrupt(&child);
     let output = child.wait_with_output().unwrap();
     let said = stderr(&output);
     let wire = format!("127.0.0.1:{}", relay.port);

@@ -1,7 +1,7 @@
 //! Who may not, and what cannot be.
 
-use crate::program::{Home, RUN};
-use crate::worker::{free_port, start, start_at, with};
+use crate::program::{Home, RUN, stderr};
+use crate::worker::{free_port, interrupt, start, start_at, with};
 use std::process::Stdio;
 use std::thread::sleep;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn a_token_is_made_once_and_only_its_holders_get_in() {
     home.fails(
         &format!("{run} {workers}"),
         3,
-        &["no connection", &worker.name(), "the same token"],
+        &["another token", &worker.name(), "the same token"],
     );
     home.write("short", "secret");
     let workers = with(&[&worker]).replace("--token-file token", "--token-file short");
@@ -48,6 +48,10 @@ fn what_is_not_there_or_taken_is_named() {
     home.fails(&format!("{run} {workers}"), 2, &["no-such-host.invalid", "HOST:PORT"]);
     let taken = format!("worker --token-file token --device cpu --port {}", worker.port);
     home.fails(&taken, 3, &[&format!("UDP port {}", worker.port), "--port"]);
+    home.fails(&format!("{run} --workers a,b,a --token-file token"), 2, &["`a` is named twice"]);
+    home.write("none.txt", "\n# no one\n");
+    home.fails(&format!("{run} --workers none.txt --token-file token"), 2, &["names no worker"]);
+    home.fails("worker --token-file token --device cpu --folder w", 2, &["another worker"]);
     home.fails("worker --token-file token --device warp9", 2, &["warp9"]);
 }
 
@@ -84,4 +88,28 @@ fn a_worker_works_for_one_run_at_a_time() {
     first.kill().unwrap();
     first.wait().unwrap();
     home.succeeds(&run("third", 2));
+}
+
+/// A worker that has lost the model's files is not asked again, and a note says what to do.
+#[test]
+fn a_worker_that_lost_its_folder_is_told_of() {
+    let home = Home::with_sums();
+    let mut worker = start(&home, "w");
+    let port = worker.port;
+    let run = format!("{RUN} --steps 100000 --set train.shards=2 {} --out run", with(&[&worker]));
+    let mut command = home.command(&run);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    while !home.path("run/metrics.jsonl").exists() {
+        sleep(Duration::from_millis(20));
+    }
+    worker.kill();
+    std::fs::remove_dir_all(home.path("w")).unwrap();
+    worker = start_at(&home, "w", port);
+    sleep(Duration::from_secs(25));
+    interrupt(&child);
+    let said = stderr(&child.wait_with_output().unwrap());
+    for words in ["has failed", "will not be asked again", "is not here any more"] {
+        assert!(said.contains(words), "{words}\n{said}");
+    }
+    drop(worker);
 }

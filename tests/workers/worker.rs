@@ -75,6 +75,12 @@ impl Worker {
     }
 }
 
+/// Asks a run to stop, as Ctrl-C does.
+pub fn interrupt(run: &Child) {
+    let status = Command::new("kill").args(["-INT", &run.id().to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
 impl Drop for Worker {
     fn drop(&mut self) {
         self.kill();

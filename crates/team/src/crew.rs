@@ -100,6 +100,12 @@ impl Crew {
         state.names.push("this device".into());
         state.names.extend(workers.iter().map(|worker| worker.name().to_string()));
         state.works = vec![true; state.names.len()];
+        if !workers.is_empty() {
+            let each = workers.iter().map(|w| format!("{} ({})", w.name(), w.kind()));
+            state
+                .news
+                .push(format!("each step is shared with {}", each.collect::<Vec<_>>().join("; ")));
+        }
         if !alike {
             state.news.push(
                 "warning: the devices are not alike, and neither are their last bits: each shard is \
@@ -202,8 +208,7 @@ impl Shared {
             if open.round.is_over() {
                 return Ok(());
             }
-            let is_alone = !state.works[HERE + 1..].contains(&true);
-            let task = (works_here || is_alone).then(|| state.take(HERE)).flatten();
+            let task = if works_here { state.take(HERE) } else { state.take_last() };
             match task {
                 Some(task) => {
                     if !works_here && !state.stood_in {
@@ -231,7 +236,7 @@ impl Shared {
                     self.changed.notify_all();
                     continue;
                 }
-                Ok(Err(e)) => e.to_string().lines().next().unwrap_or_default().to_string(),
+                Ok(Err(e)) => first_line(&e.to_string()).to_string(),
                 Err(_) => "it panicked".into(),
             };
             self.lock().fail(member, &task, &why);
@@ -252,6 +257,7 @@ impl Shared {
             match again {
                 _ if state.is_closed => return false,
                 Again::Never(why) => {
+                    let why = first_line(&why);
                     let name = state.names[member].clone();
                     state.news.push(format!("{name} will not be asked again: {why}"));
                     return false;
@@ -288,22 +294,42 @@ impl Shared {
     }
 }
 
+/// What is told of an error that others mend.
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
 impl State {
     /// A job of the open round for `member`.
     fn take(&mut self, member: usize) -> Option<Task> {
-        let (works, names, open) = (&self.works, &self.names, self.open.as_mut()?);
-        let now = Instant::now();
+        let (works, open, now) = (&self.works, self.open.as_mut()?, Instant::now());
         let job = open.round.take(member, now, |i| works[i])?;
+        Some(self.begun(member, job, now))
+    }
+
+    /// A job that no one else does, for the learner's own device.
+    fn take_last(&mut self) -> Option<Task> {
+        let (works, open, now) = (&self.works, self.open.as_mut()?, Instant::now());
+        let others = (HERE + 1..works.len()).filter(|&i| works[i]);
+        let job = open.round.take_last(HERE, now, others)?;
+        Some(self.begun(HERE, job, now))
+    }
+
+    /// What `member` needs for a job that it has taken. Who has had it for too long counts as one that doesn't work,
+    /// until it answers.
+    fn begun(&mut self, member: usize, job: usize, now: Instant) -> Task {
+        let open = self.open.as_ref().expect("its job was taken");
         for (other, since) in open.round.others(job, member, now) {
+            self.works[other] = other == HERE;
             self.news.push(format!(
                 "{} has had a job for {:.0} s; {} does it too",
-                names[other],
+                self.names[other],
                 since.as_secs_f64(),
-                names[member]
+                self.names[member]
             ));
         }
         let (jobs, weights) = (open.jobs.clone(), open.weights.clone());
-        Some(Task { number: open.number, job, jobs, weights })
+        Task { number: open.number, job, jobs, weights }
     }
 
     /// The round that a task is of, if that is still open.
@@ -312,6 +338,9 @@ impl State {
     }
 
     fn settle(&mut self, member: usize, task: &Task, outcome: Outcome) {
+        if !std::mem::replace(&mut self.works[member], true) {
+            self.news.push(format!("{} works again", self.names[member]));
+        }
         if let Some(open) = self.round_of(task) {
             open.round.settle(member, task.job, outcome, Instant::now());
         }
@@ -329,7 +358,8 @@ impl State {
             open.round.give_back(member, task.job);
         }
         self.works[member] = false;
-        self.news.push(format!("{} has failed ({why}); others do its work", self.names[member]));
+        self.news
+            .push(format!("{} has failed ({why}); its work is done elsewhere", self.names[member]));
     }
 }
 

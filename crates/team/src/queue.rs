@@ -10,11 +10,14 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// A job is thought to be stuck after this many times the median of its kind.
 const STUCK: u32 = 4;
 
+/// How long a job that is stuck is left to others before a member that works only at need does it.
+const LEFT: Duration = Duration::from_secs(2);
+
 /// How many times are kept of a kind.
 const KEPT: usize = 64;
 
-/// Nothing is known of a kind's first jobs, in which shaders are compiled.
-const AT_FIRST: Duration = Duration::from_secs(600);
+/// Nothing is known of a kind's first jobs, in which shaders are compiled: they get so many times the patience.
+const AT_FIRST: u32 = 30;
 
 /// How long the latest jobs of a kind have taken.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +34,7 @@ impl Times {
         let mut sorted: Vec<Duration> = self.0.iter().copied().collect();
         sorted.sort();
         let known = sorted.get(sorted.len() / 2).map(|&median| median * STUCK);
-        known.unwrap_or(AT_FIRST).max(patience)
+        known.unwrap_or(patience * AT_FIRST).max(patience)
     }
 }
 
@@ -64,6 +67,8 @@ pub struct Round {
     patience: Duration,
     waiting: VecDeque<usize>,
     begun: Vec<Begun>,
+    /// Jobs, and the members that have failed at them.
+    failed: Vec<(usize, usize)>,
     outcomes: Vec<Option<Outcome>>,
     passed_on: usize,
     times: Times,
@@ -78,30 +83,54 @@ impl Round {
             patience,
             waiting: (0..jobs).collect(),
             begun: Vec::new(),
+            failed: Vec::new(),
             outcomes: (0..jobs).map(|_| None).collect(),
             passed_on: 0,
             times,
         }
     }
 
-    /// The next job for `member`: one that waits, or else one that seems stuck, which is then done twice.
-    /// `works` says which members do.
+    /// The next job for `member`: one that waits and that it has not failed at, or else one that seems stuck, which is
+    /// then done twice. `works` says which members do.
     pub fn take(
         &mut self,
         member: usize,
         now: Instant,
         works: impl Fn(usize) -> bool,
     ) -> Option<usize> {
+        let has_failed = |job: usize, member: usize| self.failed.contains(&(job, member));
         let is_mine = |job: usize| match self.turn {
             Turn::Any => true,
             Turn::Fixed { first, members } => {
                 let whose = first + job % members;
-                whose == member || !works(whose)
+                whose == member || !works(whose) || has_failed(job, whose)
             }
         };
-        let job = match self.waiting.iter().position(|&job| is_mine(job)) {
+        let fits = |&job: &usize| is_mine(job) && !has_failed(job, member);
+        let job = match self.waiting.iter().position(fits) {
             Some(at) => self.waiting.remove(at)?,
-            None => self.stuck(now)?,
+            None => self.stuck(now).filter(|&job| !has_failed(job, member))?,
+        };
+        self.begun.push(Begun { job, member, at: now });
+        Some(job)
+    }
+
+    /// A job for a member that works only where no one else does it: one at which all of `others` that work have
+    /// failed, or that has been stuck for longer than they would have left it.
+    pub fn take_last(
+        &mut self,
+        member: usize,
+        now: Instant,
+        mut others: impl Iterator<Item = usize> + Clone,
+    ) -> Option<usize> {
+        let failed = &self.failed;
+        let is_left = |job: &usize| others.clone().all(|other| failed.contains(&(*job, other)));
+        let job = match self.waiting.iter().position(is_left) {
+            Some(at) => self.waiting.remove(at)?,
+            None => {
+                let patience = if others.next().is_some() { LEFT } else { Duration::ZERO };
+                self.stuck(now.checked_sub(patience)?)?
+            }
         };
         self.begun.push(Begun { job, member, at: now });
         Some(job)
@@ -110,7 +139,7 @@ impl Round {
     /// The first job that only members have begun who have had it for too long.
     fn stuck(&self, now: Instant) -> Option<usize> {
         let limit = self.times.limit(self.patience);
-        let late = |b: &&Begun| now.duration_since(b.at) > limit;
+        let late = |b: &&Begun| now.saturating_duration_since(b.at) > limit;
         let of = |job: usize| self.begun.iter().filter(move |b| b.job == job);
         self.begun.iter().filter(late).map(|b| b.job).find(|&job| of(job).all(|b| late(&b)))
     }
@@ -136,6 +165,7 @@ impl Round {
     /// A member has failed at a job: it waits again, unless another does it or has done it.
     pub fn give_back(&mut self, member: usize, job: usize) {
         self.begun.retain(|b| !(b.job == job && b.member == member));
+        self.failed.push((job, member));
         let is_open = job >= self.passed_on && self.outcomes[job].is_none();
         if is_open && self.begun.iter().all(|b| b.job != job) && !self.waiting.contains(&job) {
             self.waiting.push_front(job);

@@ -96,11 +96,16 @@ impl Observer for Notes {
     }
 }
 
-/// Reports and weights of two steps and an evaluation of the built-in model, and what was told.
-fn two_steps(
-    settings: &[&str],
-    members: Option<Members>,
-) -> (Vec<StepReport>, String, Vec<u32>, Vec<String>) {
+/// Reports, scores and weights of a run, and what was told.
+type Told = (Vec<StepReport>, String, Vec<u32>, Vec<String>);
+
+/// Two steps and an evaluation of the built-in model.
+fn two_steps(settings: &[&str], members: Option<Members>) -> Told {
+    two_steps_by(settings, members.map(|m| Arc::new(m) as Arc<dyn Hire>))
+}
+
+/// [`two_steps`], by any team.
+fn two_steps_by(settings: &[&str], team: Option<Arc<dyn Hire>>) -> Told {
     let home = tempfile::tempdir().unwrap();
     let common = [
         "rollout.prompts=6",
@@ -111,7 +116,6 @@ fn two_steps(
     ];
     let layers = common.iter().chain(settings).map(|s| Config::setting(s).unwrap());
     let config = Config::resolve(&layers.collect::<Vec<_>>()).unwrap();
-    let team = members.map(|m| Arc::new(m) as Arc<dyn Hire>);
     let given = Given { team, ..Given::default() };
     let mut run = Run::create_with(config, &given, &cpu(), &home.path().join("run")).unwrap();
     let mut notes = Notes::default();
@@ -158,7 +162,7 @@ fn however_many_share_a_step_its_bits_are_those_of_one() {
                 w == weights,
                 "{settings:?}, {count} members: the reports agree, the weights do not"
             );
-            assert_eq!(notes, Vec::<String>::new());
+            assert_eq!(notes, Vec::<String>::new(), "all went well");
         }
     }
 }
@@ -178,6 +182,72 @@ fn members_that_fail_panic_or_dawdle_change_nothing_and_are_told_of() {
     }
     for words in ["the cable was pulled", "it panicked", "works again", "does it too"] {
         assert!(told.iter().any(|note| note.contains(words)), "{words}: {told:#?}");
+    }
+}
+
+/// What goes wrong at every member, each time.
+#[derive(Debug, Clone, Copy)]
+enum Always {
+    Fails,
+    Hangs,
+}
+
+/// Members that sample but give no gradient, and a learner's device that only works at need.
+#[derive(Debug)]
+struct Useless(Always);
+
+impl Hire for Useless {
+    fn team(&self, run: &Shared<'_>) -> Result<Arc<dyn Team>> {
+        let open = |i: usize| -> Result<Box<dyn Worker>> {
+            let device = OnDevice::open(run, &cpu(), format!("member {i}"))?;
+            Ok(Box::new(NoGradient { device, always: self.0 }))
+        };
+        let workers = (1..=2).map(open).collect::<Result<_>>()?;
+        Ok(Arc::new(Crew::patient(None, workers, Duration::from_millis(20))))
+    }
+}
+
+struct NoGradient {
+    device: OnDevice,
+    always: Always,
+}
+
+impl Worker for NoGradient {
+    fn name(&self) -> &str {
+        self.device.name()
+    }
+
+    fn kind(&self) -> &str {
+        self.device.kind()
+    }
+
+    fn perform(&mut self, weights: &Weights, job: &Job) -> Result<Outcome> {
+        match (job, self.always) {
+            (Job::Gradient { .. }, Always::Fails) => Err(Error::machine("out of memory")),
+            (Job::Gradient { .. }, Always::Hangs) => {
+                sleep(Duration::from_secs(30));
+                Err(Error::machine("too late"))
+            }
+            _ => self.device.perform(weights, job),
+        }
+    }
+
+    fn recover(&mut self) -> Again {
+        Again::Now
+    }
+}
+
+/// Jobs at which every member fails, and members that hang while their connection lives, hold nothing up for long.
+#[test]
+fn the_learners_own_device_does_what_no_member_can() {
+    let settings = ["train.shards=3"];
+    let (reports, scores, weights, _) = two_steps(&settings, None);
+    for (always, words) in [(Always::Fails, "out of memory"), (Always::Hangs, "does it too")] {
+        let (r, s, w, notes) = two_steps_by(&settings, Some(Arc::new(Useless(always))));
+        assert_eq!((&r, &s), (&reports, &scores), "{always:?}");
+        assert!(w == weights, "{always:?}");
+        assert!(notes.iter().any(|note| note.contains(words)), "{always:?}: {notes:?}");
+        assert!(notes.len() < 40, "{always:?}: {notes:?}");
     }
 }
 

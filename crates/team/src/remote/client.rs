@@ -19,6 +19,7 @@ use srft_trainer::model::ModelFolder;
 use srft_trainer::run::{Hire, Shared};
 use srft_trainer::shards::{Job, Outcome, Part};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Instant;
@@ -51,16 +52,18 @@ impl Hire for Workers {
         for name in &self.names {
             let mut worker = OnMachine {
                 line: Line::new(name, &self.keys)?,
+                keys: self.keys.clone(),
                 name: format!("worker {name}"),
                 kind: String::new(),
                 opening: opening.clone(),
                 home: run.device.clone(),
+                session: 0,
                 is_busy: false,
                 version: None,
             };
-            worker.greet()?;
+            worker.wait()?;
             worker.send(&files)?;
-            worker.take_over()?;
+            worker.open()?;
             workers.push(Box::new(worker));
         }
         let works_here = !self.others.is_empty() || workers.iter().all(|w| w.kind() == own);
@@ -128,10 +131,12 @@ impl<'a> Files<'a> {
 
 struct OnMachine {
     line: Line,
+    keys: Keys,
     name: String,
     kind: String,
     opening: Arc<Opening>,
     home: Device,
+    session: u64,
     is_busy: bool,
     version: Option<u64>,
 }
@@ -142,7 +147,10 @@ impl OnMachine {
         self.line.connect()?;
         let own = env!("CARGO_PKG_VERSION");
         let (answer, _) = self.line.ask(&Request::Hello { version: own.into() }, &[])?;
-        let Answer::Hello { kind, version } = answer else { return Err(self.strange(&answer)) };
+        let Answer::Hello { kind, version, is_busy } = answer else {
+            return Err(self.strange(&answer));
+        };
+        self.is_busy = is_busy;
         if version != own {
             return Err(self
                 .wrong(format!("it has srft {version}, and this is {own}"))
@@ -174,36 +182,41 @@ impl OnMachine {
         let (names, bytes): (Vec<String>, Vec<T>) = files.unzip();
         let (answer, _) = self.line.ask(&Request::Missing { files: names.clone() }, &[])?;
         let Answer::Missing(missing) = answer else { return Err(self.strange(&answer)) };
-        let mut lacks: Vec<(String, T)> =
-            names.into_iter().zip(bytes).filter(|(name, _)| missing.contains(name)).collect();
-        lacks.dedup_by(|a, b| a.0 == b.0);
-        Ok(lacks)
+        // A base may be named twice.
+        let mut left: HashSet<String> = missing.into_iter().collect();
+        Ok(names.into_iter().zip(bytes).filter(|(name, _)| left.remove(name)).collect())
     }
 
     /// Opens the run there.
     fn open(&mut self) -> Result<()> {
         let opening = self.opening.clone();
-        (self.version, self.is_busy) = (None, false);
+        self.version = None;
         match self.line.ask(&Request::Open((*opening).clone()), &[])? {
-            (Answer::Done, _) => {}
+            (Answer::Open { session }, _) => (self.session, self.is_busy) = (session, false),
             (Answer::Busy, _) => {
                 self.is_busy = true;
-                return Err(Error::machine("it works for another run")
-                    .at(&self.name)
-                    .next("wait until that has ended, or leave this worker out"));
+                return Err(self.busy());
             }
             (answer, _) => return Err(self.strange(&answer)),
         }
         Ok(())
     }
 
-    /// Opens the run there, once the coordinator that was killed before has been missed.
-    fn take_over(&mut self) -> Result<()> {
+    fn busy(&self) -> Error {
+        Error::machine("it works for another run")
+            .at(&self.name)
+            .next("wait until that has ended, or leave this worker out")
+    }
+
+    /// Connects, once a coordinator that was killed before has been missed there.
+    fn wait(&mut self) -> Result<()> {
         let end = Instant::now() + 2 * SILENCE;
         loop {
-            match self.open() {
-                Err(_) if self.is_busy && Instant::now() < end => sleep(SILENCE / 10),
-                other => return other,
+            self.greet()?;
+            match self.is_busy {
+                false => return Ok(()),
+                true if Instant::now() < end => sleep(SILENCE / 10),
+                true => return Err(self.busy()),
             }
         }
     }
@@ -234,9 +247,9 @@ impl OnMachine {
         }
         let last = weights.blocks.len() - 1;
         for (block, values) in weights.blocks.iter().enumerate() {
-            let run = self.opening.run.clone();
+            let session = self.session;
             let version = (block == last).then_some(weights.version);
-            self.done(&Request::Weights { run, block, version }, &[&bits(values)])?;
+            self.done(&Request::Weights { session, block, version }, &[&bits(values)])?;
         }
         self.version = Some(weights.version);
         Ok(())
@@ -248,7 +261,8 @@ impl OnMachine {
         }
         let mut tensors = Vec::with_capacity(count);
         for (block, &shape) in weights.shapes.iter().enumerate() {
-            let (answer, lists) = self.line.ask(&Request::Gradient { block }, &[])?;
+            let (answer, lists) =
+                self.line.ask(&Request::Gradient { session: self.session, block }, &[])?;
             let [values] = &lists[..] else { return Err(self.strange(&answer)) };
             if values.len() != shape[0] * shape[1] {
                 return Err(self.strange(&answer));
@@ -275,8 +289,8 @@ impl Worker for OnMachine {
 
     fn perform(&mut self, weights: &Weights, job: &Job) -> Result<Outcome> {
         self.update(weights)?;
-        let (run, version) = (self.opening.run.clone(), weights.version);
-        let request = Request::Perform { run, version, job: job.clone() };
+        let (session, version) = (self.session, weights.version);
+        let request = Request::Perform { session, version, job: job.clone() };
         match self.line.ask(&request, &[])? {
             (Answer::Responses(responses), _) => Ok(Outcome::Responses(responses)),
             (Answer::Scores(scores), _) => Ok(Outcome::Scores(scores)),
@@ -288,6 +302,13 @@ impl Worker for OnMachine {
     }
 
     fn recover(&mut self) -> Again {
+        if self.is_busy {
+            // While it is connected, it looks to the worker like the run that is at work there.
+            match Line::new(self.line.name(), &self.keys) {
+                Ok(line) => (self.line, self.is_busy) = (line, false),
+                Err(_) => return Again::Later,
+            }
+        }
         let again = self.greet().and_then(|()| self.open());
         match again {
             Ok(()) => Again::Now,

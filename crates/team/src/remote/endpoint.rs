@@ -60,12 +60,14 @@ pub fn addresses(name: &str) -> Result<Vec<SocketAddr>> {
         .map_err(|e| {
             Error::input(e.to_string())
                 .at(format!("the worker `{name}`"))
-                .next("give HOST or HOST:PORT, as `srft worker` says on that machine")
+                .next("there is no host of that name, and no file that lists workers: give HOST or HOST:PORT, the port that `srft worker` says")
         })?
         .filter(SocketAddr::is_ipv4) // which is what workers listen on
         .collect();
     match found.is_empty() {
-        true => Err(Error::input("no IPv4 address").at(format!("the worker `{name}`"))),
+        true => Err(Error::input("it has no IPv4 address, on which workers listen")
+            .at(format!("the worker `{name}`"))
+            .next("give its IPv4 address")),
         false => Ok(found),
     }
 }

@@ -9,6 +9,8 @@ use std::fmt::{self, Debug, Formatter};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The least length of a token, characters: whoever can guess it may use the workers.
 const LEAST: usize = 32;
@@ -49,10 +51,14 @@ impl Keys {
         self.key("worker")
     }
 
-    /// One of the coordinators', which is no other connection's but by the rarest chance.
+    /// One of the coordinators': of this process another one each time, and of another process hardly ever the same.
     pub fn coordinator(&self) -> SecretKey {
-        let random = SecretKey::generate().to_bytes();
-        let number = u32::from_le_bytes([random[0], random[1], random[2], random[3]]);
+        static FIRST: LazyLock<u32> = LazyLock::new(|| {
+            let [a, b, c, d, ..] = SecretKey::generate().to_bytes();
+            u32::from_le_bytes([a, b, c, d])
+        });
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = FIRST.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         self.key(&format!("coordinator {}", number % COORDINATORS))
     }
 

@@ -2,7 +2,7 @@
 
 use super::endpoint::{addresses, bind, runtime};
 use super::keys::Keys;
-use super::message::{Answer, Request, decode, encode};
+use super::message::{Answer, Failure, Request, decode, encode};
 use super::server::{OPERATION, data_of};
 use burn::backend::{BackendTensor, DispatchDevice, DispatchTensorKind, Remote};
 use burn::remote::{ConnectError, CustomOpClient, IrohHost, RemoteHost};
@@ -11,7 +11,7 @@ use burn::tensor::{DType, Device, Int, Shape, Tensor};
 use burn_ir::TensorIr;
 use iroh::Endpoint;
 use pollster::block_on;
-use srft_trainer::error::{Error, Result};
+use srft_trainer::error::{Error, Kind, Result};
 use srft_trainer::ops::readback;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -26,7 +26,7 @@ pub struct Line {
     /// Its own, since all workers of a token have one identity.
     endpoint: Endpoint,
     device: Option<Device>,
-    /// Connections so far: burn gives a device that was lost no second one of the same credential.
+    /// Connections that were lost: burn gives a device that was lost no second one of the same credential.
     connections: u32,
 }
 
@@ -48,9 +48,10 @@ impl Line {
         if self.device.is_some() {
             return Ok(());
         }
-        self.connections += 1;
         let mut host = IrohHost::new(self.keys.worker().public());
-        for address in addresses(&self.name)? {
+        // It was found before: now its name server is away, and that may pass.
+        let found = addresses(&self.name).map_err(|e| Error { kind: Kind::Machine, ..e })?;
+        for address in found {
             host = host.with_address(address);
         }
         let host = RemoteHost::iroh(host.with_endpoint(self.endpoint.clone()))
@@ -60,20 +61,33 @@ impl Line {
     }
 
     fn refused(&self, error: &ConnectError) -> Error {
-        Error::machine(format!("no connection: {error}"))
+        // Burn's words are about certificates and relays.
+        let text = error.to_string();
+        let what = match () {
+            () if text.contains("handshake") => "it answers, but it has another token".into(),
+            () if text.contains("timed out") => "no connection: nothing answered".into(),
+            () => format!("no connection: {text}"),
+        };
+        Error::machine(what)
             .at(format!("the worker `{}`", self.name))
-            .next("is `srft worker` running there, with the same token and the same srft, and its UDP port open?")
+            .next("is `srft worker` running there, with the same token and the same srft, and its UDP port open? If not, leave this worker out")
     }
 
-    /// Asks something. After an error the line is cut: it must be connected again.
+    /// Asks something. Where the connection is lost, it must be connected again.
     pub fn ask(&mut self, request: &Request, lists: &[&[u32]]) -> Result<(Answer, Vec<Vec<u32>>)> {
         let words = self.send(encode(request, lists));
-        let words = words.inspect_err(|_| self.device = None)?;
+        let words = words.inspect_err(|_| {
+            self.device = None;
+            self.connections += 1;
+        })?;
         let (answer, lists) = decode::<Answer>(&words)?;
         let lists = lists.into_iter().map(<[u32]>::to_vec).collect();
         match answer {
-            Answer::Failed { what, numbers: true } => Err(Error::numbers(what)),
-            Answer::Failed { what, numbers: false } => Err(Error::machine(what)),
+            Answer::Failed { what, kind } => Err(match kind {
+                Failure::Input => Error::input(what),
+                Failure::Machine => Error::machine(what),
+                Failure::Numbers => Error::numbers(what),
+            }),
             answer => Ok((answer, lists)),
         }
     }

@@ -40,8 +40,8 @@ pub enum Request {
     Open(Opening),
     /// A block of the weights that train, as numbers.
     Weights {
-        /// The run.
-        run: String,
+        /// Of which opening.
+        session: u64,
         /// Which block, in parameter order.
         block: usize,
         /// The version that all blocks together are; set with the last.
@@ -49,8 +49,8 @@ pub enum Request {
     },
     /// To do a job.
     Perform {
-        /// The run.
-        run: String,
+        /// Of which opening.
+        session: u64,
         /// The weights to do it with.
         version: u64,
         /// The job.
@@ -58,6 +58,8 @@ pub enum Request {
     },
     /// A block of the gradient that the last job gave.
     Gradient {
+        /// Of which opening.
+        session: u64,
         /// Which, in parameter order.
         block: usize,
     },
@@ -105,6 +107,13 @@ pub enum Answer {
         kind: String,
         /// Its srft.
         version: String,
+        /// Whether it works for another run, whose coordinator is connected.
+        is_busy: bool,
+    },
+    /// To [`Request::Open`]: what the requests that follow name.
+    Open {
+        /// Another one at each opening, so that nothing of an earlier connection is mixed with them.
+        session: u64,
     },
     /// To [`Request::Missing`].
     Missing(Vec<String>),
@@ -129,15 +138,31 @@ pub enum Answer {
     Failed {
         /// What.
         what: String,
-        /// Whether the numbers did, not the machine.
-        numbers: bool,
+        /// Whose fault it is.
+        kind: Failure,
     },
+}
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failure {
+    /// What was asked for: it will fail again.
+    Input,
+    /// The machine's.
+    Machine,
+    /// The numbers': one is not finite.
+    Numbers,
 }
 
 impl Answer {
     /// That it failed.
     pub fn failed(error: &Error) -> Self {
-        Self::Failed { what: error.to_string(), numbers: error.kind == Kind::Numbers }
+        let kind = match error.kind {
+            Kind::Numbers => Failure::Numbers,
+            Kind::Machine => Failure::Machine,
+            _ => Failure::Input,
+        };
+        Self::Failed { what: error.to_string(), kind }
     }
 }
 

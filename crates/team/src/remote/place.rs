@@ -9,15 +9,16 @@ use pollster::block_on;
 use sha2::{Digest, Sha256};
 use srft_trainer::config::Config;
 use srft_trainer::device::{Listener, Selected};
-use srft_trainer::error::{Error, Result, io};
+use srft_trainer::error::{Error, Kind, Result, io};
 use srft_trainer::learner::Learner;
 use srft_trainer::model::ModelFolder;
 use srft_trainer::ops::readback;
-use srft_trainer::platform::map;
+use srft_trainer::platform::{FolderLock, lock_folder, map};
 use srft_trainer::run::{NOTHING, Shared};
 use srft_trainer::shards::{Job, Outcome};
 use std::fs;
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,14 +31,21 @@ pub struct Place {
     tell: Box<dyn Fn(&str) + Send>,
     /// Coordinators that are connected.
     connected: Arc<AtomicUsize>,
+    /// Why the device is of no use any more.
+    broken: Option<Error>,
+    sessions: u64,
     open: Option<Open>,
+    _lock: FolderLock,
 }
 
 /// The run that is open.
 struct Open {
     run: String,
+    session: u64,
     learner: Learner,
     version: Option<u64>,
+    /// Blocks of the next version that are here.
+    blocks: usize,
     gradient: Vec<Tensor<2>>,
 }
 
@@ -49,10 +57,31 @@ impl Place {
         tell: impl Fn(&str) + Send + 'static,
     ) -> Result<Self> {
         let (driver, tell) = (device.listener(), Box::new(tell));
-        let connected = Arc::default();
-        let place = Self { folder: folder.into(), device, driver, tell, connected, open: None };
+        fs::create_dir_all(folder).map_err(|e| io(folder, e))?;
+        let place = Self {
+            folder: folder.into(),
+            device,
+            driver,
+            tell,
+            connected: Arc::default(),
+            broken: None,
+            sessions: 0,
+            open: None,
+            _lock: lock_folder(folder).map_err(|e| match e.kind {
+                Kind::Input => Error::input("another worker keeps its models here")
+                    .at(folder.display())
+                    .next("give each worker a --folder of its own"),
+                _ => e,
+            })?,
+        };
         fs::create_dir_all(place.files()).map_err(|e| io(&place.files(), e))?;
+        let _ = fs::remove_dir_all(place.runs()); // of a worker that was killed
         Ok(place)
+    }
+
+    /// Why it does no more, if it does not.
+    pub fn broken(&self) -> Option<&Error> {
+        self.broken.as_ref()
     }
 
     /// Counts the coordinators that are connected.
@@ -71,7 +100,8 @@ impl Place {
 
     /// The answer to a message, whatever is in it.
     pub fn answer(&mut self, words: &[u32]) -> Vec<u32> {
-        let (answer, lists) = match self.heed(words) {
+        let heeded = catch_unwind(AssertUnwindSafe(|| self.heed(words)));
+        let (answer, lists) = match heeded.unwrap_or_else(|_| Err(self.give_up("it panicked"))) {
             Ok(done) => done,
             Err(error) => (Answer::failed(&error), Vec::new()),
         };
@@ -84,7 +114,7 @@ impl Place {
         let answer = match request {
             Request::Hello { .. } => {
                 let version = env!("CARGO_PKG_VERSION").into();
-                Answer::Hello { kind: kind(&self.device), version }
+                Answer::Hello { kind: kind(&self.device), version, is_busy: self.is_busy() }
             }
             Request::Missing { files } => {
                 let is_missing = |sha256: &String| self.file(sha256).map(|path| !path.is_file());
@@ -101,15 +131,17 @@ impl Place {
                 Answer::Done
             }
             Request::Open(opening) => self.open(&opening)?,
-            Request::Weights { run, block, version } => {
-                let Some(open) = self.of(&run) else { return Ok((Answer::Unknown, Vec::new())) };
+            Request::Weights { session, block, version } => {
+                let Some(open) = self.of(session) else { return Ok((Answer::Unknown, Vec::new())) };
                 open.put(block, first)?;
                 open.version = version;
                 Answer::Done
             }
-            Request::Perform { run, version, job } => return self.perform(&run, version, &job),
-            Request::Gradient { block } => {
-                let open = self.open.as_mut();
+            Request::Perform { session, version, job } => {
+                return self.perform(session, version, &job);
+            }
+            Request::Gradient { session, block } => {
+                let open = self.of(session);
                 let tensor = open.and_then(|open| open.gradient.get(block).cloned());
                 let Some(tensor) = tensor else { return Ok((Answer::Unknown, Vec::new())) };
                 let values = block_on(readback::floats(tensor))?;
@@ -119,9 +151,30 @@ impl Place {
         Ok((answer, Vec::new()))
     }
 
-    /// The open run, if it is this one.
-    fn of(&mut self, run: &str) -> Option<&mut Open> {
-        self.open.as_mut().filter(|open| open.run == run)
+    /// The open run, if it is that session's.
+    fn of(&mut self, session: u64) -> Option<&mut Open> {
+        self.open.as_mut().filter(|open| open.session == session)
+    }
+
+    /// Whether it works for a run whose coordinator is connected, besides the one that asks.
+    fn is_busy(&self) -> bool {
+        self.open.is_some() && self.connected.load(Ordering::SeqCst) > 1
+    }
+
+    /// Does no more: what the device would give from now on is not to be trusted.
+    fn give_up(&mut self, why: &str) -> Error {
+        self.open = None;
+        let broken =
+            Error::input(format!("its device has failed ({why})")).next("start the worker again");
+        (self.tell)(&broken.to_string());
+        self.broken = Some(broken.clone());
+        broken
+    }
+
+    /// What the driver has complained of.
+    fn require_silence(&mut self) -> Result<()> {
+        let heard = self.driver.require_silence();
+        heard.map_err(|e| self.give_up(&e.what))
     }
 
     /// Where a file of that hash lies.
@@ -148,7 +201,7 @@ impl Place {
         let mut options = fs::OpenOptions::new();
         let file = options.create(true).write(true).truncate(from == 0).append(from > 0);
         let mut file = file.open(&part).map_err(|e| io(&part, e))?;
-        file.write_all(&bytes).map_err(|e| io(&part, e))?;
+        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(|e| io(&part, e))?;
         if from + (bytes.len() as u64) < length {
             return Ok(());
         }
@@ -165,13 +218,24 @@ impl Place {
         fs::rename(&part, &path).map_err(|e| io(&path, e))
     }
 
-    /// Opens a run, unless it is open already or another is at work here.
+    /// Opens a run, unless another is at work here.
     fn open(&mut self, opening: &Opening) -> Result<Answer> {
-        if self.of(&opening.run).is_some() {
-            return Ok(Answer::Done);
+        let opened = self.opened(opening);
+        let _ = fs::remove_dir_all(self.runs()); // the files stay
+        opened
+    }
+
+    fn opened(&mut self, opening: &Opening) -> Result<Answer> {
+        if let Some(broken) = &self.broken {
+            return Err(broken.clone());
         }
-        // The one that asks is connected, too.
-        if self.open.is_some() && self.connected.load(Ordering::SeqCst) > 1 {
+        self.sessions += 1;
+        let session = self.sessions;
+        if let Some(open) = self.open.as_mut().filter(|open| open.run == opening.run) {
+            (open.session, open.version, open.blocks) = (session, None, 0);
+            return Ok(Answer::Open { session });
+        }
+        if self.is_busy() {
             return Ok(Answer::Busy);
         }
         self.open = None; // its memory first
@@ -191,13 +255,11 @@ impl Place {
             device: &self.device.device,
         };
         let learner = run.learner(&self.device.device)?;
-        self.driver.require_silence()?;
-        drop((folder, base));
-        let _ = fs::remove_dir_all(self.runs()); // the files stay
+        self.require_silence()?;
         (self.tell)(&format!("works for a run of {}", config.objective.method.name()));
-        let run = opening.run.clone();
-        self.open = Some(Open { run, learner, version: None, gradient: Vec::new() });
-        Ok(Answer::Done)
+        let (run, gradient) = (opening.run.clone(), Vec::new());
+        self.open = Some(Open { run, session, learner, version: None, blocks: 0, gradient });
+        Ok(Answer::Open { session })
     }
 
     /// A model whose files are all here, laid out as its folder.
@@ -224,9 +286,11 @@ impl Place {
         fs::create_dir_all(folder).map_err(|e| io(folder, e))?;
         for Part { name, sha256 } in parts {
             let (from, to) = (self.file(sha256)?, folder.join(checked(name)?));
-            if to.is_file() {
-                continue; // of the same run, and so of the same hash
+            if !from.is_file() {
+                return Err(Error::input(format!("{name} is not here any more"))
+                    .next("resume the run: it is sent again"));
             }
+            let _ = fs::remove_file(&to); // of a reading that failed
             if fs::hard_link(&from, &to).is_err() {
                 fs::copy(&from, &to).map_err(|e| io(&from, e))?;
             }
@@ -236,8 +300,13 @@ impl Place {
         Ok(parts.iter().find(is_gguf).map_or(folder.into(), |part| folder.join(&part.name)))
     }
 
-    fn perform(&mut self, run: &str, version: u64, job: &Job) -> Result<(Answer, Vec<Vec<u32>>)> {
-        let Some(open) = self.of(run).filter(|open| open.version == Some(version)) else {
+    fn perform(
+        &mut self,
+        session: u64,
+        version: u64,
+        job: &Job,
+    ) -> Result<(Answer, Vec<Vec<u32>>)> {
+        let Some(open) = self.of(session).filter(|open| open.version == Some(version)) else {
             return Ok((Answer::Unknown, Vec::new()));
         };
         let outcome = block_on(open.learner.perform(job))?;
@@ -253,15 +322,22 @@ impl Place {
                 (Answer::Gradient { blocks: open.gradient.len() }, sums)
             }
         };
-        self.driver.require_silence()?;
+        self.require_silence()?;
         Ok(done)
     }
 }
 
 impl Open {
-    /// Puts a block of weights in its place.
+    /// Puts a block of weights in its place; they come in order.
     fn put(&mut self, block: usize, words: &[u32]) -> Result<()> {
         self.version = None; // until the last block is there
+        if block == 0 {
+            self.blocks = 0;
+        }
+        if block != self.blocks {
+            return Err(Error::machine(format!("block {block} of weights after {}", self.blocks)));
+        }
+        self.blocks += 1;
         let mut parameters = self.learner.policy.parameters_mut();
         let count = parameters.len();
         let Some(parameter) = parameters.get_mut(block) else {

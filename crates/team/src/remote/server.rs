@@ -12,7 +12,7 @@ use iroh::EndpointId;
 use iroh::endpoint::Connection;
 use iroh::protocol::{AcceptError, DynProtocolHandler, ProtocolHandler, Router};
 use pollster::block_on;
-use srft_trainer::error::{Error, Result};
+use srft_trainer::error::{Error, Kind, Result};
 use srft_trainer::ops::readback;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,12 +30,19 @@ const STACK_BYTES: usize = 16 << 20;
 /// A message, and where its answer goes.
 type Asked = (Vec<u32>, Sender<Vec<u32>>);
 
-/// Serves until `is_stopped`. What a coordinator sends are tensors of burn's CPU backend, which only carry
+/// Serves until `is_stopped`; `listens` is called once it does. What a coordinator sends are tensors of burn's CPU backend, which only carry
 /// messages; the work is done on the place's own device.
-pub fn serve(keys: &Keys, port: u16, place: Place, is_stopped: impl Fn() -> bool) -> Result<()> {
+pub fn serve(
+    keys: &Keys,
+    port: u16,
+    place: Place,
+    listens: impl FnOnce(),
+    is_stopped: impl Fn() -> bool,
+) -> Result<()> {
     let endpoint = bind(&keys.worker(), Some(port))?;
     let connected = place.connected();
-    let asked = worker_of(place)?;
+    let broken = Arc::new(Mutex::new(None));
+    let asked = worker_of(place, broken.clone())?;
     let server = RemoteServer::new([Device::flex()])
         .with_custom_op::<Flex, _>(OPERATION, move |handles, ir, device| {
             heed(&asked, handles, ir, device)
@@ -45,19 +52,27 @@ pub fn serve(keys: &Keys, port: u16, place: Place, is_stopped: impl Fn() -> bool
     let gate = Gate { inner: inner.into(), coordinators, connected };
     let _entered = runtime().enter();
     let router = Router::builder(endpoint).accept(BURN_REMOTE_ALPN, gate).spawn();
-    while !is_stopped() {
+    listens();
+    let failed = || broken.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let result = loop {
         thread::sleep(Duration::from_millis(100));
-    }
+        match failed() {
+            Some(error) => break Err(Error { kind: Kind::Machine, ..error }),
+            None if is_stopped() => break Ok(()),
+            None => {}
+        }
+    };
     let _ = runtime().block_on(router.shutdown());
-    Ok(())
+    result
 }
 
 /// Starts the thread that does the work; all of it, since a device's queues belong to threads.
-fn worker_of(mut place: Place) -> Result<Mutex<Sender<Asked>>> {
+fn worker_of(mut place: Place, broken: Arc<Mutex<Option<Error>>>) -> Result<Mutex<Sender<Asked>>> {
     let (sender, receiver): (Sender<Asked>, Receiver<Asked>) = channel();
     let work = move || {
         for (words, answer) in receiver {
             let _ = answer.send(place.answer(&words)); // the coordinator may be gone
+            *broken.lock().unwrap_or_else(PoisonError::into_inner) = place.broken().cloned();
         }
     };
     let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(work);

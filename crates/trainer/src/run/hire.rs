@@ -79,5 +79,5 @@ fn require_precision(asked: Precision, device: &Device) -> Result<()> {
     }
     Err(Error::input(format!("the device was opened for {}", has.name()))
         .at(format!("run.precision = {}", asked.name()))
-        .next("open it by `select_in`; in a browser, and on the CPU, there is only f32"))
+        .next("a worker is started with --precision, a program opens it by `select_in`; in a browser, and on the CPU, there is only f32"))
 }

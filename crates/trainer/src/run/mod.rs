@@ -275,7 +275,11 @@ impl Run {
         if self.applied.is_some() {
             return Ok(());
         }
-        let (report, groups) = match self.trainer.step().await {
+        let stepped = self.trainer.step().await;
+        if stepped.is_err() {
+            self.tell_news(observer);
+        }
+        let (report, groups) = match stepped {
             Ok(done) => done,
             Err(e) if e.kind == Kind::Numbers => return Err(self.diverged(e, observer).await),
             Err(e) => return Err(self.halted(e, observer).await),
