@@ -9,7 +9,7 @@ use super::{load, note, print, say};
 use serde_json::json;
 use srft::config::Config;
 use srft::error::{Error, Result};
-use srft::eval::{Judge, Score, Suite, mean_accuracy, score};
+use srft::eval::{Judge, Suite, mean_accuracy, scores};
 use srft::ops::sampling::Sampling;
 use srft::platform::{FolderWriter, require_folder};
 use srft::rollout::{Past, Plan, all_cut, respond, stream};
@@ -44,8 +44,7 @@ pub async fn eval(mut arguments: Eval) -> Result<()> {
     let judge = Judge { tokenizer: &tokenizer, grader: &grader, config: &config };
     let all = judge.samples(&model, &suites).await?;
     let k = config.eval.samples;
-    let scores: Vec<Score> =
-        suites.iter().zip(&all).map(|(s, samples)| score(s, samples, k)).collect();
+    let scores = scores(&suites, &all, k);
     if let Some(path) = &arguments.out {
         let folder = FolderWriter::export(path, SAMPLES, arguments.overwrite)?;
         write_suites(folder, &suites, &all)?;

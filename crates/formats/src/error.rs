@@ -1,12 +1,13 @@
 //! The one error type: what failed, where, and what to do next.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What kind of thing went wrong; decides the program's exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// The user's input is wrong: a flag, a config key, a data line, a model folder. Exit code 2.
     Input,

@@ -233,6 +233,11 @@ impl Sequence {
         }
     }
 
+    /// Whether any of its tokens carries loss: without, its gradient is exactly 0.
+    pub fn carries_loss(&self) -> bool {
+        !self.terms.is_zero() && !self.response.is_empty()
+    }
+
     /// Number of tokens that carry loss.
     pub fn loss_tokens(&self) -> usize {
         self.learned.len() + self.response.len()

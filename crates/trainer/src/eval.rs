@@ -241,6 +241,11 @@ fn sample(
     }
 }
 
+/// The results of suites' samples, k a problem.
+pub fn scores(suites: &[Suite], samples: &[Vec<Sample>], k: usize) -> Vec<Score> {
+    suites.iter().zip(samples).map(|(suite, samples)| score(suite, samples, k)).collect()
+}
+
 /// The result of a suite's samples, k a problem.
 pub fn score(suite: &Suite, samples: &[Sample], k: usize) -> Score {
     let (mut shares, mut passes) = (Vec::new(), Vec::new());

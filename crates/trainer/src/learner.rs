@@ -4,7 +4,6 @@ mod ask;
 mod work;
 
 use crate::config::{Config, EntropyOver, Objective};
-use crate::data::batch::micro_batches;
 use crate::error::Result;
 use crate::model::Llama;
 use crate::objective::Update;
@@ -41,8 +40,8 @@ pub struct Learner {
 
 /// Devices that do jobs.
 pub trait Team: Debug + Send + Sync {
-    /// Does `jobs` with the learner's weights, anywhere and in any order, and gives what came of them in theirs.
-    /// Blocks.
+    /// Does `jobs` with the learner's weights, on any device and in any order. Passes each outcome to `each`, in the
+    /// order of the jobs. Blocks.
     fn perform(
         &self,
         learner: &Learner,
@@ -87,9 +86,8 @@ impl Learner {
 
     /// [`Learner::gradient`] of update `nth` of a step, counted from 0. Shard by shard, added in their order.
     pub async fn nth_gradient(&self, update: &Update, step: u32, nth: u32) -> Result<Gradient> {
-        let limit = self.config.train.micro_batch_tokens;
-        let with_loss = |s: &&Sequence| !s.terms.is_zero() && !s.response.is_empty();
-        let sequences: Vec<Sequence> = update.sequences.iter().filter(with_loss).cloned().collect();
+        let with_loss = update.sequences.iter().filter(|s| s.carries_loss());
+        let sequences: Vec<Sequence> = with_loss.cloned().collect();
         let objective = self.config.objective_at(step);
         let entropy = match objective.entropy_over {
             EntropyOver::Batch if !sequences.is_empty() => {
@@ -98,14 +96,15 @@ impl Learner {
             }
             _ => BatchEntropy::default(),
         };
-        // Two updates of a step draw different masks.
-        let mut key = nth << 16;
         let cut = shards(&sequences, self.config.train.shards).into_iter();
-        let job = |range: Range<usize>| {
-            let sequences = sequences[range].to_vec();
-            let first = key;
-            key += micro_batches(&sequences, limit).len() as u32;
-            Job::Gradient { step, key: first, entropy, sequences }
+        let mut sequences = sequences.into_iter();
+        let job = |range: Range<usize>| Job::Gradient {
+            step,
+            // Two updates of a step, and two shards, draw different masks: no shard has more micro-batches than
+            // sequences.
+            key: (nth << 16) + range.start as u32,
+            entropy,
+            sequences: sequences.by_ref().take(range.len()).collect(),
         };
         let (mut total, mut packed): (Option<Vec<Tensor<2>>>, _) = (None, Vec::new());
         let mut each = |outcome| {
@@ -128,7 +127,7 @@ impl Learner {
         packed.push(squared_norm(&tensors));
         let values = readback::floats(Tensor::cat(packed, 0)).await?;
         let (squared, rows) = values.split_last().expect("the norm is always there");
-        let of_update = sums.iter_mut().zip(&update.sequences).filter(|(_, s)| with_loss(s));
+        let of_update = sums.iter_mut().zip(&update.sequences).filter(|(_, s)| s.carries_loss());
         for ((slots, _), row) in of_update.zip(rows.chunks_exact(COLUMNS)) {
             for (slot, &value) in slots.iter_mut().zip(row) {
                 *slot = f64::from(value);

@@ -32,8 +32,7 @@ pub struct MicroBatch {
 /// has its prompt in each of several. Sequences without any loss coefficient are left out: their gradient is
 /// exactly 0.
 pub fn micro_batches(sequences: &[Sequence], limit: usize) -> Vec<MicroBatch> {
-    let with_loss = |&i: &usize| !sequences[i].terms.is_zero() && !sequences[i].response.is_empty();
-    let order: Vec<usize> = (0..sequences.len()).filter(with_loss).collect();
+    let order: Vec<usize> = (0..sequences.len()).filter(|&i| sequences[i].carries_loss()).collect();
     let mut batches: Vec<Vec<Shared>> = Vec::new();
     let (mut rest, mut filled) = (&order[..], 0);
     while let [first, ..] = rest {

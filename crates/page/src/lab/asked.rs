@@ -4,7 +4,7 @@ use super::Emit;
 use super::protocol::Event;
 use super::slot::Slot;
 use crate::error::Result;
-use crate::eval::{Judge, Sample, Score, Suite, score};
+use crate::eval::{Judge, Sample, Suite, scores};
 use crate::model::Llama;
 
 /// Problems of a slice on the CPU: a fraction of a second on one thread of wasm.
@@ -54,9 +54,7 @@ impl Asked {
         if self.done < of_model {
             return Ok(());
         }
-        let scored = self.suites.iter().zip(&self.samples);
-        let scores: Vec<Score> =
-            scored.map(|(suite, samples)| score(suite, samples, config.eval.samples)).collect();
+        let scores = scores(&self.suites, &self.samples, config.eval.samples);
         let (run, step) = match self.model {
             0 => (None, 0),
             index => (Some(index as u32 - 1), slot.run.step()),

@@ -3,7 +3,7 @@
 use super::{Evaluation, Given, Observer, Run};
 use crate::config::Storage;
 use crate::error::Result;
-use crate::eval::{Judge, Score, Suite, mean_accuracy, score};
+use crate::eval::{Judge, Score, Suite, mean_accuracy, scores};
 use crate::learner::Learner;
 use crate::model::rounding::kept;
 use crate::platform::{FolderWriter, Stopwatch};
@@ -45,8 +45,7 @@ impl Run {
     /// Scores the policy on given suites; nothing is recorded.
     pub async fn score(&self, suites: &[Suite]) -> Result<Vec<Score>> {
         let samples = self.judge().samples_of(&self.trainer.learner, suites).await?;
-        let k = self.trainer.learner.config.eval.samples;
-        Ok(suites.iter().zip(samples).map(|(suite, samples)| score(suite, &samples, k)).collect())
+        Ok(scores(suites, &samples, self.trainer.learner.config.eval.samples))
     }
 
     /// How this run's responses are sampled and judged in evaluation.
@@ -79,9 +78,7 @@ impl Run {
         };
         self.driver.require_silence()?;
         self.tell_news(observer);
-        let k = self.trainer.learner.config.eval.samples;
-        let scored = self.suites.iter().zip(&samples);
-        let scores: Vec<Score> = scored.map(|(suite, samples)| score(suite, samples, k)).collect();
+        let scores = scores(&self.suites, &samples, self.trainer.learner.config.eval.samples);
         let step = self.trainer.step;
         if self.trainer.learner.config.eval.write_samples {
             self.folder.write_samples(step, &self.suites, &samples)?;

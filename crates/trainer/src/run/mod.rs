@@ -8,6 +8,7 @@ mod given;
 mod hire;
 mod inputs;
 mod names;
+mod observer;
 mod on_file;
 pub mod points;
 mod pretrain;
@@ -27,6 +28,7 @@ pub use folder::{RunFolder, fresh_folder, numbered, samples_of, suite_files, wri
 pub use given::{GIVEN, Given, NOTHING};
 pub use hire::{Hire, Shared};
 pub use inputs::Inputs;
+pub use observer::Observer;
 pub use on_file::{BEST, CHECKPOINTS, CONFIG, Evaluation, METRICS, OnFile, SUMMARY, parse_lines};
 pub use pretrain::{PRETRAIN, pretraining, take_base};
 pub use program::Program;
@@ -41,7 +43,7 @@ use crate::checkpoint::{self, Held, State};
 use crate::config::Config;
 use crate::device::{Listener, Selected};
 use crate::error::{Error, Kind, Result};
-use crate::eval::{Score, Suite};
+use crate::eval::Suite;
 use crate::learner::Learner;
 use crate::metrics::StepReport;
 use crate::model::ModelFolder;
@@ -51,23 +53,6 @@ use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tensorboard::Events;
-
-/// Receives a run's events while it trains: the terminal, the page or Python.
-pub trait Observer {
-    /// An evaluation is done; `step` 0 is the base.
-    fn evaluated(&mut self, _step: u32, _scores: &[Score]) {}
-    /// An update is done.
-    fn stepped(&mut self, _report: &StepReport, _of: u32) {}
-    /// A checkpoint is on disk.
-    fn saved(&mut self, _path: &Path) {}
-    /// So many devices share the steps now, of how many; told before each step's update is.
-    fn shared(&mut self, _at_work: usize, _of: usize) {}
-    /// A note that the user should see at once.
-    fn noted(&mut self, _note: &str) {}
-}
-
-/// Ignores all events.
-impl Observer for () {}
 
 /// A run that can be started, stopped, resumed.
 pub struct Run {
