@@ -88,7 +88,7 @@ pub fn plan(arguments: Plan) -> Result<()> {
             .collect();
         let mut found = serde_json::json!({"peak_bytes": peak, "items": rows});
         if let Some(shared) = shared {
-            found["workers"] = shared.iter().map(Shared::to_json).collect();
+            found["workers"] = shared.iter().map(Sharing::to_json).collect();
         }
         return say(found);
     }
@@ -98,8 +98,8 @@ pub fn plan(arguments: Plan) -> Result<()> {
         let most = shared.last().map_or(0, |row| row.workers);
         let heads =
             ["workers", "shards", "MB to join", "MB a step", "seconds on the wire", "faster"];
-        say(table(&heads, shared.iter().map(Shared::row).collect()))?;
-        let faster = |one: &&Shared, other: &&Shared| one.speedup.partial_cmp(&other.speedup);
+        say(table(&heads, shared.iter().map(Sharing::row).collect()))?;
+        let faster = |one: &&Sharing, other: &&Sharing| one.speedup.partial_cmp(&other.speedup);
         let best = shared.iter().max_by(|a, b| faster(a, b).unwrap_or(Ordering::Equal));
         if let Some(best) = best.filter(|best| best.speedup.is_some() && best.workers < most) {
             say(format_args!("it stops paying beyond {} workers or so", best.workers))?;
@@ -132,7 +132,7 @@ pub fn plan(arguments: Plan) -> Result<()> {
 }
 
 /// What sharing a step with some workers costs.
-struct Shared {
+struct Sharing {
     workers: usize,
     shards: usize,
     join_bytes: usize,
@@ -142,7 +142,7 @@ struct Shared {
 }
 
 /// One worker, and twice as many each time up to `most`. A step that no setting cuts has a shard for each.
-fn sharing(traffic: Traffic, most: usize, rate: &str, alone: Option<f64>) -> Result<Vec<Shared>> {
+fn sharing(traffic: Traffic, most: usize, rate: &str, alone: Option<f64>) -> Result<Vec<Sharing>> {
     let bits = link(rate).ok_or_else(|| {
         Error::input(format!("`{rate}` is no rate"))
             .at("--link")
@@ -157,7 +157,7 @@ fn sharing(traffic: Traffic, most: usize, rate: &str, alone: Option<f64>) -> Res
     let of = |workers: usize| {
         let shards = if traffic.shards == 1 { workers } else { traffic.shards };
         let traffic = Traffic { shards, ..traffic };
-        Shared {
+        Sharing {
             workers,
             shards,
             join_bytes: workers * traffic.files,
@@ -169,7 +169,7 @@ fn sharing(traffic: Traffic, most: usize, rate: &str, alone: Option<f64>) -> Res
     Ok(powers.chain([most]).map(of).collect())
 }
 
-impl Shared {
+impl Sharing {
     fn row(&self) -> Vec<String> {
         let mb = |bytes: usize| format!("{:.1}", bytes as f64 / 1e6);
         vec![

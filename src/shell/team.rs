@@ -87,9 +87,10 @@ impl Members {
         for device in &self.devices {
             others.push(ready_on(device, config, json).await?);
         }
+        let devices = Devices { home: home.clone(), others };
         match &self.token_file {
-            Some(token_file) => remote::find(home, others, self.workers.clone(), token_file),
-            None => Ok(Some(Arc::new(Devices { home: home.clone(), others }))),
+            Some(token_file) => remote::find(devices, self.workers.clone(), token_file),
+            None => Ok(Some(Arc::new(devices))),
         }
     }
 }
@@ -112,9 +113,9 @@ mod remote {
     use super::super::ready::ready_on;
     use super::super::stop::stop_on_interrupt;
     use srft::config::Config;
-    use srft::device::Selected;
     use srft::error::Result;
     use srft::run::Hire;
+    use srft_team::local::Devices;
     use srft_team::remote::client::Workers;
     use srft_team::remote::keys::{Keys, make_token};
     use srft_team::remote::place::Place;
@@ -124,13 +125,12 @@ mod remote {
     use std::sync::atomic::Ordering;
 
     pub fn find(
-        home: &Selected,
-        others: Vec<Selected>,
+        devices: Devices,
         names: Vec<String>,
         token_file: &Path,
     ) -> Result<Option<Arc<dyn Hire>>> {
         let keys = Keys::read(token_file)?;
-        Ok(Some(Arc::new(Workers { home: home.clone(), others, names, keys })))
+        Ok(Some(Arc::new(Workers { devices, names, keys })))
     }
 
     pub async fn work(arguments: Worker) -> Result<()> {
@@ -160,9 +160,9 @@ mod remote {
 #[cfg(not(feature = "remote"))]
 mod remote {
     use super::super::arguments::Worker;
-    use srft::device::Selected;
     use srft::error::{Error, Result};
     use srft::run::Hire;
+    use srft_team::local::Devices;
     use std::path::Path;
     use std::sync::Arc;
 
@@ -171,12 +171,7 @@ mod remote {
             .next("build it with them: cargo install --path . --features remote")
     }
 
-    pub fn find(
-        _: &Selected,
-        _: Vec<Selected>,
-        _: Vec<String>,
-        _: &Path,
-    ) -> Result<Option<Arc<dyn Hire>>> {
+    pub fn find(_: Devices, _: Vec<String>, _: &Path) -> Result<Option<Arc<dyn Hire>>> {
         Err(absent())
     }
 

@@ -100,6 +100,12 @@ impl Home {
         names
     }
 
+    /// Steps that a run has reported so far.
+    pub fn steps(&self, run: &str) -> usize {
+        let lines = |bytes: Vec<u8>| bytes.split(|&b| b == b'\n').count() - 1;
+        fs::read(self.path(run).join("metrics.jsonl")).map_or(0, lines)
+    }
+
     /// The program with arguments, which white space parts, to be run in the folder, without a network.
     pub fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_srft"));

@@ -2,9 +2,8 @@
 
 use crate::program::{Home, RUN, assert_same_run, stderr};
 use crate::relay::Relay;
-use crate::worker::{interrupt, start, start_at, with};
+use crate::worker::{interrupt, spawn, start, start_at, with};
 use srft::random::Stream;
-use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -22,17 +21,9 @@ pub fn run(steps: usize, out: &str) -> String {
     )
 }
 
-/// Steps that a run has reported.
-fn done(home: &Home, run: &str) -> usize {
-    match home.path(run).join("metrics.jsonl").exists() {
-        true => home.read(&format!("{run}/metrics.jsonl")).split(|&b| b == b'\n').count() - 1,
-        false => 0,
-    }
-}
-
 /// The run in `shared`, wherever it was stopped, has the weights of one that is not shared.
 pub fn assert_as_alone(home: &Home) {
-    let count = home.lines("shared/metrics.jsonl").len();
+    let count = home.steps("shared");
     home.succeeds(&run(count, "alone"));
     let weights =
         |run: &str| home.read(&format!("{run}/checkpoints/step-{count:06}/model.safetensors"));
@@ -50,8 +41,7 @@ fn killed_workers_change_no_number() {
     for attempt in 0.. {
         let run =
             format!("{RUN} {STEPS} {} --out shared-{attempt}", with(&[&workers[0], &workers[1]]));
-        let mut command = home.command(&run);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = spawn(&home, &run);
         while child.try_wait().unwrap().is_none() {
             sleep(Duration::from_millis(u64::from(100 + stream.below(400))));
             if kills < 20 && child.try_wait().unwrap().is_none() {
@@ -89,11 +79,10 @@ fn a_killed_coordinator_is_resumed_with_its_workers() {
                 true => format!("train --resume {out} {shared}"),
                 false => format!("{RUN} {STEPS} {shared} --out {out}"),
             };
-            let mut command = home.command(&command);
-            let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            let mut child = spawn(&home, &command);
             if kills < 5 {
-                let until = done(&home, &out) + 1 + stream.below(20) as usize;
-                while child.try_wait().unwrap().is_none() && done(&home, &out) < until {
+                let until = home.steps(&out) + 1 + stream.below(20) as usize;
+                while child.try_wait().unwrap().is_none() && home.steps(&out) < until {
                     sleep(Duration::from_millis(1));
                 }
                 if child.try_wait().unwrap().is_none() {
@@ -124,9 +113,8 @@ fn a_stopped_worker_and_a_cut_wire_hold_nothing_up_for_long() {
     let relay = Relay::new(cut.port);
     let workers =
         format!("--workers {},127.0.0.1:{} --token-file token", stopped.name(), relay.port);
-    let mut command = home.command(&format!("{} {workers}", run(ENDLESS, "shared")));
-    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let done = || done(&home, "shared");
+    let child = spawn(&home, &format!("{} {workers}", run(ENDLESS, "shared")));
+    let done = || home.steps("shared");
     let wait = |steps: usize| {
         let (from, begun) = (done(), Instant::now());
         while done() < from + steps {

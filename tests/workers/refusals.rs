@@ -1,8 +1,7 @@
 //! Who may not, and what cannot be.
 
 use crate::program::{Home, RUN, stderr};
-use crate::worker::{free_port, interrupt, start, start_at, with};
-use std::process::Stdio;
+use crate::worker::{free_port, interrupt, spawn, start, start_at, with};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -78,9 +77,8 @@ fn a_worker_works_for_one_run_at_a_time() {
         let shared = with(&[&worker]);
         format!("{RUN} --steps {steps} --set train.shards=2 {shared} --out {out}")
     };
-    let mut first = home.command(&run("first", 100_000));
-    let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    while !home.path("first/metrics.jsonl").exists() {
+    let mut first = spawn(&home, &run("first", 100_000));
+    while home.steps("first") == 0 {
         sleep(Duration::from_millis(20));
     }
     home.fails(&run("second", 100_000), 3, &["it works for another run", &worker.name()]);
@@ -97,9 +95,8 @@ fn a_worker_that_lost_its_folder_is_told_of() {
     let mut worker = start(&home, "w");
     let port = worker.port;
     let run = format!("{RUN} --steps 100000 --set train.shards=2 {} --out run", with(&[&worker]));
-    let mut command = home.command(&run);
-    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    while !home.path("run/metrics.jsonl").exists() {
+    let child = spawn(&home, &run);
+    while home.steps("run") == 0 {
         sleep(Duration::from_millis(20));
     }
     worker.kill();

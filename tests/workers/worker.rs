@@ -75,6 +75,12 @@ impl Worker {
     }
 }
 
+/// Starts a run; what it says on standard error is kept.
+pub fn spawn(home: &Home, arguments: &str) -> Child {
+    let mut command = home.command(arguments);
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
 /// Asks a run to stop, as Ctrl-C does.
 pub fn interrupt(run: &Child) {
     let status = Command::new("kill").args(["-INT", &run.id().to_string()]).status();

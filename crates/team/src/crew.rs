@@ -1,15 +1,16 @@
 //! A crew: hands the jobs of a step to its members, each on a thread of its own, and does some itself.
 
-use crate::queue::{KINDS, PATIENCE, Round, Times, Turn, kind};
-use crate::worker::{Again, Weights, Worker};
+use crate::queue::{PATIENCE, Round, Times, Turn};
+use crate::worker::{Again, Weights, Worker, spawn};
 use pollster::block_on;
 use srft_trainer::error::Result;
 use srft_trainer::learner::{Learner, Team};
 use srft_trainer::shards::{Job, Outcome};
+use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
+use std::mem::{Discriminant, discriminant};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// The learner's own device, among the members.
@@ -23,9 +24,6 @@ const RETRY: u32 = 20;
 
 /// The longest of these waits.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
-
-/// The stack of a member's thread: a training step's futures are large.
-const STACK_BYTES: usize = 16 << 20;
 
 /// What is said where the learner's own device does what was the workers'.
 const ALONE: &str = "no worker is left: this device does the work, until one is back. If it is not of their kind, \
@@ -56,8 +54,8 @@ struct State {
     /// Whether the learner's own device has stood in for workers that it is unlike.
     stood_in: bool,
     open: Option<Open>,
-    number: u64,
-    times: [Times; KINDS],
+    /// How long jobs have taken, kind by kind.
+    times: HashMap<Discriminant<Job>, Times>,
     news: Vec<String>,
     threads: usize,
     is_closed: bool,
@@ -65,8 +63,6 @@ struct State {
 
 /// The round that is open.
 struct Open {
-    number: u64,
-    kind: usize,
     round: Round,
     jobs: Arc<Vec<Job>>,
     weights: Arc<Weights>,
@@ -74,8 +70,8 @@ struct Open {
 
 /// A job that a member has taken.
 struct Task {
-    number: u64,
     job: usize,
+    /// Those of its round, by which it is known.
     jobs: Arc<Vec<Job>>,
     weights: Arc<Weights>,
 }
@@ -122,8 +118,7 @@ impl Crew {
                 shared.lock().threads -= 1;
                 shared.changed.notify_all();
             };
-            let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(work);
-            thread.expect("a process has room for a thread");
+            spawn(work);
         }
         Self { shared, works_here, turn, weights: Mutex::new(None) }
     }
@@ -150,9 +145,8 @@ impl Team for Crew {
             return Ok(());
         }
         let weights = self.weights(learner)?;
-        let jobs = Arc::new(jobs);
-        self.shared.begin(jobs.clone(), weights, self.turn);
-        let result = self.shared.see_through(learner, self.works_here, &jobs, each);
+        self.shared.begin(Arc::new(jobs), weights, self.turn);
+        let result = self.shared.see_through(learner, self.works_here, each);
         self.shared.lock().close();
         result
     }
@@ -179,11 +173,9 @@ impl Shared {
 
     fn begin(&self, jobs: Arc<Vec<Job>>, weights: Arc<Weights>, turn: Turn) {
         let mut state = self.lock();
-        state.number += 1;
-        let (number, kind) = (state.number, kind(&jobs[0]));
-        let times = std::mem::take(&mut state.times[kind]);
+        let times = state.times.remove(&discriminant(&jobs[0])).unwrap_or_default();
         let round = Round::new(jobs.len(), turn, self.patience, times);
-        state.open = Some(Open { number, kind, round, jobs, weights });
+        state.open = Some(Open { round, jobs, weights });
         drop(state);
         self.changed.notify_all();
     }
@@ -193,7 +185,6 @@ impl Shared {
         &self,
         learner: &Learner,
         works_here: bool,
-        jobs: &[Job],
         each: &mut dyn FnMut(Outcome),
     ) -> Result<()> {
         let mut state = self.lock();
@@ -216,7 +207,7 @@ impl Shared {
                         state.news.push(ALONE.into());
                     }
                     drop(state);
-                    let outcome = block_on(learner.perform(&jobs[task.job]))?;
+                    let outcome = block_on(learner.perform(&task.jobs[task.job]))?;
                     state = self.lock();
                     state.settle(HERE, &task, outcome);
                 }
@@ -263,9 +254,7 @@ impl Shared {
                     return false;
                 }
                 Again::Now => {
-                    state.works[member] = true;
-                    let name = state.names[member].clone();
-                    state.news.push(format!("{name} works again"));
+                    state.works_again(member);
                     return true;
                 }
                 Again::Later => {
@@ -294,7 +283,7 @@ impl Shared {
     }
 }
 
-/// What is told of an error that others mend.
+/// An error's first line. The rest says what a user could do, and here the crew does it.
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
@@ -329,18 +318,16 @@ impl State {
             ));
         }
         let (jobs, weights) = (open.jobs.clone(), open.weights.clone());
-        Task { number: open.number, job, jobs, weights }
+        Task { job, jobs, weights }
     }
 
     /// The round that a task is of, if that is still open.
     fn round_of(&mut self, task: &Task) -> Option<&mut Open> {
-        self.open.as_mut().filter(|open| open.number == task.number)
+        self.open.as_mut().filter(|open| Arc::ptr_eq(&open.jobs, &task.jobs))
     }
 
     fn settle(&mut self, member: usize, task: &Task, outcome: Outcome) {
-        if !std::mem::replace(&mut self.works[member], true) {
-            self.news.push(format!("{} works again", self.names[member]));
-        }
+        self.works_again(member);
         if let Some(open) = self.round_of(task) {
             open.round.settle(member, task.job, outcome, Instant::now());
         }
@@ -348,8 +335,15 @@ impl State {
 
     /// Ends the open round.
     fn close(&mut self) {
-        if let Some(Open { kind, round, .. }) = self.open.take() {
-            self.times[kind] = round.into_times();
+        if let Some(Open { round, jobs, .. }) = self.open.take() {
+            self.times.insert(discriminant(&jobs[0]), round.into_times());
+        }
+    }
+
+    /// A member can work, and if it could not before, that is told.
+    fn works_again(&mut self, member: usize) {
+        if !std::mem::replace(&mut self.works[member], true) {
+            self.news.push(format!("{} works again", self.names[member]));
         }
     }
 

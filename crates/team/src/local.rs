@@ -22,12 +22,18 @@ pub struct Devices {
 
 impl Hire for Devices {
     fn team(&self, run: &Shared<'_>) -> Result<Arc<dyn Team>> {
+        Ok(Arc::new(Crew::new(Some(&kind(&self.home)), self.workers(run)?)))
+    }
+}
+
+impl Devices {
+    /// The other devices, ready to work for a run.
+    pub fn workers(&self, run: &Shared<'_>) -> Result<Vec<Box<dyn Worker>>> {
         let open = |(device, number): (&Selected, usize)| {
             let name = format!("device {number} ({})", device.name);
             Ok(Box::new(OnDevice::open(run, device, name)?) as Box<dyn Worker>)
         };
-        let workers = self.others.iter().zip(2..).map(open).collect::<Result<_>>()?;
-        Ok(Arc::new(Crew::new(Some(&kind(&self.home)), workers)))
+        self.others.iter().zip(2..).map(open).collect()
     }
 }
 
@@ -62,6 +68,8 @@ pub struct OnDevice {
     name: String,
     kind: String,
     learner: Learner,
+    /// Of which version its weights are, once they are the run's.
+    version: Option<u64>,
     home: Device,
     driver: Listener,
 }
@@ -72,8 +80,8 @@ impl OnDevice {
         Ok(Self {
             name,
             kind: kind(device),
-            // Of no version: its weights are to be replaced.
-            learner: Learner { version: u64::MAX, ..run.learner(&device.device)? },
+            learner: run.learner(&device.device)?,
+            version: None,
             home: run.device.clone(),
             driver: device.listener(),
         })
@@ -90,8 +98,9 @@ impl Worker for OnDevice {
     }
 
     fn perform(&mut self, weights: &Weights, job: &Job) -> Result<Outcome> {
-        if self.learner.version != weights.version {
-            weights.put_into(&mut self.learner);
+        if self.version != Some(weights.version) {
+            weights.put_into(&mut self.learner.policy);
+            self.version = Some(weights.version);
         }
         let outcome = block_on(self.learner.perform(job))?;
         let outcome = match outcome {

@@ -1,6 +1,6 @@
 //! A round of jobs: what waits, what is being done and by whom, what is done.
 
-use srft_trainer::shards::{Job, Outcome};
+use srft_trainer::shards::Outcome;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -155,8 +155,7 @@ impl Round {
         if let Some(at) = self.begun.iter().position(|b| b.job == job && b.member == member) {
             self.times.add(now.duration_since(self.begun.swap_remove(at).at));
         }
-        let is_open = job >= self.passed_on && self.outcomes[job].is_none();
-        if is_open {
+        if self.is_wanted(job) {
             self.outcomes[job] = Some(outcome);
             self.begun.retain(|b| b.job != job);
         }
@@ -166,10 +165,17 @@ impl Round {
     pub fn give_back(&mut self, member: usize, job: usize) {
         self.begun.retain(|b| !(b.job == job && b.member == member));
         self.failed.push((job, member));
-        let is_open = job >= self.passed_on && self.outcomes[job].is_none();
-        if is_open && self.begun.iter().all(|b| b.job != job) && !self.waiting.contains(&job) {
+        if self.is_wanted(job)
+            && self.begun.iter().all(|b| b.job != job)
+            && !self.waiting.contains(&job)
+        {
             self.waiting.push_front(job);
         }
+    }
+
+    /// Whether there is no outcome of a job yet.
+    fn is_wanted(&self, job: usize) -> bool {
+        job >= self.passed_on && self.outcomes[job].is_none()
     }
 
     /// The next outcome in order, once it is there.
@@ -189,15 +195,3 @@ impl Round {
         self.times
     }
 }
-
-/// The kinds of jobs, whose times differ.
-pub fn kind(job: &Job) -> usize {
-    match job {
-        Job::Respond { .. } => 0,
-        Job::Score { .. } => 1,
-        Job::Gradient { .. } => 2,
-    }
-}
-
-/// How many kinds there are.
-pub const KINDS: usize = 3;

@@ -1,10 +1,15 @@
 //! What a crew is made of.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use srft_trainer::error::Result;
 use srft_trainer::learner::Learner;
+use srft_trainer::model::{Llama, ParameterMut};
 use srft_trainer::ops::readback;
 use srft_trainer::shards::{Job, Outcome};
+use std::thread::{self, JoinHandle};
+
+/// The stack of a thread that does jobs.
+const STACK_BYTES: usize = 16 << 20;
 
 /// What of a policy trains, read back from its device.
 #[derive(Debug)]
@@ -28,14 +33,24 @@ impl Weights {
         Ok(Self { version: learner.version, blocks, shapes })
     }
 
-    /// Puts them into a learner of the same model.
-    pub fn put_into(&self, learner: &mut Learner) {
-        for (parameter, block) in learner.policy.parameters_mut().into_iter().zip(&self.blocks) {
-            let data = burn::tensor::TensorData::new(block.clone(), parameter.block_shape);
-            *parameter.tensor = Tensor::from_data(data, &parameter.tensor.device());
+    /// Puts them into a model of the same shape.
+    pub fn put_into(&self, model: &mut Llama) {
+        for (mut parameter, block) in model.parameters_mut().into_iter().zip(&self.blocks) {
+            put(&mut parameter, block.clone());
         }
-        learner.version = self.version;
     }
+}
+
+/// Puts a block's numbers, as many as it has, into a model.
+pub fn put(parameter: &mut ParameterMut<'_>, values: Vec<f32>) {
+    let data = TensorData::new(values, parameter.block_shape);
+    *parameter.tensor = Tensor::from_data(data, &parameter.tensor.device());
+}
+
+/// Starts a thread for jobs. Its stack is deep: a training step's futures are large.
+pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(work);
+    thread.expect("a process has room for a thread")
 }
 
 /// One that does jobs: a device of this machine, or another machine.

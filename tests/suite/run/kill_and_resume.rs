@@ -62,10 +62,7 @@ fn ends_the_same(settings: &str, most: usize) {
     let (mut kills, mut underway) = (0, 0);
     for attempt in 0.. {
         let out = format!("killed-{attempt}");
-        let steps = || match home.path(&out).join("metrics.jsonl").exists() {
-            true => home.read(&format!("{out}/metrics.jsonl")).split(|&b| b == b'\n').count() - 1,
-            false => 0,
-        };
+        let steps = || home.steps(&out);
         loop {
             let begun = home.path(&out).join("config.toml").exists();
             let command = if begun { format!("train --resume {out}") } else { run(&out) };

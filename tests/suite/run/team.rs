@@ -20,12 +20,24 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// Members on the CPU, of which some calls fail, panic or are slow if `faults`.
+/// What goes wrong at a member.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Faults {
+    None,
+    /// Some calls fail, panic or are slow.
+    Some,
+    /// It can sample, but no gradient comes.
+    NoGradient,
+    /// And for that it hangs.
+    Hangs,
+}
+
+/// Members on the CPU.
 #[derive(Debug)]
 struct Members {
     count: usize,
     works_here: bool,
-    faults: bool,
+    faults: Faults,
 }
 
 impl Hire for Members {
@@ -39,7 +51,8 @@ impl Hire for Members {
         let workers = (1..=self.count).map(open).collect::<Result<_>>()?;
         let home = self.works_here.then(|| kind(&here));
         // Only who dawdles is to be overtaken, not who has to share a machine with other tests.
-        let patience = if self.faults { Duration::from_millis(20) } else { PATIENCE };
+        let is_patient = self.faults == Faults::None;
+        let patience = if is_patient { PATIENCE } else { Duration::from_millis(20) };
         Ok(Arc::new(Crew::patient(home.as_deref(), workers, patience)))
     }
 }
@@ -47,7 +60,7 @@ impl Hire for Members {
 struct Unreliable {
     device: OnDevice,
     stream: Stream,
-    faults: bool,
+    faults: Faults,
     ill: u32,
 }
 
@@ -61,17 +74,22 @@ impl Worker for Unreliable {
     }
 
     fn perform(&mut self, weights: &Weights, job: &Job) -> Result<Outcome> {
-        match self.stream.below(8) {
-            0 if self.faults => Err(Error::machine("the cable was pulled")),
-            1 if self.faults => {
+        match (self.faults, self.stream.below(8), job) {
+            (Faults::Some, 0, _) => Err(Error::machine("the cable was pulled")),
+            (Faults::Some, 1, _) => {
                 let outcome = self.device.perform(weights, job);
                 drop(outcome);
                 panic!("after all of the work");
             }
-            2 | 3 if self.faults => {
+            (Faults::Some, 2 | 3, _) => {
                 let outcome = self.device.perform(weights, job);
                 sleep(Duration::from_millis(300));
                 outcome
+            }
+            (Faults::NoGradient, _, Job::Gradient { .. }) => Err(Error::machine("out of memory")),
+            (Faults::Hangs, _, Job::Gradient { .. }) => {
+                sleep(Duration::from_secs(30));
+                Err(Error::machine("too late"))
             }
             _ => self.device.perform(weights, job),
         }
@@ -79,7 +97,8 @@ impl Worker for Unreliable {
 
     fn recover(&mut self) -> Again {
         self.ill += 1;
-        if self.ill.is_multiple_of(2) { Again::Now } else { Again::Later }
+        let is_well = self.ill.is_multiple_of(2) || self.faults != Faults::Some;
+        if is_well { Again::Now } else { Again::Later }
     }
 }
 
@@ -101,11 +120,7 @@ type Told = (Vec<StepReport>, String, Vec<u32>, Vec<String>);
 
 /// Two steps and an evaluation of the built-in model.
 fn two_steps(settings: &[&str], members: Option<Members>) -> Told {
-    two_steps_by(settings, members.map(|m| Arc::new(m) as Arc<dyn Hire>))
-}
-
-/// [`two_steps`], by any team.
-fn two_steps_by(settings: &[&str], team: Option<Arc<dyn Hire>>) -> Told {
+    let team = members.map(|m| Arc::new(m) as Arc<dyn Hire>);
     let home = tempfile::tempdir().unwrap();
     let common = [
         "rollout.prompts=6",
@@ -155,7 +170,7 @@ fn however_many_share_a_step_its_bits_are_those_of_one() {
     for settings in METHODS {
         let (reports, scores, weights, _) = two_steps(settings, None);
         for (count, works_here) in [(1, true), (2, false), (4, true)] {
-            let members = Members { count, works_here, faults: false };
+            let members = Members { count, works_here, faults: Faults::None };
             let (r, s, w, notes) = two_steps(settings, Some(members));
             assert_eq!((&r, &s), (&reports, &scores), "{settings:?}, {count} members");
             assert!(
@@ -173,7 +188,7 @@ fn members_that_fail_panic_or_dawdle_change_nothing_and_are_told_of() {
     for settings in METHODS {
         let (reports, scores, weights, _) = two_steps(settings, None);
         for works_here in [true, false] {
-            let members = Members { count: 3, works_here, faults: true };
+            let members = Members { count: 3, works_here, faults: Faults::Some };
             let (r, s, w, notes) = two_steps(settings, Some(members));
             assert_eq!((&r, &s), (&reports, &scores), "{settings:?}");
             assert!(w == weights, "{settings:?}: the reports agree, the weights do not");
@@ -185,69 +200,18 @@ fn members_that_fail_panic_or_dawdle_change_nothing_and_are_told_of() {
     }
 }
 
-/// What goes wrong at every member, each time.
-#[derive(Debug, Clone, Copy)]
-enum Always {
-    Fails,
-    Hangs,
-}
-
-/// Members that sample but give no gradient, and a learner's device that only works at need.
-#[derive(Debug)]
-struct Useless(Always);
-
-impl Hire for Useless {
-    fn team(&self, run: &Shared<'_>) -> Result<Arc<dyn Team>> {
-        let open = |i: usize| -> Result<Box<dyn Worker>> {
-            let device = OnDevice::open(run, &cpu(), format!("member {i}"))?;
-            Ok(Box::new(NoGradient { device, always: self.0 }))
-        };
-        let workers = (1..=2).map(open).collect::<Result<_>>()?;
-        Ok(Arc::new(Crew::patient(None, workers, Duration::from_millis(20))))
-    }
-}
-
-struct NoGradient {
-    device: OnDevice,
-    always: Always,
-}
-
-impl Worker for NoGradient {
-    fn name(&self) -> &str {
-        self.device.name()
-    }
-
-    fn kind(&self) -> &str {
-        self.device.kind()
-    }
-
-    fn perform(&mut self, weights: &Weights, job: &Job) -> Result<Outcome> {
-        match (job, self.always) {
-            (Job::Gradient { .. }, Always::Fails) => Err(Error::machine("out of memory")),
-            (Job::Gradient { .. }, Always::Hangs) => {
-                sleep(Duration::from_secs(30));
-                Err(Error::machine("too late"))
-            }
-            _ => self.device.perform(weights, job),
-        }
-    }
-
-    fn recover(&mut self) -> Again {
-        Again::Now
-    }
-}
-
 /// Jobs at which every member fails, and members that hang while their connection lives, hold nothing up for long.
 #[test]
 fn the_learners_own_device_does_what_no_member_can() {
     let settings = ["train.shards=3"];
     let (reports, scores, weights, _) = two_steps(&settings, None);
-    for (always, words) in [(Always::Fails, "out of memory"), (Always::Hangs, "does it too")] {
-        let (r, s, w, notes) = two_steps_by(&settings, Some(Arc::new(Useless(always))));
-        assert_eq!((&r, &s), (&reports, &scores), "{always:?}");
-        assert!(w == weights, "{always:?}");
-        assert!(notes.iter().any(|note| note.contains(words)), "{always:?}: {notes:?}");
-        assert!(notes.len() < 40, "{always:?}: {notes:?}");
+    for (faults, words) in [(Faults::NoGradient, "out of memory"), (Faults::Hangs, "does it too")] {
+        let members = Members { count: 2, works_here: false, faults };
+        let (r, s, w, notes) = two_steps(&settings, Some(members));
+        assert_eq!((&r, &s), (&reports, &scores), "{faults:?}");
+        assert!(w == weights, "{faults:?}");
+        assert!(notes.iter().any(|note| note.contains(words)), "{faults:?}: {notes:?}");
+        assert!(notes.len() < 40, "{faults:?}: {notes:?}");
     }
 }
 
@@ -270,7 +234,7 @@ fn a_gradient_in_shards_is_the_gradient() {
 /// A job that no device can do is the run's error, not an endless search for one that can.
 #[test]
 fn what_fails_everywhere_fails_the_step() {
-    let members = Members { count: 2, works_here: false, faults: false };
+    let members = Members { count: 2, works_here: false, faults: Faults::None };
     let home = tempfile::tempdir().unwrap();
     let settings = ["train.shards=2", "rollout.prompts=2"].map(|s| Config::setting(s).unwrap());
     let given = Given { team: Some(Arc::new(members)), ..Given::default() };

@@ -4,15 +4,13 @@ use super::endpoint::SILENCE;
 use super::keys::Keys;
 use super::line::Line;
 use super::message::{
-    Answer, FILE_PART, Model, Opening, Part as File, Request, bits, floats, words_of,
+    Answer, FILE_PART, Model, Opening, Part as File, Request, bits, floats, sha256, words_of,
 };
 use crate::crew::Crew;
-use crate::local::{OnDevice, kind};
+use crate::local::{Devices, kind};
 use crate::worker::{Again, Weights, Worker};
 use burn::tensor::{Device, Tensor, TensorData};
 use iroh::SecretKey;
-use sha2::{Digest, Sha256};
-use srft_trainer::device::Selected;
 use srft_trainer::error::{Error, Kind, Result};
 use srft_trainer::learner::Team;
 use srft_trainer::model::ModelFolder;
@@ -27,10 +25,8 @@ use std::time::Instant;
 /// Workers on other machines, and further devices of this one.
 #[derive(Debug)]
 pub struct Workers {
-    /// The run's own device.
-    pub home: Selected,
-    /// Other devices of this machine.
-    pub others: Vec<Selected>,
+    /// The run's own device, and others of this machine.
+    pub devices: Devices,
     /// The workers as the user named them.
     pub names: Vec<String>,
     /// What they and the run know each other by.
@@ -41,14 +37,19 @@ impl Hire for Workers {
     /// Each worker must be there when the run begins. The run's own device works too, unless it is unlike all of
     /// them: it would hold them up, and round otherwise.
     fn team(&self, run: &Shared<'_>) -> Result<Arc<dyn Team>> {
-        let own = kind(&self.home);
-        let files = Files::of(run);
-        let opening = Arc::new(files.opening(run));
-        let mut workers: Vec<Box<dyn Worker>> = Vec::new();
-        for (device, number) in self.others.iter().zip(2..) {
-            let name = format!("device {number} ({})", device.name);
-            workers.push(Box::new(OnDevice::open(run, device, name)?));
-        }
+        let own = kind(&self.devices.home);
+        let model = Files::of(run.folder);
+        let began = run.began.map(Files::of);
+        let opening = Arc::new(Opening {
+            // Of this process alone: another run of the same settings has weights of its own.
+            run: sha256(&SecretKey::generate().to_bytes())[..16].into(),
+            config: run.config.to_annotated_toml(),
+            model: model.named(),
+            began: began.as_ref().map(Files::named),
+            recomputed: run.recomputed,
+        });
+        let files: Vec<&Held> = model.all().chain(began.iter().flat_map(Files::all)).collect();
+        let mut workers = self.devices.workers(run)?;
         for name in &self.names {
             let mut worker = OnMachine {
                 line: Line::new(name, &self.keys)?,
@@ -66,66 +67,42 @@ impl Hire for Workers {
             worker.open()?;
             workers.push(Box::new(worker));
         }
-        let works_here = !self.others.is_empty() || workers.iter().all(|w| w.kind() == own);
+        let alike = workers.iter().all(|w| w.kind() == own);
+        let works_here = !self.devices.others.is_empty() || alike;
         Ok(Arc::new(Crew::new(works_here.then_some(&own), workers)))
     }
 }
 
-/// The files of a run's models, by their hashes.
+/// A file, and what is in it.
+type Held<'a> = (File, Cow<'a, [u8]>);
+
+/// A model's files.
 struct Files<'a> {
-    model: Vec<(File, Cow<'a, [u8]>)>,
-    adapter: Vec<(File, Cow<'a, [u8]>)>,
-    began: Option<Vec<(File, Cow<'a, [u8]>)>>,
-    began_adapter: Vec<(File, Cow<'a, [u8]>)>,
-}
-
-/// Files with their names and hashes.
-fn hashed<'a>(files: Vec<(&str, Cow<'a, [u8]>)>) -> Vec<(File, Cow<'a, [u8]>)> {
-    let one = |(name, bytes): (&str, Cow<'a, [u8]>)| {
-        (File { name: name.into(), sha256: sha256(&bytes) }, bytes)
-    };
-    files.into_iter().map(one).collect()
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    base: Vec<Held<'a>>,
+    adapter: Vec<Held<'a>>,
 }
 
 impl<'a> Files<'a> {
-    fn of(run: &Shared<'a>) -> Self {
-        let whole = |folder: &'a ModelFolder| match folder.is_built_in() {
-            true => Vec::new(),
-            false => hashed(folder.files()),
+    fn of(folder: &'a ModelFolder) -> Self {
+        let hashed = |(name, bytes): (&str, Cow<'a, [u8]>)| {
+            (File { name: name.into(), sha256: sha256(&bytes) }, bytes)
         };
-        let adapter = |folder: &'a ModelFolder| hashed(folder.adapter_files());
+        // The built-in model is there already.
+        let base = if folder.is_built_in() { Vec::new() } else { folder.files() };
         Self {
-            model: whole(run.folder),
-            adapter: adapter(run.folder),
-            began: run.began.map(whole),
-            began_adapter: run.began.map(adapter).unwrap_or_default(),
+            base: base.into_iter().map(hashed).collect(),
+            adapter: folder.adapter_files().into_iter().map(hashed).collect(),
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = &(File, Cow<'a, [u8]>)> {
-        let began = self.began.iter().flatten().chain(&self.began_adapter);
-        self.model.iter().chain(&self.adapter).chain(began)
+    fn all(&self) -> impl Iterator<Item = &Held<'a>> {
+        self.base.iter().chain(&self.adapter)
     }
 
-    fn opening(&self, run: &Shared<'_>) -> Opening {
-        let names = |files: &[(File, Cow<[u8]>)]| files.iter().map(|(f, _)| f.clone()).collect();
-        let model = |base: &[(File, Cow<[u8]>)], adapter: &[(File, Cow<[u8]>)]| Model {
-            base: names(base),
-            adapter: names(adapter),
-        };
-        // Of this process alone: another run of the same settings has weights of its own.
-        let name = sha256(&SecretKey::generate().to_bytes());
-        Opening {
-            run: name[..16].into(),
-            config: run.config.to_annotated_toml(),
-            model: model(&self.model, &self.adapter),
-            began: self.began.as_ref().map(|base| model(base, &self.began_adapter)),
-            recomputed: run.recomputed,
-        }
+    /// Their names and hashes.
+    fn named(&self) -> Model {
+        let names = |files: &[Held]| files.iter().map(|(file, _)| file.clone()).collect();
+        Model { base: names(&self.base), adapter: names(&self.adapter) }
     }
 }
 
@@ -146,7 +123,7 @@ impl OnMachine {
     fn greet(&mut self) -> Result<()> {
         self.line.connect()?;
         let own = env!("CARGO_PKG_VERSION");
-        let (answer, _) = self.line.ask(&Request::Hello { version: own.into() }, &[])?;
+        let (answer, _) = self.line.ask(&Request::Hello, &[])?;
         let Answer::Hello { kind, version, is_busy } = answer else {
             return Err(self.strange(&answer));
         };
@@ -165,33 +142,29 @@ impl OnMachine {
         Ok(())
     }
 
-    /// Sends the files that it lacks.
-    fn send(&mut self, files: &Files<'_>) -> Result<()> {
-        for (file, bytes) in self.missing(files.all().map(|(f, b)| (f.sha256.clone(), b)))? {
+    /// Sends those of the files that it lacks.
+    fn send(&mut self, files: &[&Held<'_>]) -> Result<()> {
+        let names = files.iter().map(|(file, _)| file.sha256.clone()).collect();
+        let (answer, _) = self.line.ask(&Request::Missing { files: names }, &[])?;
+        let Answer::Missing(missing) = answer else { return Err(self.strange(&answer)) };
+        // A base may be named twice.
+        let mut left: HashSet<String> = missing.into_iter().collect();
+        for (File { sha256, .. }, bytes) in
+            files.iter().filter(|(file, _)| left.remove(&file.sha256))
+        {
             for (index, part) in bytes.chunks(FILE_PART).enumerate() {
                 let (length, from) = (bytes.len() as u64, (index * FILE_PART) as u64);
-                let request = Request::File { sha256: file.clone(), length, from };
+                let request = Request::File { sha256: sha256.clone(), length, from };
                 self.done(&request, &[&words_of(part)])?;
             }
         }
         Ok(())
     }
 
-    /// Those of the files that it lacks.
-    fn missing<T>(&mut self, files: impl Iterator<Item = (String, T)>) -> Result<Vec<(String, T)>> {
-        let (names, bytes): (Vec<String>, Vec<T>) = files.unzip();
-        let (answer, _) = self.line.ask(&Request::Missing { files: names.clone() }, &[])?;
-        let Answer::Missing(missing) = answer else { return Err(self.strange(&answer)) };
-        // A base may be named twice.
-        let mut left: HashSet<String> = missing.into_iter().collect();
-        Ok(names.into_iter().zip(bytes).filter(|(name, _)| left.remove(name)).collect())
-    }
-
     /// Opens the run there.
     fn open(&mut self) -> Result<()> {
-        let opening = self.opening.clone();
         self.version = None;
-        match self.line.ask(&Request::Open((*opening).clone()), &[])? {
+        match self.line.ask(&Request::Open((*self.opening).clone()), &[])? {
             (Answer::Open { session }, _) => (self.session, self.is_busy) = (session, false),
             (Answer::Busy, _) => {
                 self.is_busy = true;
@@ -256,8 +229,10 @@ impl OnMachine {
     }
 
     fn gradient(&mut self, weights: &Weights, count: usize, sums: Vec<Vec<u32>>) -> Result<Part> {
-        if count != weights.shapes.len() {
-            return Err(self.strange(&Answer::Done));
+        let expected = weights.shapes.len();
+        if count != expected {
+            let what = format!("its gradient has {count} blocks, and the model {expected}");
+            return Err(Error::machine(what).at(&self.name));
         }
         let mut tensors = Vec::with_capacity(count);
         for (block, &shape) in weights.shapes.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! How both sides are reached: by QUIC, on addresses that are told, without relays.
+//! How a worker and a coordinator reach each other: by QUIC, at the address that the user gives, without relays.
 
 use iroh::endpoint::{QuicTransportConfig, presets};
 use iroh::{Endpoint, RelayMode, SecretKey};
@@ -60,7 +60,7 @@ pub fn addresses(name: &str) -> Result<Vec<SocketAddr>> {
         .map_err(|e| {
             Error::input(e.to_string())
                 .at(format!("the worker `{name}`"))
-                .next("there is no host of that name, and no file that lists workers: give HOST or HOST:PORT, the port that `srft worker` says")
+                .next("it is neither a host nor a file that lists workers: give HOST or HOST:PORT; `srft worker` prints its port")
         })?
         .filter(SocketAddr::is_ipv4) // which is what workers listen on
         .collect();

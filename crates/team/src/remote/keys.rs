@@ -1,5 +1,6 @@
 //! Who may: a token that coordinator and workers share, and the identities that follow from it.
 
+use super::message::hex;
 use iroh::{EndpointId, SecretKey};
 use sha2::{Digest, Sha256};
 use srft_trainer::error::{Error, Result, io};
@@ -82,7 +83,7 @@ impl Debug for Keys {
 /// Writes a fresh token into a file that only its owner can read; refused if there is one.
 pub fn make_token(path: &Path) -> Result<()> {
     let bytes = SecretKey::generate().to_bytes(); // 256 random bits
-    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = hex(&bytes);
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -2,7 +2,7 @@
 
 use super::endpoint::{addresses, bind, runtime};
 use super::keys::Keys;
-use super::message::{Answer, Failure, Request, decode, encode};
+use super::message::{Answer, Request, decode, encode};
 use super::server::{OPERATION, data_of};
 use burn::backend::{BackendTensor, DispatchDevice, DispatchTensorKind, Remote};
 use burn::remote::{ConnectError, CustomOpClient, IrohHost, RemoteHost};
@@ -83,11 +83,7 @@ impl Line {
         let (answer, lists) = decode::<Answer>(&words)?;
         let lists = lists.into_iter().map(<[u32]>::to_vec).collect();
         match answer {
-            Answer::Failed { what, kind } => Err(match kind {
-                Failure::Input => Error::input(what),
-                Failure::Machine => Error::machine(what),
-                Failure::Numbers => Error::numbers(what),
-            }),
+            Answer::Failed { what, kind } => Err(Error { kind, ..Error::machine(what) }),
             answer => Ok((answer, lists)),
         }
     }

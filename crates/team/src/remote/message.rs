@@ -3,6 +3,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use srft_trainer::error::{Error, Kind, Result};
 use srft_trainer::rollout::Response;
 use srft_trainer::score::Scored;
@@ -18,10 +19,7 @@ pub const FILE_PART: usize = 16 << 20;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Request {
     /// Who it is.
-    Hello {
-        /// The coordinator's srft.
-        version: String,
-    },
+    Hello,
     /// Which of these files it lacks.
     Missing {
         /// Their SHA-256 in hexadecimal digits.
@@ -139,30 +137,14 @@ pub enum Answer {
         /// What.
         what: String,
         /// Whose fault it is.
-        kind: Failure,
+        kind: Kind,
     },
-}
-
-/// Whose fault a failure is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Failure {
-    /// What was asked for: it will fail again.
-    Input,
-    /// The machine's.
-    Machine,
-    /// The numbers': one is not finite.
-    Numbers,
 }
 
 impl Answer {
     /// That it failed.
     pub fn failed(error: &Error) -> Self {
-        let kind = match error.kind {
-            Kind::Numbers => Failure::Numbers,
-            Kind::Machine => Failure::Machine,
-            _ => Failure::Input,
-        };
-        Self::Failed { what: error.to_string(), kind }
+        Self::Failed { what: error.to_string(), kind: error.kind }
     }
 }
 
@@ -205,6 +187,16 @@ fn take<'a>(rest: &mut &'a [u32], length: usize) -> Option<&'a [u32]> {
     let (first, after) = rest.split_at_checked(length)?;
     *rest = after;
     Some(first)
+}
+
+/// The SHA-256 of bytes in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Bytes in hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bytes as words, filled up with zeros.

@@ -2,11 +2,12 @@
 
 use super::message::{
     Answer, Model, Opening, Part, Request, bits, bytes_of, decode, encode, floats,
+    sha256 as hash_of,
 };
 use crate::local::kind;
-use burn::tensor::{Tensor, TensorData};
+use crate::worker::put;
+use burn::tensor::Tensor;
 use pollster::block_on;
-use sha2::{Digest, Sha256};
 use srft_trainer::config::Config;
 use srft_trainer::device::{Listener, Selected};
 use srft_trainer::error::{Error, Kind, Result, io};
@@ -112,7 +113,7 @@ impl Place {
         let (request, lists) = decode::<Request>(words)?;
         let first = lists.first().copied().unwrap_or_default();
         let answer = match request {
-            Request::Hello { .. } => {
+            Request::Hello => {
                 let version = env!("CARGO_PKG_VERSION").into();
                 Answer::Hello { kind: kind(&self.device), version, is_busy: self.is_busy() }
             }
@@ -201,14 +202,14 @@ impl Place {
         let mut options = fs::OpenOptions::new();
         let file = options.create(true).write(true).truncate(from == 0).append(from > 0);
         let mut file = file.open(&part).map_err(|e| io(&part, e))?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(|e| io(&part, e))?;
+        file.write_all(&bytes).map_err(|e| io(&part, e))?;
         if from + (bytes.len() as u64) < length {
             return Ok(());
         }
+        file.sync_all().map_err(|e| io(&part, e))?;
         drop(file);
         // Dropped at once: Windows renames no file that is mapped.
-        let hash = Sha256::digest(&*map(&part)?);
-        let found: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = hash_of(&map(&part)?);
         if found != sha256 {
             let _ = fs::remove_file(&part);
             return Err(Error::machine(format!(
@@ -226,9 +227,6 @@ impl Place {
     }
 
     fn opened(&mut self, opening: &Opening) -> Result<Answer> {
-        if let Some(broken) = &self.broken {
-            return Err(broken.clone());
-        }
         self.sessions += 1;
         let session = self.sessions;
         if let Some(open) = self.open.as_mut().filter(|open| open.run == opening.run) {
@@ -351,8 +349,7 @@ impl Open {
                 parameter.name
             )));
         }
-        let data = TensorData::new(floats(words), [rows, columns]);
-        *parameter.tensor = Tensor::from_data(data, &parameter.tensor.device());
+        put(parameter, floats(words));
         Ok(())
     }
 }
@@ -366,6 +363,8 @@ fn checked(name: &str) -> Result<&str> {
         && name.chars().all(is_plain)
     {
         true => Ok(name),
-        false => Err(Error::input(format!("{name:?} is no name for a file here"))),
+        false => Err(Error::input(format!(
+            "{name:?} is not taken as a file's name: letters, digits, `-`, `_` and `.` are"
+        ))),
     }
 }

@@ -4,6 +4,7 @@ use super::endpoint::{bind, runtime};
 use super::keys::Keys;
 use super::message::{Answer, encode};
 use super::place::Place;
+use crate::worker::spawn;
 use burn::backend::Flex;
 use burn::backend::ops::IntTensorOps;
 use burn::server::{BURN_REMOTE_ALPN, CustomOpIr, HandleContainer, RemoteServer};
@@ -24,14 +25,11 @@ use std::time::Duration;
 /// The operation: a message in, a message out.
 pub const OPERATION: &str = "srft";
 
-/// The stack of the thread that works: a training step's futures are large.
-const STACK_BYTES: usize = 16 << 20;
-
 /// A message, and where its answer goes.
 type Asked = (Vec<u32>, Sender<Vec<u32>>);
 
-/// Serves until `is_stopped`; `listens` is called once it does. What a coordinator sends are tensors of burn's CPU backend, which only carry
-/// messages; the work is done on the place's own device.
+/// Serves until `is_stopped`, or the device fails; `listens` is called once coordinators can connect. What they send are
+/// tensors of burn's CPU backend, which only carry messages; the work is done on the place's own device.
 pub fn serve(
     keys: &Keys,
     port: u16,
@@ -41,8 +39,10 @@ pub fn serve(
 ) -> Result<()> {
     let endpoint = bind(&keys.worker(), Some(port))?;
     let connected = place.connected();
-    let broken = Arc::new(Mutex::new(None));
-    let asked = worker_of(place, broken.clone())?;
+    let (asked, requests) = channel();
+    let asked = Mutex::new(asked);
+    // All of the work on one thread, since a device's queues belong to threads.
+    let work = spawn(move || answer(place, requests));
     let server = RemoteServer::new([Device::flex()])
         .with_custom_op::<Flex, _>(OPERATION, move |handles, ir, device| {
             heed(&asked, handles, ir, device)
@@ -53,31 +53,25 @@ pub fn serve(
     let _entered = runtime().enter();
     let router = Router::builder(endpoint).accept(BURN_REMOTE_ALPN, gate).spawn();
     listens();
-    let failed = || broken.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let result = loop {
+    while !work.is_finished() && !is_stopped() {
         thread::sleep(Duration::from_millis(100));
-        match failed() {
-            Some(error) => break Err(Error { kind: Kind::Machine, ..error }),
-            None if is_stopped() => break Ok(()),
-            None => {}
-        }
-    };
+    }
     let _ = runtime().block_on(router.shutdown());
-    result
+    match work.is_finished() {
+        true => Err(work.join().unwrap_or(Error::machine("the worker panicked"))),
+        false => Ok(()),
+    }
 }
 
-/// Starts the thread that does the work; all of it, since a device's queues belong to threads.
-fn worker_of(mut place: Place, broken: Arc<Mutex<Option<Error>>>) -> Result<Mutex<Sender<Asked>>> {
-    let (sender, receiver): (Sender<Asked>, Receiver<Asked>) = channel();
-    let work = move || {
-        for (words, answer) in receiver {
-            let _ = answer.send(place.answer(&words)); // the coordinator may be gone
-            *broken.lock().unwrap_or_else(PoisonError::into_inner) = place.broken().cloned();
+/// Answers requests until the device fails, and gives why.
+fn answer(mut place: Place, requests: Receiver<Asked>) -> Error {
+    for (words, answer) in requests {
+        let _ = answer.send(place.answer(&words)); // the coordinator may be gone
+        if let Some(error) = place.broken() {
+            return Error { kind: Kind::Machine, ..error.clone() };
         }
-    };
-    let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(work);
-    thread.map_err(|e| Error::machine(e.to_string()))?;
-    Ok(Mutex::new(sender))
+    }
+    Error::machine("no one can ask any more")
 }
 
 /// The operation, on the session's own thread.
