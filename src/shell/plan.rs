@@ -76,6 +76,7 @@ pub fn plan(arguments: Plan) -> Result<()> {
                 shards: config.train.shards,
                 updates: config.train.epochs * config.train.minibatches,
                 tokens,
+                chain: lora.is_none(),
             };
             Some(sharing(traffic, usize::from(most), &arguments.link, arguments.step_secs)?)
         }
@@ -104,9 +105,11 @@ pub fn plan(arguments: Plan) -> Result<()> {
         if let Some(best) = best.filter(|best| best.speedup.is_some() && best.workers < most) {
             say(format_args!("it stops paying beyond {} workers or so", best.workers))?;
         }
-        note(
-            "every byte passes the coordinator; workers alike, none of its own work (docs/cluster.md)",
-        );
+        let way = match lora {
+            Some(_) => "every byte passes the coordinator",
+            None => "weights and gradients go from worker to worker",
+        };
+        note(format_args!("{way}; workers alike, none of its own work (docs/cluster.md)"));
     }
     let has = match config.train.memory_gib {
         0.0 if on_cpu => memory_bytes().map(|bytes| bytes as usize),

@@ -146,7 +146,7 @@ mod remote {
         let precision = Config::flag("--precision", "run.precision", &precision);
         let config = Config::resolve(&[precision])?;
         let selected = ready_on(&device, &config, false).await?;
-        let place = Place::new(&folder, selected, |news| note(news))?;
+        let place = Place::new(&folder, selected, &keys, |news| note(news))?;
         let stop = stop_on_interrupt("\nthe worker ends; press Ctrl-C again to end at once")?;
         let listens = || {
             note(format_args!(

@@ -1,7 +1,8 @@
 //! However many processes share a run, its bits are those of one.
 
-use crate::program::{Home, RUN, assert_same_run};
-use crate::worker::{start, with};
+use crate::program::{Home, RUN, assert_same_run, stderr};
+use crate::relay::Relay;
+use crate::worker::{spawn, start, with};
 
 const METHODS: [&str; 7] = [
     "",
@@ -31,6 +32,28 @@ fn two_and_three_processes_give_the_bits_of_one() {
         let said = worker.said.lock().unwrap();
         assert!(worked(&said) >= METHODS.len(), "{said:?}");
     }
+}
+
+/// Gradients go from worker to worker if these reach each other, and by way of the coordinator if they don't.
+#[test]
+fn workers_add_up_gradients_among_themselves_where_they_can() {
+    let home = Home::with_sums();
+    let (one, other) = (start(&home, "one-w"), start(&home, "other-w"));
+    let walled = Relay::of_senders(other.port, 1);
+    let run = format!("{RUN} --steps 3 --set train.shards=5");
+    home.succeeds(&format!("{run} --out alone"));
+    let told = |out: &str, port: u16| {
+        let workers = format!("--workers {},127.0.0.1:{port} --token-file token", one.name());
+        let output = spawn(&home, &format!("{run} {workers} --out {out}")).wait_with_output();
+        assert_same_run(&home, "alone", out);
+        stderr(&output.unwrap())
+    };
+    let said = told("shared", other.port);
+    assert!(said.contains("gradients are added up from worker to worker"), "{said}");
+    assert!(!said.contains("could not"), "{said}");
+    let said = told("walled", walled.port);
+    let words = format!("does not reach the worker at 127.0.0.1:{}", walled.port);
+    assert!(said.contains(&words) && said.contains("UDP port"), "{said}");
 }
 
 /// A checkpoint, adapters over a base, and the base that a penalty needs go over the line.

@@ -2,7 +2,7 @@
 
 use srft::random::Stream;
 use srft::score::Scored;
-use srft_team::remote::keys::Keys;
+use srft_team::remote::keys::{Keys, Role};
 use srft_team::remote::message::{Answer, Request, bits, bytes_of, decode, encode, words_of};
 
 #[test]
@@ -62,12 +62,12 @@ fn both_sides_of_a_token_know_each_other_and_no_one_else() {
     let keys = Keys::of(token).unwrap();
     let again = Keys::of(&format!("  {token}\n")).unwrap();
     assert_eq!(keys.worker().public(), again.worker().public());
-    let coordinators = keys.coordinators();
-    assert!(coordinators.contains(&again.coordinator().public()));
+    let coordinators = keys.all(Role::Coordinator);
+    assert!(coordinators.contains(&again.asks(Role::Coordinator).public()));
     assert!(!coordinators.contains(&keys.worker().public()));
     let other = Keys::of(&token.replace('f', "e")).unwrap();
     assert_ne!(keys.worker().public(), other.worker().public());
-    assert!(!coordinators.contains(&other.coordinator().public()));
+    assert!(!coordinators.contains(&other.asks(Role::Coordinator).public()));
     assert!(!format!("{keys:?}").contains(token));
     assert!(Keys::of("too short").unwrap_err().to_string().contains("9 characters"));
 }

@@ -1,14 +1,17 @@
 //! A crew: hands the jobs of a step to its members, each on a thread of its own, and does some itself.
 
-use crate::queue::{PATIENCE, Round, Times, Turn};
-use crate::worker::{Again, Weights, Worker, spawn};
+mod state;
+
+use crate::chain::Chain;
+use crate::queue::{PATIENCE, Round, Turn};
+use crate::worker::{Again, Done, Weights, Worker, spawn};
 use pollster::block_on;
-use srft_trainer::error::Result;
+use srft_trainer::error::{Error, Result};
 use srft_trainer::learner::{Learner, Team};
 use srft_trainer::shards::{Job, Outcome};
-use std::collections::HashMap;
+use state::{Open, State, Task};
 use std::fmt::{self, Debug, Formatter};
-use std::mem::{Discriminant, discriminant};
+use std::mem::discriminant;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,6 +32,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 const ALONE: &str = "no worker is left: this device does the work, until one is back. If it is not of their kind, \
                      the last bits are others from here on";
 
+/// After so many chains in a row that broke, gradients come straight here for the rest of the run.
+const BREAKS: u32 = 3;
+
 /// How long the end waits for members to finish.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -38,42 +44,22 @@ pub struct Crew {
     /// Whether the learner's own device works, or only when no one else is left.
     works_here: bool,
     turn: Turn,
+    /// Whose turn gradients are, if they are added in a chain.
+    chain: Option<Turn>,
     weights: Mutex<Option<Arc<Weights>>>,
+}
+
+/// What a member does next.
+enum Work {
+    Job(Task),
+    /// To be a link of a chain.
+    Chain(Arc<Chain>, Arc<Weights>),
 }
 
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     patience: Duration,
-}
-
-#[derive(Default)]
-struct State {
-    names: Vec<String>,
-    works: Vec<bool>,
-    /// Whether the learner's own device has stood in for workers that it is unlike.
-    stood_in: bool,
-    open: Option<Open>,
-    /// How long jobs have taken, kind by kind.
-    times: HashMap<Discriminant<Job>, Times>,
-    news: Vec<String>,
-    threads: usize,
-    is_closed: bool,
-}
-
-/// The round that is open.
-struct Open {
-    round: Round,
-    jobs: Arc<Vec<Job>>,
-    weights: Arc<Weights>,
-}
-
-/// A job that a member has taken.
-struct Task {
-    job: usize,
-    /// Those of its round, by which it is known.
-    jobs: Arc<Vec<Job>>,
-    weights: Arc<Weights>,
 }
 
 impl Crew {
@@ -92,6 +78,10 @@ impl Crew {
             false => Turn::Fixed { first: usize::from(home.is_none()), members: kinds.len() },
         };
         let works_here = home.is_some();
+        let links = workers.iter().filter(|worker| worker.links()).count();
+        let first = HERE + 1 + workers.iter().take_while(|worker| !worker.links()).count();
+        let members = kinds.len();
+        let chain = (links > 1 && alike).then_some(Turn::Chain { first, links, members });
         let mut state = State { threads: workers.len(), ..State::default() };
         state.names.push("this device".into());
         state.names.extend(workers.iter().map(|worker| worker.name().to_string()));
@@ -120,7 +110,12 @@ impl Crew {
             };
             spawn(work);
         }
-        Self { shared, works_here, turn, weights: Mutex::new(None) }
+        Self { shared, works_here, turn, chain, weights: Mutex::new(None) }
+    }
+
+    /// Adds to what is told.
+    pub fn tell(&self, news: &str) {
+        self.shared.lock().news.push(news.into());
     }
 
     /// A learner's weights, read back where they have changed.
@@ -145,7 +140,9 @@ impl Team for Crew {
             return Ok(());
         }
         let weights = self.weights(learner)?;
-        self.shared.begin(Arc::new(jobs), weights, self.turn);
+        let is_sum = jobs.len() > 1 && matches!(jobs[0], Job::Gradient { .. });
+        let chain = self.chain.filter(|_| is_sum && self.shared.lock().breaks < BREAKS);
+        self.shared.begin(Arc::new(jobs), weights, chain.unwrap_or(self.turn));
         let result = self.shared.see_through(learner, self.works_here, each);
         self.shared.lock().close();
         result
@@ -175,7 +172,8 @@ impl Shared {
         let mut state = self.lock();
         let times = state.times.remove(&discriminant(&jobs[0])).unwrap_or_default();
         let round = Round::new(jobs.len(), turn, self.patience, times);
-        state.open = Some(Open { round, jobs, weights });
+        let keeps = matches!(turn, Turn::Chain { .. });
+        state.open = Some(Open { round, jobs, weights, keeps, chain: None });
         drop(state);
         self.changed.notify_all();
     }
@@ -199,6 +197,9 @@ impl Shared {
             if open.round.is_over() {
                 return Ok(());
             }
+            if state.look_after_chain(self.patience) {
+                self.changed.notify_all();
+            }
             let task = if works_here { state.take(HERE) } else { state.take_last() };
             match task {
                 Some(task) => {
@@ -209,7 +210,7 @@ impl Shared {
                     drop(state);
                     let outcome = block_on(learner.perform(&task.jobs[task.job]))?;
                     state = self.lock();
-                    state.settle(HERE, &task, outcome);
+                    state.settle(HERE, &task, Done::Here(outcome));
                 }
                 None => state = self.wait(state, LOOK),
             }
@@ -218,24 +219,49 @@ impl Shared {
 
     /// A member's work, until the crew is closed or the member can do no more.
     fn work(&self, member: usize, mut worker: Box<dyn Worker>) {
-        while let Some(task) = self.next(member) {
-            let job = &task.jobs[task.job];
-            let outcome = catch_unwind(AssertUnwindSafe(|| worker.perform(&task.weights, job)));
-            let why = match outcome {
-                Ok(Ok(outcome)) => {
-                    self.lock().settle(member, &task, outcome);
-                    self.changed.notify_all();
-                    continue;
+        while let Some(work) = self.next(member) {
+            let done = match &work {
+                Work::Job(task) => self.perform(member, worker.as_mut(), task),
+                Work::Chain(chain, weights) => {
+                    self.pass_on(member, worker.as_mut(), chain, weights)
                 }
-                Ok(Err(e)) => first_line(&e.to_string()).to_string(),
-                Err(_) => "it panicked".into(),
             };
-            self.lock().fail(member, &task, &why);
-            self.changed.notify_all();
-            if !self.recovered(member, worker.as_mut()) {
-                return;
+            if let Err(why) = done {
+                let task = if let Work::Job(task) = &work { Some(task) } else { None };
+                self.lock().fail(member, task, first_line(&why.to_string()));
+                self.changed.notify_all();
+                if !self.recovered(member, worker.as_mut()) {
+                    return;
+                }
             }
+            self.changed.notify_all();
         }
+    }
+
+    /// Does a job.
+    fn perform(&self, member: usize, worker: &mut dyn Worker, task: &Task) -> Result<()> {
+        let Task { job: number, keeps, jobs, weights } = task;
+        let job = &jobs[*number];
+        let done = attempt(|| match *keeps && worker.links() {
+            true => Ok(Done::There(member, worker.keep(weights, job, *number)?)),
+            false => Ok(Done::Here(worker.perform(weights, job)?)),
+        })?;
+        self.lock().settle(member, task, done);
+        Ok(())
+    }
+
+    /// Does a member's part of a chain.
+    fn pass_on(
+        &self,
+        member: usize,
+        worker: &mut dyn Worker,
+        chain: &Arc<Chain>,
+        weights: &Weights,
+    ) -> Result<()> {
+        if let Some(sum) = attempt(|| worker.pass_on(chain, member, weights))? {
+            self.lock().has_come(chain, sum);
+        }
+        Ok(())
     }
 
     /// Waits until a member can work again; false if it never will, or the crew is closed.
@@ -268,93 +294,32 @@ impl Shared {
         }
     }
 
-    /// The next job for a member; none once the crew is closed.
-    fn next(&self, member: usize) -> Option<Task> {
+    /// What a member does next; nothing once the crew is closed.
+    fn next(&self, member: usize) -> Option<Work> {
         let mut state = self.lock();
         loop {
             if state.is_closed {
                 return None;
             }
+            if let Some((chain, weights)) = state.join(member) {
+                return Some(Work::Chain(chain, weights));
+            }
             match state.take(member) {
-                Some(task) => return Some(task),
+                Some(task) => return Some(Work::Job(task)),
                 None => state = self.wait(state, LOOK),
             }
         }
     }
 }
 
+/// Does what may panic.
+fn attempt<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Error::machine("it panicked")))
+}
+
 /// An error's first line. The rest says what a user could do, and here the crew does it.
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
-}
-
-impl State {
-    /// A job of the open round for `member`.
-    fn take(&mut self, member: usize) -> Option<Task> {
-        let (works, open, now) = (&self.works, self.open.as_mut()?, Instant::now());
-        let job = open.round.take(member, now, |i| works[i])?;
-        Some(self.begun(member, job, now))
-    }
-
-    /// A job that no one else does, for the learner's own device.
-    fn take_last(&mut self) -> Option<Task> {
-        let (works, open, now) = (&self.works, self.open.as_mut()?, Instant::now());
-        let others = (HERE + 1..works.len()).filter(|&i| works[i]);
-        let job = open.round.take_last(HERE, now, others)?;
-        Some(self.begun(HERE, job, now))
-    }
-
-    /// What `member` needs for a job that it has taken. Who has had it for too long counts as one that doesn't work,
-    /// until it answers.
-    fn begun(&mut self, member: usize, job: usize, now: Instant) -> Task {
-        let open = self.open.as_ref().expect("its job was taken");
-        for (other, since) in open.round.others(job, member, now) {
-            self.works[other] = other == HERE;
-            self.news.push(format!(
-                "{} has had a job for {:.0} s; {} does it too",
-                self.names[other],
-                since.as_secs_f64(),
-                self.names[member]
-            ));
-        }
-        let (jobs, weights) = (open.jobs.clone(), open.weights.clone());
-        Task { job, jobs, weights }
-    }
-
-    /// The round that a task is of, if that is still open.
-    fn round_of(&mut self, task: &Task) -> Option<&mut Open> {
-        self.open.as_mut().filter(|open| Arc::ptr_eq(&open.jobs, &task.jobs))
-    }
-
-    fn settle(&mut self, member: usize, task: &Task, outcome: Outcome) {
-        self.works_again(member);
-        if let Some(open) = self.round_of(task) {
-            open.round.settle(member, task.job, outcome, Instant::now());
-        }
-    }
-
-    /// Ends the open round.
-    fn close(&mut self) {
-        if let Some(Open { round, jobs, .. }) = self.open.take() {
-            self.times.insert(discriminant(&jobs[0]), round.into_times());
-        }
-    }
-
-    /// A member can work, and if it could not before, that is told.
-    fn works_again(&mut self, member: usize) {
-        if !std::mem::replace(&mut self.works[member], true) {
-            self.news.push(format!("{} works again", self.names[member]));
-        }
-    }
-
-    fn fail(&mut self, member: usize, task: &Task, why: &str) {
-        if let Some(open) = self.round_of(task) {
-            open.round.give_back(member, task.job);
-        }
-        self.works[member] = false;
-        self.news
-            .push(format!("{} has failed ({why}); its work is done elsewhere", self.names[member]));
-    }
 }
 
 impl Drop for Crew {

@@ -7,6 +7,7 @@
 //! [`crew::Crew`] hands jobs to [`worker::Worker`]s, each on a thread of its own, and does some itself.
 //! [`local::Devices`] makes workers of the devices of this machine; the feature `remote` adds those of others.
 
+pub mod chain;
 pub mod worker;
 pub mod queue;
 pub mod crew;

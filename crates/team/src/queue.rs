@@ -1,6 +1,9 @@
 //! A round of jobs: what waits, what is being done and by whom, what is done.
 
-use srft_trainer::shards::Outcome;
+use crate::chain::Link;
+use crate::worker::Done;
+use burn::tensor::Tensor;
+use srft_trainer::shards::{Outcome, Part};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -50,6 +53,16 @@ pub enum Turn {
         /// How many have.
         members: usize,
     },
+    /// Whoever comes first, but the members of a chain begin at equal distances, so that each gets neighbours,
+    /// and the others at the end: what comes of theirs is added after the chain's sum.
+    Chain {
+        /// The first member of the chain; the others follow.
+        first: usize,
+        /// How many it has.
+        links: usize,
+        /// How many members work, those outside of the chain too.
+        members: usize,
+    },
 }
 
 /// A job that a member has begun.
@@ -69,9 +82,14 @@ pub struct Round {
     begun: Vec<Begun>,
     /// Jobs, and the members that have failed at them.
     failed: Vec<(usize, usize)>,
-    outcomes: Vec<Option<Outcome>>,
+    outcomes: Vec<Option<Done>>,
     passed_on: usize,
     times: Times,
+}
+
+/// A gradient's part whose tensors are in `tensors`, or in a later part's.
+fn part(tensors: Vec<Tensor<2>>, sums: Vec<Tensor<1>>) -> Option<Done> {
+    Some(Done::Here(Outcome::Gradient(Part { tensors, sums })))
 }
 
 impl Round {
@@ -100,14 +118,23 @@ impl Round {
     ) -> Option<usize> {
         let has_failed = |job: usize, member: usize| self.failed.contains(&(job, member));
         let is_mine = |job: usize| match self.turn {
-            Turn::Any => true,
+            Turn::Any | Turn::Chain { .. } => true,
             Turn::Fixed { first, members } => {
                 let whose = first + job % members;
                 whose == member || !works(whose) || has_failed(job, whose)
             }
         };
-        let fits = |&job: &usize| is_mine(job) && !has_failed(job, member);
-        let job = match self.waiting.iter().position(fits) {
+        let fits = |&(_, &job): &(usize, &usize)| is_mine(job) && !has_failed(job, member);
+        let rank = |&(at, &job): &(usize, &usize)| match self.turn {
+            Turn::Chain { first, links, members } if (first..first + links).contains(&member) => {
+                let begins = (member - first) * self.outcomes.len() / members;
+                (job < begins, job)
+            }
+            Turn::Chain { .. } => (false, usize::MAX - job),
+            _ => (false, at),
+        };
+        let first = self.waiting.iter().enumerate().filter(fits).min_by_key(rank);
+        let job = match first.map(|(at, _)| at) {
             Some(at) => self.waiting.remove(at)?,
             None => self.stuck(now).filter(|&job| !has_failed(job, member))?,
         };
@@ -151,12 +178,12 @@ impl Round {
     }
 
     /// A member has done a job. The first outcome counts; another of the same kind has the same bits.
-    pub fn settle(&mut self, member: usize, job: usize, outcome: Outcome, now: Instant) {
+    pub fn settle(&mut self, member: usize, job: usize, done: Done, now: Instant) {
         if let Some(at) = self.begun.iter().position(|b| b.job == job && b.member == member) {
             self.times.add(now.duration_since(self.begun.swap_remove(at).at));
         }
         if self.is_wanted(job) {
-            self.outcomes[job] = Some(outcome);
+            self.outcomes[job] = Some(done);
             self.begun.retain(|b| b.job != job);
         }
     }
@@ -178,11 +205,59 @@ impl Round {
         job >= self.passed_on && self.outcomes[job].is_none()
     }
 
-    /// The next outcome in order, once it is there.
+    /// The next outcome in order, once it is here.
     pub fn pass_on(&mut self) -> Option<Outcome> {
-        let outcome = self.outcomes.get_mut(self.passed_on)?.take()?;
+        let next = self.outcomes.get_mut(self.passed_on)?;
+        let Done::Here(outcome) = next.take_if(|done| matches!(done, Done::Here(_)))? else {
+            return None;
+        };
         self.passed_on += 1;
         Some(outcome)
+    }
+
+    /// The links of the next chain, once each job that is left has been done.
+    pub fn links(&self) -> Option<Vec<Link>> {
+        let left = &self.outcomes[self.passed_on..];
+        if left.iter().any(Option::is_none) {
+            return None;
+        }
+        // What comes after an outcome that is here is added to that by itself: sums have one order.
+        let most = if self.passed_on == 0 { left.len() } else { 1 };
+        let mut links: Vec<Link> = Vec::new();
+        for (done, job) in left.iter().take(most).zip(self.passed_on..) {
+            let Some(Done::There(member, kept)) = done else { break };
+            match links.last_mut().filter(|link| link.member == *member) {
+                Some(link) => link.jobs.push(job),
+                None => {
+                    let (member, peer) = (*member, kept.peer.clone());
+                    links.push(Link { member, peer, jobs: vec![job] });
+                }
+            }
+        }
+        Some(links).filter(|links| !links.is_empty())
+    }
+
+    /// The sum of a chain is here.
+    pub fn has_come(&mut self, links: &[Link], tensors: Vec<Tensor<2>>) {
+        let mut tensors = Some(tensors);
+        for &job in links.iter().rev().flat_map(|link| link.jobs.iter().rev()) {
+            let done = self.outcomes[job].take();
+            self.outcomes[job] = match done {
+                // The last job has the sum of all.
+                Some(Done::There(_, kept)) => part(tensors.take().unwrap_or_default(), kept.sums),
+                other => other,
+            };
+        }
+    }
+
+    /// What members have kept is lost: that of one, or of all. The jobs wait again.
+    pub fn lose(&mut self, whose: Option<usize>) {
+        for (job, done) in self.outcomes.iter_mut().enumerate() {
+            let is_lost = |done: &mut Done| matches!(done, Done::There(member, _) if whose.is_none_or(|m| m == *member));
+            if done.take_if(is_lost).is_some() {
+                self.waiting.push_back(job);
+            }
+        }
     }
 
     /// Whether every outcome was passed on.

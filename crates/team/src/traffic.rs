@@ -1,5 +1,5 @@
-//! What a step costs on the wire: every byte passes the coordinator, which adds the gradients and sends the
-//! weights.
+//! What a step costs on the wire. For adapters every byte passes the coordinator; a whole model's weights and
+//! gradients go from worker to worker (`chain`).
 
 /// Bytes of a token that is sampled or trained on, with its numbers, in a message.
 const TOKEN: usize = 15;
@@ -20,13 +20,18 @@ pub struct Traffic {
     pub updates: usize,
     /// Tokens of a step's prompts and responses, at most.
     pub tokens: usize,
+    /// Whether workers pass weights and sums on.
+    pub chain: bool,
 }
 
 impl Traffic {
-    /// Bytes through the coordinator in a step: weights to each worker, a gradient from each shard, tokens.
+    /// Bytes through the coordinator in a step: weights to each worker, a gradient from each shard, tokens. Of a chain
+    /// weights go to one worker and one gradient comes back. That is then also what goes through any of the
+    /// workers, either way, and all of them at once.
     pub fn step_bytes(&self, workers: usize) -> usize {
         let weights = 4 * self.trained;
-        self.updates * (workers + self.shards) * weights + 2 * self.tokens * TOKEN
+        let times = if self.chain && workers > 1 { 2 } else { workers + self.shards };
+        self.updates * times * weights + 2 * self.tokens * TOKEN
     }
 
     /// Seconds of that, at `link` bits a second.

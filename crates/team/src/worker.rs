@@ -1,7 +1,8 @@
 //! What a crew is made of.
 
+use crate::chain::{Chain, Outward, Peer};
 use burn::tensor::{Tensor, TensorData};
-use srft_trainer::error::Result;
+use srft_trainer::error::{Error, Result};
 use srft_trainer::learner::Learner;
 use srft_trainer::model::{Llama, ParameterMut};
 use srft_trainer::ops::readback;
@@ -20,6 +21,8 @@ pub struct Weights {
     pub blocks: Vec<Vec<f32>>,
     /// Rows and columns of each.
     pub shapes: Vec<[usize; 2]>,
+    /// Which workers of a chain have got them, and from whom.
+    pub outward: Outward,
 }
 
 impl Weights {
@@ -30,7 +33,7 @@ impl Weights {
             shapes.push(parameter.tensor.dims());
             blocks.push(readback::floats(parameter.tensor).await?);
         }
-        Ok(Self { version: learner.version, blocks, shapes })
+        Ok(Self { version: learner.version, blocks, shapes, outward: Outward::default() })
     }
 
     /// Puts them into a model of the same shape.
@@ -66,6 +69,45 @@ pub trait Worker: Send {
 
     /// Tries to be able to work again after an error.
     fn recover(&mut self) -> Again;
+
+    /// Whether it can be a link of a chain.
+    fn links(&self) -> bool {
+        false
+    }
+
+    /// Does a gradient's job, the `number`th of its round, and keeps the tensors for [`Worker::pass_on`].
+    fn keep(&mut self, _weights: &Weights, _job: &Job, _number: usize) -> Result<Kept> {
+        Err(Error::machine("it is no link of a chain"))
+    }
+
+    /// Does its part of a chain, as member `me` of the crew: adds what it keeps to what the link before it has. The
+    /// last link gives the sum, the others nothing; nor does one whose chain is broken.
+    fn pass_on(
+        &mut self,
+        _chain: &Chain,
+        _me: usize,
+        _weights: &Weights,
+    ) -> Result<Option<Vec<Tensor<2>>>> {
+        Err(Error::machine("it is no link of a chain"))
+    }
+}
+
+/// A gradient that stays with the worker that computed it.
+#[derive(Debug)]
+pub struct Kept {
+    /// Where the next link of a chain finds it.
+    pub peer: Peer,
+    /// The kernel's sums, as in [`srft_trainer::shards::Part`].
+    pub sums: Vec<Tensor<1>>,
+}
+
+/// What came of a job, and where it is.
+#[derive(Debug)]
+pub enum Done {
+    /// All of it, here.
+    Here(Outcome),
+    /// A gradient, with the member that computed it.
+    There(usize, Kept),
 }
 
 /// Whether a worker can work again.

@@ -112,6 +112,9 @@ impl Learner {
                 unreachable!("gradients were asked for")
             };
             packed.extend(sums);
+            if tensors.is_empty() {
+                return;
+            }
             total = Some(match total.take() {
                 None => tensors,
                 Some(sum) => sum.into_iter().zip(tensors).map(|(a, b)| a + b).collect(),

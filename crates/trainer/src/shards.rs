@@ -62,7 +62,8 @@ pub enum Outcome {
 /// A shard's part of a gradient.
 #[derive(Debug)]
 pub struct Part {
-    /// The sum over its micro-batches: one tensor a parameter, in parameter order.
+    /// The sum over its micro-batches: one tensor a parameter, in parameter order. None, if what comes of a later
+    /// shard has this one's and those before it in its sum.
     pub tensors: Vec<Tensor<2>>,
     /// The kernel's sums, [B · 8] for each micro-batch.
     pub sums: Vec<Tensor<1>>,

@@ -2,6 +2,7 @@
 
 use super::training::weight_bits;
 use crate::program::{Home, RUN, assert_same_run};
+use burn::tensor::{Tensor, TensorData};
 use pollster::block_on;
 use srft::config::Config;
 use srft::device::{Selected, select};
@@ -11,12 +12,14 @@ use srft::metrics::StepReport;
 use srft::random::Stream;
 use srft::run::{Given, Hire, Observer, Run, Shared};
 use srft::shards::{Job, Outcome};
+use srft_team::chain::{Chain, Peer};
 use srft_team::crew::Crew;
 use srft_team::local::{OnDevice, kind};
 use srft_team::queue::PATIENCE;
 use srft_team::traffic::{Traffic, link};
-use srft_team::worker::{Again, Weights, Worker};
-use std::sync::Arc;
+use srft_team::worker::{Again, Kept, Weights, Worker};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -30,6 +33,8 @@ enum Faults {
     NoGradient,
     /// And for that it hangs.
     Hangs,
+    /// Members add up gradients among themselves, and some fail at that.
+    Chain,
 }
 
 /// Members on the CPU.
@@ -38,15 +43,20 @@ struct Members {
     count: usize,
     works_here: bool,
     faults: Faults,
+    /// Whether all but the first are links of a chain.
+    links: bool,
 }
 
 impl Hire for Members {
     fn team(&self, run: &Shared<'_>) -> Result<Arc<dyn Team>> {
         let here = cpu();
+        let board = Arc::default();
         let open = |i: usize| -> Result<Box<dyn Worker>> {
             let device = OnDevice::open(run, &here, format!("member {i}"))?;
             let stream = Stream::new(run.config.run.seed, 77, i as u32);
-            Ok(Box::new(Unreliable { device, stream, faults: self.faults, ill: 0 }))
+            let (faults, links) = (self.faults, self.links && i > 1);
+            let (board, kept) = (Arc::clone(&board), HashMap::new());
+            Ok(Box::new(Unreliable { device, stream, faults, ill: 0, links, board, kept }))
         };
         let workers = (1..=self.count).map(open).collect::<Result<_>>()?;
         let home = self.works_here.then(|| kind(&here));
@@ -57,11 +67,17 @@ impl Hire for Members {
     }
 }
 
+/// Sums that members keep for each other, by link and block.
+type Board = Arc<Mutex<HashMap<(usize, usize), Vec<f32>>>>;
+
 struct Unreliable {
     device: OnDevice,
     stream: Stream,
     faults: Faults,
     ill: u32,
+    links: bool,
+    board: Board,
+    kept: HashMap<usize, Vec<Tensor<2>>>,
 }
 
 impl Worker for Unreliable {
@@ -93,6 +109,51 @@ impl Worker for Unreliable {
             }
             _ => self.device.perform(weights, job),
         }
+    }
+
+    fn links(&self) -> bool {
+        self.links
+    }
+
+    fn keep(&mut self, weights: &Weights, job: &Job, number: usize) -> Result<Kept> {
+        let Outcome::Gradient(part) = self.perform(weights, job)? else { unreachable!() };
+        self.kept.insert(number, part.tensors);
+        Ok(Kept { peer: Peer { address: self.name().into(), session: 1 }, sums: part.sums })
+    }
+
+    fn pass_on(
+        &mut self,
+        chain: &Chain,
+        me: usize,
+        weights: &Weights,
+    ) -> Result<Option<Vec<Tensor<2>>>> {
+        let last = chain.links.len() - 1;
+        let mut sum = Vec::new();
+        let is_whole = chain.take_part(me, weights.shapes.len(), |link, block| {
+            if self.faults == Faults::Chain && self.stream.below(300) == 0 {
+                return Err(Error::machine("the cable was pulled"));
+            }
+            if self.faults == Faults::Chain && self.stream.below(300) == 0 {
+                chain.break_off("the other's cable was pulled");
+            }
+            let before =
+                link.checked_sub(1).and_then(|l| self.board.lock().unwrap().remove(&(l, block)));
+            let parts = chain.links[link].jobs.iter().map(|job| self.kept[job][block].clone());
+            let before = before.map(|values| {
+                let data = TensorData::new(values, weights.shapes[block]);
+                Tensor::<2>::from_data(data, &cpu().device)
+            });
+            let total = before.into_iter().chain(parts).reduce(|a, b| a + b).unwrap();
+            match link == last {
+                true => sum.push(total),
+                false => {
+                    let values = block_on(srft::ops::readback::floats(total)).unwrap();
+                    self.board.lock().unwrap().insert((link, block), values);
+                }
+            }
+            Ok(())
+        })?;
+        Ok((is_whole && !sum.is_empty()).then_some(sum))
     }
 
     fn recover(&mut self) -> Again {
@@ -170,7 +231,7 @@ fn however_many_share_a_step_its_bits_are_those_of_one() {
     for settings in METHODS {
         let (reports, scores, weights, _) = two_steps(settings, None);
         for (count, works_here) in [(1, true), (2, false), (4, true)] {
-            let members = Members { count, works_here, faults: Faults::None };
+            let members = Members { count, works_here, faults: Faults::None, links: false };
             let (r, s, w, notes) = two_steps(settings, Some(members));
             assert_eq!((&r, &s), (&reports, &scores), "{settings:?}, {count} members");
             assert!(
@@ -188,7 +249,7 @@ fn members_that_fail_panic_or_dawdle_change_nothing_and_are_told_of() {
     for settings in METHODS {
         let (reports, scores, weights, _) = two_steps(settings, None);
         for works_here in [true, false] {
-            let members = Members { count: 3, works_here, faults: Faults::Some };
+            let members = Members { count: 3, works_here, faults: Faults::Some, links: false };
             let (r, s, w, notes) = two_steps(settings, Some(members));
             assert_eq!((&r, &s), (&reports, &scores), "{settings:?}");
             assert!(w == weights, "{settings:?}: the reports agree, the weights do not");
@@ -200,13 +261,42 @@ fn members_that_fail_panic_or_dawdle_change_nothing_and_are_told_of() {
     }
 }
 
+/// Sums that go from member to member are those of one device; where they get stuck, the gradient is computed again.
+#[test]
+fn gradients_that_members_add_up_have_the_bits_of_one_device() {
+    let mut told = Vec::new();
+    let whole = METHODS.iter().filter(|settings| !settings.iter().any(|s| s.starts_with("lora")));
+    for settings in whole {
+        let (reports, scores, weights, _) = two_steps(settings, None);
+        for (count, works_here, faults) in [
+            (3, false, Faults::None),
+            (4, true, Faults::None),
+            (3, true, Faults::Chain),
+            (4, false, Faults::Chain),
+            (3, true, Faults::Some),
+        ] {
+            let members = Members { count, works_here, faults, links: true };
+            let (r, s, w, notes) = two_steps(settings, Some(members));
+            assert_eq!((&r, &s), (&reports, &scores), "{settings:?}, {count}, {faults:?}");
+            assert!(w == weights, "{settings:?}, {count}, {faults:?}: the weights differ");
+            match faults {
+                Faults::None => assert_eq!(notes, Vec::<String>::new()),
+                _ => told.extend(notes),
+            }
+        }
+    }
+    for words in ["the cable was pulled", "the other's cable", "computed once more"] {
+        assert!(told.iter().any(|note| note.contains(words)), "{words}: {told:#?}");
+    }
+}
+
 /// Jobs at which every member fails, and members that hang while their connection lives, hold nothing up for long.
 #[test]
 fn the_learners_own_device_does_what_no_member_can() {
     let settings = ["train.shards=3"];
     let (reports, scores, weights, _) = two_steps(&settings, None);
     for (faults, words) in [(Faults::NoGradient, "out of memory"), (Faults::Hangs, "does it too")] {
-        let members = Members { count: 2, works_here: false, faults };
+        let members = Members { count: 2, works_here: false, faults, links: false };
         let (r, s, w, notes) = two_steps(&settings, Some(members));
         assert_eq!((&r, &s), (&reports, &scores), "{faults:?}");
         assert!(w == weights, "{faults:?}");
@@ -234,7 +324,7 @@ fn a_gradient_in_shards_is_the_gradient() {
 /// A job that no device can do is the run's error, not an endless search for one that can.
 #[test]
 fn what_fails_everywhere_fails_the_step() {
-    let members = Members { count: 2, works_here: false, faults: Faults::None };
+    let members = Members { count: 2, works_here: false, faults: Faults::None, links: false };
     let home = tempfile::tempdir().unwrap();
     let settings = ["train.shards=2", "rollout.prompts=2"].map(|s| Config::setting(s).unwrap());
     let given = Given { team: Some(Arc::new(members)), ..Given::default() };
@@ -305,8 +395,14 @@ fn a_plan_says_what_sharing_costs_on_the_wire() {
 }
 
 /// Adapters of rank 16 of Qwen2.5-0.5B: 8.8 million numbers, 35.2 MB.
-const ADAPTERS: Traffic =
-    Traffic { trained: 8_798_208, files: 988_097_824, shards: 8, updates: 1, tokens: 0 };
+const ADAPTERS: Traffic = Traffic {
+    trained: 8_798_208,
+    files: 988_097_824,
+    shards: 8,
+    updates: 1,
+    tokens: 0,
+    chain: false,
+};
 
 #[test]
 fn a_step_sends_weights_to_workers_and_gradients_from_shards() {
@@ -315,6 +411,8 @@ fn a_step_sends_weights_to_workers_and_gradients_from_shards() {
     assert!((secs - 4.79).abs() < 0.01, "{secs}");
     let more = Traffic { updates: 2, tokens: 1000, ..ADAPTERS };
     assert_eq!(more.step_bytes(1), 2 * 9 * 4 * 8_798_208 + 30_000);
+    let whole = Traffic { chain: true, ..ADAPTERS };
+    assert_eq!([2, 64].map(|workers| whole.step_bytes(workers)), [2 * 4 * 8_798_208; 2]);
 }
 
 #[test]

@@ -16,8 +16,26 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The least length of a token, characters: whoever can guess it may use the workers.
 const LEAST: usize = 32;
 
-/// How many identities coordinators have: one connection each, since burn holds one socket an identity.
-const COORDINATORS: u32 = 1024;
+/// How many identities a role has: one connection each, since burn holds one socket an identity.
+const ASKING: u32 = 1024;
+
+/// Who asks a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The process of a run, for which the worker works.
+    Coordinator,
+    /// Another worker of a chain, which takes what is kept for it.
+    Worker,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Coordinator => "coordinator",
+            Self::Worker => "peer",
+        }
+    }
+}
 
 /// The identities of a token. Whoever knows it can be a worker and a coordinator; a connection shows that
 /// either side knows it, by TLS, before anything else is read.
@@ -52,20 +70,21 @@ impl Keys {
         self.key("worker")
     }
 
-    /// One of the coordinators': of this process another one each time, and of another process hardly ever the same.
-    pub fn coordinator(&self) -> SecretKey {
+    /// One of those who ask in that role: of this process another one each time, and of another process hardly ever
+    /// the same.
+    pub fn asks(&self, role: Role) -> SecretKey {
         static FIRST: LazyLock<u32> = LazyLock::new(|| {
             let [a, b, c, d, ..] = SecretKey::generate().to_bytes();
             u32::from_le_bytes([a, b, c, d])
         });
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = FIRST.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        self.key(&format!("coordinator {}", number % COORDINATORS))
+        self.key(&format!("{} {}", role.name(), number % ASKING))
     }
 
-    /// All of the coordinators'.
-    pub fn coordinators(&self) -> HashSet<EndpointId> {
-        (0..COORDINATORS).map(|i| self.key(&format!("coordinator {i}")).public()).collect()
+    /// All who may ask in that role.
+    pub fn all(&self, role: Role) -> HashSet<EndpointId> {
+        (0..ASKING).map(|i| self.key(&format!("{} {i}", role.name())).public()).collect()
     }
 
     /// Of the token in a file.

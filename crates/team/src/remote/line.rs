@@ -1,9 +1,9 @@
 //! A line to a worker: asks it something and waits for the answer.
 
 use super::endpoint::{addresses, bind, runtime};
-use super::keys::Keys;
-use super::message::{Answer, Request, decode, encode};
-use super::server::{OPERATION, data_of};
+use super::keys::{Keys, Role};
+use super::message::{Answer, Item, Request, decode, encode};
+use super::server::{OPERATION, SHELF, data_of};
 use burn::backend::{BackendTensor, DispatchDevice, DispatchTensorKind, Remote};
 use burn::remote::{ConnectError, CustomOpClient, IrohHost, RemoteHost};
 use burn::server::CustomOpIr;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// A worker as a coordinator reaches it.
+/// A worker as a coordinator reaches it, or another worker.
 pub struct Line {
     name: String,
     keys: Keys,
@@ -32,15 +32,21 @@ pub struct Line {
 
 impl Line {
     /// A line to the worker that the user named, not yet connected.
-    pub fn new(name: &str, keys: &Keys) -> Result<Self> {
+    pub fn new(name: &str, keys: &Keys, role: Role) -> Result<Self> {
         addresses(name)?;
-        let endpoint = bind(&keys.coordinator(), None)?;
+        let endpoint = bind(&keys.asks(role), None)?;
         Ok(Self { name: name.into(), keys: keys.clone(), endpoint, device: None, connections: 0 })
     }
 
     /// The worker as the user named it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// An address at which it is found.
+    pub fn address(&self) -> Result<String> {
+        let found = addresses(&self.name)?;
+        Ok(found.first().expect("a name without an address was refused").to_string())
     }
 
     /// Connects, unless it is connected.
@@ -75,7 +81,23 @@ impl Line {
 
     /// Asks something. Where the connection is lost, it must be connected again.
     pub fn ask(&mut self, request: &Request, lists: &[&[u32]]) -> Result<(Answer, Vec<Vec<u32>>)> {
-        let words = self.send(encode(request, lists));
+        self.converse(OPERATION, encode(request, lists))
+    }
+
+    /// Takes what the worker keeps for this one.
+    pub fn take(&mut self, item: &Item) -> Result<Vec<u32>> {
+        match self.converse(SHELF, encode(item, &[]))? {
+            (Answer::Block, mut lists) if lists.len() == 1 => Ok(lists.remove(0)),
+            _ => Err(Error::machine("it keeps no such block")),
+        }
+    }
+
+    fn converse(
+        &mut self,
+        operation: &'static str,
+        message: Vec<u32>,
+    ) -> Result<(Answer, Vec<Vec<u32>>)> {
+        let words = self.send(operation, message);
         let words = words.inspect_err(|_| {
             self.device = None;
             self.connections += 1;
@@ -88,7 +110,7 @@ impl Line {
         }
     }
 
-    fn send(&self, message: Vec<u32>) -> Result<Vec<u32>> {
+    fn send(&self, operation: &'static str, message: Vec<u32>) -> Result<Vec<u32>> {
         let lost = || Error::machine("the connection is lost");
         let device = self.device.as_ref().ok_or_else(lost)?;
         let message = Tensor::<1, Int>::from_data(data_of(message), device);
@@ -103,7 +125,7 @@ impl Line {
         // The shape is not known before the answer is there, and burn does not ask for it.
         let answer = TensorIr::uninit(client.create_empty_handle(), Shape::from([0]), DType::I32);
         let operation =
-            CustomOpIr::with_scalars(OPERATION, &[message.into_ir()], &[answer], vec![]);
+            CustomOpIr::with_scalars(operation, &[message.into_ir()], &[answer], vec![]);
         let answer = client.register(operation).pop().expect("the operation has one output");
         let answer = Tensor::<1, Int>::from_primitive::<Remote>(answer);
         let numbers = block_on(readback::ints(answer)).map_err(|_| lost())?;

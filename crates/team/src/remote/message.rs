@@ -1,6 +1,7 @@
 //! What a coordinator and a worker say to each other. A message is a head, in MessagePack, and lists of
 //! numbers, whose bits arrive as they are; together they are words of 32 bits, since a tensor carries them.
 
+use crate::chain::Peer;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -10,7 +11,7 @@ use srft_trainer::score::Scored;
 use srft_trainer::shards::Job;
 
 /// Begins a message; another version of it begins otherwise.
-const MAGIC: u32 = 0x7372_6601;
+const MAGIC: u32 = 0x7372_6602;
 
 /// Bytes of a file that go in one message.
 pub const FILE_PART: usize = 16 << 20;
@@ -40,10 +41,14 @@ pub enum Request {
     Weights {
         /// Of which opening.
         session: u64,
+        /// The version that all blocks together are.
+        version: u64,
         /// Which block, in parameter order.
         block: usize,
-        /// The version that all blocks together are; set with the last.
-        version: Option<u64>,
+        /// The worker that has it, where it does not come with the request.
+        from: Option<Peer>,
+        /// Whether it is to be kept for another worker.
+        keeps: bool,
     },
     /// To do a job.
     Perform {
@@ -53,14 +58,51 @@ pub enum Request {
         version: u64,
         /// The job.
         job: Job,
+        /// A number by which a gradient is asked for.
+        number: usize,
     },
-    /// A block of the gradient that the last job gave.
+    /// A block of a gradient, which is given once.
     Gradient {
         /// Of which opening.
         session: u64,
+        /// The number of its job.
+        number: usize,
         /// Which, in parameter order.
         block: usize,
     },
+    /// To add a block of some gradients to what another worker has added up of it.
+    Add {
+        /// Of which opening.
+        session: u64,
+        /// The weights that the gradients are of.
+        version: u64,
+        /// The numbers of their jobs, in the order of adding.
+        numbers: Vec<usize>,
+        /// Which block, in parameter order.
+        block: usize,
+        /// The worker before, and the last number that it has added; none: this is the first.
+        from: Option<(Peer, usize)>,
+        /// Whether the sum is to be kept for another worker; else it is the answer.
+        keeps: bool,
+    },
+    /// Whether it reaches another worker at this address.
+    Reach {
+        /// The address.
+        address: String,
+    },
+}
+
+/// What a worker keeps for another, which takes it once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Item {
+    /// Of which opening.
+    pub session: u64,
+    /// The version of the weights that it is, or is of.
+    pub version: u64,
+    /// The last number added, if it is of a gradient's sum; none: of the weights.
+    pub number: Option<usize>,
+    /// Which block.
+    pub block: usize,
 }
 
 /// A run as a worker opens it.
@@ -132,6 +174,11 @@ pub enum Answer {
     },
     /// A block, as numbers.
     Block,
+    /// Another worker did not give what it was to add or to put in place.
+    Absent {
+        /// Which, and why.
+        what: String,
+    },
     /// It failed.
     Failed {
         /// What.

@@ -6,13 +6,15 @@
 //! |---|---|
 //! | `message` | what is asked and answered, as words |
 //! | `keys`, `endpoint` | who may, and how either side is reached |
-//! | `place`, `server` | a worker: its folder and its run; the server before it |
-//! | `line`, `client` | a coordinator: the line to a worker; the member that speaks over it |
+//! | `shelf`, `place`, `server` | a worker: what it keeps for the next in a chain; its folder and its run; the server before it |
+//! | `line`, `member`, `client` | a coordinator: the line to a worker; the member that speaks over it; who makes a run's members |
 
 pub mod client;
 pub mod endpoint;
 pub mod keys;
 pub mod line;
+pub mod member;
 pub mod message;
 pub mod place;
 pub mod server;
+pub mod shelf;

@@ -1,7 +1,7 @@
 //! A worker: burn's remote server, with one operation of ours, behind an identity that follows from the token.
 
 use super::endpoint::{bind, runtime};
-use super::keys::Keys;
+use super::keys::{Keys, Role};
 use super::message::{Answer, encode};
 use super::place::Place;
 use crate::worker::spawn;
@@ -22,8 +22,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// The operation: a message in, a message out.
+/// An operation: a message in, a message out.
 pub const OPERATION: &str = "srft";
+
+/// Another: what is kept for a worker. It is answered while the worker is at work.
+pub const SHELF: &str = "srft shelf";
 
 /// A message, and where its answer goes.
 type Asked = (Vec<u32>, Sender<Vec<u32>>);
@@ -38,18 +41,21 @@ pub fn serve(
     is_stopped: impl Fn() -> bool,
 ) -> Result<()> {
     let endpoint = bind(&keys.worker(), Some(port))?;
-    let connected = place.connected();
+    let (connected, shelf) = (place.connected(), place.shelf());
     let (asked, requests) = channel();
     let asked = Mutex::new(asked);
     // All of the work on one thread, since a device's queues belong to threads.
     let work = spawn(move || answer(place, requests));
     let server = RemoteServer::new([Device::flex()])
         .with_custom_op::<Flex, _>(OPERATION, move |handles, ir, device| {
-            heed(&asked, handles, ir, device)
+            heed(|words| ask(&asked, words), handles, ir, device)
+        })
+        .with_custom_op::<Flex, _>(SHELF, move |handles, ir, device| {
+            heed(|words| shelf.answer(&words), handles, ir, device)
         });
     let inner = server.into_protocol(&endpoint).map_err(|e| Error::machine(e.to_string()))?;
-    let coordinators = keys.coordinators();
-    let gate = Gate { inner: inner.into(), coordinators, connected };
+    let [coordinators, workers] = [Role::Coordinator, Role::Worker].map(|role| keys.all(role));
+    let gate = Gate { inner: inner.into(), coordinators, workers, connected };
     let _entered = runtime().enter();
     let router = Router::builder(endpoint).accept(BURN_REMOTE_ALPN, gate).spawn();
     listens();
@@ -74,25 +80,29 @@ fn answer(mut place: Place, requests: Receiver<Asked>) -> Error {
     Error::machine("no one can ask any more")
 }
 
-/// The operation, on the session's own thread.
+/// Has the worker's thread answer a message.
+fn ask(asked: &Mutex<Sender<Asked>>, words: Vec<u32>) -> Vec<u32> {
+    let (sender, receiver) = channel();
+    let is_sent = asked.lock().unwrap_or_else(PoisonError::into_inner).send((words, sender));
+    is_sent.ok().and_then(|()| receiver.recv().ok()).unwrap_or_else(|| {
+        let gone = Error::machine("the worker's device has failed; it must be started again");
+        encode(&Answer::failed(&gone), &[])
+    })
+}
+
+/// An operation, on the session's own thread.
 fn heed(
-    asked: &Mutex<Sender<Asked>>,
+    answer: impl Fn(Vec<u32>) -> Vec<u32>,
     handles: &mut HandleContainer<<Flex as burn_ir::BackendIr>::Handle>,
     ir: &CustomOpIr,
     device: &<Flex as burn::backend::BackendTypes>::Device,
 ) {
     let message = handles.get_int_tensor::<Flex>(&ir.inputs[0]);
     let numbers = block_on(readback::ints(Tensor::<1, Int>::from_primitive::<Flex>(message)));
-    let answer = numbers.ok().and_then(|numbers| {
-        let words = numbers.into_iter().map(i32::cast_unsigned).collect();
-        let (sender, receiver) = channel();
-        asked.lock().unwrap_or_else(PoisonError::into_inner).send((words, sender)).ok()?;
-        receiver.recv().ok()
-    });
-    let answer = answer.unwrap_or_else(|| {
-        let gone = Error::machine("the worker's device has failed; it must be started again");
-        encode(&Answer::failed(&gone), &[])
-    });
+    let answer = match numbers {
+        Ok(numbers) => answer(numbers.into_iter().map(i32::cast_unsigned).collect()),
+        Err(error) => encode(&Answer::failed(&error), &[]),
+    };
     let data = data_of(answer);
     handles.register_int_tensor::<Flex>(&ir.outputs[0].id, Flex::int_from_data(data, device));
 }
@@ -108,11 +118,15 @@ pub fn data_of(words: Vec<u32>) -> TensorData {
 struct Gate {
     inner: Box<dyn DynProtocolHandler>,
     coordinators: HashSet<EndpointId>,
+    workers: HashSet<EndpointId>,
     connected: Arc<AtomicUsize>,
 }
 
 impl ProtocolHandler for Gate {
     async fn accept(&self, connection: Connection) -> std::result::Result<(), AcceptError> {
+        if self.workers.contains(&connection.remote_id()) {
+            return self.inner.accept(connection).await;
+        }
         if !self.coordinators.contains(&connection.remote_id()) {
             return Err(AcceptError::from_err(std::io::Error::other("not with this token")));
         }
