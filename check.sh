@@ -6,8 +6,8 @@
 #   ./check.sh quick        while working: format, lint, and the tests on the CPU alone
 #
 # Stages:
-#   tools        C and C++ compilers, a software Vulkan adapter, Chromium, Python's venv, rustfmt and
-#                clippy, the compile targets, mingw and Wine, wasm-bindgen; Node.js 20 or newer must
+#   tools        C and C++ compilers, a software Vulkan adapter, Chromium, Firefox, Python's venv, rustfmt
+#                and clippy, the compile targets, mingw and Wine, wasm-bindgen; Node.js 20 or newer must
 #                be there
 #   format       rustfmt
 #   lint         clippy on the program, tests and benches; links in the documentation
@@ -16,8 +16,8 @@
 #   workers      runs shared with other processes (the feature `remote`): killed, stopped, cut off
 #   windows      the readers' tests as a Windows program, under Wine: its locks, maps and renames
 #   fuzz         every reader of files from elsewhere, 20 seconds each; SRFT_FUZZ_SECS=600 for long
-#   web          the page: built, its types checked, tested in Chromium on the CPU backend and on
-#                software WebGPU
+#   web          the page: built, its types checked, tested in Chromium and Firefox on the CPU backend and
+#                on software WebGPU
 #   python       the package: built and installed as a user would in an environment of its own,
 #                tested, with a published model too (93 MB from PyPI, five minutes of one core, most of
 #                them on software Vulkan), and every notebook run
@@ -71,7 +71,7 @@ install_packages() {
     command -v c++ >/dev/null || missing+=(g++)
     python3 -m ensurepip --version >/dev/null 2>&1 || missing+=(python3-venv)
     command -v ip >/dev/null || missing+=(iproute2) # networks of their own for workers
-    install "${missing[@]}" libvulkan1 mesa-vulkan-drivers chromium || return
+    install "${missing[@]}" libvulkan1 mesa-vulkan-drivers chromium firefox-esr || return
     # The stage that needs these is left out, aloud, where they cannot be had.
     [ "$(dpkg --print-architecture)" != amd64 ] || install gcc-mingw-w64-x86-64 wine wine64 || true
 }
@@ -80,11 +80,11 @@ tools() {
     try "install Rust, as rust-version in Cargo.toml says, with rustup or your system's packages" \
         cargo --version
     if command -v apt-get >/dev/null; then
-        try "install cc, c++, libvulkan1, mesa-vulkan-drivers and chromium yourself, or run as root" \
+        try "install cc, c++, libvulkan1, mesa-vulkan-drivers, chromium and firefox-esr yourself, or run as root" \
             install_packages
     else
-        echo "not a Debian: a C linker, Mesa's software Vulkan driver (lavapipe) and" \
-            "/usr/bin/chromium must be there"
+        echo "not a Debian: a C linker, Mesa's software Vulkan driver (lavapipe)," \
+            "/usr/bin/chromium and /usr/bin/firefox-esr must be there"
     fi
     try "install Python 3.10 or newer with venv and pip (on Debian: python3-venv)" python3 -m ensurepip --version
     for component in rustfmt clippy; do

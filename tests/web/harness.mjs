@@ -35,7 +35,7 @@ after(async () => {
     server?.closeAllConnections();
 });
 
-async function site() {
+export async function site() {
     assert(existsSync(dist + "/srft/srft_bg.wasm"), `${dist} is not built; next: web/build.sh`);
     if (!server) {
         const files = sirv(dist, { dev: true });
