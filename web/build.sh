@@ -5,6 +5,10 @@
 #   web/build.sh            builds, prints the sizes, fails when the download has grown too large
 #   web/build.sh tools      only installs what building needs
 #   web/build.sh assemble   only copies: enough after a change of JavaScript, HTML or CSS
+#
+#   SRFT_SITE=https://example.org/srft/ web/build.sh assemble
+#                           with the address where the site will lie: those who show links to it ask
+#                           for the picture (page/card.png, made by card.mjs) by its whole address
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -121,10 +125,12 @@ assemble() {
     mkdir "dist/$own/srft"
     cp dist/srft/*.js dist/srft/*.wasm dist/srft/*.safetensors "dist/$own/srft/"
     mv "dist/$own/watchdog.js" dist/
+    cp page/card.png dist/
     # All scripts are asked for at once, not one after the other imported it.
     scripts=$(cd "dist/$own" && printf '<link rel="modulepreload" href="%s">\\n' *.js srft/client.js srft/link.js srft/store.js)
     sed -E -e "s#^<script type=\"module\"#$scripts&#" page/index.html |
-        sed -E -e "s#(href|src)=\"([a-z/-]+\.(css|js))\"#\1=\"$own/\2\"#" >dist/index.html
+        sed -E -e "s#(href|src)=\"([a-z/-]+\.(css|js))\"#\1=\"$own/\2\"#" \
+            -e "s#content=\"card\.png\"#content=\"${SRFT_SITE:+${SRFT_SITE%/}/}card.png\"#" >dist/index.html
 }
 
 case "${1-}" in
