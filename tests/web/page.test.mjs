@@ -26,13 +26,20 @@ browserTest("it plays by itself and draws what came", { path: "index.html#" + QU
     for (const chart of ["accuracy-in", "accuracy-out"]) {
         assert.deepEqual(await points(chart), [2, 2, 2], `${chart}: the base and step 10`);
     }
-    assert((await count(page, "#charts .mark")) > 0 && (await count(page, "#charts path.line")) > 0);
+    assert((await count(page, ".chart .mark")) > 0 && (await count(page, ".chart path.line")) > 0);
     // The strip: the base and three runs, a cell a token.
     const cells = await page.locator("#strip-table tbody tr").evaluateAll((rows) =>
         rows.map((row) => row.querySelectorAll("td.shaded").length));
     const runs = cells.filter((n) => n > 0);
     assert(runs.length >= 3 && runs.every((n) => n === runs[0]), `cells of each row: ${cells}`);
-    // Values as a table.
+    // The other charts are folded up, and whole when they are opened; values as a table.
+    assert.equal(await page.locator("#chart-reward").isVisible(), false);
+    await page.locator("#why > summary").click();
+    await page.waitForFunction(() =>
+        [...document.querySelectorAll("#why .plot svg")].every(
+            (svg) => svg.clientWidth > 200 && Math.abs(svg.clientWidth - svg.parentElement.clientWidth) <= 1,
+        ),
+    );
     await page.locator("#chart-reward button.as-table").click();
     assert.equal(await count(page, "#chart-reward tbody tr"), done);
     assert.deepEqual(foreign, [], "requests to elsewhere");
@@ -127,9 +134,9 @@ browserTest("a file that is none is told, and the runs go on", { path: "index.ht
 
 accessibilityTests({ path: "index.html#" + QUICK }, (page) => pauseAt(page, 2));
 
-// What the page does when nothing is chosen. One seed of 120 problems in distribution (standard
+// What the page does with the paper’s settings. One seed of 120 problems in distribution (standard
 // error 4 points): seen .83 to .92 for SFT and SRFT, .63 to .66 for RL, from a base of .40.
-browserTest("the default settings reach their accuracy", { path: "index.html", timeout: 900 }, async (page) => {
+browserTest("the paper’s setting reaches its accuracy", { path: "index.html#preset=paper", timeout: 900 }, async (page) => {
     await reach(page, "done", 150);
     await page.locator("#chart-accuracy-in button.as-table").click();
     const last = await page.locator("#chart-accuracy-in tbody tr").first().locator("th, td").allInnerTexts();

@@ -34,24 +34,6 @@ export function evaluationSays({ runs }) {
 }
 
 /**
- * The runs' results in words, with the uncertainty of one seed and so few problems; null before the end.
- * @param {State} state
- * @returns {string | null}
- */
-export function verdictOf({ phase, base, runs, step }) {
-    const last = runs.map((run) => run.evaluations.at(-1));
-    if (phase !== "done" || !base || last.some((evaluation) => evaluation?.step !== step)) return null;
-    const models = [base, ...last].map((evaluation) => evaluation?.scores ?? []);
-    const names = ["base", ...runs.map((run) => methodOf(run.view.method).label)];
-    const half = (/** @type {boolean} */ ood) => {
-        const shares = models.map((scores, i) => `${names[i]} ${percent(meanAccuracy(scores, ood) ?? 0)}%`);
-        const n = models[0].filter((score) => score.ood === ood).reduce((sum, score) => sum + score.n, 0);
-        return `${shares.join(", ")} of ${n} held-out problems ${ood ? "out of" : "in"} distribution (±${Math.round(98 / Math.sqrt(n))} points)`;
-    };
-    return `After ${step} steps, right: ${half(false)}; ${half(true)}. One seed proves nothing.`;
-}
-
-/**
  * Shows what went wrong with something the visitor did, beside where it was done; null clears it.
  * @param {string} id of the element
  * @param {Trouble | string | null} trouble

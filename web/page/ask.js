@@ -120,9 +120,12 @@ export class Ask {
     }
 }
 
+/** The model that all runs begin from, named as a method is. */
+const BASE = { id: "base", label: "base", does: "before training" };
+
 /** Whose answer it is. @param {State} state @param {Answer} answer */
 export function whoOf({ runs }, { run }) {
-    return run === null ? { id: "base", label: "base" } : methodOf(runs[run]?.view.method ?? "");
+    return run === null ? BASE : methodOf(runs[run]?.view.method ?? "");
 }
 
 /** A mark for right or wrong, also in words; empty if unknown. @param {boolean | null} right */

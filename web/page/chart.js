@@ -29,10 +29,12 @@ import { covering, indexAt, ticks } from "./scale.js";
  * @property {(y: number) => string} [tick] a value on the axis
  */
 
-const MARGIN = { top: 10, right: 92, bottom: 20, left: 38 };
+/** The browser's font size beside the usual one: what the reader has chosen. */
+const UNIT = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16 || 1;
+const MARGIN = { top: 10 * UNIT, right: 92 * UNIT, bottom: 20 * UNIT, left: 38 * UNIT };
 /** Width of a label's character, px. */
-const CHARACTER_WIDTH = 6.4;
-const LABEL_HEIGHT = 14;
+const CHARACTER_WIDTH = 6.4 * UNIT;
+const LABEL_HEIGHT = 14 * UNIT;
 
 export class Chart {
     #look;
@@ -176,24 +178,24 @@ export class Chart {
         const bottom = MARGIN.top + this.#plotHeight;
         setAll(this.svg, { viewBox: `0 0 ${this.#width} ${this.#height}`, width: this.#width, height: this.#height });
         const tick = this.#look.tick ?? this.#look.format;
-        const rows = ticks(this.#range[0], this.#range[1], this.#plotHeight / 34).map((value) => {
+        const rows = ticks(this.#range[0], this.#range[1], this.#plotHeight / (34 * UNIT)).map((value) => {
             const y = this.#y(value);
             return s(
                 "g",
                 { class: value === 0 ? "tick zero" : "tick" },
                 s("line", { x1: MARGIN.left, x2: right, y1: y, y2: y }),
-                s("text", { x: MARGIN.left - 6, y: y + 3.5, "text-anchor": "end" }, tick(value)),
+                s("text", { x: MARGIN.left - 6, y: y + 3.5 * UNIT, "text-anchor": "end" }, tick(value)),
             );
         });
-        const columns = ticks(0, this.#steps, this.#plotWidth / 60).map((step) =>
+        const columns = ticks(0, this.#steps, this.#plotWidth / (60 * UNIT)).map((step) =>
             s(
                 "g",
                 { class: "tick step" },
                 s("line", { x1: this.#x(step), x2: this.#x(step), y1: bottom, y2: bottom + 3 }),
-                s("text", { x: this.#x(step), y: bottom + 15, "text-anchor": "middle" }, String(step)),
+                s("text", { x: this.#x(step), y: bottom + 15 * UNIT, "text-anchor": "middle" }, String(step)),
             ),
         );
-        const word = s("text", { class: "axis-word", x: right + 18, y: bottom + 15 }, "step");
+        const word = s("text", { class: "axis-word", x: right + 18 * UNIT, y: bottom + 15 * UNIT }, "step");
         this.#axes.replaceChildren(...rows, ...columns, word);
     }
 

@@ -1,4 +1,4 @@
-// The six charts: what each shows of the runs, its table, and the one cursor that links them.
+// The charts: what each shows of the runs, its table, and the one cursor that links them.
 
 import { Chart } from "./chart.js";
 import { DataTable } from "./data-table.js";
@@ -22,8 +22,8 @@ const AVERAGED = 10;
 const KINDS = [
     {
         id: "accuracy-in",
-        title: "Accuracy, in distribution",
-        unit: "% of held-out problems",
+        title: "Accuracy",
+        unit: "% of new problems answered right",
         range: [0, 1],
         fixed: true,
         every: 1,

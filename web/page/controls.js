@@ -29,7 +29,9 @@ export class Controls {
     constructor(changed) {
         this.#changed = changed;
         byId("presets").append(
-            ...PRESETS.map(({ id, title }) => h("li", {}, h("a", { href: `#preset=${id}` }, title))),
+            ...PRESETS.map(({ id, title, says }) =>
+                h("li", {}, h("a", { href: `#preset=${id}` }, h("b", {}, title), h("span", {}, says))),
+            ),
         );
         byId("methods").append(
             ...METHODS.map((method) => {

@@ -1,8 +1,8 @@
 // The page's wiring: the trainer's events → state → what has to be drawn; the visitor → commands.
 //
 // Elements whose ids are stable: #play #step #restart (buttons), #phase #step-count #speed
-// #adapter #self-test (status), #example-prompt #example-answers #example-next, #cursor (slider over
-// steps) #follow, #chart-accuracy-in #chart-accuracy-out #chart-shift #chart-reward #chart-entropy
+// #adapter #self-test (status), #example-prompt #example-answers #example-next #verdict #again, #copy-link
+// #share-link #copy-embed #embed-code, #why (details), #cursor (slider over steps) #follow, #chart-accuracy-in #chart-accuracy-out #chart-shift #chart-reward #chart-entropy
 // #chart-weights (figures: an svg with g.series[data-series][data-points] > .line, .mark;
 // button.as-table), #probe #strip-table (one row for the base, one a run; td.shaded), #group-run
 // #group-prompt #group-refresh #group-rows (.member, button.token) #token-candidates #token-terms
@@ -13,18 +13,20 @@
 // playing | paused | done | error), data-step, and data-scripts once the page is wired.
 
 import { Trainer, TrainerError } from "./srft/client.js";
-import { announce, complain, evaluationSays, forget, reassure, tellAt, verdictOf } from "./announce.js";
+import { announce, complain, evaluationSays, forget, reassure, tellAt } from "./announce.js";
 import { Ask } from "./ask.js";
 import { Charts } from "./charts.js";
 import { isAt, isOf, noteContinued, offerFiles } from "./checkpoints.js";
 import { Controls } from "./controls.js";
 import { byId, goTo, onPress, painter, write } from "./dom.js";
 import { Example } from "./example.js";
+import { explain } from "./glossary.js";
 import { Group } from "./group.js";
 import { drawLesson, drawNow } from "./lesson.js";
 import { methodOf } from "./methods.js";
 import { presetOf } from "./presets.js";
 import { Scores } from "./scores.js";
+import { drawSharing, offerSharing } from "./share.js";
 import { isRunning, startOf } from "./start.js";
 import { State } from "./state.js";
 import { drawDevice, drawStatus } from "./status.js";
@@ -32,6 +34,7 @@ import { Strip } from "./strip.js";
 import { TabStore, keepGroup, keptGroup } from "./tabs.js";
 import { offerTheme } from "./theme.js";
 import { effective, read, write as addressText } from "./url.js";
+import { verdictOf } from "./verdict.js";
 
 /** @typedef {import("../package/index.js").Checkpoint} Checkpoint */
 /** @typedef {import("./url.js").Address} Address */
@@ -60,7 +63,7 @@ const paint = painter({
         drawStatus(state, isChanged(), download, (performance.now() - heard) / 1000);
         const verdict = verdictOf(state);
         byId("again").hidden = verdict === null;
-        const soon = "The result will appear here, after about two minutes on a CPU.";
+        const soon = "What was seen will be said here, after about two minutes on a CPU.";
         write(/** @type {Element} */ (byId("verdict").firstElementChild), verdict ?? soon);
     },
     device: () => drawDevice(state),
@@ -80,6 +83,7 @@ const paint = painter({
     controls: () => {
         controls.draw(draft);
         drawLesson(running(), now);
+        drawSharing(addressText(running()));
     },
 });
 
@@ -308,8 +312,9 @@ onPress("again", () => {
 document.addEventListener("click", (event) => {
     const link = /** @type {Element} */ (event.target).closest?.("a");
     const hash = link?.getAttribute("href") ?? "";
-    if (!hash.startsWith("#") || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (!link || !hash.startsWith("#") || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
+    if (link.classList.contains("word") && explain(link)) return;
     if (!hash.startsWith("#preset=")) return goTo(byId(hash.slice(1)));
     draft = read(hash);
     if (location.hash !== hash) history.pushState(null, "", hash);
@@ -324,9 +329,9 @@ addEventListener("popstate", () => {
 });
 setInterval(() => paint("status"), 5000); // silence is told, too
 addEventListener("pagehide", () => keepGroup(applied, state.group));
-byId("settings").toggleAttribute("open", matchMedia("(min-width: 1000px)").matches);
 
 offerTheme();
+offerSharing(() => addressText(running()));
 offerFiles(() => trainer.save(), loadFile);
 const tell = takeAddress(location.hash);
 begin({ anew: false }).then(tell);

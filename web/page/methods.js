@@ -8,6 +8,7 @@
  * @property {string} name on the page
  * @property {string} label at the end of its lines
  * @property {string} says one line
+ * @property {string} does a few words, for who knows no method by its name
  * @property {string} dash SVG dash pattern
  * @property {Shape} shape of its marks
  */
@@ -19,6 +20,7 @@ export const METHODS = [
         name: "SFT",
         label: "SFT",
         says: "imitates the teacher’s demonstrations",
+        does: "copies a teacher",
         dash: "7 4",
         shape: "square",
     },
@@ -27,6 +29,7 @@ export const METHODS = [
         name: "RL (GRPO)",
         label: "RL",
         says: "reinforces its own rollouts by their reward",
+        does: "tries, is rewarded",
         dash: "1.5 3.5",
         shape: "triangle",
     },
@@ -35,6 +38,7 @@ export const METHODS = [
         name: "SRFT",
         label: "SRFT",
         says: "does both at once, weighed by entropy",
+        does: "does both at once",
         dash: "none",
         shape: "circle",
     },
@@ -43,6 +47,7 @@ export const METHODS = [
         name: "SFT→RL",
         label: "SFT→RL",
         says: "SFT for half the steps, then RL",
+        does: "copies, then tries",
         dash: "8 3 1.5 3",
         shape: "diamond",
     },
@@ -51,6 +56,7 @@ export const METHODS = [
         name: "RL→SFT",
         label: "RL→SFT",
         says: "RL for half the steps, then SFT",
+        does: "tries, then copies",
         dash: "2 2 6 2",
         shape: "star",
     },
@@ -59,6 +65,7 @@ export const METHODS = [
         name: "SRFT (reported script)",
         label: "script",
         says: "SRFT as the authors’ code has it",
+        does: "both, as in the authors’ code",
         dash: "3 3",
         shape: "cross",
     },
@@ -67,6 +74,7 @@ export const METHODS = [
         name: "SRFT (HPT)",
         label: "HPT",
         says: "SRFT as re-implemented for HPT",
+        does: "both, as in HPT",
         dash: "12 3",
         shape: "wedge",
     },
@@ -75,6 +83,7 @@ export const METHODS = [
         name: "LUFFY",
         label: "LUFFY",
         says: "RL on rollouts and demonstration together",
+        does: "both in one group",
         dash: "5 2 1.5 2 1.5 2",
         shape: "bar",
     },
@@ -85,7 +94,7 @@ export const SHOWN = ["sft", "grpo", "srft"];
 
 /** @param {string} id @returns {Method} */
 export function methodOf(id) {
-    return METHODS.find((m) => m.id === id) ?? { id, name: id, label: id, says: "", dash: "4 4", shape: "cross" };
+    return METHODS.find((m) => m.id === id) ?? { id, name: id, label: id, says: "", does: "", dash: "4 4", shape: "cross" };
 }
 
 /** Outlines of the marks around (0, 0). @type {Record<Shape, string>} */

@@ -92,7 +92,7 @@ export function drawDevice({ ready, phase }) {
         adapter.is_gpu
             ? ""
             : cpu
-              ? "No GPU is in use here; with one it would be faster."
+              ? "No GPU in use."
               : "This GPU is software on the CPU: good for a test, slow for training.",
     );
     const count = kernels.length;

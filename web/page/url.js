@@ -1,8 +1,9 @@
 // The address: after the #, in short keys, every chosen value that differs from the defaults.
-// `#preset=wrong-demonstrations&lr=0.003` is a preset and one change on top of it.
+// `#preset=wrong-demonstrations&lr=0.003` is a preset and one change on top of it. An address that says nothing
+// opens with the experiment `OPENING`; one that names settings without a preset is the paper’s, with those.
 
 import { METHODS, SHOWN } from "./methods.js";
-import { presetOf } from "./presets.js";
+import { OPENING, PAPER, presetOf } from "./presets.js";
 import { DEVICES, SETTINGS, objection } from "./settings.js";
 
 /** @typedef {import("./settings.js").Choices} Choices */
@@ -19,7 +20,7 @@ export function read(hash) {
     /** @type {Choices} */
     const own = {};
     const unknown = [];
-    let preset;
+    let preset = hash.replace(/^#/, "") === "" ? OPENING : undefined;
     for (const [key, value] of new URLSearchParams(hash.replace(/^#/, ""))) {
         if (key === "preset" && presetOf(value)) preset = value;
         else {
@@ -36,7 +37,8 @@ export function write({ preset, own }) {
     const order = ["m", ...SETTINGS.map((x) => x.key), "ew", "dev"];
     const pairs = order.filter((key) => own[key] !== undefined).map((key) => [key, own[key]]);
     // Commas and slashes are allowed in a fragment, and easier to read than their escapes.
-    const text = new URLSearchParams([...(preset ? [["preset", preset]] : []), ...pairs]).toString();
+    const named = preset ?? (pairs.length === 0 ? PAPER : undefined); // nothing would mean the opening experiment
+    const text = new URLSearchParams([...(named ? [["preset", named]] : []), ...pairs]).toString();
     return text.replace(/%2C/g, ",").replace(/%2F/g, "/");
 }
 

@@ -2,6 +2,8 @@
 // versioned folder, since it must work when the others are not found. main.js ends its watch (data-scripts).
 (function () {
     var root = document.documentElement;
+    // In a frame on another page (style.css): this is the one script that runs before anything is drawn.
+    root.toggleAttribute("data-embedded", /[?&]embed\b/.test(location.search));
     var PATIENCE = 10000;
     var AGAIN = "srft-reloaded";
 
