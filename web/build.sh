@@ -110,8 +110,8 @@ bind_and_optimise() {
 }
 
 # srft/ is the package, for pages of others. The page's own files, package and all, lie in a folder
-# whose name changes with them, so that no cache serves parts of two versions together; index.html
-# and its watchdog, which says so where that folder is gone, are all that keeps its name.
+# whose name changes with them, so that no cache serves parts of two versions together; index.html,
+# its watchdog, which says so where that folder is gone, and the picture for links keep their names.
 assemble() {
     local own scripts
     rm -rf dist
