@@ -13,7 +13,7 @@ use burn::tensor::{Tensor, activation};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use srft_formats::model::Activation;
-use srft_formats::platform::IS_PAGE;
+use srft_formats::platform::READS_MODELS;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
@@ -26,7 +26,7 @@ const CUBIC: f32 = 0.071_354_814;
 
 /// gate [N, F], up [N, F] → act(gate)·up [N, F].
 pub fn glu(gate: Tensor<2>, up: Tensor<2>, act: Activation) -> Tensor<2> {
-    let act = if IS_PAGE { Activation::Silu } else { act }; // a page knows no Gemma
+    let act = if READS_MODELS { act } else { Activation::Silu }; // the built-in model is no Gemma
     let device = gate.device();
     match (fused::runs_on(&device), act) {
         (true, Activation::Silu) => fused::run(Glu(PhantomData::<Silu>), [gate, up]),

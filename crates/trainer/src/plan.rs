@@ -93,6 +93,11 @@ pub fn trained(model: &ModelConfig, lora: Option<&Lora>) -> usize {
     Sizes::new(model, lora).trainable
 }
 
+/// How many numbers a model has.
+pub fn numbers(model: &ModelConfig) -> usize {
+    Sizes::new(model, None).weights
+}
+
 /// What a run's memory depends on besides the config and the model.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances {

@@ -43,6 +43,27 @@ pub const NATIVE: Option<Native> = Some(Native);
 #[cfg(target_family = "wasm")]
 pub const NATIVE: Option<Native> = None;
 
+/// Whether published models are read: by every native program, and by a page that is built for them (the feature
+/// `models`), whose download is larger.
+pub const READS_MODELS: bool = cfg!(any(not(target_family = "wasm"), feature = "models"));
+
+/// What only reading published models needs: a page without them has no value of it, so what needs one is not
+/// downloaded.
+#[cfg(any(not(target_family = "wasm"), feature = "models"))]
+#[derive(Debug, Clone, Copy)]
+pub struct Models;
+/// What only reading published models needs: this page has no value of it.
+#[cfg(all(target_family = "wasm", not(feature = "models")))]
+#[derive(Debug, Clone, Copy)]
+pub enum Models {}
+
+/// Where published models are read, the value.
+#[cfg(any(not(target_family = "wasm"), feature = "models"))]
+pub const MODELS: Option<Models> = Some(Models);
+/// Where published models are read, the value.
+#[cfg(all(target_family = "wasm", not(feature = "models")))]
+pub const MODELS: Option<Models> = None;
+
 /// The text of a file, which must be UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {
     let bytes = read(path)?;

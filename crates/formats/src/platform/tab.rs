@@ -7,12 +7,22 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 thread_local! {
-    static FILES: RefCell<BTreeMap<PathBuf, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
+    static FILES: RefCell<BTreeMap<PathBuf, Arc<Vec<u8>>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-fn files<T>(action: impl FnOnce(&mut BTreeMap<PathBuf, Vec<u8>>) -> T) -> T {
+/// A file's bytes, seen without a copy; the file may be removed meanwhile.
+struct Seen(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Seen {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn files<T>(action: impl FnOnce(&mut BTreeMap<PathBuf, Arc<Vec<u8>>>) -> T) -> T {
     FILES.with_borrow_mut(action)
 }
 
@@ -21,15 +31,18 @@ pub fn absolute(path: &Path) -> PathBuf {
     path.into()
 }
 
-/// The bytes of a file.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
-    let found = files(|all| all.get(path).cloned());
-    found.ok_or_else(|| io(path, ErrorKind::NotFound.into()))
+fn found(path: &Path) -> Result<Arc<Vec<u8>>> {
+    files(|all| all.get(path).cloned()).ok_or_else(|| io(path, ErrorKind::NotFound.into()))
 }
 
 /// The bytes of a file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    found(path).map(|bytes| bytes.to_vec())
+}
+
+/// The bytes of a file, which are not copied.
 pub fn map(path: &Path) -> Result<Bytes> {
-    read(path).map(Bytes::from)
+    found(path).map(|bytes| Bytes::of(Seen(bytes)))
 }
 
 /// Whether a file or folder is there; a folder exists while it holds a file.
@@ -59,7 +72,12 @@ pub fn names_in(path: &Path) -> Result<Vec<String>> {
 
 /// Writes a file.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    files(|all| all.insert(path.into(), bytes.into()));
+    put(path, bytes.into())
+}
+
+/// Makes these bytes a file, without a copy.
+pub fn put(path: &Path, bytes: Vec<u8>) -> Result<()> {
+    files(|all| all.insert(path.into(), Arc::new(bytes)));
     Ok(())
 }
 
@@ -102,7 +120,7 @@ impl FolderWriter {
         remove_folder_atomic(&self.path)?;
         for FileWriter { name, mut bytes } in self.files {
             bytes.shrink_to_fit(); // it grew in steps
-            files(|all| all.insert(self.path.join(name), bytes));
+            put(&self.path.join(name), bytes)?;
         }
         Ok(())
     }
@@ -130,7 +148,7 @@ pub fn remove_file(path: &Path) -> Result<()> {
 
 /// Appends to a file, creating it if needed.
 pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
-    files(|all| all.entry(path.into()).or_default().extend_from_slice(bytes));
+    files(|all| Arc::make_mut(all.entry(path.into()).or_default()).extend_from_slice(bytes));
     Ok(())
 }
 
@@ -183,11 +201,15 @@ mod tests {
         writer.finish().unwrap();
         append(Path::new("run/lines"), b"one\n").unwrap();
         append(Path::new("run/lines"), b"two\n").unwrap();
+        let seen = map(Path::new("run/lines")).unwrap();
+        append(Path::new("run/lines"), b"three\n").unwrap();
+        assert_eq!(&*seen, b"one\ntwo\n", "as it was");
+        assert_eq!(map(Path::new("run/lines")).unwrap().len(), 14);
         write_atomic(Path::new("runner"), &[4]).unwrap();
         assert_eq!(names_in(run).unwrap(), ["best", "lines"], "`runner` is no file of `run`");
         assert_eq!(names_in(best).unwrap(), ["b"], "the older folder is gone");
         assert_eq!(read(Path::new("run/best/b")).unwrap(), b"two");
-        assert_eq!(read(Path::new("run/lines")).unwrap(), b"one\ntwo\n");
+        assert_eq!(read(Path::new("run/lines")).unwrap(), b"one\ntwo\nthree\n");
         assert!(is_folder(run) && !is_folder(Path::new("runner")));
         assert!(read(Path::new("run/best/a")).unwrap_err().to_string().starts_with("run/best/a"));
         remove_folder_atomic(run).unwrap();

@@ -1,5 +1,6 @@
-//! What knows a tokenizer's vocabulary and splits texts by it: the tokenizers library; in a page [`Characters`].
+//! What knows a tokenizer's vocabulary and splits texts by it: the tokenizers library; in the page of the built-in model [`Characters`].
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,20 +11,20 @@ use tokenizers::{AddedToken, Encoding, PostProcessorWrapper, Token};
 use super::characters::Characters;
 use super::{PUBLISHED, Pieces};
 use crate::error::{Error, Result};
-use crate::platform::{NATIVE, Native};
+use crate::platform::{MODELS, Models};
 
 /// Clones share it.
 #[derive(Clone)]
 pub(super) enum Engine {
-    Library(Arc<tokenizers::Tokenizer>, Native),
+    Library(Arc<tokenizers::Tokenizer>, Models),
     Characters(Characters),
 }
 
 impl Engine {
     /// The engine for a `tokenizer.json`, and what the file puts before a text; `None` if it contradicts itself.
     pub(super) fn of(json: &[u8], parsed: &Value) -> Result<(Self, Option<Vec<u32>>)> {
-        match NATIVE {
-            Some(native) => Self::of_library(json, native),
+        match MODELS {
+            Some(models) => Self::of_library(json, models),
             None => {
                 let characters = Characters::of(parsed)?;
                 Ok((Self::Characters(characters), Some(characters.begin())))
@@ -31,23 +32,23 @@ impl Engine {
         }
     }
 
-    fn of_library(json: &[u8], native: Native) -> Result<(Self, Option<Vec<u32>>)> {
+    fn of_library(json: &[u8], models: Models) -> Result<(Self, Option<Vec<u32>>)> {
         let mut inner = guarded(|| tokenizers::Tokenizer::from_bytes(json))?.map_err(malformed)?;
         inner.with_truncation(None).map_err(malformed)?;
         inner.with_padding(None);
         let begin = begin_of_text(&inner);
         // It would also shift the offsets.
         inner.with_post_processor(None::<PostProcessorWrapper>);
-        Ok((Self::Library(Arc::new(inner), native), begin))
+        Ok((Self::Library(Arc::new(inner), models), begin))
     }
 
     /// The engine with more tokens.
     pub(super) fn with(self, tokens: Vec<AddedToken>) -> Result<Self> {
         match self {
-            Self::Library(inner, native) => {
+            Self::Library(inner, models) => {
                 let mut inner = Arc::unwrap_or_clone(inner);
                 guarded(|| inner.add_tokens(tokens))?.map_err(malformed)?;
-                Ok(Self::Library(Arc::new(inner), native))
+                Ok(Self::Library(Arc::new(inner), models))
             }
             Self::Characters(_) => Err(Characters::refusal()),
         }
@@ -117,7 +118,19 @@ fn begin_of_text(inner: &tokenizers::Tokenizer) -> Option<Vec<u32>> {
 /// Runs the library's code. It trusts the parts of a file to fit together, and panics in several places
 /// if they don't.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| contradictory())
+    let before = IS_IN_LIBRARY.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    IS_IN_LIBRARY.set(before);
+    done.map_err(|_| contradictory())
+}
+
+thread_local! {
+    static IS_IN_LIBRARY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What a panic means that happens now, if the file is to blame: in a browser none can be caught.
+pub fn blame() -> Option<Error> {
+    IS_IN_LIBRARY.get().then(contradictory)
 }
 
 pub(super) fn contradictory() -> Error {

@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokenizers::AddedToken;
 
 use crate::error::{Error, Result};
+pub use engine::blame;
 use engine::{Engine, contradictory, malformed};
 use lost::Lost;
 

@@ -11,8 +11,8 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::ONE_KERNEL;
 use crate::vector::wide;
+use srft_formats::platform::READS_MODELS;
 
 /// Fewest numbers of a matrix that is multiplied so. Smaller ones are quick either way; the built-in model has
 /// only such.
@@ -89,9 +89,9 @@ impl LowRank<'_> {
     pub const NONE: Self = LowRank { x: &[], weight: &[], columns: 0 };
 }
 
-/// Whether a matrix [Out, In] is one for [`product`]; none in a page, whose models are small.
+/// Whether a matrix [Out, In] is one for [`product`]; none in a page of the built-in model, which is small.
 pub fn suits([rows, columns]: [usize; 2]) -> bool {
-    !ONE_KERNEL && rows * columns >= LARGE
+    READS_MODELS && rows * columns >= LARGE
 }
 
 /// x [N, In] → x·Wᵀ [N, Out].

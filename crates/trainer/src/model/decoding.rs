@@ -10,14 +10,14 @@ use crate::ops::attention::{
 use crate::ops::cube::runs_on;
 use crate::ops::fused::runs_on as runs_on_cpu;
 use crate::ops::step::{Embedding, Joined, Norms};
-use crate::platform::{NATIVE, Native};
+use crate::platform::{MODELS, Models};
 use burn::tensor::{Int, Tensor};
 
 /// A model made ready to decode: its weights must stay the same meanwhile.
 #[derive(Debug)]
 pub struct Decoding<'a> {
     model: &'a Llama,
-    step: Option<(Step, Native)>, // None: by the layers' own operations
+    step: Option<(Step, Models)>, // None: by the layers' own operations
     cache: CacheDtype,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Decoding<'a> {
     /// Joins the matrices that multiply the same rows, where the kernels take this model. Its caches hold numbers as
     /// `cache` says, if such heads can be held so there.
     pub fn new(model: &'a Llama, cache: CacheDtype) -> Self {
-        let step = NATIVE.and_then(|native| Some((Step::of(model)?, native)));
+        let step = MODELS.and_then(|models| Some((Step::of(model)?, models)));
         let on_gpu = step.is_some() && fits_in_halves(model.config.head_dim);
         let takes_halves = runs_on_cpu(&model.device()) || on_gpu;
         Self { model, step, cache: if takes_halves { cache } else { CacheDtype::F32 } }

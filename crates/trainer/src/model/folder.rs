@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What an error calls a model that cannot be saved.
 pub const EXPORT: &str = "model";
@@ -44,8 +45,11 @@ pub struct ModelFolder {
     /// Adapters over these weights.
     pub adapter: Option<AdapterFiles>,
     /// Who wrote it, which decides how it is read.
-    pub(super) origin: &'static dyn Origin,
+    pub(super) origin: Arc<dyn Origin>,
 }
+
+/// A file's length and CRC-32.
+pub type Print = (u64, u32);
 
 /// Bytes of a number of frozen weights as they are stored, on average: a GGUF's matrices may be of several types.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,6 +58,17 @@ pub struct StoredBytes {
     pub matrices: f64,
     /// Of embedding and head.
     pub tables: f64,
+}
+
+/// The tensors of a model's files that are stored alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredType {
+    /// As GGUF or safetensors calls it, for example `Q4_1` or `BF16`.
+    pub name: String,
+    /// How many tensors.
+    pub tensors: usize,
+    /// Bytes of them all.
+    pub bytes: u64,
 }
 
 /// Who wrote a folder, which decides what may be in it. A page reads only folders that srft wrote, so its
@@ -79,6 +94,19 @@ pub(super) trait Origin: Debug + Send + Sync {
     /// See [`ModelFolder::frozen_bytes`].
     fn frozen_bytes(&self, _: &ModelFolder) -> Option<StoredBytes> {
         None
+    }
+
+    /// See [`ModelFolder::types`].
+    fn types(&self, _: &ModelFolder) -> Result<Vec<StoredType>> {
+        Ok(Vec::new())
+    }
+
+    /// See [`ModelFolder::prints`].
+    fn prints(&self, folder: &ModelFolder) -> Vec<(String, Print)> {
+        let weights = folder.shards.iter().map(|shard| (shard.name.as_str(), &*shard.bytes));
+        let print = |bytes: &[u8]| (bytes.len() as u64, crc32fast::hash(bytes));
+        let files = weights.chain([(CONFIG, folder.config.as_slice())]);
+        files.map(|(name, bytes)| (name.into(), print(bytes))).collect()
     }
 }
 
@@ -129,7 +157,7 @@ impl ModelFolder {
             tokenizer,
             beside,
             adapter: None,
-            origin: &Own,
+            origin: Arc::new(Own),
         }
     }
 
@@ -201,6 +229,11 @@ impl ModelFolder {
     /// Refuses weights that cannot train as they are stored.
     pub fn require_trainable(&self) -> Result<()> {
         self.origin.require_trainable(self)
+    }
+
+    /// The files that hold weights and shape, by which the model is known again.
+    pub fn prints(&self) -> Vec<(String, Print)> {
+        self.origin.prints(self)
     }
 
     /// Closes the weights' memory maps, once the model is loaded: while one is open, Windows cannot rename

@@ -6,7 +6,7 @@ use crate::ops::linear::{adapted, linear, linear_by};
 use crate::ops::matmul::matmul_nt;
 use crate::ops::step::Term;
 use crate::ops::weight::{FrozenMatrix, Weight};
-use crate::platform::IS_PAGE;
+use crate::platform::READS_MODELS;
 use burn::tensor::{Device, Tensor};
 use std::sync::Arc;
 
@@ -164,7 +164,7 @@ impl Adapter {
 
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let x = match &self.dropout {
-            Some(Dropout { key, place, share }) if !IS_PAGE => dropout(x, key, *place, *share),
+            Some(Dropout { key, place, share }) if READS_MODELS => dropout(x, key, *place, *share),
             _ => x,
         };
         // [N, r] is the smallest that the scale can act on.

@@ -10,6 +10,7 @@ use crate::names::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG, INDEX, TOKENIZER, WE
 use crate::platform::{exists, map, read};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 impl ModelFolder {
     /// Reads a folder: a model's, or an adapter's with the base that it names.
@@ -19,10 +20,44 @@ impl ModelFolder {
 
     /// Like [`Self::read`]; `base` is the folder of an adapter's base, if that isn't where the adapter says.
     pub fn read_over(path: &Path, base: Option<&str>) -> Result<Self> {
-        if is_adapter(path) {
-            return read_adapter(path, base);
+        match Self::is_adapter_in(path) {
+            true => Self::read_adapter(path, |named| open_base(path, named, base)),
+            false => read_whole(path),
         }
-        read_whole(path)
+    }
+
+    /// Whether a folder is an adapter's. Some trainers put the base's `config.json` beside an adapter. In a
+    /// folder with a whole model's weights and no adapter's, the adapter's settings are a leftover.
+    pub fn is_adapter_in(path: &Path) -> bool {
+        let has = |name: &str| exists(&path.join(name));
+        has(ADAPTER_CONFIG) && (has(ADAPTER_WEIGHTS) || !has(WEIGHTS) && !has(INDEX))
+    }
+
+    /// The base that an adapter's folder names.
+    pub fn base_of_adapter(path: &Path) -> Result<Option<String>> {
+        let config = read(&path.join(ADAPTER_CONFIG))?;
+        Lora::base_in(&config, &format!("{}/{ADAPTER_CONFIG}", path.display()))
+    }
+
+    /// Reads an adapter's folder over the base that `open` gives for the name that the adapter has for it.
+    pub fn read_adapter(
+        path: &Path,
+        open: impl FnOnce(Option<&str>) -> Result<Self>,
+    ) -> Result<Self> {
+        let place = path.display().to_string();
+        let config = read(&path.join(ADAPTER_CONFIG))?;
+        let named = Lora::base_in(&config, &format!("{place}/{ADAPTER_CONFIG}"))?;
+        let bytes = map(&path.join(ADAPTER_WEIGHTS))
+            .map_err(|e| missing::explain(path, ADAPTER_WEIGHTS, e))?;
+        let weights = Shard { name: ADAPTER_WEIGHTS.into(), bytes };
+        let mut folder = open(named.as_deref())?;
+        // A tokenizer saved with the adapter is the one it was trained with.
+        if exists(&path.join(TOKENIZER)) {
+            folder.tokenizer = read(&path.join(TOKENIZER))?;
+            folder.beside = read_beside(path)?;
+        }
+        folder.adapter = Some(AdapterFiles { place, config, weights });
+        Ok(folder)
     }
 }
 
@@ -57,7 +92,7 @@ fn read_whole(path: &Path) -> Result<ModelFolder> {
         beside: read_beside(path)?,
         index,
         adapter: None,
-        origin: &Published,
+        origin: Arc::new(Published),
     })
 }
 
@@ -87,35 +122,15 @@ fn read_index(folder: &Path) -> Result<BTreeMap<String, String>> {
     }
 }
 
-/// Whether a folder is an adapter's. Some trainers put the base's `config.json` beside an adapter. In a
-/// folder with a whole model's weights and no adapter's, the adapter's settings are a leftover.
-fn is_adapter(path: &Path) -> bool {
-    let has = |name: &str| exists(&path.join(name));
-    has(ADAPTER_CONFIG) && (has(ADAPTER_WEIGHTS) || !has(WEIGHTS) && !has(INDEX))
-}
-
-/// Reads an adapter's folder with its base: the one in `moved`, else the one that the adapter names.
-fn read_adapter(path: &Path, moved: Option<&str>) -> Result<ModelFolder> {
-    let place = path.display().to_string();
-    let config = read(&path.join(ADAPTER_CONFIG))?;
-    let named = Lora::base_in(&config, &format!("{place}/{ADAPTER_CONFIG}"))?;
-    let bytes =
-        map(&path.join(ADAPTER_WEIGHTS)).map_err(|e| missing::explain(path, ADAPTER_WEIGHTS, e))?;
-    let weights = Shard { name: ADAPTER_WEIGHTS.into(), bytes };
-    let mut folder = match (moved, named.as_deref()) {
+/// An adapter's base: the one in `moved`, else the one that the adapter names.
+fn open_base(path: &Path, named: Option<&str>, moved: Option<&str>) -> Result<ModelFolder> {
+    match (moved, named) {
         (Some("tiny"), _) | (None, Some("tiny")) => {
-            ModelFolder { origin: &Published, ..ModelFolder::tiny() }
+            Ok(ModelFolder { origin: Arc::new(Published), ..ModelFolder::tiny() })
         }
-        (Some(base), _) => read_whole(&located(base, Kind::Model))?,
-        (None, named) => read_whole(&find_base(path, named)?)?,
-    };
-    // A tokenizer saved with the adapter is the one it was trained with.
-    if exists(&path.join(TOKENIZER)) {
-        folder.tokenizer = read(&path.join(TOKENIZER))?;
-        folder.beside = read_beside(path)?;
+        (Some(base), _) => read_whole(&located(base, Kind::Model)),
+        (None, named) => read_whole(&find_base(path, named)?),
     }
-    folder.adapter = Some(AdapterFiles { place, config, weights });
-    Ok(folder)
 }
 
 /// The base's folder or GGUF file: relative to the adapter, or to the current folder, or an absolute path.

@@ -8,7 +8,7 @@ use super::linear::Dropout;
 use crate::ops::attention::Places;
 use crate::ops::backward_from::backward_from;
 use crate::ops::dropout::Key;
-use crate::platform::{IS_PAGE, give_way};
+use crate::platform::{READS_MODELS, give_way};
 use burn::tensor::{Gradients, Int, Tensor};
 use std::ops::Range;
 
@@ -73,7 +73,7 @@ impl Llama {
         let recomputed = how.recomputed.min(self.layers.len());
         // A page's models are small, and nothing depends on it but memory.
         let dropout = self.dropout(how.dropout);
-        if recomputed > 0 && !IS_PAGE {
+        if recomputed > 0 && READS_MODELS {
             return self.forward_by_layer(packed, recomputed, dropout).await;
         }
         let Packed { tokens, places, wanted } = packed;
@@ -147,7 +147,7 @@ impl Pass {
         sum: &mut ParameterGradients,
     ) {
         let mut gradients = backward_from(self.hidden, d_hidden);
-        let Some(below) = self.below.filter(|_| !IS_PAGE) else {
+        let Some(below) = self.below.filter(|_| READS_MODELS) else {
             return take(&self.tracked, &mut gradients, d_head, sum);
         };
         let dy = below.output.grad_remove(&mut gradients).expect("the hidden states depend on it");

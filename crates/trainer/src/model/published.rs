@@ -1,8 +1,9 @@
 //! What a published folder says besides weights and shape: what ends a text, special tokens, the chat
 //! template; and what in it is to be ignored.
 
-use super::folder::{Origin, QUANTISED, StoredBytes, ended, says_tied};
+use super::folder::{Origin, QUANTISED, StoredBytes, StoredType, ended, says_tied};
 use super::tensors::Tensors;
+use super::types::types_in_files;
 use super::{Llama, ModelConfig, ModelFolder, weights};
 use crate::config::{Frozen, Storage};
 use crate::error::{Error, Result};
@@ -13,6 +14,7 @@ use crate::text::Tokenizer;
 use crate::text::chat::ChatTemplate;
 use burn::tensor::Device;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// The origin of a folder that anyone may have written.
 #[derive(Debug)]
@@ -41,6 +43,10 @@ impl Origin for Published {
                 .map_err(|e| e.at(folder.at(INDEX)))?;
             weights::read(&mut tensors, config, device, weights::hold(frozen))
         })
+    }
+
+    fn types(&self, folder: &ModelFolder) -> Result<Vec<StoredType>> {
+        types_in_files(folder)
     }
 
     /// By what the config says; the weights are not looked at.
@@ -73,7 +79,7 @@ pub(super) fn laid_over(
 impl ModelFolder {
     /// A folder of three files in memory, read as one that others published.
     pub fn of_parts(place: &str, config: Vec<u8>, weights: Vec<u8>, tokenizer: Vec<u8>) -> Self {
-        Self { origin: &Published, ..Self::own(place, config, weights, tokenizer) }
+        Self { origin: Arc::new(Published), ..Self::own(place, config, weights, tokenizer) }
     }
 
     /// The tokenizer, with the special tokens that the files beside it name.

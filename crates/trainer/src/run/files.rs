@@ -11,7 +11,7 @@ use crate::data::{file, packed, render};
 use crate::error::{Error, Result};
 use crate::hub::{Kind, located};
 use crate::model::ModelFolder;
-use crate::platform::read;
+use crate::platform::{IS_PAGE, read};
 use crate::text::chat::{ChatTemplate, deep_threads};
 use rayon::prelude::*;
 
@@ -237,8 +237,8 @@ impl<'a> Files<'a> {
     /// Runs `work` on a thread pool with all cores and, if there is a template, a stack deep enough for it.
     fn side_by_side<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
         match &self.template {
-            Some(_) => Ok(deep_threads()?.install(work)),
-            None => Ok(work()),
+            Some(_) if !IS_PAGE => Ok(deep_threads()?.install(work)),
+            _ => Ok(work()),
         }
     }
 

@@ -6,8 +6,7 @@ use super::given::{GIVEN, Given, NOTHING};
 use super::on_file::INPUTS;
 use crate::config::{Config, Model, Objective, Settings};
 use crate::error::{Error, Result};
-use crate::model::ModelFolder;
-use crate::names::CONFIG;
+use crate::model::{ModelFolder, Print};
 use crate::platform::{exists, read, write_atomic};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,8 +16,6 @@ use std::path::Path;
 /// interpreter.
 const LARGEST_SCRIPT: u64 = 1 << 20;
 
-/// A length and a CRC-32.
-type Print = (u64, u32);
 /// Lengths and CRC-32s, by the setting that names the file and the file's path.
 type Prints = BTreeMap<String, Print>;
 
@@ -70,10 +67,8 @@ impl Inputs {
             _ => None,
         };
         if let Some(folder) = base.or(own.as_ref()) {
-            let weights = folder.shards.iter().map(|shard| (shard.name.as_str(), &*shard.bytes));
-            for (name, bytes) in weights.chain([(CONFIG, folder.config.as_slice())]) {
-                files.insert(format!("{OF_MODEL}{name}"), print(bytes));
-            }
+            let prints = folder.prints().into_iter();
+            files.extend(prints.map(|(name, print)| (format!("{OF_MODEL}{name}"), print)));
         }
         for (name, line) in config.reward_commands() {
             for word in shlex::split(line).unwrap_or_default() {

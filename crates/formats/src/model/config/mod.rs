@@ -10,7 +10,7 @@ mod rope;
 
 use super::Scaling;
 use crate::error::{Error, Result};
-use crate::platform::IS_PAGE;
+use crate::platform::READS_MODELS;
 use fields::{Fields, PUBLISHED};
 use serde_json::{Map, Value};
 
@@ -188,7 +188,7 @@ impl Raw {
             mlp_bias: switch("mlp_bias")?,
             attention_dropout: number("attention_dropout")?,
             hidden_act: fields.may("hidden_act", "a name")?,
-            gemma: if IS_PAGE { gemma::Raw::default() } else { gemma::Raw::of(fields)? },
+            gemma: if READS_MODELS { gemma::Raw::of(fields)? } else { gemma::Raw::default() },
             eos_token_ids: fields.token_ids("eos_token_id")?,
         })
     }
@@ -300,7 +300,7 @@ impl Raw {
         if head_dim == 0 || !head_dim.is_multiple_of(2) || head_dim > LARGEST {
             return Err(unsupported("head_dim", head_dim, "even widths, for the rotary embedding"));
         }
-        let is_gemma = architecture == Architecture::Gemma3 && !IS_PAGE;
+        let is_gemma = architecture == Architecture::Gemma3 && READS_MODELS;
         let (rope_theta, rope_scaling) = match is_gemma {
             true => self.global_rope()?,
             false => rope::read(
@@ -358,7 +358,7 @@ impl Raw {
             return Err(unsupported("architectures", other, "causal language models"));
         }
         if self.architecture == Architecture::Gemma3 {
-            if IS_PAGE {
+            if !READS_MODELS {
                 return Err(unsupported("model_type", gemma::MODEL_TYPE, "the others, in a page"));
             }
             self.gemma.require_known()?;

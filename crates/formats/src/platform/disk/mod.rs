@@ -96,6 +96,11 @@ fn sync_parent(path: &Path) {
     path.parent().into_iter().for_each(sync_folder);
 }
 
+/// Makes these bytes a file.
+pub fn put(path: &Path, bytes: Vec<u8>) -> Result<()> {
+    write_atomic(path, &bytes)
+}
+
 /// Writes a file under a temporary name, syncs it, and renames it into place. If `path` is a link, the
 /// file that it leads to is replaced. Something that is not a regular file, such as a terminal, is
 /// written directly.

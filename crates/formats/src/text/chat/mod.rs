@@ -24,6 +24,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Result};
 use crate::names::{SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG};
+use crate::platform::IS_PAGE;
 use files::Source;
 use python::Raised;
 
@@ -326,7 +327,8 @@ pub fn deep_threads() -> Result<&'static ThreadPool> {
 
 /// Runs `work` on one of these threads.
 fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    match IS_DEEP.get() {
+    // A page has one thread; its stack is made deeper where it is linked.
+    match IS_PAGE || IS_DEEP.get() {
         true => work(),
         false => deep_threads()?.install(work),
     }

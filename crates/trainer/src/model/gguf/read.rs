@@ -3,9 +3,10 @@
 
 use crate::config::Frozen;
 use crate::error::{Error, Result};
-use crate::model::folder::{ModelFolder, Origin, StoredBytes, ended};
+use crate::model::folder::{ModelFolder, Origin, StoredBytes, StoredType, ended};
 use crate::model::published::laid_over;
 use crate::model::tensors::Shard;
+use crate::model::types::types_in_files;
 use crate::model::weights::{self, Source};
 use crate::model::{Llama, ModelConfig};
 use crate::platform::{is_folder, map};
@@ -16,6 +17,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How such a file's name ends.
 const SUFFIX: &str = ".gguf";
@@ -57,6 +59,10 @@ impl Origin for Gguf {
         let (matrices, tables) =
             (of(|name| name.starts_with("blk.")), of(|name| !name.starts_with("blk.")));
         (matrices.min(tables) < 4.0).then_some(StoredBytes { matrices, tables })
+    }
+
+    fn types(&self, folder: &ModelFolder) -> Result<Vec<StoredType>> {
+        types_in_files(folder)
     }
 
     fn require_trainable(&self, folder: &ModelFolder) -> Result<()> {
@@ -138,7 +144,7 @@ pub fn read_file(path: &Path) -> Result<ModelFolder> {
         tokenizer,
         beside,
         adapter: None,
-        origin: &Gguf,
+        origin: Arc::new(Gguf),
     })
 }
 
