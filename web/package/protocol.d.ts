@@ -4,7 +4,11 @@
 /**
  * From the page.
  */
-export type Command = { "type": "start" } & Start | { "type": "step" } | { "type": "resume" } | { "type": "pause" } | { "type": "stop" } | { "type": "evaluate", 
+export type Command = { "type": "bring", 
+/**
+ * Its name, with folders if it has any: a path in the settings.
+ */
+name: string, } | { "type": "look" } & Look | { "type": "start" } & Start | { "type": "step" } | { "type": "resume" } | { "type": "pause" } | { "type": "stop" } | { "type": "evaluate", 
 /**
  * Suites by name; none: all.
  */
@@ -20,7 +24,11 @@ prompt: string,
 /**
  * 0 is greedy.
  */
-temperature: number, } | { "type": "inspect", 
+temperature: number, 
+/**
+ * Most tokens of an answer; unless given, those of a rollout.
+ */
+tokens?: number, } | { "type": "inspect", 
 /**
  * Which run.
  */
@@ -28,11 +36,32 @@ run: number,
 /**
  * Index of the prompt within the step.
  */
-prompt: number, } | { "type": "save" } | { "type": "load", 
+prompt: number, } | { "type": "save", 
+/**
+ * With each run's adapter for other programs: in PEFT's layout, and as GGUF for llama.cpp.
+ */
+adapters?: boolean, } | { "type": "load", 
 /**
  * `auto`, `cpu` or `webgpu`.
  */
 device: string, };
+
+/**
+ * Which model to look at, and how it is to be trained.
+ */
+export type Look = { 
+/**
+ * The file or folder that was brought.
+ */
+model: string, 
+/**
+ * `auto`, `cpu` or `webgpu`; `auto` is taken for the CPU.
+ */
+device: string, 
+/**
+ * `section.key=value`, over the preset of such a device.
+ */
+settings: Array<string>, };
 
 /**
  * What to run.
@@ -67,7 +96,7 @@ settings: Array<string>, };
 /**
  * To the page.
  */
-export type Event = { "type": "ready" } & Ready | { "type": "state", 
+export type Event = { "type": "facts" } & Facts | { "type": "ready" } & Ready | { "type": "state", 
 /**
  * Playing, paused, done or stopped.
  */
@@ -145,6 +174,117 @@ step: number, } | { "type": "error" } & Complaint;
  * What the trainer is doing.
  */
 export type State = "playing" | "paused" | "done" | "stopped";
+
+/**
+ * A published model, before anything runs.
+ */
+export type Facts = { 
+/**
+ * The path that it was brought under.
+ */
+name: string, 
+/**
+ * As Hugging Face calls it, for example `LlamaForCausalLM`.
+ */
+architecture: string, 
+/**
+ * Transformer layers.
+ */
+layers: number, 
+/**
+ * Hidden width.
+ */
+hidden: number, 
+/**
+ * Entries of the vocabulary.
+ */
+vocabulary: number, 
+/**
+ * Tokens of the longest text.
+ */
+context: number, 
+/**
+ * Numbers.
+ */
+parameters: number, 
+/**
+ * Bytes of the weights as they are stored.
+ */
+bytes: number, 
+/**
+ * How they are stored, the most bytes first.
+ */
+types: Array<StoredView>, 
+/**
+ * The tokenizer's kind, for example `BPE`.
+ */
+tokenizer: string, 
+/**
+ * Its tokens.
+ */
+tokens: number, 
+/**
+ * Whether it has a chat template.
+ */
+chats: boolean, 
+/**
+ * Whether it is an adapter over a base.
+ */
+adapted: boolean, 
+/**
+ * Numbers that train by these settings.
+ */
+trained: number, 
+/**
+ * What a run by these settings needs; the base is needed once for all runs.
+ */
+memory: Array<MemoryView>, 
+/**
+ * The most that it needs at a time, bytes.
+ */
+peak_bytes: number, 
+/**
+ * Where its files contradict each other.
+ */
+notes: Array<string>, };
+
+/**
+ * Tensors that are stored alike.
+ */
+export type StoredView = { 
+/**
+ * The type, for example `Q4_1` or `BF16`.
+ */
+name: string, 
+/**
+ * How many.
+ */
+tensors: number, 
+/**
+ * Bytes of them all.
+ */
+bytes: number, };
+
+/**
+ * What memory is needed for.
+ */
+export type MemoryView = { 
+/**
+ * `always`, while `sampling`, or while an `update` is computed.
+ */
+when: string, 
+/**
+ * What it is for.
+ */
+name: string, 
+/**
+ * How much.
+ */
+bytes: number, 
+/**
+ * How it is computed, in words.
+ */
+of: string, };
 
 /**
  * What there is, before the first step.

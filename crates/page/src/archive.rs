@@ -1,7 +1,7 @@
 //! Run folders as one zip, which is what a browser saves and loads.
 
 use crate::error::{Error, Result};
-use crate::platform::{create_folder, is_folder, names_in, read, write_atomic};
+use crate::platform::{create_folder, is_folder, map, names_in, put};
 use crate::run::{CHECKPOINTS, CONFIG, numbered};
 use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
@@ -12,9 +12,22 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 /// memory never shrinks.
 pub const MOST_BYTES: u64 = 512 << 20;
 
-/// Packs run folders, each given as (name, path); `path` becomes `name/…` in the archive.
+/// How names of data end.
+const DATA: [&str; 4] = ["jsonl", "json", "csv", "tsv"];
+
+/// Bytes that an archive has for an entry besides its contents, names included, or more.
+const BESIDE_AN_ENTRY: usize = 512;
+
+/// Packs run folders and files, each given as (name, path); a folder `path` becomes `name/…` in the archive.
 pub fn pack(runs: &[(&str, &Path)]) -> Result<Vec<u8>> {
-    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    let mut bytes = 0;
+    for (_, path) in runs {
+        for file in files_in(path)? {
+            bytes += map(&file)?.len() + BESIDE_AN_ENTRY;
+        }
+    }
+    // As large as it will be: where it grew in steps, a tab would hold it twice.
+    let mut writer = ZipWriter::new(Cursor::new(Vec::with_capacity(bytes)));
     // Weights, most of the bytes, do not compress.
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     for (name, path) in runs {
@@ -22,7 +35,7 @@ pub fn pack(runs: &[(&str, &Path)]) -> Result<Vec<u8>> {
             let inside = file.strip_prefix(path).expect("a file of the folder");
             let parts = inside.components().map(|c| c.as_os_str().to_string_lossy());
             let entry = parts.fold(name.to_string(), |entry, part| format!("{entry}/{part}"));
-            let bytes = read(&file)?;
+            let bytes = map(&file)?;
             writer
                 .start_file(entry, options)
                 .and_then(|()| Ok(writer.write_all(&bytes)?))
@@ -33,8 +46,11 @@ pub fn pack(runs: &[(&str, &Path)]) -> Result<Vec<u8>> {
     Ok(bytes.into_inner())
 }
 
-/// Every file in a folder and its subfolders, except hidden ones (a run's lock).
+/// Every file in a folder and its subfolders, except hidden ones (a run's lock); of a file, itself.
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !is_folder(folder) {
+        return Ok(vec![folder.into()]);
+    }
     let mut files = Vec::new();
     for name in names_in(folder)?.iter().filter(|n| !n.starts_with('.')) {
         let path = folder.join(name);
@@ -76,19 +92,25 @@ pub fn unpack(bytes: &[u8], home: &Path) -> Result<Vec<String>> {
         }
         files.push((path, contents));
     }
-    let mut names = Vec::new();
+    let mut runs: Vec<(PathBuf, String)> = Vec::new();
     for root in run_roots(&files) {
         let name = root.file_name().map_or("run".into(), |n| n.to_string_lossy());
-        let name = numbered(&name, |name| names.iter().any(|n| n == name));
-        for (path, contents) in &files {
-            if let Ok(inside) = path.strip_prefix(&root) {
-                let file = home.join(&name).join(inside);
-                file.parent().map_or(Ok(()), create_folder)?;
-                write_atomic(&file, contents)?;
-            }
-        }
-        names.push(name);
+        let name = numbered(&name, |name| runs.iter().any(|(_, n)| n == name));
+        runs.push((root, name));
     }
+    for (path, contents) in files {
+        // Of a run inside of another's folder, too.
+        let mut within = runs.iter().filter(|(root, _)| path.starts_with(root)).peekable();
+        let mut contents = Some(contents);
+        while let Some((root, name)) = within.next() {
+            let last = within.peek().is_none();
+            let bytes = if last { contents.take() } else { contents.clone() };
+            let file = home.join(name).join(path.strip_prefix(root).expect("it lies there"));
+            file.parent().map_or(Ok(()), create_folder)?;
+            put(&file, bytes.unwrap_or_default())?;
+        }
+    }
+    let names: Vec<String> = runs.into_iter().map(|(_, name)| name).collect();
     match names.is_empty() {
         true => {
             Err(unreadable(format!("it holds no run: no folder with {CONFIG} and {CHECKPOINTS}/")))
@@ -101,4 +123,24 @@ fn run_roots(files: &[(PathBuf, Vec<u8>)]) -> Vec<PathBuf> {
     let configs = files.iter().filter(|(path, _)| path.ends_with(CONFIG));
     let roots = configs.filter_map(|(path, _)| Some(path.parent()?.to_path_buf()));
     roots.filter(|r| files.iter().any(|(p, _)| p.starts_with(r.join(CHECKPOINTS)))).collect()
+}
+
+/// The files of an archive that lie beside its runs, by their names: the runs' data.
+pub fn beside(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut archive = ZipArchive::new(Cursor::new(bytes))
+        .map_err(|e| Error::input(format!("not a zip: {e}")).at("the file"))?;
+    let mut files = Vec::new();
+    for index in 0..archive.len() {
+        let Ok(entry) = archive.by_index(index) else { continue };
+        let Some(path) = entry.enclosed_name().filter(|_| entry.is_file()) else { continue };
+        if path.components().count() == 1
+            && path.extension().is_some_and(|e| DATA.iter().any(|data| e == *data))
+        {
+            let (size, mut contents) = (entry.size().min(MOST_BYTES), Vec::new());
+            let read = entry.take(size).read_to_end(&mut contents);
+            read.map_err(|e| Error::input(format!("{}: {e}", path.display())).at("the file"))?;
+            files.push((path.display().to_string(), contents));
+        }
+    }
+    Ok(files)
 }

@@ -3,6 +3,7 @@
 use crate::lab;
 use crate::lab::protocol::{Command, Complaint, Event};
 use crate::platform::set_tiny_weights;
+use crate::text::blame;
 use js_sys::{Function, Uint8Array};
 use std::cell::RefCell;
 use wasm_bindgen::prelude::*;
@@ -25,20 +26,25 @@ impl Lab {
         set_tiny_weights(weights);
         PANICKED.set(Some(emit.clone()));
         std::panic::set_hook(Box::new(|info| {
-            let error = Complaint {
+            let defect = || Complaint {
                 kind: "machine".into(),
                 what: info.to_string(),
                 place: None,
                 next: Some("this is a defect of srft: please report it with these words".into()),
                 fatal: true,
             };
+            let error = blame().map_or_else(defect, |e| Complaint { fatal: true, ..(&e).into() });
             PANICKED.with_borrow(|emit| {
                 if let Some(emit) = emit {
                     tell(emit, &Event::Error(error), None);
                 }
             });
         }));
-        Self(lab::Lab::new("runs", Box::new(move |event, bytes| tell(&emit, &event, bytes))))
+        let emit: lab::Emit = Box::new(move |event, bytes| tell(&emit, &event, bytes));
+        #[cfg(feature = "models")]
+        return Self(lab::Lab::with("runs", Box::new(lab::Brought::new()), emit));
+        #[cfg(not(feature = "models"))]
+        Self(lab::Lab::new("runs", emit))
     }
 
     /// Carries out a command, given as JSON; `bytes` are the file of a `load`. Errors are events.

@@ -1,6 +1,7 @@
 //! What is held in memory, counted by this binary's allocator. Each test has its process to itself, since
 //! the count is the whole process's.
 
+mod base;
 mod plan;
 mod saving;
 

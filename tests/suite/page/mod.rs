@@ -1,4 +1,6 @@
-//! The page without its browser: what a checkpoint is packed into, and what the worker says.
+//! The page without its browser: what a checkpoint is packed into, what the worker says, and published
+//! models that a visitor brings.
 
 mod archive;
+mod models;
 mod protocol;

@@ -22,10 +22,14 @@ fn declarations() -> String {
     }
     all![
         Command,
+        Look,
         Start,
         RunRequest,
         Event,
         State,
+        Facts,
+        StoredView,
+        MemoryView,
         Ready,
         AdapterView,
         ModelView,

@@ -96,7 +96,7 @@ impl Bench {
     }
 
     fn save(&mut self) -> Vec<u8> {
-        block_on(self.lab.handle(Command::Save, None));
+        block_on(self.lab.handle(Command::Save { adapters: false }, None));
         let (event, bytes) = self.heard.borrow_mut().pop().unwrap();
         assert!(matches!(event, Event::Saved { .. }), "{event:?}");
         bytes.expect("a file")
@@ -288,7 +288,7 @@ fn questions_are_answered_by_the_base_and_every_run() {
     let (mut bench, _) = Bench::of(&["sft", "srft"], &[]);
     bench.step();
     let ask = |bench: &mut Bench, temperature| match bench
-        .send(Command::Ask { prompt: "12+34=".into(), temperature })
+        .send(Command::Ask { prompt: "12+34=".into(), temperature, tokens: None })
         .pop()
     {
         Some(Event::Sample { answers, .. }) => answers,
@@ -438,8 +438,8 @@ fn errors_say_what_to_do_and_leave_the_lab_usable() {
     let (mut bench, _) = Bench::of(&["srft"], &[]);
     for (command, words) in [
         (Command::Inspect { run: 0, prompt: 0 }, "let the runs do a step first"),
-        (Command::Ask { prompt: "12 + é".into(), temperature: 0.0 }, "no token for"),
-        (Command::Ask { prompt: "1+1=".into(), temperature: -1.0 }, "temperature"),
+        (Command::Ask { prompt: "12 + é".into(), temperature: 0.0, tokens: None }, "no token for"),
+        (Command::Ask { prompt: "1+1=".into(), temperature: -1.0, tokens: None }, "temperature"),
         (Command::Evaluate { suites: vec!["sum".into()], examples: 1 }, "did you mean `"),
     ] {
         let complaint = bench.complaint(command);

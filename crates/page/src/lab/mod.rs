@@ -3,19 +3,28 @@
 
 mod answer;
 mod asked;
+mod brought;
+mod facts;
 mod inspect;
 mod preset;
 mod probes;
 pub mod protocol;
 mod session;
+mod shelf;
 mod slot;
+mod suites;
+mod sums;
 mod tab;
+
+pub use brought::Brought;
+pub use shelf::Shelf;
 
 use crate::error::{Error, Result};
 use crate::platform::{exists, remove_folder_atomic};
 use protocol::{Command, Complaint, Event, Ready, State};
 use session::{Opened, Session};
 use std::path::{Path, PathBuf};
+use tab::Tab;
 
 /// Receives events, each with the bytes of its file if it has one.
 pub type Emit = Box<dyn Fn(Event, Option<Vec<u8>>)>;
@@ -23,6 +32,7 @@ pub type Emit = Box<dyn Fn(Event, Option<Vec<u8>>)>;
 /// Holds the runs and carries out commands.
 pub struct Lab {
     home: PathBuf,
+    shelf: Box<dyn Shelf>,
     emit: Emit,
     opened: Option<Opened>,
     session: Option<Session>,
@@ -31,10 +41,15 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// A lab without runs. Their folders will be made in `home`.
+    /// A lab without runs, of the built-in model. Their folders will be made in `home`.
     pub fn new(home: impl Into<PathBuf>, emit: Emit) -> Self {
+        Self::with(home, Box::new(Tab), emit)
+    }
+
+    /// A lab whose runs can read what is on that shelf.
+    pub fn with(home: impl Into<PathBuf>, shelf: Box<dyn Shelf>, emit: Emit) -> Self {
         let home = home.into();
-        Self { home, emit, opened: None, session: None, stopped: None, sessions: 0 }
+        Self { home, shelf, emit, opened: None, session: None, stopped: None, sessions: 0 }
     }
 
     /// Whether [`Lab::advance`] has work to do: the runs play, or an evaluation is under way.
@@ -79,10 +94,13 @@ impl Lab {
 
     async fn obey(&mut self, command: Command, bytes: Option<Vec<u8>>) -> Result<()> {
         match command {
+            Command::Bring { name } => self.shelf.bring(&name, bytes)?,
+            Command::Look(look) => (self.emit)(Event::Facts(self.shelf.look(&look)?), None),
             Command::Start(start) => {
                 let opened = self.open(&start.device).await?;
                 let home = self.new_home()?;
-                self.welcome(Session::start(&start, opened, &home).await, &home).await?;
+                let made = Session::start(&start, &*self.shelf, opened, &home).await;
+                self.welcome(made, &home).await?;
             }
             Command::Load { device } => {
                 let bytes = bytes.ok_or_else(|| {
@@ -90,7 +108,8 @@ impl Lab {
                 })?;
                 let opened = self.open(&device).await?;
                 let home = self.new_home()?;
-                self.welcome(Session::load(&bytes, opened, &home).await, &home).await?;
+                let made = Session::load(bytes, &*self.shelf, opened, &home).await;
+                self.welcome(made, &home).await?;
             }
             Command::Stop => {
                 self.stopped =
@@ -110,20 +129,22 @@ impl Lab {
                 self.tell_state();
             }
             Command::Evaluate { suites, examples } => {
-                self.running()?.evaluate(&suites, examples)?;
+                let session = self.session.as_mut().ok_or_else(no_runs)?;
+                session.evaluate(&*self.shelf, &suites, examples)?;
             }
             Command::Cancel => self.running()?.cancel(),
-            Command::Ask { prompt, temperature } => {
-                let answers = self.running()?.ask(&prompt, temperature).await?;
+            Command::Ask { prompt, temperature, tokens } => {
+                let session = self.session.as_mut().ok_or_else(no_runs)?;
+                let answers = session.ask(&*self.shelf, &prompt, temperature, tokens).await?;
                 (self.emit)(Event::Sample { prompt, answers }, None);
             }
             Command::Inspect { run, prompt } => {
                 let view = self.running()?.inspect(run, prompt).await?;
                 (self.emit)(Event::Group(view), None);
             }
-            Command::Save => {
+            Command::Save { adapters } => {
                 let session = self.session.as_mut().ok_or_else(no_runs)?;
-                let (name, step, bytes) = session.save(&self.emit).await?;
+                let (name, step, bytes) = session.save(&*self.shelf, adapters, &self.emit).await?;
                 (self.emit)(Event::Saved { name, step }, Some(bytes));
             }
         }

@@ -4,15 +4,20 @@
 use super::protocol::{Probe, TokenScores};
 use crate::data::builtin;
 use crate::data::encode::{Encoded, encode};
+use crate::data::source::Source;
 use crate::error::Result;
 use crate::model::Llama;
 use crate::ops::sampling::Sampling;
 use crate::random::step;
+use crate::records::Example;
 use crate::rollout::{Plan, Stops, respond};
 use crate::score::{Scored, mean_shift, score};
 use crate::trainer::Trainer;
 
-/// Responses to held-out problems: the teacher's, and the base's own.
+/// Problems of a visitor's data: scoring a response takes a large model seconds on the CPU.
+const OF_DATA: usize = 1;
+
+/// Responses to problems, held out where there are any: the teacher's, and the base's own.
 pub struct Probes {
     /// (prompt, response) tokens.
     pairs: Vec<(Vec<u32>, Vec<u32>)>,
@@ -21,12 +26,20 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Takes a problem of every suite that is trained on, answered by the teacher and by the base.
+    /// Takes a problem of every suite that is trained on, or the first of a visitor's data, answered by the teacher and by
+    /// the base.
     pub async fn new(base: &Llama, trainer: &Trainer) -> Result<Self> {
         let tokenizer = &trainer.learner.tokenizer;
-        let suites = builtin::suites().iter().filter(|s| !s.out_of_distribution);
-        let examples: Vec<_> = suites.filter_map(|s| builtin::held_out(s, 1, 0).pop()).collect();
         let eos_tokens = &base.config.eos_tokens;
+        let examples: Vec<Example> = match &trainer.source {
+            Source::Examples(data) => {
+                data.all.iter().take(OF_DATA).map(|problem| problem.example.clone()).collect()
+            }
+            _ => {
+                let suites = builtin::suites().iter().filter(|s| !s.out_of_distribution);
+                suites.filter_map(|s| builtin::held_out(s, 1, 0).pop()).collect()
+            }
+        };
         let encoded: Vec<Encoded> =
             examples.iter().map(|e| encode(tokenizer, eos_tokens, e)).collect::<Result<_>>()?;
         let prompts: Vec<Vec<u32>> = encoded.iter().map(|e| e.prompt.clone()).collect();
@@ -39,7 +52,8 @@ impl Probes {
         let own = respond(base, &prompts, &plan).await?;
         let mut written: Vec<(usize, &str, Vec<u32>)> = Vec::new();
         for (index, encoded) in encoded.into_iter().enumerate() {
-            written.push((index, "teacher", encoded.demonstration.unwrap_or_default()));
+            let shown = encoded.demonstration.map(|tokens| (index, "teacher", tokens));
+            written.extend(shown);
         }
         written.extend(own.into_iter().map(|r| (r.prompt, "base", r.tokens)));
         let pairs: Vec<_> =

@@ -3,8 +3,10 @@
 //! `web/package/protocol.d.ts` is generated from this file and `views`; a test holds the two together.
 //! Bytes of files travel beside a message, not in it.
 
+mod facts;
 mod views;
 
+pub use facts::*;
 pub use views::*;
 
 use crate::error::{Error, Kind};
@@ -16,6 +18,14 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
+    /// Brings a file, whose bytes come with the message, for the page of published models; without
+    /// bytes one of ours, by its name.
+    Bring {
+        /// Its name, with folders if it has any: a path in the settings.
+        name: String,
+    },
+    /// Looks at a model that was brought; answered by `facts`, or by an error that says what is wrong with it.
+    Look(Look),
     /// Opens a device, tests its kernels and makes the runs; answered by `ready`.
     Start(Start),
     /// One step of every run, then pause.
@@ -42,6 +52,10 @@ pub enum Command {
         prompt: String,
         /// 0 is greedy.
         temperature: f64,
+        /// Most tokens of an answer; unless given, those of a rollout.
+        #[serde(default)]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        tokens: Option<u32>,
     },
     /// Takes a group of a run's last step apart; answered by `group`.
     Inspect {
@@ -51,12 +65,30 @@ pub enum Command {
         prompt: u32,
     },
     /// Packs the run folders into a file; answered by `saved` and its bytes.
-    Save,
+    Save {
+        /// With each run's adapter for other programs: in PEFT's layout, and as GGUF for llama.cpp.
+        #[serde(default)]
+        #[cfg_attr(feature = "typescript", ts(optional, as = "Option<bool>"))]
+        adapters: bool,
+    },
     /// Takes up the runs of a file, whose bytes come with the message; answered by `ready`.
     Load {
         /// `auto`, `cpu` or `webgpu`.
         device: String,
     },
+}
+
+/// Which model to look at, and how it is to be trained.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(deny_unknown_fields)]
+pub struct Look {
+    /// The file or folder that was brought.
+    pub model: String,
+    /// `auto`, `cpu` or `webgpu`; `auto` is taken for the CPU.
+    pub device: String,
+    /// `section.key=value`, over the preset of such a device.
+    pub settings: Vec<String>,
 }
 
 /// What to run.
@@ -88,6 +120,8 @@ pub struct RunRequest {
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
+    /// What there is to say of a model.
+    Facts(Facts),
     /// The runs are there, paused.
     Ready(Ready),
     /// What the trainer is doing.

@@ -1,27 +1,27 @@
 //! The runs of a lab: started or loaded, stepped in turn, inspected.
 
 use super::Emit;
-use super::answer::answer;
+use super::answer::{Asking, answer};
 use super::asked::{Asked, SLICE, SLICE_GPU};
 use super::inspect::inspect;
-use super::preset;
 use super::probes::Probes;
 use super::protocol::{
     AdapterView, Answer, Event, GroupView, ModelView, PastEvaluation, Ready, RunRequest, RunView,
-    Start, SuiteView,
+    Start,
 };
+use super::shelf::Shelf;
 use super::slot::Slot;
-use super::tab::TAB;
+use super::suites;
 use crate::archive;
 use crate::config::{Config, unknown};
-use crate::data::builtin;
 use crate::device::{Kind, Listener, Selected, select};
 use crate::error::{Error, Result};
 use crate::eval::Score;
 use crate::learner::Learner;
 use crate::metrics::StepReport;
 use crate::model::Llama;
-use crate::run::{Evaluation, Observer, OnFile, Reader, Run, numbered};
+use crate::plan;
+use crate::run::{Evaluation, Observer, OnFile, Reader, Run, held, numbered};
 use crate::selftest;
 use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
@@ -61,40 +61,64 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts runs from the built-in base, in `home`.
-    pub async fn start(start: &Start, opened: Opened, home: &Path) -> Result<Self> {
+    /// Starts runs in `home`.
+    pub async fn start(
+        start: &Start,
+        shelf: &dyn Shelf,
+        opened: Opened,
+        home: &Path,
+    ) -> Result<Self> {
         if start.runs.is_empty() {
             return Err(Error::input("no runs").next("ask for at least one, for example srft"));
         }
         let (driver, mut slots) = (opened.selected.listener(), Vec::<Slot>::new());
         for request in &start.runs {
-            let config = config_of(start, request, opened.selected.kind)?;
+            let config = config_of(start, request, shelf, opened.selected.kind)?;
+            shelf.keep(&config.model, &opened.selected.device)?;
             let name = numbered(&request.method, |name| slots.iter().any(|s| s.name == name));
-            let run = Run::create_with(config, &TAB, &opened.selected, &home.join(&name))?;
+            let run = Run::create_with(config, shelf.given(), &opened.selected, &home.join(&name))?;
             slots.push(Slot::new(run, name));
         }
-        Self::of(opened, driver, slots, home).await
+        Self::of(shelf, opened, driver, slots, home).await
     }
 
     /// Resumes the runs of a saved file, in `home`.
-    pub async fn load(bytes: &[u8], opened: Opened, home: &Path) -> Result<Self> {
+    pub async fn load(
+        bytes: Vec<u8>,
+        shelf: &dyn Shelf,
+        opened: Opened,
+        home: &Path,
+    ) -> Result<Self> {
         let (driver, mut slots) = (opened.selected.listener(), Vec::new());
-        for name in archive::unpack(bytes, home)? {
+        let names = archive::unpack(&bytes, home)?;
+        for (name, file) in archive::beside(&bytes)? {
+            shelf.bring(&name, Some(file)).ok(); // where it can't be of use, the run says what it lacks
+        }
+        drop(bytes);
+        for name in names {
             let path = home.join(&name);
             let config = OnFile::of(&path).config()?;
-            let run = Run::resume_with(config, &TAB, false, &opened.selected, &path)?;
+            shelf.keep(&config.model, &opened.selected.device)?;
+            let run = Run::resume_with(config, shelf.given(), false, &opened.selected, &path)?;
             slots.push(Slot::new(run, name));
         }
-        Self::of(opened, driver, slots, home).await
+        Self::of(shelf, opened, driver, slots, home).await
     }
 
-    async fn of(opened: Opened, driver: Listener, slots: Vec<Slot>, home: &Path) -> Result<Self> {
+    async fn of(
+        shelf: &dyn Shelf,
+        opened: Opened,
+        driver: Listener,
+        slots: Vec<Slot>,
+        home: &Path,
+    ) -> Result<Self> {
         let Opened { selected, self_test, .. } = opened;
         let first = slots[0].run.trainer();
         // A run that began on another machine may name a model that a tab does not have: then the policy
         // as loaded stands in for the base.
-        let base = match TAB.open(&first.learner.config.model) {
-            Ok(folder) => folder.load(&selected.device)?.0,
+        let config = &first.learner.config;
+        let base = match shelf.given().open(&config.model) {
+            Ok(folder) => folder.load_frozen(held(config, &folder)?, &selected.device)?.0,
             Err(_) => first.learner.policy.clone(),
         };
         let probes = Probes::new(&base, first).await?;
@@ -116,15 +140,6 @@ impl Session {
     /// The session as the page shows it.
     pub fn view(&self) -> Result<Ready> {
         let model = &self.base.config;
-        let suites = builtin::suites().iter().filter_map(|suite| {
-            let example = builtin::held_out(suite, 1, 0).pop()?;
-            Some(SuiteView {
-                name: suite.name.into(),
-                ood: suite.out_of_distribution,
-                prompt: example.prompt,
-                demonstration: example.demonstration?,
-            })
-        });
         Ok(Ready {
             version: env!("CARGO_PKG_VERSION").into(),
             adapter: AdapterView {
@@ -138,12 +153,12 @@ impl Session {
             steps: self.slots.iter().map(|s| s.run.config().train.steps).max().unwrap_or(0),
             step: self.step(),
             model: ModelView {
-                parameters: self.base.count() as u32,
+                parameters: plan::numbers(model) as u32,
                 layers: model.layers as u32,
                 hidden: model.hidden_size as u32,
                 vocabulary: model.vocab_size as u32,
             },
-            suites: suites.collect(),
+            suites: suites::of(&self.slots[0].run),
             probes: self.probes.views(),
         })
     }
@@ -214,7 +229,7 @@ impl Session {
 
     /// Begins an evaluation of the base and every run on the suites named (none: all), `examples` problems
     /// each; [`Session::evaluate_on`] continues it.
-    pub fn evaluate(&mut self, names: &[String], examples: u32) -> Result<()> {
+    pub fn evaluate(&mut self, shelf: &dyn Shelf, names: &[String], examples: u32) -> Result<()> {
         if self.is_evaluating() {
             return Err(Error::input("an evaluation is under way").next("cancel it first"));
         }
@@ -222,7 +237,8 @@ impl Session {
         let config = first.config().with(|s| s.eval.examples = examples.max(1) as usize)?;
         let Trainer { learner: Learner { tokenizer, .. }, grader, .. } = first.trainer();
         let (folder, model) = (first.base(), &self.base.config);
-        let mut suites = Reader::of(&config, &TAB, folder, tokenizer, model, grader)?.suites()?;
+        let mut suites =
+            Reader::of(&config, shelf.given(), folder, tokenizer, model, grader)?.suites()?;
         if let Some(name) = names.iter().find(|n| !suites.iter().any(|s| &s.name == *n)) {
             return Err(unknown("suite", name, suites.iter().map(|s| &*s.name)));
         }
@@ -266,7 +282,13 @@ impl Session {
     }
 
     /// The base's answer to a prompt, then each run's.
-    pub async fn ask(&mut self, prompt: &str, temperature: f64) -> Result<Vec<Answer>> {
+    pub async fn ask(
+        &mut self,
+        shelf: &dyn Shelf,
+        prompt: &str,
+        temperature: f64,
+        tokens: Option<u32>,
+    ) -> Result<Vec<Answer>> {
         self.questions += 1;
         let runs = self.slots.iter().enumerate().map(|(i, s)| (Some(i as u32), &s.run));
         let first = &self.slots[0].run;
@@ -274,7 +296,12 @@ impl Session {
         for (run, of) in std::iter::once((None, first)).chain(runs) {
             let model = if run.is_some() { &of.trainer().learner.policy } else { &self.base };
             let trainer = of.trainer();
-            answers.push(answer(model, trainer, run, prompt, temperature, self.questions).await?);
+            let Learner { tokenizer, config, .. } = &trainer.learner;
+            let prompt = shelf
+                .prompt(of.base(), tokenizer, config, prompt)
+                .map_err(|e| e.at("the prompt"))?;
+            let asking = Asking { prompt, temperature, tokens, question: self.questions };
+            answers.push(answer(model, trainer, run, asking).await?);
         }
         Ok(answers)
     }
@@ -290,25 +317,33 @@ impl Session {
     }
 
     /// A name, the common step, and the run folders as a zip.
-    pub async fn save(&mut self, emit: &Emit) -> Result<(String, u32, Vec<u8>)> {
+    pub async fn save(
+        &mut self,
+        shelf: &dyn Shelf,
+        adapters: bool,
+        emit: &Emit,
+    ) -> Result<(String, u32, Vec<u8>)> {
         for slot in &mut self.slots {
             slot.run.save(&mut Herald { emit, run: None }).await?;
+            if adapters {
+                shelf.export(&slot.run).await?;
+            }
         }
-        let runs: Vec<(&str, &Path)> =
-            self.slots.iter().map(|s| (s.name.as_str(), s.run.path())).collect();
+        let mut files = shelf.data(self.slots[0].run.config())?;
+        files.extend(self.slots.iter().map(|s| (s.name.clone(), s.run.path().to_path_buf())));
+        let runs: Vec<(&str, &Path)> = files.iter().map(|(n, p)| (n.as_str(), &**p)).collect();
         let step = self.step();
         Ok((format!("srft-step-{step}.zip"), step, archive::pack(&runs)?))
     }
 }
 
-fn config_of(start: &Start, request: &RunRequest, kind: Kind) -> Result<Config> {
+fn config_of(start: &Start, request: &RunRequest, shelf: &dyn Shelf, kind: Kind) -> Result<Config> {
     let method = format!("objective.method={}", request.method);
     let settings = start.settings.iter().chain([&method]).chain(&request.settings);
-    let mut layers = vec![Config::layer(preset::of(kind), "the page's preset")?];
-    for setting in settings {
-        layers.push(Config::setting(setting)?);
-    }
-    Config::resolve(&layers)
+    let own = settings.map(|setting| Config::setting(setting)).collect::<Result<Vec<_>>>()?;
+    let model = Config::resolve(&own)?.model.path.clone();
+    let preset = Config::layer(shelf.preset(kind, &model), "the page's preset")?;
+    Config::resolve(&[vec![preset], own].concat())
 }
 
 fn run_view(run: &Run) -> Result<RunView> {

@@ -1,4 +1,6 @@
-//! What the runs of a tab can read: only their own checkpoints. A page has no data files.
+//! What runs of the built-in model can read: only their own checkpoints.
+
+use super::shelf::{Shelf, no_files};
 
 use crate::config::Config;
 use crate::data::shape::Row;
@@ -10,19 +12,21 @@ use crate::reward::{Grader, Weighted};
 use crate::run::{Examples, For, Given, Reads, Wanted};
 use std::path::Path;
 
-/// The [`Given`] of a run in a tab.
-pub static TAB: Given = Given::of(&Tab);
+/// What such runs are given.
+static GIVEN: Given = Given::of(&Tab);
 
 /// Reads models that srft wrote.
 #[derive(Debug)]
-struct Tab;
+pub struct Tab;
+
+impl Shelf for Tab {
+    fn given(&self) -> &Given {
+        &GIVEN
+    }
+}
 
 /// Refuses to read examples.
 struct NoExamples;
-
-fn no_files(place: &str) -> Error {
-    Error::input("a page can't read data files").at(place).next("use the program")
-}
 
 impl Reads for Tab {
     fn model(&self, path: &Path, _: Option<&str>) -> Result<ModelFolder> {
