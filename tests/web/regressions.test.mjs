@@ -57,7 +57,7 @@ fakeTest(
     {
         before: async (page) => {
             await page.route("**/srft/srft.js", (route) => route.fulfill({ path: root + "tests/web/fake_srft.js" }));
-            await page.route("**/srft/worker.js", async (route) => {
+            await page.route("**/srft/work.js", async (route) => {
                 const body = (await (await route.fetch()).text()).replace("navigator.locks?.request", "(() => {})");
                 await route.fulfill({ body, contentType: "text/javascript" });
             });

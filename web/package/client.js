@@ -16,6 +16,10 @@ export class Trainer {
     /** @type {Store | null} */
     store;
     #workerUrl;
+    #program;
+    /** The files that were brought, for a worker that takes another's place.
+     * @type {Map<string, Uint8Array | Blob | undefined>} */
+    #brought = new Map();
     #saveEverySecs;
     #patienceSecs;
     #beside;
@@ -62,8 +66,9 @@ export class Trainer {
     }
 
     /** @param {Options} options */
-    constructor({ workerUrl, store, saveEverySecs = 30, patienceSecs = 5, beside }) {
+    constructor({ workerUrl, program = "tiny", store, saveEverySecs = 30, patienceSecs = 5, beside }) {
         this.#workerUrl = workerUrl;
+        this.#program = program;
         this.store = store === undefined ? openStore() : store;
         this.#saveEverySecs = saveEverySecs;
         this.#patienceSecs = patienceSecs;
@@ -86,10 +91,28 @@ export class Trainer {
 
     /**
      * @param {Command} command
-     * @param {Uint8Array} [bytes]
+     * @param {Uint8Array | Blob} [bytes]
      */
     send(command, bytes) {
         this.#do(command, bytes).catch(() => {}); // an error event has told
+    }
+
+    /**
+     * @param {string} name
+     * @param {Uint8Array | Blob} [file]
+     */
+    async bring(name, file) {
+        await this.#do({ type: "bring", name }, file);
+        this.#brought.set(name, file instanceof Uint8Array ? file.slice() : file);
+    }
+
+    /**
+     * @param {string} model
+     * @param {string[]} [settings]
+     * @param {string} [device]
+     */
+    async look(model, settings = [], device = "auto") {
+        return first("facts", await this.#do({ type: "look", model, device, settings }))[0];
     }
 
     /** @param {Start} start */
@@ -137,9 +160,10 @@ export class Trainer {
     /**
      * @param {string} prompt
      * @param {number} [temperature]
+     * @param {number} [tokens]
      */
-    async ask(prompt, temperature = 0) {
-        return first("sample", await this.#do({ type: "ask", prompt, temperature }))[0];
+    async ask(prompt, temperature = 0, tokens) {
+        return first("sample", await this.#do({ type: "ask", prompt, temperature, tokens }))[0];
     }
 
     /**
@@ -150,10 +174,11 @@ export class Trainer {
         return first("group", await this.#do({ type: "inspect", run, prompt }))[0];
     }
 
-    async save() {
+    /** @param {{ adapters?: boolean }} [options] */
+    async save({ adapters = false } = {}) {
         const kept = this.checkpoint;
         if (this.#isLost && kept) return { ...kept, bytes: kept.bytes.slice() };
-        const [{ name, step }, bytes] = first("saved", await this.#do({ type: "save" }));
+        const [{ name, step }, bytes] = first("saved", await this.#do({ type: "save", adapters }));
         const copy = /** @type {Uint8Array} */ (bytes).slice(); // the caller may transfer it
         return { bytes: copy, name, step, url: location.href };
     }
@@ -173,6 +198,7 @@ export class Trainer {
     #open() {
         this.#link ??= new Link(
             this.#workerUrl,
+            this.#program,
             (event, bytes) => this.#receive(event, bytes),
             (complaint) => this.#died(complaint),
         );
@@ -182,7 +208,7 @@ export class Trainer {
     /**
      * Sends a command of the page, and remembers what recovery needs to know of it.
      * @param {Command} command
-     * @param {Uint8Array} [bytes]
+     * @param {Uint8Array | Blob} [bytes]
      */
     async #do(command, bytes) {
         if (["step", "resume", "pause", "stop", "start", "load"].includes(command.type)) {
@@ -203,7 +229,7 @@ export class Trainer {
         const { type, ...start } = command;
         const { step } = ready(got);
         this.#runs = { start: type === "start" ? /** @type {Start} */ (start) : null, device: command.device };
-        this.checkpoint = bytes ? { bytes: bytes.slice(), name: "loaded", step, url: location.href } : null;
+        this.checkpoint = bytes instanceof Uint8Array ? { bytes: bytes.slice(), name: "loaded", step, url: location.href } : null;
         this.#savedAt = performance.now();
         this.#slowest = 0;
         this.#isLost = false;
@@ -317,6 +343,7 @@ export class Trainer {
             ? { type: "load", device }
             : { type: "start", .../** @type {Start} */ (runs.start), device };
         try {
+            for (const [name, file] of this.#brought) await this.#open().request({ type: "bring", name }, file);
             const { step } = ready(await this.#open().request(command, bytes));
             if (this.#recovery !== token) return; // the page has begun something else
             this.#recovery = null;

@@ -1,7 +1,7 @@
 // What the package offers. Commands and events are those of the trainer (protocol.d.ts); two events
 // are the client's own: `recovered` and `lost`.
 
-import type { Command, Complaint, Event, GroupView, Ready, Start, State } from "./protocol.js";
+import type { Command, Complaint, Event, Facts, GroupView, Ready, Start, State } from "./protocol.js";
 
 export type * from "./protocol.js";
 
@@ -90,6 +90,11 @@ export interface SlotStore extends Store {
 export function openStore(name?: string, slot?: string): SlotStore;
 
 export interface Options {
+    /**
+     * Which program: `tiny`, the default, has the built-in model alone; `model` trains adapters over published ones, too,
+     * and is a larger download.
+     */
+    program?: "tiny" | "model";
     /** Where worker.js is, unless beside client.js. */
     workerUrl?: URL;
     /** Where checkpoints are kept; null: in memory alone. IndexedDB unless given. */
@@ -122,7 +127,15 @@ export class Trainer {
         listener: (event: EventOf<T>, bytes: Uint8Array | undefined) => void,
     ): () => void;
     /** Sends a command; what comes of it comes as events. */
-    send(command: Command, bytes?: Uint8Array): void;
+    send(command: Command, bytes?: Uint8Array | Blob): void;
+    /**
+     * Brings a file to the program `model`: a GGUF file, one of a Hugging Face folder (`FOLDER/config.json` and so on), an
+     * adapter's, or data. The settings name it so: `model.path=NAME`, `data.train=["NAME"]`. Without a file, one of ours:
+     * `sums-in-words.jsonl`.
+     */
+    bring(name: string, file?: Uint8Array | Blob): Promise<void>;
+    /** What there is to say of a model that was brought, and what a run by these settings will need. */
+    look(model: string, settings?: string[], device?: string): Promise<Facts & { type: "facts" }>;
     /** Opens a device, tests its kernels and makes the runs, paused. */
     start(start: Start): Promise<Ready>;
     /** Takes up the runs of a file, paused. */
@@ -142,12 +155,18 @@ export class Trainer {
     evaluate(examples: number, suites?: string[]): Promise<EventOf<"evaluation">[]>;
     /** Ends the evaluation under way. */
     cancel(): Promise<void>;
-    /** The base and every run answer a prompt; temperature 0, the default, is greedy. */
-    ask(prompt: string, temperature?: number): Promise<EventOf<"sample">>;
+    /**
+     * The base and every run answer a prompt, a chat model as a user's message; temperature 0, the default, is greedy.
+     * `tokens` is the most of an answer, unless given a rollout's.
+     */
+    ask(prompt: string, temperature?: number, tokens?: number): Promise<EventOf<"sample">>;
     /** Takes a prompt's group of a run's last step apart. */
     inspect(run: number, prompt: number): Promise<GroupView>;
-    /** Packs the run folders into a file; of runs that are lost, the last checkpoint. */
-    save(): Promise<Checkpoint>;
+    /**
+     * Packs the run folders into a file; of runs that are lost, the last checkpoint. With `adapters`, each run's folder has
+     * its adapter for other programs as well: `peft/`, and `llama.cpp/adapter.gguf`.
+     */
+    save(options?: { adapters?: boolean }): Promise<Checkpoint>;
     /** Stores the last checkpoint with the page's present address: after a `load` from a file. */
     keep(): Promise<void>;
     /** Ends the worker. */

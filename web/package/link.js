@@ -40,13 +40,14 @@ export class Link {
 
     /**
      * @param {URL | undefined} url of worker.js, unless it is beside this file
+     * @param {"tiny" | "model"} program
      * @param {(event: Event | Failed | Loading, bytes: Uint8Array | undefined) => void} onEvent
      * @param {(complaint: Complaint) => void} onDeath called once, after the requests were rejected
      */
-    constructor(url, onEvent, onDeath) {
+    constructor(url, program, onEvent, onDeath) {
         this.#onEvent = onEvent;
         this.#onDeath = onDeath;
-        this.#worker = workerAt(url);
+        this.#worker = workerAt(url, program);
         this.#worker.onmessage = ({ data }) => {
             this.#heard += 1;
             if ("holds" in data) this.#awaitDeath(name);
@@ -56,7 +57,7 @@ export class Link {
         };
         this.#worker.onerror = (error) => {
             error.preventDefault(); // it is reported as an event
-            this.#die(died(error.message ?? `${url ?? "worker.js"} did not load`));
+            this.#die(died(error.message ?? `${url ?? WORKERS[program]} did not load`));
         };
         // The name of the lock that the worker holds while it lives.
         const name = `srft-${Date.now()}-${Math.random()}`;
@@ -66,7 +67,7 @@ export class Link {
     /**
      * Sends a command; resolves with the events that came while it was handled.
      * @param {Command} command
-     * @param {Uint8Array} [bytes] copied, so that the caller can still use them
+     * @param {Uint8Array | Blob} [bytes] copied, so that the caller can still use them; a file is only pointed to
      * @param {How} [how] `patience`: ms of silence after which the worker is given up
      * @returns {Promise<Message[]>}
      */
@@ -169,19 +170,24 @@ export class Link {
     }
 }
 
+/** The worker of each program. */
+const WORKERS = { tiny: "worker.js", model: "model-worker.js" };
+
 /**
- * Makes the worker. Bundlers look for the literal address in here.
+ * Makes the worker. Bundlers look for the literal addresses in here.
  * @param {URL | undefined} url
+ * @param {"tiny" | "model"} program
  */
-function workerAt(url) {
-    const address = String(url ?? import.meta.url.replace(/[^/]*$/, "worker.js"));
+function workerAt(url, program) {
+    const address = String(url ?? import.meta.url.replace(/[^/]*$/, WORKERS[program]));
     // A worker's script must have the page's origin, but may import a script of another origin.
     if (/^https?:/.test(address) && new URL(address).origin !== location.origin) {
         const script = new Blob([`import ${JSON.stringify(address)};`], { type: "text/javascript" });
         return new Worker(URL.createObjectURL(script), { type: "module" });
     }
-    return url
-        ? new Worker(url, { type: "module" })
+    if (url) return new Worker(url, { type: "module" });
+    return program === "model"
+        ? new Worker(new URL("./model-worker.js", import.meta.url), { type: "module" })
         : new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
 }
 

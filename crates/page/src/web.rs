@@ -42,9 +42,10 @@ impl Lab {
         }));
         let emit: lab::Emit = Box::new(move |event, bytes| tell(&emit, &event, bytes));
         #[cfg(feature = "models")]
-        return Self(lab::Lab::with("runs", Box::new(lab::Brought::new()), emit));
+        let lab = lab::Lab::with("runs", Box::new(lab::Brought::new()), emit);
         #[cfg(not(feature = "models"))]
-        Self(lab::Lab::new("runs", emit))
+        let lab = lab::Lab::new("runs", emit);
+        Self(lab)
     }
 
     /// Carries out a command, given as JSON; `bytes` are the file of a `load`. Errors are events.
