@@ -1,7 +1,7 @@
 // srft in a browser next to jax-js and TensorFlow.js: steps and tokens a second, as ratios of one run.
 //
 //     cargo build --release && ../../web/build.sh     # what is measured
-//     npm ci && node run.mjs [--widths 64,128,256] [--steps 10]
+//     npm ci && node run.mjs [--shapes 64,128,256,smollm2] [--steps 10]
 //
 // The work: a supervised step (loss, gradient, AdamW, F32) of the same Llama from the same weights
 // and moments on the same batch, 40 sequences of the built-in task padded to the longest. All sides
@@ -32,8 +32,8 @@ const LEAST = 2; // timed steps, however slow
 const SOFTWARE = " (computed by the CPU: no figure of a GPU)";
 const { values: options } = parseArgs({
     options: {
-        widths: { type: "string", default: "64,128,256" },
-        "gpu-widths": { type: "string", default: "" }, // as widths; the first alone on software
+        shapes: { type: "string", default: "64,128,256" }, // widths, or `smollm2`: adapters over that shape
+        "gpu-widths": { type: "string", default: "" }, // widths of those; the first alone on software
         steps: { type: "string", default: "10" },
         seconds: { type: "string", default: "60" }, // a side stops early when its steps took longer
         backends: { type: "string", default: "wasm,webgpu" },
@@ -63,10 +63,10 @@ function short(value) {
 }
 
 /** Steps of every side in turn on one case: its seconds and losses, the first step apart. */
-async function race(browser, backend, { width, batch }) {
+async function race(browser, backend, { shape, batch, base }) {
     const lanes = list(options.sides).map((side) => ({ side, secs: [], losses: [] }));
     for (const { side } of lanes) {
-        await browser.ask(side, "open", { side, backend, url: `/cases/${width}/` });
+        await browser.ask(side, "open", { side, backend, base, url: `/cases/${shape}/` });
     }
     for (let i = 0; i <= steps; i++) {
         for (const lane of lanes) {
@@ -77,7 +77,7 @@ async function race(browser, backend, { width, batch }) {
             }
             lane.secs.push(secs);
             lane.losses.push(loss);
-            say(`${backend} ${width} ${lane.side}: step ${i}, ${secs.toFixed(3)} s, loss ${loss.toFixed(6)}`);
+            say(`${backend} ${shape} ${lane.side}: step ${i}, ${secs.toFixed(3)} s, loss ${loss.toFixed(6)}`);
         }
     }
     await browser.clear();
@@ -97,13 +97,13 @@ function verify({ side, losses }, judge) {
 }
 
 async function updates(browser, cases) {
-    const columns = ["update", "width", "side", "first step, s", "a step, s", "least–most"];
+    const columns = ["update", "shape", "side", "first step, s", "a step, s", "least–most"];
     console.log(head(...columns, "steps/s", "tokens/s", "srft is"));
     for (const backend of list(options.backends)) {
         for (const of of cases) {
             const software = options.adapter === "swiftshader" && of !== cases[0];
             const chosen = list(options["gpu-widths"]).map(Number);
-            const wanted = chosen.length ? chosen.includes(of.width) : !software;
+            const wanted = chosen.length ? chosen.includes(Number(of.shape)) : !software;
             if (backend === "webgpu" && !wanted) continue;
             const results = await race(browser, backend, of);
             const ours = results.find(({ side }) => side === "srft");
@@ -113,7 +113,7 @@ async function updates(browser, cases) {
                 const tokens = of.batch.sequences * of.batch.positions;
                 const ratio = ours && side !== "srft" ? `${short(time / median(ours.secs))}× as fast` : "";
                 const rates = [short(1 / time), short(tokens / time)];
-                console.log(row(backend, of.width, side, short(first), short(time), range, ...rates, ratio));
+                console.log(row(backend, of.shape, side, short(first), short(time), range, ...rates, ratio));
             }
         }
     }
@@ -142,7 +142,7 @@ async function wholeSteps(browser) {
 }
 
 const folder = mkdtempSync(join(tmpdir(), "srft-bench-web-"));
-const cases = list(options.widths).map((w) => prepare(join(folder, w), Number(w)));
+const cases = list(options.shapes).map((shape) => prepare(join(folder, shape), shape));
 const { dist, adapter, isolated } = options;
 const browser = await openBrowser({ folder, dist, adapter, isolated });
 try {
@@ -156,7 +156,7 @@ try {
             `Medians of ${steps} steps after one, fewer where they took over ${seconds} s. ` +
             `A batch: ${batch.sequences} × ${batch.positions} = ${batch.sequences * batch.positions} ` +
             `tokens, of which ${batch.responseTokens} carry loss. Parameters: ` +
-            cases.map((c) => `${c.parameters} at width ${c.width}`).join(", "),
+            cases.map((c) => `${c.parameters} of ${c.shape}`).join(", "),
     );
     await updates(browser, cases);
     if (options.methods) await wholeSteps(browser);

@@ -2,7 +2,10 @@
 
 import { read } from "./safetensors.js";
 
-/** Config, weights, AdamW's moments and the batch. */
+/**
+ * Config, weights, AdamW's moments and the batch. Of adapters over a base, `base` has its weights, which do not
+ * train, and `weights` the adapters'.
+ */
 export async function loadCase(url) {
     const file = async (name) => {
         const response = await fetch(url + name);
@@ -10,7 +13,8 @@ export async function loadCase(url) {
         return new Uint8Array(await response.arrayBuffer());
     };
     const plan = JSON.parse(new TextDecoder().decode(await file("case.json")));
-    const stored = read(await file("model.safetensors"));
+    const stored = read(await file("trained.safetensors"));
+    const base = plan.lora ? read(await file("base.safetensors")) : {};
     const moments = read(await file("optimizer.safetensors"));
     const parts = plan.names.map((name, i) => [
         name,
@@ -20,5 +24,12 @@ export async function loadCase(url) {
             second: moments[`second.${i}`].values,
         },
     ]);
-    return { ...plan, weights: Object.fromEntries(parts) };
+    return { ...plan, base, weights: Object.fromEntries(parts) };
+}
+
+/** The rows of a table that stand at `ids`, one after the other. */
+export function gather({ shape: [, width], values }, ids) {
+    const rows = new Float32Array(ids.length * width);
+    ids.forEach((id, i) => rows.set(values.subarray(id * width, (id + 1) * width), i * width));
+    return rows;
 }

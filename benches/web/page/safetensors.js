@@ -1,4 +1,4 @@
-// Hugging Face's safetensors in and out, for F32: a length, a JSON header, the numbers.
+// Hugging Face's safetensors in (F32) and out (F32, or BF16 as 16-bit numbers): a length, a JSON header, the numbers.
 
 /** Tensors by name, each { shape, values }. */
 export function read(bytes) {
@@ -20,7 +20,8 @@ export function write(tensors) {
     const header = {};
     let end = 0;
     for (const [name, { shape, values }] of Object.entries(tensors)) {
-        header[name] = { dtype: "F32", shape, data_offsets: [end, (end += values.byteLength)] };
+        const dtype = values instanceof Uint16Array ? "BF16" : "F32";
+        header[name] = { dtype, shape, data_offsets: [end, (end += values.byteLength)] };
     }
     const text = new TextEncoder().encode(JSON.stringify(header));
     const padded = Math.ceil(text.length / 8) * 8; // so that the numbers are aligned

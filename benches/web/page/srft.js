@@ -1,11 +1,11 @@
-// Our side: the package's wasm module, driven as its worker drives it.
-
-import init, { Lab } from "/srft/srft.js";
+// Our side: the package's wasm modules, driven as their worker drives them: the built-in model's page, or the
+// page for models where a base is brought.
 
 const DEVICES = { wasm: "cpu", webgpu: "webgpu" };
 
-async function lab() {
+async function lab(program) {
     let events = [];
+    const { default: init, Lab } = await import(`/srft/${program}.js`);
     await init();
     const weights = await bytesOf("/srft/model.safetensors");
     const lab = new Lab(weights, (event) => events.push(JSON.parse(event)));
@@ -16,6 +16,7 @@ async function lab() {
         while (lab.busy) await lab.advance();
         const error = events.find((event) => event.type === "error");
         if (error) throw new Error(`${error.what} (${error.place}): ${error.next}`);
+        if (wanted === null) return null;
         const answer = events.find((event) => event.type === wanted);
         if (answer) return answer;
         throw new Error(`no ${wanted}, but ${events.map((event) => event.type)}`);
@@ -28,9 +29,13 @@ async function bytesOf(url) {
     return new Uint8Array(await response.arrayBuffer());
 }
 
-/** A trainer of the case's run folder. */
-export async function open({ backend, url }) {
-    const send = await lab();
+/** A trainer of the case's run folder, over the files of its base if it has one. */
+export async function open({ backend, url, base }) {
+    const send = await lab(base ? "srft-model" : "srft");
+    for (const name of base ?? []) {
+        const bytes = await bytesOf(`${url}model/${name}`);
+        await send({ type: "bring", name: `model/${name}` }, null, bytes);
+    }
     const command = { type: "load", device: DEVICES[backend] };
     await send(command, "ready", await bytesOf(`${url}run.zip`));
     return {
@@ -48,7 +53,7 @@ export async function open({ backend, url }) {
 
 /** Whole steps of a method at the page's own settings, which no rival has: rollouts and update. */
 export async function method({ backend, name, steps, seconds, least }) {
-    const send = await lab();
+    const send = await lab("srft");
     const settings = ["eval.every=0", "eval.examples=1"];
     const runs = [{ method: name, settings: [] }];
     const start = { type: "start", device: DEVICES[backend], settings, runs };
