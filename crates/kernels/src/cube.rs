@@ -8,6 +8,8 @@ use burn::cubecl::prelude::{CubeCount, ExecutionMode, KernelId};
 use burn::cubecl::server::{KernelArguments, MetadataBindingInfo};
 use burn::tensor::kind::Basic;
 use burn::tensor::{BackendPrimitive, DType, Device, Shape, Tensor};
+use srft_formats::platform::IS_PAGE;
+use std::borrow::Cow;
 
 /// Invocations in a workgroup unless a shader says otherwise: within WebGPU's default limit of 256.
 pub const WORKGROUP: u32 = 256;
@@ -138,6 +140,15 @@ pub fn empty(like: &CubeTensor, shape: impl Into<Shape>, dtype: DType) -> CubeTe
     let shape = shape.into();
     let handle = like.client.empty(shape.num_elements() * dtype.size());
     CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape, handle, dtype)
+}
+
+/// What is bound where a shader reads nothing: natively any buffer will do, and this is `other`. WebGPU refuses a
+/// buffer that stands twice where it may be written.
+pub fn unread(other: &CubeTensor) -> Cow<'_, CubeTensor> {
+    match IS_PAGE {
+        true => Cow::Owned(empty(other, [4], DType::F32)), // one vector, the least that shaders declare
+        false => Cow::Borrowed(other),
+    }
 }
 
 /// A tensor that a shader may overwrite: this one if its buffer is not shared, else a copy.

@@ -20,6 +20,7 @@ use crate::layout::Layout;
 use crate::matmul::few_gpu;
 use crate::stored::BlockType;
 use crate::weight::Weight;
+use std::borrow::Cow;
 
 /// A matrix of the model with what it adds to its product.
 #[derive(Debug, Clone)]
@@ -183,8 +184,9 @@ impl<'a> Parts<'a> {
     }
 
     /// Its first two buffers. What is bound where nothing is added is not read.
-    pub(crate) fn buffers(&self) -> [&CubeTensor; 2] {
-        [&self.parts, self.added.words.as_ref().unwrap_or(&self.parts)]
+    pub(crate) fn buffers(&self) -> [Cow<'_, CubeTensor>; 2] {
+        let added = self.added.words.as_ref().map(Cow::Borrowed);
+        [Cow::Borrowed(&self.parts), added.unwrap_or_else(|| cube::unread(&self.parts))]
     }
 
     pub(crate) fn low_words(&self) -> usize {

@@ -6,6 +6,7 @@ use burn::tensor::{DType, Int, Tensor};
 use super::{AttentionShape, Rope};
 use crate::cube::{self, OnGpu, Shader, WORKGROUP};
 use crate::step::Parts;
+use std::borrow::Cow;
 
 /// Invocations of a workgroup, and positions a turn: with twice as many, barriers cost software adapters more
 /// than they save.
@@ -91,7 +92,7 @@ pub fn decode(
     let [product, added] = parts.buffers();
     let norms = past.norms.map(|norms| cube::buffer(norms.weights.clone()));
     // Without norms nothing is read from their buffer.
-    let norms = norms.as_ref().unwrap_or(&turns);
+    let norms = norms.map_or_else(|| cube::unread(&turns), Cow::Owned);
     let of_heads = |name, source| {
         let shader = Shader::new(name, source)
             .with("width", width)
@@ -102,12 +103,12 @@ pub fn decode(
             .with("block", BLOCK);
         Shader { workgroup: LANES as u32, ..shader }
     };
-    let out = cube::empty(product, [parts.rows(), shape.heads * shape.head_dim], DType::F32);
+    let out = cube::empty(&product, [parts.rows(), shape.heads * shape.head_dim], DType::F32);
     let blocks = past.positions.div_ceil(BLOCK);
     let of_blocks = [past.rows * shape.heads * blocks, shape.head_dim + width];
-    let of_blocks = (blocks > 1).then(|| cube::empty(product, of_blocks, DType::F32));
+    let of_blocks = (blocks > 1).then(|| cube::empty(&product, of_blocks, DType::F32));
     let to = of_blocks.as_ref().unwrap_or(&out);
-    let buffers = [product, added, norms, &turns, &keys, &values, &table, to];
+    let buffers = [&*product, &added, &norms, &turns, &keys, &values, &table, to];
     let window = rope.window.min(u32::MAX as usize);
     let scale = shape.scale() * past.factor;
     let epsilon = past.norms.map_or(0.0, |norms| norms.epsilon);

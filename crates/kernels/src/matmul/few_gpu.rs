@@ -8,6 +8,7 @@ use burn::tensor::{DType, Shape};
 use super::gpu::LONGEST;
 use crate::cube::{self, Shader, WORKGROUP};
 use crate::layout::Layout;
+use std::borrow::Cow;
 
 /// Workgroups that keep a GPU busy: with fewer, sums are split.
 const BUSY: usize = 256;
@@ -65,9 +66,13 @@ pub fn products(
         let sizes = [rows, depth / 4, part / 4, parts, width, begin];
         let info: Vec<u32> =
             columns.into_iter().chain(first).chain(sizes).map(|n| n as u32).collect();
-        // What stands for a matrix that isn't there is not read.
-        let words = |i: usize| &some.get(i).unwrap_or(&some[0]).0;
-        let buffers = [&x, words(0), words(1), words(2), low.unwrap_or(&x), &out];
+        let words = |i: usize| match some.get(i) {
+            Some((words, _)) => Cow::Borrowed(words),
+            None => cube::unread(&some[0].0),
+        };
+        let (second, third) = (words(1), words(2));
+        let low = low.map_or_else(|| cube::unread(&x), Cow::Borrowed);
+        let buffers = [&x, &some[0].0, &*second, &*third, &*low, &out];
         cube::launch(shader, rows.div_ceil(4 * down) * tiles * parts, &buffers, &info);
         begin += made;
     }

@@ -18,9 +18,9 @@ pub fn glu(parts: &Parts<'_>, activation: Activation) -> CubeTensor {
     let shader =
         parts.taken_by(shader).with("linear", literal(linear)).with("cubic", literal(cubic));
     let [product, added] = parts.buffers();
-    let out = cube::empty(product, [rows, gates], DType::F32);
+    let out = cube::empty(&product, [rows, gates], DType::F32);
     let groups = rows * gates.div_ceil(WORKGROUP as usize);
-    cube::launch(shader, groups, &[product, added, &out], &info);
+    cube::launch(shader, groups, &[&product, &added, &out], &info);
     out
 }
 
@@ -48,8 +48,9 @@ pub fn norm(parts: Option<&Parts<'_>>, x: CubeTensor, norms: &Norms) -> [CubeTen
     info.push(norms.epsilon.to_bits());
     let out = cube::empty(&x, [rows, width], DType::F32);
     // Without a product nothing is read from its buffers.
-    let [product, added] = parts.map_or([&norms.weights; 2], Parts::buffers);
-    cube::launch(shader, rows, &[product, added, &norms.weights, &x, &out], &info);
+    let [product, added] =
+        parts.map_or_else(|| [0; 2].map(|_| cube::unread(&norms.weights)), Parts::buffers);
+    cube::launch(shader, rows, &[&product, &added, &norms.weights, &x, &out], &info);
     [x, out]
 }
 
