@@ -119,10 +119,10 @@ bind_and_optimise() {
 }
 
 # srft/ is the package, for pages of others. The page's own files, package and all, lie in a folder
-# whose name changes with them, so that no cache serves parts of two versions together; index.html,
-# its watchdog, which says so where that folder is gone, and the picture for links keep their names.
+# whose name changes with them, so that no cache serves parts of two versions together; the pages,
+# their watchdog, which says so where that folder is gone, and the picture for links keep their names.
 assemble() {
-    local own scripts program
+    local own program
     rm -rf dist
     mkdir -p dist/srft dist/notebooks
     cp ../notebooks/*.ipynb dist/notebooks/
@@ -130,18 +130,41 @@ assemble() {
     for program in "${PROGRAMS[@]}"; do
         cp "$built/$program.js" "$built/$program.d.ts" "$built/${program}_bg.wasm" dist/srft/
     done
-    own=v-$(cat page/* dist/srft/* | sha256sum | cut -c1-10)
+    own=v-$(cat page/* model/* dist/srft/* | sha256sum | cut -c1-10)
     mkdir "dist/$own"
-    cp page/*.css page/*.js "dist/$own/"
+    cp {page,model}/*.css {page,model}/*.js "dist/$own/"
     mkdir "dist/$own/srft"
     cp dist/srft/*.js dist/srft/*.wasm dist/srft/*.safetensors "dist/$own/srft/"
     mv "dist/$own/watchdog.js" dist/
     cp page/card.png dist/
-    # All scripts are asked for at once, not one after the other imported it.
-    scripts=$(cd "dist/$own" && printf '<link rel="modulepreload" href="%s">\\n' *.js srft/client.js srft/link.js srft/store.js)
-    sed -E -e "s#^<script type=\"module\"#$scripts&#" page/index.html |
+    page_of page/index.html main.js >dist/index.html
+    page_of model/index.html model.js >dist/your-model.html
+}
+
+# A page whose files are in that folder, and whose scripts are all asked for at once, not one after the
+# other imported it: `page_of HTML SCRIPT`.
+page_of() {
+    local scripts
+    scripts=$(cd "dist/$own" && modules "$2" | sed 's#.*#<link rel="modulepreload" href="&">#' | paste -sd '~')
+    sed -E -e "s#^<script type=\"module\"#${scripts//\~/\\n}\n&#" "$1" |
         sed -E -e "s#(href|src)=\"([a-z/-]+\.(css|js))\"#\1=\"$own/\2\"#" \
-            -e "s#content=\"card\.png\"#content=\"${SRFT_SITE:+${SRFT_SITE%/}/}card.png\"#" >dist/index.html
+            -e "s#content=\"card\.png\"#content=\"${SRFT_SITE:+${SRFT_SITE%/}/}card.png\"#"
+}
+
+# A module and all that it imports, directly or not.
+modules() {
+    local file next seen=" " queue=("$1")
+    while [ ${#queue[@]} -gt 0 ]; do
+        file=${queue[0]}
+        queue=("${queue[@]:1}")
+        [[ $seen == *" $file "* ]] && continue
+        seen+="$file "
+        echo "$file"
+        for next in $(sed -nE 's#.*from "\./([a-z/-]+\.js)";#\1#p' "$file"); do
+            [ "${file%/*}" = "$file" ] || next=${file%/*}/$next
+            queue+=("$next")
+        done
+    done
 }
 
 case "${1-}" in

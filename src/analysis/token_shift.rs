@@ -138,7 +138,7 @@ fn of_response(
     ResponseShift {
         suite: asked.suite.clone(),
         prompt: asked.text.clone(),
-        tokens: tokenizer.spelled(&asked.response),
+        tokens: tokenizer.written(&asked.response),
         delta_p: change(&p_before, &p_after),
         delta_logp: change(&wide(before), &wide(after)),
         before: p_before,

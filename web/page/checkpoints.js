@@ -60,8 +60,8 @@ async function objectionTo(file) {
     return head === "PK" ? null : "is not a zip";
 }
 
-/** @param {Uint8Array} bytes @param {string} name */
-function download(bytes, name) {
+/** Has the browser save a zip. @param {Uint8Array} bytes @param {string} name */
+export function download(bytes, name) {
     const url = URL.createObjectURL(
         new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (bytes)], { type: "application/zip" }),
     );

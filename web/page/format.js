@@ -44,6 +44,20 @@ export function probability(p) {
     return fixed(p, 3);
 }
 
+/** A chat template's marks, as `<|im_start|>`, `<start_of_turn>`, `[INST]`. */
+const MARKS = /<\|?[\w ]+\|?>|<\/?s>|\[\/?INST\]/;
+/** Whose turn it is, as templates write it. */
+const ROLE = /^(system|developer|user|human|assistant|model)\s*(\n|$)/i;
+
+/**
+ * What is asked in a prompt: of a conversation the last message.
+ * @param {string} prompt
+ */
+export function question(prompt) {
+    const parts = prompt.split(MARKS).map((part) => part.trim().replace(ROLE, "").trim());
+    return parts.filter(Boolean).at(-1) ?? prompt;
+}
+
 /**
  * A token made visible: white space and end-of-text get a sign.
  * @param {string} text

@@ -3,7 +3,7 @@
 
 import { tellAt } from "./announce.js";
 import { byId, fillSelect, h, onPress, select, write } from "./dom.js";
-import { fixed, signed, spoken, visible } from "./format.js";
+import { fixed, question, signed, spoken, visible } from "./format.js";
 import { methodOf } from "./methods.js";
 import { candidates, formulas } from "./token-detail.js";
 import { tokenRow } from "./tokens.js";
@@ -161,14 +161,14 @@ export class Group {
             this.#prompt,
             group.prompts.map((prompt, i) => ({
                 value: String(i),
-                text: `${prompt.suite}  ${prompt.text}  (${prompt.rollouts ? `${prompt.right} of ${prompt.rollouts} right` : "no rollouts"})`,
+                text: `${prompt.suite}  ${question(prompt.text)}  (${prompt.rollouts ? `${prompt.right} of ${prompt.rollouts} right` : "no rollouts"})`,
             })),
         );
         this.#prompt.value = String(group.prompt);
         const { suite, text } = group.prompts[group.prompt];
         byId("group-question").replaceChildren(
             h("span", { class: "quiet" }, `${suite} `),
-            h("b", { class: "mono" }, text),
+            h("b", { class: "mono", title: text }, question(text)),
             h("span", { class: "quiet" }, " right answer "),
             h("b", { class: "mono" }, group.answer),
         );

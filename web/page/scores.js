@@ -2,7 +2,7 @@
 
 import { tellAt } from "./announce.js";
 import { button, byId, h, input, select } from "./dom.js";
-import { grouped, percent } from "./format.js";
+import { grouped, percent, question } from "./format.js";
 import { methodOf } from "./methods.js";
 import { meanAccuracy } from "./state.js";
 
@@ -96,7 +96,7 @@ export class Scores {
                         { scope: "row" },
                         h("b", { class: "mono" }, suite.name),
                         " ",
-                        h("span", { class: "quiet mono" }, suite.prompt),
+                        h("span", { class: "quiet mono" }, question(suite.prompt)),
                     ),
                     n === undefined ? "–" : String(n),
                     scores.map((score) => score?.accuracy ?? null),
@@ -104,7 +104,9 @@ export class Scores {
             });
             const means = columns.map(({ result }) => (result ? meanAccuracy(result.scores, ood) : null));
             const title = ood ? "mean, out of distribution" : "mean, in distribution";
-            return h("tbody", {}, ...rows, row(h("th", { scope: "row" }, title), "", means, "mean"));
+            // One suite is its own mean.
+            const mean = suites.length > 1 ? [row(h("th", { scope: "row" }, title), "", means, "mean")] : [];
+            return h("tbody", {}, ...rows, ...mean);
         };
         byId("scores").replaceChildren(
             h("caption", { class: "hidden" }, "Accuracy in percent, suite by suite"),

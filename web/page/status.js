@@ -18,6 +18,9 @@ const PHASES = {
 const pace = (speed) =>
     speed < 0.5 ? `${fixed(1 / speed, 1)} s per step` : `${fixed(speed, speed < 10 ? 1 : 0)} steps/s`;
 
+/** The page's name, before which its title tells how far the runs are. */
+const NAME = document.title;
+
 /** Seconds without progress or any message, after which the visitor is told what to do. */
 const STALLED = 15;
 const SILENT = 60;
@@ -67,8 +70,7 @@ export function drawStatus(state, changed, download, silence) {
     const share = loading && download ? Math.min(1, download.loaded / download.total) : steps ? step / steps : 0;
     byId("progress").style.setProperty("--share", share.toFixed(4));
     write(byId("phase"), phaseOf(state, download, silence));
-    const name = "SRFT, live: three ways to fine-tune a language model";
-    document.title = steps && !loading && phase !== "error" ? `${step}/${steps} · ${name}` : name;
+    document.title = steps && !loading && phase !== "error" ? `${step}/${steps} · ${NAME}` : NAME;
     write(byId("step-count"), ready && !loading ? `step ${step} of ${steps}` : "");
     const speed = playing ? state.speed : null;
     write(byId("speed"), speed === null ? "" : pace(speed));

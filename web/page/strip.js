@@ -2,7 +2,7 @@
 // how far its log-probability has moved from the base, with the policy's entropy as a bar beneath.
 
 import { byId, fillSelect, h, select, write } from "./dom.js";
-import { fixed, probability, signed, spoken, visible } from "./format.js";
+import { fixed, probability, question, signed, spoken, visible } from "./format.js";
 import { methodOf } from "./methods.js";
 import { stripsAt } from "./charts.js";
 import { shadeBy } from "./tokens.js";
@@ -37,7 +37,7 @@ export class Strip {
             this.#choice,
             ready.probes.map((probe, i) => ({
                 value: String(i),
-                text: `${probe.suite}: ${probe.prompt}, written by the ${probe.author}`,
+                text: `${probe.suite}: ${question(probe.prompt)}, written by the ${probe.author}`,
             })),
         );
         const index = Number(this.#choice.value);
@@ -102,7 +102,7 @@ export class Strip {
             h(
                 "caption",
                 { class: "hidden" },
-                `Change of each token’s log-probability from the base, ${probe.suite}: ${probe.prompt}`,
+                `Change of each token’s log-probability from the base, ${probe.suite}: ${question(probe.prompt)}`,
             ),
             h("tbody", {}, head, ...rows),
         );

@@ -68,6 +68,19 @@ impl Kind {
     }
 }
 
+/// What a page shows a token as: not `Ġplus`, but ` plus`.
+#[test]
+fn what_each_token_adds_is_the_text() {
+    for name in ["llama2", "llama3", "mistral", "qwen3", "smollm2", "zephyr"] {
+        let Kind { tokenizer, .. } = Kind::of(name);
+        let text = "Twenty-three plus forty is 63.\n  So: 63";
+        let ids = tokenizer.encode(text).unwrap();
+        let written = tokenizer.written(&ids);
+        assert_eq!(written.concat(), tokenizer.decode_spelled(&ids), "{name}");
+        assert!(written.iter().any(|token| token.starts_with(' ')), "{name}: {written:?}");
+    }
+}
+
 fn example(row: &Value, template: Option<&ChatTemplate>, all_turns: bool) -> Result<Example> {
     let needs = Needs { response: true, answer: false };
     let mut rows = file::parse(row.to_string().as_bytes(), "rows.jsonl", needs)?.rows;

@@ -250,6 +250,18 @@ impl Tokenizer {
         ids.iter().map(|&id| self.token(id)).collect()
     }
 
+    /// What each token adds to the text, special tokens written out. A part of a character shows as U+FFFD.
+    pub fn written(&self, ids: &[u32]) -> Vec<String> {
+        let each = ids.iter().enumerate().map(|(i, &id)| {
+            let alone = || self.decode_spelled(&[id]);
+            // Some tokenizers drop the space of a text's first token.
+            let Some(&before) = i.checked_sub(1).and_then(|i| ids.get(i)) else { return alone() };
+            let both = self.decode_spelled(&[before, id]);
+            both.strip_prefix(&self.decode_spelled(&[before])).map_or_else(alone, String::from)
+        });
+        each.collect()
+    }
+
     /// Tokens of a text with nothing added, and their ranges in it.
     pub fn pieces(&self, text: &str) -> Result<Pieces> {
         let alone = |c: char| self.engine.pieces(c.encode_utf8(&mut [0; 4])).ok()?;

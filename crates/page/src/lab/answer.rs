@@ -37,7 +37,7 @@ pub async fn answer(
     let max_new_tokens = tokens.map_or(plan.max_new_tokens, |most| most.max(1) as usize);
     let plan = Plan { group: 1, sampling, max_new_tokens, ..plan };
     let response = respond(model, &[prompt], &plan).await?.remove(0);
-    let texts = tokenizer.spelled(&response.tokens);
+    let texts = tokenizer.written(&response.tokens);
     let tokens = texts.into_iter().zip(response.logprobs).zip(response.entropies);
     let tokens = tokens.map(|((text, logp), entropy)| AnswerToken {
         text,

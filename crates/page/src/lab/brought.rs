@@ -97,7 +97,9 @@ impl Shelf for Brought {
     }
 
     fn look(&self, look: &Look) -> Result<Facts> {
-        let folder = self.files.model(Path::new(&look.model), None)?;
+        let path = Path::new(&look.model);
+        // What is no model has no business in the tab's memory.
+        let folder = self.files.model(path, None).inspect_err(|_| self.files.discard(path))?;
         let kind = if look.device == "webgpu" { Kind::Discrete } else { Kind::Cpu };
         let mut layers = vec![Config::layer(preset::of_models(kind), "the page's preset")?];
         for setting in look.settings.iter().map(String::as_str) {
@@ -181,6 +183,19 @@ impl Files {
                 .map(PathBuf::from)
         });
         found.unwrap_or_else(|| path.into())
+    }
+
+    /// Lets go what was brought under a path.
+    fn discard(&self, path: &Path) {
+        self.held(|held| {
+            held.names.retain(|file| {
+                let is_of = file.starts_with(path);
+                if is_of {
+                    let _ = remove_file(file); // it may be gone
+                }
+                !is_of
+            });
+        });
     }
 
     fn whole(&self, path: &Path) -> Result<ModelFolder> {

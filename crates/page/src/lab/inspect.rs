@@ -238,7 +238,7 @@ impl Lines<'_> {
                 terms.kl += kl;
                 let takes_ratio = coefficients.self_ratio != 0.0;
                 TokenView {
-                    text: self.tokenizer.token(id),
+                    text: self.tokenizer.decode_spelled(&[id]),
                     given: i < member.given,
                     ratio: takes_ratio.then(|| log_rho.unwrap_or(before.logp - old).exp()),
                     factor,
@@ -285,7 +285,8 @@ impl Lines<'_> {
     }
 
     fn candidates(&self, belief: &Belief) -> Vec<Candidate> {
-        let named = |&(id, p): &(u32, f64)| Candidate { text: self.tokenizer.token(id), p };
+        let named =
+            |&(id, p): &(u32, f64)| Candidate { text: self.tokenizer.decode_spelled(&[id]), p };
         belief.likeliest.iter().map(named).collect()
     }
 }

@@ -65,7 +65,7 @@ impl Probes {
                 suite: examples[index].suite.clone(),
                 prompt: examples[index].prompt.clone(),
                 author: author.into(),
-                tokens: tokenizer.spelled(&tokens),
+                tokens: tokenizer.written(&tokens),
                 base: scores(scored),
             });
         Ok(Self { views: views.collect(), pairs, micro_batch_tokens })
