@@ -17,7 +17,7 @@
 #   windows      the readers' tests as a Windows program, under Wine: its locks, maps and renames
 #   fuzz         every reader of files from elsewhere, 20 seconds each; SRFT_FUZZ_SECS=600 for long
 #   web          the page: built, its types checked, tested in Chromium and Firefox on the CPU backend and
-#                on software WebGPU
+#                on software WebGPU; a published model too, on the CPU (93 MB from PyPI)
 #   python       the package: built and installed as a user would in an environment of its own,
 #                tested, with a published model too (93 MB from PyPI, five minutes of one core, most of
 #                them on software Vulkan), and every notebook run
