@@ -1,6 +1,7 @@
 //! Members on other machines.
 
 use super::keys::Keys;
+use super::line::is_lost;
 use super::member::{Held, OnMachine};
 use super::message::{Answer, Model, Opening, Part as File, Request, sha256};
 use crate::crew::Crew;
@@ -44,9 +45,12 @@ impl Hire for Workers {
         let mut machines = Vec::new();
         for name in &self.names {
             let mut worker = OnMachine::new(name, &self.keys, opening.clone(), run.device.clone())?;
-            worker.wait()?;
-            worker.send(&files)?;
-            worker.open()?;
+            // One that is lost meanwhile may be back: whatever runs it starts it again.
+            let ready = worker.ready(&files).or_else(|e| match is_lost(&e) {
+                true => worker.ready(&files),
+                false => Err(e),
+            });
+            ready.map_err(|e| if e.place.is_none() { e.at(worker.name()) } else { e })?;
             machines.push(worker);
         }
         // Adapters are small, and by way of this machine no worker depends on another.
@@ -74,8 +78,9 @@ fn chain(machines: &mut [OnMachine]) -> Result<Option<String>> {
         machines.iter().map(|m| m.line.address()).collect::<Result<_>>()?;
     for (from, worker) in machines.iter_mut().enumerate() {
         for address in addresses.iter().enumerate().filter(|(to, _)| *to != from).map(|(_, a)| a) {
-            let (answer, _) = worker.line.ask(&Request::Reach { address: address.clone() }, &[])?;
-            let Answer::Absent { what } = answer else { continue };
+            let answer = worker.line.ask(&Request::Reach { address: address.clone() }, &[]);
+            // One that is lost is missed at its first job.
+            let Ok((Answer::Absent { what }, _)) = answer else { continue };
             return Ok(Some(format!(
                 "warning: {} does not reach the worker at {address} ({}), so that every gradient passes this \
                  machine: open that one's UDP port to the others, and give addresses that they know too",

@@ -19,6 +19,14 @@ use tokio::time::timeout;
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// What is said of a connection that was lost.
+const LOST: &str = "the connection is lost";
+
+/// Whether an error says that a connection was lost.
+pub fn is_lost(error: &Error) -> bool {
+    error.what == LOST
+}
+
 /// A worker as a coordinator reaches it, or another worker.
 pub struct Line {
     name: String,
@@ -111,7 +119,7 @@ impl Line {
     }
 
     fn send(&self, operation: &'static str, message: Vec<u32>) -> Result<Vec<u32>> {
-        let lost = || Error::machine("the connection is lost");
+        let lost = || Error::machine(LOST);
         let device = self.device.as_ref().ok_or_else(lost)?;
         let message = Tensor::<1, Int>::from_data(data_of(message), device);
         let DispatchTensorKind::Remote(BackendTensor::Int(message)) = message.into_dispatch().kind

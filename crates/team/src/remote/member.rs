@@ -52,6 +52,13 @@ impl OnMachine {
         })
     }
 
+    /// Connects, sends what it lacks, and opens the run.
+    pub fn ready(&mut self, files: &[&Held<'_>]) -> Result<()> {
+        self.wait()?;
+        self.send(files)?;
+        self.open()
+    }
+
     /// Connects, and learns what it is.
     fn greet(&mut self) -> Result<()> {
         self.line.connect()?;
@@ -76,7 +83,7 @@ impl OnMachine {
     }
 
     /// Sends those of the files that it lacks.
-    pub fn send(&mut self, files: &[&Held<'_>]) -> Result<()> {
+    fn send(&mut self, files: &[&Held<'_>]) -> Result<()> {
         let names = files.iter().map(|(file, _)| file.sha256.clone()).collect();
         let (answer, _) = self.line.ask(&Request::Missing { files: names }, &[])?;
         let Answer::Missing(missing) = answer else { return Err(self.strange(&answer)) };
@@ -95,7 +102,7 @@ impl OnMachine {
     }
 
     /// Opens the run there.
-    pub fn open(&mut self) -> Result<()> {
+    fn open(&mut self) -> Result<()> {
         self.version = None;
         match self.line.ask(&Request::Open((*self.opening).clone()), &[])? {
             (Answer::Open { session }, _) => (self.session, self.is_busy) = (session, false),
@@ -115,7 +122,7 @@ impl OnMachine {
     }
 
     /// Connects, once a coordinator that was killed before has been missed there.
-    pub fn wait(&mut self) -> Result<()> {
+    fn wait(&mut self) -> Result<()> {
         let end = Instant::now() + 2 * SILENCE;
         loop {
             self.greet()?;
