@@ -58,11 +58,23 @@ browserTest("a model is dropped, trained, asked and saved", { path: PATH, timeou
     await page.locator("#group-rows .member button.token").first().waitFor();
     const saved = page.waitForEvent("download");
     await page.locator("#save").click();
-    const files = Object.keys(fflate.unzipSync(readFileSync(await (await saved).path())));
+    const zip = join(scratch, "saved.zip");
+    await (await saved).saveAs(zip);
+    const files = Object.keys(fflate.unzipSync(readFileSync(zip)));
     for (const name of ["sft/config.toml", "grpo/peft/adapter_config.json", "grpo/llama.cpp/adapter.gguf"]) {
         assert(files.includes(name), `${name} is not among ${files}`);
     }
     assert.deepEqual(asked, []);
+
+    // Another visit takes it up: the base first, then the zip.
+    await page.reload();
+    await page.locator("#file").setInputFiles(zip);
+    await shows(page, "#model-says", /the base of these runs is not here/);
+    await bring(page, MODEL);
+    await page.locator("#file").setInputFiles(zip);
+    await reach(page, "done", 1);
+    await shows(page, "#continued", /^Loaded saved.zip/);
+    assert.deepEqual(await points("reward"), [1]);
     assert.equal(await page.locator("#errors").innerText(), "");
 });
 

@@ -10,10 +10,11 @@ export const SUMS = "sums-in-words.jsonl";
 
 /** @type {{ key: string, label: string, path: string, value: number, min: number, max: number, step: number | "any" }[]} */
 const NUMBERS = [
-    { key: "steps", label: "Steps", path: "train.steps", value: 20, min: 1, max: 10000, step: 1 },
+    { key: "steps", label: "Steps", path: "train.steps", value: 30, min: 1, max: 10000, step: 1 },
     { key: "prompts", label: "Problems a step", path: "rollout.prompts", value: 2, min: 1, max: 256, step: 1 },
     { key: "group", label: "Answers a problem", path: "rollout.group", value: 4, min: 2, max: 64, step: 1 },
-    { key: "tokens", label: "Tokens an answer", path: "rollout.max_new_tokens", value: 24, min: 1, max: 2048, step: 1 },
+    { key: "tokens", label: "Tokens an answer", path: "rollout.max_new_tokens", value: 16, min: 1, max: 2048, step: 1 },
+    { key: "temperature", label: "Sampling temperature", path: "rollout.temperature", value: 0.7, min: 0.01, max: 2, step: "any" },
     { key: "rank", label: "Adapter rank", path: "lora.rank", value: 8, min: 1, max: 256, step: 1 },
     { key: "lr", label: "Learning rate", path: "optimizer.lr", value: 0.0005, min: 1e-7, max: 0.1, step: "any" },
     { key: "seed", label: "Seed", path: "run.seed", value: 0, min: 0, max: 4294967295, step: 1 },

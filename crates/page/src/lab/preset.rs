@@ -40,13 +40,14 @@ verifier = 'math'
 [rollout]
 prompts = 2
 group = 4
-max_new_tokens = 24
+max_new_tokens = 16
+temperature = 0.7
 [optimizer]
-lr = 2e-4
+lr = 5e-4
 [lora]
 rank = 8
 [train]
-steps = 60
+steps = 30
 micro_batch_tokens = 512
 checkpointing = 'auto'
 memory_gib = 0.5
@@ -66,9 +67,10 @@ verifier = 'math'
 [rollout]
 prompts = 4
 group = 8
-max_new_tokens = 64
+max_new_tokens = 32
+temperature = 0.7
 [optimizer]
-lr = 2e-4
+lr = 5e-4
 [lora]
 rank = 8
 [train]

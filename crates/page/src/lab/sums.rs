@@ -1,4 +1,5 @@
-//! A task for models that chat: sums in words. Problems are short, their answers a number, so that a few steps show.
+//! A task for models that chat: small sums. A model of 135 million parameters gets one in ten right at first, so that
+//! rewards have something to reinforce, and most after some tens of steps.
 
 use crate::random::{Stream, purpose};
 use serde_json::json;
@@ -8,58 +9,20 @@ pub const NAME: &str = "sums-in-words.jsonl";
 
 const PROBLEMS: usize = 400;
 /// The largest number of a problem.
-const LARGEST: u32 = 60;
-
-const ONES: [&str; 20] = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-];
-const TENS: [&str; 10] =
-    ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
-
-/// A number below a hundred in words.
-fn words(number: u32) -> String {
-    match (number / 10, number % 10) {
-        (0 | 1, _) => ONES[number as usize].into(),
-        (tens, 0) => TENS[tens as usize].into(),
-        (tens, ones) => format!("{}-{}", TENS[tens as usize], ONES[ones as usize]),
-    }
-}
+const LARGEST: u32 = 9;
 
 /// The problems, each with a demonstration, a JSON object a line.
 pub fn jsonl() -> Vec<u8> {
     let mut stream = Stream::new(0, purpose::TRAIN, 0);
     let mut text = String::new();
     for _ in 0..PROBLEMS {
-        let (a, b) = (stream.between(2, LARGEST), stream.between(2, LARGEST));
+        let (a, b) = (stream.between(1, LARGEST), stream.between(1, LARGEST));
         let (larger, smaller) = (a.max(b), a.min(b));
         let (first, asked, second, answer) = match stream.between(0, 1) {
             0 => (a, "plus", b, a + b),
             _ => (larger, "minus", smaller, larger - smaller),
         };
-        let question = format!(
-            "What is {} {asked} {}? Answer with a number alone.",
-            words(first),
-            words(second)
-        );
+        let question = format!("What is {first} {asked} {second}? Answer with a number alone.");
         let row = json!({
             "messages": [
                 {"role": "user", "content": question},
@@ -70,26 +33,4 @@ pub fn jsonl() -> Vec<u8> {
         text += &format!("{row}\n");
     }
     text.into_bytes()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_spelled_as_people_spell_them() {
-        let spelled = [0, 7, 10, 19, 20, 23, 40, 58, 99].map(words);
-        let expected = [
-            "zero",
-            "seven",
-            "ten",
-            "nineteen",
-            "twenty",
-            "twenty-three",
-            "forty",
-            "fifty-eight",
-            "ninety-nine",
-        ];
-        assert_eq!(spelled, expected);
-    }
 }
