@@ -86,6 +86,7 @@ browserTest("a model is kept for the next visit, and removed", { path: PATH }, a
     await page.reload();
     await page.locator("#kept-models button", { hasText: "Use" }).click();
     await shows(page, "#facts", /135 million/);
+    assert(await page.locator("#keep-model").isChecked());
     await page.locator("#kept-models button", { hasText: "remove" }).click();
     await shows(page, "#kept-models", "");
 });

@@ -9,7 +9,7 @@
 
 import { Trainer } from "./srft/client.js";
 import { announce, complain, forget, reassure, tellAt } from "./announce.js";
-import { drawKept, forget as forgetKept, keep, modelAmong, offerBringing, size } from "./brought.js";
+import { drawKept, forget as forgetKept, keep, kept, modelAmong, offerBringing, size } from "./brought.js";
 import { Charts } from "./charts.js";
 import { offerChat } from "./chat.js";
 import { download, noteContinued } from "./checkpoints.js";
@@ -172,7 +172,7 @@ async function bring(name, parts) {
         model = { name, parts, facts };
         root.dataset.model = "known";
         drawFacts(facts);
-        input("keep-model").checked = false;
+        input("keep-model").checked = (await kept()).some(({ path }) => path === name);
         write(byId("keep-says"), parts.length > 1 ? "Only a GGUF file of one part can be kept." : "");
         input("keep-model").disabled = parts.length > 1 || !name.endsWith(".gguf");
         announce(`The model is ${facts.architecture}, ${size(facts.bytes)}.`);
