@@ -9,9 +9,6 @@ use std::time::{Duration, Instant};
 /// How many blocks a link may be ahead of the next, which keeps its memory small.
 const AHEAD: usize = 4;
 
-/// How long a link waits before it looks again.
-const LOOK: Duration = Duration::from_millis(500);
-
 /// Where another worker finds what one keeps for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "remote", derive(serde::Serialize, serde::Deserialize))]
@@ -97,18 +94,14 @@ impl Chain {
     /// Waits until a link can do its next block: the link before it has that, and the one after it is not too far
     /// behind. False if the chain is broken.
     fn wait(&self, link: usize) -> bool {
-        let mut progress = self.lock();
-        loop {
-            let done = &progress.done;
+        let waits = |Progress { done, broken, .. }: &mut Progress| {
             let block = done[link];
             let is_there = link == 0 || done[link - 1] > block;
             let has_room = done.get(link + 1).is_none_or(|&next| block < next + AHEAD);
-            if progress.broken.is_some() || (is_there && has_room) {
-                return progress.broken.is_none();
-            }
-            let waited = self.changed.wait_timeout(progress, LOOK);
-            progress = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+            broken.is_none() && !(is_there && has_room)
+        };
+        let waited = self.changed.wait_while(self.lock(), waits);
+        waited.unwrap_or_else(PoisonError::into_inner).broken.is_none()
     }
 
     /// Ends it. The first reason counts: others follow from it.
@@ -138,9 +131,9 @@ pub struct Outward {
 
 /// A worker on its way to a version of the weights.
 #[derive(Debug)]
-pub struct Taker {
+struct Taker {
     /// Where the next finds it.
-    pub peer: Peer,
+    peer: Peer,
     before: Option<Arc<Taker>>,
     place: usize,
     blocks: Mutex<Blocks>,
@@ -170,7 +163,7 @@ impl Outward {
     }
 }
 
-/// A worker's own side of a [`Taker`]. If it is dropped before all is there, no one waits for it any longer.
+/// A worker's own side of it. If it is dropped before all is there, no one waits for it any longer.
 #[derive(Debug)]
 pub struct Taking(Arc<Taker>);
 

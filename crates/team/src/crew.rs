@@ -113,7 +113,7 @@ impl Crew {
         Self { shared, works_here, turn, chain, weights: Mutex::new(None) }
     }
 
-    /// Adds to what is told.
+    /// Adds a note for the user.
     pub fn tell(&self, news: &str) {
         self.shared.lock().news.push(news.into());
     }

@@ -200,7 +200,7 @@ impl Round {
         }
     }
 
-    /// Whether there is no outcome of a job yet.
+    /// Whether a job still lacks an outcome.
     fn is_wanted(&self, job: usize) -> bool {
         job >= self.passed_on && self.outcomes[job].is_none()
     }

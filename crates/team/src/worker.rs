@@ -77,7 +77,7 @@ pub trait Worker: Send {
 
     /// Does a gradient's job, the `number`th of its round, and keeps the tensors for [`Worker::pass_on`].
     fn keep(&mut self, _weights: &Weights, _job: &Job, _number: usize) -> Result<Kept> {
-        Err(Error::machine("it is no link of a chain"))
+        Err(Error::machine("it cannot be a link of a chain"))
     }
 
     /// Does its part of a chain, as member `me` of the crew: adds what it keeps to what the link before it has. The
@@ -88,7 +88,7 @@ pub trait Worker: Send {
         _me: usize,
         _weights: &Weights,
     ) -> Result<Option<Vec<Tensor<2>>>> {
-        Err(Error::machine("it is no link of a chain"))
+        Err(Error::machine("it cannot be a link of a chain"))
     }
 }
 

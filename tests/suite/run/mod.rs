@@ -6,5 +6,6 @@ mod lab;
 mod prefix;
 mod rollout;
 mod team;
+mod traffic;
 mod training;
 mod updates;

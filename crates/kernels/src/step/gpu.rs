@@ -48,8 +48,8 @@ pub fn norm(parts: Option<&Parts<'_>>, x: CubeTensor, norms: &Norms) -> [CubeTen
     info.push(norms.epsilon.to_bits());
     let out = cube::empty(&x, [rows, width], DType::F32);
     // Without a product nothing is read from its buffers.
-    let [product, added] =
-        parts.map_or_else(|| [0; 2].map(|_| cube::unread(&norms.weights)), Parts::buffers);
+    let unread = || cube::unread(&norms.weights);
+    let [product, added] = parts.map_or_else(|| [unread(), unread()], Parts::buffers);
     cube::launch(shader, rows, &[&product, &added, &norms.weights, &x, &out], &info);
     [x, out]
 }

@@ -121,7 +121,7 @@ impl State {
         }
     }
 
-    /// A member can work, and if it could not before, that is told.
+    /// Notes that a member can work; the user is told if it could not before.
     pub fn works_again(&mut self, member: usize) {
         if !std::mem::replace(&mut self.works[member], true) {
             self.news.push(format!("{} works again", self.names[member]));

@@ -1,5 +1,5 @@
-//! Workers on other machines, over burn's remote backend: QUIC and TLS by Iroh, and one custom operation that
-//! carries our messages. Nothing else of burn's goes over the line, so a worker computes what the coordinator
+//! Workers on other machines, over burn's remote backend: QUIC and TLS by Iroh, and two custom operations that
+//! carry our messages: one asks for work, the other takes what is kept for the next in a chain. Nothing else of burn's goes over the line, so a worker computes what the coordinator
 //! would, by the same code on its own device.
 //!
 //! | module | holds |

@@ -1,4 +1,4 @@
-//! A worker: burn's remote server, with one operation of ours, behind an identity that follows from the token.
+//! A worker: burn's remote server, with two operations of ours, behind an identity that follows from the token.
 
 use super::endpoint::{bind, runtime};
 use super::keys::{Keys, Role};
