@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::platform::{create_folder, is_folder, map, names_in, put};
 use crate::run::{CHECKPOINTS, CONFIG, numbered};
+use std::ffi::OsStr;
 use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use zip::write::SimpleFileOptions;
@@ -62,9 +63,18 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Unpacks the run folders of an archive into `home` and returns their names, in the archive's
-/// order; a folder with `config.toml` and `checkpoints/` is a run, however deep it lies.
-pub fn unpack(bytes: &[u8], home: &Path) -> Result<Vec<String>> {
+/// What an archive held.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// The names of its runs, in its order.
+    pub runs: Vec<String>,
+    /// The runs' data, which lie beside them: names and contents.
+    pub data: Vec<(String, Vec<u8>)>,
+}
+
+/// Unpacks the run folders of an archive into `home`; a folder with `config.toml` and `checkpoints/` is a run,
+/// however deep it lies.
+pub fn unpack(bytes: &[u8], home: &Path) -> Result<Unpacked> {
     let unreadable = |what: String| {
         Error::input(what)
             .at("the file")
@@ -98,49 +108,35 @@ pub fn unpack(bytes: &[u8], home: &Path) -> Result<Vec<String>> {
         let name = numbered(&name, |name| runs.iter().any(|(_, n)| n == name));
         runs.push((root, name));
     }
+    let mut data = Vec::new();
     for (path, contents) in files {
-        // Of a run inside of another's folder, too.
-        let mut within = runs.iter().filter(|(root, _)| path.starts_with(root)).peekable();
-        let mut contents = Some(contents);
-        while let Some((root, name)) = within.next() {
-            let last = within.peek().is_none();
-            let bytes = if last { contents.take() } else { contents.clone() };
-            let file = home.join(name).join(path.strip_prefix(root).expect("it lies there"));
+        // A run may lie inside of another's folder.
+        for (root, name) in &runs {
+            let Ok(inside) = path.strip_prefix(root) else { continue };
+            let file = home.join(name).join(inside);
             file.parent().map_or(Ok(()), create_folder)?;
-            put(&file, bytes.unwrap_or_default())?;
+            put(&file, contents.clone())?;
+        }
+        if path.components().count() == 1 && path.extension().is_some_and(is_of_data) {
+            data.push((path.display().to_string(), contents));
         }
     }
-    let names: Vec<String> = runs.into_iter().map(|(_, name)| name).collect();
-    match names.is_empty() {
+    let runs: Vec<String> = runs.into_iter().map(|(_, name)| name).collect();
+    match runs.is_empty() {
         true => {
             Err(unreadable(format!("it holds no run: no folder with {CONFIG} and {CHECKPOINTS}/")))
         }
-        false => Ok(names),
+        false => Ok(Unpacked { runs, data }),
     }
+}
+
+/// Whether names of data end so.
+fn is_of_data(extension: &OsStr) -> bool {
+    DATA.iter().any(|data| extension == *data)
 }
 
 fn run_roots(files: &[(PathBuf, Vec<u8>)]) -> Vec<PathBuf> {
     let configs = files.iter().filter(|(path, _)| path.ends_with(CONFIG));
     let roots = configs.filter_map(|(path, _)| Some(path.parent()?.to_path_buf()));
     roots.filter(|r| files.iter().any(|(p, _)| p.starts_with(r.join(CHECKPOINTS)))).collect()
-}
-
-/// The files of an archive that lie beside its runs, by their names: the runs' data.
-pub fn beside(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut archive = ZipArchive::new(Cursor::new(bytes))
-        .map_err(|e| Error::input(format!("not a zip: {e}")).at("the file"))?;
-    let mut files = Vec::new();
-    for index in 0..archive.len() {
-        let Ok(entry) = archive.by_index(index) else { continue };
-        let Some(path) = entry.enclosed_name().filter(|_| entry.is_file()) else { continue };
-        if path.components().count() == 1
-            && path.extension().is_some_and(|e| DATA.iter().any(|data| e == *data))
-        {
-            let (size, mut contents) = (entry.size().min(MOST_BYTES), Vec::new());
-            let read = entry.take(size).read_to_end(&mut contents);
-            read.map_err(|e| Error::input(format!("{}: {e}", path.display())).at("the file"))?;
-            files.push((path.display().to_string(), contents));
-        }
-    }
-    Ok(files)
 }

@@ -17,7 +17,7 @@ fn zip(files: &[(&str, &str)]) -> Vec<u8> {
 
 fn unpacked(files: &[(&str, &str)]) -> (tempfile::TempDir, Result<Vec<String>>) {
     let home = tempfile::tempdir().unwrap();
-    let names = unpack(&zip(files), home.path());
+    let names = unpack(&zip(files), home.path()).map(|unpacked| unpacked.runs);
     (home, names)
 }
 
@@ -38,8 +38,8 @@ fn what_is_packed_unpacks() {
     let paths = ["a", "run", "a-2"].map(|name| home.path().join(name));
     std::fs::write(paths[0].join(".lock"), "").unwrap();
     let runs = [("x", paths[0].as_path()), ("y", paths[2].as_path())];
-    let names = unpack(&pack(&runs).unwrap(), again.path()).unwrap();
-    assert_eq!(names, ["x", "y"]);
+    let unpacked = unpack(&pack(&runs).unwrap(), again.path()).unwrap();
+    assert_eq!(unpacked.runs, ["x", "y"]);
     let text = |path: &str| std::fs::read_to_string(again.path().join(path)).unwrap();
     assert_eq!([text("x/config.toml"), text(&format!("y/{state}"))], ["1", "6"]);
     assert!(!again.path().join("x/.lock").exists());

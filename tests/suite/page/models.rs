@@ -185,8 +185,9 @@ fn saved_runs_go_on_natively_and_in_another_tab() {
 
     tab.home.write("m.gguf", &whole);
     let home = tempfile::tempdir().unwrap();
-    assert_eq!(archive::unpack(&file, home.path()).unwrap(), ["srft", "sft"]);
-    assert_eq!(archive::beside(&file).unwrap(), [], "data outside of a tab's one folder");
+    let unpacked = archive::unpack(&file, home.path()).unwrap();
+    assert_eq!(unpacked.runs, ["srft", "sft"]);
+    assert_eq!(unpacked.data, [], "data outside of a tab's one folder");
     let selected = block_on(select("cpu")).unwrap();
     for (index, name) in [(0, "srft"), (1, "sft")] {
         let path = home.path().join(name);

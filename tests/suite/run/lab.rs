@@ -193,7 +193,7 @@ fn a_saved_file_goes_on_where_it_stopped() {
     assert_eq!(reports(&other.step()), expected);
 
     let home = tempfile::tempdir().unwrap();
-    assert_eq!(archive::unpack(&file, home.path()).unwrap(), ["grpo", "srft"]);
+    assert_eq!(archive::unpack(&file, home.path()).unwrap().runs, ["grpo", "srft"]);
     let path = home.path().join("srft");
     let config = OnFile::of(&path).config().unwrap();
     let selected = block_on(select("cpu")).unwrap();

@@ -1,6 +1,7 @@
 //! What a visitor brought: a published model as a GGUF file or a folder, data, an adapter. Files lie in the tab's
 //! memory under their names, which are paths, as they would be for the program in the folder that has them.
 
+use super::preset::Preset;
 use super::protocol::{Facts, Look};
 use super::shelf::{Exported, Shelf};
 use super::{facts, preset, sums};
@@ -70,7 +71,7 @@ impl Shelf for Brought {
         &self.given
     }
 
-    fn preset(&self, kind: Kind, model: &str) -> &'static str {
+    fn preset(&self, kind: Kind, model: &str) -> Preset {
         match model {
             "tiny" => preset::of(kind),
             _ => preset::of_models(kind),
@@ -98,15 +99,13 @@ impl Shelf for Brought {
 
     fn look(&self, look: &Look) -> Result<Facts> {
         let path = Path::new(&look.model);
-        // What is no model has no business in the tab's memory.
+        // A file that is not a model only takes up the tab's memory.
         let folder = self.files.model(path, None).inspect_err(|_| self.files.discard(path))?;
         let kind = if look.device == "webgpu" { Kind::Discrete } else { Kind::Cpu };
-        let mut layers = vec![Config::layer(preset::of_models(kind), "the page's preset")?];
-        for setting in look.settings.iter().map(String::as_str) {
-            layers.push(Config::setting(setting)?);
-        }
-        layers.push(Config::setting(&format!("model.path={}", look.model))?);
-        facts::of(&folder, &Config::resolve(&layers)?, kind)
+        let model = format!("model.path={}", look.model);
+        let settings = look.settings.iter().chain([&model]).map(|setting| Config::setting(setting));
+        let config = preset::under(settings.collect::<Result<_>>()?, preset::of_models(kind))?;
+        facts::of(&folder, &config, kind)
     }
 
     fn keep(&self, model: &config::Model, device: &Device) -> Result<()> {

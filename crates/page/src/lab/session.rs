@@ -4,6 +4,7 @@ use super::Emit;
 use super::answer::{Asking, answer};
 use super::asked::{Asked, SLICE, SLICE_GPU};
 use super::inspect::inspect;
+use super::preset;
 use super::probes::Probes;
 use super::protocol::{
     AdapterView, Answer, Event, GroupView, ModelView, PastEvaluation, Ready, RunRequest, RunView,
@@ -12,7 +13,7 @@ use super::protocol::{
 use super::shelf::Shelf;
 use super::slot::Slot;
 use super::suites;
-use crate::archive;
+use crate::archive::{self, Unpacked};
 use crate::config::{Config, unknown};
 use crate::device::{Kind, Listener, Selected, select};
 use crate::error::{Error, Result};
@@ -90,12 +91,12 @@ impl Session {
         home: &Path,
     ) -> Result<Self> {
         let (driver, mut slots) = (opened.selected.listener(), Vec::new());
-        let names = archive::unpack(&bytes, home)?;
-        for (name, file) in archive::beside(&bytes)? {
+        let Unpacked { runs, data } = archive::unpack(&bytes, home)?;
+        drop(bytes);
+        for (name, file) in data {
             shelf.bring(&name, Some(file)).ok(); // where it can't be of use, the run says what it lacks
         }
-        drop(bytes);
-        for name in names {
+        for name in runs {
             let path = home.join(&name);
             let config = OnFile::of(&path).config()?;
             shelf.keep(&config.model, &opened.selected.device)?;
@@ -342,8 +343,7 @@ fn config_of(start: &Start, request: &RunRequest, shelf: &dyn Shelf, kind: Kind)
     let settings = start.settings.iter().chain([&method]).chain(&request.settings);
     let own = settings.map(|setting| Config::setting(setting)).collect::<Result<Vec<_>>>()?;
     let model = Config::resolve(&own)?.model.path.clone();
-    let preset = Config::layer(shelf.preset(kind, &model), "the page's preset")?;
-    Config::resolve(&[vec![preset], own].concat())
+    preset::under(own, shelf.preset(kind, &model))
 }
 
 fn run_view(run: &Run) -> Result<RunView> {

@@ -1,7 +1,7 @@
 //! What a lab's runs can read besides their own checkpoints: nothing, in the page of the built-in model; or what the
 //! visitor brought. A lab is given one, so that the first page's download has nothing of the second's.
 
-use super::preset;
+use super::preset::{self, Preset};
 use super::protocol::{Facts, Look};
 use crate::config::{self, Config};
 use crate::device::Kind;
@@ -17,8 +17,8 @@ pub trait Shelf {
     /// What a run is given.
     fn given(&self) -> &Given;
 
-    /// The preset for a device, as TOML; `model` is the path of the runs' model.
-    fn preset(&self, kind: Kind, _model: &str) -> &'static str {
+    /// The preset for a device; `model` is the path of the runs' model.
+    fn preset(&self, kind: Kind, _model: &str) -> Preset {
         preset::of(kind)
     }
 
