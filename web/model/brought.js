@@ -2,7 +2,7 @@
 // browser's own store (OPFS), which keeps a model for the next visit if asked to.
 
 import { byId, h, input } from "./dom.js";
-import { fixed } from "./format.js";
+import { size } from "./format.js";
 
 /** A file, and its path in the folder that was dropped. @typedef {{ path: string, file: File }} Brought */
 
@@ -98,9 +98,6 @@ export function modelAmong(files) {
     if (folder) return { model: folder, parts: parts.filter(({ path }) => path.startsWith(`${folder}/`)) };
     return { model: "model", parts: parts.map(({ path, file }) => ({ path: `model/${path}`, file })) };
 }
-
-/** @param {number} bytes */
-export const size = (bytes) => (bytes < 1e9 ? `${fixed(bytes / 1e6, bytes < 1e7 ? 1 : 0)} MB` : `${fixed(bytes / 1e9, 1)} GB`);
 
 /** The folder of kept models; null where the browser has none. */
 async function store() {

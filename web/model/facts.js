@@ -1,8 +1,7 @@
 // What there is to say of a model before anything runs.
 
 import { byId, h, write } from "./dom.js";
-import { fixed, grouped } from "./format.js";
-import { size } from "./brought.js";
+import { fixed, grouped, size } from "./format.js";
 
 /** @typedef {import("../package/protocol.js").Facts} Facts */
 

@@ -8,13 +8,14 @@
 // (none | reading | known), and data-scripts once the page is wired.
 
 import { Trainer } from "./srft/client.js";
-import { announce, complain, forget, reassure, tellAt } from "./announce.js";
-import { drawKept, forget as forgetKept, keep, kept, modelAmong, offerBringing, size } from "./brought.js";
+import { announce, forget, tellAt } from "./announce.js";
+import { drawKept, forget as forgetKept, keep, kept, modelAmong, offerBringing } from "./brought.js";
 import { Charts } from "./charts.js";
 import { offerChat } from "./chat.js";
 import { download, noteContinued } from "./checkpoints.js";
-import { button, byId, enable, goTo, input, onPress, painter, write } from "./dom.js";
+import { button, byId, enable, goTo, input, onPress, painter, select, write } from "./dom.js";
 import { drawFacts, drawNeeds } from "./facts.js";
+import { size } from "./format.js";
 import { Group } from "./group.js";
 import { methodOf } from "./methods.js";
 import { Scores } from "./scores.js";
@@ -23,6 +24,7 @@ import { State } from "./state.js";
 import { drawDevice, drawStatus } from "./status.js";
 import { Strip } from "./strip.js";
 import { offerTheme } from "./theme.js";
+import { tellTroubles } from "./troubles.js";
 
 /** @typedef {import("./brought.js").Brought} Brought */
 /** @typedef {import("../package/protocol.js").Facts} Facts */
@@ -72,19 +74,7 @@ const charts = new Charts(
 );
 const strip = new Strip(state, () => paint("strip"));
 const group = new Group(state, (run, prompt) => trainer.inspect(run, prompt));
-const scores = new Scores(
-    state,
-    async (suites, examples) => {
-        try {
-            await trainer.evaluate(examples, suites);
-            announce("The evaluation is done; its results are in the table.");
-        } finally {
-            state.evaluating = null;
-            paint("status", "scores");
-        }
-    },
-    () => trainer.send({ type: "cancel" }),
-);
+const scores = new Scores(state, trainer, () => paint("status", "scores"));
 
 /** The bar before there are runs. */
 function drawWaiting() {
@@ -112,24 +102,10 @@ trainer.on("loading", (event) => {
     downloaded = event;
     paint("status");
 });
-/** Requests whose errors are shown in their own panels; all others are shown at the top. */
-const TOLD_THERE = ["bring", "look", "start", "load", "ask", "evaluate", "inspect", "save"];
-trainer.on("error", (error) => {
-    if (!error.of || !TOLD_THERE.includes(error.of) || error.fatal) complain(error);
-    if (error.fatal) fail();
-});
-trainer.on("recovered", ({ reason, step, device }) => {
-    forget();
-    const moved = device === "cpu" ? " It computes on the CPU now." : "";
-    reassure(
-        `The trainer was started again, and the runs went on from step ${step}.`,
-        `What had happened: ${reason.what.replace(/\.$/, "")}.${moved}`,
-    );
-    paint("device");
-});
-trainer.on("lost", ({ reason }) => {
-    complain(reason);
-    fail();
+tellTroubles(trainer, ["bring", "look", "start", "load", "ask", "evaluate", "inspect", "save"], {
+    device: () => select("device").value,
+    recovered: () => paint("device"),
+    failed: fail,
 });
 
 function fail() {
@@ -186,6 +162,9 @@ async function bring(name, parts) {
     write(byId("reading"), "");
     paint("status");
 }
+
+/** Lists the models that the browser keeps. */
+const showKept = () => drawKept((brought) => bring(brought.path, [brought]));
 
 /** Says what the chosen runs need, or what is wrong with the choices. */
 async function needs() {
@@ -260,8 +239,7 @@ async function begin(make, where) {
 /** Goes on with the runs of a zip. @param {Brought} brought */
 async function load({ path, file }) {
     const bytes = new Uint8Array(await file.arrayBuffer());
-    const device = /** @type {HTMLSelectElement} */ (byId("device")).value;
-    if (await begin(() => trainer.load(bytes, device), "model-says")) noteContinued(`Loaded ${path}.`, null);
+    if (await begin(() => trainer.load(bytes, select("device").value), "model-says")) noteContinued(`Loaded ${path}.`, null);
 }
 
 async function start() {
@@ -280,7 +258,7 @@ offerSetup(needs);
 offerChat(state, (prompt, temperature, tokens) => trainer.ask(prompt, temperature, tokens));
 offerBringing(take);
 offerTheme();
-drawKept(({ path, file }) => bring(path, [{ path, file }]));
+showKept();
 byId("training").addEventListener("submit", (event) => {
     event.preventDefault();
     start();
@@ -299,7 +277,7 @@ input("keep-model").addEventListener("change", async () => {
         await forgetKept(part.path);
         write(byId("keep-says"), "");
     }
-    await drawKept(({ path, file }) => bring(path, [{ path, file }]));
+    await showKept();
 });
 onPress("play", () => {
     state.pausing = state.phase === "playing";

@@ -34,6 +34,9 @@ export function significant(x) {
 /** A count, with separators between thousands. @param {number} n */
 export const grouped = (n) => n.toLocaleString("en-GB");
 
+/** Bytes. @param {number} bytes */
+export const size = (bytes) => (bytes < 1e9 ? `${fixed(bytes / 1e6, bytes < 1e7 ? 1 : 0)} MB` : `${fixed(bytes / 1e9, 1)} GB`);
+
 /** Accuracy in percent. @param {number} share */
 export const percent = (share) => fixed(100 * share, 1);
 

@@ -13,7 +13,7 @@
 // playing | paused | done | error), data-step, and data-scripts once the page is wired.
 
 import { Trainer, TrainerError } from "./srft/client.js";
-import { announce, complain, evaluationSays, forget, reassure, tellAt } from "./announce.js";
+import { announce, complain, evaluationSays, forget, tellAt } from "./announce.js";
 import { Ask } from "./ask.js";
 import { Charts } from "./charts.js";
 import { isAt, isOf, noteContinued, offerFiles } from "./checkpoints.js";
@@ -33,6 +33,7 @@ import { drawDevice, drawStatus } from "./status.js";
 import { Strip } from "./strip.js";
 import { TabStore, keepGroup, keptGroup } from "./tabs.js";
 import { offerTheme } from "./theme.js";
+import { tellTroubles } from "./troubles.js";
 import { effective, read, write as addressText } from "./url.js";
 import { verdictOf } from "./verdict.js";
 
@@ -97,20 +98,7 @@ const now = (/** @type {string} */ chart) => charts.says(chart);
 const running = () => (applied === null ? draft : read(applied));
 const strip = new Strip(state, () => paint("strip"));
 const group = new Group(state, (run, prompt) => trainer.inspect(run, prompt));
-const scores = new Scores(
-    state,
-    async (suites, examples) => {
-        try {
-            const got = await trainer.evaluate(examples, suites);
-            const whole = got.length > state.runs.length;
-            announce(whole ? "The evaluation is done; its results are in the table." : "The evaluation was cancelled.");
-        } finally {
-            state.evaluating = null;
-            paint("status", "scores");
-        }
-    },
-    () => trainer.send({ type: "cancel" }),
-);
+const scores = new Scores(state, trainer, () => paint("status", "scores"));
 const ask = new Ask(state, (prompt, temperature) => trainer.ask(prompt, temperature));
 const example = new Example(state, (prompt) => trainer.ask(prompt));
 const controls = new Controls((address) => {
@@ -136,26 +124,10 @@ trainer.on("loading", (event) => {
     download = event;
     paint("status");
 });
-/** Requests whose errors are shown in their own panels; all others are shown at the top. */
-const TOLD_THERE = ["ask", "evaluate", "inspect", "save", "load"];
-trainer.on("error", (error) => {
-    if (!error.of || !TOLD_THERE.includes(error.of) || error.fatal) complain(error);
-    if (error.fatal) fail();
-});
-trainer.on("recovered", ({ reason, step, device }) => {
-    forget();
-    paint(...state.restore(before, null));
-    const wanted = effective(running()).dev;
-    const moved = device === "cpu" && wanted !== "cpu" ? " It computes on the CPU now." : "";
-    reassure(
-        `The trainer was started again, and the runs went on from step ${step}.`,
-        `What had happened: ${reason.what.replace(/\.$/, "")}.${moved}`,
-    );
-    paint("device", "example");
-});
-trainer.on("lost", ({ reason }) => {
-    complain(reason);
-    fail();
+tellTroubles(trainer, ["ask", "evaluate", "inspect", "save", "load"], {
+    device: () => effective(running()).dev,
+    recovered: () => paint(...state.restore(before, null), "device", "example"),
+    failed: fail,
 });
 
 /** @param {string | null} text */

@@ -1,6 +1,6 @@
 // Evaluation: any suite, now; and the results, suite by suite, base beside runs.
 
-import { tellAt } from "./announce.js";
+import { announce, tellAt } from "./announce.js";
 import { button, byId, h, input, select } from "./dom.js";
 import { grouped, percent, question } from "./format.js";
 import { methodOf } from "./methods.js";
@@ -11,23 +11,25 @@ import { meanAccuracy } from "./state.js";
 
 export class Scores {
     #state;
+    #trainer;
+    #ended;
     #suites = select("suite");
-    #evaluate;
     #isWaiting = false;
 
     /**
      * @param {State} state
-     * @param {(suites: string[], examples: number) => Promise<void>} evaluate rejects with what went wrong
-     * @param {() => void} cancel
+     * @param {import("../package/index.js").Trainer} trainer
+     * @param {() => void} ended called once no evaluation is under way any more
      */
-    constructor(state, evaluate, cancel) {
+    constructor(state, trainer, ended) {
         this.#state = state;
-        this.#evaluate = evaluate;
+        this.#trainer = trainer;
+        this.#ended = ended;
         byId("evaluate-form").addEventListener("submit", (event) => {
             event.preventDefault();
             const { ready } = state;
             if (!ready) return;
-            if (this.#isWaiting) return cancel();
+            if (this.#isWaiting) return trainer.send({ type: "cancel" });
             const examples = input("examples").valueAsNumber;
             const { min, max } = input("examples");
             if (!(Number.isInteger(examples) && examples >= Number(min) && examples <= Number(max))) {
@@ -47,10 +49,14 @@ export class Scores {
         this.#isWaiting = true;
         this.#drawButton();
         try {
-            await this.#evaluate(suites, examples);
+            const got = await this.#trainer.evaluate(examples, suites);
+            const whole = got.length > this.#state.runs.length;
+            announce(whole ? "The evaluation is done; its results are in the table." : "The evaluation was cancelled.");
         } catch (error) {
             tellAt("evaluate-says", /** @type {import("./announce.js").Refusal} */ (error).complaint);
         }
+        this.#state.evaluating = null;
+        this.#ended();
         this.#isWaiting = false;
         this.#drawButton();
     }
