@@ -2,12 +2,12 @@
 // software, and many steps.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
-import { assertNear, browserTest, call, connect, program, root, start } from "./harness.mjs";
+import { assertNear, browserTest, call, connect, root, start } from "./harness.mjs";
+import { bring, trainAs } from "./native.mjs";
 import { reportsOf } from "./sessions.mjs";
 
 /** The built-in model's files, as if they were somebody's. */
@@ -33,15 +33,7 @@ after(() => rmSync(scratch, { recursive: true }));
 /** A trainer of published models to which the base was brought. */
 async function withBase(page) {
     const worker = await connect(page, { program: "model", store: null });
-    await page.evaluate(() => {
-        const input = document.createElement("input");
-        Object.assign(input, { type: "file", multiple: true, id: "files" });
-        document.body.append(input);
-    });
-    await page.locator("#files").setInputFiles(FILES.map((name) => join(SMALL, name)));
-    await page.evaluate(async () => {
-        for (const file of document.querySelector("#files").files) await trainer.bring(`small/${file.name}`, file);
-    });
+    await bring(page, FILES.map((name) => join(SMALL, name)), "small/");
     return worker;
 }
 
@@ -54,11 +46,7 @@ browserTest("adapters on WebGPU are those of the native CPU", { webgpu: true, ti
     for (let step = 0; step < STEPS; step += 1) await call(page, "step");
     cpSync(SMALL, join(scratch, "small"), { recursive: true });
     for (const [run, method] of methods.entries()) {
-        writeFileSync(join(scratch, `${method}.toml`), ready.runs[run].config);
-        const words = ["train", "--device", "cpu", "--config", `${method}.toml`, "--out", method];
-        execFileSync(program, words, { cwd: scratch, stdio: ["ignore", "pipe", "pipe"] });
-        const lines = readFileSync(join(scratch, method, "metrics.jsonl"), "utf8").trim().split("\n");
-        const native = lines.map((line) => JSON.parse(line));
+        const native = trainAs(scratch, ready.runs[run], method);
         assertNear(await reportsOf(page, run), native, TOLERANCE, `${method}, WebGPU against native`);
     }
 });

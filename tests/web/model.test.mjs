@@ -2,12 +2,12 @@
 // index, over adapters on the CPU.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { after } from "node:test";
-import { assertNear, browserTest, call, connect, event, fflate, program } from "./harness.mjs";
+import { assertNear, browserTest, call, connect, event } from "./harness.mjs";
+import { bring, saved, train, trainAs, unpack } from "./native.mjs";
 import { reportsOf } from "./sessions.mjs";
 import { MODEL, NAME } from "./smollm2.mjs";
 
@@ -33,30 +33,6 @@ const SETTINGS = [
 /** Most bytes of wasm's memory for runs side by side. */
 const MOST_MEMORY = 1e9;
 
-/** Drops files on a page: they get there by an element for files, as a visitor's do. */
-async function drop(page, ...paths) {
-    await page.evaluate(() => {
-        const input = document.createElement("input");
-        Object.assign(input, { type: "file", multiple: true, id: "files" });
-        document.body.append(input);
-    });
-    await page.locator("#files").setInputFiles(paths);
-    return page.evaluate(async () => {
-        for (const file of document.querySelector("#files").files) await trainer.bring(file.name, file);
-    });
-}
-
-/** Runs the program where the model and the data lie. */
-function srft(...options) {
-    assert(existsSync(program), `${program} is missing; next: cargo build --release`);
-    execFileSync(program, options, { cwd: scratch, stdio: ["ignore", "pipe", "pipe"] });
-}
-
-function metrics(folder) {
-    const lines = readFileSync(join(scratch, folder, "metrics.jsonl"), "utf8").trim().split("\n");
-    return lines.map((line) => JSON.parse(line));
-}
-
 // As for the built-in model (native.test.mjs), sums differ in their last bits. A token is drawn where the summed
 // probabilities of the vocabulary, in its order, pass a random number; among the tens of thousands that are less
 // probable than such a difference, another one may come out, and from there on all is different. So the tests draw from
@@ -68,7 +44,7 @@ browserTest("a published model trains in the tab as it does natively", { timeout
     const worker = await connect(page, { program: "model", store: null });
     assert.match(worker.url(), /model-worker\.js$/);
     const asked = [];
-    await drop(page, MODEL);
+    await bring(page, [MODEL]);
     context.on("request", (request) => asked.push(request.url())); // from here on nothing is fetched or sent
     await call(page, "bring", DATA);
     const facts = await call(page, "look", NAME, []);
@@ -85,12 +61,7 @@ browserTest("a published model trains in the tab as it does natively", { timeout
     const { answers } = await call(page, "ask", "What is two plus three?", 0, 8);
     assert.deepEqual(answers.map(({ run }) => run), [null, 0, 1]);
     assert(answers.every(({ tokens }) => tokens.length > 0));
-    const file = await page.evaluate(async () => {
-        const reader = new FileReader();
-        reader.readAsDataURL(new Blob([(await trainer.save({ adapters: true })).bytes]));
-        await new Promise((resolve) => (reader.onload = resolve));
-        return reader.result.split(",")[1];
-    });
+    const files = await saved(page, { adapters: true });
     const reports = [];
     for (const run of METHODS.keys()) reports.push(await reportsOf(page, run));
     await call(page, "step");
@@ -102,18 +73,12 @@ browserTest("a published model trains in the tab as it does natively", { timeout
 
     // The same natively, over the same file.
     copyFileSync(MODEL, join(scratch, NAME));
-    const files = fflate.unzipSync(Buffer.from(file, "base64"));
-    for (const [name, bytes] of Object.entries(files)) {
-        mkdirSync(dirname(join(scratch, name)), { recursive: true });
-        writeFileSync(join(scratch, name), bytes);
-    }
+    unpack(files, scratch);
     assert(files[DATA] && files["srft/peft/adapter_model.safetensors"] && files["srft/llama.cpp/adapter.gguf"]);
     for (const [run, method] of METHODS.entries()) {
-        writeFileSync(join(scratch, `${method}.toml`), ready.runs[run].config);
-        srft("train", "--device", "cpu", "--config", `${method}.toml`, "--steps", String(STEPS), "--out", `native-${method}`);
-        assertNear(reports[run], metrics(`native-${method}`), TOLERANCE, `${method}, browser against native`);
+        const native = trainAs(scratch, ready.runs[run], `native-${method}`, "--steps", String(STEPS));
+        assertNear(reports[run], native, TOLERANCE, `${method}, browser against native`);
     }
     // What was saved goes on natively.
-    srft("train", "--device", "cpu", "--resume", "srft");
-    assertNear([last.report], metrics("srft").slice(-1), TOLERANCE, "a saved run, browser against native");
+    assertNear([last.report], train(scratch, "srft", "--resume", "srft").slice(-1), TOLERANCE, "a saved run, browser against native");
 });
