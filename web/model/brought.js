@@ -1,7 +1,7 @@
 // What the visitor brings: the files of a model, data, a zip of runs. By button, by dropping, or from the
 // browser's own store (OPFS), which keeps a model for the next visit if asked to.
 
-import { byId, h, input } from "./dom.js";
+import { byId, h, input, onDrop } from "./dom.js";
 import { size } from "./format.js";
 
 /** A file, and its path in the folder that was dropped. @typedef {{ path: string, file: File }} Brought */
@@ -26,16 +26,8 @@ export function offerBringing(take) {
             chooser.value = "";
         });
     }
-    const target = byId("drop");
-    addEventListener("dragover", (event) => {
-        event.preventDefault();
-        target.classList.add("over");
-    });
-    addEventListener("dragleave", () => target.classList.remove("over"));
-    addEventListener("drop", async (event) => {
-        event.preventDefault();
-        target.classList.remove("over");
-        const files = await dropped(event.dataTransfer);
+    onDrop("drop", async (transfer) => {
+        const files = await dropped(transfer);
         if (files.length > 0) take(files);
     });
 }

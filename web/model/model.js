@@ -12,7 +12,7 @@ import { announce, forget, tellAt } from "./announce.js";
 import { drawKept, forget as forgetKept, keep, kept, modelAmong, offerBringing } from "./brought.js";
 import { Charts } from "./charts.js";
 import { offerChat } from "./chat.js";
-import { download, noteContinued } from "./checkpoints.js";
+import { noteContinued, offerSaving, readRuns } from "./checkpoints.js";
 import { button, byId, enable, goTo, input, onPress, painter, select, write } from "./dom.js";
 import { drawFacts, drawNeeds } from "./facts.js";
 import { size } from "./format.js";
@@ -238,7 +238,8 @@ async function begin(make, where) {
 
 /** Goes on with the runs of a zip. @param {Brought} brought */
 async function load({ path, file }) {
-    const bytes = new Uint8Array(await file.arrayBuffer());
+    const bytes = await readRuns(file);
+    if (typeof bytes === "string") return tellAt("model-says", bytes);
     if (await begin(() => trainer.load(bytes, select("device").value), "model-says")) noteContinued(`Loaded ${path}.`, null);
 }
 
@@ -286,17 +287,7 @@ onPress("play", () => {
 });
 onPress("step", () => trainer.send({ type: "step" }));
 onPress("restart", start);
-onPress("save", async () => {
-    enable(button("save"), false);
-    tellAt("files-say", null);
-    try {
-        const { bytes, name } = await trainer.save({ adapters: true });
-        download(bytes, name);
-    } catch (error) {
-        tellAt("files-say", complaintOf(error));
-    }
-    enable(button("save"), true);
-});
+offerSaving(() => trainer.save({ adapters: true }));
 setInterval(() => paint("status"), 5000); // silence is told, too
 
 root.dataset.model = "none";

@@ -1,7 +1,7 @@
 // Saving runs to a file and loading them: by button, by dropping a file, and automatically after a reload.
 
 import { tellAt } from "./announce.js";
-import { button, byId, enable, h, input, onPress } from "./dom.js";
+import { button, byId, enable, h, input, onDrop, onPress } from "./dom.js";
 import { read, write } from "./url.js";
 
 /** @typedef {import("./url.js").Address} Address */
@@ -15,6 +15,26 @@ const MOST_BYTES = 512 * 2 ** 20;
  * @param {(bytes: Uint8Array, name: string) => void} load
  */
 export function offerFiles(save, load) {
+    offerSaving(save);
+    const take = async (/** @type {File | null | undefined} */ file) => {
+        if (!file) return;
+        const got = await readRuns(file);
+        tellAt("files-say", typeof got === "string" ? got : null);
+        if (typeof got !== "string") load(got, file.name);
+    };
+    const chooser = input("load");
+    chooser.addEventListener("change", () => {
+        take(chooser.files?.[0]);
+        chooser.value = "";
+    });
+    onDrop("drop", (transfer) => take(transfer?.files[0]));
+}
+
+/**
+ * Lets the button save what `save` gives.
+ * @param {() => Promise<Checkpoint>} save
+ */
+export function offerSaving(save) {
     onPress("save", async () => {
         enable(button("save"), false);
         tellAt("files-say", null);
@@ -26,28 +46,17 @@ export function offerFiles(save, load) {
         }
         enable(button("save"), true);
     });
-    const take = async (/** @type {File | null | undefined} */ file) => {
-        if (!file) return;
-        const why = await objectionTo(file);
-        tellAt("files-say", why && `${file.name} ${why}. Choose a file that was saved here, or a zip of a run folder.`);
-        if (why === null) load(new Uint8Array(await file.arrayBuffer()), file.name);
-    };
-    const chooser = input("load");
-    chooser.addEventListener("change", () => {
-        take(chooser.files?.[0]);
-        chooser.value = "";
-    });
-    const target = byId("drop");
-    addEventListener("dragover", (event) => {
-        event.preventDefault();
-        target.classList.add("over");
-    });
-    addEventListener("dragleave", () => target.classList.remove("over"));
-    addEventListener("drop", (event) => {
-        event.preventDefault();
-        target.classList.remove("over");
-        take(event.dataTransfer?.files[0]);
-    });
+}
+
+/**
+ * The bytes of a file of saved runs, or why it cannot be one.
+ * @param {File} file
+ * @returns {Promise<Uint8Array | string>}
+ */
+export async function readRuns(file) {
+    const why = await objectionTo(file);
+    if (why) return `${file.name} ${why}. Choose a file that was saved here, or a zip of a run folder.`;
+    return new Uint8Array(await file.arrayBuffer());
 }
 
 /**
@@ -61,7 +70,7 @@ async function objectionTo(file) {
 }
 
 /** Has the browser save a zip. @param {Uint8Array} bytes @param {string} name */
-export function download(bytes, name) {
+function download(bytes, name) {
     const url = URL.createObjectURL(
         new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (bytes)], { type: "application/zip" }),
     );

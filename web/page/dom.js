@@ -88,6 +88,25 @@ export function onPress(id, act) {
 }
 
 /**
+ * Takes what is dropped anywhere on the page; an element shows that it would be.
+ * @param {string} id
+ * @param {(transfer: DataTransfer | null) => void} take
+ */
+export function onDrop(id, take) {
+    const { classList } = byId(id);
+    addEventListener("dragover", (event) => {
+        event.preventDefault();
+        classList.add("over");
+    });
+    addEventListener("dragleave", () => classList.remove("over"));
+    addEventListener("drop", (event) => {
+        event.preventDefault();
+        classList.remove("over");
+        take(event.dataTransfer);
+    });
+}
+
+/**
  * Writes a text only if it differs: writing an equal text would still cost a layout.
  * @param {Node} node
  * @param {string} text
