@@ -81,6 +81,28 @@ browserTest("a preset and settings come from the address", { path: "index.html#p
     await page.waitForFunction(() => document.querySelector("#set-wd").value === "0.5");
 });
 
+/** Has the browser tell of a laptop's two GPUs. */
+const twoGpus = (page) =>
+    page.addInitScript(() => {
+        const requestAdapter = async ({ powerPreference }) => ({ info: { vendor: powerPreference } });
+        Object.defineProperty(navigator, "gpu", { value: { requestAdapter } });
+    });
+for (const path of ["index.html#" + QUICK, "your-model.html"]) {
+    browserTest(`a second GPU is offered where there is one: ${path}`, { path, before: twoGpus }, async (page) => {
+        await page.waitForFunction(() => document.documentElement.dataset.scripts);
+        const second = '#device option[value="webgpu-saving"]';
+        assert.equal(await count(page, second), 0);
+        for (let i = 0; i < 2; i++) await page.locator("#device").dispatchEvent("focus");
+        await page.waitForFunction((second) => document.querySelector(second), second);
+        assert.equal(await count(page, second), 1);
+    });
+}
+
+browserTest("an address may ask for a second GPU; without one it says so", { path: "index.html#p=2&g=2&dev=webgpu-saving" }, async (page) => {
+    await shows(page, "#errors", /no second GPU.*a GPU if there is one/s);
+    assert.equal(await page.locator("#device").inputValue(), "webgpu-saving");
+});
+
 browserTest("evaluate and ask", { path: "index.html#" + QUICK }, async (page) => {
     await pauseAt(page, 1);
     await page.locator("#examples").fill("3");

@@ -53,6 +53,32 @@ browserTest("a software adapter counts as no GPU", slow, async (page) => {
     assert.match(adapter.reason, /software/);
 });
 
+/** Has the worker's browser tell of two GPUs, as on a laptop: both are SwiftShader. */
+function twoGpus() {
+    const { requestAdapter } = GPU.prototype;
+    GPU.prototype.requestAdapter = async function (options) {
+        const adapter = await requestAdapter.call(this, options);
+        const [vendor, architecture] = options.powerPreference === "low-power" ? ["saving", "small"] : ["fast", "large"];
+        const { subgroupMinSize, subgroupMaxSize } = adapter.info;
+        const info = { vendor, architecture, device: "", description: "", subgroupMinSize, subgroupMaxSize };
+        return Object.defineProperty(adapter, "info", { value: info });
+    };
+}
+
+browserTest("of a laptop's two GPUs the fast one is taken, and the other when it is asked for", slow, async (page) => {
+    await connect(page);
+    const { rejected } = await call(page, "start", start("webgpu-saving", ["srft"], SMALL));
+    assert.match(rejected.what, /no second GPU/);
+    assert.match(rejected.next, /auto/);
+    await page.reload();
+    await (await connect(page)).evaluate(twoGpus);
+    for (const [wanted, name] of [["auto", "fast large"], ["webgpu-saving", "saving small"]]) {
+        const { adapter } = await call(page, "start", start(wanted, ["srft"], SMALL));
+        assert.deepEqual([adapter.name, adapter.backend], [name, "webgpu"]);
+        assert.equal((await call(page, "step")).type, "state");
+    }
+});
+
 /** Changes an expression of a shader in the bytes of the program, on their way to the browser. */
 function plant(page, sound, planted) {
     return page.route("**/srft_bg.wasm", async (route) => {

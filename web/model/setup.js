@@ -1,6 +1,7 @@
 // The choices of a run: methods, numbers, task; as the trainer's settings.
 
 import { byId, h, input, select } from "./dom.js";
+import { offerSecondGpu } from "./gpus.js";
 import { METHODS, SHOWN } from "./methods.js";
 
 /** @typedef {import("../package/protocol.js").Start} Start */
@@ -38,6 +39,7 @@ export function offerSetup(changed) {
             h("label", {}, label, h("input", { type: "number", id: `set-${key}`, value, min, max, step, required: true })),
         ),
     );
+    offerSecondGpu();
     byId("training").addEventListener("change", changed);
     for (const radio of document.querySelectorAll('[name="task"]')) {
         radio.addEventListener("change", () => {

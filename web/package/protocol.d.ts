@@ -42,7 +42,7 @@ prompt: number, } | { "type": "save",
  */
 adapters?: boolean, } | { "type": "load", 
 /**
- * `auto`, `cpu` or `webgpu`.
+ * `auto`, `cpu`, `webgpu` or `webgpu-saving`.
  */
 device: string, };
 
@@ -55,7 +55,7 @@ export type Look = {
  */
 model: string, 
 /**
- * `auto`, `cpu` or `webgpu`; `auto` is taken for the CPU.
+ * `auto`, `cpu`, `webgpu` or `webgpu-saving`; `auto` is taken for the CPU.
  */
 device: string, 
 /**
@@ -68,7 +68,8 @@ settings: Array<string>, };
  */
 export type Start = { 
 /**
- * `auto` (a real GPU, else the CPU), `cpu` or `webgpu` (a software adapter too).
+ * `auto` (a real GPU, else the CPU), `cpu`, `webgpu` (a software adapter too; of two GPUs the faster) or
+ * `webgpu-saving` (the other of two).
  */
 device: string, 
 /**

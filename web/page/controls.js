@@ -1,9 +1,10 @@
 // The settings as controls: presets, methods, numbers, switches. A change is a draft until Restart.
 
 import { byId, h, s, select, write } from "./dom.js";
+import { addSecondGpu, offerSecondGpu } from "./gpus.js";
 import { METHODS, OUTLINES, SHOWN } from "./methods.js";
 import { PRESETS, presetOf } from "./presets.js";
-import { DEVICES, SETTINGS, objection } from "./settings.js";
+import { DEVICES, SECOND_GPU, SETTINGS, objection } from "./settings.js";
 import { resolved } from "./start.js";
 import { effective, methodsOf } from "./url.js";
 
@@ -66,6 +67,7 @@ export class Controls {
             byId(place).append(control.item);
         }
         select("device").append(...DEVICES.map(([value, text]) => h("option", { value }, text)));
+        offerSecondGpu();
         select("device").addEventListener("change", () => this.#choose("dev", select("device").value));
         for (const value of ["exp", "one"])
             byId(`weights-${value}`).addEventListener("change", () => this.#choose("ew", value));
@@ -126,6 +128,7 @@ export class Controls {
             // At least one method must stay chosen.
             box.disabled = methods.length === 1 && box.checked;
         }
+        if (choices.dev === SECOND_GPU[0]) addSecondGpu();
         select("device").value = choices.dev ?? "auto";
         /** @type {HTMLInputElement} */ (byId(`weights-${choices.ew ?? "exp"}`)).checked = true;
         for (const link of byId("presets").querySelectorAll("a")) {

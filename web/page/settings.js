@@ -301,6 +301,9 @@ export const DEVICES = [
     ["webgpu", "WebGPU, a software one too"],
 ];
 
+/** Offered where the browser has two GPUs (gpus.js); an address may always ask for it. @type {[string, string]} */
+export const SECOND_GPU = ["webgpu-saving", "WebGPU, the GPU that saves power"];
+
 /**
  * Why a setting cannot have a value, in words; null if it can.
  * @param {Setting} setting

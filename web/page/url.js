@@ -4,7 +4,7 @@
 
 import { METHODS, SHOWN } from "./methods.js";
 import { OPENING, PAPER, presetOf } from "./presets.js";
-import { DEVICES, SETTINGS, objection } from "./settings.js";
+import { DEVICES, SECOND_GPU, SETTINGS, objection } from "./settings.js";
 
 /** @typedef {import("./settings.js").Choices} Choices */
 /**
@@ -64,7 +64,7 @@ export function methodsOf(choices) {
 function refusal(key, value) {
     if (key === "m") return methodsOf({ m: value }).length > 0 ? null : "";
     if (key === "ew") return value === "one" || value === "exp" ? null : "";
-    if (key === "dev") return DEVICES.some(([device]) => device === value) ? null : "";
+    if (key === "dev") return [...DEVICES, SECOND_GPU].some(([device]) => device === value) ? null : "";
     const setting = SETTINGS.find((x) => x.key === key);
     return setting ? objection(setting, value) : "";
 }

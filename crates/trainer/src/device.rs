@@ -1,6 +1,7 @@
 //! Adapters: listing them, choosing one, falling back to the CPU.
 
 mod driver;
+mod found;
 mod units;
 
 use driver::Complaints;
@@ -117,15 +118,12 @@ impl Selected {
 /// Every adapter, the CPU backend first.
 pub async fn adapters() -> Vec<Adapter> {
     let mut list = vec![cpu()];
-    let (instance, handles) = found().await;
-    for handle in handles {
+    let (instance, handles) = found::found().await;
+    for (handle, name) in handles {
         let (info, limits) = (handle.get_info(), handle.limits());
         list.push(Adapter {
             index: list.len(),
-            name: match info.name.is_empty() {
-                true => crate::platform::adapter_name().await.unwrap_or_else(|| "unnamed".into()),
-                false => info.name,
-            },
+            name,
             backend: info.backend.to_str().to_string(),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
             kind: match info.device_type {
@@ -159,25 +157,6 @@ pub async fn adapters() -> Vec<Adapter> {
     list
 }
 
-/// The adapters that wgpu finds. Without a desktop session Mesa's EGL writes to standard error whenever it
-/// is asked, so there OpenGL is tried only if nothing else is found.
-async fn found() -> (wgpu::Instance, Vec<wgpu::Adapter>) {
-    let of = async |backends| {
-        let descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor { backends, ..descriptor });
-        let handles = instance.enumerate_adapters(backends).await;
-        (instance, handles)
-    };
-    let session = std::env::var_os("XDG_RUNTIME_DIR").map(std::path::PathBuf::from);
-    if cfg!(target_os = "linux") && !session.is_some_and(|folder| folder.is_dir()) {
-        let (instance, handles) = of(wgpu::Backends::all() - wgpu::Backends::GL).await;
-        if !handles.is_empty() {
-            return (instance, handles);
-        }
-    }
-    of(wgpu::Backends::all()).await
-}
-
 fn cpu() -> Adapter {
     Adapter {
         index: 0,
@@ -199,7 +178,8 @@ fn cpu() -> Adapter {
 /// Chooses by `--device`: auto, cpu, an API, an index, or part of a name.
 ///
 /// `auto` chooses a real GPU (discrete before integrated before virtual), else the CPU backend: a
-/// software adapter would compute on the same cores, several times slower.
+/// software adapter would compute on the same cores, several times slower. In a page `auto` and `webgpu` are the
+/// faster of two GPUs, and `webgpu-saving` is the other.
 pub fn choose<'a>(wanted: &str, list: &'a [Adapter]) -> Result<(&'a Adapter, String)> {
     let rank = |a: &&Adapter| match a.kind {
         Kind::Discrete => 0,
@@ -227,6 +207,14 @@ pub fn choose<'a>(wanted: &str, list: &'a [Adapter]) -> Result<(&'a Adapter, Str
                     .next(install_hint(&lower))
             })
         }
+        SAVING => {
+            let second = list.iter().filter(|a| a.backend == "webgpu").nth(1);
+            second.map(|a| (a, "the GPU that saves power, as asked".into())).ok_or_else(|| {
+                Error::machine("the browser tells of no second GPU that would save power")
+                    .at("--device")
+                    .next("use --device auto")
+            })
+        }
         _ => {
             let found = match wanted.parse::<usize>() {
                 Ok(index) => list.get(index),
@@ -240,6 +228,9 @@ pub fn choose<'a>(wanted: &str, list: &'a [Adapter]) -> Result<(&'a Adapter, Str
         }
     }
 }
+
+/// The second GPU of a page's machine.
+const SAVING: &str = "webgpu-saving";
 
 fn install_hint(api: &str) -> &'static str {
     match api {
@@ -409,6 +400,17 @@ mod tests {
         {
             let message = choose(wanted, &list).unwrap_err().to_string();
             assert!(message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_page_takes_the_faster_of_two_gpus_and_the_other_when_named() {
+        let mut list = vec![cpu(), adapter(1, "nvidia ampere", "webgpu", Kind::Integrated)];
+        let error = choose("webgpu-saving", &list).unwrap_err().to_string();
+        assert!(error.contains("no second GPU") && error.contains("--device auto"), "{error}");
+        list.push(adapter(2, "intel gen-12lp", "webgpu", Kind::Integrated));
+        for (wanted, index) in [("auto", 1), ("webgpu", 1), ("webgpu-saving", 2), ("intel", 2)] {
+            assert_eq!(choose(wanted, &list).unwrap().0.index, index, "{wanted}");
         }
     }
 }

@@ -18,13 +18,15 @@ pub fn set_tiny_weights(bytes: Vec<u8>) {
     TINY_WEIGHTS.set(bytes);
 }
 
-/// The vendor, architecture and description of the browser's WebGPU adapter, as far as the browser
-/// tells; wgpu does not pass them on.
-pub async fn adapter_name() -> Option<String> {
+/// The vendor, architecture and description of the WebGPU adapter that the browser gives for a preference
+/// (`high-performance` or `low-power`), as far as it tells; wgpu passes the description on alone.
+pub async fn adapter_name(preference: &str) -> Option<String> {
     let get = |object: &JsValue, key: &str| js_sys::Reflect::get(object, &key.into()).ok();
     let gpu = get(&get(&js_sys::global(), "navigator")?, "gpu")?;
     let request: js_sys::Function = get(&gpu, "requestAdapter")?.dyn_into().ok()?;
-    let promise: js_sys::Promise = request.call0(&gpu).ok()?.dyn_into().ok()?;
+    let options = js_sys::Object::new();
+    js_sys::Reflect::set(&options, &"powerPreference".into(), &preference.into()).ok()?;
+    let promise: js_sys::Promise = request.call1(&gpu, &options).ok()?.dyn_into().ok()?;
     let adapter = wasm_bindgen_futures::JsFuture::from(promise).await.ok()?;
     let info = get(&adapter, "info")?;
     let words = ["vendor", "architecture", "device", "description"]

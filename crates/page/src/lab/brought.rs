@@ -101,7 +101,7 @@ impl Shelf for Brought {
         let path = Path::new(&look.model);
         // A file that is not a model only takes up the tab's memory.
         let folder = self.files.model(path, None).inspect_err(|_| self.files.discard(path))?;
-        let kind = if look.device == "webgpu" { Kind::Discrete } else { Kind::Cpu };
+        let kind = if look.device.starts_with("webgpu") { Kind::Discrete } else { Kind::Cpu };
         let model = format!("model.path={}", look.model);
         let settings = look.settings.iter().chain([&model]).map(|setting| Config::setting(setting));
         let config = preset::under(settings.collect::<Result<_>>()?, preset::of_models(kind))?;

@@ -73,7 +73,7 @@ pub enum Command {
     },
     /// Takes up the runs of a file, whose bytes come with the message; answered by `ready`.
     Load {
-        /// `auto`, `cpu` or `webgpu`.
+        /// `auto`, `cpu`, `webgpu` or `webgpu-saving`.
         device: String,
     },
 }
@@ -85,7 +85,7 @@ pub enum Command {
 pub struct Look {
     /// The file or folder that was brought.
     pub model: String,
-    /// `auto`, `cpu` or `webgpu`; `auto` is taken for the CPU.
+    /// `auto`, `cpu`, `webgpu` or `webgpu-saving`; `auto` is taken for the CPU.
     pub device: String,
     /// `section.key=value`, over the preset of such a device.
     pub settings: Vec<String>,
@@ -96,7 +96,8 @@ pub struct Look {
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(deny_unknown_fields)]
 pub struct Start {
-    /// `auto` (a real GPU, else the CPU), `cpu` or `webgpu` (a software adapter too).
+    /// `auto` (a real GPU, else the CPU), `cpu`, `webgpu` (a software adapter too; of two GPUs the faster) or
+    /// `webgpu-saving` (the other of two).
     pub device: String,
     /// `section.key=value` for every run, over the preset that the device gets.
     pub settings: Vec<String>,

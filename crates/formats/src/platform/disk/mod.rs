@@ -21,7 +21,7 @@ pub fn tiny_weights() -> Vec<u8> {
 }
 
 /// In a tab, the browser's name for its adapter; natively none, since wgpu knows it.
-pub async fn adapter_name() -> Option<String> {
+pub async fn adapter_name(_preference: &str) -> Option<String> {
     None
 }
 
