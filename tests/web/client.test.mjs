@@ -177,3 +177,117 @@ fakeTest("a closed trainer rejects what it was asked", async (page) => {
     assert.equal(answer, "the trainer was closed");
     while (page.workers().length > 0) await page.waitForTimeout(10);
 });
+
+/** Three workers, of a fake trainer on a device. */
+async function three(page, device = "cpu", settings = [], options = {}) {
+    await connect(page, { workers: 3, ...options });
+    return call(page, "start", start(device, METHODS, settings));
+}
+
+fakeTest("three workers share the runs, and are like one to the page", async (page) => {
+    const ready = await three(page);
+    assert.deepEqual(ready.runs.map((run) => run.method), METHODS);
+    assert.equal(page.workers().length, 3);
+    assert.deepEqual(await call(page, "step"), { type: "state", state: "paused", step: 1 });
+    const evaluations = await call(page, "evaluate", 5);
+    assert.deepEqual(evaluations.map((e) => e.run), [null, 0, 1, 2]);
+    const { done, of } = (await eventsOf(page, "evaluating")).at(-1);
+    assert.deepEqual([done, of], [20, 20], "five problems of each of four models");
+    assert.deepEqual((await call(page, "ask", "1+1=")).answers, [{ run: null }, { run: 0 }, { run: 1 }, { run: 2 }]);
+    assert.equal((await eventsOf(page, "sample")).length, 1);
+    assert.deepEqual([(await call(page, "inspect", 1, 0)).part, (await call(page, "inspect", 2, 0)).part], [1, 2]);
+    assert.equal((await call(page, "ask", "?")).rejected.what, "not a prompt");
+    assert.equal((await eventsOf(page, "error")).length, 1, "what each complains of is told once");
+    assert.equal((await call(page, "save")).name, "fake-step1.zip");
+    const both = await page.evaluate(() => Promise.all([trainer.step(), trainer.step()]));
+    assert.deepEqual(both.map((state) => state.step), [2, 2], "two at once are one");
+    assert.equal((await eventsOf(page, "step")).length, 6);
+});
+
+fakeTest("three workers play in step, pause and go on", async (page) => {
+    await three(page);
+    await call(page, "resume");
+    await event(page, { type: "step", run: 2 }, 6);
+    await call(page, "pause");
+    const { step } = await event(page, { type: "state", state: "paused" }, 2);
+    const steps = await eventsOf(page, "step");
+    assert.equal(steps.length, 3 * step, "as many of each");
+    // No run is ever more than a step ahead of another.
+    const done = [0, 0, 0];
+    for (const { run, report } of steps) {
+        done[run] = report.step;
+        assert(Math.max(...done) - Math.min(...done) <= 1, JSON.stringify(done));
+    }
+    await page.waitForTimeout(100);
+    assert.equal((await eventsOf(page, "step")).length, steps.length);
+    await call(page, "resume");
+    await event(page, { type: "step", run: 2 }, step + 2);
+    await call(page, "stop");
+    await event(page, { type: "state", state: "stopped" });
+    while (page.workers().length > 1) await page.waitForTimeout(10);
+    assert.equal((await call(page, "start", start("cpu", METHODS.slice(1)))).runs.length, 2);
+    assert.equal(page.workers().length, 2);
+    assert.equal((await eventsOf(page, "error")).length, 0);
+});
+
+fakeTest("a GPU has one worker, and another start may have several", async (page) => {
+    assert.equal((await three(page, "webgpu")).runs.length, 3);
+    assert.equal(page.workers().length, 1);
+    await call(page, "start", start("cpu", METHODS));
+    assert.equal(page.workers().length, 3);
+    assert.equal((await call(page, "step")).step, 1);
+    await call(page, "start", start("webgpu", METHODS));
+    while (page.workers().length > 1) await page.waitForTimeout(10);
+    assert.equal((await call(page, "step")).step, 1);
+});
+
+for (const how of ["panic", "trap", "error"]) {
+    fakeTest(`where a further worker fails by ${how} at the beginning, one makes all runs`, async (page) => {
+        const ready = await three(page, "cpu", [`fail=${how}@making@cpu`, "part=1"]);
+        assert.deepEqual(ready.runs.map((run) => run.method), METHODS);
+        while (page.workers().length > 1) await page.waitForTimeout(10);
+        assert.equal((await call(page, "step")).step, 1);
+        assert.deepEqual([await eventsOf(page, "error"), await eventsOf(page, "recovered")], [[], []]);
+    });
+}
+
+fakeTest("if one of three dies, all go on in one worker", async (page) => {
+    await three(page, "cpu", ["fail=panic@4@cpu", "part=2"], { saveEverySecs: 0 });
+    await call(page, "step");
+    await event(page, { type: "saved", step: 1 });
+    await call(page, "resume");
+    const { step, device } = await event(page, { type: "recovered" });
+    assert(step >= 1 && step < 4, `from step ${step}`);
+    assert.equal(device, "cpu");
+    for (const run of [0, 1, 2]) {
+        await page.waitForFunction((run) => events.some((e) => e.run === run && e.report?.step > 5), run);
+    }
+    assert.equal(page.workers().length, 1);
+    await call(page, "pause");
+});
+
+fakeTest("an error in one of three ends the play, and is told once", async (page) => {
+    await three(page, "cpu", ["fail=error@3@cpu", "part=1"]);
+    await call(page, "resume");
+    await event(page, { type: "error" });
+    await event(page, { type: "state", state: "paused" }, 2);
+    assert.equal((await eventsOf(page, "error")).length, 1);
+    const steps = await eventsOf(page, "step");
+    await page.waitForTimeout(100);
+    assert.equal((await eventsOf(page, "step")).length, steps.length);
+});
+
+fakeTest("a file is shared by three workers, and a wrong one leaves the runs as they were", async (page) => {
+    await three(page);
+    await call(page, "step");
+    const load = (bytes) => page.evaluate((bytes) => {
+        const loaded = bytes ? Promise.resolve({ bytes: new Uint8Array(bytes) }) : trainer.save();
+        return loaded.then(({ bytes }) => trainer.load(bytes, "cpu")).catch((error) => error.complaint);
+    }, bytes);
+    assert.equal((await load([1, 2, 3])).what, "not a checkpoint");
+    assert.equal((await call(page, "step")).step, 2);
+    const ready = await load();
+    assert.deepEqual([ready.step, ready.runs.length], [2, 3]);
+    assert.equal(page.workers().length, 3);
+    assert.equal((await call(page, "step")).step, 3);
+});

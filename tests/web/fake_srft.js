@@ -1,7 +1,8 @@
 // A trainer without a model, in place of srft.js: what the client makes of answers and failures is
 // tested with it in milliseconds. A setting `fail=HOW@STEP@DEVICE` makes it fail on the way to that
 // step on that device: `panic` (a fatal event, then silence), `trap` (an exception), `close` (the
-// worker ends without a word), `error` (a complaint that is not fatal), `loop` (it computes for ever).
+// worker ends without a word), `error` (a complaint that is not fatal), `loop` (it computes for ever). Where
+// several workers share the runs, `part=P` names the one that fails, and `making` for the step fails while runs are made.
 
 export default async function init() {}
 
@@ -11,6 +12,9 @@ export class Lab {
     #step = 0;
     #turn = 0;
     #until = 0;
+    #share = { part: 0, of: 1 };
+    /** Indices of its own runs. */
+    #runs = [];
     /** Slices of the evaluation still to be done, and of how many. */
     #slices = 0;
     #of = 0;
@@ -41,44 +45,52 @@ export class Lab {
         if (this.evaluating) return this.#evaluateOn();
         await this.#fail(this.#step + 1);
         if (!this.#playing) return;
-        this.#emit({ type: "step", run: this.#turn, report: { step: this.#step + 1 } });
-        this.#turn = (this.#turn + 1) % this.#start.runs.length;
+        this.#emit({ type: "step", run: this.#runs[this.#turn], report: { step: this.#step + 1 } });
+        this.#turn = (this.#turn + 1) % this.#runs.length;
         if (this.#turn > 0) return;
         this.#step += 1;
         if (!this.#playing) this._pause();
     }
 
-    _start(start) {
+    _share(share) {
+        this.#share = share;
+    }
+
+    async _start(start) {
         if (start.device === "broken") {
             const next = "take another device";
             return this.#complain({ what: "no such device", next, fatal: true });
         }
         this.#start = start;
         this.#step = this.#turn = this.#until = 0;
-        this.#ready();
+        await this.#ready();
     }
 
-    _load({ device }, bytes) {
+    async _load({ device }, bytes) {
         let saved;
         try {
-            saved = JSON.parse(new TextDecoder().decode(bytes));
+            saved = JSON.parse(new TextDecoder().decode(bytes).split("\n")[0]);
         } catch {
             return this.#complain({ what: "not a checkpoint", next: "choose another file", fatal: false });
         }
         this.#start = { ...saved.start, device };
         this.#step = this.#until = saved.step;
         this.#turn = 0;
-        this.#ready();
+        await this.#ready();
     }
 
+    /** A line of JSON, and a zip's last record, which says that there is no entry. */
     _save() {
-        const text = JSON.stringify({ start: this.#start, step: this.#step });
-        const bytes = new TextEncoder().encode(text);
+        const text = JSON.stringify({ start: this.#start, step: this.#step }) + "\n";
+        const bytes = new Uint8Array(text.length + 22);
+        bytes.set(new TextEncoder().encode(text));
+        new DataView(bytes.buffer).setUint32(text.length + 16, text.length, true);
         this.#emit({ type: "saved", name: `fake-step${this.#step}.zip`, step: this.#step }, bytes);
     }
 
-    _step() {
-        this.#until = this.#step + 1;
+    _step({ to }) {
+        this.#until = to ?? this.#step + 1;
+        if (!this.#playing) return this._pause();
         this.#state("playing");
     }
 
@@ -99,7 +111,7 @@ export class Lab {
     }
 
     _evaluate({ examples }) {
-        this.#slices = this.#of = examples * (this.#start.runs.length + 1);
+        this.#slices = this.#of = examples * this.#models.length;
     }
 
     _cancel() {
@@ -112,20 +124,34 @@ export class Lab {
         this.#slices -= 1;
         const done = this.#of - this.#slices;
         this.#emit({ type: "evaluating", done, of: this.#of });
-        const models = this.#start.runs.length + 1;
-        const model = (done * models) / this.#of;
+        const model = (done * this.#models.length) / this.#of;
         if (!Number.isInteger(model)) return;
-        const run = model === 1 ? null : model - 2;
-        this.#emit({ type: "evaluation", run, step: this.#step, scores: [], asked: true });
+        this.#emit({ type: "evaluation", run: this.#models[model - 1], step: this.#step, scores: [], asked: true });
     }
 
     _ask({ prompt }) {
-        this.#emit({ type: "sample", prompt, answers: [] });
+        if (prompt === "?") return this.#complain({ what: "not a prompt", next: "ask something else", fatal: false });
+        this.#emit({ type: "sample", prompt, answers: this.#models.map((run) => ({ run })) });
     }
 
-    #ready() {
-        const runs = this.#start.runs.map(({ method }) => ({ method, settings: {}, reports: [], evaluations: [] }));
-        this.#emit({ type: "ready", adapter: { name: this.#start.device }, runs, step: this.#step });
+    _inspect({ run }) {
+        this.#emit({ type: "group", run, part: this.#share.part });
+    }
+
+    /** The base, which the first worker has, and its own runs. */
+    get #models() {
+        return this.#share.part === 0 ? [null, ...this.#runs] : this.#runs;
+    }
+
+    async #ready() {
+        await this.#fail("making");
+        const of = this.#start.device === "webgpu" ? 1 : Math.min(this.#share.of, this.#start.runs.length);
+        this.#runs = [...this.#start.runs.keys()].filter((run) => run % of === this.#share.part);
+        const runs = this.#runs.map((run) => {
+            return { method: this.#start.runs[run].method, settings: {}, reports: [], evaluations: [] };
+        });
+        const share = { ...this.#share, of };
+        this.#emit({ type: "ready", adapter: { name: this.#start.device }, share, runs, step: this.#step });
         this.#state("paused");
     }
 
@@ -140,7 +166,9 @@ export class Lab {
     async #fail(step) {
         for (const setting of this.#start.settings) {
             const [how, at, device] = setting.replace("fail=", "").split("@");
-            if (Number(at) !== step || (device !== this.#start.device && device !== "any")) continue;
+            if (at !== String(step) || (device !== this.#start.device && device !== "any")) continue;
+            const only = this.#start.settings.find((setting) => setting.startsWith("part="));
+            if (only && only !== `part=${this.#share.part}`) continue;
             if (how === "panic") {
                 this.#complain({ what: "panicked", next: "report it", fatal: true });
                 await new Promise(() => {});

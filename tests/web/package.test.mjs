@@ -15,6 +15,43 @@ browserTest("save, reload, load on the CPU: the next step is the same", {}, asyn
     await reloadAndGoOn(page, "cpu");
 });
 
+/** All that is told of runs, without times, by run; the base first. */
+async function told(page) {
+    const all = await page.evaluate(() => events.filter((e) => ["step", "strip", "evaluation"].includes(e.type)));
+    const told = all.map((e) => (e.type === "step" ? { ...e, report: withoutTimes(e.report) } : e));
+    return told.sort((a, b) => (a.run ?? -1) - (b.run ?? -1)); // stable
+}
+
+browserTest("three workers tell what one tells, bit for bit, and each takes up the other's file", { timeout: 300 }, async (page) => {
+    const settings = [...SMALL.filter((s) => !s.startsWith("eval.every")), "eval.every=2"];
+    const sessions = [];
+    for (const workers of [1, 3]) {
+        await page.reload();
+        await connect(page, { workers, store: null });
+        const { share, ...ready } = await call(page, "start", start("cpu", METHODS, settings));
+        assert.deepEqual(share, { part: 0, of: workers });
+        await call(page, "step");
+        await call(page, "step");
+        const asked = await call(page, "evaluate", 3, ["add"]);
+        const sample = await call(page, "ask", "12+34=", 1);
+        const group = await call(page, "inspect", 2, 1);
+        await page.evaluate(async (name) => openStore(name).put(await trainer.save()), `by ${workers}`);
+        assert.equal(page.workers().length, workers);
+        sessions.push({ ready, asked, sample, group, told: await told(page) });
+    }
+    assert.deepEqual(sessions[1], sessions[0]);
+    const next = [];
+    for (const [from, workers] of [[1, 1], [1, 3], [3, 1], [3, 3]]) {
+        await page.reload();
+        await connect(page, { workers, store: null });
+        const { runs, step } = await page.evaluate(async (name) => trainer.load((await openStore(name).get()).bytes, "cpu"), `by ${from}`);
+        assert.deepEqual([runs.length, step, page.workers().length], [3, 2, workers]);
+        await call(page, "step");
+        next.push({ runs: runs.map((run) => run.reports.map(withoutTimes)), told: await told(page) });
+    }
+    for (const other of next.slice(1)) assert.deepEqual(other, next[0]);
+});
+
 for (const { how, kill, reason } of [
     { how: "killed", kill: () => self.close(), reason: /ended without a word/ },
     {

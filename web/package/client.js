@@ -4,8 +4,9 @@
 /** @import { Command, Complaint, Event, Start } from "./protocol.js" */
 /** @import * as Public from "./index.js" */
 /** @import { Checkpoint, EventOf, Failed, Loading, Options, Store, TrainerEvent } from "./index.js" */
-import { Link, TrainerError, closed, first, ready } from "./link.js";
+import { TrainerError, closed, first, ready } from "./link.js";
 import { openStore } from "./store.js";
+import { Team } from "./team.js";
 
 export { TrainerError, openStore };
 
@@ -17,6 +18,7 @@ export class Trainer {
     store;
     #workerUrl;
     #program;
+    #workers;
     /** The files that were brought, for a worker that takes another's place.
      * @type {Map<string, Uint8Array | Blob | undefined>} */
     #brought = new Map();
@@ -25,7 +27,7 @@ export class Trainer {
     #beside;
     /** @type {Map<string, Set<(event: any, bytes: Uint8Array | undefined) => void>>} */
     #listeners = new Map();
-    /** @type {Link | null} */
+    /** @type {Team | null} */
     #link = null;
     /** How the runs were made, once they are ready: recovery starts from this if there is no checkpoint.
      * @type {{ start: Start | null, device: string } | null} */
@@ -66,9 +68,10 @@ export class Trainer {
     }
 
     /** @param {Options} options */
-    constructor({ workerUrl, program = "tiny", store, saveEverySecs = 30, patienceSecs = 5, beside }) {
+    constructor({ workerUrl, program = "tiny", workers, store, saveEverySecs = 30, patienceSecs = 5, beside }) {
         this.#workerUrl = workerUrl;
         this.#program = program;
+        this.#workers = workers ?? workersFor(program);
         this.store = store === undefined ? openStore() : store;
         this.#saveEverySecs = saveEverySecs;
         this.#patienceSecs = patienceSecs;
@@ -196,9 +199,11 @@ export class Trainer {
     }
 
     #open() {
-        this.#link ??= new Link(
+        this.#link ??= new Team(
             this.#workerUrl,
             this.#program,
+            this.#deaths > 0 ? 1 : this.#workers, // what one died of may be that there were several
+            this.#brought,
             (event, bytes) => this.#receive(event, bytes),
             (complaint) => this.#died(complaint),
         );
@@ -382,6 +387,17 @@ export class Trainer {
             }
         }
     }
+}
+
+/**
+ * How many workers may share the runs: a core is left to the page, and a published model, which each worker
+ * holds, needs memory. Of that browsers tell little: 8 GiB at most, or nothing.
+ * @param {"tiny" | "model"} program
+ */
+function workersFor(program) {
+    const cores = navigator.hardwareConcurrency ?? 1;
+    const gib = /** @type {{ deviceMemory?: number }} */ (navigator).deviceMemory ?? cores;
+    return program === "model" && gib < 8 ? 1 : Math.max(1, cores - 1);
 }
 
 /**

@@ -97,6 +97,11 @@ export interface Options {
     program?: "tiny" | "model";
     /** Where worker.js is, unless beside client.js. */
     workerUrl?: URL;
+    /**
+     * How many workers may share the runs where the CPU computes, a run or more each; the numbers are those of one. Unless
+     * given, one less than the machine has cores, and one alone for `model` where the browser tells of less than 8 GiB of memory.
+     */
+    workers?: number;
     /** Where checkpoints are kept; null: in memory alone. IndexedDB unless given. */
     store?: Store | null;
     /** While the runs play, save every so many seconds, 30 unless given; also when they rest, and when the page is hidden. */
@@ -112,10 +117,10 @@ export class TrainerError extends Error {
     readonly complaint: Complaint;
 }
 
-/** A trainer in a worker of its own. Requests reject with a TrainerError. */
+/** A trainer in workers of its own. Requests reject with a TrainerError. */
 export class Trainer {
     private constructor();
-    /** Makes the worker, which loads the trainer at once. */
+    /** Makes the first worker, which loads the trainer at once. */
     static connect(options?: Options): Trainer;
     /** The last checkpoint in memory. */
     readonly checkpoint: Checkpoint | null;

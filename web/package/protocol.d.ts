@@ -8,7 +8,11 @@ export type Command = { "type": "bring",
 /**
  * Its name, with folders if it has any: a path in the settings.
  */
-name: string, } | { "type": "look" } & Look | { "type": "start" } & Start | { "type": "step" } | { "type": "resume" } | { "type": "pause" } | { "type": "stop" } | { "type": "evaluate", 
+name: string, } | { "type": "look" } & Look | { "type": "share" } & Share | { "type": "start" } & Start | { "type": "step", 
+/**
+ * So many; unless given, one more than the run that has done the fewest.
+ */
+to?: number, } | { "type": "resume" } | { "type": "pause" } | { "type": "stop" } | { "type": "evaluate", 
 /**
  * Suites by name; none: all.
  */
@@ -62,6 +66,20 @@ device: string,
  * `section.key=value`, over the preset of such a device.
  */
 settings: Array<string>, };
+
+/**
+ * Which of the runs a worker makes, where several workers share them: every `of`th, from `part` on. A GPU's worker
+ * makes all of them, and so does one whose runs differ in more than what their methods are.
+ */
+export type Share = { 
+/**
+ * Which worker this is, from 0 on.
+ */
+part: number, 
+/**
+ * How many there are.
+ */
+of: number, };
 
 /**
  * What to run.
@@ -303,6 +321,10 @@ adapter: AdapterView,
  * Kernels that passed their self-test on it.
  */
 self_test: Array<string>, 
+/**
+ * Which of the runs are meant, where several workers share them.
+ */
+share: Share, 
 /**
  * The runs.
  */

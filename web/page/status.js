@@ -82,11 +82,12 @@ export function drawDevice({ ready, phase }) {
         write(byId("adapter"), phase === "error" ? "no trainer" : "looking for a GPU …");
         return;
     }
-    const { adapter, self_test: kernels, model } = ready;
+    const { adapter, self_test: kernels, share, model } = ready;
     const cpu = adapter.backend === "flex";
+    const workers = share.of > 1 ? `, ${share.of} workers` : "";
     write(
         byId("adapter"),
-        cpu ? `CPU (SIMD)` : `${adapter.backend === "webgpu" ? "WebGPU" : adapter.backend} · ${adapter.name}`,
+        cpu ? `CPU (SIMD${workers})` : `${adapter.backend === "webgpu" ? "WebGPU" : adapter.backend} · ${adapter.name}`,
     );
     byId("adapter").title = adapter.reason;
     write(

@@ -63,7 +63,7 @@ fn held(path: &Path, count: usize) -> usize {
     };
     block_on(lab.handle(Command::Start(start), None));
     assert!(ready.get());
-    block_on(lab.handle(Command::Step, None));
+    block_on(lab.handle(Command::Step { to: None }, None));
     while lab.is_busy() {
         block_on(lab.advance());
     }

@@ -112,7 +112,7 @@ impl Tab {
             Event::Error(error) => panic!("{error:?}"),
             _ => None,
         };
-        self.send(Command::Step, None).into_iter().filter_map(of).collect()
+        self.send(Command::Step { to: None }, None).into_iter().filter_map(of).collect()
     }
 
     fn save(&mut self) -> Vec<u8> {

@@ -23,6 +23,7 @@ fn declarations() -> String {
     all![
         Command,
         Look,
+        Share,
         Start,
         RunRequest,
         Event,

@@ -6,6 +6,7 @@ use super::slot::Slot;
 use crate::error::Result;
 use crate::eval::{Judge, Sample, Suite, scores};
 use crate::model::Llama;
+use std::ops::Range;
 
 /// Problems of a slice on the CPU: a fraction of a second on one thread of wasm.
 pub const SLICE: usize = 64;
@@ -16,22 +17,22 @@ pub const SLICE_GPU: usize = 256;
 pub struct Asked {
     suites: Vec<Suite>,
     slice: usize,
-    models: usize,             // the base and every run
-    model: usize,              // the one under way; 0 is the base
+    models: Range<usize>,      // 0 is the base, the others are the runs
+    model: usize,              // the one under way
     done: usize,               // problems of it
     samples: Vec<Vec<Sample>>, // of it, suite by suite
 }
 
 impl Asked {
-    /// An evaluation of `models` models on `suites`, with `slice` problems at a time.
-    pub fn new(suites: Vec<Suite>, slice: usize, models: usize) -> Self {
+    /// An evaluation of `models` on `suites`, with `slice` problems at a time; model 0 is the base, the others are the runs.
+    pub fn new(suites: Vec<Suite>, slice: usize, models: Range<usize>) -> Self {
         let samples = vec![Vec::new(); suites.len()];
-        Self { suites, slice, models, model: 0, done: 0, samples }
+        Self { suites, slice, model: models.start, models, done: 0, samples }
     }
 
     /// Whether every model is scored.
     pub fn is_done(&self) -> bool {
-        self.model == self.models
+        self.model == self.models.end
     }
 
     /// Samples and judges a slice, and emits the progress and, once a model is done, its scores.
@@ -49,15 +50,15 @@ impl Asked {
             self.samples[suite].extend(samples);
         }
         let of_model: usize = self.suites.iter().map(|s| s.problems.len()).sum();
-        let done = (self.model * of_model + self.done) as u32;
-        emit(Event::Evaluating { done, of: (self.models * of_model) as u32 }, None);
+        let done = ((self.model - self.models.start) * of_model + self.done) as u32;
+        emit(Event::Evaluating { done, of: (self.models.len() * of_model) as u32 }, None);
         if self.done < of_model {
             return Ok(());
         }
         let scores = scores(&self.suites, &self.samples, config.eval.samples);
         let (run, step) = match self.model {
             0 => (None, 0),
-            index => (Some(index as u32 - 1), slot.run.step()),
+            _ => (Some(slot.index), slot.run.step()),
         };
         let scores = scores.into_iter().map(Into::into).collect();
         emit(Event::Evaluation { run, step, scores, asked: true }, None);

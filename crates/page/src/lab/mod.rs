@@ -10,6 +10,7 @@ mod preset;
 mod probes;
 pub mod protocol;
 mod session;
+mod share;
 mod shelf;
 mod slot;
 mod suites;
@@ -21,7 +22,7 @@ pub use shelf::Shelf;
 
 use crate::error::{Error, Result};
 use crate::platform::{exists, remove_folder_atomic};
-use protocol::{Command, Complaint, Event, Ready, State};
+use protocol::{Command, Complaint, Event, Ready, Share, State};
 use session::{Opened, Session};
 use std::path::{Path, PathBuf};
 use tab::Tab;
@@ -34,6 +35,7 @@ pub struct Lab {
     home: PathBuf,
     shelf: Box<dyn Shelf>,
     emit: Emit,
+    share: Share,
     opened: Option<Opened>,
     session: Option<Session>,
     stopped: Option<PathBuf>, // the folder of a session that was stopped, which stays until the next
@@ -49,7 +51,8 @@ impl Lab {
     /// A lab whose runs can read what is on that shelf.
     pub fn with(home: impl Into<PathBuf>, shelf: Box<dyn Shelf>, emit: Emit) -> Self {
         let home = home.into();
-        Self { home, shelf, emit, opened: None, session: None, stopped: None, sessions: 0 }
+        let share = Share::ALL;
+        Self { home, shelf, emit, share, opened: None, session: None, stopped: None, sessions: 0 }
     }
 
     /// Whether [`Lab::advance`] has work to do: the runs play, or an evaluation is under way.
@@ -96,10 +99,11 @@ impl Lab {
         match command {
             Command::Bring { name } => self.shelf.bring(&name, bytes)?,
             Command::Look(look) => (self.emit)(Event::Facts(self.shelf.look(&look)?), None),
+            Command::Share(share) => self.share = share,
             Command::Start(start) => {
                 let opened = self.open(&start.device).await?;
                 let home = self.new_home()?;
-                let made = Session::start(&start, &*self.shelf, opened, &home).await;
+                let made = Session::start(&start, self.share, &*self.shelf, opened, &home).await;
                 self.welcome(made, &home).await?;
             }
             Command::Load { device } => {
@@ -108,7 +112,7 @@ impl Lab {
                 })?;
                 let opened = self.open(&device).await?;
                 let home = self.new_home()?;
-                let made = Session::load(bytes, &*self.shelf, opened, &home).await;
+                let made = Session::load(bytes, self.share, &*self.shelf, opened, &home).await;
                 self.welcome(made, &home).await?;
             }
             Command::Stop => {
@@ -116,8 +120,8 @@ impl Lab {
                     self.session.take().map(|session| session.home).or(self.stopped.take());
                 self.tell_state();
             }
-            Command::Step => {
-                self.running()?.play_one();
+            Command::Step { to } => {
+                self.running()?.play_to(to);
                 self.tell_state();
             }
             Command::Resume => {

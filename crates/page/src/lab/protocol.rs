@@ -26,10 +26,17 @@ pub enum Command {
     },
     /// Looks at a model that was brought; answered by `facts`, or by an error that says what is wrong with it.
     Look(Look),
+    /// Says which of the runs of the next `start` or `load` this worker makes; unless said, all of them.
+    Share(Share),
     /// Opens a device, tests its kernels and makes the runs; answered by `ready`.
     Start(Start),
-    /// One step of every run, then pause.
-    Step,
+    /// Steps until every run has done so many, then pauses.
+    Step {
+        /// So many; unless given, one more than the run that has done the fewest.
+        #[serde(default)]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        to: Option<u32>,
+    },
     /// Steps until paused, stopped or done.
     Resume,
     /// Stops after the present step; answered by `state`.
@@ -89,6 +96,18 @@ pub struct Look {
     pub device: String,
     /// `section.key=value`, over the preset of such a device.
     pub settings: Vec<String>,
+}
+
+/// Which of the runs a worker makes, where several workers share them: every `of`th, from `part` on. A GPU's worker
+/// makes all of them, and so does one whose runs differ in more than what their methods are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    /// Which worker this is, from 0 on.
+    pub part: u32,
+    /// How many there are.
+    pub of: u32,
 }
 
 /// What to run.

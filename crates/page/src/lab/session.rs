@@ -8,7 +8,7 @@ use super::preset;
 use super::probes::Probes;
 use super::protocol::{
     AdapterView, Answer, Event, GroupView, ModelView, PastEvaluation, Ready, RunRequest, RunView,
-    Start,
+    Share, Start,
 };
 use super::shelf::Shelf;
 use super::slot::Slot;
@@ -22,6 +22,7 @@ use crate::learner::Learner;
 use crate::metrics::StepReport;
 use crate::model::Llama;
 use crate::plan;
+use crate::platform::remove_folder_atomic;
 use crate::run::{Evaluation, Observer, OnFile, Reader, Run, held, numbered};
 use crate::selftest;
 use crate::trainer::Trainer;
@@ -50,6 +51,7 @@ impl Opened {
 pub struct Session {
     /// The folder of its runs.
     pub home: PathBuf,
+    share: Share,
     selected: Selected,
     self_test: Vec<String>,
     base: Llama,
@@ -62,9 +64,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts runs in `home`.
+    /// Starts this worker's share of the runs in `home`.
     pub async fn start(
         start: &Start,
+        share: Share,
         shelf: &dyn Shelf,
         opened: Opened,
         home: &Path,
@@ -72,20 +75,29 @@ impl Session {
         if start.runs.is_empty() {
             return Err(Error::input("no runs").next("ask for at least one, for example srft"));
         }
-        let (driver, mut slots) = (opened.selected.listener(), Vec::<Slot>::new());
-        for request in &start.runs {
-            let config = config_of(start, request, shelf, opened.selected.kind)?;
+        let kind = opened.selected.kind;
+        let configs = start.runs.iter().map(|request| config_of(start, request, shelf, kind));
+        let configs = configs.collect::<Result<Vec<_>>>()?;
+        let share = share.of_runs(kind, &configs)?;
+        let (driver, mut slots) = (opened.selected.listener(), Vec::new());
+        let mut names: Vec<String> = Vec::new();
+        for (index, (request, config)) in start.runs.iter().zip(configs).enumerate() {
+            let name = numbered(&request.method, |name| names.iter().any(|other| other == name));
+            names.push(name.clone());
+            if !share.has(index) {
+                continue;
+            }
             shelf.keep(&config.model, &opened.selected.device)?;
-            let name = numbered(&request.method, |name| slots.iter().any(|s| s.name == name));
             let run = Run::create_with(config, shelf.given(), &opened.selected, &home.join(&name))?;
-            slots.push(Slot::new(run, name));
+            slots.push(Slot::new(index, run, name));
         }
-        Self::of(shelf, opened, driver, slots, home).await
+        Self::of(shelf, share, opened, driver, slots, home).await
     }
 
-    /// Resumes the runs of a saved file, in `home`.
+    /// Resumes this worker's share of the runs of a saved file, in `home`.
     pub async fn load(
         bytes: Vec<u8>,
+        share: Share,
         shelf: &dyn Shelf,
         opened: Opened,
         home: &Path,
@@ -96,18 +108,25 @@ impl Session {
         for (name, file) in data {
             shelf.bring(&name, Some(file)).ok(); // where it can't be of use, the run says what it lacks
         }
-        for name in runs {
+        let configs = runs.iter().map(|name| OnFile::of(&home.join(name)).config());
+        let configs = configs.collect::<Result<Vec<_>>>()?;
+        let share = share.of_runs(opened.selected.kind, &configs)?;
+        for (index, (name, config)) in runs.into_iter().zip(configs).enumerate() {
             let path = home.join(&name);
-            let config = OnFile::of(&path).config()?;
+            if !share.has(index) {
+                remove_folder_atomic(&path)?;
+                continue;
+            }
             shelf.keep(&config.model, &opened.selected.device)?;
             let run = Run::resume_with(config, shelf.given(), false, &opened.selected, &path)?;
-            slots.push(Slot::new(run, name));
+            slots.push(Slot::new(index, run, name));
         }
-        Self::of(shelf, opened, driver, slots, home).await
+        Self::of(shelf, share, opened, driver, slots, home).await
     }
 
     async fn of(
         shelf: &dyn Shelf,
+        share: Share,
         opened: Opened,
         driver: Listener,
         slots: Vec<Slot>,
@@ -126,6 +145,7 @@ impl Session {
         driver.require_silence()?;
         Ok(Self {
             home: home.into(),
+            share,
             selected,
             self_test,
             base,
@@ -150,6 +170,7 @@ impl Session {
                 is_gpu: self.selected.kind.is_gpu(),
             },
             self_test: self.self_test.clone(),
+            share: self.share,
             runs: self.slots.iter().map(|slot| run_view(&slot.run)).collect::<Result<_>>()?,
             steps: self.slots.iter().map(|s| s.run.config().train.steps).max().unwrap_or(0),
             step: self.step(),
@@ -176,7 +197,7 @@ impl Session {
 
     /// Whether the runs play: there are steps to do.
     pub fn is_playing(&self) -> bool {
-        !self.is_done() && self.slots.iter().any(|s| s.run.step() < self.play_until)
+        self.slots.iter().any(|s| !s.run.is_done() && s.run.step() < self.play_until)
     }
 
     /// Plays to the end.
@@ -184,9 +205,14 @@ impl Session {
         self.play_until = u32::MAX;
     }
 
-    /// Plays one step of every run.
-    pub fn play_one(&mut self) {
-        self.play_until = self.step() + 1;
+    /// Plays until every run has done so many steps; unless given, one more than the one that has done the fewest.
+    pub fn play_to(&mut self, steps: Option<u32>) {
+        let fewest = self.unfinished().map(|slot| slot.run.step()).min().unwrap_or(0);
+        self.play_until = steps.unwrap_or(fewest + 1);
+    }
+
+    fn unfinished(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| !slot.run.is_done())
     }
 
     /// Stops playing after the present step.
@@ -199,29 +225,28 @@ impl Session {
         if !self.is_base_evaluated {
             return self.evaluate_base(emit).await;
         }
-        let unfinished = self.slots.iter().enumerate().filter(|(_, s)| !s.run.is_done());
-        let Some((index, _)) = unfinished.min_by_key(|(_, s)| s.run.step()) else { return Ok(()) };
-        let (run, slot) = (index as u32, &mut self.slots[index]);
-        let mut herald = Herald { emit, run: Some(run) };
+        let unfinished = self.slots.iter_mut().filter(|slot| !slot.run.is_done());
+        let Some(slot) = unfinished.min_by_key(|slot| slot.run.step()) else { return Ok(()) };
+        let mut herald = Herald { emit, run: Some(slot.index), is_mute: false };
         slot.before = slot.run.trainer().learner.policy.clone();
         (_, slot.groups) = slot.run.advance(&mut herald).await?;
-        emit(self.strip(run, &self.slots[index]).await?, None);
-        let slot = &mut self.slots[index];
+        emit(strip(&self.probes, slot).await?, None);
         if slot.run.is_done() {
-            slot.run.finish(&mut Herald { emit, run: Some(run) }).await?;
+            slot.run.finish(&mut herald).await?;
         }
         Ok(())
     }
 
     /// Evaluates the base once for all runs, which share it.
     async fn evaluate_base(&mut self, emit: &Emit) -> Result<()> {
+        let mut herald = Herald { emit, run: None, is_mute: !self.share.is_first() };
         let (first, others) = self.slots.split_at_mut(1);
-        first[0].run.begin(&mut Herald { emit, run: None }).await?;
+        first[0].run.begin(&mut herald).await?;
         let base = first[0].run.evaluations()?.into_iter().find(|e| e.step == 0);
         for slot in others {
             match &base {
                 Some(base) => slot.run.begin_as(base.scores.clone())?,
-                None => slot.run.begin(&mut Herald { emit, run: None }).await?,
+                None => slot.run.begin(&mut herald).await?,
             }
         }
         self.is_base_evaluated = true;
@@ -245,7 +270,8 @@ impl Session {
         }
         suites.retain(|s| names.is_empty() || names.contains(&s.name));
         let slice = if self.selected.kind.is_gpu() { SLICE_GPU } else { SLICE };
-        self.asked = Some(Asked::new(suites, slice, self.slots.len() + 1));
+        let first = usize::from(!self.share.is_first());
+        self.asked = Some(Asked::new(suites, slice, first..self.slots.len() + 1));
         Ok(())
     }
 
@@ -270,16 +296,10 @@ impl Session {
     /// The scores of the probes by every run that has done a step.
     pub async fn strips(&self) -> Result<Vec<Event>> {
         let mut strips = Vec::new();
-        for (run, slot) in self.slots.iter().enumerate().filter(|(_, s)| s.run.step() > 0) {
-            strips.push(self.strip(run as u32, slot).await?);
+        for slot in self.slots.iter().filter(|slot| slot.run.step() > 0) {
+            strips.push(strip(&self.probes, slot).await?);
         }
         Ok(strips)
-    }
-
-    async fn strip(&self, run: u32, slot: &Slot) -> Result<Event> {
-        let trainer = slot.run.trainer();
-        let (probes, shift) = self.probes.look(&trainer.learner.policy).await?;
-        Ok(Event::Strip { run, step: trainer.step, probes, shift })
     }
 
     /// The base's answer to a prompt, then each run's.
@@ -291,10 +311,10 @@ impl Session {
         tokens: Option<u32>,
     ) -> Result<Vec<Answer>> {
         self.questions += 1;
-        let runs = self.slots.iter().enumerate().map(|(i, s)| (Some(i as u32), &s.run));
-        let first = &self.slots[0].run;
+        let runs = self.slots.iter().map(|slot| (Some(slot.index), &slot.run));
+        let base = self.share.is_first().then(|| (None, &self.slots[0].run));
         let mut answers = Vec::new();
-        for (run, of) in std::iter::once((None, first)).chain(runs) {
+        for (run, of) in base.into_iter().chain(runs) {
             let model = if run.is_some() { &of.trainer().learner.policy } else { &self.base };
             let trainer = of.trainer();
             let Learner { tokenizer, config, .. } = &trainer.learner;
@@ -309,7 +329,7 @@ impl Session {
 
     /// A group of a run's last step, taken apart.
     pub async fn inspect(&self, run: u32, prompt: u32) -> Result<GroupView> {
-        let slot = self.slots.get(run as usize).filter(|s| !s.groups.is_empty());
+        let slot = self.slots.iter().find(|s| s.index == run && !s.groups.is_empty());
         let slot = slot.ok_or_else(|| {
             Error::input(format!("run {run} has done no step here"))
                 .next("let the runs do a step first")
@@ -325,12 +345,15 @@ impl Session {
         emit: &Emit,
     ) -> Result<(String, u32, Vec<u8>)> {
         for slot in &mut self.slots {
-            slot.run.save(&mut Herald { emit, run: None }).await?;
+            slot.run.save(&mut Herald { emit, run: None, is_mute: false }).await?;
             if adapters {
                 shelf.export(&slot.run).await?;
             }
         }
-        let mut files = shelf.data(self.slots[0].run.config())?;
+        let mut files = match self.share.is_first() {
+            true => shelf.data(self.slots[0].run.config())?,
+            false => Vec::new(),
+        };
         files.extend(self.slots.iter().map(|s| (s.name.clone(), s.run.path().to_path_buf())));
         let runs: Vec<(&str, &Path)> = files.iter().map(|(n, p)| (n.as_str(), &**p)).collect();
         let step = self.step();
@@ -344,6 +367,13 @@ fn config_of(start: &Start, request: &RunRequest, shelf: &dyn Shelf, kind: Kind)
     let own = settings.map(|setting| Config::setting(setting)).collect::<Result<Vec<_>>>()?;
     let model = Config::resolve(&own)?.model.path.clone();
     preset::under(own, shelf.preset(kind, &model))
+}
+
+/// A run's view of the probes.
+async fn strip(probes: &Probes, slot: &Slot) -> Result<Event> {
+    let trainer = slot.run.trainer();
+    let (probes, shift) = probes.look(&trainer.learner.policy).await?;
+    Ok(Event::Strip { run: slot.index, step: trainer.step, probes, shift })
 }
 
 fn run_view(run: &Run) -> Result<RunView> {
@@ -364,10 +394,15 @@ fn run_view(run: &Run) -> Result<RunView> {
 struct Herald<'a> {
     emit: &'a Emit,
     run: Option<u32>,
+    /// Whether another worker tells the same.
+    is_mute: bool,
 }
 
 impl Observer for Herald<'_> {
     fn evaluated(&mut self, step: u32, scores: &[Score]) {
+        if self.is_mute {
+            return;
+        }
         let (run, scores) = (self.run, scores.iter().cloned().map(Into::into).collect());
         (self.emit)(Event::Evaluation { run, step, scores, asked: false }, None);
     }

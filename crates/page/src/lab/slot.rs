@@ -6,6 +6,8 @@ use crate::run::Run;
 
 /// A run and its last step.
 pub struct Slot {
+    /// Its place among all runs of the session.
+    pub index: u32,
     /// The run.
     pub run: Run,
     /// The folder's name in a saved file.
@@ -18,8 +20,8 @@ pub struct Slot {
 
 impl Slot {
     /// A run before its first step here.
-    pub fn new(run: Run, name: String) -> Self {
+    pub fn new(index: usize, run: Run, name: String) -> Self {
         let before = run.trainer().learner.policy.clone();
-        Self { run, name, before, groups: Vec::new() }
+        Self { index: index as u32, run, name, before, groups: Vec::new() }
     }
 }

@@ -1,5 +1,6 @@
 //! What events show: runs, probes, groups taken apart, answers. Plain records.
 
+use super::Share;
 use crate::eval;
 use crate::metrics::StepReport;
 use serde::Serialize;
@@ -14,6 +15,8 @@ pub struct Ready {
     pub adapter: AdapterView,
     /// Kernels that passed their self-test on it.
     pub self_test: Vec<String>,
+    /// Which of the runs are meant, where several workers share them.
+    pub share: Share,
     /// The runs.
     pub runs: Vec<RunView>,
     /// Steps of every run.

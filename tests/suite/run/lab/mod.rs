@@ -1,6 +1,8 @@
 //! Runs side by side: what the page's commands bring about, on the CPU backend; the browser's tests
 //! hold the same core to the same numbers.
 
+mod share;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -82,7 +84,7 @@ impl Bench {
 
     /// A step of every run.
     fn step(&mut self) -> Vec<Event> {
-        let mut events = self.send(Command::Step);
+        let mut events = self.send(Command::Step { to: None });
         events.extend(self.rest());
         events
     }
@@ -352,10 +354,10 @@ fn an_evaluation_is_heard_between_its_slices_and_can_be_cancelled() {
 /// The page's preset says that RL does not move where all rewards are equal.
 #[test]
 fn with_all_rewards_equal_grpo_stays_where_the_base_is() {
-    let presets = include_str!("../../../web/page/presets.js");
+    let presets = include_str!("../../../../web/page/presets.js");
     let preset = presets.split("id: ").find(|p| p.starts_with("\"equal-rewards\"")).unwrap();
     assert!(preset.contains("values: { mp: \"1\" }"), "{preset}");
-    assert!(include_str!("../../../web/page/settings.js").contains("path: \"rollout.min_p\""));
+    assert!(include_str!("../../../../web/page/settings.js").contains("path: \"rollout.min_p\""));
     let greedy = ["rollout.min_p=1", "rollout.prompts=8", "rollout.group=4", "train.steps=12"];
     let moved = |method: &str| {
         let (mut bench, _) = Bench::of(&[method], &greedy);

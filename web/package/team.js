@@ -1,0 +1,315 @@
+// The workers of a trainer, as one link. Where the CPU computes, several workers share the runs, a run or more each, and
+// go step by step together. To the client this is like one worker: what they tell is put together here.
+
+/** @import { Command, Complaint, Event } from "./protocol.js" */
+/** @import { EventOf, Failed, Loading } from "./index.js" */
+/** @import { How, Message } from "./link.js" */
+/** @typedef {Event | Failed | Loading} Told */
+import { Link, first, ready } from "./link.js";
+import { join } from "./zip.js";
+
+export class Team {
+    /** @type {Link[]} */
+    #links = [];
+    #open;
+    #most;
+    #brought;
+    #onEvent;
+    #onDeath;
+    /** What is told while the runs are made: only once they are all there is it passed on.
+     * @type {[number, Told, Uint8Array | undefined][] | null} */
+    #held = null;
+    /** The state of each worker's runs.
+     * @type {EventOf<"state">[]} */
+    #states = [];
+    /** The state of all that was told last.
+     * @type {EventOf<"state"> | null} */
+    #state = null;
+    /** Whether they are to go on after the present step. */
+    #plays = false;
+    /** How far each worker is with an evaluation.
+     * @type {EventOf<"evaluating">[]} */
+    #evaluating = [];
+    /** What was complained of since the last request: what goes wrong in each worker is told once.
+     * @type {Set<string>} */
+    #complaints = new Set();
+    #isOver = false;
+
+    /**
+     * @param {URL | undefined} url of worker.js, unless it is beside this file
+     * @param {"tiny" | "model"} program
+     * @param {number} most how many workers there may be
+     * @param {Map<string, Uint8Array | Blob | undefined>} brought the files that each worker needs
+     * @param {(event: Told, bytes: Uint8Array | undefined) => void} onEvent
+     * @param {(complaint: Complaint) => void} onDeath called once, when any of them has died; the others are ended
+     */
+    constructor(url, program, most, brought, onEvent, onDeath) {
+        this.#most = most;
+        this.#brought = brought;
+        this.#onEvent = onEvent;
+        this.#onDeath = onDeath;
+        this.#open = (/** @type {number} */ part) =>
+            new Link(
+                url,
+                program,
+                (event, bytes) => this.#hear(part, event, bytes),
+                (complaint) => this.#died(part, complaint),
+            );
+        this.#links.push(this.#open(0));
+    }
+
+    /**
+     * Like a link's request.
+     * @param {Command} command
+     * @param {Uint8Array | Blob} [bytes]
+     * @param {How} [how]
+     * @returns {Promise<Message[]>}
+     */
+    async request(command, bytes, how = {}) {
+        const [leader] = this.#links;
+        this.#complaints.clear();
+        if (command.type === "start" || command.type === "load") return this.#begin(command, bytes, how);
+        if (this.#links.length === 1) return leader.request(command, bytes, how);
+        switch (command.type) {
+            case "look":
+                return leader.request(command, bytes, how);
+            case "inspect":
+                return this.#links[command.run % this.#links.length].request(command, bytes, how);
+            case "resume":
+                if (!this.#plays) this.#play();
+                return [];
+            case "step":
+                this.#plays = false;
+                await this.#step(how);
+                return [[/** @type {EventOf<"state">} */ (this.#state), undefined]];
+            case "ask":
+                return this.#together("sample", await this.#all(command, undefined, how));
+            case "save":
+                return this.#together("saved", await this.#all(command, undefined, how));
+            case "evaluate":
+                this.#evaluating = [];
+                return (await this.#all(command, undefined, how)).flat().sort(byRun);
+            case "stop": {
+                this.#plays = false;
+                const got = await this.#all(command, undefined, how);
+                this.#keep(1);
+                return got[0];
+            }
+            case "pause":
+                this.#plays = false;
+        }
+        return (await this.#all(command, bytes, how)).flat();
+    }
+
+    /**
+     * Ends the workers; requests without an answer are rejected.
+     * @param {Complaint} complaint why
+     */
+    end(complaint) {
+        this.#isOver = true;
+        this.#plays = false;
+        for (const link of this.#links) link.end(complaint);
+    }
+
+    /**
+     * @param {Command} command
+     * @param {Uint8Array | Blob | undefined} bytes
+     * @param {How} how
+     */
+    #all(command, bytes, how) {
+        return Promise.all(this.#links.map((link) => link.request(command, bytes, how)));
+    }
+
+    /** Ends the workers from the `count`th on. @param {number} count */
+    #keep(count) {
+        for (const link of this.#links.splice(count)) link.end(unneeded);
+        this.#states.length = Math.min(this.#states.length, count);
+    }
+
+    /**
+     * Makes the runs: the first worker its share, and when it has said how many share them, the others theirs. If
+     * one of these fails, as where memory is short, the first makes all of them.
+     * @param {Command & { type: "start" | "load" }} command
+     * @param {Uint8Array | Blob | undefined} bytes
+     * @param {How} how
+     * @returns {Promise<Message[]>}
+     */
+    async #begin(command, bytes, how) {
+        this.#plays = false;
+        const most = Math.min(this.#most, command.type === "start" ? command.runs.length || 1 : this.#most);
+        const make = async (/** @type {number} */ part, /** @type {number} */ of, /** @type {Command} */ command) => {
+            if (this.#most > 1) await this.#links[part].request({ type: "share", part, of });
+            return ready(await this.#links[part].request(command, bytes, how));
+        };
+        this.#held = [];
+        try {
+            let views = [await make(0, most, command)];
+            const of = views[0].share.of;
+            this.#keep(of);
+            const others = Array.from({ length: of - 1 }, async (_, i) => {
+                if (!this.#links[i + 1]) await this.#join(i + 1);
+                return make(i + 1, of, { ...command, device: "cpu" });
+            });
+            try {
+                views.push(...(await Promise.all(others)));
+            } catch (error) {
+                if (this.#isOver) throw error;
+                this.#keep(1);
+                this.#held = [];
+                views = [await make(0, 1, command)];
+                this.#most = 1;
+            }
+            const all = whole(views);
+            this.#states = [];
+            this.#state = null;
+            this.#onEvent(all, undefined);
+            return [[all, undefined]];
+        } finally {
+            const held = this.#held;
+            this.#held = null;
+            for (const [part, event, bytes] of held) this.#hear(part, event, bytes);
+        }
+    }
+
+    /** A further worker, with the files that were brought. @param {number} part */
+    async #join(part) {
+        const link = (this.#links[part] = this.#open(part));
+        for (const [name, file] of this.#brought) await link.request({ type: "bring", name }, file);
+    }
+
+    /** Step after step, until they are paused, done, or one fails, which an error event has told. */
+    async #play() {
+        this.#plays = true;
+        try {
+            while (this.#plays && this.#states.some(({ state }) => state !== "done")) await this.#step({ lasts: true });
+        } catch {}
+        this.#plays = false;
+        this.#tellState();
+    }
+
+    /** A step of every run, or less of those that are ahead. @param {How} how */
+    #step(how) {
+        const open = this.#states.filter(({ state }) => state !== "done");
+        const to = Math.min(...open.map(({ step }) => step)) + 1;
+        return this.#all({ type: "step", to }, undefined, how);
+    }
+
+    /**
+     * @param {number} part
+     * @param {Told} event
+     * @param {Uint8Array | undefined} bytes
+     */
+    #hear(part, event, bytes) {
+        if (event.type === "loading") {
+            if (part === 0) this.#onEvent(event, bytes);
+        } else if (event.type === "error") {
+            // What a further worker can't do, the first does.
+            if ((this.#held && part > 0) || ("of" in event && this.#complaints.has(event.what))) return;
+            this.#complaints.add(event.what);
+            this.#onEvent(event, bytes);
+        } else if (this.#held) {
+            if (event.type !== "ready") this.#held.push([part, event, bytes]);
+        } else if (this.#links.length === 1) {
+            this.#onEvent(event, bytes);
+        } else if (event.type === "state") {
+            this.#states[part] = event;
+            this.#tellState();
+        } else if (event.type === "evaluating") {
+            this.#evaluating[part] = event;
+            this.#tellEvaluating();
+        } else if (event.type !== "sample" && event.type !== "saved") {
+            this.#onEvent(event, bytes);
+        }
+    }
+
+    /** Tells the state of all runs, where it is another than before. */
+    #tellState() {
+        if (Object.keys(this.#states).length < this.#links.length) return; // not all are heard
+        const states = this.#states.map(({ state }) => state);
+        const state = this.#plays && states.some((state) => state !== "done") ? "playing" : together(states);
+        const step = Math.min(...this.#states.map(({ step }) => step));
+        const before = this.#state;
+        if (before?.state === state && (state === "playing" || before.step === step)) return;
+        this.#state = { type: "state", state, step };
+        this.#onEvent(this.#state, undefined);
+    }
+
+    /** Tells how far an evaluation is, once each worker has begun. */
+    #tellEvaluating() {
+        const heard = Object.values(this.#evaluating);
+        if (heard.length < this.#links.length) return;
+        const done = heard.reduce((sum, { done }) => sum + done, 0);
+        const of = heard.reduce((sum, { of }) => sum + of, 0);
+        this.#onEvent({ type: "evaluating", done, of }, undefined);
+    }
+
+    /**
+     * Puts what each worker answered together, and tells it.
+     * @param {"sample" | "saved"} type
+     * @param {Message[][]} got
+     * @returns {Message[]}
+     */
+    #together(type, got) {
+        /** @type {Message} */
+        const message = type === "sample" ? sampleOf(got) : savedOf(got);
+        this.#onEvent(...message);
+        return [message];
+    }
+
+    /** @param {number} part @param {Complaint} complaint */
+    #died(part, complaint) {
+        // One that fails at the beginning is done without.
+        if (this.#held && part > 0) return;
+        this.end(complaint);
+        this.#onDeath(complaint);
+    }
+}
+
+/** @type {Complaint} */
+const unneeded = {
+    kind: "interrupted",
+    what: "the worker was not needed any more",
+    place: "the trainer's workers",
+    next: null,
+    fatal: true,
+};
+
+/** @param {EventOf<"state">["state"][]} states */
+function together(states) {
+    if (states.includes("playing")) return "playing";
+    if (states.every((state) => state === "done")) return "done";
+    return states.includes("stopped") ? "stopped" : "paused";
+}
+
+/**
+ * All runs in their order: worker p's are the p-th, and from there on every so manieth.
+ * @param {EventOf<"ready">[]} views
+ * @returns {EventOf<"ready">}
+ */
+function whole(views) {
+    const count = views.reduce((sum, view) => sum + view.runs.length, 0);
+    const runs = Array.from({ length: count }, (_, run) => views[run % views.length].runs[Math.floor(run / views.length)]);
+    return { ...views[0], runs, step: Math.min(...views.map((view) => view.step)) };
+}
+
+/** @param {Message[][]} got @returns {[EventOf<"sample">, undefined]} */
+function sampleOf(got) {
+    const samples = got.map((of) => first("sample", of)[0]);
+    return [{ ...samples[0], answers: samples.flatMap(({ answers }) => answers).sort(ofRun) }, undefined];
+}
+
+/** @param {Message[][]} got @returns {[EventOf<"saved">, Uint8Array]} */
+function savedOf(got) {
+    const saved = got.map((of) => first("saved", of));
+    // Where one is a step ahead of another, the name is that of the step which all have done.
+    const [event] = saved.reduce((least, other) => (other[0].step < least[0].step ? other : least));
+    return [event, join(saved.map(([, bytes]) => /** @type {Uint8Array} */ (bytes)))];
+}
+
+/** The base first. @param {{ run: number | null }} a @param {{ run: number | null }} b */
+const ofRun = (a, b) => (a.run ?? -1) - (b.run ?? -1);
+
+/** @param {Message} a @param {Message} b */
+function byRun([a], [b]) {
+    return "run" in a && "run" in b ? ofRun(/** @type {any} */ (a), /** @type {any} */ (b)) : 0;
+}
