@@ -70,15 +70,19 @@ function browser(webgpu) {
  *   webgpu     whether the browser has (SwiftShader's) WebGPU
  *   allow      console lines that may come, as regular expressions
  *   timeout    seconds
+ *   cores      how many the browser tells of: with more than two, a page has several workers
  *   options    further options of the browser's context, for example a viewport
  *   before     called with page and context before the page is opened, for example to route a file
  */
 export function browserTest(name, settings, body) {
-    const { path = "blank.html", url, webgpu = false, allow = [], timeout = 120, options = {}, before } = settings;
+    const { path = "blank.html", url, webgpu = false, allow = [], timeout = 120, cores = 2, options = {}, before } = settings;
     test(name, { timeout: timeout * 1000 }, async ({ signal }) => {
         const context = await (await browser(webgpu)).newContext(options);
         signal.addEventListener("abort", () => context.close()); // at a timeout
         try {
+            await context.addInitScript((cores) => {
+                Object.defineProperty(navigator, "hardwareConcurrency", { value: cores });
+            }, cores);
             const page = await context.newPage();
             page.setDefaultTimeout(timeout * 1000);
             const problems = watch(page);

@@ -6,8 +6,8 @@ import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
-import { assertNear, browserTest, call, connect, root, start } from "./harness.mjs";
-import { bring, trainAs } from "./native.mjs";
+import { assertNear, browserTest, call, connect, root, start, withoutTimes } from "./harness.mjs";
+import { bring, saved, trainAs } from "./native.mjs";
 import { reportsOf } from "./sessions.mjs";
 
 /** The built-in model's files, as if they were somebody's. */
@@ -31,8 +31,8 @@ const scratch = mkdtempSync(join(tmpdir(), "srft-model-small-"));
 after(() => rmSync(scratch, { recursive: true }));
 
 /** A trainer of published models to which the base was brought. */
-async function withBase(page) {
-    const worker = await connect(page, { program: "model", store: null });
+async function withBase(page, options = {}) {
+    const worker = await connect(page, { program: "model", store: null, ...options });
     await bring(page, FILES.map((name) => join(SMALL, name)), "small/");
     return worker;
 }
@@ -49,6 +49,24 @@ browserTest("adapters on WebGPU are those of the native CPU", { webgpu: true, ti
         const native = trainAs(scratch, ready.runs[run], method);
         assertNear(await reportsOf(page, run), native, TOLERANCE, `${method}, WebGPU against native`);
     }
+});
+
+browserTest("three workers over a base that was brought tell what one tells", { timeout: 300 }, async (page) => {
+    const told = [];
+    for (const workers of [1, 3]) {
+        await page.reload();
+        await withBase(page, { workers });
+        await call(page, "start", start("cpu", METHODS, [...SETTINGS, `train.steps=${STEPS}`]));
+        assert.equal(page.workers().length, workers);
+        for (let step = 0; step < STEPS; step += 1) await call(page, "step");
+        const files = await saved(page, { adapters: true });
+        const reports = [];
+        for (const run of METHODS.keys()) reports.push((await reportsOf(page, run)).map(withoutTimes));
+        const adapters = METHODS.map((method) => files[`${method}/llama.cpp/adapter.gguf`]);
+        assert(adapters.every((bytes) => bytes.length > 1000));
+        told.push({ reports, adapters, names: Object.keys(files).sort() });
+    }
+    assert.deepEqual(told[1], told[0]);
 });
 
 /** What a step of a run may leave in memory: its metrics, as text and as records. */

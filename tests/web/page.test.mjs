@@ -141,6 +141,19 @@ browserTest("a reload goes on from the last state", { path: "index.html#" + QUIC
     await reach(page, null, before + 1);
 });
 
+browserTest("with cores enough the runs have a worker each", { path: "index.html#" + QUICK, cores: 8 }, async (page) => {
+    const done = await pauseAt(page, 2);
+    await shows(page, "#adapter", "CPU (SIMD, 3 workers)");
+    assert.equal(page.workers().length, 3);
+    for (const series of await page.locator("#chart-reward .series").all()) {
+        assert(Number(await series.getAttribute("data-points")) >= done);
+    }
+    await page.locator("#step").click();
+    await reach(page, "paused", done + 1);
+    await page.reload();
+    await reach(page, null, done + 1);
+});
+
 browserTest("a file that is none is told, and the runs go on", { path: "index.html#" + QUICK }, async (page) => {
     await pauseAt(page, 2);
     const before = await step(page);

@@ -27,13 +27,20 @@ export function drawFacts(facts) {
     byId("known").hidden = false;
 }
 
-/** What the chosen runs need. @param {Facts} facts @param {number} runs */
-export function drawNeeds(facts, runs) {
-    // The model is there once; a run keeps its adapter with AdamW's moments.
+/**
+ * What the chosen runs need.
+ * @param {Facts} facts
+ * @param {number} runs
+ * @param {number} most how many workers may share them
+ */
+export function drawNeeds(facts, runs, most) {
+    const workers = Math.min(runs, most);
+    // A worker has the model once; a run keeps its adapter with AdamW's moments.
     const own = facts.memory.filter(({ when, name }) => when === "always" && !/frozen|base/i.test(name));
-    const more = (runs - 1) * own.reduce((sum, { bytes }) => sum + bytes, 0);
+    const more = (runs - workers) * own.reduce((sum, { bytes }) => sum + bytes, 0);
+    const shared = workers > 1 ? `On this machine’s CPU ${workers} workers share them, each with the model. ` : "";
     write(
         byId("needs"),
-        `Each run trains ${many(facts.trained)} of its numbers. Together they need about ${size(facts.peak_bytes + more)} of memory.`,
+        `Each run trains ${many(facts.trained)} of its numbers. ${shared}Together they need about ${size(workers * facts.peak_bytes + more)} of memory.`,
     );
 }

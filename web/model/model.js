@@ -177,7 +177,7 @@ async function needs() {
         // The data are read when the runs are made.
         const chosen = settings(model.name, data).filter((setting) => !setting.startsWith("data."));
         const facts = await trainer.look(model.name, chosen, "cpu");
-        if (mine === looks) drawNeeds(facts, methods().length);
+        if (mine === looks) drawNeeds(facts, methods().length, trainer.workers);
     } catch (error) {
         if (mine === looks) tellAt("start-says", complaintOf(error));
     }

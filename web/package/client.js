@@ -16,9 +16,9 @@ export class Trainer {
     checkpoint = null;
     /** @type {Store | null} */
     store;
+    workers;
     #workerUrl;
     #program;
-    #workers;
     /** The files that were brought, for a worker that takes another's place.
      * @type {Map<string, Uint8Array | Blob | undefined>} */
     #brought = new Map();
@@ -71,7 +71,7 @@ export class Trainer {
     constructor({ workerUrl, program = "tiny", workers, store, saveEverySecs = 30, patienceSecs = 5, beside }) {
         this.#workerUrl = workerUrl;
         this.#program = program;
-        this.#workers = workers ?? workersFor(program);
+        this.workers = workers ?? workersFor(program);
         this.store = store === undefined ? openStore() : store;
         this.#saveEverySecs = saveEverySecs;
         this.#patienceSecs = patienceSecs;
@@ -202,7 +202,7 @@ export class Trainer {
         this.#link ??= new Team(
             this.#workerUrl,
             this.#program,
-            this.#deaths > 0 ? 1 : this.#workers, // what one died of may be that there were several
+            this.#deaths > 0 ? 1 : this.workers, // what one died of may be that there were several
             this.#brought,
             (event, bytes) => this.#receive(event, bytes),
             (complaint) => this.#died(complaint),

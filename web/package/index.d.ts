@@ -126,6 +126,8 @@ export class Trainer {
     readonly checkpoint: Checkpoint | null;
     /** Where checkpoints are kept. */
     readonly store: Store | null;
+    /** How many workers may share the runs where the CPU computes. */
+    readonly workers: number;
     /** Hears events of a type until the returned function is called. */
     on<T extends TrainerEvent["type"]>(
         type: T,
