@@ -67,6 +67,8 @@ export async function openBrowser({ folder, dist, adapter, isolated }) {
     return {
         version: context.browser()?.version() ?? "",
         gpu,
+        /** The page itself. */
+        page,
         /** Has the worker `name`, made if there is none, do a command. */
         ask: (name, command, request = {}) =>
             page.evaluate(
