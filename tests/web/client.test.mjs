@@ -230,6 +230,30 @@ fakeTest("three workers play in step, pause and go on", async (page) => {
     assert.equal((await eventsOf(page, "error")).length, 0);
 });
 
+fakeTest("what stops runs while three workers make them is heard, and others can begin", async (page) => {
+    await connect(page, { workers: 3 });
+    const outcome = await page.evaluate(async (start) => {
+        const said = [];
+        const note = (name) => [() => said.push(name), (error) => said.push(`${name}: ${error.complaint.what}`)];
+        for (let i = 0; i < 3; i += 1) {
+            trainer.start(start).then(...note("start"));
+            for (let ms = 0; ms < i; ms += 1) await new Promise((resolve) => setTimeout(resolve));
+            trainer.stop().then(...note("stop"));
+        }
+        trainer.start(start).then(...note("start"));
+        const { runs } = await trainer.start(start);
+        await trainer.step();
+        return { runs: runs.length, said };
+    }, start("cpu", METHODS));
+    assert.equal(outcome.runs, 3);
+    assert.equal(outcome.said.filter((what) => what === "stop").length, 3, outcome.said.join("; "));
+    assert(outcome.said.some((what) => what.startsWith("start: the runs were stopped")), outcome.said.join("; "));
+    assert.deepEqual((await eventsOf(page, "step")).map((e) => e.run).sort(), [0, 1, 2]);
+    assert.equal(page.workers().length, 3);
+    assert((await eventsOf(page, "ready")).every(({ runs }) => runs.length === 3), "no part is told");
+    assert.deepEqual(await eventsOf(page, "error"), []);
+});
+
 fakeTest("a GPU has one worker, and another start may have several", async (page) => {
     assert.equal((await three(page, "webgpu")).runs.length, 3);
     assert.equal(page.workers().length, 1);

@@ -5,7 +5,8 @@
 /** @import { EventOf, Failed, Loading } from "./index.js" */
 /** @import { How, Message } from "./link.js" */
 /** @typedef {Event | Failed | Loading} Told */
-import { Link, first, ready } from "./link.js";
+/** @typedef {[part: number, event: Told, bytes: Uint8Array | undefined]} Held */
+import { Link, TrainerError, first, ready } from "./link.js";
 import { join } from "./zip.js";
 
 export class Team {
@@ -17,7 +18,7 @@ export class Team {
     #onEvent;
     #onDeath;
     /** What is told while the runs are made: only once they are all there is it passed on.
-     * @type {[number, Told, Uint8Array | undefined][] | null} */
+     * @type {Held[] | null} */
     #held = null;
     /** The state of each worker's runs.
      * @type {EventOf<"state">[]} */
@@ -33,6 +34,10 @@ export class Team {
     /** What was complained of since the last request: what goes wrong in each worker is told once.
      * @type {Set<string>} */
     #complaints = new Set();
+    /** Counts the times that runs were made or stopped: what came before is over. */
+    #turn = 0;
+    /** @type {Promise<unknown>} */
+    #made = Promise.resolve();
     #isOver = false;
 
     /**
@@ -68,7 +73,13 @@ export class Team {
     async request(command, bytes, how = {}) {
         const [leader] = this.#links;
         this.#complaints.clear();
-        if (command.type === "start" || command.type === "load") return this.#begin(command, bytes, how);
+        if (command.type === "start" || command.type === "load") {
+            const made = this.#begin(command, bytes, how);
+            this.#made = made.catch(() => {});
+            return made;
+        }
+        if (command.type === "stop") return this.#stop(command, how);
+        if (this.#held) await this.#made;
         if (this.#links.length === 1) return leader.request(command, bytes, how);
         switch (command.type) {
             case "look":
@@ -89,12 +100,6 @@ export class Team {
             case "evaluate":
                 this.#evaluating = [];
                 return (await this.#all(command, undefined, how)).flat().sort(byRun);
-            case "stop": {
-                this.#plays = false;
-                const got = await this.#all(command, undefined, how);
-                this.#keep(1);
-                return got[0];
-            }
             case "pause":
                 this.#plays = false;
         }
@@ -135,13 +140,18 @@ export class Team {
      * @returns {Promise<Message[]>}
      */
     async #begin(command, bytes, how) {
-        this.#plays = false;
+        const turn = this.#over();
         const most = Math.min(this.#most, command.type === "start" ? command.runs.length || 1 : this.#most);
         const make = async (/** @type {number} */ part, /** @type {number} */ of, /** @type {Command} */ command) => {
-            if (this.#most > 1) await this.#links[part].request({ type: "share", part, of });
-            return ready(await this.#links[part].request(command, bytes, how));
+            const link = this.#links[part];
+            const shared = this.#most > 1 ? link.request({ type: "share", part, of }) : null;
+            const [, got] = await Promise.all([shared, link.request(command, bytes, how)]);
+            if (turn !== this.#turn) throw new TrainerError(overtaken);
+            return ready(got);
         };
-        this.#held = [];
+        /** @type {Held[]} */
+        const held = [];
+        this.#held = held;
         try {
             let views = [await make(0, most, command)];
             const of = views[0].share.of;
@@ -153,9 +163,9 @@ export class Team {
             try {
                 views.push(...(await Promise.all(others)));
             } catch (error) {
-                if (this.#isOver) throw error;
+                if (this.#isOver || turn !== this.#turn) throw error;
                 this.#keep(1);
-                this.#held = [];
+                held.length = 0;
                 views = [await make(0, 1, command)];
                 this.#most = 1;
             }
@@ -165,10 +175,34 @@ export class Team {
             this.#onEvent(all, undefined);
             return [[all, undefined]];
         } finally {
-            const held = this.#held;
-            this.#held = null;
-            for (const [part, event, bytes] of held) this.#hear(part, event, bytes);
+            if (turn === this.#turn) {
+                this.#held = null;
+                for (const [part, event, bytes] of held) this.#hear(part, event, bytes);
+            }
         }
+    }
+
+    /**
+     * Ends the runs, and the workers but the first.
+     * @param {Command} command
+     * @param {How} how
+     */
+    async #stop(command, how) {
+        const turn = this.#over();
+        const [got] = await this.#all(command, undefined, how);
+        this.#keep(1);
+        if (turn === this.#turn && this.#held) {
+            this.#held = null; // of runs that never were
+            this.#onEvent(first("state", got)[0], undefined);
+        }
+        return got;
+    }
+
+    /** What was under way is over; workers of runs that are still being made are not waited for. */
+    #over() {
+        this.#plays = false;
+        if (this.#held) this.#keep(1);
+        return ++this.#turn;
     }
 
     /** A further worker, with the files that were brought. @param {number} part */
@@ -272,6 +306,15 @@ const unneeded = {
     place: "the trainer's workers",
     next: null,
     fatal: true,
+};
+
+/** @type {Complaint} */
+const overtaken = {
+    kind: "interrupted",
+    what: "the runs were stopped, or others begun, before all of them were there",
+    place: null,
+    next: null,
+    fatal: false,
 };
 
 /** @param {EventOf<"state">["state"][]} states */
