@@ -28,6 +28,9 @@ export class Team {
     #state = null;
     /** Whether they are to go on after the present step. */
     #plays = false;
+    /** What steps as long as they are to go on.
+     * @type {Promise<void> | null} */
+    #playing = null;
     /** How far each worker is with an evaluation.
      * @type {EventOf<"evaluating">[]} */
     #evaluating = [];
@@ -87,7 +90,8 @@ export class Team {
             case "inspect":
                 return this.#links[command.run % this.#links.length].request(command, bytes, how);
             case "resume":
-                if (!this.#plays) this.#play();
+                this.#plays = true;
+                this.#playing ??= this.#play();
                 return [];
             case "step":
                 this.#plays = false;
@@ -99,7 +103,7 @@ export class Team {
                 return this.#together("saved", await this.#all(command, undefined, how));
             case "evaluate":
                 this.#evaluating = [];
-                return (await this.#all(command, undefined, how)).flat().sort(byRun);
+                return evaluationsOf(await this.#all(command, undefined, how));
             case "pause":
                 this.#plays = false;
         }
@@ -213,11 +217,11 @@ export class Team {
 
     /** Step after step, until they are paused, done, or one fails, which an error event has told. */
     async #play() {
-        this.#plays = true;
         try {
             while (this.#plays && this.#states.some(({ state }) => state !== "done")) await this.#step({ lasts: true });
         } catch {}
         this.#plays = false;
+        this.#playing = null;
         this.#tellState();
     }
 
@@ -325,7 +329,7 @@ function together(states) {
 }
 
 /**
- * All runs in their order: worker p's are the p-th, and from there on every so manieth.
+ * All runs in their order: of three workers the first has the runs 0, 3, 6, …
  * @param {EventOf<"ready">[]} views
  * @returns {EventOf<"ready">}
  */
@@ -349,10 +353,11 @@ function savedOf(got) {
     return [event, join(saved.map(([, bytes]) => /** @type {Uint8Array} */ (bytes)))];
 }
 
-/** The base first. @param {{ run: number | null }} a @param {{ run: number | null }} b */
+/** In the order of runs, the base first. @param {{ run: number | null }} a @param {{ run: number | null }} b */
 const ofRun = (a, b) => (a.run ?? -1) - (b.run ?? -1);
 
-/** @param {Message} a @param {Message} b */
-function byRun([a], [b]) {
-    return "run" in a && "run" in b ? ofRun(/** @type {any} */ (a), /** @type {any} */ (b)) : 0;
+/** @param {Message[][]} got */
+function evaluationsOf(got) {
+    const found = got.flat().filter(([event]) => event.type === "evaluation");
+    return found.sort(([a], [b]) => ofRun(/** @type {any} */ (a), /** @type {any} */ (b)));
 }
