@@ -9,11 +9,14 @@ use std::{env, fs};
 fn main() {
     println!("cargo::rerun-if-changed=.");
     let out = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
-    for entry in fs::read_dir(".").expect("the folder of the shaders") {
-        let path = entry.expect("an entry").path();
-        if path.extension().is_some_and(|extension| extension == "wgsl") {
-            let to = Path::new(&out).join(path.file_name().expect("a file"));
-            fs::write(to, code(&path)).expect("OUT_DIR can be written");
+    fs::create_dir_all(Path::new(&out).join("include")).expect("OUT_DIR can be written");
+    for folder in ["", "include"] {
+        for entry in fs::read_dir(Path::new(".").join(folder)).expect("the folder of the shaders") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|extension| extension == "wgsl") {
+                let to = Path::new(&out).join(folder).join(path.file_name().expect("a file"));
+                fs::write(to, code(&path)).expect("OUT_DIR can be written");
+            }
         }
     }
 }

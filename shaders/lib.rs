@@ -10,6 +10,10 @@ macro_rules! shader {
     };
 }
 
+/// What shaders that sum over rows have in place of `{{ sums }}`.
+pub const SUMS: &str = shader!("include/sums");
+/// The same by subgroups.
+pub const SUMS_BY_SUBGROUPS: &str = shader!("include/sums_by_subgroups");
 /// AdamW of one tensor, in place.
 pub const ADAMW: &str = shader!("adamw");
 /// The sum of a tensor's squares, in parts.

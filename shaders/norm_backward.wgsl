@@ -12,14 +12,18 @@ struct Info {
     width: u32,
 }
 
-//#include include/rows.wgsl
+const W: u32 = {{ workgroup }}u;
+const LANES: u32 = {{ lanes }}u;
+
+{{ sums }}
 
 @compute @workgroup_size(W)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
+    invocation: Lane,
 ) {
+    let local = invocation.local;
     let first = (group.y * groups.x + group.x) * (W / LANES);
     if first >= info.rows {
         return;
@@ -32,7 +36,7 @@ fn main(
         sum += dy[start + i] * weights[i] * x[start + i];
     }
     let r = scales[row];
-    let pull = of_row(sum, local) / f32(info.width) * r * r * r;
+    let pull = of_row(sum, invocation) / f32(info.width) * r * r * r;
     if first + local / LANES >= info.rows {
         return;
     }

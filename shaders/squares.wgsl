@@ -13,13 +13,14 @@
 @group(0) @binding(8) var<uniform> info: Info;
 
 const W: u32 = {{ workgroup }}u;
+const LANES: u32 = W; // of a part
 const EACH: u32 = {{ each }}u; // numbers of an invocation
 
 struct Info {
     words: array<vec4<u32>, 2>, // `first`, then how many numbers each tensor has
 }
 
-var<workgroup> sums: array<f32, W>;
+{{ sums }}
 
 fn word(i: u32) -> u32 {
     return info.words[i / 4u][i % 4u];
@@ -41,8 +42,9 @@ fn number(tensor: u32, i: u32) -> f32 {
 fn main(
     @builtin(workgroup_id) group_id: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    invocation: Lane,
 ) {
+    let lane = invocation.local;
     let part = group_id.y * groups.x + group_id.x;
     var group = part; // among those of its tensor
     var tensor = 1u;
@@ -64,15 +66,8 @@ fn main(
             sum += x * x;
         }
     }
-    sums[lane] = sum;
-    workgroupBarrier();
-    for (var half = W / 2u; half > 0u; half /= 2u) {
-        if lane < half {
-            sums[lane] += sums[lane + half];
-        }
-        workgroupBarrier();
-    }
+    let all = of_row(sum, invocation);
     if lane == 0u {
-        parts[word(0u) + part] = sums[0];
+        parts[word(0u) + part] = all;
     }
 }

@@ -12,6 +12,7 @@
 @group(0) @binding(5) var<uniform> info: Info;
 
 const W = {{ workgroup }}u;
+const LANES = W; // of a row
 const D = {{ width }}u;
 const EACH = (D + W - 1u) / W; // columns of an invocation
 const AFTER = {{ after }};
@@ -25,19 +26,11 @@ struct Info {
     epsilon: f32,
 }
 
-var<workgroup> squares: array<f32, W>;
+{{ sums }}
 
 // 1 / √(mean of squares + ε), from each invocation's sum of squares.
-fn inverse_of(sum: f32, lane: u32) -> f32 {
-    squares[lane] = sum;
-    workgroupBarrier();
-    for (var half = W / 2u; half > 0u; half /= 2u) {
-        if lane < half {
-            squares[lane] += squares[lane + half];
-        }
-        workgroupBarrier();
-    }
-    let mean = squares[0] / f32(D);
+fn inverse_of(sum: f32, invocation: Lane) -> f32 {
+    let mean = of_row(sum, invocation) / f32(D);
     workgroupBarrier();
     return 1.0 / sqrt(mean + info.epsilon);
 }
@@ -46,8 +39,9 @@ fn inverse_of(sum: f32, lane: u32) -> f32 {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
+    invocation: Lane,
 ) {
+    let lane = invocation.local;
     let row = group.y * groups.x + group.x;
     if row >= info.rows {
         return; // the grid's last line may overshoot
@@ -66,7 +60,7 @@ fn main(
                 sum += kept[i] * kept[i];
             }
         }
-        let inverse = inverse_of(sum, lane);
+        let inverse = inverse_of(sum, invocation);
         for (var i = 0u; i < EACH; i++) {
             let column = lane + i * W;
             if column < D {
@@ -90,7 +84,7 @@ fn main(
             sum += kept[i] * kept[i];
         }
     }
-    let inverse = inverse_of(sum, lane);
+    let inverse = inverse_of(sum, invocation);
     for (var i = 0u; i < EACH; i++) {
         let column = lane + i * W;
         if column < D {

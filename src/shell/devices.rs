@@ -61,8 +61,9 @@ fn limits(adapter: &Adapter) -> String {
         Some(size) => format!(", matrix units {size} × {size}"),
         None => String::new(),
     };
+    let subgroups = if adapter.subgroups { ", subgroups" } else { "" };
     format!(
-        "{memory}, binding {} MiB, buffer {} MiB, {} bindings{units}",
+        "{memory}, binding {} MiB, buffer {} MiB, {} bindings{units}{subgroups}",
         adapter.max_binding_bytes >> 20,
         adapter.max_buffer_bytes >> 20,
         adapter.max_storage_buffers

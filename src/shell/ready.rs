@@ -25,6 +25,9 @@ pub async fn ready_on(device: &str, config: &Config, json: bool) -> Result<Selec
             ));
         }
     }
-    selftest::require(&selected).await?;
+    let report = selftest::require(&selected).await?;
+    if let Some(what) = report.note.filter(|_| !json) {
+        note(format_args!("{}: {what}", selected.name));
+    }
     Ok(selected)
 }

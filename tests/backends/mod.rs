@@ -3,7 +3,9 @@
 use std::sync::OnceLock;
 
 use burn::tensor::wgpu::WgpuBackend;
+use burn::tensor::wgpu::wgpu::Features;
 use burn::tensor::{Device, DeviceKind, Tensor};
+use srft::ops::adapter::use_subgroups;
 
 /// The CPU backend and Vulkan: software, or with `SRFT_TEST_GPU=1` the machine's own GPU. A missing
 /// adapter is a failure, not a skip. `SRFT_TEST_CPU=1` leaves Vulkan out (`./check.sh quick`).
@@ -25,6 +27,19 @@ pub fn devices() -> Vec<(&'static str, Device)> {
             .unwrap_or_else(|e| panic!("no Vulkan adapter: {e}\n  these tests need {what}"))
     });
     vec![("flex", Device::flex()), ("vulkan", vulkan.clone())]
+}
+
+/// [`devices`], and Vulkan once more with its sums by subgroups, which a software adapter leaves out by itself.
+pub fn devices_and_subgroups() -> Vec<(&'static str, Device)> {
+    let mut all = devices();
+    if all.len() > 1 {
+        let opened = pollster::block_on(srft::device::select("vulkan")).expect("as before");
+        let features = opened.gpu.expect("a GPU's interface").features();
+        assert!(features.contains(Features::SUBGROUP), "lavapipe has subgroups");
+        use_subgroups(&opened.device, true);
+        all.push(("vulkan by subgroups", opened.device));
+    }
+    all
 }
 
 /// Whether it is the software adapter, which takes a second for a step of training. Where a test has many

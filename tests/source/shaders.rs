@@ -16,6 +16,15 @@ const MAX_STORAGE: usize = 8;
 const MAX_WORKGROUP_BYTES: u32 = 16 << 10;
 const MAX_INVOCATIONS: u32 = 256;
 
+/// Where a shader has its way to sum.
+const SUMS: &str = "{{ sums }}";
+
+/// A file of `shaders/include/`.
+fn include(name: &str) -> String {
+    let path = root().join(format!("shaders/include/{name}.wgsl"));
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
 /// What a shader for matrix units enables.
 const UNITS: &str = "enable wgpu_cooperative_matrix;";
 
@@ -59,9 +68,13 @@ fn shaders_are_valid_translatable_and_within_limits() {
                 let source = source.replace("{{ size }}", size);
                 source.replace("{{ subgroups }}", subgroups).replace("{{ workgroup }}", "128")
             };
-            let sources = match source.contains("{{ size }}") {
-                true => vec![of_units("16", "4"), of_units("8", "16")],
-                false => vec![source.clone()],
+            let sums = |name| source.replace(SUMS, &include(name));
+            let sources = match source {
+                source if source.contains("{{ size }}") => {
+                    vec![of_units("16", "4"), of_units("8", "16")]
+                }
+                source if source.contains(SUMS) => vec![sums("sums"), sums("sums_by_subgroups")],
+                source => vec![source.clone()],
             };
             let failures = sources.into_iter().flat_map(|source| check(&source));
             failures.map(move |failure| format!("{name}: {failure}"))
@@ -164,7 +177,10 @@ fn check(template: &str) -> Vec<String> {
         capabilities |= Capabilities::SHADER_FLOAT16;
     }
     if source.contains(UNITS) {
-        capabilities |= Capabilities::COOPERATIVE_MATRIX | Capabilities::SUBGROUP;
+        capabilities |= Capabilities::COOPERATIVE_MATRIX;
+    }
+    if source.contains("subgroup_id") {
+        capabilities |= Capabilities::SUBGROUP;
     }
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = match validator.validate(&module) {
@@ -295,8 +311,8 @@ fn check_row(readme: &str, name: &str, source: &str) -> Result<(), String> {
     };
     tolerance.parse::<f64>().map_err(|_| format!("the tolerance {tolerance:?} isn't a number"))?;
 
-    let module =
-        naga::front::wgsl::parse_str(&fill(source)).map_err(|_| "doesn't parse".to_owned())?;
+    let module = naga::front::wgsl::parse_str(&fill(&source.replace(SUMS, &include("sums"))))
+        .map_err(|_| "doesn't parse".to_owned())?;
     let mut declared: Vec<(u32, &str)> = module
         .global_variables
         .iter()

@@ -8,6 +8,8 @@ import { browserTest, root } from "./harness.mjs";
 
 const folder = root + "shaders/";
 const BOOLEANS = ["true", "false"];
+/** What stands for {{ sums }} (crates/kernels/src/cube.rs); by subgroups only where a workgroup has one row. */
+const SUMS = { halves: "include/sums.wgsl", subgroups: "include/sums_by_subgroups.wgsl" };
 /** Every value that a launcher fills in (crates/kernels/src: `Shader::new` and `.with`). */
 const PARAMETERS = {
     workgroup: ["256"],
@@ -45,7 +47,16 @@ const PARAMETERS = {
     linear: ["1.0"],
     cubic: ["0.0"],
     each: [32], // of the norm of a gradient
+    sums: Object.keys(SUMS),
 };
+
+/** The template with its placeholders filled in. */
+function filled(template, chosen) {
+    const bySubgroups = chosen.sums === "subgroups";
+    const text = template.replaceAll(/\{\{ *sums *\}\}/g, () => whole(SUMS[chosen.sums]));
+    const code = text.replaceAll(/\{\{ *(\w+) *\}\}/g, (_, parameter) => chosen[parameter]);
+    return bySubgroups ? `enable subgroups;\n${code}` : code;
+}
 
 /** A shader's text, with the files that it includes (shaders/build.rs). */
 function whole(file) {
@@ -73,7 +84,7 @@ function variants(name, template) {
     }
     return choices.map((chosen) => [
         [name, ...parameters.map((parameter) => `${parameter}=${chosen[parameter]}`)].join(" "),
-        template.replaceAll(/\{\{ *(\w+) *\}\}/g, (_, parameter) => chosen[parameter]),
+        filled(template, chosen),
     ]);
 }
 
@@ -82,7 +93,8 @@ function complaints(page, sources) {
     return page.evaluate(async (sources) => {
         const adapter = await navigator.gpu?.requestAdapter();
         if (!adapter) return ["no WebGPU adapter: this Chromium came without SwiftShader?"];
-        const device = await adapter.requestDevice(); // default limits
+        // Default limits; subgroups are asked for by the worker (web/package/work.js).
+        const device = await adapter.requestDevice({ requiredFeatures: ["subgroups"] });
         const found = [];
         for (const [name, code] of sources) {
             device.pushErrorScope("validation");

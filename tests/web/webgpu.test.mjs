@@ -53,8 +53,14 @@ browserTest("a software adapter counts as no GPU", slow, async (page) => {
     assert.match(adapter.reason, /software/);
 });
 
-/** Has the worker's browser tell of two GPUs, as on a laptop: both are SwiftShader. */
+/** Has the worker's browser tell of two GPUs, as on a laptop: both are SwiftShader. Notes how many shaders have subgroups. */
 function twoGpus() {
+    self.withSubgroups = 0;
+    const { createShaderModule } = GPUDevice.prototype;
+    GPUDevice.prototype.createShaderModule = function (options) {
+        if (options.code.startsWith("enable subgroups;")) self.withSubgroups += 1;
+        return createShaderModule.call(this, options);
+    };
     const { requestAdapter } = GPU.prototype;
     GPU.prototype.requestAdapter = async function (options) {
         const adapter = await requestAdapter.call(this, options);
@@ -71,10 +77,14 @@ browserTest("of a laptop's two GPUs the fast one is taken, and the other when it
     assert.match(rejected.what, /no second GPU/);
     assert.match(rejected.next, /auto/);
     await page.reload();
-    await (await connect(page)).evaluate(twoGpus);
+    const worker = await connect(page);
+    await worker.evaluate(twoGpus);
     for (const [wanted, name] of [["auto", "fast large"], ["webgpu-saving", "saving small"]]) {
-        const { adapter } = await call(page, "start", start(wanted, ["srft"], SMALL));
+        const { adapter, self_test: passed } = await call(page, "start", start(wanted, ["srft"], SMALL));
         assert.deepEqual([adapter.name, adapter.backend], [name, "webgpu"]);
+        assert(passed.includes("norm") && !adapter.reason.includes("subgroups"), adapter.reason);
+        // On what is no software adapter, rows are summed by subgroups.
+        assert((await worker.evaluate(() => self.withSubgroups)) >= 3);
         assert.equal((await call(page, "step")).type, "state");
     }
 });

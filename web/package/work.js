@@ -50,6 +50,7 @@ export function work(program, address, about) {
 
 /** @type {typeof work extends (...all: infer All) => void ? (...all: All) => Promise<void> : never} */
 async function main(program, address, about) {
+    askForSubgroups();
     const wasm = fetched(address, about);
     // The address must be a literal: bundlers find no others.
     const weights = fetched(new URL("./model.safetensors", import.meta.url), WEIGHTS);
@@ -84,6 +85,24 @@ async function main(program, address, about) {
         }
         await turn();
     }
+}
+
+/**
+ * Has devices opened with subgroups where the browser offers them, and their numbers, which are younger; notes whether the last
+ * one has them, for the trainer (crates/formats/src/platform/browser.rs). wgpu (30) asks a browser only for features that it knows.
+ */
+function askForSubgroups() {
+    const { GPUAdapter, navigator } = /** @type {any} */ (self);
+    if (!GPUAdapter) return;
+    const { requestDevice } = GPUAdapter.prototype;
+    /** @param {{ requiredFeatures?: string[] }} options */
+    GPUAdapter.prototype.requestDevice = async function (options = {}) {
+        const has = this.features.has("subgroups") && navigator.gpu.wgslLanguageFeatures?.has("subgroup_id");
+        const requiredFeatures = [...(options.requiredFeatures ?? []), ...(has ? ["subgroups"] : [])];
+        const device = await requestDevice.call(this, { ...options, requiredFeatures });
+        Object.assign(self, { srftSubgroups: has });
+        return device;
+    };
 }
 
 /**

@@ -70,6 +70,7 @@ struct Open {
     device: CubeDevice,
     integrated: bool,
     units: Option<Units>,
+    subgroups: bool,
     queued_flop: u64,
 }
 
@@ -77,7 +78,13 @@ struct Open {
 fn of<T>(device: &CubeDevice, look: impl FnOnce(&mut Open) -> T) -> T {
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     let place = open.iter().position(|known| known.device == *device).unwrap_or_else(|| {
-        open.push(Open { device: device.clone(), integrated: false, units: None, queued_flop: 0 });
+        open.push(Open {
+            device: device.clone(),
+            integrated: false,
+            units: None,
+            subgroups: false,
+            queued_flop: 0,
+        });
         open.len() - 1
     });
     look(&mut open[place])
@@ -108,6 +115,26 @@ pub fn units_of(device: &Device) -> Option<Units> {
 /// The same of the device that has this tensor.
 pub fn units(tensor: &CubeTensor) -> Option<Units> {
     of(&tensor.device, |open| open.units)
+}
+
+/// Has this device's sums over workgroups go by subgroups from now on, or no longer.
+pub fn use_subgroups(device: &Device, are_used: bool) {
+    if let DispatchDevice::Cube(device) = under_autodiff(device) {
+        of(device, |open| open.subgroups = are_used);
+    }
+}
+
+/// Whether sums over workgroups go by subgroups on this device.
+pub fn uses_subgroups(device: &Device) -> bool {
+    match under_autodiff(device) {
+        DispatchDevice::Cube(device) => of(device, |open| open.subgroups),
+        _ => false,
+    }
+}
+
+/// The same of the device that has this tensor.
+pub fn subgroups(tensor: &CubeTensor) -> bool {
+    of(&tensor.device, |open| open.subgroups)
 }
 
 /// The kind of the adapter that has this tensor.

@@ -62,12 +62,21 @@ pub struct Shader {
     pub workgroup: u32,
     /// The other `{{ name }}` placeholders and their values.
     pub parameters: Vec<(&'static str, String)>,
+    /// Whether what stands for `{{ sums }}` goes by subgroups.
+    pub by_subgroups: bool,
 }
 
 impl Shader {
     /// A shader of [`WORKGROUP`] invocations without other parameters.
     pub fn new(name: &'static str, source: &'static str) -> Self {
-        Self { name, source, workgroup: WORKGROUP, parameters: Vec::new() }
+        Self { name, source, workgroup: WORKGROUP, parameters: Vec::new(), by_subgroups: false }
+    }
+
+    /// For a shader that sums over whole workgroups: by subgroups, where the device adds so (`adapter::subgroups`).
+    #[must_use]
+    pub fn adding(mut self, by_subgroups: bool) -> Self {
+        self.by_subgroups = by_subgroups;
+        self
     }
 
     /// Adds a template parameter.
@@ -80,15 +89,22 @@ impl Shader {
 
 impl KernelSource for Shader {
     fn source(&self) -> SourceTemplate {
+        let sums = match self.by_subgroups {
+            true => srft_shaders::SUMS_BY_SUBGROUPS,
+            false => srft_shaders::SUMS,
+        };
+        // Browsers must be told, and naga refuses to be.
+        let enables = if self.by_subgroups && IS_PAGE { "enable subgroups;\n" } else { "" };
+        let source = format!("{enables}{}", self.source.replace("{{ sums }}", sums));
         let template =
-            SourceTemplate::new(self.source).register("workgroup", self.workgroup.to_string());
+            SourceTemplate::new(source).register("workgroup", self.workgroup.to_string());
         self.parameters.iter().fold(template, |t, (k, v)| t.register(*k, v.clone()))
     }
 
     fn id(&self) -> KernelId {
         // The name stands for the text. Unchecked: all our loops end, so the compiler need not
         // count their turns, which keeps drivers from unrolling them.
-        let key = (self.name, self.workgroup, self.parameters.clone());
+        let key = (self.name, self.workgroup, self.parameters.clone(), self.by_subgroups);
         KernelId::new::<Self>().mode(ExecutionMode::Unchecked).info(key)
     }
 

@@ -2,6 +2,7 @@
 
 mod driver;
 mod found;
+mod subgroups;
 mod units;
 
 use driver::Complaints;
@@ -81,6 +82,8 @@ pub struct Adapter {
     pub invocations: u32,
     /// Rows and columns of what its matrix units multiply, if `run.precision` can use them.
     pub matrix_units: Option<usize>,
+    /// Whether sums over workgroups go by its subgroups.
+    pub subgroups: bool,
     /// The host's memory, bytes, for the CPU and GPUs that share it, if the system tells it; wgpu does
     /// not tell a GPU's own.
     pub memory_bytes: Option<u64>,
@@ -140,6 +143,7 @@ pub async fn adapters() -> Vec<Adapter> {
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
             invocations: limits.max_compute_invocations_per_workgroup,
             matrix_units: None,
+            subgroups: false,
             memory_bytes: None,
             handle: Some((instance.clone(), handle)),
         });
@@ -153,6 +157,7 @@ pub async fn adapters() -> Vec<Adapter> {
             last.memory_bytes = crate::platform::memory_bytes();
         }
         last.matrix_units = units::size(last);
+        last.subgroups = subgroups::used(last);
     }
     list
 }
@@ -170,6 +175,7 @@ fn cpu() -> Adapter {
         workgroup_bytes: 0,
         invocations: 0,
         matrix_units: None,
+        subgroups: false,
         memory_bytes: crate::platform::memory_bytes(),
         handle: None,
     }
@@ -348,6 +354,7 @@ async fn open_wgpu(
         ops::adapter::is_integrated(&device);
     }
     units.into_iter().for_each(|units| ops::adapter::use_units(&device, units));
+    ops::adapter::use_subgroups(&device, subgroups::used(adapter));
     Ok((device, gpu))
 }
 

@@ -1,6 +1,6 @@
 //! AdamW's kernels against their oracle, on every backend.
 
-use crate::backends::{compare, devices, floats};
+use crate::backends::{compare, devices, devices_and_subgroups, floats};
 use burn::tensor::{Device, Tensor, TensorData};
 use srft::ops::adamw::{State, Step, Update, adamw, reference, squared_norm};
 use srft::random::Stream;
@@ -80,7 +80,7 @@ fn updates_match_the_reference() {
 fn the_norm_is_that_of_all_gradients() {
     let shapes =
         [[1, 1], [2, 8192], [8193, 1], [77, 333], [1, 5], [2, 2], [5, 8192], [16, 1024], [3, 1]];
-    for (backend, device) in devices() {
+    for (backend, device) in devices_and_subgroups() {
         let mut stream = Stream::new(22, 1, 0);
         let gradients = shapes.map(|[r, c]| numbers(r * c, 1.0, &mut stream));
         let exact = gradients.each_ref().map(|g| wide(g));

@@ -10,5 +10,6 @@ mod objective;
 mod sampling;
 mod step;
 mod stored;
+mod subgroups;
 mod units;
 mod vector;

@@ -1,6 +1,6 @@
 //! The kernels of a decoding step against plain loops in f64; a step whole is in `model/decoding.rs`. A CPU has none.
 
-use crate::backends::{compare, devices, floats};
+use crate::backends::{compare, devices, devices_and_subgroups, floats};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use srft::model::Activation;
 use srft::ops::glu::reference::glu;
@@ -107,19 +107,24 @@ const NORMS: [(usize, usize, bool, usize, bool); 4] = [
 
 #[test]
 fn a_product_added_to_the_stream_and_its_norm_match_the_reference() {
-    let device = gpu();
+    for (_, device) in devices_and_subgroups().into_iter().skip(1) {
+        added_and_normed(&device);
+    }
+}
+
+fn added_and_normed(device: &Device) {
     let mut stream = Stream::new(22, 0, 0);
     for (width, k, biased, rank, normed) in NORMS {
         for rows in [1, 4, 19] {
-            let (x, on) = input([rows, k], &mut stream, &device);
-            let matrix = made([width, k], biased, rank, &x, &mut stream, &device);
-            let (mut residual, residual_on) = input([rows, width], &mut stream, &device);
-            let (after, after_on) = input([1, width], &mut stream, &device);
-            let (next, next_on) = input([1, width], &mut stream, &device);
+            let (x, on) = input([rows, k], &mut stream, device);
+            let matrix = made([width, k], biased, rank, &x, &mut stream, device);
+            let (mut residual, residual_on) = input([rows, width], &mut stream, device);
+            let (after, after_on) = input([1, width], &mut stream, device);
+            let (next, next_on) = input([1, width], &mut stream, device);
             let norms = Norms::new(normed.then_some(after_on), next_on, 1e-5);
             let what = format!("{rows} rows of {width}, from {k}");
 
-            poison(16 * rows * width, &device);
+            poison(16 * rows * width, device);
             let [same, got] = norms.of(residual_on.clone()).map(floats);
             let kept: Vec<f64> = same.iter().map(|&x| f64::from(x)).collect();
             assert_eq!(kept, residual, "{what}: nothing was added");

@@ -18,6 +18,13 @@ pub fn set_tiny_weights(bytes: Vec<u8>) {
     TINY_WEIGHTS.set(bytes);
 }
 
+/// Whether the device that was opened last has subgroups: the worker asks for them and notes it (work.js), since wgpu
+/// knows nothing of them in a browser.
+pub fn has_subgroups() -> bool {
+    js_sys::Reflect::get(&js_sys::global(), &"srftSubgroups".into())
+        .is_ok_and(|has| has.is_truthy())
+}
+
 /// The vendor, architecture and description of the WebGPU adapter that the browser gives for a preference
 /// (`high-performance` or `low-power`), as far as it tells; wgpu passes the description on alone.
 pub async fn adapter_name(preference: &str) -> Option<String> {

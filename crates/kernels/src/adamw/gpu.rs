@@ -1,6 +1,7 @@
 //! The launchers of `shaders/adamw.wgsl` and `shaders/squares.wgsl`.
 
 use super::{State, Step, Update};
+use crate::adapter;
 use crate::cube::{self, Shader, WORKGROUP};
 use burn::backend::TensorMetadata;
 use burn::backend::wgpu::CubeTensor;
@@ -61,7 +62,9 @@ pub(super) fn squared_norm(gradients: &[Tensor<2>]) -> Tensor<1> {
         info[0] = first as u32;
         info[1..].iter_mut().zip(some).for_each(|(n, x)| *n = count(x) as u32);
         let buffers = [std::slice::from_ref(&parts), some].concat();
+        let by_subgroups = adapter::subgroups(&parts);
         let shader = Shader::new("squares", srft_shaders::SQUARES).with("each", EACH);
+        let shader = shader.adding(by_subgroups);
         let groups = some.iter().map(groups).sum();
         launch(shader, groups, &buffers, &info);
         first += groups;

@@ -1,5 +1,6 @@
 //! The launchers of `shaders/norm.wgsl` and `shaders/norm_backward.wgsl`.
 
+use crate::adapter;
 use crate::cube::{self, Shader, WORKGROUP};
 use crate::gradient::on_gpu;
 use burn::backend::wgpu::{CubeBackend, CubeTensor};
@@ -53,5 +54,7 @@ fn setup(name: &'static str, source: &'static str, x: &CubeTensor) -> (Shader, u
     let (rows, width) = (x.shape()[0], x.shape()[1]);
     let lanes = width.div_ceil(4).next_power_of_two().min(WORKGROUP as usize);
     let groups = rows.div_ceil(WORKGROUP as usize / lanes);
-    (Shader::new(name, source).with("lanes", lanes), groups, [rows as u32, width as u32])
+    let shader = Shader::new(name, source).with("lanes", lanes);
+    let shader = shader.adding(lanes == WORKGROUP as usize && adapter::subgroups(x));
+    (shader, groups, [rows as u32, width as u32])
 }

@@ -5,6 +5,7 @@ use burn::tensor::DType;
 use srft_formats::model::Activation;
 
 use super::{Norms, Parts};
+use crate::adapter;
 use crate::cube::{self, Shader, WORKGROUP};
 use crate::glu::inner_of;
 use crate::layout::Layout;
@@ -33,7 +34,7 @@ fn literal(value: f32) -> String {
 pub fn norm(parts: Option<&Parts<'_>>, x: CubeTensor, norms: &Norms) -> [CubeTensor; 2] {
     let x = cube::owned(x);
     let (rows, width) = (x.meta.shape()[0], x.meta.shape()[1]);
-    let shader = Shader::new("step_norm", srft_shaders::STEP_NORM);
+    let shader = Shader::new("step_norm", srft_shaders::STEP_NORM).adding(adapter::subgroups(&x));
     let (shader, mut info) = match parts {
         Some(parts) => (parts.taken_by(shader), parts.info().to_vec()),
         None => {

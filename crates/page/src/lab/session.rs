@@ -40,9 +40,10 @@ pub struct Opened {
 impl Opened {
     /// Chooses, opens and tests a device.
     pub async fn select(wanted: &str) -> Result<Self> {
-        let selected = select(wanted).await?;
-        let passed = selftest::require_whole(&selected).await?.passed;
-        let self_test = passed.iter().map(|kernel| kernel.to_string()).collect();
+        let mut selected = select(wanted).await?;
+        let report = selftest::require_whole(&selected).await?;
+        report.note.iter().for_each(|note| selected.reason.extend(["; ", note]));
+        let self_test = report.passed.iter().map(|kernel| kernel.to_string()).collect();
         Ok(Self { wanted: wanted.into(), selected, self_test })
     }
 }

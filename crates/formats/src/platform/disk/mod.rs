@@ -25,6 +25,11 @@ pub async fn adapter_name(_preference: &str) -> Option<String> {
     None
 }
 
+/// In a tab, whether the browser's device has subgroups; natively wgpu knows it.
+pub fn has_subgroups() -> bool {
+    false
+}
+
 /// The absolute path, which stays valid when the program changes its working folder.
 pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.into())
