@@ -3,9 +3,8 @@
 use std::sync::OnceLock;
 
 use burn::tensor::wgpu::WgpuBackend;
-use burn::tensor::wgpu::wgpu::Features;
 use burn::tensor::{Device, DeviceKind, Tensor};
-use srft::ops::adapter::use_subgroups;
+use srft::ops::adapter::uses_subgroups;
 
 /// The CPU backend and Vulkan: software, or with `SRFT_TEST_GPU=1` the machine's own GPU. A missing
 /// adapter is a failure, not a skip. `SRFT_TEST_CPU=1` leaves Vulkan out (`./check.sh quick`).
@@ -29,14 +28,12 @@ pub fn devices() -> Vec<(&'static str, Device)> {
     vec![("flex", Device::flex()), ("vulkan", vulkan.clone())]
 }
 
-/// [`devices`], and Vulkan once more with its sums by subgroups, which a software adapter leaves out by itself.
+/// [`devices`], and Vulkan once more as the program opens it: with its sums by subgroups.
 pub fn devices_and_subgroups() -> Vec<(&'static str, Device)> {
     let mut all = devices();
     if all.len() > 1 {
         let opened = pollster::block_on(srft::device::select("vulkan")).expect("as before");
-        let features = opened.gpu.expect("a GPU's interface").features();
-        assert!(features.contains(Features::SUBGROUP), "lavapipe has subgroups");
-        use_subgroups(&opened.device, true);
+        assert!(uses_subgroups(&opened.device));
         all.push(("vulkan by subgroups", opened.device));
     }
     all

@@ -83,7 +83,7 @@ browserTest("of a laptop's two GPUs the fast one is taken, and the other when it
         const { adapter, self_test: passed } = await call(page, "start", start(wanted, ["srft"], SMALL));
         assert.deepEqual([adapter.name, adapter.backend], [name, "webgpu"]);
         assert(passed.includes("norm") && !adapter.reason.includes("subgroups"), adapter.reason);
-        // On what is no software adapter, rows are summed by subgroups.
+        // SwiftShader has subgroups, by which rows are summed.
         assert((await worker.evaluate(() => self.withSubgroups)) >= 3);
         assert.equal((await call(page, "step")).type, "state");
     }

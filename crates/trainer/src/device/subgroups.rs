@@ -1,11 +1,10 @@
 //! Subgroups: the invocations of a workgroup that an adapter runs together, and whether sums go by them.
 
-use super::{Adapter, Kind};
+use super::Adapter;
 use crate::platform::{IS_PAGE, has_subgroups};
 use burn::tensor::wgpu::wgpu::Features;
 
-/// Whether sums over workgroups go by the adapter's subgroups; of a page's, once a device of it is open. On a software adapter
-/// they are slower than without (`benches/subgroups.rs`).
+/// Whether sums over workgroups go by the adapter's subgroups; of a page's, once a device of it is open.
 pub(super) fn used(adapter: &Adapter) -> bool {
     let Some((_, handle)) = &adapter.handle else { return false };
     let offered = match IS_PAGE {
@@ -14,5 +13,5 @@ pub(super) fn used(adapter: &Adapter) -> bool {
     };
     let info = handle.get_info();
     let sizes = [info.subgroup_min_size, info.subgroup_max_size];
-    offered && adapter.kind != Kind::Software && sizes.iter().all(|size| (4..=128).contains(size))
+    offered && sizes.iter().all(|size| (4..=128).contains(size))
 }
