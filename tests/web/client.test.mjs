@@ -100,6 +100,22 @@ for (const how of ["panic", "trap", "close"]) {
     });
 }
 
+for (const first of ["a checkpoint", "the start"]) {
+    fakeTest(`where memory is short, the runs go on from ${first} sparing it, on the same device`, async (page) => {
+        await connect(page, { saveEverySecs: 0, store: null });
+        const at = first === "the start" ? 1 : 3;
+        await call(page, "start", start("webgpu", METHODS, [`fail=memory@${at}@webgpu`]));
+        for (let step = 1; step < at; step += 1) await call(page, "step");
+        if (at > 1) await event(page, { type: "saved", step: at - 1 });
+        await call(page, "resume");
+        const recovered = await event(page, { type: "recovered" });
+        assert.deepEqual([recovered.step, recovered.device, recovered.sparing], [at - 1, "webgpu", true]);
+        await page.waitForFunction((at) => events.some((e) => e.type === "step" && e.report.step > at + 2), at);
+        assert.equal((await eventsOf(page, "recovered")).length, 1);
+        await call(page, "pause");
+    });
+}
+
 fakeTest("a worker killed from outside is replaced; paused runs stay paused", async (page) => {
     const worker = await connect(page);
     await call(page, "start", start("cpu", METHODS));

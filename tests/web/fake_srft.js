@@ -1,6 +1,6 @@
 // A trainer without a model, in place of srft.js: what the client makes of answers and failures is
 // tested with it in milliseconds. A setting `fail=HOW@STEP@DEVICE` makes it fail on the way to that
-// step on that device: `panic` (a fatal event, then silence), `trap` (an exception), `close` (the
+// step on that device: `panic` (a fatal event, then silence), `memory` (the same, unless layers are computed again), `trap` (an exception), `close` (the
 // worker ends without a word), `error` (a complaint that is not fatal), `loop` (it computes for ever). Where
 // several workers share the runs, `part=P` names the one that fails, and `making` for the step fails while runs are made.
 
@@ -66,14 +66,14 @@ export class Lab {
         await this.#ready();
     }
 
-    async _load({ device }, bytes) {
+    async _load({ device, settings = [] }, bytes) {
         let saved;
         try {
             saved = JSON.parse(new TextDecoder().decode(bytes).split("\n")[0]);
         } catch {
             return this.#complain({ what: "not a checkpoint", next: "choose another file", fatal: false });
         }
-        this.#start = { ...saved.start, device };
+        this.#start = { ...saved.start, device, settings: [...saved.start.settings, ...settings] };
         this.#step = this.#until = saved.step;
         this.#turn = 0;
         await this.#ready();
@@ -171,6 +171,10 @@ export class Lab {
             if (only && only !== `part=${this.#share.part}`) continue;
             if (how === "panic") {
                 this.#complain({ what: "panicked", next: "report it", fatal: true });
+                await new Promise(() => {});
+            }
+            if (how === "memory" && !this.#start.settings.includes("train.checkpointing=true")) {
+                this.#complain({ what: "the driver complained: Out of Memory", next: "spare some", fatal: true });
                 await new Promise(() => {});
             }
             if (how === "trap") throw new WebAssembly.RuntimeError("unreachable");

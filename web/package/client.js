@@ -333,7 +333,7 @@ export class Trainer {
 
     /**
      * Brings the runs back from the last checkpoint in a new worker: first on the same device, then on the
-     * CPU.
+     * CPU. Where memory was short, what can be computed again is no longer kept, which leaves the numbers as they are.
      * @param {Complaint} reason
      * @param {{ start: Start | null, device: string }} runs
      */
@@ -343,17 +343,20 @@ export class Trainer {
         const token = (this.#recovery = {});
         const device = this.#deaths === 2 ? "cpu" : runs.device;
         const bytes = this.checkpoint?.bytes;
+        const sparing = /memory/i.test(reason.what);
+        const changes = sparing ? ["train.checkpointing=true"] : [];
+        const start = /** @type {Start} */ (runs.start);
         /** @type {Command} */
         const command = bytes
-            ? { type: "load", device }
-            : { type: "start", .../** @type {Start} */ (runs.start), device };
+            ? { type: "load", device, settings: changes }
+            : { type: "start", ...start, settings: [...start.settings, ...changes], device };
         try {
             for (const [name, file] of this.#brought) await this.#open().request({ type: "bring", name }, file);
             const { step } = ready(await this.#open().request(command, bytes));
             if (this.#recovery !== token) return; // the page has begun something else
             this.#recovery = null;
             this.#runs = { ...runs, device };
-            this.#emit({ type: "recovered", reason, step, device });
+            this.#emit({ type: "recovered", reason, step, device, sparing });
             if (this.#playing) this.send({ type: "resume" });
         } catch (error) {
             const { complaint } = /** @type {TrainerError} */ (error);

@@ -14,6 +14,8 @@ export interface Recovered {
     step: number;
     /** The device it was asked to take: `cpu` at the second try. */
     device: string;
+    /** Whether memory was short, and the runs now compute their layers again where they had kept them (`train.checkpointing`). */
+    sparing: boolean;
 }
 
 /** The worker failed again and again without a step between: the runs have ended. */

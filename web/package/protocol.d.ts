@@ -48,7 +48,11 @@ adapters?: boolean, } | { "type": "load",
 /**
  * `auto`, `cpu`, `webgpu` or `webgpu-saving`.
  */
-device: string, };
+device: string, 
+/**
+ * `section.key=value` for every run, of what a resumed run may change.
+ */
+settings?: Array<string>, };
 
 /**
  * Which model to look at, and how it is to be trained.

@@ -13,12 +13,13 @@ export function tellTroubles(trainer, toldThere, { device: wanted, recovered, fa
         if (!error.of || !toldThere.includes(error.of) || error.fatal) complain(error);
         if (error.fatal) failed();
     });
-    trainer.on("recovered", ({ reason, step, device }) => {
+    trainer.on("recovered", ({ reason, step, device, sparing }) => {
         forget();
         const moved = device === "cpu" && wanted() !== "cpu" ? " It computes on the CPU now." : "";
+        const slower = sparing ? " To spare memory, steps compute more again than before, and take longer." : "";
         reassure(
             `The trainer was started again, and the runs went on from step ${step}.`,
-            `What had happened: ${reason.what.replace(/\.$/, "")}.${moved}`,
+            `What had happened: ${reason.what.replace(/\.$/, "")}.${moved}${slower}`,
         );
         recovered();
     });

@@ -170,7 +170,8 @@ fn saved_runs_go_on_natively_and_in_another_tab() {
     // Another tab has the base under another path.
     let mut other = Tab::empty();
     let load = |tab: &mut Tab| {
-        tab.send(Command::Load { device: "cpu".into() }, Some(file.clone())).remove(0)
+        tab.send(Command::Load { device: "cpu".into(), settings: Vec::new() }, Some(file.clone()))
+            .remove(0)
     };
     match load(&mut other) {
         Event::Error(error) => {

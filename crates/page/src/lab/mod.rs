@@ -106,13 +106,14 @@ impl Lab {
                 let made = Session::start(&start, self.share, &*self.shelf, opened, &home).await;
                 self.welcome(made, &home).await?;
             }
-            Command::Load { device } => {
+            Command::Load { device, settings } => {
                 let bytes = bytes.ok_or_else(|| {
                     Error::input("a load without a file").next("send the file's bytes too")
                 })?;
                 let opened = self.open(&device).await?;
                 let home = self.new_home()?;
-                let made = Session::load(bytes, self.share, &*self.shelf, opened, &home).await;
+                let made = Session::load(bytes, &settings, self.share, &*self.shelf, opened, &home);
+                let made = made.await;
                 self.welcome(made, &home).await?;
             }
             Command::Stop => {

@@ -82,6 +82,10 @@ pub enum Command {
     Load {
         /// `auto`, `cpu`, `webgpu` or `webgpu-saving`.
         device: String,
+        /// `section.key=value` for every run, of what a resumed run may change.
+        #[serde(default)]
+        #[cfg_attr(feature = "typescript", ts(optional, as = "Option<Vec<String>>"))]
+        settings: Vec<String>,
     },
 }
 

@@ -98,6 +98,7 @@ impl Session {
     /// Resumes this worker's share of the runs of a saved file, in `home`.
     pub async fn load(
         bytes: Vec<u8>,
+        settings: &[String],
         share: Share,
         shelf: &dyn Shelf,
         opened: Opened,
@@ -109,8 +110,13 @@ impl Session {
         for (name, file) in data {
             shelf.bring(&name, Some(file)).ok(); // where it can't be of use, the run says what it lacks
         }
-        let configs = runs.iter().map(|name| OnFile::of(&home.join(name)).config());
-        let configs = configs.collect::<Result<Vec<_>>>()?;
+        let changes = settings.iter().map(|setting| Config::setting(setting));
+        let changes = changes.collect::<Result<Vec<_>>>()?;
+        let config_of = |name: &String| {
+            let on_file = OnFile::of(&home.join(name)).config_layer()?;
+            Config::resolve(&[&[on_file], &changes[..]].concat())
+        };
+        let configs = runs.iter().map(config_of).collect::<Result<Vec<_>>>()?;
         let share = share.of_runs(opened.selected.kind, &configs)?;
         for (index, (name, config)) in runs.into_iter().zip(configs).enumerate() {
             let path = home.join(&name);

@@ -186,13 +186,27 @@ fn a_saved_file_goes_on_where_it_stopped() {
     assert_eq!(expected.len(), 2);
 
     let mut other = Bench::new();
-    let load = Command::Load { device: "cpu".into() };
+    let load = Command::Load { device: "cpu".into(), settings: Vec::new() };
     let events = other.send_file(load, Some(file.clone()));
     let Some(Event::Ready(ready)) = events.first() else { panic!("{events:?}") };
     assert_eq!(ready.step, 2);
     assert_eq!(strips(&events), last, "what the page shows of the probes is there again");
     assert!(ready.runs.iter().all(|r| r.reports.len() == 2 && r.evaluations.len() == 2));
     assert_eq!(reports(&other.step()), expected);
+
+    // What spares memory may change, and changes no bit; what decides the numbers may not.
+    for (setting, refused) in [("train.checkpointing=true", false), ("optimizer.lr=1", true)] {
+        let mut other = Bench::new();
+        let load = Command::Load { device: "cpu".into(), settings: vec![setting.into()] };
+        match &other.send_file(load, Some(file.clone()))[0] {
+            Event::Ready(ready) if !refused => {
+                assert_eq!(ready.runs[0].settings["train.checkpointing"], true);
+                assert_eq!(reports(&other.step()), expected);
+            }
+            Event::Error(e) if refused => assert_eq!(e.place.as_deref(), Some("optimizer.lr")),
+            other => panic!("{setting}: {other:?}"),
+        }
+    }
 
     let home = tempfile::tempdir().unwrap();
     assert_eq!(archive::unpack(&file, home.path()).unwrap().runs, ["grpo", "srft"]);
@@ -381,7 +395,7 @@ fn a_file_or_setting_that_is_wrong_leaves_the_runs_as_they_were() {
     let file = bench.save();
     let (mut other, _) = Bench::of(&["srft"], &[]);
     other.step();
-    let load = || Command::Load { device: "cpu".into() };
+    let load = || Command::Load { device: "cpu".into(), settings: Vec::new() };
     // A file that unpacks, but whose second run is spoilt: its first line is no TOML any more.
     let mut spoilt = file.clone();
     let heads: Vec<usize> = (0..file.len())
@@ -425,7 +439,7 @@ fn errors_say_what_to_do_and_leave_the_lab_usable() {
         (start(&["optimizer.lr=-1"], "srft"), "optimizer.lr must be positive"),
         (start(&["optimizer.rate=1"], "srft"), "did you mean `optimizer."),
         (start(&[], "ppo"), "one of: srft"),
-        (Command::Load { device: "cpu".into() }, "without a file"),
+        (Command::Load { device: "cpu".into(), settings: Vec::new() }, "without a file"),
         (
             Command::Start(Start { device: "cpu".into(), settings: vec![], runs: vec![] }),
             "ask for at least one",
@@ -434,7 +448,10 @@ fn errors_say_what_to_do_and_leave_the_lab_usable() {
         let complaint = bench.complaint(command);
         assert!(complaint.contains(words), "{complaint}");
     }
-    let events = bench.send_file(Command::Load { device: "cpu".into() }, Some(b"PK".to_vec()));
+    let events = bench.send_file(
+        Command::Load { device: "cpu".into(), settings: Vec::new() },
+        Some(b"PK".to_vec()),
+    );
     assert!(matches!(&events[..], [Event::Error(e)] if e.what.contains("not a zip")), "{events:?}");
 
     let (mut bench, _) = Bench::of(&["srft"], &[]);

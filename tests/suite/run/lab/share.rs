@@ -114,7 +114,7 @@ fn workers_tell_together_what_one_tells() {
         assert_eq!(together, answers);
         assert_eq!(groups(&mut benches[part(2)], 2, 2), group);
 
-        let load = Command::Load { device: "cpu".into() };
+        let load = Command::Load { device: "cpu".into(), settings: Vec::new() };
         let (mut loaded, views, _) = workers(of, &load, Some(&files[1]));
         assert!(views.iter().all(|view| view.step == 2 && view.share.of == of));
         let mut went_on: Vec<_> = loaded.iter_mut().flat_map(|b| reports(&b.step())).collect();
