@@ -5,8 +5,8 @@
 /** @import * as Public from "./index.js" */
 /** @import { Checkpoint, EventOf, Failed, Loading, Options, Store, TrainerEvent } from "./index.js" */
 import { TrainerError, closed, first, ready } from "./link.js";
+import { Links } from "./links.js";
 import { openStore } from "./store.js";
-import { Team } from "./team.js";
 
 export { TrainerError, openStore };
 
@@ -27,7 +27,7 @@ export class Trainer {
     #beside;
     /** @type {Map<string, Set<(event: any, bytes: Uint8Array | undefined) => void>>} */
     #listeners = new Map();
-    /** @type {Team | null} */
+    /** @type {Links | null} */
     #link = null;
     /** How the runs were made, once they are ready: recovery starts from this if there is no checkpoint.
      * @type {{ start: Start | null, device: string } | null} */
@@ -199,7 +199,7 @@ export class Trainer {
     }
 
     #open() {
-        this.#link ??= new Team(
+        this.#link ??= new Links(
             this.#workerUrl,
             this.#program,
             this.#deaths > 0 ? 1 : this.workers, // what one died of may be that there were several

@@ -1,4 +1,4 @@
-// The workers of a trainer, as one link. Where the CPU computes, several workers share the runs, a run or more each, and
+// Links to several workers, as one link. Where the CPU computes, several workers share the runs, a run or more each, and
 // go step by step together. To the client this is like one worker: what they tell is put together here.
 
 /** @import { Command, Complaint, Event } from "./protocol.js" */
@@ -9,7 +9,7 @@
 import { Link, TrainerError, first, ready } from "./link.js";
 import { join } from "./zip.js";
 
-export class Team {
+export class Links {
     /** @type {Link[]} */
     #links = [];
     #open;
