@@ -227,7 +227,7 @@ fakeTest("three workers play in step, pause and go on", async (page) => {
     await call(page, "pause");
     const { step } = await event(page, { type: "state", state: "paused" }, 2);
     const steps = await eventsOf(page, "step");
-    assert.equal(steps.length, 3 * step, "as many of each");
+    assert(steps.length >= 3 * step && steps.length < 3 * step + 3, "a pause may come when not all have begun a step");
     // No run is ever more than a step ahead of another.
     const done = [0, 0, 0];
     for (const { run, report } of steps) {
@@ -236,6 +236,8 @@ fakeTest("three workers play in step, pause and go on", async (page) => {
     }
     await page.waitForTimeout(100);
     assert.equal((await eventsOf(page, "step")).length, steps.length);
+    assert.equal((await call(page, "step")).step, step + 1);
+    assert.equal((await eventsOf(page, "step")).length, 3 * (step + 1), "those behind have caught up");
     await call(page, "resume");
     await event(page, { type: "step", run: 2 }, step + 2);
     await call(page, "stop");
