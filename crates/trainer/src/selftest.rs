@@ -87,23 +87,22 @@ pub async fn run_tampered(
     device: &Device,
     mut tamper: impl FnMut(&str, &mut Vec<f32>),
 ) -> Result<Report> {
-    let report = all(device, &mut tamper).await?;
-    match without_subgroups(device, &report) {
-        Some(note) => Ok(Report { note: Some(note), ..all(device, tamper).await? }),
-        None => Ok(report),
-    }
+    or_without_subgroups(device, async || all(device, &mut tamper).await).await
 }
 
-/// Where a check failed and sums go by subgroups, they no longer do: then all is to be checked again.
-fn without_subgroups(device: &Device, report: &Report) -> Option<String> {
+/// Does the checks; where one fails and sums go by subgroups, once more with sums that don't.
+async fn or_without_subgroups(
+    device: &Device,
+    mut checks: impl AsyncFnMut() -> Result<Report>,
+) -> Result<Report> {
+    let report = checks().await?;
     if report.failures.is_empty() || !uses_subgroups(device) {
-        return None;
+        return Ok(report);
     }
     use_subgroups(device, false);
-    Some(format!(
-        "sums don't go by its subgroups, with which this failed: {}",
-        report.failures.join("; ")
-    ))
+    let failed = report.failures.join("; ");
+    let note = format!("sums don't go by its subgroups, with which this failed: {failed}");
+    Ok(Report { note: Some(note), ..checks().await? })
 }
 
 async fn all(device: &Device, tamper: impl FnMut(&str, &mut Vec<f32>)) -> Result<Report> {
@@ -142,11 +141,9 @@ async fn kernels<F: FnMut(&str, &mut Vec<f32>)>(device: &Device, tamper: F) -> R
 /// Like [`require`], without the checks of weights that are not in f32: for a page, whose models are all in f32.
 pub async fn require_whole(selected: &Selected) -> Result<Report> {
     let driver = selected.listener();
-    let mut report = kernels(&selected.device, |_, _| {}).await?.report;
-    if let Some(note) = without_subgroups(&selected.device, &report) {
-        let again = kernels(&selected.device, |_, _| {}).await?.report;
-        report = Report { note: Some(note), ..again };
-    }
+    let device = &selected.device;
+    let checks = async || Ok(kernels(device, |_, _| {}).await?.report);
+    let report = or_without_subgroups(device, checks).await?;
     passed(report, selected, &driver)
 }
 

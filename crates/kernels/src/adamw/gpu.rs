@@ -62,9 +62,8 @@ pub(super) fn squared_norm(gradients: &[Tensor<2>]) -> Tensor<1> {
         info[0] = first as u32;
         info[1..].iter_mut().zip(some).for_each(|(n, x)| *n = count(x) as u32);
         let buffers = [std::slice::from_ref(&parts), some].concat();
-        let by_subgroups = adapter::subgroups(&parts);
         let shader = Shader::new("squares", srft_shaders::SQUARES).with("each", EACH);
-        let shader = shader.adding(by_subgroups);
+        let shader = shader.adding(adapter::subgroups(&parts));
         let groups = some.iter().map(groups).sum();
         launch(shader, groups, &buffers, &info);
         first += groups;
