@@ -333,3 +333,23 @@ fakeTest("a file is shared by three workers, and a wrong one leaves the runs as 
     assert.equal(page.workers().length, 3);
     assert.equal((await call(page, "step")).step, 3);
 });
+
+for (const kind of ["bytes", "a file"]) {
+    fakeTest(`what was brought as ${kind} is there in further workers, and in one that takes their place`, async (page) => {
+        await connect(page, { workers: 3 });
+        const settings = ["needs=m", "fail=panic@2@cpu", "part=1"];
+        assert.equal((await call(page, "start", start("cpu", METHODS, settings))).rejected.what, "m is not here");
+        await page.evaluate((kind) => {
+            const bytes = new TextEncoder().encode("this is m");
+            return trainer.bring("m", kind === "bytes" ? bytes : new File([bytes], "m"));
+        }, kind);
+        assert.equal((await call(page, "start", start("cpu", METHODS, settings))).runs.length, 3);
+        assert.equal(page.workers().length, 3);
+        await call(page, "resume");
+        const { step } = await event(page, { type: "recovered" });
+        assert(step < 2);
+        await event(page, { type: "step", run: 2 }, 4);
+        assert.equal(page.workers().length, 1);
+        await call(page, "pause");
+    });
+}

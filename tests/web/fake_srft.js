@@ -3,6 +3,7 @@
 // step on that device: `panic` (a fatal event, then silence), `memory` (the same, unless layers are computed again), `trap` (an exception), `close` (the
 // worker ends without a word), `error` (a complaint that is not fatal), `loop` (it computes for ever). Where
 // several workers share the runs, `part=P` names the one that fails, and `making` for the step fails while runs are made.
+// With a setting `needs=NAME` there are runs only if a file of that name was brought, whose contents are `this is NAME`.
 
 export default async function init() {}
 
@@ -13,6 +14,7 @@ export class Lab {
     #turn = 0;
     #until = 0;
     #share = { part: 0, of: 1 };
+    #brought = new Map();
     /** Indices of its own runs. */
     #runs = [];
     /** Slices of the evaluation still to be done, and of how many. */
@@ -50,6 +52,10 @@ export class Lab {
         if (this.#turn > 0) return;
         this.#step += 1;
         if (!this.#playing) this._pause();
+    }
+
+    _bring({ name }, bytes) {
+        this.#brought.set(name, new TextDecoder().decode(bytes));
     }
 
     _share(share) {
@@ -145,6 +151,9 @@ export class Lab {
 
     async #ready() {
         await this.#fail("making");
+        const needed = this.#start.settings.find((setting) => setting.startsWith("needs="))?.slice(6);
+        if (needed && this.#brought.get(needed) !== `this is ${needed}`)
+            return this.#complain({ what: `${needed} is not here`, next: "bring it", fatal: false });
         const of = this.#start.device === "webgpu" ? 1 : Math.min(this.#share.of, this.#start.runs.length);
         this.#runs = [...this.#start.runs.keys()].filter((run) => run % of === this.#share.part);
         const runs = this.#runs.map((run) => {

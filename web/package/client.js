@@ -5,7 +5,7 @@
 /** @import * as Public from "./index.js" */
 /** @import { Checkpoint, EventOf, Failed, Loading, Options, Store, TrainerEvent } from "./index.js" */
 import { TrainerError, closed, first, ready } from "./link.js";
-import { Links } from "./links.js";
+import { Links, workersFor } from "./links.js";
 import { openStore } from "./store.js";
 
 export { TrainerError, openStore };
@@ -19,7 +19,7 @@ export class Trainer {
     workers;
     #workerUrl;
     #program;
-    /** The files that were brought, for a worker that takes another's place.
+    /** The files that were brought, for a further worker, and for one that takes another's place.
      * @type {Map<string, Uint8Array | Blob | undefined>} */
     #brought = new Map();
     #saveEverySecs;
@@ -351,7 +351,6 @@ export class Trainer {
             ? { type: "load", device, settings: changes }
             : { type: "start", ...start, settings: [...start.settings, ...changes], device };
         try {
-            for (const [name, file] of this.#brought) await this.#open().request({ type: "bring", name }, file);
             const { step } = ready(await this.#open().request(command, bytes));
             if (this.#recovery !== token) return; // the page has begun something else
             this.#recovery = null;
@@ -390,17 +389,6 @@ export class Trainer {
             }
         }
     }
-}
-
-/**
- * How many workers may share the runs: a core is left to the page, and a published model, which each worker
- * holds, needs memory. Of that browsers tell little: 8 GiB at most, or nothing.
- * @param {"tiny" | "model"} program
- */
-function workersFor(program) {
-    const cores = navigator.hardwareConcurrency ?? 1;
-    const gib = /** @type {{ deviceMemory?: number }} */ (navigator).deviceMemory ?? cores;
-    return program === "model" && gib < 8 ? 1 : Math.max(1, cores - 1);
 }
 
 /**

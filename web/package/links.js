@@ -14,7 +14,6 @@ export class Links {
     #links = [];
     #open;
     #most;
-    #brought;
     #onEvent;
     #onDeath;
     /** What is told while the runs are made: only once they are all there is it passed on.
@@ -53,16 +52,19 @@ export class Links {
      */
     constructor(url, program, most, brought, onEvent, onDeath) {
         this.#most = most;
-        this.#brought = brought;
         this.#onEvent = onEvent;
         this.#onDeath = onDeath;
-        this.#open = (/** @type {number} */ part) =>
-            new Link(
+        this.#open = (/** @type {number} */ part) => {
+            const link = new Link(
                 url,
                 program,
                 (event, bytes) => this.#hear(part, event, bytes),
                 (complaint) => this.#died(part, complaint),
             );
+            // Where one can't be brought, an error says so, and the runs that need it another.
+            for (const [name, file] of brought) link.request({ type: "bring", name }, file).catch(() => {});
+            return link;
+        };
         this.#links.push(this.#open(0));
     }
 
@@ -161,7 +163,7 @@ export class Links {
             const of = views[0].share.of;
             this.#keep(of);
             const others = Array.from({ length: of - 1 }, async (_, i) => {
-                if (!this.#links[i + 1]) await this.#join(i + 1);
+                this.#links[i + 1] ??= this.#open(i + 1);
                 return make(i + 1, of, { ...command, device: "cpu" });
             });
             try {
@@ -207,12 +209,6 @@ export class Links {
         this.#plays = false;
         if (this.#held) this.#keep(1);
         return ++this.#turn;
-    }
-
-    /** A further worker, with the files that were brought. @param {number} part */
-    async #join(part) {
-        const link = (this.#links[part] = this.#open(part));
-        for (const [name, file] of this.#brought) await link.request({ type: "bring", name }, file);
     }
 
     /** Step after step, until they are paused, done, or one fails, which an error event has told. */
@@ -301,6 +297,17 @@ export class Links {
         this.end(complaint);
         this.#onDeath(complaint);
     }
+}
+
+/**
+ * How many workers may share the runs: a core is left to the page, and a published model, which each worker
+ * holds, needs memory. Of that browsers tell little: 8 GiB at most, or nothing.
+ * @param {"tiny" | "model"} program
+ */
+export function workersFor(program) {
+    const cores = navigator.hardwareConcurrency ?? 1;
+    const gib = /** @type {{ deviceMemory?: number }} */ (navigator).deviceMemory ?? cores;
+    return program === "model" && gib < 8 ? 1 : Math.max(1, cores - 1);
 }
 
 /** @type {Complaint} */
