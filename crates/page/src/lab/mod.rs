@@ -5,6 +5,7 @@ mod answer;
 mod asked;
 mod brought;
 mod facts;
+mod herald;
 mod inspect;
 mod preset;
 mod probes;

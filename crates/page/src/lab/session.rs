@@ -3,6 +3,7 @@
 use super::Emit;
 use super::answer::{Asking, answer};
 use super::asked::{Asked, SLICE, SLICE_GPU};
+use super::herald::Herald;
 use super::inspect::inspect;
 use super::preset;
 use super::probes::Probes;
@@ -17,13 +18,11 @@ use crate::archive::{self, Unpacked};
 use crate::config::{Config, unknown};
 use crate::device::{Kind, Listener, Selected, select};
 use crate::error::{Error, Result};
-use crate::eval::Score;
 use crate::learner::Learner;
-use crate::metrics::StepReport;
 use crate::model::Llama;
 use crate::plan;
 use crate::platform::remove_folder_atomic;
-use crate::run::{Evaluation, Observer, OnFile, Reader, Run, held, numbered};
+use crate::run::{Evaluation, OnFile, Reader, Run, held, numbered};
 use crate::selftest;
 use crate::trainer::Trainer;
 use std::path::{Path, PathBuf};
@@ -395,28 +394,4 @@ fn run_view(run: &Run) -> Result<RunView> {
         reports: run.reports()?,
         evaluations: run.evaluations()?.into_iter().map(past).collect(),
     })
-}
-
-/// Turns a run's observer calls into events.
-struct Herald<'a> {
-    emit: &'a Emit,
-    run: Option<u32>,
-    /// Whether another worker tells the same.
-    is_mute: bool,
-}
-
-impl Observer for Herald<'_> {
-    fn evaluated(&mut self, step: u32, scores: &[Score]) {
-        if self.is_mute {
-            return;
-        }
-        let (run, scores) = (self.run, scores.iter().cloned().map(Into::into).collect());
-        (self.emit)(Event::Evaluation { run, step, scores, asked: false }, None);
-    }
-
-    fn stepped(&mut self, report: &StepReport, _of: u32) {
-        if let Some(run) = self.run {
-            (self.emit)(Event::Step { run, report: report.clone() }, None);
-        }
-    }
 }
