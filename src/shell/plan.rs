@@ -147,7 +147,7 @@ struct Sharing {
 /// One worker, and twice as many each time up to `most`. A step that no setting cuts has a shard for each.
 fn sharing(traffic: Traffic, most: usize, rate: &str, alone: Option<f64>) -> Result<Vec<Sharing>> {
     let bits = link(rate).ok_or_else(|| {
-        Error::input(format!("`{rate}` is no rate"))
+        Error::input(format!("`{rate}` is not a rate"))
             .at("--link")
             .next("for example 100m, 1g or 10g")
     })?;

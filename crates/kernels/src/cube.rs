@@ -93,7 +93,7 @@ impl KernelSource for Shader {
             true => srft_shaders::SUMS_BY_SUBGROUPS,
             false => srft_shaders::SUMS,
         };
-        // Browsers must be told, and naga refuses to be.
+        // Browsers need this line; natively it is an error.
         let enables = if self.by_subgroups && IS_PAGE { "enable subgroups;\n" } else { "" };
         let source = format!("{enables}{}", self.source.replace("{{ sums }}", sums));
         let template =

@@ -24,7 +24,7 @@ fn a_plan_says_what_sharing_costs_on_the_wire() {
     assert!(text.contains("seconds on the wire") && !text.contains("stops paying"), "{text}");
     let text = home.succeeds(&format!("{plan} --link 1m --step-secs 1"));
     assert!(text.contains("it stops paying beyond 1 workers"), "{text}");
-    home.fails(&format!("{plan} --link fast"), 2, &["--link", "`fast` is no rate", "1g"]);
+    home.fails(&format!("{plan} --link fast"), 2, &["--link", "`fast` is not a rate", "1g"]);
     home.fails(&format!("{plan} --step-secs 0"), 2, &["--step-secs"]);
 }
 

@@ -121,7 +121,7 @@ impl State {
         }
     }
 
-    /// Notes that a member can work; the user is told if it could not before.
+    /// Gives a member work again; tells the user if it had failed.
     pub fn works_again(&mut self, member: usize) {
         if !std::mem::replace(&mut self.works[member], true) {
             self.news.push(format!("{} works again", self.names[member]));
